@@ -1,0 +1,58 @@
+"""Threads that act for a core: one that sends messages in their order, a small pool, and a thread for each payment."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..core.errors import SatmeterError
+from ..core.messages import Message
+from ..wire import peer
+from .node import Node, words_of
+
+log = logging.getLogger("satmeter")
+
+PAYMENTS_AT_ONCE = 30
+"""max-concurrent-htlcs on mainnet: one more fails at once."""
+
+
+class Hands:
+    """Runs jobs off the core's thread. A held HTLC blocks its payment for as long as it likes, and nothing else."""
+
+    def __init__(self, node: Node, pool: int = 8):
+        self._node = node
+        self._outbox: queue.SimpleQueue[tuple[str, Message]] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
+        self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
+        threading.Thread(target=self._post_office, name="satmeter-outbox", daemon=True).start()
+
+    def send(self, to: str, message: Message) -> None:
+        self._outbox.put((to, message))
+
+    def quick(self, job: Callable[..., None], *args: Any) -> None:
+        self._pool.submit(_guarded, job, *args)
+
+    def payment(self, job: Callable[..., None], *args: Any) -> None:
+        self._payments.submit(_guarded, job, *args)
+
+    def _post_office(self) -> None:
+        while True:
+            to, message = self._outbox.get()
+            try:
+                self._node.send(to, peer.encode(message))
+            except RpcError as e:
+                # Not connected: the core says it again, and reconnects.
+                log.debug("message %s to %s not sent: %s", type(message).__name__, to, words_of(e))
+            except SatmeterError as e:
+                log.warning("message %s to %s not sent: %s", type(message).__name__, to, e)
+
+
+def _guarded(job: Callable[..., None], *args: Any) -> None:
+    try:
+        job(*args)
+    except Exception as e:
+        log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], e)

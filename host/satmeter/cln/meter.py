@@ -1,0 +1,232 @@
+"""The seller's plugin: RPC, hook and notifications translated for core/seller.py, and its actions carried out."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyln.client import Plugin, RpcError
+
+from ..core import actions as do
+from ..core import events as ev
+from ..core import inputs as inp
+from ..core import messages as msg
+from ..core import view
+from ..core.books import Books
+from ..core.errors import BadParam, JournalTrouble, SatmeterError
+from ..core.journal import Event
+from ..core.seller import Limits, Seller, parse_label
+from ..store import Journal, SessionRow
+from ..wire.address import Address
+from .meter_rpc import MeterRpc
+from .plugin import RolePlugin, log
+from .service import now_ms
+from .wait import Waiters
+
+MAXDELAY = 500
+TOPICS = ("meter_low", "meter_state", "meter_closed")
+
+
+class MeterPlugin(RolePlugin):
+    role = "meter"
+
+    def options(self, plugin: Plugin) -> None:
+        plugin.add_option("meter-address", "", "HOST:PORT at which buyers reach this node, for the address in the QR")
+        plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
+        plugin.add_option("meter-max-meters", "1000", "most meters")
+        plugin.add_option("meter-max-sessions", "2000", "most live sessions")
+        plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
+        plugin.add_option(
+            "meter-refund-maxfee-msat", "2000", "most that one refund may cost in routing fees, in msat"
+        )
+        for topic in TOPICS:
+            plugin.add_notification_topic(topic)
+        plugin.add_hook("invoice_payment", self._invoice_payment)
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        return MeterRpc(self).methods()
+
+    # --- start
+
+    def open_journal(self) -> Journal:
+        return Journal(self.db_url, self.role, self.node_id)
+
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Seller:
+        books = Books()
+        if snapshot is not None:
+            books.load(snapshot)
+        for e in events:
+            books.apply(e)
+        self._check_index(books, fresh=snapshot is None and not events)
+        limits = Limits(
+            meters=self.whole_option("meter-max-meters", 1, 100_000),
+            sessions=self.whole_option("meter-max-sessions", 1, 100_000),
+            sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
+            silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
+        )
+        return Seller(self.node_id, limits, books)
+
+    def _check_index(self, books: Books, fresh: bool) -> None:
+        """Begin at the node's newest payment, and refuse a journal that knows more payments than the node made."""
+        if fresh:
+            books.index = self.node.newest_index()
+            return
+        created = self.node.invoices_created()
+        if books.index > created:
+            raise JournalTrouble(
+                f"the journal has payments up to index {books.index}, the node made {created} invoices in all: it is "
+                f"not the node's present database that belongs to this journal"
+            )
+
+    def dump(self, core: Seller) -> dict[str, Any]:
+        return core.books.dump()
+
+    def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
+        touched = {e.stream for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
+        found = [core.books.sales[stream] for stream in touched if stream in core.books.sales]
+        return [
+            SessionRow(s.id, s.opened_at, s.meter, s.buyer, s.closed_at, s.reason, s.receipt, s.signature)
+            for s in found
+        ]
+
+    def prepare(self) -> None:
+        self.waiters = Waiters()
+        self.offers: dict[str, Callable[[str], None]] = {}
+        self.refund_maxfee = self.whole_option("meter-refund-maxfee-msat", 0, 10**9)
+
+    def started(self) -> None:
+        threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
+
+    def address(self, meter: str) -> str:
+        """The SATMETER:// address of a meter, "" where none is configured."""
+        host, _, port = str(self.plugin.get_option("meter-address") or "").rpartition(":")
+        return str(Address(host, int(port), self.node_id, meter)) if host and port.isdecimal() else ""
+
+    # --- money that arrives
+
+    def _watch_payments(self) -> None:
+        """Follow waitanyinvoice. The index counts only once it is committed with its credit."""
+        index, core = -1, None
+        while True:
+            present = self.service.core
+            if present is None:
+                time.sleep(0.2)
+                continue
+            if present is not core:
+                core, index = present, present.books.index
+            try:
+                found = self.node.next_paid(index, 60)
+                if found is None:
+                    continue
+                label, made = found
+                self.service.ask(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+                index = made.index
+            except (RpcError, SatmeterError) as e:
+                log.warning("waiting for payments: %s", e)
+                core = None
+                time.sleep(0.5)
+
+    def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+        """Deliver or don't charge: from memory, at once, without side effects, and never failing open on our labels."""
+        label = str(payment.get("label", ""))
+        if parse_label(label) is None:
+            return {"result": "continue"}
+        try:
+            core = self.service.core
+            why = core.rejects(label, now_ms()) if core is not None else self.service.trouble
+        except Exception as e:
+            why = f"internal error {e!r}"
+        if why:
+            log.info("payment of %s rejected: %s", label, why)
+        return {"result": "reject" if why else "continue"}
+
+    # --- hands
+
+    def perform(self, action: do.Action) -> None:
+        if isinstance(action, do.Send):
+            self.hands.send(action.peer, action.message)
+        elif isinstance(action, do.MakeInvoice):
+            self.hands.quick(self._make_invoice, action)
+        elif isinstance(action, do.CancelInvoice):
+            self.hands.quick(self._cancel_invoice, action)
+        elif isinstance(action, do.PayRefund):
+            self.hands.payment(self._pay_refund, action)
+        elif isinstance(action, do.Sign):
+            self.hands.quick(self._sign, action)
+        elif isinstance(action, do.Notify):
+            self.plugin.notify(action.topic, action.payload)
+
+    def _make_invoice(self, a: do.MakeInvoice) -> None:
+        self._tell(a.label, self.node.invoice(a.label, a.amount_msat, f"satmeter {a.description}", a.expiry_s))
+
+    def _cancel_invoice(self, a: do.CancelInvoice) -> None:
+        made = self.node.delete_invoice(a.label)
+        if made is None:
+            self.service.post(inp.InvoiceGone(a.label))
+        elif made.status == "paid":
+            self._tell(a.label, made)
+
+    def _tell(self, label: str, made: Any) -> None:
+        if made.status == "paid":
+            self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+        elif made.status == "expired":
+            self.service.post(inp.InvoiceGone(label))
+        else:
+            self.service.post(inp.InvoiceMade(label, made.bolt11))
+            told = self.offers.pop(label, None)
+            if told is not None:
+                told(made.bolt11)
+
+    def _pay_refund(self, a: do.PayRefund) -> None:
+        try:
+            decoded = self.node.decode(a.bolt11)
+            if decoded.get("type") != "bolt11 invoice" or "amount_msat" in decoded:
+                raise BadParam("the buyer's refund invoice is not a BOLT 11 invoice without an amount")
+            outcome, why = self.node.pay(
+                a.bolt11, decoded["payment_hash"], self.refund_maxfee, MAXDELAY, amount_msat=a.amount_msat
+            )
+        except RpcError as e:
+            self.service.post(inp.RefundLost(a.session, f"the refund can't be paid: {e.error}"))
+            return
+        except BadParam as e:
+            self.service.post(inp.RefundLost(a.session, e.message))
+            return
+        if outcome.status == "complete":
+            fee = max(0, outcome.sent_msat - a.amount_msat)
+            self.service.post(inp.RefundSettled(a.session, a.amount_msat, fee))
+        else:
+            self.service.post(inp.RefundLost(a.session, why or "the payment failed"))
+
+    def _sign(self, a: do.Sign) -> None:
+        self.service.post(inp.Signed(a.session, a.revision, a.text, self.node.sign(a.text)))
+
+    # --- messages
+
+    def mine(self, message: msg.Message) -> bool:
+        if isinstance(message, (msg.Close, msg.Error)):
+            return message.by == msg.BUYER
+        return isinstance(message, msg.Open)
+
+    def receive(self, peer_id: str, message: msg.Message) -> None:
+        """A session that memory has let go is answered from the journal: with its receipt, never with a new session."""
+        core = self.service.core
+        if core is None or message.session in core.books.sales:
+            super().receive(peer_id, message)
+        else:
+            self.hands.quick(self._receive_old, peer_id, message)
+
+    def _receive_old(self, peer_id: str, message: msg.Message) -> None:
+        journal = self.service.journal
+        row = journal.session(message.session) if journal is not None else None
+        if row is None or row["peer"] != peer_id:
+            super().receive(peer_id, message)
+        elif not isinstance(message, msg.Error):
+            self.hands.send(peer_id, msg.Receipt(message.session, now_ms(), row["receipt"], row["signature"]))
+
+    def changed(self, core: Seller) -> None:
+        sales = core.books.sales
+        self.waiters.update({m.name: view.board(m, sales.get(m.session)) for m in core.books.meters.values()})
+
+
+def main() -> None:
+    MeterPlugin().run()

@@ -1,0 +1,265 @@
+"""The RPC methods of the seller's plugin: parameters in, inputs to the core, views out.
+
+Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core import inputs as inp
+from ..core import view
+from ..core.errors import BadParam, UnknownSession
+from ..core.money import MAX_TICKS, msat, whole
+from ..core.seller import Seller
+from ..core.tariff import check_name
+from .methods import Call
+from .service import now_ms
+
+if TYPE_CHECKING:
+    from .meter import MeterPlugin
+
+PAGE = 1000
+FOREVER_S = 3600
+
+
+class MeterRpc:
+    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+
+    def __init__(self, plugin: "MeterPlugin"):
+        self.p = plugin
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        names = ["add", "list", "set", "remove", "report", "wait", "status", "invoice", "spend", "sessions", "history", "export", "close", "unlock"]
+        return {name: getattr(self, name) for name in names}
+
+    def _post(self, call: Call, what: inp.Input, show: Callable[[Any], Any]) -> None:
+        """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
+
+        def reply(answer: Any) -> None:
+            call.reply(answer if isinstance(answer, Exception) else show(answer))
+
+        self.p.service.post(what, reply)
+
+    def _look(self, call: Call, look: Callable[[Seller], Any]) -> None:
+        self.p.service.run(look, call.reply)
+
+    def _meter(self, core: Seller, name: str) -> dict[str, Any]:
+        m = core.books.meter(name)
+        shown = view.meter(m, core.books.sales.get(m.session), now_ms(), core.limits.silent_ms)
+        return {**shown, "address": self.p.address(name)}
+
+    def _shown(self, name: str) -> dict[str, Any]:
+        core = self.p.service.core
+        return self._meter(core, name)
+
+    def add(
+        self,
+        call: Call,
+        name: str,
+        price_msat: int,
+        ticks_per_unit: int,
+        quantum_msat: int,
+        unit: str | None = None,
+        mode: str | None = None,
+        limit_msat: int | None = None,
+        window: int | None = None,
+        low_water_msat: int | None = None,
+        allowance_ticks: int | None = None,
+        allowance_period_s: int | None = None,
+        grace_s: int | None = None,
+        lockout_s: int | None = None,
+        rating_ticks_per_s: int | None = None,
+        session_max_msat: int | None = None,
+        session_max_s: int | None = None,
+        invoice_expiry_s: int | None = None,
+        remainder_s: int | None = None,
+        settlement: str | None = None,
+    ) -> None:
+        """Add a meter with its tariff: {price_msat} per unit of {ticks_per_unit} ticks; at most {quantum_msat} at risk."""
+        values = {k: v for k, v in locals().items() if k not in ("self", "call", "name") and v is not None}
+        self._post(call, inp.AddMeter(name, values), lambda m: self._shown(m.name))
+
+    def set(
+        self,
+        call: Call,
+        name: str,
+        price_msat: int | None = None,
+        ticks_per_unit: int | None = None,
+        quantum_msat: int | None = None,
+        unit: str | None = None,
+        mode: str | None = None,
+        limit_msat: int | None = None,
+        window: int | None = None,
+        low_water_msat: int | None = None,
+        allowance_ticks: int | None = None,
+        allowance_period_s: int | None = None,
+        grace_s: int | None = None,
+        lockout_s: int | None = None,
+        rating_ticks_per_s: int | None = None,
+        session_max_msat: int | None = None,
+        session_max_s: int | None = None,
+        invoice_expiry_s: int | None = None,
+        remainder_s: int | None = None,
+        settlement: str | None = None,
+    ) -> None:
+        """Change a meter's tariff. A running session keeps the terms that it was opened with."""
+        values = {k: v for k, v in locals().items() if k not in ("self", "call", "name") and v is not None}
+        self._post(call, inp.SetMeter(name, values), lambda m: self._shown(m.name))
+
+    def list(self, call: Call) -> None:
+        """List the meters: name, state, price and address of each."""
+
+        def look(core: Seller) -> dict[str, Any]:
+            return {
+                "meters": [
+                    {
+                        "name": m.name,
+                        "state": m.state,
+                        "price_msat": m.tariff.price_msat,
+                        "unit": m.tariff.unit,
+                        "address": self.p.address(m.name),
+                    }
+                    for m in core.books.meters.values()
+                ]
+            }
+
+        self._look(call, look)
+
+    def remove(self, call: Call, name: str) -> None:
+        """Remove a meter that is in standby. Its sessions stay in the journal."""
+        self._post(call, inp.RemoveMeter(name), lambda m: {"removed": m.name})
+
+    def report(
+        self,
+        call: Call,
+        name: str,
+        boot: str,
+        register: int,
+        base: int = 0,
+        flow: int = 0,
+        plugged: bool | int = True,
+    ) -> None:
+        """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers with the grant."""
+        reading = inp.Reading(
+            check_name(name),
+            check_boot(boot),
+            whole("register", register, 0, MAX_TICKS),
+            whole("base", base, 0, MAX_TICKS),
+            whole("flow", flow, 0, MAX_TICKS),
+            str(plugged).lower() in ("1", "true"),
+        )
+
+        def show(m: Any) -> dict[str, Any]:
+            return view.board(m, self.p.service.core.books.sales.get(m.session))
+
+        self._post(call, reading, show)
+
+    def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:
+        """Wait until the grant, lamp or state of a meter has changed since {lastindex}; for its bridge."""
+        after = whole("lastindex", lastindex, 0, 2**62)
+        seconds = whole("timeout", timeout, 0, FOREVER_S)
+
+        def look(core: Seller) -> None:
+            core.books.meter(name)
+
+        def then(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+            else:
+                self.p.changed(self.p.service.core)
+                self.p.waiters.wait(name, after, seconds, call)
+
+        self.p.service.run(look, then)
+
+    def status(self, call: Call, name: str | None = None) -> None:
+        """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
+
+        def look(core: Seller) -> dict[str, Any]:
+            names = [core.books.meter(name).name] if name is not None else sorted(core.books.meters)
+            sales = [view.sale(s) for s in core.books.sales.values() if s.meter in names]
+            return {"meters": [self._meter(core, n) for n in names], "sessions": sales}
+
+        self._look(call, look)
+
+    def invoice(self, call: Call, name: str, amount_msat: int | None = None) -> None:
+        """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
+        amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+                return
+            label, session = answer
+            found = {"label": label, "session": session}
+            self.p.offers[label] = lambda bolt11: call.reply({"bolt11": bolt11, **found})
+
+        self.p.service.post(inp.Offer(name, amount), reply)
+
+    def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
+        """Let a gate spend a session's credit: {step} reserve holds {amount_msat} under {id}, settle takes, release frees."""
+        if not isinstance(id, (str, int)) or not 0 < len(str(id)) <= 64:
+            raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
+        amount = msat("amount_msat", amount_msat) if amount_msat is not None else 0
+        self._post(call, inp.Spend(session, str(id), step, amount), view.sale)
+
+    def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100) -> None:
+        """List sessions, newest first, opened before a time in ms; page by the last one's opened_at."""
+        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
+        self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit)})
+
+    def history(self, call: Call, stream: str | None = None, after: int = 0, limit: int = 100) -> None:
+        """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all."""
+        after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
+        self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit)})
+
+    def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000) -> None:
+        """Sessions as CSV text, newest first; page as in meter-sessions."""
+        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
+        self.p.read(call, lambda journal: {"csv": _csv(journal.sessions(name or "", before, limit))})
+
+    def close(self, call: Call, name: str) -> None:
+        """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
+
+        def look(core: Seller) -> str:
+            if name in core.books.sales:
+                return name
+            m = core.books.meter(name)
+            if not m.session:
+                raise UnknownSession(f"name: meter {name} has no session; it is in {m.state}")
+            return m.session
+
+        def then(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+            else:
+                self._post(call, inp.CloseSession(answer), view.sale)
+
+        self.p.service.run(look, then)
+
+    def unlock(self, call: Call, name: str) -> None:
+        """Lift the lockout of a meter now."""
+        self._post(call, inp.Unlock(name), lambda m: self._shown(m.name))
+
+
+def check_boot(boot: object) -> str:
+    text = str(boot)
+    if not 1 <= len(text) <= 32 or not text.isalnum():
+        raise BadParam(f"boot: must be 1 to 32 letters and digits, got {boot!r}", param="boot")
+    return text
+
+
+_COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
+_FIGURES = ("ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat")
+
+
+def _csv(rows: "list[dict[str, Any]]") -> str:
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(_COLUMNS + _FIGURES)
+    for row in rows:
+        receipt = json.loads(row["receipt"]) if row["receipt"] else {}
+        table.writerow([row[c] for c in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
+    return out.getvalue()

@@ -1,0 +1,83 @@
+"""RPC methods of a plugin: parameters by position or name, one reply function, errors without tracebacks.
+
+pyln-client would answer a wrong parameter with -32600 and a traceback; so it gets functions that take anything, and
+the parameters are bound here. Usage and help come from the signature and the docstring of each method.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from pyln.client import Plugin
+
+from ..core.errors import BadParam, LocalError, SatmeterError
+
+log = logging.getLogger("satmeter")
+
+
+class Call:
+    """One RPC call under way; exactly one of result() and error() ends it."""
+
+    def __init__(self, request: Any):
+        self._request = request
+
+    def reply(self, answer: Any) -> None:
+        """Answer with a result, or with the error that `answer` is."""
+        if isinstance(answer, SatmeterError):
+            self._write(
+                {"error": {"code": answer.code, "message": f"{answer.name}: {answer.message}", "data": answer.data}}
+            )
+        elif isinstance(answer, Exception):
+            log.error("internal error: %r", answer)
+            self._write({"error": {"code": LocalError.code, "message": f"internal error: {type(answer).__name__}"}})
+        else:
+            self._write({"result": answer})
+
+    def _write(self, answer: dict[str, Any]) -> None:
+        self._request._write_result({"jsonrpc": "2.0", "id": self._request.id, **answer})
+
+
+def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]:
+    """Return the parameters by name, from a list or a dictionary; BadParam for a missing or unknown one."""
+    known = [p for p in signature.parameters.values() if p.name not in ("self", "call")]
+    names = [p.name for p in known]
+    if isinstance(params, dict):
+        given = dict(params)
+    else:
+        if len(params) > len(names):
+            raise BadParam(f"{name}: takes at most {len(names)} parameters ({', '.join(names)}), got {len(params)}")
+        given = dict(zip(names, params))
+    for key in given:
+        if key not in names:
+            raise BadParam(f"{key}: not a parameter of {name}; they are {', '.join(names)}", param=key)
+    for p in known:
+        if p.default is inspect.Parameter.empty and given.get(p.name) is None:
+            raise BadParam(f"{p.name}: is required by {name}", param=p.name)
+    return {k: v for k, v in given.items() if v is not None}
+
+
+def usage(signature: inspect.Signature) -> str:
+    parts = []
+    for p in signature.parameters.values():
+        if p.name not in ("self", "call"):
+            parts.append(p.name if p.default is inspect.Parameter.empty else f"[{p.name}]")
+    return " ".join(parts)
+
+
+def add(plugin: Plugin, name: str, handler: Callable[..., None]) -> None:
+    """Register `handler(call, **params)` as RPC method `name`; it answers through call.reply()."""
+    signature = inspect.signature(handler)
+    text = f"{usage(signature)}\n{inspect.getdoc(handler) or ''}".strip()
+
+    def method(plugin: Plugin, request: Any, *args: Any, **kwargs: Any) -> None:
+        call = Call(request)
+        params = args if isinstance(request.params, list) else kwargs
+        try:
+            handler(call, **bind(name, signature, params))
+        except Exception as e:
+            call.reply(e)
+
+    method.__doc__ = inspect.getdoc(handler)
+    plugin.add_method(name, method, background=True)
+    plugin.methods[name].get_usage = lambda: text

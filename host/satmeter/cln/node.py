@@ -1,0 +1,216 @@
+"""The node's RPC, as the plugins use it: each call that we make stands here once, with its errors made ours.
+
+Every call opens its own connection, so any thread may call. Facts behind the odd turns are in docs/operating.md.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pyln.client import LightningRpc, RpcError
+
+from ..core.errors import NodeTrouble
+
+INVOICE_LABEL_TAKEN = 900
+WAIT_TIMED_OUT = 904
+PAY_TOO_MANY_HTLCS = 209
+PLUGIN_GONE = -4
+POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An invoice as the node has it. status: unpaid, paid or expired; index and received are set when paid."""
+
+    status: str
+    bolt11: str
+    hash: str
+    received_msat: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What listpays says of a payment hash. status: complete, pending, failed or none."""
+
+    status: str
+    sent_msat: int = 0
+    amount_msat: int = 0
+
+
+def code_of(e: RpcError) -> int:
+    """Return the error's number; a waiter's error can be a bare string when the node stops."""
+    return int(e.error.get("code", 0)) if isinstance(e.error, dict) else 0
+
+
+def words_of(e: RpcError) -> str:
+    return str(e.error.get("message", e.error)) if isinstance(e.error, dict) else str(e.error)
+
+
+class Node:
+    """A node's RPC socket at `path`."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self._rpc = LightningRpc(path, logger=logging.getLogger("satmeter.rpc"))
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
+        try:
+            answer = self._rpc.call(method, params)
+        except (OSError, ValueError) as e:
+            raise NodeTrouble(f"{method}: the node does not answer: {e}") from e
+        if not isinstance(answer, dict):
+            raise NodeTrouble(f"{method}: the node answered {answer!r}")
+        return answer
+
+    def info(self) -> dict[str, Any]:
+        return self.call("getinfo")
+
+    # --- invoices
+
+    def invoice(self, label: str, amount_msat: int | None, description: str, expiry_s: int) -> Made:
+        """Make an invoice, or find the one that has this label already. None makes one without an amount."""
+        amount: int | str = "any" if amount_msat is None else amount_msat
+        try:
+            made = self.call("invoice", amount_msat=amount, label=label, description=description, expiry=expiry_s)
+        except RpcError as e:
+            if code_of(e) != INVOICE_LABEL_TAKEN:
+                raise
+            found = self.find_invoice(label)
+            if found is None:
+                raise
+            return found
+        return Made("unpaid", made["bolt11"], made["payment_hash"])
+
+    def find_invoice(self, label: str) -> Made | None:
+        found = self.call("listinvoices", label=label)["invoices"]
+        return _made(found[0]) if found else None
+
+    def delete_invoice(self, label: str) -> Made | None:
+        """Delete an unpaid invoice. Returns None where it is gone, else how it stands (it was paid meanwhile)."""
+        try:
+            self.call("delinvoice", label=label, status="unpaid")
+        except RpcError:
+            found = self.find_invoice(label)
+            if found is not None and found.status == "expired":
+                return None
+            return found
+        return None
+
+    def next_paid(self, index: int, timeout_s: int) -> tuple[str, Made] | None:
+        """Return (label, invoice) of the first payment after a pay_index, None if none comes in time."""
+        try:
+            found = self.call("waitanyinvoice", lastpay_index=index, timeout=timeout_s)
+        except RpcError as e:
+            if code_of(e) == WAIT_TIMED_OUT:
+                return None
+            raise
+        return found["label"], _made(found)
+
+    def newest_index(self) -> int:
+        """Return the newest pay_index that the node can still show, by bisection: listing all could be millions."""
+        low, high = 0, 1
+        while (found := self.next_paid(high, 0)) is not None:
+            low, high = found[1].index, max(high, found[1].index) * 2
+        if low == 0 and self.next_paid(0, 0) is None:
+            return 0
+        while low + 1 < high:
+            middle = (low + high) // 2
+            found = self.next_paid(middle, 0)
+            if found is None:
+                high = middle
+            else:
+                low = found[1].index
+        return high if self.next_paid(low, 0) is not None else low
+
+    def invoices_created(self) -> int:
+        """Return how many invoices the node ever made; its pay_index can't be beyond that."""
+        return int(self.call("wait", subsystem="invoices", indexname="created", nextvalue=0)["created"])
+
+    # --- payments
+
+    def decode(self, bolt11: str) -> dict[str, Any]:
+        return self.call("decode", string=bolt11)
+
+    def outcome(self, payment_hash: str) -> Outcome:
+        """Return what became of a payment. One hash can show failed tries beside the complete one."""
+        pays = self.call("listpays", payment_hash=payment_hash)["pays"]
+        for status in ("complete", "pending", "failed"):
+            for p in pays:
+                if p["status"] == status:
+                    return Outcome(status, int(p.get("amount_sent_msat", 0)), int(p.get("amount_msat", 0)))
+        return Outcome("none")
+
+    def pay(
+        self, bolt11: str, payment_hash: str, maxfee_msat: int, maxdelay: int, amount_msat: int | None = None
+    ) -> tuple[Outcome, str]:
+        """Pay by xpay and return the outcome as listpays has it, with the error's words where it failed.
+
+        Never pays twice: what listpays knows as complete or pending stands. Blocks while an HTLC is held, however
+        long: giving up on a payment that may still settle would free money that is not free.
+        """
+        before = self.outcome(payment_hash)
+        why = ""
+        if before.status in ("none", "failed"):
+            params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+            if amount_msat is not None:
+                params["amount_msat"] = amount_msat
+            why = self._xpay(params)
+        return self._landed(payment_hash), why
+
+    def _xpay(self, params: dict[str, Any]) -> str:
+        wait = POLL_FIRST_S
+        while True:
+            try:
+                self.call("xpay", **params)
+                return ""
+            except RpcError as e:
+                if code_of(e) != PAY_TOO_MANY_HTLCS or wait > POLL_MOST_S:
+                    return words_of(e)
+            time.sleep(wait)
+            wait *= 2
+
+    def _landed(self, payment_hash: str) -> Outcome:
+        wait = POLL_FIRST_S
+        while (outcome := self.outcome(payment_hash)).status == "pending":
+            time.sleep(wait)
+            wait = min(POLL_MOST_S, wait * 2)
+        return outcome
+
+    # --- peers and signatures
+
+    def connect(self, peer: str, address: str) -> None:
+        """Connect to a peer unless it is connected; RpcError with the node's reason."""
+        peers = self.call("listpeers", id=peer)["peers"]
+        if peers and peers[0]["connected"]:
+            return
+        host, _, port = address.rpartition(":")
+        if host:
+            self.call("connect", id=peer, host=host, port=int(port))
+        else:
+            self.call("connect", id=peer)
+
+    def send(self, peer: str, data: bytes) -> None:
+        self.call("sendcustommsg", node_id=peer, msg=data.hex())
+
+    def sign(self, text: str) -> str:
+        return str(self.call("signmessage", message=text)["zbase"])
+
+    def verify(self, text: str, signature: str, signer: str) -> bool:
+        try:
+            return bool(self.call("checkmessage", message=text, zbase=signature, pubkey=signer)["verified"])
+        except RpcError:
+            return False
+
+
+def _made(row: dict[str, Any]) -> Made:
+    paid = row["status"] == "paid"
+    return Made(
+        row["status"],
+        row.get("bolt11", ""),
+        row["payment_hash"],
+        int(row["amount_received_msat"]) if paid else 0,
+        int(row["pay_index"]) if paid else 0,
+    )

@@ -1,0 +1,131 @@
+"""What both plugins share: options, the start, peer messages, and the log.
+
+getmanifest must touch neither RPC nor files; init has 60 s. Anything raw on file descriptor 1 would kill the plugin,
+so descriptor 1 is lightningd's alone and whatever else prints goes to descriptor 2.
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyln.client import Plugin
+
+from ..core import inputs as inp
+from ..core.errors import BadMessage, JournalTrouble
+from ..core.messages import Message
+from ..core.money import whole
+from ..store import Journal, sqlite_url
+from ..wire import peer
+from . import methods as rpc_methods
+from .hands import Hands
+from .node import Node
+from .service import Service
+
+log = logging.getLogger("satmeter")
+
+
+def keep_stdout() -> Any:
+    """Keep lightningd's pipe for ourselves and give stdout's descriptor to the log of last resort."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+class RolePlugin:
+    """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
+
+    role = ""
+
+    def __init__(self) -> None:
+        self.plugin = p = Plugin(autopatch=False)
+        p.stdout = keep_stdout()
+        p.init()(self._init)
+        p.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
+        self.options(p)
+        for name, handler in self.methods().items():
+            rpc_methods.add(p, f"{self.role}-{name}", handler)
+        p.add_subscription("custommsg", self._custommsg)
+        p.add_subscription("connect", self._connect)
+        p.add_subscription("shutdown", self._shutdown)
+
+    def options(self, plugin: Plugin) -> None:
+        raise NotImplementedError
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Before the service starts: read options, make what it will use."""
+
+    def started(self) -> None:
+        """The journal is open or in trouble; begin to listen."""
+
+    def _init(self, plugin: Plugin, **kwargs: Any) -> None:
+        self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
+        info = self.node.info()
+        self.node_id: str = info["id"]
+        given = plugin.get_option(f"{self.role}-db")
+        self.db_url = (
+            str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
+        )
+        self.hands = Hands(self.node)
+        self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
+        self.prepare()
+        self.service.start()
+        self.started()
+
+    def read(self, call: rpc_methods.Call, read: Callable[[Journal], Any]) -> None:
+        """Answer from the journal, off the core's thread: a long page must not hold up a payment."""
+
+        def job() -> None:
+            try:
+                if self.service.journal is None:
+                    raise JournalTrouble(self.service.trouble)
+                call.reply(read(self.service.journal))
+            except Exception as e:
+                call.reply(e)
+
+        self.hands.quick(job)
+
+    def whole_option(self, name: str, low: int, high: int) -> int:
+        return whole(name, self.plugin.get_option(name), low, high)
+
+    def _custommsg(self, peer_id: str = "", payload: Any = "", **kwargs: Any) -> None:
+        inner = kwargs.get("custommsg") or {}
+        self._message(inner.get("peer_id", peer_id), str(inner.get("payload", payload)))
+
+    def _message(self, peer_id: str, payload: str) -> None:
+        try:
+            message = peer.decode(bytes.fromhex(payload))
+        except (BadMessage, ValueError) as e:
+            log.warning("a message of %s is malformed: %s", peer_id, e)
+            return
+        if message is None:
+            return
+        if self.mine(message):
+            self.receive(peer_id, message)
+
+    def receive(self, peer_id: str, message: Message) -> None:
+        self.service.post(inp.FromPeer(peer_id, message))
+
+    def mine(self, message: Message) -> bool:
+        """Whether a message is for this role: a node may run both plugins, and each sees every message."""
+        raise NotImplementedError
+
+    def _connect(self, id: str = "", **kwargs: Any) -> None:
+        inner = kwargs.get("connect") or {}
+        self.service.post(inp.PeerConnected(inner.get("id", id)))
+
+    def _shutdown(self, **kwargs: Any) -> None:
+        if hasattr(self, "service"):
+            self.service.stop()
+        os._exit(0)
+
+    def run(self) -> None:
+        logging.getLogger("satmeter").setLevel(logging.DEBUG)
+        self.plugin.run()
+        if os.environ.get("LIGHTNINGD_PLUGIN") == "1":
+            # stdin ended: lightningd is gone, or stopped us.
+            self._shutdown()

@@ -1,0 +1,228 @@
+"""One thread that owns a core: takes inputs in turn, commits what they led to, and only then acts and answers.
+
+Inputs that are waiting are handled together and committed in one transaction (group commit), so that many streams
+share the price of one. When the journal fails, the core in memory is worth nothing: no action is taken, every caller
+gets the reason, and the books are folded again from the journal as soon as it can be read.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from ..core.actions import Action, Step
+from ..core.errors import JournalTrouble, LocalError, SatmeterError
+from ..core.inputs import Input, Tick
+from ..core.journal import Event
+from ..store import Journal, SessionRow
+
+log = logging.getLogger("satmeter")
+
+TICK_S = 0.25
+BATCH = 256
+SNAPSHOT_EVERY = 2000
+RETRY_S = 1.0
+
+Reply = Callable[[Any], None]
+"""Called once with the result, or with the SatmeterError."""
+
+
+class Core(Protocol):
+    step: Step
+
+    def handle(self, what: Input, now: int) -> Step: ...
+    def resume(self, now: int) -> Step: ...
+
+
+class Role(Protocol):
+    """What a plugin brings: its core, folded from a journal, and its hands."""
+
+    def open_journal(self) -> Journal: ...
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Core: ...
+    def dump(self, core: Any) -> dict[str, Any]: ...
+    def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
+    def perform(self, action: Action) -> None: ...
+    def changed(self, core: Any) -> None: ...
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Service:
+    """Runs a role's core on a thread of its own; post() and ask() may be called from any thread."""
+
+    def __init__(self, role: Role, name: str):
+        self.role = role
+        self.core: Any = None
+        self.trouble = "not started yet"
+        self.journal: Journal | None = None
+        self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
+        self._since_snapshot = 0
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._recover()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after what is queued, with a snapshot, so that the next start has little to fold."""
+        self._queue.put(None)
+        self._thread.join(5)
+
+    def post(self, what: Input, reply: Reply | None = None) -> None:
+        self._queue.put((what, reply))
+
+    def run(self, look: Callable[[Any], Any], reply: Reply) -> None:
+        """Have `look` read the core on its own thread; its return value goes to `reply`."""
+        self._queue.put((look, reply))
+
+    def ask(self, what: Input | Callable[[Any], Any], timeout_s: float = 30) -> Any:
+        """post() or run() and wait for the answer; raises what was answered with, if it is an error."""
+        box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._queue.put((what, box.put))
+        answer = box.get(timeout=timeout_s)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    # --- the thread
+
+    def _run(self) -> None:
+        while True:
+            batch = self._take()
+            if self.core is None and time.monotonic() >= self._retry_at:
+                self._recover()
+            stop = None in batch
+            try:
+                self._cycle([item for item in batch if item is not None])
+            except Exception:
+                log.exception("the service thread met an error of its own")
+            if stop:
+                self._snapshot()
+                return
+
+    def _take(self) -> list[tuple[Any, Reply | None] | None]:
+        try:
+            batch = [self._queue.get(timeout=TICK_S)]
+        except queue.Empty:
+            return [(Tick(), None)]
+        while len(batch) < BATCH:
+            try:
+                batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    def _cycle(self, batch: list[tuple[Any, Reply | None]]) -> None:
+        if self.core is None:
+            for _, reply in batch:
+                _answer(reply, JournalTrouble(self.trouble))
+            return
+        events: list[Event] = []
+        actions: list[Action] = []
+        answers: list[tuple[Reply | None, Any]] = []
+        batch = self._with_tick(batch)
+        for what, reply in batch:
+            answers.append((reply, self._handle(what, events, actions)))
+        if not self._commit(events):
+            for reply, _ in answers:
+                _answer(reply, JournalTrouble(self.trouble))
+            return
+        self._act(actions)
+        for reply, answer in answers:
+            _answer(reply, answer)
+        self.role.changed(self.core)
+
+    _ticked = 0.0
+
+    def _with_tick(self, batch: list[tuple[Any, Reply | None]]) -> list[tuple[Any, Reply | None]]:
+        """Under load the queue is never empty; time passes all the same."""
+        now = time.monotonic()
+        if now - self._ticked < TICK_S:
+            return [item for item in batch if not isinstance(item[0], Tick)]
+        self._ticked = now
+        return [*[item for item in batch if not isinstance(item[0], Tick)], (Tick(), None)]
+
+    def _handle(self, what: Any, events: list[Event], actions: list[Action]) -> Any:
+        if not isinstance(what, Input):
+            try:
+                return what(self.core)
+            except SatmeterError as e:
+                return e
+        answer: Any
+        try:
+            answer = self.core.handle(what, now_ms()).result
+        except SatmeterError as e:
+            answer = e
+        except Exception as e:
+            log.exception("bug: %r was not handled", what)
+            answer = LocalError(f"internal error ({type(e).__name__}); the log has the details")
+        # Whatever was folded before an error is folded: it has to be committed too.
+        events.extend(self.core.step.events)
+        actions.extend(self.core.step.actions)
+        return answer
+
+    def _commit(self, events: list[Event]) -> bool:
+        if not events:
+            return True
+        assert self.journal is not None
+        self._since_snapshot += len(events)
+        due = self._since_snapshot >= SNAPSHOT_EVERY
+        try:
+            self.journal.commit(events, self.role.rows(self.core, events), self.role.dump(self.core) if due else None)
+        except JournalTrouble as e:
+            self._fail(e)
+            return False
+        if due:
+            self._since_snapshot = 0
+        return True
+
+    def _act(self, actions: list[Action]) -> None:
+        for action in actions:
+            try:
+                self.role.perform(action)
+            except Exception:
+                log.exception("action %r failed", action)
+
+    def _snapshot(self) -> None:
+        if self.core is not None and self.journal is not None:
+            try:
+                self.journal.commit([], snapshot=self.role.dump(self.core))
+            except JournalTrouble as e:
+                log.warning("no snapshot at the end: %s", e)
+
+    def _fail(self, e: Exception) -> None:
+        self.core, self.trouble = None, str(e)
+        self._retry_at = time.monotonic() + RETRY_S
+        log.error("%s; nothing is granted, paid or credited until it works again", e)
+
+    def _recover(self) -> None:
+        """Open the journal and fold it. On trouble the plugin stays loaded and tries again."""
+        try:
+            if self.journal is not None:
+                self.journal.close()
+            self.journal = self.role.open_journal()
+            core = self.role.build(*self.journal.load())
+        except SatmeterError as e:
+            self._fail(e)
+            return
+        except Exception as e:
+            log.exception("the journal could not be folded")
+            self._fail(e)
+            return
+        self.core, self.trouble = core, ""
+        step = core.resume(now_ms())
+        if self._commit(step.events):
+            self._act(step.actions)
+
+
+def _answer(reply: Reply | None, answer: Any) -> None:
+    if reply is not None:
+        try:
+            reply(answer)
+        except Exception:
+            log.exception("an answer could not be given")

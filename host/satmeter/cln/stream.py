@@ -1,0 +1,159 @@
+"""The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyln.client import Plugin, RpcError
+
+from ..core import actions as do
+from ..core import events as ev
+from ..core import inputs as inp
+from ..core import messages as msg
+from ..core import view
+from ..core.buyer import Buyer
+from ..core.journal import Event
+from ..core.purchase import CLOSED, OPENING, Ledger
+from ..store import Journal, SessionRow
+from ..wire.address import parse
+from .node import words_of
+from .plugin import RolePlugin
+from .stream_rpc import StreamRpc
+from .wait import Waiters
+
+REFUND_EXPIRY_S = 30 * 86400
+TOPICS = ("stream_low", "stream_state")
+
+
+class StreamPlugin(RolePlugin):
+    role = "stream"
+
+    def options(self, plugin: Plugin) -> None:
+        plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)
+        plugin.add_option("stream-day-msat", "0", "day cap for streams that name none, fees included; 0: none")
+        plugin.add_option("stream-max-streams", "500", "most live streams")
+        for topic in TOPICS:
+            plugin.add_notification_topic(topic)
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        return StreamRpc(self).methods()
+
+    # --- start
+
+    def prepare(self) -> None:
+        self.waiters = Waiters()
+        self.opening: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
+
+    def open_journal(self) -> Journal:
+        return Journal(self.db_url, self.role, self.node_id)
+
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Buyer:
+        ledger = Ledger()
+        if snapshot is not None:
+            ledger.load(snapshot)
+        for e in events:
+            ledger.apply(e)
+        sellers = self.plugin.get_option("stream-seller") or []
+        allowed = frozenset(parse(s, "any").node_id for s in sellers)
+        return Buyer(allowed, self.whole_option("stream-max-streams", 1, 100_000), ledger)
+
+    def dump(self, core: Buyer) -> dict[str, Any]:
+        return core.ledger.dump()
+
+    def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
+        rows = []
+        for e in events:
+            p = core.ledger.purchases.get(e.stream)
+            if p is not None and isinstance(e, (ev.StreamOpened, ev.StreamClosed)):
+                closed_at = e.at if p.state == CLOSED else 0
+                why = p.reason or p.why
+                rows.append(SessionRow(p.id, p.opened_at, p.meter, p.seller, closed_at, why, p.receipt, p.signature))
+        return rows
+
+    # --- hands
+
+    def perform(self, action: do.Action) -> None:
+        if isinstance(action, do.Send):
+            self.hands.send(action.peer, action.message)
+        elif isinstance(action, do.Inspect):
+            self.hands.quick(self._inspect, action)
+        elif isinstance(action, do.Pay):
+            self.hands.payment(self._pay, action)
+        elif isinstance(action, do.Connect):
+            self.hands.quick(self._reach, action)
+        elif isinstance(action, do.MakeRefundInvoice):
+            self.hands.quick(self._make_refund_invoice, action)
+        elif isinstance(action, do.CheckReceipt):
+            self.hands.quick(self._check_receipt, action)
+        elif isinstance(action, do.Notify):
+            self.plugin.notify(action.topic, action.payload)
+
+    def _reach(self, a: do.Connect) -> None:
+        try:
+            self.node.connect(a.peer, a.address)
+        except RpcError as e:
+            self.service.post(inp.ConnectFailed(a.peer, words_of(e)))
+        else:
+            # Messages sent before the connection stood were lost: the core says them again.
+            self.service.post(inp.PeerConnected(a.peer))
+
+    def _inspect(self, a: do.Inspect) -> None:
+        try:
+            found = self.node.decode(a.bolt11)
+        except RpcError as e:
+            self.service.post(inp.Undecodable(a.session, a.n, words_of(e)))
+            return
+        if found.get("type") != "bolt11 invoice" or not found.get("valid") or "amount_msat" not in found:
+            self.service.post(inp.Undecodable(a.session, a.n, "not a valid BOLT 11 invoice with an amount"))
+            return
+        self.service.post(
+            inp.Inspected(
+                session=a.session,
+                n=a.n,
+                payee=found["payee"],
+                amount_msat=int(found["amount_msat"]),
+                hash=found["payment_hash"],
+                expires_at=(int(found["created_at"]) + int(found["expiry"])) * 1000,
+                final_cltv=int(found.get("min_final_cltv_expiry", 18)),
+            )
+        )
+
+    def _pay(self, a: do.Pay) -> None:
+        try:
+            outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay)
+        except RpcError as e:
+            outcome, why = self.node.outcome(a.hash), words_of(e)
+        if outcome.status == "complete":
+            self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
+        elif outcome.status == "pending":
+            self.hands.payment(self._pay, a)
+        else:
+            self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed", retry=True))
+
+    def _make_refund_invoice(self, a: do.MakeRefundInvoice) -> None:
+        made = self.node.invoice(a.label, None, "satmeter refund", REFUND_EXPIRY_S)
+        self.service.post(inp.RefundInvoiceMade(a.session, made.bolt11))
+
+    def _check_receipt(self, a: do.CheckReceipt) -> None:
+        verified = self.node.verify(a.text, a.signature, a.seller)
+        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified))
+
+    # --- messages
+
+    def mine(self, message: msg.Message) -> bool:
+        if isinstance(message, (msg.Close, msg.Error)):
+            return message.by == msg.SELLER
+        return not isinstance(message, msg.Open)
+
+    def changed(self, core: Buyer) -> None:
+        purchases = core.ledger.purchases
+        self.waiters.update({p.id: {"state": p.state, "relay": p.relay} for p in purchases.values()})
+        for session in list(self.opening):
+            p = purchases.get(session)
+            if p is None or p.state != OPENING:
+                answer = self.opening.pop(session)
+                answer(view.purchase(p) if p is not None else {})
+
+
+def main() -> None:
+    StreamPlugin().run()

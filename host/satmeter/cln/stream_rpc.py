@@ -1,0 +1,172 @@
+"""The RPC methods of the buyer's plugin: parameters in, inputs to the core, views out.
+
+Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core import inputs as inp
+from ..core import view
+from ..core.buyer import Buyer
+from ..core.errors import Refused
+from ..core.money import MAX_TICKS, whole
+from ..core.purchase import CLOSED
+from ..wire.address import parse
+from .meter_rpc import FOREVER_S, PAGE, check_boot
+from .methods import Call
+
+if TYPE_CHECKING:
+    from .stream import StreamPlugin
+
+
+class StreamRpc:
+    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+
+    def __init__(self, plugin: "StreamPlugin"):
+        self.p = plugin
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "receipts"]
+        return {name: getattr(self, name) for name in names}
+
+    def _post(self, call: Call, what: inp.Input) -> None:
+        def reply(answer: Any) -> None:
+            call.reply(answer if isinstance(answer, Exception) else view.purchase(answer))
+
+        self.p.service.post(what, reply)
+
+    def open(
+        self,
+        call: Call,
+        seller: str,
+        max_price_msat: int,
+        budget_msat: int,
+        meter: str | None = None,
+        max_fee_msat: int | None = None,
+        max_invoice_msat: int | None = None,
+        day_msat: int | None = None,
+        unit: str | None = None,
+        max_spend_msat: int | None = None,
+        maxdelay: int | None = None,
+        max_final_cltv: int | None = None,
+        tolerance_pct: int | None = None,
+        tolerance_ticks: int | None = None,
+    ) -> None:
+        """Buy from {seller} (SATMETER:// address, or node id and {meter}) at up to {max_price_msat} a unit, {budget_msat} in all."""
+        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
+        if self.p.day_msat:
+            caps.setdefault("day_msat", self.p.day_msat)
+        address = parse(seller, meter)
+        session = secrets.token_hex(16)
+        what = inp.OpenStream(session, address.node_id, address.meter, address.reach, caps)
+
+        def agreed(shown: dict[str, Any]) -> None:
+            if shown.get("state") == CLOSED:
+                call.reply(Refused(shown["why"], session=session))
+            else:
+                call.reply(shown)
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+            else:
+                self.p.opening[session] = agreed
+
+        self.p.service.post(what, reply)
+
+    def list(self, call: Call) -> None:
+        """List the live streams."""
+        self.p.service.run(
+            lambda core: {"streams": [view.purchase(p) for p in core.ledger.purchases.values()]}, call.reply
+        )
+
+    def status(self, call: Call, session: str) -> None:
+        """Show a stream: state, payments, fees, exposure, what was refused and why, and its receipt."""
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                self.p.read(call, lambda journal: _old(journal, session, answer))
+            else:
+                call.reply(answer)
+
+        self.p.service.run(lambda core: view.purchase(core.purchase(session)), reply)
+
+    def pause(self, call: Call, session: str) -> None:
+        """Stop paying for now; the seller suspends when the credit is used up."""
+        self._post(call, inp.PauseStream(session))
+
+    def resume(self, call: Call, session: str) -> None:
+        """Pay again."""
+        self._post(call, inp.ResumeStream(session))
+
+    def budget(
+        self,
+        call: Call,
+        session: str,
+        budget_msat: int | None = None,
+        max_price_msat: int | None = None,
+        max_fee_msat: int | None = None,
+        max_invoice_msat: int | None = None,
+        day_msat: int | None = None,
+        max_spend_msat: int | None = None,
+    ) -> None:
+        """Change the caps of a running stream."""
+        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
+        self._post(call, inp.SetBudget(session, caps))
+
+    def report(self, call: Call, session: str, boot: str, register: int, base: int = 0) -> None:
+        """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}."""
+        count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
+        self._post(call, inp.SensorReading(session, check_boot(boot), count, start))
+
+    def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
+        """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
+        after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
+
+        def look(core: Buyer) -> None:
+            core.purchase(session)
+
+        def then(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+            else:
+                self.p.changed(self.p.service.core)
+                self.p.waiters.wait(session, after, seconds, call)
+
+        self.p.service.run(look, then)
+
+    def close(self, call: Call, session: str) -> None:
+        """End a stream; what is paid and not used comes back, or stays owed until it can."""
+        self._post(call, inp.CloseStream(session))
+
+    def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
+        """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""
+        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
+        self.p.read(
+            call, lambda journal: {"receipts": [r for r in journal.sessions("", before, limit) if r["closed_at"]]}
+        )
+
+
+def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
+    """Return an ended stream as the journal has it; raise `otherwise` where it has none."""
+    row = journal.session(session)
+    if row is None:
+        raise otherwise
+    figures = json.loads(row["receipt"]) if row["receipt"] else {}
+    return {
+        "session": row["id"],
+        "seller": row["peer"],
+        "meter": row["meter"],
+        "state": CLOSED,
+        "relay": False,
+        "opened_at": row["opened_at"],
+        "payments": figures.get("payments", 0),
+        "paid_msat": figures.get("paid_msat", 0) - figures.get("carried_in_msat", 0),
+        "reason": row["reason"],
+        "receipt": row["receipt"],
+        "signature": row["signature"],
+        "verified": bool(row["signature"]),
+    }

@@ -1,0 +1,115 @@
+"""What a core wants done. Each may be repeated without harm: see `cln/meter.py` and `cln/stream.py`."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .journal import Event
+from .messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Action):
+    """A custom message to a connected peer."""
+
+    peer: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MakeInvoice(Action):
+    """Make the invoice of this label, or find it where it exists; answered by InvoiceMade, Settled or Gone."""
+
+    label: str
+    amount_msat: int
+    description: str
+    expiry_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelInvoice(Action):
+    """Delete an unpaid invoice that is no longer wanted; answered by InvoiceGone, or Settled if it was paid."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class PayRefund(Action):
+    """Pay an amountless invoice of the buyer; if listpays knows its hash, that outcome stands."""
+
+    session: str
+    bolt11: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sign(Action):
+    """Sign a receipt with the node's key; answered by Signed."""
+
+    session: str
+    revision: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(Action):
+    peer: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect(Action):
+    """Decode an invoice; answered by Inspected or Undecodable."""
+
+    session: str
+    n: int
+    bolt11: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pay(Action):
+    """xpay, unless listpays knows the hash already; answered by PaymentDone or PaymentLost."""
+
+    session: str
+    n: int
+    bolt11: str
+    hash: str
+    maxfee_msat: int
+    maxdelay: int
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRefundInvoice(Action):
+    """Make (or find) the amountless invoice by which a refund can reach us; answered by RefundInvoiceMade."""
+
+    label: str
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReceipt(Action):
+    """Check a receipt's signature against the seller's node id; answered by ReceiptChecked."""
+
+    session: str
+    seller: str
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Action):
+    topic: str
+    payload: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Step:
+    """What one input led to: events to commit first, then actions, and a result for who asked."""
+
+    events: list[Event] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    result: Any = None

@@ -1,0 +1,273 @@
+"""The seller's books: its meters and sales as the fold of the journal, and the table of what may follow what.
+
+Books.apply() is the only place where recorded state changes. The table says which event may move a meter from which
+state; anything else raises WrongState before anything has changed. Events that are not in the table (a payment, a
+reading) move money or counts, not the state.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from . import events as ev
+from .errors import LocalError, UnknownMeter, UnknownSession, WrongState
+from .journal import Event, chain
+from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .sale import CLOSED, CLOSING, Sale
+from .snapshot import dump, revive
+from .tariff import Tariff
+
+TABLE: dict[tuple[str, type[Event]], str] = {
+    (STANDBY, ev.SessionOpened): NEGOTIATING,
+    (STANDBY, ev.Locked): LOCKOUT,
+    (NEGOTIATING, ev.DeliveryStarted): DELIVERING,
+    (NEGOTIATING, ev.SessionClosing): STANDBY,
+    (DELIVERING, ev.SessionSuspended): SUSPENDED,
+    (DELIVERING, ev.SessionClosing): STANDBY,
+    (SUSPENDED, ev.DeliveryStarted): DELIVERING,
+    (SUSPENDED, ev.SessionClosing): STANDBY,
+    (LOCKOUT, ev.Unlocked): STANDBY,
+}
+
+REMEMBERED_SPENDS = 64
+_METER_MEMORY = frozenset(["flow", "plugged", "seen", "offer_bolt11", "looked_at"])
+_SALE_MEMORY = frozenset(["seq", "low_told", "signing", "refund_tried_at", "bolt11", "sent_at", "tries", "told_at"])
+
+
+class Books:
+    """Meters by name, live sales by id, the node's last pay_index: everything that a restart folds again."""
+
+    def __init__(self) -> None:
+        self.meters: dict[str, Meter] = {}
+        self.sales: dict[str, Sale] = {}
+        self.index = 0
+
+    def meter(self, name: str) -> Meter:
+        try:
+            return self.meters[name]
+        except KeyError:
+            known = ", ".join(sorted(self.meters)) or "none"
+            raise UnknownMeter(f"name: no meter {name!r}; there are: {known}") from None
+
+    def sale(self, session: str) -> Sale:
+        try:
+            return self.sales[session]
+        except KeyError:
+            raise UnknownSession(f"session: no live session {session!r}; meter-sessions lists them") from None
+
+    def next_state(self, meter: Meter, kind: type[Event]) -> str:
+        """Return the state that an event of this kind moves the meter to, or raise WrongState."""
+        try:
+            return TABLE[meter.state, kind]
+        except KeyError:
+            raise WrongState(f"meter {meter.name} is in {meter.state}, where {kind.kind()} can't happen") from None
+
+    def apply(self, e: Event) -> None:
+        """Fold one event. On an event that can't happen: LocalError, and nothing has changed."""
+        _FOLD[type(e)](self, e)
+        sale = self.sales.get(e.stream)
+        if sale is not None:
+            sale.head = chain(sale.head, e)
+
+    # --- meters
+
+    def meter_added(self, e: ev.MeterAdded) -> None:
+        name = e.stream.removeprefix("meter/")
+        if name in self.meters:
+            raise LocalError(f"meter {name} is there already")
+        self.meters[name] = Meter(name, Tariff(**e.tariff), period_at=e.at)
+
+    def of(self, e: Event) -> Meter:
+        return self.meter(e.stream.removeprefix("meter/"))
+
+    def meter_changed(self, e: ev.MeterChanged) -> None:
+        self.of(e).tariff = Tariff(**e.tariff)
+
+    def meter_removed(self, e: ev.MeterRemoved) -> None:
+        del self.meters[self.of(e).name]
+
+    def board_booted(self, e: ev.BoardBooted) -> None:
+        m = self.of(e)
+        m.boot, m.offset, m.count = e.boot, e.offset, e.count
+
+    def allowance_begun(self, e: ev.AllowanceBegun) -> None:
+        m = self.of(e)
+        m.period_at, m.period_count = e.at, e.count
+
+    def counted(self, e: ev.Counted) -> None:
+        self._count(self.of(e), e.count)
+
+    def locked(self, e: ev.Locked) -> None:
+        m = self.of(e)
+        m.state = self.next_state(m, ev.Locked)
+        m.lock_until, m.lock_buyer, m.lock_session = e.until, e.buyer, e.session
+
+    def unlocked(self, e: ev.Unlocked) -> None:
+        m = self.of(e)
+        m.state = self.next_state(m, ev.Unlocked)
+        m.lock_until, m.lock_buyer, m.lock_session = 0, "", ""
+
+    def invoice_offered(self, e: ev.InvoiceOffered) -> None:
+        m = self.of(e)
+        m.next_offer = e.n + 1
+        m.offers[e.n] = e.amount
+
+    def offer_paid(self, e: ev.OfferPaid) -> None:
+        self.of(e).offers.pop(e.n, None)
+
+    def _count(self, m: Meter, count: int) -> None:
+        m.count = max(m.count, count)
+        if m.session:
+            self.sales[m.session].count = m.count
+
+    # --- sessions
+
+    def session_opened(self, e: ev.SessionOpened) -> None:
+        m = self.meter(e.meter)
+        if not e.parked:
+            m.state = self.next_state(m, ev.SessionOpened)
+            m.session = e.stream
+        self.sales[e.stream] = Sale(
+            id=e.stream,
+            meter=e.meter,
+            buyer=e.buyer,
+            tariff=Tariff(**e.tariff),
+            opened_at=e.at,
+            since=e.at,
+            count=e.count,
+            start_boot=e.boot,
+            start_register=e.register,
+        )
+
+    def _holds(self, s: Sale) -> Meter | None:
+        m = self.meters.get(s.meter)
+        return m if m is not None and m.session == s.id else None
+
+    def invoice_asked(self, e: ev.InvoiceAsked) -> None:
+        s = self.sale(e.stream)
+        s.out[e.n] = e.amount
+        s.next_n = e.n + 1
+        self._sale_count(s, e.count)
+
+    def _sale_count(self, s: Sale, count: int) -> None:
+        m = self._holds(s)
+        if m is not None:
+            self._count(m, count)
+
+    def invoice_paid(self, e: ev.InvoicePaid) -> None:
+        s = self.sale(e.stream)
+        s.out.pop(e.n, None)
+        s.dropped.pop(e.n, None)
+        s.paid += e.amount
+        s.payments += 1
+        self.index = max(self.index, e.index)
+        self._sale_count(s, e.count)
+
+    def invoice_dropped(self, e: ev.InvoiceDropped) -> None:
+        s = self.sale(e.stream)
+        s.dropped[e.n] = s.out.pop(e.n)
+
+    def invoice_expired(self, e: ev.InvoiceExpired) -> None:
+        s = self.sale(e.stream)
+        s.out.pop(e.n, None)
+        s.dropped.pop(e.n, None)
+
+    def credit_reserved(self, e: ev.CreditReserved) -> None:
+        self.sale(e.stream).reserved[e.id] = e.amount
+
+    def credit_spent(self, e: ev.CreditSpent) -> None:
+        s = self.sale(e.stream)
+        s.reserved.pop(e.id)
+        s.spent += e.amount
+        s.settled = [*s.settled, e.id][-REMEMBERED_SPENDS:]
+
+    def credit_released(self, e: ev.CreditReleased) -> None:
+        self.sale(e.stream).reserved.pop(e.id)
+
+    def credit_brought(self, e: ev.CreditBrought) -> None:
+        self.sale(e.stream).brought += e.amount
+
+    def credit_taken(self, e: ev.CreditTaken) -> None:
+        self.sale(e.stream).taken += e.amount
+
+    def delivery_started(self, e: ev.DeliveryStarted) -> None:
+        s = self.sale(e.stream)
+        m = self.meter(s.meter)
+        m.state = self.next_state(m, ev.DeliveryStarted)
+        self._count(m, e.count)
+        s.since = e.at
+        if s.start_count < 0:
+            s.start_count = e.count
+            s.start_boot, s.start_register = m.boot, m.register
+
+    def session_suspended(self, e: ev.SessionSuspended) -> None:
+        s = self.sale(e.stream)
+        m = self.meter(s.meter)
+        m.state = self.next_state(m, ev.SessionSuspended)
+        self._count(m, e.count)
+        s.since = e.at
+
+    def session_closing(self, e: ev.SessionClosing) -> None:
+        s = self.sale(e.stream)
+        m = self._holds(s)
+        if m is not None:
+            state = self.next_state(m, ev.SessionClosing)
+            self._count(m, e.count)
+            m.state, m.session = state, ""
+        s.phase, s.since, s.reason = CLOSING, e.at, e.reason
+        s.end_boot, s.end_register, s.charged_final = e.boot, e.register, e.charged
+        s.reserved = {}
+        if s.tariff.prepaid:
+            s.dropped.update(s.out)
+            s.out = {}
+        if m is not None and not s.buyer:
+            m.remainder = s.id
+
+    def refund_offered(self, e: ev.RefundOffered) -> None:
+        s = self.sale(e.stream)
+        s.refund_bolt11, s.claimed, s.refund_why = e.bolt11, e.claimed, ""
+
+    def refund_started(self, e: ev.RefundStarted) -> None:
+        self.sale(e.stream).refunding = e.amount
+
+    def refund_paid(self, e: ev.RefundPaid) -> None:
+        s = self.sale(e.stream)
+        s.refunding, s.refund_bolt11 = 0, ""
+        s.refunded += e.amount
+        s.refund_fee += e.fee
+
+    def refund_failed(self, e: ev.RefundFailed) -> None:
+        s = self.sale(e.stream)
+        s.refunding, s.refund_why = 0, e.why
+
+    def receipt_signed(self, e: ev.ReceiptSigned) -> None:
+        s = self.sale(e.stream)
+        s.phase, s.closed_at = CLOSED, s.closed_at or e.at
+        s.revision, s.receipt, s.signature = e.revision, e.text, e.signature
+
+    def remainder_lapsed(self, e: ev.RemainderLapsed) -> None:
+        self.sale(e.stream).lapsed += e.amount
+
+    # --- a snapshot, so that a start costs what is live and not what ever happened
+
+    def dump(self) -> dict[str, Any]:
+        return {
+            "index": self.index,
+            "meters": [dump(m, _METER_MEMORY) for m in self.meters.values()],
+            "sales": [dump(s, _SALE_MEMORY) for s in self.sales.values()],
+        }
+
+    def load(self, dumped: dict[str, Any]) -> None:
+        self.index = dumped["index"]
+        for values in dumped["meters"]:
+            m = revive(Meter, values)
+            self.meters[m.name] = m
+        for values in dumped["sales"]:
+            s = revive(Sale, values)
+            self.sales[s.id] = s
+
+
+_FOLD: dict[type[Event], Callable[[Books, Any], None]] = {
+    cls: getattr(Books, cls.kind())
+    for cls in vars(ev).values()
+    if isinstance(cls, type) and issubclass(cls, Event) and hasattr(Books, cls.kind())
+}

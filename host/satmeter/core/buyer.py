@@ -1,0 +1,425 @@
+"""The buyer: what a node that buys does with terms, invoices, outcomes of payments and the passing of time.
+
+The same shape as the seller: handle() takes one input and returns a Step of events (already folded, to be committed
+before anything else), actions and a result. A payment is PaymentStarted before xpay is called, and stays in flight,
+counted as spent with its highest fee, until listpays says what became of it. On a breach of policy the buyer stops
+paying, says why, keeps the evidence and asks for its refund.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from . import actions as do
+from . import events as ev
+from . import inputs as inp
+from . import messages as msg
+from . import policy, receipt
+from .actions import Step
+from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError, TooMany, UnknownSession, WrongState, by_code
+from .journal import Event
+from .policy import Policy
+from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Ledger, Purchase
+from .tariff import Tariff, check_name
+
+RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
+PING_MS = 30_000
+LAND_MS = 10_000
+SENSOR_MS = 30_000
+
+
+def refund_label(session: str, n: int) -> str:
+    return f"satmeter/refund/{session}/{n}"
+
+
+class Buyer:
+    """One buyer node; `sellers` are the node ids that it may buy from, empty for any."""
+
+    def __init__(self, sellers: frozenset[str] = frozenset(), max_streams: int = 500, ledger: Ledger | None = None):
+        self.sellers = sellers
+        self.max_streams = max_streams
+        self.ledger = ledger or Ledger()
+        self.step = Step()
+        self.now = 0
+
+    def handle(self, what: inp.Input, now: int) -> Step:
+        """Decide on one input at time `now` (ms)."""
+        self.step, self.now = Step(), now
+        self.step.result = _HANDLERS[type(what)](self, what)
+        return self.step
+
+    def resume(self, now: int) -> Step:
+        """Repeat, after a restart, whatever the state says is unanswered: outcomes of payments first."""
+        self.step, self.now = Step(), now
+        for p in self.ledger.purchases.values():
+            for n, f in p.flights.items():
+                self._do(do.Pay(p.id, n, f.bolt11, f.hash, f.maxfee, p.policy.maxdelay))
+            if p.state != CLOSED:
+                self._do(do.Connect(p.seller, p.address))
+            if p.state == CLOSING:
+                p.closing_at = now
+        return self.step
+
+    # --- small helpers
+
+    def purchase(self, session: str) -> Purchase:
+        try:
+            return self.ledger.purchases[session]
+        except KeyError:
+            raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them") from None
+
+    def _emit(self, e: Event) -> None:
+        self.ledger.apply(e)
+        self.step.events.append(e)
+
+    def _do(self, action: do.Action) -> None:
+        self.step.actions.append(action)
+
+    def _send(self, p: Purchase, make: Callable[..., msg.Message], **fields: Any) -> None:
+        p.seq = max(p.seq + 1, self.now)
+        p.asked_at = self.now
+        self._do(do.Send(p.seller, make(session=p.id, seq=p.seq, **fields)))
+
+    def _notify(self, p: Purchase, **more: Any) -> None:
+        self._do(do.Notify("stream_state", {"session": p.id, "state": p.state, "seller": p.seller, **more}))
+
+    # --- opening
+
+    def _open(self, i: inp.OpenStream) -> Purchase:
+        check_name(i.meter)
+        checked = Policy.from_dict(i.policy)
+        if self.sellers and i.seller not in self.sellers:
+            raise OverCap(f"seller {i.seller} is not among the allowed sellers (option stream-seller)")
+        if len(self.ledger.purchases) >= self.max_streams:
+            raise TooMany(f"this buyer has {self.max_streams} streams, its limit")
+        for p in self.ledger.purchases.values():
+            if (p.seller, p.meter) == (i.seller, i.meter) and p.state in (OPENING, STREAMING, PAUSED):
+                raise WrongState(f"stream {p.id} to meter {i.meter} of that seller is {p.state} already")
+        self._emit(ev.StreamOpened(self.now, i.session, i.seller, i.meter, i.address, checked.to_dict()))
+        p = self.purchase(i.session)
+        p.heard_at = self.now
+        self._do(do.Connect(p.seller, p.address))
+        self._send(p, msg.Open, meter=p.meter)
+        return p
+
+    def _connect_failed(self, i: inp.ConnectFailed) -> None:
+        for p in list(self.ledger.purchases.values()):
+            if p.seller == i.peer and p.state == OPENING:
+                self._end(p, f"can't reach the seller: {i.why}")
+
+    def _connected(self, i: inp.PeerConnected) -> None:
+        for p in self.ledger.purchases.values():
+            if p.seller == i.peer and p.state != CLOSED:
+                p.tries = 0
+                self._ask_again(p)
+
+    # --- messages
+
+    def _from_peer(self, i: inp.FromPeer) -> None:
+        p = self.ledger.purchases.get(i.message.session)
+        if p is None or p.seller != i.peer:
+            if not isinstance(i.message, msg.Error):
+                text = "no such session here"
+                self._do(
+                    do.Send(i.peer, msg.Error(i.message.session, self.now, msg.BUYER, UnknownSession.code, text))
+                )
+            return
+        p.heard_at, p.tries = self.now, 0
+        try:
+            _MESSAGES[type(i.message)](self, p, i.message)
+        except SatmeterError as e:
+            self._breach(p, e, 0)
+
+    def _terms(self, p: Purchase, m: msg.Terms) -> None:
+        try:
+            values = json.loads(m.tariff)
+            tariff = Tariff.from_dict(values)
+        except (ValueError, TypeError, SatmeterError) as e:
+            raise BadMessage(f"the seller's terms can't be read: {e}") from None
+        if p.state == OPENING:
+            policy.check_terms(p.policy, tariff)
+            self._emit(ev.TermsAgreed(self.now, p.id, tariff.to_dict(), m.carried_msat))
+            if p.sensor_boot:
+                p.sensor_start = p.sensor_count
+            self._notify(p)
+        elif p.tariff is not None and tariff != p.tariff:
+            raise PolicyBreach("the seller changed the terms of a running session")
+
+    def _invoice(self, p: Purchase, m: msg.Invoice) -> None:
+        if p.was_handled(m.n) or m.n in p.flights:
+            return
+        if p.tariff is None or p.state in (PAUSED, CLOSED) or (p.state == CLOSING and p.tariff.prepaid):
+            return
+        p.invoices[m.n] = m
+        self._do(do.Inspect(p.id, m.n, m.bolt11))
+
+    def _inspected(self, i: inp.Inspected) -> None:
+        p = self.ledger.purchases.get(i.session)
+        m = p.invoices.pop(i.n, None) if p is not None else None
+        if p is None or m is None or p.tariff is None or p.was_handled(i.n) or i.n in p.flights:
+            return
+        if p.state in (PAUSED, CLOSED) or (p.state == CLOSING and p.tariff.prepaid):
+            return
+        if i.expires_at <= self.now:
+            return  # the seller makes another
+        try:
+            policy.check_invoice(p.policy, p.seller, i.payee, m.amount_msat, i.amount_msat, i.final_cltv)
+            self._check_due(p, p.tariff, m)
+            self._check_caps(p, m.amount_msat)
+        except PolicyBreach as e:
+            self._breach(p, e, m.n, message=m.bolt11)
+            return
+        except OverCap as e:
+            self._over_cap(p, e, m.n)
+            return
+        fee = p.policy.max_fee_msat
+        self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.bolt11, m.ticks))
+        self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay))
+
+    def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
+        policy.check_progress(t, m.ticks, p.ticks, self.now - p.ticks_at)
+        policy.check_amount(p.policy, t, m.amount_msat, p.committed, m.ticks, m.charged_msat)
+        if p.sensor_start >= 0 and self.now - p.sensor_at < SENSOR_MS:
+            policy.check_sensor(p.policy, m.ticks, p.sensor_count - p.sensor_start)
+
+    def _check_caps(self, p: Purchase, amount: int) -> None:
+        most = amount + p.policy.max_fee_msat
+        if amount > p.policy.max_invoice_msat:
+            raise OverCap(f"an invoice of {amount} msat is over the cap of {p.policy.max_invoice_msat}")
+        if p.sent + p.in_flight + most > p.policy.budget_msat:
+            raise OverCap(f"the budget of {p.policy.budget_msat} msat is used up")
+        if p.policy.day_msat and self.ledger.spent_on(self.now) + most > p.policy.day_msat:
+            raise OverCap(f"the day's budget of {p.policy.day_msat} msat is used up")
+
+    def _undecodable(self, i: inp.Undecodable) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is not None and p.invoices.pop(i.n, None) is not None:
+            self._breach(p, PolicyBreach(f"an invoice that the node can't decode: {i.why}"), i.n)
+
+    def _breach(self, p: Purchase, e: SatmeterError, n: int, **evidence: Any) -> None:
+        """Stop paying, say why, keep the evidence."""
+        self._emit(ev.InvoiceRefused(self.now, p.id, n, e.message, {**e.data, **evidence, "error": e.name}))
+        self._send(p, msg.Error, by=msg.BUYER, code=e.code, text=e.message, n=n)
+        self._notify(p, why=e.message)
+        if p.state == OPENING:
+            self._end(p, e.message)
+        elif p.state in (STREAMING, PAUSED):
+            self._begin_close(p, f"refused: {e.message}")
+
+    def _over_cap(self, p: Purchase, e: OverCap, n: int) -> None:
+        """A cap of our own is reached: no breach of the seller's, the stream just ends."""
+        if p.state == STREAMING:
+            self._emit(ev.InvoiceRefused(self.now, p.id, n, e.message, {"error": e.name}))
+            self._begin_close(p, e.message)
+
+    def _low(self, p: Purchase, m: msg.Low) -> None:
+        p.credit = m.credit_msat
+        self._do(do.Notify("stream_low", {"session": p.id, "credit_msat": m.credit_msat, "ticks": m.ticks}))
+
+    def _error(self, p: Purchase, m: msg.Error) -> None:
+        why = f"{by_code(m.code).__name__}: {m.text}"
+        if p.state == OPENING:
+            self._end(p, why)
+        elif m.code == UnknownSession.code and p.state != CLOSED:
+            self._end(p, f"the seller does not know the session any more: {m.text}")
+
+    def _end(self, p: Purchase, why: str) -> None:
+        """End a stream that has no receipt to wait for."""
+        self._emit(ev.StreamClosed(self.now, p.id, why=why[:500]))
+        self._notify(p, why=why)
+
+    # --- payments
+
+    def _paid(self, i: inp.PaymentDone) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is not None and i.n in p.flights:
+            self._emit(ev.PaymentSettled(self.now, p.id, i.n, i.sent_msat))
+            if p.payments == 1:
+                self._notify(p)
+            self._landed(p)
+
+    def _landed(self, p: Purchase) -> None:
+        if p.state == CLOSING:
+            self._close_when_landed(p)
+
+    def _lost(self, i: inp.PaymentLost) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is None or i.n not in p.flights:
+            return
+        self._emit(ev.PaymentFailed(self.now, p.id, i.n, i.why[:300]))
+        p.why = i.why
+        self._landed(p)
+
+    # --- closing
+
+    def _close(self, i: inp.CloseStream) -> Purchase:
+        p = self.purchase(i.session)
+        if p.state == OPENING:
+            self._send(p, msg.Close, by=msg.BUYER, reason=i.reason)
+            self._end(p, i.reason)
+        elif p.state in (STREAMING, PAUSED):
+            self._begin_close(p, i.reason)
+        return p
+
+    def _begin_close(self, p: Purchase, reason: str) -> None:
+        self._emit(ev.StreamClosing(self.now, p.id, reason[:300]))
+        p.closing_at = self.now
+        p.invoices.clear()
+        self._notify(p, why=reason)
+        self._close_when_landed(p)
+
+    def _close_when_landed(self, p: Purchase) -> None:
+        """Say close once nothing is in flight, or it has hung for too long to wait for."""
+        if p.state not in (CLOSING, CLOSED) or (p.flights and self.now < p.closing_at + LAND_MS):
+            return
+        if p.refund_bolt11:
+            self._send(
+                p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=p.refund_bolt11
+            )
+        else:
+            self._do(do.MakeRefundInvoice(refund_label(p.id, p.refund_made), p.id))
+
+    def _refund_made(self, i: inp.RefundInvoiceMade) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is None or p.refund_bolt11:
+            return
+        self._emit(ev.RefundInvoiced(self.now, p.id, i.bolt11))
+        self._send(p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=i.bolt11)
+
+    def _peer_close(self, p: Purchase, m: msg.Close) -> None:
+        if p.state == OPENING:
+            self._end(p, f"the seller closed: {m.reason}")
+        elif p.state in (STREAMING, PAUSED):
+            self._begin_close(p, m.reason)
+        else:
+            self._close_when_landed(p)
+
+    def _receipt(self, p: Purchase, m: msg.Receipt) -> None:
+        if m.text != p.receipt:
+            self._do(do.CheckReceipt(p.id, p.seller, m.text, m.signature))
+
+    def _receipt_checked(self, i: inp.ReceiptChecked) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is None or i.text == p.receipt:
+            return
+        why = self._wrong_with(p, i.text) if i.verified else "the signature is not the seller's"
+        if not i.verified:
+            self._emit(ev.InvoiceRefused(self.now, p.id, 0, why, {"receipt": i.text[:4000]}))
+            return
+        revision = json.loads(i.text).get("revision", 0) if not why or receipt.figures(i.text) else 0
+        if p.revision and revision <= p.revision:
+            return
+        if not p.reason:
+            p.reason = "closed by the seller"
+        self._emit(ev.StreamClosed(self.now, p.id, revision, i.text, i.signature, True, why))
+        self._notify(p, why=why or p.reason)
+        if p.owed and receipt.figures(i.text)[2]:
+            # Our refund invoice is used, and something came late: offer another.
+            p.refund_bolt11 = ""
+            self._close_when_landed(p)
+
+    def _wrong_with(self, p: Purchase, text: str) -> str:
+        """Return what a signed receipt states other than we know it, "" if nothing."""
+        if not receipt.balanced(text):
+            return "the receipt's sums do not agree"
+        r = json.loads(text)
+        if r["session"] != p.id or r["seller"] != p.seller or r["meter"] != p.meter:
+            return "the receipt is of another session"
+        if r["paid_msat"] != p.carried + p.paid and not p.flights:
+            return f"the receipt says {r['paid_msat']} msat paid, we paid {p.carried + p.paid}"
+        if p.tariff is not None and r["tariff"] != p.tariff.to_dict():
+            return "the receipt has another tariff"
+        if p.tariff is not None and r["charged_msat"] - r["spent_msat"] > p.tariff.charge(r["ticks"]):
+            return "the receipt charges more than its ticks cost"
+        return ""
+
+    # --- the user
+
+    def _pause(self, i: inp.PauseStream) -> Purchase:
+        p = self.purchase(i.session)
+        if p.state != STREAMING:
+            raise WrongState(f"stream {p.id} is {p.state}; only a running one can be paused")
+        self._emit(ev.StreamPaused(self.now, p.id))
+        self._notify(p)
+        return p
+
+    def _resume_stream(self, i: inp.ResumeStream) -> Purchase:
+        p = self.purchase(i.session)
+        if p.state != PAUSED:
+            raise WrongState(f"stream {p.id} is {p.state}; only a paused one can be resumed")
+        self._emit(ev.StreamResumed(self.now, p.id))
+        self._notify(p)
+        self._ask_again(p)
+        return p
+
+    def _budget(self, i: inp.SetBudget) -> Purchase:
+        p = self.purchase(i.session)
+        changed = Policy.from_dict({**p.policy.to_dict(), **{k: v for k, v in i.policy.items() if v is not None}})
+        if p.tariff is not None:
+            policy.check_terms(changed, p.tariff)
+        self._emit(ev.BudgetChanged(self.now, p.id, changed.to_dict()))
+        return p
+
+    def _sensor(self, i: inp.SensorReading) -> Purchase:
+        p = self.purchase(i.session)
+        if i.boot != p.sensor_boot:
+            p.sensor_offset = p.sensor_count - i.base
+            p.sensor_boot = i.boot
+        p.sensor_count, p.sensor_at = max(p.sensor_count, p.sensor_offset + i.register), self.now
+        if p.sensor_start < 0 and p.tariff is not None:
+            # What ran before the sensor was first heard is taken from the seller's count.
+            p.sensor_start = p.sensor_count - p.ticks
+        return p
+
+    # --- time
+
+    def _tick(self, _: inp.Tick) -> None:
+        for p in list(self.ledger.purchases.values()):
+            if p.state in (OPENING, CLOSING):
+                if self.now >= p.asked_at + min(RESEND_MOST_MS, RESEND_MS << min(p.tries, 5)):
+                    p.tries += 1
+                    p.asked_at = self.now
+                    self._ask_again(p)
+            elif p.state == STREAMING and self.now >= max(p.heard_at, p.asked_at) + PING_MS:
+                self._do(do.Connect(p.seller, p.address))
+                self._ask_again(p)
+        for p in [p for p in self.ledger.purchases.values() if p.done]:
+            del self.ledger.purchases[p.id]
+
+    def _ask_again(self, p: Purchase) -> None:
+        if p.state == CLOSING:
+            if p.tries > 1:
+                self._do(do.Connect(p.seller, p.address))
+            self._close_when_landed(p)
+        else:
+            self._send(p, msg.Open, meter=p.meter)
+
+
+_MESSAGES: dict[type[msg.Message], Callable[[Buyer, Purchase, Any], None]] = {
+    msg.Terms: Buyer._terms,
+    msg.Invoice: Buyer._invoice,
+    msg.Low: Buyer._low,
+    msg.Close: Buyer._peer_close,
+    msg.Receipt: Buyer._receipt,
+    msg.Error: Buyer._error,
+    msg.Open: lambda buyer, p, m: None,
+}
+
+_HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {
+    inp.Tick: Buyer._tick,
+    inp.FromPeer: Buyer._from_peer,
+    inp.PeerConnected: Buyer._connected,
+    inp.OpenStream: Buyer._open,
+    inp.ConnectFailed: Buyer._connect_failed,
+    inp.Inspected: Buyer._inspected,
+    inp.Undecodable: Buyer._undecodable,
+    inp.PaymentDone: Buyer._paid,
+    inp.PaymentLost: Buyer._lost,
+    inp.RefundInvoiceMade: Buyer._refund_made,
+    inp.ReceiptChecked: Buyer._receipt_checked,
+    inp.PauseStream: Buyer._pause,
+    inp.ResumeStream: Buyer._resume_stream,
+    inp.SetBudget: Buyer._budget,
+    inp.SensorReading: Buyer._sensor,
+    inp.CloseStream: Buyer._close,
+}

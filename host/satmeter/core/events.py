@@ -1,0 +1,300 @@
+"""Every kind of event, the seller's and the buyer's. Amounts in msat, counts in ticks, times in milliseconds."""
+
+from dataclasses import field
+from typing import Any
+
+from .journal import Event, event
+
+# --- a seller's meter -------------------------------------------------------------------------------------------
+
+
+@event
+class MeterAdded(Event):
+    tariff: dict[str, Any] = field(default_factory=dict)
+
+
+@event
+class MeterChanged(Event):
+    tariff: dict[str, Any] = field(default_factory=dict)
+
+
+@event
+class MeterRemoved(Event):
+    pass
+
+
+@event
+class BoardBooted(Event):
+    """From here on the meter's count is `offset` plus the register of this boot."""
+
+    boot: str = ""
+    offset: int = 0
+    count: int = 0
+
+
+@event
+class AllowanceBegun(Event):
+    """A new period: up to the tariff's allowance is free from this count on."""
+
+    count: int = 0
+
+
+@event
+class Counted(Event):
+    """A checkpoint of the count where neither money nor state moved."""
+
+    count: int = 0
+
+
+@event
+class Locked(Event):
+    until: int = 0
+    buyer: str = ""
+    session: str = ""
+
+
+@event
+class Unlocked(Event):
+    why: str = ""
+
+
+@event
+class InvoiceOffered(Event):
+    """An invoice for any wallet; paying it opens (or feeds) a bearer session."""
+
+    n: int = 0
+    amount: int = 0
+
+
+@event
+class OfferPaid(Event):
+    """An offered invoice was paid; the session that it feeds gets an InvoicePaid of its own."""
+
+    n: int = 0
+
+
+# --- a seller's session -----------------------------------------------------------------------------------------
+
+
+@event
+class SessionOpened(Event):
+    """`parked`: a payment came for a meter that can't deliver now; the session only keeps its money."""
+
+    meter: str = ""
+    buyer: str = ""
+    tariff: dict[str, Any] = field(default_factory=dict)
+    count: int = 0
+    boot: str = ""
+    register: int = 0
+    parked: bool = False
+
+
+@event
+class InvoiceAsked(Event):
+    n: int = 0
+    amount: int = 0
+    count: int = 0
+
+
+@event
+class InvoicePaid(Event):
+    """`amount` is what was received, overpayment included; `index` is the node's pay_index."""
+
+    n: int = 0
+    amount: int = 0
+    index: int = 0
+    hash: str = ""
+    count: int = 0
+
+
+@event
+class InvoiceDropped(Event):
+    """No longer wanted; credited all the same if it is paid."""
+
+    n: int = 0
+    why: str = ""
+
+
+@event
+class InvoiceExpired(Event):
+    """The node says that it can't be paid any more."""
+
+    n: int = 0
+
+
+@event
+class CreditReserved(Event):
+    id: str = ""
+    amount: int = 0
+
+
+@event
+class CreditSpent(Event):
+    id: str = ""
+    amount: int = 0
+
+
+@event
+class CreditReleased(Event):
+    id: str = ""
+
+
+@event
+class CreditBrought(Event):
+    """What an earlier session of the same buyer (or of the meter's bearer) left, brought into this one."""
+
+    source: str = ""
+    amount: int = 0
+
+
+@event
+class CreditTaken(Event):
+    """The other half of CreditBrought, in the session that it came from."""
+
+    target: str = ""
+    amount: int = 0
+
+
+@event
+class SessionSuspended(Event):
+    count: int = 0
+
+
+@event
+class DeliveryStarted(Event):
+    """The first one of a session fixes the count that its charge starts from."""
+
+    count: int = 0
+
+
+@event
+class SessionClosing(Event):
+    """Delivery is over and the charge final."""
+
+    reason: str = ""
+    count: int = 0
+    boot: str = ""
+    register: int = 0
+    charged: int = 0
+
+
+@event
+class RefundOffered(Event):
+    bolt11: str = ""
+    claimed: int = 0
+
+
+@event
+class RefundStarted(Event):
+    amount: int = 0
+
+
+@event
+class RefundPaid(Event):
+    amount: int = 0
+    fee: int = 0
+
+
+@event
+class RefundFailed(Event):
+    why: str = ""
+
+
+@event
+class ReceiptSigned(Event):
+    revision: int = 0
+    text: str = ""
+    signature: str = ""
+
+
+@event
+class RemainderLapsed(Event):
+    """The stated time of a bearer's remainder is over; it is the seller's."""
+
+    amount: int = 0
+
+
+# --- a buyer's stream -------------------------------------------------------------------------------------------
+
+
+@event
+class StreamOpened(Event):
+    seller: str = ""
+    meter: str = ""
+    address: str = ""
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
+@event
+class TermsAgreed(Event):
+    tariff: dict[str, Any] = field(default_factory=dict)
+    carried: int = 0
+
+
+@event
+class PaymentStarted(Event):
+    """Recorded before xpay is called: from here on amount and the highest fee count as spent."""
+
+    n: int = 0
+    amount: int = 0
+    maxfee: int = 0
+    hash: str = ""
+    bolt11: str = ""
+    ticks: int = 0
+
+
+@event
+class PaymentSettled(Event):
+    n: int = 0
+    sent: int = 0
+
+
+@event
+class PaymentFailed(Event):
+    n: int = 0
+    why: str = ""
+
+
+@event
+class InvoiceRefused(Event):
+    """What was refused and why, with the evidence."""
+
+    n: int = 0
+    why: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@event
+class StreamPaused(Event):
+    pass
+
+
+@event
+class StreamResumed(Event):
+    pass
+
+
+@event
+class BudgetChanged(Event):
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
+@event
+class RefundInvoiced(Event):
+    bolt11: str = ""
+
+
+@event
+class StreamClosing(Event):
+    reason: str = ""
+
+
+@event
+class StreamClosed(Event):
+    """`verified` tells whether the receipt's signature is the seller's."""
+
+    revision: int = 0
+    text: str = ""
+    signature: str = ""
+    verified: bool = False
+    why: str = ""

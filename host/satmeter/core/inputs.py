@@ -1,0 +1,235 @@
+"""What can happen to a core: RPC calls, board readings, peer messages, news from the node, and time."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Tick(Input):
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromPeer(Input):
+    peer: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnected(Input):
+    peer: str
+
+
+# --- seller -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AddMeter(Input):
+    meter: str
+    tariff: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMeter(Input):
+    meter: str
+    tariff: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMeter(Input):
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Input):
+    """From the board: `base` is the register that this boot began with, `register` its count now, in ticks."""
+
+    meter: str
+    boot: str
+    register: int
+    base: int = 0
+    flow: int = 0
+    plugged: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Offer(Input):
+    """meter-invoice: an invoice for any wallet."""
+
+    meter: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceMade(Input):
+    label: str
+    bolt11: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceSettled(Input):
+    """The node received a payment: `index` is its pay_index, `amount_msat` what arrived."""
+
+    label: str
+    amount_msat: int
+    index: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceGone(Input):
+    """The node no longer takes a payment for this label (expired or deleted)."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spend(Input):
+    """meter-spend: reserve, settle or release credit of a session under the gate's own id."""
+
+    session: str
+    id: str
+    step: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSession(Input):
+    session: str
+    reason: str = "closed by the seller"
+
+
+@dataclass(frozen=True, slots=True)
+class Unlock(Input):
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundSettled(Input):
+    session: str
+    amount_msat: int
+    fee_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundLost(Input):
+    session: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Signed(Input):
+    session: str
+    revision: int
+    text: str
+    signature: str
+
+
+# --- buyer ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream(Input):
+    session: str
+    seller: str
+    meter: str
+    address: str
+    policy: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectFailed(Input):
+    peer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected(Input):
+    """An invoice as the node decoded it."""
+
+    session: str
+    n: int
+    payee: str
+    amount_msat: int
+    hash: str
+    expires_at: int
+    final_cltv: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable(Input):
+    session: str
+    n: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDone(Input):
+    """`sent_msat` is what left us, fees included, as listpays says."""
+
+    session: str
+    n: int
+    sent_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentLost(Input):
+    """listpays says that nothing is or will be paid for it; `retry` where another try may help."""
+
+    session: str
+    n: int
+    why: str
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefundInvoiceMade(Input):
+    session: str
+    bolt11: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptChecked(Input):
+    session: str
+    text: str
+    signature: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStream(Input):
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeStream(Input):
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetBudget(Input):
+    session: str
+    policy: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SensorReading(Input):
+    """The buyer's own sensor: register of its board, in the seller's ticks."""
+
+    session: str
+    boot: str
+    register: int
+    base: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream(Input):
+    session: str
+    reason: str = "closed by the buyer"

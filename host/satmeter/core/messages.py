@@ -1,0 +1,81 @@
+"""What buyer and seller say to each other. `wire/peer.py` gives each its bytes.
+
+Each message names its session (32 hex digits, chosen by the buyer) and carries a sequence that never goes back, not
+even over a restart (it is at least the sender's time in milliseconds). A message is sent again until it is answered:
+open by terms or an error, invoice by its payment or an error, close by a receipt. What either side may say tells who
+says it (`by`), because a node may run both plugins and each sees every message.
+"""
+
+from dataclasses import dataclass
+
+BUYER, SELLER = "buyer", "seller"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    session: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Message):
+    """Buyer: I want this meter."""
+
+    meter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms(Message):
+    """Seller: you have it, at these terms. `tariff` is JSON text; carried_msat is what an earlier session left."""
+
+    meter: str
+    tariff: str
+    carried_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice(Message):
+    """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far."""
+
+    n: int
+    amount_msat: int
+    bolt11: str
+    ticks: int
+    charged_msat: int
+    paid_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Low(Message):
+    """Seller: the credit is under the low-water mark. Needs no answer: an invoice comes with it."""
+
+    ticks: int
+    credit_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Message):
+    """Either side: the session ends. The buyer's carries an amountless invoice for the refund, and what it paid."""
+
+    by: str
+    reason: str
+    paid_msat: int = 0
+    bolt11: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt(Message):
+    """Seller: the closing statement, as signed by its node."""
+
+    text: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Error(Message):
+    """Either side: refused. `n` is the invoice it is about, 0 for the session as a whole."""
+
+    by: str
+    code: int
+    text: str
+    n: int = 0

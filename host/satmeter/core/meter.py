@@ -1,0 +1,97 @@
+"""A meter: one sellable outlet, its count and its standby allowance, and the register that its board may reach.
+
+The board counts a register within one boot. The meter's count goes on over boots: count = offset + register.
+"""
+
+from dataclasses import dataclass, field
+
+from .errors import Implausible
+from .tariff import Tariff
+
+STANDBY = "standby"
+NEGOTIATING = "negotiating"
+DELIVERING = "delivering"
+SUSPENDED = "suspended"
+LOCKOUT = "lockout"
+
+RATING_SLACK_S = 5
+
+
+@dataclass(slots=True)
+class Meter:
+    """State of a meter; times in milliseconds, counts in ticks. `seen` is 0 until the board's first report."""
+
+    name: str
+    tariff: Tariff
+    state: str = STANDBY
+    session: str = ""
+    boot: str = ""
+    offset: int = 0
+    count: int = 0
+    flow: int = 0
+    plugged: bool = True
+    seen: int = 0
+    period_at: int = 0
+    period_count: int = 0
+    lock_until: int = 0
+    lock_buyer: str = ""
+    lock_session: str = ""
+    next_offer: int = 1
+    offers: dict[int, int] = field(default_factory=dict)
+    offer_bolt11: str = ""
+    looked_at: dict[int, int] = field(default_factory=dict)
+    remainder: str = ""
+    """The bearer session whose remainder is still on this meter."""
+
+    @property
+    def stream(self) -> str:
+        return f"meter/{self.name}"
+
+    @property
+    def register(self) -> int:
+        return self.count - self.offset
+
+    @property
+    def allowance_count(self) -> int:
+        """The count up to which the standby allowance of this period goes."""
+        return self.period_count + self.tariff.allowance_ticks if self.tariff.allowance_ticks else 0
+
+    @property
+    def allowance_used(self) -> bool:
+        return self.tariff.allowance_ticks > 0 and self.count >= self.allowance_count
+
+    def silent(self, now: int, silent_ms: int) -> bool:
+        return now - self.seen > silent_ms
+
+    def period_over(self, now: int) -> bool:
+        """True where a new allowance is due; nothing is due while the present one is untouched."""
+        return (
+            self.tariff.allowance_ticks > 0
+            and self.count > self.period_count
+            and now >= self.period_at + self.tariff.allowance_period_s * 1000
+        )
+
+    def offset_after_boot(self, base: int) -> int:
+        """Return the offset for a new boot whose register began at `base`.
+
+        A board that kept its register over the reset (base beyond what we know) goes on in the old numbers, so that
+        what it counted between our last reading and the reset is not lost; one that begins again counts on from ours.
+        """
+        return self.offset if base and base >= self.register else self.count - base
+
+    def check_register(self, register: int, now: int) -> None:
+        """Raise Implausible for a register that went back or rose faster than the rating."""
+        if register < self.register:
+            raise Implausible(
+                f"register {register} of meter {self.name}: went back from {self.register} within boot {self.boot}",
+                register=register,
+            )
+        rating = self.tariff.rating_ticks_per_s
+        if rating and self.seen:
+            most = rating * ((now - self.seen) // 1000 + RATING_SLACK_S)
+            if register - self.register > most:
+                raise Implausible(
+                    f"register {register} of meter {self.name}: {register - self.register} ticks since the last "
+                    f"reading, but its rating of {rating} ticks/s allows {most}",
+                    register=register,
+                )

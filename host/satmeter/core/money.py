@@ -1,0 +1,55 @@
+"""Whole millisatoshi and whole ticks; the two roundings of the product stand here and nowhere else.
+
+The charge for a session is computed from its whole register difference and rounded down once, so a buyer never pays
+for a tick that was not delivered. The ticks that an amount buys are rounded down too, so a seller never delivers a
+tick that was not paid in full.
+"""
+
+import re
+
+from .errors import BadParam
+
+MSAT_PER_BTC = 100_000_000_000
+MAX_MSAT = 21_000_000 * MSAT_PER_BTC
+MAX_TICKS = 2**53
+
+_SCALE = {"": 1, "msat": 1, "sat": 1000, "btc": MSAT_PER_BTC}
+_AMOUNT = re.compile(r"(\d{1,19})(?:\.(\d{1,11}))?(msat|sat|btc|)")
+
+
+def charge_msat(ticks: int, price_msat: int, ticks_per_unit: int) -> int:
+    """Return what `ticks` cost, in msat, rounded down."""
+    return ticks * price_msat // ticks_per_unit
+
+
+def ticks_for(amount_msat: int, price_msat: int, ticks_per_unit: int) -> int:
+    """Return how many whole ticks `amount_msat` pays for in full."""
+    return max(0, amount_msat) * ticks_per_unit // price_msat
+
+
+def whole(name: str, value: object, low: int, high: int) -> int:
+    """Return `value` as a whole number between the bounds, or raise BadParam that names all three.
+
+    Digits in a string are taken too, because lightning-cli quotes what it can't parse.
+    """
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadParam(f"{name}: must be a whole number, got {value!r}", param=name)
+    if not low <= value <= high:
+        raise BadParam(f"{name}: must be from {low} to {high}, got {value}", param=name)
+    return value
+
+
+def msat(name: str, value: object, low: int = 0, high: int = MAX_MSAT) -> int:
+    """Return an amount in whole msat from an int or from "5sat", "1000msat", "0.001btc"; else raise BadParam."""
+    if isinstance(value, str):
+        found = _AMOUNT.fullmatch(value.strip().lower())
+        if not found:
+            raise BadParam(f"{name}: must be an amount such as 1000msat or 5sat, got {value!r}", param=name)
+        digits, fraction, suffix = found[1], found[2] or "", found[3]
+        scaled = int(digits + fraction) * _SCALE[suffix]
+        value, rest = divmod(scaled, 10 ** len(fraction))
+        if rest:
+            raise BadParam(f"{name}: must be whole msat, got {digits}.{fraction}{suffix}", param=name)
+    return whole(name, value, low, high)

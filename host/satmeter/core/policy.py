@@ -1,0 +1,122 @@
+"""The buyer's policy: the most that it dares, and the checks that an offer or an invoice must pass.
+
+Each check raises PolicyBreach (the seller asks for other than was agreed) or OverCap (a cap of ours would be passed).
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from .errors import BadParam, OverCap, PolicyBreach
+from .money import MAX_TICKS, msat, whole
+from .tariff import Tariff
+
+RATING_SLACK_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Caps of one stream. Amounts in msat; fees count against budget and day. 0 for day_msat means no day cap."""
+
+    max_price_msat: int
+    budget_msat: int
+    max_invoice_msat: int
+    day_msat: int = 0
+    max_fee_msat: int = 1000
+    max_spend_msat: int = 0
+    max_debt_msat: int = 0
+    unit: str = ""
+    maxdelay: int = 500
+    max_final_cltv: int = 144
+    tolerance_pct: int = 5
+    tolerance_ticks: int = 50
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Policy":
+        """Return a checked policy; BadParam names what is missing, unknown or out of range."""
+        known = {f.name for f in fields(cls)}
+        given = {k: v for k, v in values.items() if v is not None}
+        for name in given:
+            if name not in known:
+                raise BadParam(f"{name}: not a cap; they are {', '.join(sorted(known))}", param=name)
+        for name in ("max_price_msat", "budget_msat"):
+            if name not in given:
+                raise BadParam(f"{name}: is required; a stream without it would have no bound", param=name)
+        given.setdefault("max_invoice_msat", given["budget_msat"])
+        for name in given:
+            if name.endswith("_msat"):
+                low = 1 if name in ("max_price_msat", "budget_msat", "max_invoice_msat") else 0
+                given[name] = msat(name, given[name], low)
+        for name, high in (("maxdelay", 2016), ("max_final_cltv", 2016), ("tolerance_pct", 1000)):
+            given[name] = whole(name, given.get(name, getattr(_DEFAULTS, name)), 0, high)
+        given["tolerance_ticks"] = whole(
+            "tolerance_ticks", given.get("tolerance_ticks", _DEFAULTS.tolerance_ticks), 0, MAX_TICKS
+        )
+        if not isinstance(given.get("unit", ""), str):
+            raise BadParam(f"unit: must be text, got {given['unit']!r}", param="unit")
+        return cls(**given)
+
+
+_DEFAULTS = Policy(1, 1, 1)
+
+
+def check_terms(p: Policy, t: Tariff) -> None:
+    """Raise OverCap where the seller's terms are beyond the buyer's caps."""
+    if t.price_msat > p.max_price_msat:
+        raise OverCap(f"price {t.price_msat} msat per {t.unit} is over the cap of {p.max_price_msat}")
+    if p.unit and t.unit != p.unit:
+        raise OverCap(f"the price is per {t.unit!r}, not per {p.unit!r} as agreed to")
+    if t.slice_msat > p.max_invoice_msat:
+        raise OverCap(f"invoices of up to {t.slice_msat} msat are over the cap of {p.max_invoice_msat}")
+    if t.prepaid and t.slice_msat + p.max_fee_msat > p.budget_msat:
+        raise OverCap(f"one invoice of {t.slice_msat} msat and its fee are over the budget of {p.budget_msat}")
+
+
+def check_progress(t: Tariff, ticks: int, last_ticks: int, elapsed_ms: int) -> None:
+    """Raise PolicyBreach for a register that went back or rose faster than the rating allows."""
+    if ticks < last_ticks:
+        raise PolicyBreach(f"the register went back from {last_ticks} to {ticks} ticks", ticks=ticks)
+    most = t.rating_ticks_per_s * (elapsed_ms // 1000 + RATING_SLACK_S)
+    if t.rating_ticks_per_s and ticks - last_ticks > most:
+        raise PolicyBreach(
+            f"{ticks - last_ticks} ticks since the last invoice, the rating allows {most}", ticks=ticks, most=most
+        )
+
+
+def check_sensor(p: Policy, ticks: int, own_ticks: int) -> None:
+    """Raise PolicyBreach where the seller counts more than our own sensor and its tolerance."""
+    most = own_ticks + own_ticks * p.tolerance_pct // 100 + p.tolerance_ticks
+    if ticks > most:
+        raise PolicyBreach(
+            f"the seller counts {ticks} ticks, our own sensor {own_ticks} (at most {most} with its tolerance)",
+            ticks=ticks,
+            own_ticks=own_ticks,
+        )
+
+
+def check_amount(p: Policy, t: Tariff, amount: int, paid: int, ticks: int, charged: int) -> None:
+    """Raise PolicyBreach for an invoice that is not due: `paid` is all we paid or have in flight, without this one."""
+    if not 0 < amount <= t.slice_msat:
+        raise PolicyBreach(f"an invoice of {amount} msat; at most {t.slice_msat} was agreed")
+    spent = charged - t.charge(ticks)
+    if spent > p.max_spend_msat:
+        raise PolicyBreach(f"{spent} msat charged beyond the register; at most {p.max_spend_msat} is allowed")
+    used = t.charge(ticks) + max(0, spent)
+    if t.prepaid and paid + amount - used > t.quantum_msat:
+        raise PolicyBreach(
+            f"with this invoice {paid + amount - used} msat would be at risk; the quantum is {t.quantum_msat}"
+        )
+    if not t.prepaid and paid + amount > used:
+        raise PolicyBreach(f"{paid + amount} msat asked in all, but only {used} used")
+
+
+def check_invoice(p: Policy, seller: str, payee: str, asked: int, amount: int, final_cltv: int) -> None:
+    """Raise PolicyBreach where the invoice itself is not what its message says."""
+    if payee != seller:
+        raise PolicyBreach(f"the invoice pays node {payee}, not the seller {seller}", payee=payee)
+    if amount != asked:
+        raise PolicyBreach(f"the invoice is for {amount} msat, its message says {asked}")
+    if final_cltv > p.max_final_cltv:
+        raise PolicyBreach(f"the invoice's final CLTV of {final_cltv} blocks is over {p.max_final_cltv}")

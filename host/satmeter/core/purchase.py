@@ -1,0 +1,200 @@
+"""A purchase: the buyer's side of one session (a stream), as the fold of its events."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import events as ev
+from .journal import Event
+from .policy import Policy
+from .receipt import figures
+from .snapshot import dump, revive
+from .tariff import Tariff
+
+OPENING, STREAMING, PAUSED, CLOSING, CLOSED = "opening", "streaming", "paused", "closing", "closed"
+DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class Flight:
+    """A payment that was started: counts as spent, fee included, until listpays says otherwise."""
+
+    amount: int
+    maxfee: int
+    hash: str
+    bolt11: str
+
+
+@dataclass(slots=True)
+class Purchase:
+    """State of a stream. `paid` is the sum of invoices, `sent` what left us for them, fees included."""
+
+    id: str
+    seller: str
+    meter: str
+    address: str
+    policy: Policy
+    opened_at: int
+    state: str = OPENING
+    tariff: Tariff | None = None
+    carried: int = 0
+    paid: int = 0
+    sent: int = 0
+    payments: int = 0
+    flights: dict[int, Flight] = field(default_factory=dict)
+    handled: list[int] = field(default_factory=list)
+    handled_below: int = 1
+    """Every invoice under this number is settled; `handled` are those settled out of turn."""
+    ticks: int = 0
+    ticks_at: int = 0
+    reason: str = ""
+    refusals: list[dict[str, Any]] = field(default_factory=list)
+    refund_bolt11: str = ""
+    refund_made: int = 0
+    revision: int = 0
+    receipt: str = ""
+    signature: str = ""
+    verified: bool = False
+    owed: int = 0
+    why: str = ""
+
+    # Memory only.
+    seq: int = 0
+    heard_at: int = 0
+    asked_at: int = 0
+    tries: int = 0
+    closing_at: int = 0
+    invoices: dict[int, Any] = field(default_factory=dict)
+    sensor_boot: str = ""
+    sensor_offset: int = 0
+    sensor_count: int = 0
+    sensor_start: int = -1
+    sensor_at: int = 0
+    credit: int = 0
+
+    @property
+    def fees(self) -> int:
+        return self.sent - self.paid
+
+    @property
+    def in_flight(self) -> int:
+        """What is out and not settled, with the highest fees."""
+        return sum(f.amount + f.maxfee for f in self.flights.values())
+
+    @property
+    def committed(self) -> int:
+        """Invoices paid or being paid, and what was carried in: all that the seller may hold of ours."""
+        return self.carried + self.paid + sum(f.amount for f in self.flights.values())
+
+    @property
+    def exposure(self) -> int:
+        """What is lost if the seller vanishes now: paid or in flight and not used, and the fees of what flies."""
+        if self.tariff is None or self.state == CLOSED:
+            return self.in_flight
+        return max(0, self.carried + self.paid - self.tariff.charge(self.ticks)) + self.in_flight
+
+    @property
+    def relay(self) -> bool:
+        """Whether the buyer's own relay may be on: only while a stream runs that is paid for."""
+        arrears = self.tariff is not None and not self.tariff.prepaid
+        return self.state == STREAMING and (self.payments > 0 or self.carried > 0 or arrears)
+
+    def was_handled(self, n: int) -> bool:
+        return n < self.handled_below or n in self.handled
+
+    def note_handled(self, n: int) -> None:
+        done = {*self.handled, n}
+        while self.handled_below in done:
+            done.remove(self.handled_below)
+            self.handled_below += 1
+        self.handled = sorted(done)
+
+    @property
+    def done(self) -> bool:
+        return self.state == CLOSED and not self.flights and not self.owed
+
+
+MEMORY = frozenset(
+    ["seq", "heard_at", "asked_at", "tries", "closing_at", "invoices", "sensor_boot", "sensor_offset", "sensor_count", "sensor_start", "sensor_at", "credit"]
+)
+
+
+class Ledger:
+    """The buyer's books: live purchases by id, and what each day has cost (msat, fees included, by UTC day)."""
+
+    def __init__(self) -> None:
+        self.purchases: dict[str, Purchase] = {}
+        self.days: dict[int, int] = {}
+
+    def spent_on(self, at: int) -> int:
+        """Return what that day has cost, payments in flight included."""
+        return self.days.get(at // DAY_MS, 0) + sum(p.in_flight for p in self.purchases.values())
+
+    def apply(self, e: Event) -> None:
+        if isinstance(e, ev.StreamOpened):
+            policy = Policy(**e.policy)
+            self.purchases[e.stream] = Purchase(e.stream, e.seller, e.meter, e.address, policy, e.at)
+            return
+        _FOLD[type(e)](self, self.purchases[e.stream], e)
+
+    def dump(self) -> dict[str, Any]:
+        return {"days": self.days, "purchases": [dump(p, MEMORY) for p in self.purchases.values()]}
+
+    def load(self, dumped: dict[str, Any]) -> None:
+        self.days = {int(day): spent for day, spent in dumped["days"].items()}
+        for values in dumped["purchases"]:
+            values["policy"] = Policy(**values["policy"])
+            values["flights"] = {n: Flight(**f) for n, f in values["flights"].items()}
+            p = revive(Purchase, values)
+            self.purchases[p.id] = p
+
+    def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
+        p.tariff, p.carried, p.state, p.ticks_at = Tariff(**e.tariff), e.carried, STREAMING, e.at
+
+    def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
+        p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash, e.bolt11)
+        p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
+
+    def payment_settled(self, p: Purchase, e: ev.PaymentSettled) -> None:
+        flight = p.flights.pop(e.n)
+        p.paid += flight.amount
+        p.sent += e.sent
+        p.payments += 1
+        p.note_handled(e.n)
+        day = e.at // DAY_MS
+        self.days = {d: v for d, v in self.days.items() if d >= day - 1}
+        self.days[day] = self.days.get(day, 0) + e.sent
+
+    def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
+        p.flights.pop(e.n)
+
+    def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
+        p.refusals = [*p.refusals, {"at": e.at, "n": e.n, "why": e.why, "evidence": e.evidence}][-20:]
+
+    def stream_paused(self, p: Purchase, e: ev.StreamPaused) -> None:
+        p.state = PAUSED
+
+    def stream_resumed(self, p: Purchase, e: ev.StreamResumed) -> None:
+        p.state = STREAMING
+
+    def budget_changed(self, p: Purchase, e: ev.BudgetChanged) -> None:
+        p.policy = Policy(**e.policy)
+
+    def refund_invoiced(self, p: Purchase, e: ev.RefundInvoiced) -> None:
+        p.refund_bolt11 = e.bolt11
+        p.refund_made += 1
+
+    def stream_closing(self, p: Purchase, e: ev.StreamClosing) -> None:
+        p.state, p.reason = CLOSING, e.reason
+
+    def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
+        p.state, p.why = CLOSED, e.why
+        p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
+        found = figures(e.text)
+        p.owed = found[4] if found and e.verified else 0
+
+
+_FOLD: dict[type[Event], Any] = {
+    cls: getattr(Ledger, cls.kind())
+    for cls in vars(ev).values()
+    if isinstance(cls, type) and issubclass(cls, Event) and hasattr(Ledger, cls.kind())
+}

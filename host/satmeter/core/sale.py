@@ -1,0 +1,170 @@
+"""A sale: the seller's side of one session, and all arithmetic of its money. See docs/metering.md for the why.
+
+received = payments + what was brought from an earlier session
+charged  = min(charge of the whole register difference, what is there to charge) + what gates spent
+credit   = received - charged - reserved; negative only in arrears
+At the end:  received + debt = charged + refunded + taken to a later session + lapsed + owed
+"""
+
+from dataclasses import dataclass, field
+
+from .journal import CHAIN_START
+from .tariff import Tariff
+
+OPEN, CLOSING, CLOSED = "open", "closing", "closed"
+
+
+@dataclass(slots=True)
+class Sale:
+    """State of a session, as its events leave it, and below it what only memory needs."""
+
+    id: str
+    meter: str
+    buyer: str
+    """Node id of the buyer; empty for a bearer, who paid by a plain wallet."""
+    tariff: Tariff
+    opened_at: int
+    phase: str = OPEN
+    since: int = 0
+    start_count: int = -1
+    start_boot: str = ""
+    start_register: int = 0
+    count: int = 0
+    paid: int = 0
+    payments: int = 0
+    brought: int = 0
+    spent: int = 0
+    reserved: dict[str, int] = field(default_factory=dict)
+    settled: list[str] = field(default_factory=list)
+    """The gates' last ids, so that a repeated settle or release is answered and not done again."""
+    next_n: int = 1
+    out: dict[int, int] = field(default_factory=dict)
+    dropped: dict[int, int] = field(default_factory=dict)
+    reason: str = ""
+    end_boot: str = ""
+    end_register: int = 0
+    charged_final: int = -1
+    closed_at: int = 0
+    refund_bolt11: str = ""
+    claimed: int = 0
+    refunding: int = 0
+    refunded: int = 0
+    refund_fee: int = 0
+    refund_why: str = ""
+    taken: int = 0
+    lapsed: int = 0
+    revision: int = 0
+    receipt: str = ""
+    signature: str = ""
+    head: str = CHAIN_START
+
+    # Memory only: repeated from the state after a restart.
+    seq: int = 0
+    low_told: bool = False
+    signing: str = ""
+    refund_tried_at: int = 0
+    bolt11: dict[int, str] = field(default_factory=dict)
+    sent_at: dict[int, int] = field(default_factory=dict)
+    tries: int = 0
+    told_at: int = 0
+
+    @property
+    def received(self) -> int:
+        return self.paid + self.brought
+
+    @property
+    def ticks(self) -> int:
+        """Whole use of the session so far; what came before its delivery started was the seller's allowance."""
+        return max(0, self.count - self.start_count) if self.start_count >= 0 else 0
+
+    @property
+    def on_hold(self) -> int:
+        return sum(self.reserved.values())
+
+    @property
+    def _for_ticks(self) -> int:
+        """What ticks may be charged against: a board's last sample may pass its grant, and that is not the buyer's."""
+        limit = 0 if self.tariff.prepaid else self.tariff.limit_msat
+        return max(0, self.received + limit - self.spent - self.on_hold)
+
+    @property
+    def charged(self) -> int:
+        if self.charged_final >= 0:
+            return self.charged_final
+        return min(self.tariff.charge(self.ticks), self._for_ticks) + self.spent
+
+    @property
+    def credit(self) -> int:
+        return self.received - self.charged - self.on_hold
+
+    @property
+    def out_msat(self) -> int:
+        return sum(self.out.values())
+
+    @property
+    def owed(self) -> int:
+        """What the seller owes the buyer, once delivery is over."""
+        if self.phase == OPEN:
+            return 0
+        return max(0, self.received - self.charged - self.refunded - self.taken - self.lapsed)
+
+    @property
+    def debt(self) -> int:
+        """What the buyer owes the seller (arrears only)."""
+        return max(0, self.charged - self.received)
+
+    @property
+    def grant_count(self) -> int:
+        """The count up to which what is paid (or, in arrears, trusted) may be delivered."""
+        return self.start_count + self.tariff.ticks(self._for_ticks) if self.start_count >= 0 else 0
+
+    @property
+    def deliverable(self) -> int:
+        """Whole ticks that could be delivered from here."""
+        return self.tariff.ticks(self._for_ticks) - self.ticks
+
+    @property
+    def low(self) -> bool:
+        """True where the credit (in arrears: what is left of the limit) is under the low-water mark."""
+        left = self.credit if self.tariff.prepaid else self.tariff.limit_msat + self.credit
+        return left < self.tariff.low_water_msat
+
+    def next_invoice(self) -> int:
+        """Return the amount in msat of the invoice that is due now, 0 for none. Reading becomes money here."""
+        t = self.tariff
+        if len(self.out) >= t.window or not self.buyer:
+            return 0
+        if t.session_max_msat and self.phase == OPEN:
+            left = t.session_max_msat - self.received - self.out_msat
+        else:
+            left = t.slice_msat
+        amount = self._due_prepaid() if t.prepaid else self._due_arrears()
+        return max(0, min(amount, left))
+
+    def _due_prepaid(self) -> int:
+        t = self.tariff
+        if self.phase != OPEN:
+            return 0
+        unused = self.received - self.charged
+        room = min(t.quantum_msat - unused - self.out_msat, t.slice_msat)
+        coming = unused + self.out_msat
+        due = room >= t.slice_msat or coming < t.low_water_msat or t.ticks(coming) < 1
+        return room if due and t.ticks(unused + room) >= 1 else 0
+
+    def _due_arrears(self) -> int:
+        due = self.charged - self.received - self.out_msat
+        if self.phase == OPEN and due < self.tariff.slice_msat:
+            return 0
+        return min(due, self.tariff.slice_msat)
+
+    @property
+    def figures(self) -> tuple[int, ...]:
+        """What a receipt states; a new revision is due when it changes."""
+        return (self.received, self.charged, self.refunded + self.taken, self.lapsed, self.owed, self.debt)
+
+    @property
+    def done(self) -> bool:
+        """True where nothing can follow any more, so that it need not be kept in memory."""
+        return self.phase == CLOSED and not (
+            self.owed or self.debt or self.out or self.dropped or self.refunding or self.signing
+        )

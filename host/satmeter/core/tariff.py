@@ -1,0 +1,140 @@
+"""The tariff: what a meter sells, at what price, and how much either side dares."""
+
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from .errors import BadParam
+from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
+
+NAME = re.compile(r"[a-z0-9-]{1,32}")
+PREPAID, ARREARS = "prepaid", "arrears"
+YEAR_S = 366 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Terms of sale. Amounts in msat, counts in ticks, times in seconds; units stand in the names.
+
+    quantum_msat is the most that a prepaid buyer has at risk: credit and invoices out together never exceed it.
+    rating_ticks_per_s is the highest plausible flow; 0 states none, and then neither side can check it.
+    """
+
+    price_msat: int
+    ticks_per_unit: int
+    quantum_msat: int
+    unit: str = "unit"
+    mode: str = PREPAID
+    limit_msat: int = 0
+    window: int = 1
+    low_water_msat: int = -1
+    allowance_ticks: int = 0
+    allowance_period_s: int = 3600
+    grace_s: int = 30
+    lockout_s: int = 60
+    rating_ticks_per_s: int = 0
+    session_max_msat: int = 0
+    session_max_s: int = 0
+    invoice_expiry_s: int = 600
+    remainder_s: int = 86400
+    settlement: str = "lightning"
+
+    @property
+    def slice_msat(self) -> int:
+        """The largest single invoice of a session."""
+        return self.quantum_msat // self.window
+
+    @property
+    def prepaid(self) -> bool:
+        return self.mode == PREPAID
+
+    def charge(self, ticks: int) -> int:
+        """Return the charge in msat for the whole of `ticks`."""
+        return charge_msat(ticks, self.price_msat, self.ticks_per_unit)
+
+    def ticks(self, amount_msat: int) -> int:
+        """Return the ticks that `amount_msat` pays for in full."""
+        return ticks_for(amount_msat, self.price_msat, self.ticks_per_unit)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Tariff":
+        """Return a checked tariff from named values; unknown names and bad values raise BadParam."""
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise BadParam(f"{name}: not a field of the tariff; they are {', '.join(sorted(known))}", param=name)
+        for name in ("price_msat", "ticks_per_unit", "quantum_msat"):
+            if values.get(name) is None:
+                raise BadParam(f"{name}: is required; a meter without it can't be priced", param=name)
+        return check(cls(**{k: v for k, v in values.items() if v is not None}))
+
+
+_WHOLE = {
+    "ticks_per_unit": (1, MAX_TICKS),
+    "window": (1, 30),
+    "allowance_ticks": (0, MAX_TICKS),
+    "allowance_period_s": (1, YEAR_S),
+    "grace_s": (1, 86400),
+    "lockout_s": (0, YEAR_S),
+    "rating_ticks_per_s": (0, MAX_TICKS),
+    "session_max_s": (0, YEAR_S),
+    "invoice_expiry_s": (10, 86400),
+    "remainder_s": (0, YEAR_S),
+}
+
+
+def check(tariff: Tariff) -> Tariff:
+    """Return the tariff in normal form, or raise BadParam naming the field, its value and the bound."""
+    values = asdict(tariff)
+    values["price_msat"] = msat("price_msat", tariff.price_msat, 1)
+    values["quantum_msat"] = msat("quantum_msat", tariff.quantum_msat, 1)
+    for name in ("limit_msat", "session_max_msat"):
+        values[name] = msat(name, values[name])
+    for name, (low, high) in _WHOLE.items():
+        values[name] = whole(name, values[name], low, high)
+    if not isinstance(tariff.unit, str) or not re.fullmatch(r"[\x20-\x7e]{1,16}", tariff.unit):
+        raise BadParam(f"unit: must be 1 to 16 printable ASCII characters, got {tariff.unit!r}", param="unit")
+    if tariff.mode not in (PREPAID, ARREARS):
+        raise BadParam(f"mode: must be {PREPAID} or {ARREARS}, got {tariff.mode!r}", param="mode")
+    if tariff.settlement != "lightning":
+        raise BadParam(f"settlement: must be lightning, got {tariff.settlement!r}", param="settlement")
+    low_water = values["low_water_msat"]
+    if low_water == -1:
+        values["low_water_msat"] = values["quantum_msat"] // 4
+    values["low_water_msat"] = msat("low_water_msat", values["low_water_msat"], 0, values["quantum_msat"])
+    _check_together(replace(tariff, **values))
+    return replace(tariff, **values)
+
+
+def _check_together(t: Tariff) -> None:
+    if t.slice_msat < 1:
+        raise BadParam(
+            f"window: {t.window} invoices of a quantum of {t.quantum_msat} msat would be 0 msat each; "
+            f"window must be at most {t.quantum_msat}",
+            param="window",
+        )
+    if t.ticks(t.slice_msat) < 1:
+        raise BadParam(
+            f"quantum_msat: an invoice of {t.slice_msat} msat buys no whole tick; one tick costs "
+            f"{-(-t.price_msat // t.ticks_per_unit)} msat",
+            param="quantum_msat",
+        )
+    if t.prepaid and t.limit_msat:
+        raise BadParam(f"limit_msat: {t.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")
+    if not t.prepaid and t.limit_msat < t.slice_msat:
+        raise BadParam(
+            f"limit_msat: arrears need a limit of at least one invoice ({t.slice_msat} msat), got {t.limit_msat}",
+            param="limit_msat",
+        )
+    if t.price_msat > MAX_MSAT // 1000:
+        raise BadParam(f"price_msat: must be at most {MAX_MSAT // 1000}, got {t.price_msat}", param="price_msat")
+
+
+def check_name(name: object) -> str:
+    """Return a meter's name, or raise BadParam."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise BadParam(f"name: must be 1 to 32 of a-z, 0-9 and -, got {name!r}", param="name")
+    return name

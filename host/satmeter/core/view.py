@@ -1,0 +1,125 @@
+"""Meters, sales and purchases as the dictionaries that RPC, pages and the bridge show. Units stand in the names."""
+
+from typing import Any
+
+from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .money import charge_msat
+from .purchase import Purchase
+from .sale import Sale
+
+LAMPS = {STANDBY: "slow", NEGOTIATING: "slow", DELIVERING: "on", SUSPENDED: "slow", LOCKOUT: "fast"}
+
+
+def grant_register(m: Meter, s: Sale | None) -> int:
+    """Return the register of the board's present boot up to which it may deliver; 0 cuts."""
+    if m.state == LOCKOUT:
+        return 0
+    if s is not None and m.state in (DELIVERING, SUSPENDED):
+        count = s.grant_count
+    else:
+        count = m.allowance_count
+    return max(0, count - m.offset)
+
+
+def board(m: Meter, s: Sale | None) -> dict[str, Any]:
+    """What the board of a meter has to know: its grant (for one boot), its lamp, and the lines of its page."""
+    credit = "" if s is None else f"credit {s.credit} msat"
+    return {
+        "meter": m.name,
+        "state": m.state,
+        "boot": m.boot,
+        "grant": grant_register(m, s),
+        "lamp": LAMPS[m.state],
+        "page": [m.name, m.state, credit],
+    }
+
+
+def meter(m: Meter, s: Sale | None, now: int, silent_ms: int) -> dict[str, Any]:
+    """A meter as meter-status shows it. flow in ticks an hour, exposure: what the seller could lose now."""
+    t = m.tariff
+    allowance = charge_msat(t.allowance_ticks, t.price_msat, t.ticks_per_unit)
+    return {
+        "name": m.name,
+        "state": m.state,
+        "session": m.session,
+        "boot": m.boot,
+        "register": m.register,
+        "count": m.count,
+        "flow": m.flow,
+        "plugged": m.plugged,
+        "board": "never heard" if not m.seen else ("silent" if m.silent(now, silent_ms) else "heard"),
+        "grant": grant_register(m, s),
+        "lamp": LAMPS[m.state],
+        "credit_msat": s.credit if s else 0,
+        "low": s.low if s else False,
+        "lock_until": m.lock_until,
+        "exposure_msat": (s.debt if s else 0) + allowance,
+        "exposure_bound_msat": t.limit_msat + allowance,
+        "offer": m.offer_bolt11,
+        "tariff": t.to_dict(),
+    }
+
+
+def sale(s: Sale) -> dict[str, Any]:
+    """A live session as the seller sees it."""
+    out: dict[str, Any] = {
+        "session": s.id,
+        "meter": s.meter,
+        "buyer": s.buyer,
+        "phase": s.phase,
+        "opened_at": s.opened_at,
+        "ticks": s.ticks,
+        "payments": s.payments,
+        "paid_msat": s.received,
+        "charged_msat": s.charged,
+        "credit_msat": s.credit if s.phase == "open" else 0,
+        "reserved_msat": s.on_hold,
+        "spent_msat": s.spent,
+        "invoices_out": len(s.out),
+        "out_msat": s.out_msat,
+        "refunded_msat": s.refunded + s.taken,
+        "owed_msat": s.owed,
+        "debt_msat": s.debt,
+        "reason": s.reason,
+        "receipt": s.receipt,
+        "signature": s.signature,
+    }
+    if s.owed:
+        out["owed_why"] = s.refund_why or ("no invoice for the refund yet" if not s.refund_bolt11 else "being paid")
+    return out
+
+
+def purchase(p: Purchase) -> dict[str, Any]:
+    """A stream as the buyer sees it. exposure: what is lost if the seller vanishes now, fees included."""
+    t = p.tariff
+    bound = (
+        (t.quantum_msat + t.window * p.policy.max_fee_msat) if t is not None and t.prepaid else p.policy.max_fee_msat
+    )
+    return {
+        "session": p.id,
+        "seller": p.seller,
+        "meter": p.meter,
+        "state": p.state,
+        "relay": p.relay,
+        "opened_at": p.opened_at,
+        "payments": p.payments,
+        "paid_msat": p.paid,
+        "carried_msat": p.carried,
+        "fees_msat": p.fees,
+        "in_flight_msat": p.in_flight,
+        "exposure_msat": p.exposure,
+        "exposure_bound_msat": bound,
+        "budget_left_msat": max(0, p.policy.budget_msat - p.sent - p.in_flight),
+        "ticks": p.ticks,
+        "own_ticks": p.sensor_count - p.sensor_start if p.sensor_start >= 0 else -1,
+        "credit_msat": p.credit,
+        "tariff": t.to_dict() if t is not None else {},
+        "policy": p.policy.to_dict(),
+        "refusals": p.refusals,
+        "reason": p.reason,
+        "why": p.why,
+        "receipt": p.receipt,
+        "signature": p.signature,
+        "verified": p.verified,
+        "owed_msat": p.owed,
+    }

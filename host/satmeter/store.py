@@ -1,0 +1,192 @@
+"""The journal in a database: SQLite by default, PostgreSQL by URL, one code path (SQLAlchemy Core).
+
+One role (seller or buyer) of one node writes one journal. Its events are append-only, numbered by us: two writers
+collide on the number instead of mixing their books. A snapshot of the books stands beside, so that a start reads
+what is live and not what ever happened; `session` is an index of sessions for lists and for receipts of old ones.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from .core.errors import JournalTrouble
+from .core.journal import Event, decode, encode
+
+SCHEMA = 1
+BUSY_MS = 2000
+
+_meta = sa.MetaData()
+_ABOUT = sa.Table(
+    "satmeter_about", _meta, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
+)
+_EVENT = sa.Table(
+    "satmeter_event",
+    _meta,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("stream", sa.String(40), nullable=False),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("satmeter_event_stream", "stream", "id"),
+)
+_SNAPSHOT = sa.Table(
+    "satmeter_snapshot",
+    _meta,
+    sa.Column("upto", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+)
+_SESSION = sa.Table(
+    "satmeter_session",
+    _meta,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("opened_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("meter", sa.String(40), nullable=False),
+    sa.Column("peer", sa.String(70), nullable=False),
+    sa.Column("closed_at", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session in the index; closed_at is 0 while it runs."""
+
+    id: str
+    opened_at: int
+    meter: str
+    peer: str
+    closed_at: int = 0
+    reason: str = ""
+    receipt: str = ""
+    signature: str = ""
+
+
+def _words(url: str, e: Exception) -> JournalTrouble:
+    where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    cause = str(getattr(e, "orig", None) or e).splitlines()[0]
+    return JournalTrouble(f"the journal at {where} can't be used: {cause}")
+
+
+class Journal:
+    """A journal that is open for one role ("meter" or "stream") of one node."""
+
+    def __init__(self, url: str, role: str, node_id: str):
+        self.url = url
+        self.last = 0
+        try:
+            self._engine = _engine(url)
+            self._open(role, node_id)
+        except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
+            raise _words(url, e) from e
+
+    def _open(self, role: str, node_id: str) -> None:
+        with self._engine.begin() as db:
+            _meta.create_all(db)
+            about = {row.name: row.value for row in db.execute(sa.select(_ABOUT))}
+            wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id}
+            if not about:
+                db.execute(sa.insert(_ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
+            elif int(about.get("schema", "0")) > SCHEMA:
+                raise JournalTrouble(
+                    f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
+                )
+            for name in ("role", "node_id"):
+                if about and about.get(name) != wanted[name]:
+                    raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
+            self.last = db.execute(sa.select(sa.func.coalesce(sa.func.max(_EVENT.c.id), 0))).scalar_one()
+
+    def commit(
+        self,
+        events: Sequence[Event],
+        sessions: Iterable[SessionRow] = (),
+        snapshot: dict[str, Any] | None = None,
+    ) -> None:
+        """Record events (and what goes with them) in one transaction, or raise JournalTrouble and record nothing."""
+        rows = [
+            {"id": self.last + 1 + i, "at": e.at, "stream": e.stream, "kind": e.kind(), "data": encode(e)}
+            for i, e in enumerate(events)
+        ]
+        last = self.last + len(rows)
+        try:
+            with self._engine.begin() as db:
+                if rows:
+                    db.execute(sa.insert(_EVENT), rows)
+                for row in sessions:
+                    db.execute(sa.delete(_SESSION).where(_SESSION.c.id == row.id))
+                    db.execute(sa.insert(_SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
+                if snapshot is not None:
+                    db.execute(sa.delete(_SNAPSHOT))
+                    db.execute(sa.insert(_SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
+        except (SQLAlchemyError, OSError) as e:
+            raise _words(self.url, e) from e
+        self.last = last
+
+    def load(self) -> tuple[dict[str, Any] | None, list[Event]]:
+        """Return the newest snapshot (None if there is none) and the events after it, oldest first."""
+        try:
+            with self._engine.connect() as db:
+                row = db.execute(sa.select(_SNAPSHOT).order_by(_SNAPSHOT.c.upto.desc()).limit(1)).first()
+                upto = row.upto if row else 0
+                query = sa.select(_EVENT).where(_EVENT.c.id > upto).order_by(_EVENT.c.id)
+                events = [decode(r.kind, r.at, r.stream, r.data) for r in db.execute(query)]
+                self.last = max(self.last, upto + len(events))
+                return (json.loads(row.state) if row else None), events
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    def history(self, stream: str = "", after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return up to `limit` events with an id over `after`, oldest first, of one stream or of all."""
+        query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(_EVENT.c.id).limit(limit)
+        if stream:
+            query = query.where(_EVENT.c.stream == stream)
+        return self._rows(query)
+
+    def sessions(self, meter: str = "", before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return up to `limit` sessions opened before a time (ms; 0 for now), newest first."""
+        query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id).limit(limit)
+        if before:
+            query = query.where(_SESSION.c.opened_at < before)
+        if meter:
+            query = query.where(_SESSION.c.meter == meter)
+        return self._rows(query)
+
+    def session(self, session: str) -> dict[str, Any] | None:
+        rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session))
+        return rows[0] if rows else None
+
+    def _rows(self, query: Any) -> list[dict[str, Any]]:
+        try:
+            with self._engine.connect() as db:
+                return [dict(row._mapping) for row in db.execute(query)]
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def _engine(url: str) -> sa.Engine:
+    if url.startswith("postgresql:"):
+        url = "postgresql+psycopg" + url[len("postgresql") :]
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=2)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+
+    @sa.event.listens_for(engine, "connect")
+    def _settings(connection: Any, _: Any) -> None:
+        # FULL: what is committed before a payment must survive a power cut.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return engine

@@ -1,0 +1,218 @@
+"""Host <-> board: lines of ASCII JSON over a serial port. This very file runs on MicroPython as well.
+
+A line is {"k":KIND,"q":SEQ,"a":ACK, fields in the order of FIELDS, "m":MAC,"c":CRC}, led and ended by a newline, at
+most 256 bytes. c is CRC-32 over all bytes before ,"c" (a broken line is dropped at once); m is HMAC-SHA256, cut to 8
+bytes, over the side's letter and all bytes before ,"m" (a forged one too). Each side has one frame out at a time and
+sends it again until an ack covers its sequence; of the same kind only the newest waits, because every frame states
+an absolute fact. What is a duplicate or older than the last accepted is acknowledged and dropped.
+
+The host begins with `ask` and a nonce; the board's `hello` answers it, MAC and all, with its boot id and the last
+host sequence that it accepted. Only then does either trust the other's frames.
+
+MicroPython has no hmac, typing or dataclasses, and its dictionaries keep no order; hence the style.
+"""
+
+import binascii
+import hashlib
+import json
+
+PROTOCOL = 1
+MAX_LINE = 256
+RESEND_MS = 250
+RESEND_MOST_MS = 2000
+
+FIELDS = {
+    "ask": ("nonce",),
+    "hello": ("proto", "fw", "board", "boot", "base", "register", "display", "nonce", "got"),
+    "reading": ("boot", "register", "flow", "plugged", "uptime", "fault"),
+    "grant": ("boot", "register"),
+    "lamp": ("boot", "lamp"),
+    "page": ("boot", "n", "text"),
+    "ack": (),
+}
+"""hello: register and base in ticks; reading: flow in ticks an hour, uptime in ms, plugged 0 or 1, fault a word or "".
+grant: the register up to which the board may deliver. lamp: off, on, slow or fast. page: line n of the display."""
+
+HOST, BOARD = "h", "b"
+
+
+def mac(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA256 (RFC 2104) of data, whole; key of at most 64 bytes."""
+    key = key + bytes(64 - len(key))
+    inner = hashlib.sha256(bytes(k ^ 0x36 for k in key))
+    inner.update(data)
+    outer = hashlib.sha256(bytes(k ^ 0x5C for k in key))
+    outer.update(inner.digest())
+    return outer.digest()
+
+
+def _hex(data: bytes) -> str:
+    return binascii.hexlify(data).decode()
+
+
+def _text(value) -> str:  # type: ignore[no-untyped-def]
+    """Return an int or a text as JSON; what JSON would have to escape becomes a question mark."""
+    if isinstance(value, int):
+        return str(int(value))
+    return '"' + "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in value) + '"'
+
+
+def encode(side: str, key: bytes, kind: str, seq: int, ack: int, values: dict) -> bytes:  # type: ignore[type-arg]
+    """Return the whole line, newlines included; ValueError if it would be over MAX_LINE bytes."""
+    line = '{"k":"%s","q":%d,"a":%d' % (kind, seq, ack)
+    for name in FIELDS[kind]:
+        line += ',"%s":%s' % (name, _text(values[name]))
+    line += ',"m":"%s"' % _hex(mac(key, (side + line).encode())[:8])
+    line += ',"c":"%08x"}' % (binascii.crc32(line.encode()) & 0xFFFFFFFF)
+    if len(line) + 2 > MAX_LINE:
+        raise ValueError("a %s frame would be %d bytes, at most %d" % (kind, len(line) + 2, MAX_LINE))
+    return b"\n" + line.encode() + b"\n"
+
+
+def decode(side: str, key: bytes, line: bytes) -> dict:  # type: ignore[type-arg]
+    """Return the fields of a line that `side` sent (k, q and a among them); ValueError with the reason otherwise."""
+    cut = line.rfind(b',"c":"')
+    if cut < 0 or not line.endswith(b'"}') or len(line) > MAX_LINE:
+        raise ValueError("not a frame")
+    if line[cut + 6 : -2] != ("%08x" % (binascii.crc32(line[:cut]) & 0xFFFFFFFF)).encode():
+        raise ValueError("crc")
+    cut = line.rfind(b',"m":"')
+    if cut < 0:
+        raise ValueError("no mac")
+    given, right = line[cut + 6 : cut + 22], _hex(mac(key, side.encode() + line[:cut])[:8]).encode()
+    differ = len(given) ^ len(right)
+    for x, y in zip(given, right):
+        differ |= x ^ y
+    if differ:
+        raise ValueError("mac")
+    values = json.loads(line)
+    names = FIELDS.get(values.get("k"))
+    if names is None:
+        raise ValueError("kind")
+    for name in names + ("q", "a"):
+        if name not in values:
+            raise ValueError("no " + name)
+    return values  # type: ignore[no-any-return]
+
+
+class Link:
+    """One end of the line, with no I/O: put bytes in by feed(), take bytes out by pull()."""
+
+    def __init__(self, side: str, key: bytes):
+        self.side = side
+        self.other = BOARD if side == HOST else HOST
+        self.key = key
+        self.seq = 0
+        self.got = 0  # last sequence accepted from the other side
+        self.trusted = side == BOARD  # the host trusts a board after its hello
+        self.nonce = ""
+        self.bad = 0  # lines dropped, for the fault counter
+        self.why = ""
+        self._buffer = b""
+        self._skipping = False
+        self._waiting: list = []  # type: ignore[type-arg]
+        self._out: tuple | None = None  # type: ignore[type-arg]
+        self._out_at = 0
+        self._tries = 0
+        self._ack_due = False
+
+    def send(self, kind: str, key: str = "", **values) -> None:  # type: ignore[no-untyped-def]
+        """Queue a frame; a waiting one of the same kind (and key) is replaced."""
+        slot = kind + key
+        self._waiting = [w for w in self._waiting if w[0] != slot]
+        self._waiting.append((slot, kind, values))
+
+    def ask(self, nonce: str) -> None:
+        """Host: begin (again). Until a hello answers this nonce, nothing from the board is trusted."""
+        self.nonce, self.trusted = nonce, False
+        self._waiting, self._out = [], None
+        self.send("ask", nonce=nonce)
+
+    def feed(self, data: bytes) -> list:  # type: ignore[type-arg]
+        """Take bytes as they come; return the new frames in them, each a dict."""
+        frames = []
+        self._buffer += data
+        while True:
+            cut = self._buffer.find(b"\n")
+            if cut < 0:
+                break
+            line, self._buffer = self._buffer[:cut], self._buffer[cut + 1 :]
+            if self._skipping:
+                self._skipping = False
+            elif line.strip():
+                frame = self._take(line.strip())
+                if frame is not None:
+                    frames.append(frame)
+        if len(self._buffer) > MAX_LINE:
+            self._buffer, self._skipping = b"", True
+            self._drop("too long")
+        return frames
+
+    def _drop(self, why: str) -> None:
+        self.bad += 1
+        self.why = why
+
+    def _take(self, line: bytes):  # type: ignore[no-untyped-def]
+        try:
+            frame = decode(self.other, self.key, line)
+            seq, ack, kind = int(frame["q"]), int(frame["a"]), frame["k"]
+        except (ValueError, TypeError, KeyError) as e:
+            self._drop(str(e) or "not a frame")
+            return None
+        if kind == "ask":
+            return frame if self.side == BOARD else None
+        if kind == "hello" and self.side == HOST:
+            return self._hello(frame, seq)
+        if not self.trusted:
+            return None
+        if self._out is not None and ack >= self._out[0] and ack <= self.seq:
+            self._out = None
+        if kind == "ack":
+            return None
+        self._ack_due = True
+        if seq <= self.got:
+            return None
+        self.got = seq
+        return frame
+
+    def _hello(self, frame, seq: int):  # type: ignore[no-untyped-def]
+        if frame["nonce"] != self.nonce or not self.nonce:
+            # Unasked: the board restarted, or an old line is replayed. Either way the host asks again.
+            self.trusted = False
+            return frame if not frame["nonce"] else None
+        if not self.trusted:
+            self.trusted = True
+            self.got, self.seq = seq, int(frame["got"])
+            self._waiting = [w for w in self._waiting if w[1] != "ask"]
+            self._out = None
+            self._ack_due = True
+            return frame
+        self._ack_due = True
+        return None
+
+    def pull(self, now_ms: int) -> bytes:
+        """Return the bytes to write now: a new frame, the unanswered one again, an ack, or nothing."""
+        if self._out is not None:
+            wait = min(RESEND_MOST_MS, RESEND_MS << min(self._tries, 3))
+            if now_ms - self._out_at < wait:
+                return self._ack()
+            self._tries += 1
+            slot = self._out[1]
+            if not any(w[0] == slot for w in self._waiting):
+                self._waiting.insert(0, self._out[1:])
+            self._out = None
+        else:
+            self._tries = 0
+        if not self._waiting:
+            return self._ack()
+        slot, kind, values = self._waiting.pop(0)
+        self.seq += 1
+        self._out, self._out_at = (self.seq, slot, kind, values), now_ms
+        self._ack_due = False
+        return encode(self.side, self.key, kind, self.seq, self.got, values)
+
+    def _ack(self) -> bytes:
+        if not self._ack_due or not self.trusted:
+            return b""
+        self._ack_due = False
+        return encode(self.side, self.key, "ack", 0, self.got, {})
