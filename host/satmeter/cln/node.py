@@ -59,6 +59,8 @@ class Node:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             answer = self._rpc.call(method, params)
+        except RpcError:
+            raise
         except (OSError, ValueError) as e:
             raise NodeTrouble(f"{method}: the node does not answer: {e}") from e
         if not isinstance(answer, dict):

@@ -1,0 +1,127 @@
+"""A private Lightning network to try and test on: emulated nodes, or real bitcoind + lightningd where installed.
+
+Both kinds are one `Devnet`: named nodes with a lightning-rpc socket each, running the very same plugin executables,
+connected, funded and balanced above the reserve.
+"""
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyln.client import LightningRpc
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+METER = CHECKOUT / "plugins" / "meter" / "meter.py"
+STREAM = CHECKOUT / "plugins" / "stream" / "stream.py"
+CAPACITY_SAT = 1_000_000
+
+Say = Callable[[str], None]
+"""Told each step of a start, so that whoever waits sees it move."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """A node to be: its name, the plugins to load (paths), and options of node or plugins."""
+
+    name: str
+    plugins: tuple[Path, ...] = ()
+    options: Mapping[str, str | int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """A channel between two named nodes; each side gets half unless `push` says how much of it b has (sat)."""
+
+    a: str
+    b: str
+    capacity_sat: int = CAPACITY_SAT
+    push_sat: int = CAPACITY_SAT // 2
+
+
+class DevNode(ABC):
+    """One node of either kind."""
+
+    name: str
+    id: str
+    host: str
+    port: int
+    lightning_dir: Path
+    """Where lightning-rpc and the plugins' journals are."""
+
+    @property
+    def rpc(self) -> LightningRpc:
+        return LightningRpc(str(self.lightning_dir / "lightning-rpc"))
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop in order; its plugins are told."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """kill -9, plugins and all."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start again after stop() or kill()."""
+
+    @abstractmethod
+    def plugin_pid(self, path: Path) -> int:
+        """Return the process id of a running plugin."""
+
+
+class Devnet(ABC):
+    """A running network; close it to end every process of it."""
+
+    kind: str
+    nodes: dict[str, DevNode]
+
+    def __getitem__(self, name: str) -> DevNode:
+        return self.nodes[name]
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> "Devnet":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def real_missing() -> str:
+    """Return what the real kind lacks here, "" if nothing."""
+    missing = [program for program in ("bitcoind", "bitcoin-cli", "lightningd") if shutil.which(program) is None]
+    return ", ".join(missing)
+
+
+TRIO = (
+    NodeSpec("seller", (METER,)),
+    NodeSpec("hop"),
+    NodeSpec("buyer", (STREAM,)),
+)
+TRIO_CHANNELS = (ChannelSpec("buyer", "seller"), ChannelSpec("buyer", "hop"), ChannelSpec("hop", "seller"))
+
+
+def start(
+    kind: str,
+    directory: Path,
+    nodes: Sequence[NodeSpec] = TRIO,
+    channels: Sequence[ChannelSpec] = TRIO_CHANNELS,
+    say: Say = lambda text: None,
+) -> Devnet:
+    """Start a network of kind "real" or "emulated" under `directory` and return it when payments work."""
+    os.makedirs(directory, exist_ok=True)
+    if kind == "real":
+        from .real import RealNet
+
+        return RealNet(directory, nodes, channels, say)
+    from .emulated.net import EmulatedNet
+
+    return EmulatedNet(directory, nodes, channels, say)

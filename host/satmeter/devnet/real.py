@@ -1,0 +1,120 @@
+"""The real kind: bitcoind and lightningd on regtest, started through pyln-testing."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from . import ChannelSpec, DevNode, Devnet, NodeSpec, Say
+
+# Builds without the Rust plugins have no --grpc-port, which pyln-testing would pass.
+os.environ.setdefault("RUST", "0")
+os.environ.setdefault("TIMEOUT", "120")
+# Plugins are found by "env python3": it has to be the one that has our packages.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+class RealNode(DevNode):
+    def __init__(self, name: str, node: Any):
+        self.name = name
+        self.node = node
+        self.id = node.info["id"]
+        self.host, self.port = "127.0.0.1", node.port
+        self.lightning_dir = Path(node.daemon.lightning_dir) / "regtest"
+
+    def stop(self) -> None:
+        self.node.stop()
+
+    def kill(self) -> None:
+        self.node.daemon.proc.send_signal(signal.SIGKILL)
+        self.node.daemon.proc.wait()
+
+    def start(self) -> None:
+        self.node.start()
+
+    def plugin_pid(self, path: Path) -> int:
+        import psutil
+
+        for child in psutil.Process(self.node.daemon.proc.pid).children(recursive=True):
+            if any(part.endswith(path.name) for part in child.cmdline()):
+                return int(child.pid)
+        raise ProcessLookupError(f"{path.name} does not run on {self.name}")
+
+
+class RealNet(Devnet):
+    kind = "real"
+
+    def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
+        from pyln.testing.db import SqliteDbProvider
+        from pyln.testing.utils import BitcoinD, LightningNode, NodeFactory
+
+        for noisy in ("BitcoinRpcProxy", "ephemeral-port-reserve", "werkzeug", "cheroot"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        self._directory = directory
+        self._executor = ThreadPoolExecutor(8)
+        say("starting bitcoind (regtest)")
+        self.bitcoind = BitcoinD(bitcoin_dir=str(directory))
+        self.bitcoind.start()
+        self.bitcoind.generate_block(101)
+        self.factory = NodeFactory(
+            None, "satmeter", self.bitcoind, self._executor, str(directory), SqliteDbProvider(str(directory)),
+            LightningNode, {},
+        )
+        try:
+            self.nodes = self._start_nodes(nodes, say)
+            self._open_channels(channels, say)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_nodes(self, specs: Sequence[NodeSpec], say: Say) -> dict[str, DevNode]:
+        say(f"starting {len(specs)} lightningd nodes")
+        jobs = []
+        for number, s in enumerate(specs, 1):
+            options = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
+            if s.plugins:
+                options["plugin"] = [str(p) for p in s.plugins]
+            jobs.append(
+                self._executor.submit(
+                    self.factory.get_node, number, options, may_reconnect=True, may_fail=True, random_hsm=True
+                )
+            )
+        started = [job.result() for job in jobs]
+        return {s.name: RealNode(s.name, node) for s, node in zip(specs, started)}
+
+    def _open_channels(self, channels: Sequence[ChannelSpec], say: Say) -> None:
+        from pyln.testing.utils import sync_blockheight, wait_for
+
+        raw = {name: n.node for name, n in self.nodes.items() if isinstance(n, RealNode)}
+        say(f"funding and opening {len(channels)} channels")
+        for c in channels:
+            address = raw[c.a].rpc.newaddr("bech32")["bech32"]
+            self.bitcoind.rpc.sendtoaddress(address, (c.capacity_sat + 1_000_000) / 10**8)
+        self.bitcoind.generate_block(1)
+        sync_blockheight(self.bitcoind, list(raw.values()))
+        for c in channels:
+            a, b = raw[c.a], raw[c.b]
+            a.rpc.connect(b.info["id"], "127.0.0.1", b.port)
+            txid = a.rpc.fundchannel(b.info["id"], c.capacity_sat, push_msat=c.push_sat * 1000)["txid"]
+            self.bitcoind.generate_block(1, wait_for_mempool=txid)
+            sync_blockheight(self.bitcoind, [a, b])
+        self.bitcoind.generate_block(6)
+        say("waiting until the channels are known to all")
+        for n in raw.values():
+            wait_for(lambda n=n: len(n.rpc.listchannels()["channels"]) >= 2 * len(channels))
+        for c in channels:
+            wait_for(lambda c=c: raw[c.a].channel_state(raw[c.b]) == "CHANNELD_NORMAL")
+
+    def close(self) -> None:
+        self.factory.killall([False] * len(self.factory.nodes))
+        try:
+            self.bitcoind.stop()
+        except Exception:
+            self.bitcoind.kill()
+        for proxy in self.bitcoind.proxies:
+            proxy.stop()
+        self._executor.shutdown(wait=False)
