@@ -32,7 +32,22 @@ class MeterRpc:
         self.p = plugin
 
     def methods(self) -> dict[str, Callable[..., None]]:
-        names = ["add", "list", "set", "remove", "report", "wait", "status", "invoice", "spend", "sessions", "history", "export", "close", "unlock"]
+        names = [
+            "add",
+            "list",
+            "set",
+            "remove",
+            "report",
+            "wait",
+            "status",
+            "invoice",
+            "spend",
+            "sessions",
+            "history",
+            "export",
+            "close",
+            "unlock",
+        ]
         return {name: getattr(self, name) for name in names}
 
     def _post(self, call: Call, what: inp.Input, show: Callable[[Any], Any]) -> None:

@@ -114,7 +114,20 @@ class Purchase:
 
 
 MEMORY = frozenset(
-    ["seq", "heard_at", "asked_at", "tries", "closing_at", "invoices", "sensor_boot", "sensor_offset", "sensor_count", "sensor_start", "sensor_at", "credit"]
+    [
+        "seq",
+        "heard_at",
+        "asked_at",
+        "tries",
+        "closing_at",
+        "invoices",
+        "sensor_boot",
+        "sensor_offset",
+        "sensor_count",
+        "sensor_start",
+        "sensor_at",
+        "credit",
+    ]
 )
 
 

@@ -61,8 +61,14 @@ class RealNet(Devnet):
         self.bitcoind.start()
         self.bitcoind.generate_block(101)
         self.factory = NodeFactory(
-            None, "satmeter", self.bitcoind, self._executor, str(directory), SqliteDbProvider(str(directory)),
-            LightningNode, {},
+            None,
+            "satmeter",
+            self.bitcoind,
+            self._executor,
+            str(directory),
+            SqliteDbProvider(str(directory)),
+            LightningNode,
+            {},
         )
         try:
             self.nodes = self._start_nodes(nodes, say)

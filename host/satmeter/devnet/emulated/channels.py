@@ -1,0 +1,169 @@
+"""Channels, routes and payments between emulated nodes: balances, reserve, fees, HTLC limits, and faults on demand.
+
+A payment is: find a route, lock the amount in every channel of it (an HTLC each), ask the payee's invoice_payment
+hooks, and settle or give back. All of it is in whole msat.
+"""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .errors import PAY_EXPIRED, PAY_NO_ROUTE, PAY_REJECTED, PAY_UNSPECIFIED, RpcFault
+
+if TYPE_CHECKING:
+    from .node import Node
+
+RESERVE_PERCENT = 1
+BASE_FEE_MSAT, FEE_PPM = 1, 10
+CLTV_DELTA = 6
+
+
+@dataclass(eq=False)
+class Channel:
+    """Balances by node id, in msat; `pending` counts HTLCs that are locked, `direction` of either side alike."""
+
+    scid: str
+    ids: tuple[str, str]
+    total: int
+    balance: dict[str, int]
+    fee_base: int = BASE_FEE_MSAT
+    fee_ppm: int = FEE_PPM
+    htlc_minimum: int = 0
+    max_htlcs: int = 483
+    pending: int = 0
+
+    def other(self, node_id: str) -> str:
+        return self.ids[1] if self.ids[0] == node_id else self.ids[0]
+
+    @property
+    def reserve(self) -> int:
+        return self.total * RESERVE_PERCENT // 100
+
+    def spendable(self, node_id: str) -> int:
+        return max(0, self.balance[node_id] - self.reserve)
+
+    def fee(self, amount: int) -> int:
+        return self.fee_base + amount * self.fee_ppm // 1_000_000
+
+
+@dataclass
+class Faults:
+    """What goes wrong with payments to a node: latency of each, the next ones to fail, or to hang until released.
+
+    `late`: a hanging payment settles on release; else it fails then.
+    """
+
+    latency_s: float = 0.0
+    fail: int = 0
+    hang: int = 0
+    settle_on_release: bool = True
+    released: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Hop:
+    channel: Channel
+    source: str
+    amount: int
+
+
+class Channels:
+    """All channels of a network, under one lock."""
+
+    def __init__(self) -> None:
+        self.all: list[Channel] = []
+        self.lock = threading.RLock()
+        self._next = 100
+
+    def open(self, a: str, b: str, total: int, to_b: int) -> Channel:
+        self._next += 1
+        channel = Channel(f"{self._next}x1x0", (a, b), total, {a: total - to_b, b: to_b})
+        self.all.append(channel)
+        return channel
+
+    def of(self, node_id: str) -> list[Channel]:
+        return [c for c in self.all if node_id in c.ids]
+
+    def route(self, source: str, target: str, amount: int, maxfee: int) -> list[Hop]:
+        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none."""
+        if source == target:
+            raise RpcFault(PAY_NO_ROUTE, "Cannot pay ourselves")
+        best: list[Hop] | None = None
+        # Searched from the payee backwards, because each hop's fee is on what the next one carries.
+        todo: list[tuple[str, int, list[Hop]]] = [(target, amount, [])]
+        while todo:
+            at, carried, hops = todo.pop()
+            for channel in self.of(at):
+                previous = channel.other(at)
+                if previous in {h.source for h in hops} or previous == target:
+                    continue
+                if carried < channel.htlc_minimum or channel.spendable(previous) < carried:
+                    continue
+                longer = [Hop(channel, previous, carried), *hops]
+                if previous == source:
+                    if best is None or longer[0].amount < best[0].amount:
+                        best = longer
+                elif len(longer) < 8:
+                    todo.append((previous, carried + channel.fee(carried), longer))
+        if best is None:
+            raise RpcFault(
+                PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel."
+            )
+        if best[0].amount - amount > maxfee:
+            raise RpcFault(PAY_NO_ROUTE, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
+        return best
+
+    def offer(self, hops: list[Hop]) -> None:
+        """Lock the amount in every channel of a route; RpcFault 209 where one has too many HTLCs."""
+        with self.lock:
+            for hop in hops:
+                if hop.channel.pending >= hop.channel.max_htlcs:
+                    raise RpcFault(PAY_UNSPECIFIED, "Too many HTLCs")
+                if hop.channel.spendable(hop.source) < hop.amount:
+                    raise RpcFault(PAY_NO_ROUTE, "Not enough capacity")
+            for hop in hops:
+                hop.channel.pending += 1
+                hop.channel.balance[hop.source] -= hop.amount
+
+    def close(self, hops: list[Hop], settle: bool) -> None:
+        """Take the HTLCs of a route off: paid on, or given back."""
+        with self.lock:
+            for hop in hops:
+                hop.channel.pending -= 1
+                to = hop.channel.other(hop.source) if settle else hop.source
+                hop.channel.balance[to] += hop.amount
+
+    def carry(self, hops: list[Hop], payee: "Node", payment_hash: str, amount: int) -> str:
+        """Carry an offered payment to the payee and back; return the preimage, or raise RpcFault as the payer sees it.
+
+        Blocks while the payment hangs, the payee is down, or its hooks think.
+        """
+        faults = payee.faults
+        if faults.latency_s:
+            time.sleep(faults.latency_s)
+        with self.lock:
+            fail, hang = faults.fail > 0, faults.hang > 0
+            faults.fail -= fail
+            faults.hang -= hang
+        try:
+            if fail:
+                raise RpcFault(PAY_UNSPECIFIED, "Failed after 1 attempts: temporary channel failure (made to fail)")
+            if hang:
+                faults.released.wait()
+                if not faults.settle_on_release:
+                    raise RpcFault(PAY_UNSPECIFIED, "Timed out: the HTLC was given back")
+            preimage = payee.receive(payment_hash, amount)
+        except RpcFault:
+            self.close(hops, settle=False)
+            raise
+        self.close(hops, settle=True)
+        return preimage
+
+
+def rejected() -> RpcFault:
+    return RpcFault(PAY_REJECTED, "Destination said it doesn't know invoice: incorrect_or_unknown_payment_details")
+
+
+def expired() -> RpcFault:
+    return RpcFault(PAY_EXPIRED, "Invoice expired")

@@ -1,0 +1,33 @@
+"""An RPC error with lightningd's numbers (common/jsonrpc_errors.h)."""
+
+from typing import Any
+
+
+class RpcFault(Exception):
+    """Answered to the caller as {"code": code, "message": message}."""
+
+    def __init__(self, code: int, message: str, **data: Any):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+INVALID_REQUEST = -32600
+UNKNOWN_METHOD = -32601
+INVALID_PARAMS = -32602
+PLUGIN_TERMINATED = -4
+PAY_IN_PROGRESS = -3
+PAY_REJECTED = 203
+PAY_NO_ROUTE = 205
+PAY_EXPIRED = 207
+PAY_UNSPECIFIED = 209
+PAY_ALREADY_PAID = 219
+CONNECT_NO_KNOWN_ADDRESS = 400
+CONNECT_ALL_FAILED = 401
+INVOICE_LABEL_EXISTS = 900
+INVOICE_EXPIRED = 903
+INVOICE_WAIT_TIMED_OUT = 904
+INVOICE_NOT_FOUND = 905
+INVOICE_STATUS_UNEXPECTED = 906
+SIGNMESSAGE_PUBKEY_NOT_FOUND = 1301

@@ -1,0 +1,176 @@
+"""Invoices of an emulated node: real BOLT 11, signed by its key, with pay_index as lightningd counts it."""
+
+import hashlib
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import (
+    INVALID_PARAMS,
+    INVOICE_LABEL_EXISTS,
+    INVOICE_NOT_FOUND,
+    INVOICE_STATUS_UNEXPECTED,
+    INVOICE_WAIT_TIMED_OUT,
+    RpcFault,
+)
+
+FINAL_CLTV = 10
+DEFAULT_EXPIRY_S = 604_800
+
+
+@dataclass
+class Invoice:
+    label: str
+    amount: int | None
+    description: str
+    preimage: str
+    hash: str
+    secret: str
+    bolt11: str
+    expires_at: int
+    created_index: int
+    paid_at: int = 0
+    pay_index: int = 0
+    received: int = 0
+
+    @property
+    def status(self) -> str:
+        if self.pay_index:
+            return "paid"
+        return "expired" if time.time() > self.expires_at else "unpaid"
+
+    def row(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "label": self.label,
+            "bolt11": self.bolt11,
+            "payment_hash": self.hash,
+            "status": self.status,
+            "description": self.description,
+            "expires_at": self.expires_at,
+            "created_index": self.created_index,
+        }
+        if self.amount is not None:
+            found["amount_msat"] = self.amount
+        if self.pay_index:
+            found |= {
+                "pay_index": self.pay_index,
+                "amount_received_msat": self.received,
+                "paid_at": self.paid_at,
+                "payment_preimage": self.preimage,
+                "updated_index": self.pay_index,
+            }
+        return found
+
+
+class Invoices:
+    """By label; the counters outlive restarts and deletions, as lightningd's do."""
+
+    def __init__(self, key: str):
+        self._key = key
+        self._by_label: dict[str, Invoice] = {}
+        self.created = 0
+        self.paid = 0
+        self.changed = threading.Condition()
+
+    def make(self, label: str, amount: int | None, description: str, expiry_s: int) -> Invoice:
+        with self.changed:
+            if label in self._by_label:
+                raise RpcFault(INVOICE_LABEL_EXISTS, f"Duplicate label '{label}'")
+            preimage, secret = secrets.token_bytes(32), secrets.token_hex(32)
+            payment_hash = hashlib.sha256(preimage).hexdigest()
+            now = int(time.time())
+            bolt11 = sign(self._key, amount, payment_hash, secret, description, expiry_s, now)
+            self.created += 1
+            made = Invoice(
+                label, amount, description, preimage.hex(), payment_hash, secret, bolt11, now + expiry_s, self.created
+            )
+            self._by_label[label] = made
+            return made
+
+    def find(self, label: str | None = None, payment_hash: str | None = None) -> list[Invoice]:
+        with self.changed:
+            if label is not None:
+                return [self._by_label[label]] if label in self._by_label else []
+            return [i for i in self._by_label.values() if payment_hash in (None, i.hash)]
+
+    def delete(self, label: str, status: str) -> Invoice:
+        with self.changed:
+            if label not in self._by_label:
+                raise RpcFault(INVOICE_NOT_FOUND, "Unknown invoice")
+            found = self._by_label[label]
+            if found.status != status:
+                raise RpcFault(INVOICE_STATUS_UNEXPECTED, f"Invoice status is {found.status} not {status}")
+            return self._by_label.pop(label)
+
+    def settle(self, invoice: Invoice, amount: int) -> None:
+        with self.changed:
+            self.paid += 1
+            invoice.pay_index, invoice.received, invoice.paid_at = self.paid, amount, int(time.time())
+            self.changed.notify_all()
+
+    def wait_any(self, after: int, timeout_s: float | None) -> Invoice:
+        """Return the paid invoice with the lowest pay_index over `after`; one deleted meanwhile is skipped."""
+
+        def next_paid() -> Invoice | None:
+            found = [i for i in self._by_label.values() if i.pay_index > after]
+            return min(found, key=lambda i: i.pay_index) if found else None
+
+        with self.changed:
+            self.changed.wait_for(lambda: next_paid() is not None, timeout_s)
+            found = next_paid()
+        if found is None:
+            raise RpcFault(INVOICE_WAIT_TIMED_OUT, "Timed out while waiting for invoice to be paid")
+        return found
+
+
+def sign(
+    key: str, amount: int | None, payment_hash: str, secret: str, description: str, expiry_s: int, now: int
+) -> str:
+    """Return a regtest BOLT 11 invoice signed by a private key in hex."""
+    from bolt11 import Bolt11, MilliSatoshi, TagChar, Tags, encode
+    from bolt11.models.features import Feature, Features, FeatureState
+
+    tags = Tags()
+    tags.add(TagChar.payment_secret, secret)
+    tags.add(TagChar.payment_hash, payment_hash)
+    tags.add(TagChar.description, description)
+    tags.add(TagChar.expire_time, expiry_s)
+    tags.add(TagChar.min_final_cltv_expiry, FINAL_CLTV)
+    tags.add(
+        TagChar.features,
+        Features.from_feature_list(
+            {
+                Feature.var_onion_optin: FeatureState.required,
+                Feature.payment_secret: FeatureState.required,
+                Feature.basic_mpp: FeatureState.supported,
+            }
+        ),
+    )
+    return encode(Bolt11("bcrt", now, tags, MilliSatoshi(amount) if amount is not None else None), key)
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Return a BOLT 11 invoice in the words of lightningd's `decode`."""
+    import bolt11
+
+    try:
+        found = bolt11.decode(text)
+    except Exception as e:
+        raise RpcFault(INVALID_PARAMS, f"Invalid string: {type(e).__name__}") from None
+    answer: dict[str, Any] = {
+        "type": "bolt11 invoice",
+        "valid": True,
+        "currency": found.currency,
+        "payee": found.payee,
+        "payment_hash": found.payment_hash,
+        "payment_secret": found.payment_secret,
+        "description": found.description,
+        "created_at": found.date,
+        "expiry": found.expiry or 3600,
+        "min_final_cltv_expiry": found.min_final_cltv_expiry,
+    }
+    if found.amount_msat is not None:
+        answer["amount_msat"] = int(found.amount_msat)
+    return answer

@@ -1,0 +1,89 @@
+"""A network of emulated nodes in this process: who is there, who is connected to whom, and the post between them."""
+
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import ChannelSpec, Devnet, NodeSpec, Say
+from .channels import Channels
+from .node import Node
+
+
+class Network:
+    """Nodes by id and by no other way; messages between two of them keep their order."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, Node] = {}
+        self.channels = Channels()
+        self._lock = threading.RLock()
+        self._post: queue.SimpleQueue[tuple[str, str, bytes] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._postman, daemon=True, name="devnet-post").start()
+
+    def have_channel(self, a: str, b: str) -> bool:
+        return any(c.other(a) == b for c in self.channels.of(a))
+
+    def connect(self, a: Node, b: Node) -> None:
+        with self._lock:
+            if b.id in a.peers:
+                return
+            a.peers.add(b.id)
+            b.peers.add(a.id)
+        address = {"type": "ipv4", "address": a.host, "port": b.port}
+        a.notify("connect", {"id": b.id, "direction": "out", "address": address})
+        b.notify("connect", {"id": a.id, "direction": "in", "address": address})
+
+    def disconnect(self, a: str, b: str) -> None:
+        with self._lock:
+            left, right = self.nodes[a], self.nodes.get(b)
+            if right is None or b not in left.peers:
+                return
+            left.peers.discard(b)
+            right.peers.discard(a)
+        left.notify("disconnect", {"id": b})
+        right.notify("disconnect", {"id": a})
+
+    def post(self, source: str, target: str, data: bytes) -> None:
+        self._post.put((source, target, data))
+
+    def _postman(self) -> None:
+        while (letter := self._post.get()) is not None:
+            source, target, data = letter
+            node = self.nodes[target]
+            if source in node.peers:  # delivery is not promised
+                node.deliver(source, data)
+
+    def close(self) -> None:
+        self._post.put(None)
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class EmulatedNet(Devnet):
+    kind = "emulated"
+
+    def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
+        self.network = Network()
+        made = {s.name: Node(self.network, s, directory / s.name, _free_port()) for s in nodes}
+        self.nodes = {**made}
+        self.network.nodes = {n.id: n for n in made.values()}
+        say(f"opening {len(channels)} channels")
+        for c in channels:
+            self.network.channels.open(made[c.a].id, made[c.b].id, c.capacity_sat * 1000, c.push_sat * 1000)
+        say(f"starting {len(nodes)} emulated nodes")
+        try:
+            for node in made.values():
+                node.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.stop()
+        self.network.close()

@@ -1,0 +1,79 @@
+"""What an emulated node has paid, as listpays tells it: every try of a hash, failed ones beside the complete one."""
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import PAY_ALREADY_PAID, PAY_IN_PROGRESS, PAY_UNSPECIFIED, RpcFault
+
+
+@dataclass
+class Pay:
+    hash: str
+    payee: str
+    amount: int
+    sent: int
+    bolt11: str | None
+    created_at: int
+    status: str = "pending"
+    preimage: str = ""
+
+
+class Pays:
+    """By hash, the newest try last."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[str, Pay] = {}
+        self._changed = threading.Condition()
+
+    def may_start(self, payment_hash: str) -> None:
+        with self._changed:
+            found = self._by_hash.get(payment_hash)
+            if found is not None and found.status == "pending":
+                raise RpcFault(PAY_IN_PROGRESS, "Payment already in progress")
+            if found is not None and found.status == "complete":
+                raise RpcFault(PAY_ALREADY_PAID, "Already paid this invoice successfully")
+
+    def begin(self, payment_hash: str, payee: str, amount: int, sent: int, bolt11: str | None) -> None:
+        with self._changed:
+            self._by_hash[payment_hash] = Pay(payment_hash, payee, amount, sent, bolt11, int(time.time()))
+
+    def end(self, payment_hash: str, preimage: str | None) -> None:
+        with self._changed:
+            found = self._by_hash[payment_hash]
+            found.status, found.preimage = ("complete", preimage) if preimage else ("failed", "")
+            self._changed.notify_all()
+
+    def wait(self, payment_hash: str, timeout_s: float | None) -> dict[str, Any]:
+        with self._changed:
+            found = self._by_hash.get(payment_hash)
+            if found is None:
+                raise RpcFault(PAY_UNSPECIFIED, "Never attempted payment")
+            if not self._changed.wait_for(lambda: found.status != "pending", timeout_s):
+                raise RpcFault(200, "Timed out while waiting")
+            if found.status == "failed":
+                raise RpcFault(PAY_UNSPECIFIED, "failed: the payment was given back")
+            return self._row(found)
+
+    def rows(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
+        with self._changed:
+            return [
+                self._row(p)
+                for p in self._by_hash.values()
+                if payment_hash in (None, p.hash) and bolt11 in (None, p.bolt11)
+            ]
+
+    def _row(self, p: Pay) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "payment_hash": p.hash,
+            "destination": p.payee,
+            "status": p.status,
+            "amount_sent_msat": p.sent if p.status != "failed" else 0,
+            "created_at": p.created_at,
+        }
+        if p.bolt11 is not None:
+            row["bolt11"] = p.bolt11
+        if p.status == "complete":
+            row |= {"amount_msat": p.amount, "preimage": p.preimage, "completed_at": p.created_at}
+        return row

@@ -1,0 +1,184 @@
+"""Hosts plugin executables over stdio as lightningd does: manifest, init, methods, hooks, notifications, death.
+
+What a plugin writes to stdout that is not JSON kills it; while it is away its hooks fail open and its methods answer
+-4; a hook's answer that is not understood is fatal to a real node, and so it is here.
+"""
+
+import codecs
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import INVALID_PARAMS, PLUGIN_TERMINATED, RpcFault
+
+START_S = 60
+_DECODER = json.JSONDecoder()
+
+
+class Frames:
+    """JSON values out of a stream of bytes that separates them by white space or nothing at all."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Return the values that are complete; ValueError for what can't become a request or an answer."""
+        self._text += self._utf8.decode(data)
+        values = []
+        while text := self._text.lstrip():
+            if text[0] not in "{[":
+                raise ValueError(f"not JSON: {text[:60]!r}")
+            try:
+                value, end = _DECODER.raw_decode(text)
+            except json.JSONDecodeError:
+                break  # not all of it is here
+            values.append(value)
+            self._text = text[end:]
+        return values
+
+
+class Plugin:
+    """One running plugin. `on_exit` is told when its process has ended."""
+
+    def __init__(self, path: Path, home: Path, log: Callable[[str], None], notify: Callable[[str, Any], None]):
+        self.path = path
+        self.name = path.name
+        self._log, self._notify = log, notify
+        self._home = home
+        self._next = 0
+        self._waiting: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._lock = threading.Lock()
+        self.active = False
+        self.alive = False
+        self.manifest: dict[str, Any] = {}
+        self.on_exit: Callable[[Plugin], None] = lambda plugin: None
+
+    def start(self, options: dict[str, Any], configuration: dict[str, Any]) -> None:
+        """Run it, take its manifest, and init it with those of the options that are its own."""
+        env = {**os.environ, "LIGHTNINGD_PLUGIN": "1", "LIGHTNINGD_VERSION": "v26.06-emulated"}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
+        stderr = open(self._home / f"{self.name}.stderr", "ab")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [str(self.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, env=env, cwd=self._home
+        )
+        stderr.close()
+        self.alive = True
+        threading.Thread(target=self._read, daemon=True, name=f"{self.name}-stdout").start()
+        self.manifest = self.call("getmanifest", {"allow-deprecated-apis": False}, START_S)
+        own = {}
+        for option in self.manifest.get("options", []):
+            value = options.get(option["name"], option.get("default"))
+            if value is not None:
+                own[option["name"]] = value
+        answer = self.call("init", {"options": own, "configuration": configuration}, START_S)
+        if isinstance(answer, dict) and "disable" in answer:
+            raise RpcFault(INVALID_PARAMS, f"{self.name} disabled itself: {answer['disable']}")
+        self.active = True
+
+    @property
+    def methods(self) -> dict[str, dict[str, Any]]:
+        return {m["name"]: m for m in self.manifest.get("rpcmethods", [])}
+
+    def has_hook(self, name: str) -> bool:
+        return any((h["name"] if isinstance(h, dict) else h) == name for h in self.manifest.get("hooks", []))
+
+    def hears(self, topic: str) -> bool:
+        heard = self.manifest.get("subscriptions", [])
+        return topic in heard or "*" in heard
+
+    def call_async(self, method: str, params: Any, done: Callable[[dict[str, Any]], None]) -> None:
+        """Send a request; `done` gets the answer ("result" or "error"), or error -4 if the plugin dies first."""
+        with self._lock:
+            self._next += 1
+            request_id = f"cln:{method}#{self._next}"
+            if self.alive:
+                self._waiting[request_id] = done
+        if not self.alive:
+            done({"error": _gone()})
+            return
+        self._write({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+
+    def call(self, method: str, params: Any, timeout_s: float | None = None) -> Any:
+        """call_async() and wait; returns the result or raises RpcFault."""
+        answered = threading.Event()
+        box: dict[str, Any] = {}
+
+        def done(answer: dict[str, Any]) -> None:
+            box.update(answer)
+            answered.set()
+
+        self.call_async(method, params, done)
+        if not answered.wait(timeout_s):
+            raise RpcFault(PLUGIN_TERMINATED, f"{self.name} did not answer {method} in time")
+        if "error" in box:
+            error = box["error"]
+            raise RpcFault(error.get("code", PLUGIN_TERMINATED), error.get("message", ""), **error.get("data", {}))
+        return box["result"]
+
+    def tell(self, topic: str, params: dict[str, Any]) -> None:
+        self._write({"jsonrpc": "2.0", "method": topic, "params": params})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        try:
+            assert self.process.stdin is not None
+            with self._lock:
+                self.process.stdin.write(json.dumps(message).encode() + b"\n\n")
+                self.process.stdin.flush()
+        except (OSError, ValueError):
+            pass  # it died; _read() tells everyone
+
+    def _read(self) -> None:
+        frames = Frames()
+        assert self.process.stdout is not None
+        fd = self.process.stdout.fileno()
+        while data := os.read(fd, 65536):
+            try:
+                messages = frames.feed(data)
+            except ValueError as e:
+                self._log(f"UNUSUAL plugin-{self.name}: killed: {e}")
+                self.process.kill()
+                break
+            for message in messages:
+                self._take(message)
+        self._ended()
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "id" in message and ("result" in message or "error" in message):
+            with self._lock:
+                done = self._waiting.pop(str(message["id"]), None)
+            if done is not None:
+                done({k: message[k] for k in ("result", "error") if k in message})
+        elif message.get("method") == "log":
+            self._log(f"{message['params']['level'].upper()} plugin-{self.name}: {message['params']['message']}")
+        elif "method" in message:
+            self._notify(message["method"], message["params"])
+
+    def _ended(self) -> None:
+        self.process.wait()
+        self.alive = self.active = False
+        with self._lock:
+            waiting, self._waiting = list(self._waiting.values()), {}
+        for done in waiting:
+            done({"error": _gone()})
+        self.on_exit(self)
+
+    def stop(self, told: bool = True) -> None:
+        """End it: the shutdown notification and a moment, then SIGKILL; at once where it is not told."""
+        if told and self.hears("shutdown"):
+            self.tell("shutdown", {"shutdown": {}})
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+        self.process.kill()
+        self.process.wait()
+
+
+def _gone() -> dict[str, Any]:
+    return {"code": PLUGIN_TERMINATED, "message": "Plugin terminated before replying to RPC call."}

@@ -1,0 +1,141 @@
+"""Transcripts: each node RPC that we use, asked of a network, with the shape of its answer or its error number.
+
+Recorded from real nodes (`satmeter devnet record`) they are what the emulated node is held to: its answers may lack
+fields that nobody reads (NEEDED tells which are read), but have none of their own, and no other type or error.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..cln.node import code_of
+from . import Devnet
+
+NEEDED: dict[str, set[str]] = {
+    "getinfo": {"id", "alias", "version", "network", "blockheight"},
+    "invoice": {"bolt11", "payment_hash", "payment_secret", "expires_at"},
+    "listinvoices paid": {"label", "status", "bolt11", "payment_hash", "pay_index", "amount_received_msat"},
+    "listinvoices unpaid": {"label", "status", "bolt11", "payment_hash", "expires_at"},
+    "waitanyinvoice": {"label", "status", "pay_index", "amount_received_msat", "payment_hash"},
+    "wait": {"subsystem", "created"},
+    "xpay": {"payment_preimage", "amount_msat", "amount_sent_msat"},
+    "listpays complete": {"status", "amount_msat", "amount_sent_msat", "payment_hash"},
+    "decode": {
+        "type",
+        "valid",
+        "payee",
+        "amount_msat",
+        "payment_hash",
+        "created_at",
+        "expiry",
+        "min_final_cltv_expiry",
+    },
+    "decode amountless": {"type", "valid", "payee", "payment_hash"},
+    "signmessage": {"zbase"},
+    "checkmessage": {"verified"},
+    "listpeers": {"id", "connected"},
+    "connect": {"id"},
+    "sendcustommsg": {"status"},
+    "listpeerchannels": {"to_us_msat", "total_msat", "spendable_msat", "receivable_msat", "state", "peer_id"},
+}
+"""Fields that our code or a user of a devnet reads, by step; those of a list are of its first item."""
+
+
+def shape(value: Any) -> Any:
+    """Return the types in an answer: a dictionary by field, a list by its first item."""
+    if isinstance(value, dict):
+        return {k: shape(v) for k, v in sorted(value.items())}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return type(value).__name__
+
+
+def run(net: Devnet) -> dict[str, Any]:
+    """Ask every step of `net` (the trio: seller, hop, buyer) and return {step: shape or {"error": number}}."""
+    seller, buyer = net["seller"].rpc, net["buyer"].rpc
+    seller_id = net["seller"].id
+    said: dict[str, Any] = {}
+
+    def step(name: str, rpc: Any, method: str, **params: Any) -> Any:
+        try:
+            answer = rpc.call(method, params)
+        except RpcError as e:
+            said[name] = {"error": code_of(e)}
+            return None
+        said[name] = shape(answer)
+        return answer
+
+    tag = secrets.token_hex(4)
+    _invoices(step, seller, buyer, tag)
+    _payments(step, seller, buyer, tag)
+    _peers(step, seller, buyer, seller_id)
+    return said
+
+
+Step = Callable[..., Any]
+
+
+def _invoices(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+    step("getinfo", seller, "getinfo")
+    step("unknown method", seller, "no-such-method")
+    made = step("invoice", seller, "invoice", amount_msat=2000, label=f"a{tag}", description="a", expiry=600)
+    step("invoice label taken", seller, "invoice", amount_msat=2000, label=f"a{tag}", description="a")
+    step("invoice without description", seller, "invoice", amount_msat=2000, label=f"b{tag}")
+    step("invoice of nonsense", seller, "invoice", amount_msat="many", label=f"b{tag}", description="b")
+    step("listinvoices unpaid", seller, "listinvoices", label=f"a{tag}")
+    step("listinvoices unknown", seller, "listinvoices", label=f"none{tag}")
+    step("decode", buyer, "decode", string=made["bolt11"])
+    amountless = step("invoice any", buyer, "invoice", amount_msat="any", label=f"any{tag}", description="any")
+    step("decode amountless", seller, "decode", string=amountless["bolt11"])
+    step("decode of nonsense", seller, "decode", string="lnbcrt1nonsense")
+    step("wait", seller, "wait", subsystem="invoices", indexname="created", nextvalue=0)
+    step("waitanyinvoice in vain", seller, "waitanyinvoice", lastpay_index=10**9, timeout=0)
+    step("delinvoice unknown", seller, "delinvoice", label=f"none{tag}", status="unpaid")
+    extra = f"extra{tag}"
+    step("invoice to delete", seller, "invoice", amount_msat=1000, label=extra, description="x")
+    step("delinvoice wrong status", seller, "delinvoice", label=extra, status="paid")
+    step("delinvoice", seller, "delinvoice", label=extra, status="unpaid")
+
+
+def _payments(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+    made = seller.call("listinvoices", {"label": f"a{tag}"})["invoices"][0]
+    bolt11, payment_hash = made["bolt11"], made["payment_hash"]
+    step("listpays none", buyer, "listpays", payment_hash=payment_hash)
+    step("xpay", buyer, "xpay", invstring=bolt11, maxfee=1000, maxdelay=500)
+    step("xpay again", buyer, "xpay", invstring=bolt11, maxfee=1000, maxdelay=500)
+    step("listpays complete", buyer, "listpays", payment_hash=payment_hash)
+    step("listinvoices paid", seller, "listinvoices", label=f"a{tag}")
+    paid = seller.call("listinvoices", {"label": f"a{tag}"})["invoices"][0]
+    step("waitanyinvoice", seller, "waitanyinvoice", lastpay_index=paid["pay_index"] - 1, timeout=5)
+    step("delinvoice paid as unpaid", seller, "delinvoice", label=f"a{tag}", status="unpaid")
+    gone = seller.call("invoice", {"amount_msat": 1000, "label": f"gone{tag}", "description": "x"})
+    seller.call("delinvoice", {"label": f"gone{tag}", "status": "unpaid"})
+    step("xpay unknown to the payee", buyer, "xpay", invstring=gone["bolt11"], maxfee=1000)
+    step("listpays failed", buyer, "listpays", payment_hash=gone["payment_hash"])
+    big = seller.call("invoice", {"amount_msat": 10**12, "label": f"big{tag}", "description": "x"})
+    step("xpay too much", buyer, "xpay", invstring=big["bolt11"], maxfee=1000)
+    step("xpay of nonsense", buyer, "xpay", invstring="lnbcrt1nonsense")
+    amountless = buyer.call("invoice", {"amount_msat": "any", "label": f"any2{tag}", "description": "x"})
+    step("xpay amountless without amount", seller, "xpay", invstring=amountless["bolt11"], maxfee=1000)
+    step("xpay amountless", seller, "xpay", invstring=amountless["bolt11"], amount_msat=3000, maxfee=1000)
+    over = seller.call("invoice", {"amount_msat": 1000, "label": f"over{tag}", "description": "x"})
+    step("xpay with an amount", buyer, "xpay", invstring=over["bolt11"], amount_msat=1500, maxfee=1000)
+
+
+def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:
+    signed = step("signmessage", seller, "signmessage", message="hello")
+    step("signmessage too long", seller, "signmessage", message="x" * 65536)
+    step("checkmessage", buyer, "checkmessage", message="hello", zbase=signed["zbase"], pubkey=seller_id)
+    step("checkmessage other", buyer, "checkmessage", message="hallo", zbase=signed["zbase"], pubkey=seller_id)
+    step("checkmessage of nonsense", buyer, "checkmessage", message="hello", zbase="lll", pubkey=seller_id)
+    step("listpeers", buyer, "listpeers", id=seller_id)
+    step("listpeerchannels", buyer, "listpeerchannels", id=seller_id)
+    stranger = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798"
+    step("listpeers of a stranger", buyer, "listpeers", id=stranger)
+    step("connect where connected", buyer, "connect", id=seller_id)
+    step("connect to a stranger", buyer, "connect", id=stranger)
+    step("connect to a closed port", buyer, "connect", id=stranger, host="127.0.0.1", port=1)
+    step("sendcustommsg", buyer, "sendcustommsg", node_id=seller_id, msg="b02f0102")
+    step("sendcustommsg to a stranger", buyer, "sendcustommsg", node_id=stranger, msg="b02f0102")
