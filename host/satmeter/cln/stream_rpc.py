@@ -126,15 +126,15 @@ class StreamRpc:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
         after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
 
-        def look(core: Buyer) -> None:
-            core.purchase(session)
+        def look(core: Buyer) -> str:
+            return core.purchase(session).id
 
         def then(answer: Any) -> None:
             if isinstance(answer, Exception):
                 call.reply(answer)
             else:
                 self.p.changed(self.p.service.core)
-                self.p.waiters.wait(session, after, seconds, call)
+                self.p.waiters.wait(answer, after, seconds, call)
 
         self.p.service.run(look, then)
 

@@ -63,10 +63,13 @@ class Buyer:
     # --- small helpers
 
     def purchase(self, session: str) -> Purchase:
-        try:
+        """Return a live stream by its id, or by its meter's name: the newest one to a meter of that name."""
+        if session in self.ledger.purchases:
             return self.ledger.purchases[session]
-        except KeyError:
-            raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them") from None
+        named = [p for p in self.ledger.purchases.values() if p.meter == session]
+        if not named:
+            raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them")
+        return max(named, key=lambda p: (p.state != CLOSED, p.opened_at))
 
     def _emit(self, e: Event) -> None:
         self.ledger.apply(e)

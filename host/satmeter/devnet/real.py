@@ -81,7 +81,7 @@ class RealNet(Devnet):
         say(f"starting {len(specs)} lightningd nodes")
         jobs = []
         for number, s in enumerate(specs, 1):
-            options = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
+            options: dict[str, Any] = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
             if s.plugins:
                 options["plugin"] = [str(p) for p in s.plugins]
             jobs.append(

@@ -1,0 +1,34 @@
+# Everything a newcomer needs: `make demo` and `make test`; each sets itself up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test venv lint deps clean
+
+demo: venv
+	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE))
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+venv: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+# System parts of the skipped lanes, from Debian's packages.
+deps:
+	apt-get update
+	apt-get install -y --no-install-recommends postgresql systemd
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,11 @@
+"""The lamp: off, on, slow (waiting for payment) or fast (locked out)."""
+
+PERIOD_MS = {"slow": 1000, "fast": 200}
+
+
+def lit(mode: str, now_ms: int) -> bool:
+    """Return whether the LED is on at a time."""
+    if mode in PERIOD_MS:
+        period = PERIOD_MS[mode]
+        return now_ms % period < period // 2
+    return mode == "on"

@@ -1,0 +1,48 @@
+"""A person at a virtual board: keys in, one line of state out."""
+
+import os
+import select
+import sys
+import termios
+import time
+import tty
+
+from .virtual import VirtualBoard
+
+
+def work(board: VirtualBoard) -> None:
+    """Show the board until q is typed; without a terminal just keep it running."""
+    if not sys.stdin.isatty():
+        while True:
+            time.sleep(1)
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        while True:
+            _show(board)
+            if select.select([sys.stdin], [], [], 0.2)[0] and not _press(board, os.read(sys.stdin.fileno(), 1)):
+                return
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        print()
+
+
+def _press(board: VirtualBoard, key: bytes) -> bool:
+    if key in b"+-":
+        board.turn(board.hal.percent + (5 if key == b"+" else -5))
+    elif key == b"p":
+        board.hal.is_plugged = not board.hal.is_plugged
+    elif key == b"r":
+        board.reboot()
+    return key != b"q"
+
+
+def _show(board: VirtualBoard) -> None:
+    plug = "plugged" if board.hal.is_plugged else "unplugged"
+    flowing = "flowing" if board.flowing else "cut"
+    print(
+        f"\r{board.hal.percent:3} %  {plug:9}  {flowing:7}  register {board.register}  grant {board.grant}  "
+        f"lamp {board.lamp}  {' | '.join(line for line in board.hal.lines if line)}\x1b[K",
+        end="",
+        flush=True,
+    )

@@ -1,0 +1,175 @@
+"""A virtual board: the files of firmware/ on the host, with a potentiometer, a plug and a relay made of software.
+
+Its serial port is a pty, which a bridge opens like any other; a test or a person turns, plugs and unplugs it.
+"""
+
+import importlib
+import os
+import pty
+import secrets
+import select
+import sys
+import threading
+import time
+import tty
+from pathlib import Path
+from typing import Any
+
+from ..wire import link
+
+FIRMWARE = Path(__file__).resolve().parents[3] / "firmware"
+FULL_SCALE = 3_600_000
+"""Ticks an hour with the potentiometer at its end: a thousand a second."""
+
+
+def firmware(name: str) -> Any:
+    """Import a module of the firmware as the board does, flat, with our link.py among them."""
+    if not FIRMWARE.is_dir():
+        raise FileNotFoundError(f"{FIRMWARE}: a virtual board needs the firmware of a checkout")
+    if str(FIRMWARE) not in sys.path:
+        sys.path.append(str(FIRMWARE))
+    sys.modules.setdefault("link", link)
+    return importlib.import_module(name)
+
+
+class VirtualHal:
+    """The calls of firmware/hal.py over plain attributes. `percent` is the potentiometer."""
+
+    def __init__(self, master: int):
+        self._master = master
+        self.percent = 0
+        self.is_plugged = True
+        self.relay_on = False
+        self.lamp_on = False
+        self.lines: list[str] = []
+
+    def now_ms(self) -> int:
+        return time.monotonic_ns() // 1_000_000
+
+    def now_us(self) -> int:
+        return time.monotonic_ns() // 1_000
+
+    def random(self, n: int) -> bytes:
+        return secrets.token_bytes(n)
+
+    def flow(self) -> int:
+        return self.percent * 65535 // 100
+
+    def plugged(self) -> bool:
+        return self.is_plugged
+
+    def relay(self, on: bool) -> None:
+        self.relay_on = on
+
+    def lamp(self, on: bool) -> None:
+        self.lamp_on = on
+
+    def show(self, lines: list[str]) -> None:
+        self.lines = list(lines)
+
+    def fault(self) -> str:
+        return ""
+
+    def read(self) -> bytes:
+        ready, _, _ = select.select([self._master], [], [], 0)
+        try:
+            return os.read(self._master, 4096) if ready else b""
+        except OSError:
+            return b""
+
+    def write(self, data: bytes) -> int:
+        _, ready, _ = select.select([], [self._master], [], 0)
+        try:
+            return os.write(self._master, data) if ready else 0
+        except OSError:
+            return 0
+
+
+class VirtualBoard:
+    """A board on a pty at `port`; runs on a thread of its own until close()."""
+
+    def __init__(self, key: bytes, name: str = "virtual", full_scale: int = FULL_SCALE):
+        self.config = {"key": key.hex(), "board": name, "full_scale": full_scale, "display": "virtual"}
+        self._master, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.port = os.ttyname(self._slave)
+        self.hal = VirtualHal(self._master)
+        self._lock = threading.Lock()
+        self._running = True
+        self.app = self._boot()
+        self._thread = threading.Thread(target=self._run, daemon=True, name=f"board-{name}")
+        self._thread.start()
+
+    def _boot(self, base: int = 0) -> Any:
+        return firmware("app").App(self.hal, self.config, base)
+
+    def _run(self) -> None:
+        while self._running:
+            with self._lock:
+                self.app.step()
+            time.sleep(0.001)
+        self.app.off()
+
+    # --- what a person does
+
+    def turn(self, percent: int) -> None:
+        """Turn the potentiometer: 0 to 100 per cent of the full flow."""
+        self.hal.percent = max(0, min(100, percent))
+
+    def plug(self) -> None:
+        self.hal.is_plugged = True
+
+    def unplug(self) -> None:
+        self.hal.is_plugged = False
+
+    def reboot(self, keep: bool = False) -> None:
+        """Cut the power; with `keep` the register lasts, as over a watchdog reset."""
+        with self._lock:
+            base = self.app.counter.register if keep else 0
+            self.app.off()
+            self.app = self._boot(base)
+
+    # --- what a person sees
+
+    @property
+    def register(self) -> int:
+        return int(self.app.counter.register)
+
+    @property
+    def grant(self) -> int:
+        return int(self.app.grant)
+
+    @property
+    def flowing(self) -> bool:
+        return bool(self.app.relay)
+
+    @property
+    def lamp(self) -> str:
+        return str(self.app.lamp)
+
+    @property
+    def flow(self) -> int:
+        """Ticks an hour."""
+        return int(self.app.counter.flow)
+
+    def close(self) -> None:
+        self._running = False
+        self._thread.join(2)
+        os.close(self._slave)
+        os.close(self._master)
+
+
+def load_key(path: Path, make: bool = False) -> bytes:
+    """Return the 32-byte key of a board from its file (hex, mode 0600); with `make` a missing one is made."""
+    if make and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write(secrets.token_hex(32) + "\n")
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path}: the key of a board must be readable by its owner only (chmod 600)")
+    key = bytes.fromhex(path.read_text().strip())
+    if len(key) != 32:
+        raise ValueError(f"{path}: a key has 64 hex digits, this one {2 * len(key)}")
+    return key

@@ -1,0 +1,169 @@
+"""The `satmeter` command."""
+
+import json
+import logging
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from . import __version__
+
+if TYPE_CHECKING:
+    from .board.virtual import VirtualBoard
+
+app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
+board_app = typer.Typer(no_args_is_help=True, help="Boards without hardware.")
+devnet_app = typer.Typer(no_args_is_help=True, help="A private network to try and test on.")
+app.add_typer(board_app, name="board")
+app.add_typer(devnet_app, name="devnet")
+console = Console()
+
+RPC = Path("~/.lightning/bitcoin/lightning-rpc")
+KEY = Path("~/.config/satmeter/board.key")
+
+
+def fail(text: str) -> typer.Exit:
+    console.print(f"[red]{text}[/red]")
+    return typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command()
+def bridge(
+    port: Annotated[str, typer.Option(help="serial port of the board, such as /dev/ttyACM0")],
+    meter: Annotated[str, typer.Option(help="the seller's meter that the board belongs to")] = "",
+    stream: Annotated[str, typer.Option(help="the buyer's stream (session id or meter name)")] = "",
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    key: Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")] = KEY,
+    plugin: Annotated[Path | None, typer.Option(help="plugin to start again if it has died")] = None,
+) -> None:
+    """Relay between a board on a serial port and the plugin of its meter or stream."""
+    from .board.virtual import load_key
+    from .bridge import Bridge, MeterSide, StreamSide
+    from .cln.node import Node
+
+    if bool(meter) == bool(stream):
+        raise fail("give either --meter NAME (a seller's board) or --stream NAME (a buyer's)")
+    try:
+        secret = load_key(key.expanduser())
+    except (OSError, ValueError) as e:
+        raise fail(f"no key for the board: {e}") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    side = MeterSide(meter) if meter else StreamSide(stream)
+    running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
+    try:
+        running.run()
+    except KeyboardInterrupt:
+        running.stop()
+
+
+@board_app.command("virtual")
+def board_virtual(
+    link: Annotated[Path | None, typer.Option(help="make this a link to the board's serial port")] = None,
+    key: Annotated[Path, typer.Option(help="key file; made if missing")] = KEY,
+    percent: Annotated[int, typer.Option(help="where the potentiometer stands at first, 0 to 100")] = 0,
+) -> None:
+    """Run a board in software: keys + and - turn its potentiometer, p plugs and unplugs, r reboots, q ends."""
+    from .board.virtual import VirtualBoard, load_key
+
+    try:
+        board = VirtualBoard(load_key(key.expanduser(), make=True))
+    except (OSError, ValueError) as e:
+        raise fail(str(e)) from None
+    board.turn(percent)
+    if link is not None:
+        link.unlink(missing_ok=True)
+        link.symlink_to(board.port)
+    console.print(f"serial port {link or board.port}, key {key}; + - turn, p plug, r reboot, q quit")
+    try:
+        _work(board)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        board.close()
+        if link is not None:
+            link.unlink(missing_ok=True)
+
+
+def _work(board: "VirtualBoard") -> None:
+    """Show the board and take keys, where standard input is a terminal."""
+    from .board.keys import work
+
+    work(board)
+
+
+@devnet_app.command("start")
+def devnet_start(
+    kind: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
+    directory: Annotated[Path | None, typer.Option(help="where the nodes live; default: a new temporary one")] = None,
+) -> None:
+    """Start a seller, a hop and a buyer, connected and funded, and say what to try; Ctrl-C ends them."""
+    from .devnet import METER, start
+    from .devnet.demo import choose
+
+    kind, why = choose(kind)
+    where = directory or Path(tempfile.mkdtemp(prefix="satmeter-"))
+    console.print(f"[bold]{kind}[/bold] nodes ({why}) in {where}")
+    with console.status("starting") as status, start(kind, where, say=status.update) as net:
+        status.stop()
+        for node in net.nodes.values():
+            console.print(f"[bold]{node.name:6}[/bold] {node.id}@{node.address}")
+        seller, buyer = net["seller"], net["buyer"]
+        address = f"satmeter://{seller.address}/{seller.id}/socket".upper()
+        b = f"lightning-cli --rpc-file={seller.lightning_dir}/lightning-rpc"
+        a = f"lightning-cli --rpc-file={buyer.lightning_dir}/lightning-rpc"
+        console.print(
+            f"\nTry (B sells, A buys):\n  {b} meter-add socket 1000 100 20000\n"
+            f"  satmeter board virtual --link /tmp/board --key {where}/board.key --percent 50 &\n"
+            f"  satmeter bridge --port /tmp/board --key {where}/board.key --meter socket "
+            f"--rpc {seller.lightning_dir}/lightning-rpc --plugin {METER} &\n"
+            f"  {a} stream-open {address} 1000 500sat\n  {b} meter-status socket\n  {a} stream-list\n",
+            soft_wrap=True,
+        )
+        if kind == "emulated":
+            console.print("  " + f"{b} emulate-fault 0 0 1", "(the next payment to B hangs until emulate-release)")
+        console.print("Ctrl-C ends the network.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            console.print("stopping")
+
+
+@devnet_app.command("record")
+def devnet_record(
+    out: Annotated[Path, typer.Argument(help="file to write")] = Path("tests/regtest/transcript.json"),
+    kind: Annotated[str, typer.Option(help="real or emulated")] = "real",
+) -> None:
+    """Record what nodes answer to each RPC that we use; the emulated node is held to what the real one said."""
+    from .devnet import start, transcript
+
+    with (
+        tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True) as where,
+        start(kind, Path(where), say=console.print) as net,
+    ):
+        said = transcript.run(net)
+        version = net["seller"].rpc.call("getinfo")["version"]
+    out.write_text(json.dumps({"version": version, "said": said}, indent=1, sort_keys=True) + "\n")
+    console.print(f"{len(said)} answers of {version} in {out}")
+
+
+@app.command()
+def demo(node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "") -> None:
+    """Run both activities of the main job in about a minute, and prove the sums equal on both sides."""
+    from .devnet import demo as show
+
+    began = time.monotonic()
+    good = show.main(node)
+    console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
+    raise typer.Exit(0 if good else 1)

@@ -1,0 +1,239 @@
+"""The demo: both activities of the main job on a devnet, shown live, with the sums proved equal on both sides."""
+
+import json
+import os
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ..board.virtual import VirtualBoard
+from ..bridge import Bridge, MeterSide
+from ..cln.node import Node
+from ..core.tariff import Tariff
+from . import DevNode, real_missing, start
+
+METER_NAME = "socket"
+TARIFF: dict[str, Any] = {
+    "unit": "Wh",
+    "price_msat": 1_000,
+    "ticks_per_unit": 100,
+    "quantum_msat": 20_000,
+    "low_water_msat": 8_000,
+    "grace_s": 3,
+    "rating_ticks_per_s": 2_000,
+}
+PROFILE = ((40, 4.0), (80, 5.0), (20, 4.0), (0, 2.0), (100, 5.0), (60, 3.0))
+"""Per cent of the potentiometer, and for how many seconds."""
+
+
+SAMPLE_TICKS = 20
+"""What can flow within one sample of the board (20 ms at 1,000 ticks a second) before it cuts; the seller's loss."""
+
+
+class Demo:
+    """A seller with a board, a buyer, and a table of what happens between them."""
+
+    def __init__(self, kind: str, console: Console, directory: Path):
+        self.console = console
+        self.net = start(kind, directory, say=lambda text: console.print(f"  [dim]{text}[/dim]"))
+        self.seller, self.buyer = self.net["seller"].rpc, self.net["buyer"].rpc
+        key = secrets.token_bytes(32)
+        self.board = VirtualBoard(key, "demo")
+        self.bridge = Bridge(
+            self.board.port, key, Node(str(self.net["seller"].lightning_dir / "lightning-rpc")), MeterSide(METER_NAME)
+        )
+        self.tariff = Tariff.from_dict(TARIFF)
+        self.payments = 0
+        self.session = ""
+        self.failures: list[str] = []
+
+    def close(self) -> None:
+        self.bridge.stop()
+        self.board.close()
+        self.net.close()
+
+    # --- what is shown
+
+    def row(self) -> dict[str, Any]:
+        meter = self.seller.call("meter-status", {"name": METER_NAME})["meters"][0]
+        light = {"on": "[green]● on[/green]", "slow": "[yellow]◐ waiting[/yellow]", "fast": "[red]◍ locked[/red]"}
+        return {
+            "state": meter["state"],
+            f"flow {self.tariff.unit}/s": f"{self.board.flow / 3600 / self.tariff.ticks_per_unit:.1f}",
+            "register": f"{self.board.register:,}",
+            "grant": f"{self.board.grant:,}",
+            "credit msat": f"{meter['credit_msat']:,}",
+            "paid": str(self._payments(meter["session"])),
+            "light": light.get(self.board.lamp, "○ off"),
+        }
+
+    def _payments(self, session: str) -> int:
+        for s in self.seller.call("meter-status")["sessions"]:
+            if s["session"] == session:
+                return int(s["payments"])
+        return 0
+
+    def watch(self, title: str, until: Callable[[], bool], timeout_s: float) -> None:
+        """Show the table until something is true; a timeout is a failure of the demo."""
+        end = time.monotonic() + timeout_s
+        with Live(console=self.console, refresh_per_second=5, transient=False) as live:
+            while True:
+                table = Table(title=title, title_justify="left")
+                row = self.row()
+                for name in row:
+                    table.add_column(name, justify="right", no_wrap=True)
+                table.add_row(*row.values())
+                live.update(table)
+                if until():
+                    return
+                if time.monotonic() > end:
+                    self.failures.append(f"{title}: not within {timeout_s} s")
+                    return
+                time.sleep(0.2)
+
+    def check(self, what: str, left: int, right: int) -> None:
+        good = left == right
+        self.console.print(f"  {'[green]✓[/green]' if good else '[red]✗[/red]'} {what}: {left:,} = {right:,}")
+        if not good:
+            self.failures.append(what)
+
+    # --- the activities
+
+    def run(self) -> bool:
+        self.seller.call("meter-add", {"name": METER_NAME, **TARIFF})
+        self.bridge.start()
+        before = balances(self.net["seller"])
+        charged = self.one_invoice() + self.a_stream()
+        self.check("seller's channels gained = charged", balances(self.net["seller"]) - before, charged)
+        return not self.failures
+
+    def one_invoice(self) -> int:
+        say = self.console.print
+        say("\n[bold]1. One invoice.[/bold] B makes an invoice for a quantum, A pays it, B delivers exactly that.")
+        wait_for(lambda: self.state()["board"] == "heard", 20)
+        amount = self.tariff.quantum_msat
+        invoice = self.seller.call("meter-invoice", {"name": METER_NAME, "amount_msat": amount})
+        say(
+            f"  B$ lightning-cli meter-invoice {METER_NAME} {amount}\n  A$ lightning-cli xpay {invoice['bolt11'][:60]}…"
+        )
+        start_register = self.board.register
+        self.board.turn(60)
+        self.buyer.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 1000})
+        self.watch("B delivers what was paid", lambda: self.state()["state"] == "suspended", 30)
+        self.watch("… and stops", lambda: self.state()["state"] == "standby", 15)
+        receipt = self.receipt(invoice["session"])
+        delivered = self.board.register - start_register
+        self.board.turn(0)
+        self.check("charged = paid", receipt["charged_msat"], amount)
+        paid_ticks = self.tariff.ticks(amount)
+        over = delivered - paid_ticks
+        say(
+            f"  delivered {delivered:,} ticks, {paid_ticks:,} were paid; over by {over} (bound: a sample, {SAMPLE_TICKS})"
+        )
+        self.check("delivered = paid, within a sample", int(0 <= over <= SAMPLE_TICKS), 1)
+        self.check("paid = charged + refunded + owed", receipt["paid_msat"], settled(receipt))
+        return int(receipt["charged_msat"])
+
+    def a_stream(self) -> int:
+        say = self.console.print
+        say("\n[bold]2. A stream.[/bold] A opens a session with a budget and pays as it uses.")
+        address = f"satmeter://{self.net['seller'].address}/{self.net['seller'].id}/{METER_NAME}".upper()
+        say(f"  A$ lightning-cli stream-open {address[:48]}… 1000 500sat")
+        start_register = self.board.register
+        opened = self.buyer.call("stream-open", {"seller": address, "max_price_msat": 1000, "budget_msat": "500sat"})
+        turner = threading.Thread(target=self._turn, daemon=True)
+        turner.start()
+        length = sum(seconds for _, seconds in PROFILE)
+        self.watch("A turns the flow; B invoices what is used", lambda: not turner.is_alive(), length + 10)
+        say(f"  A$ lightning-cli stream-close {opened['session']}")
+        self.buyer.call("stream-close", [opened["session"]])
+
+        def status() -> dict[str, Any]:
+            return dict(self.buyer.call("stream-status", [opened["session"]]))
+
+        self.watch("A closes; what is left comes back", lambda: status()["state"] == "closed", 20)
+        mine, theirs = status(), self.receipt(opened["session"])
+        receipt = json.loads(mine["receipt"])
+        say("\n[bold]The receipt[/bold], signed by B's node; A checked it:")
+        self.console.print_json(data={k: v for k, v in receipt.items() if k != "tariff"})
+        self.check("same receipt on both sides", int(mine["receipt"] == json.dumps(theirs, **_CANONICAL)), 1)
+        self.check("signature verified", int(mine["verified"]), 1)
+        self.check("delivered = ticks of the receipt", self.board.register - start_register, receipt["ticks"])
+        self.check("charged = price of the ticks", receipt["charged_msat"], self.tariff.charge(receipt["ticks"]))
+        self.check("A's payments = paid", mine["paid_msat"], receipt["paid_msat"])
+        self.check("paid = charged + refunded + owed", receipt["paid_msat"], settled(receipt))
+        return int(receipt["paid_msat"] - receipt["refunded_msat"])
+
+    def _turn(self) -> None:
+        for percent, seconds in PROFILE:
+            self.board.turn(percent)
+            time.sleep(seconds)
+        self.board.turn(0)
+        time.sleep(0.6)
+
+    def state(self) -> dict[str, Any]:
+        return dict(self.seller.call("meter-status", {"name": METER_NAME})["meters"][0])
+
+    def receipt(self, session: str) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            rows = self.seller.call("meter-sessions", {"name": METER_NAME})["sessions"]
+            return next((r for r in rows if r["id"] == session and r["receipt"]), None)
+
+        wait_for(lambda: found() is not None, 15)
+        row = found()
+        return dict(json.loads(row["receipt"])) if row is not None else {}
+
+
+_CANONICAL: dict[str, Any] = {"sort_keys": True, "separators": (",", ":")}
+
+
+def settled(receipt: dict[str, Any]) -> int:
+    return int(receipt["charged_msat"] + receipt["refunded_msat"] + receipt["owed_msat"])
+
+
+def balances(node: DevNode) -> int:
+    """Return what a node has in its channels, in msat."""
+    return sum(int(c["to_us_msat"]) for c in node.rpc.call("listpeerchannels")["channels"])
+
+
+def wait_for(true: Callable[[], bool], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout_s} s")
+        time.sleep(0.1)
+
+
+def choose(wanted: str) -> tuple[str, str]:
+    """Return the kind of node to run on and why: NODE's, or real where installed."""
+    missing = real_missing()
+    if wanted == "real" and missing:
+        raise SystemExit(f"NODE=real, but not on PATH: {missing}")
+    if wanted:
+        return wanted, "as NODE says"
+    return ("emulated", f"not on PATH: {missing}") if missing else ("real", "bitcoind and lightningd are installed")
+
+
+def main(wanted: str = "") -> bool:
+    """Run the demo; True if every sum agreed."""
+    console = Console()
+    kind, why = choose(wanted or os.environ.get("NODE", ""))
+    console.print(f"[bold]Satmeter demo[/bold] on [bold]{kind}[/bold] nodes ({why})")
+    with tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True) as directory:
+        demo = Demo(kind, console, Path(directory))
+        try:
+            good = demo.run()
+        finally:
+            demo.close()
+    console.print(
+        "\n[bold green]All sums agree.[/bold green]" if good else f"\n[bold red]Failed: {demo.failures}[/bold red]"
+    )
+    return good
