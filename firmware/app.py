@@ -7,8 +7,9 @@ the grant of this boot. Without a grant nothing is delivered.
 
 import binascii
 
-import lamp
 import link
+
+import lamp
 from counter import TICK, Counter
 
 FIRMWARE = "0.1.0"

@@ -3,13 +3,14 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pyln.client import RpcError
 
-from ..core.errors import SatmeterError
+from ..core.errors import NodeTrouble, SatmeterError
 from ..core.messages import Message
 from ..wire import peer
 from .node import Node, words_of
@@ -18,6 +19,9 @@ log = logging.getLogger("satmeter")
 
 PAYMENTS_AT_ONCE = 30
 """max-concurrent-htlcs on mainnet: one more fails at once."""
+
+
+RETRY_S = 1.0
 
 
 class Hands:
@@ -37,7 +41,8 @@ class Hands:
         self._pool.submit(_guarded, job, *args)
 
     def payment(self, job: Callable[..., None], *args: Any) -> None:
-        self._payments.submit(_guarded, job, *args)
+        """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
+        self._payments.submit(_insistently, job, *args)
 
     def _post_office(self) -> None:
         while True:
@@ -56,3 +61,15 @@ def _guarded(job: Callable[..., None], *args: Any) -> None:
         job(*args)
     except Exception as e:
         log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], e)
+
+
+def _insistently(job: Callable[..., None], *args: Any) -> None:
+    while True:
+        try:
+            job(*args)
+            return
+        except NodeTrouble as e:
+            log.warning("%s; asked again until it does", e)
+        except Exception:
+            log.exception("%s failed", getattr(job, "__name__", job))
+        time.sleep(RETRY_S)

@@ -36,9 +36,7 @@ class MeterPlugin(RolePlugin):
         plugin.add_option("meter-max-meters", "1000", "most meters")
         plugin.add_option("meter-max-sessions", "2000", "most live sessions")
         plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
-        plugin.add_option(
-            "meter-refund-maxfee-msat", "2000", "most that one refund may cost in routing fees, in msat"
-        )
+        plugin.add_option("meter-refund-maxfee-msat", "2000", "most that one refund may cost in routing fees, in msat")
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
         plugin.add_hook("invoice_payment", self._invoice_payment)

@@ -93,7 +93,7 @@ class MeterRpc:
         remainder_s: int | None = None,
         settlement: str | None = None,
     ) -> None:
-        """Add a meter with its tariff: {price_msat} per unit of {ticks_per_unit} ticks; at most {quantum_msat} at risk."""
+        """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
         values = {k: v for k, v in locals().items() if k not in ("self", "call", "name") and v is not None}
         self._post(call, inp.AddMeter(name, values), lambda m: self._shown(m.name))
 
@@ -157,7 +157,7 @@ class MeterRpc:
         flow: int = 0,
         plugged: bool | int = True,
     ) -> None:
-        """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers with the grant."""
+        """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = inp.Reading(
             check_name(name),
             check_boot(boot),
@@ -214,7 +214,7 @@ class MeterRpc:
         self.p.service.post(inp.Offer(name, amount), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
-        """Let a gate spend a session's credit: {step} reserve holds {amount_msat} under {id}, settle takes, release frees."""
+        """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees."""
         if not isinstance(id, (str, int)) or not 0 < len(str(id)) <= 64:
             raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else 0

@@ -67,9 +67,7 @@ class RolePlugin:
         info = self.node.info()
         self.node_id: str = info["id"]
         given = plugin.get_option(f"{self.role}-db")
-        self.db_url = (
-            str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
-        )
+        self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()

@@ -125,8 +125,6 @@ class StreamPlugin(RolePlugin):
             outcome, why = self.node.outcome(a.hash), words_of(e)
         if outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
-        elif outcome.status == "pending":
-            self.hands.payment(self._pay, a)
         else:
             self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed", retry=True))
 

@@ -55,7 +55,7 @@ class StreamRpc:
         tolerance_pct: int | None = None,
         tolerance_ticks: int | None = None,
     ) -> None:
-        """Buy from {seller} (SATMETER:// address, or node id and {meter}) at up to {max_price_msat} a unit, {budget_msat} in all."""
+        """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
         if self.p.day_msat:
             caps.setdefault("day_msat", self.p.day_msat)

@@ -29,8 +29,10 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 }
 
 REMEMBERED_SPENDS = 64
-_METER_MEMORY = frozenset(["flow", "plugged", "seen", "offer_bolt11", "looked_at"])
-_SALE_MEMORY = frozenset(["seq", "low_told", "signing", "refund_tried_at", "bolt11", "sent_at", "tries", "told_at"])
+_METER_MEMORY = frozenset({"flow", "plugged", "seen", "offer_bolt11", "looked_at"})
+_SALE_MEMORY = frozenset(
+    {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent_at", "asked_at", "tries", "told_at"}
+)
 
 
 class Books:

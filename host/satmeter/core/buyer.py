@@ -123,9 +123,7 @@ class Buyer:
         if p is None or p.seller != i.peer:
             if not isinstance(i.message, msg.Error):
                 text = "no such session here"
-                self._do(
-                    do.Send(i.peer, msg.Error(i.message.session, self.now, msg.BUYER, UnknownSession.code, text))
-                )
+                self._do(do.Send(i.peer, msg.Error(i.message.session, self.now, msg.BUYER, UnknownSession.code, text)))
             return
         p.heard_at, p.tries = self.now, 0
         try:

@@ -14,7 +14,7 @@ MAX_MSAT = 21_000_000 * MSAT_PER_BTC
 MAX_TICKS = 2**53
 
 _SCALE = {"": 1, "msat": 1, "sat": 1000, "btc": MSAT_PER_BTC}
-_AMOUNT = re.compile(r"(\d{1,19})(?:\.(\d{1,11}))?(msat|sat|btc|)")
+_AMOUNT = re.compile(r"(\d{1,19})(?:\.(\d{1,11}))?(msat|sat|btc|)", re.ASCII)
 
 
 def charge_msat(ticks: int, price_msat: int, ticks_per_unit: int) -> int:
@@ -32,7 +32,7 @@ def whole(name: str, value: object, low: int, high: int) -> int:
 
     Digits in a string are taken too, because lightning-cli quotes what it can't parse.
     """
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value):
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise BadParam(f"{name}: must be a whole number, got {value!r}", param=name)

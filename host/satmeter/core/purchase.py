@@ -114,7 +114,7 @@ class Purchase:
 
 
 MEMORY = frozenset(
-    [
+    {
         "seq",
         "heard_at",
         "asked_at",
@@ -127,7 +127,7 @@ MEMORY = frozenset(
         "sensor_start",
         "sensor_at",
         "credit",
-    ]
+    }
 )
 
 

@@ -64,7 +64,10 @@ class Sale:
     signing: str = ""
     refund_tried_at: int = 0
     bolt11: dict[int, str] = field(default_factory=dict)
-    sent_at: dict[int, int] = field(default_factory=dict)
+    signed_at: int = 0
+    sent_at: int = 0
+    asked_at: dict[int, int] = field(default_factory=dict)
+    """When the node was last asked for an invoice (by n) or to delete it (by -n)."""
     tries: int = 0
     told_at: int = 0
 

@@ -41,6 +41,7 @@ from .sale import CLOSED, OPEN, Sale
 from .tariff import Tariff, check_name
 
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
+NODE_RETRY_MS = 5_000
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS = 60_000
 
@@ -103,6 +104,7 @@ class Seller:
                 self._do(self._invoice(offer_label(m.name, n), amount, m.name, m.tariff))
         for s in list(self.books.sales.values()):
             for n, amount in {**s.out, **s.dropped}.items():
+                s.asked_at[n] = now
                 self._do(self._invoice(session_label(s.id, n), amount, s.meter, s.tariff))
             if s.refunding:
                 self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
@@ -156,9 +158,7 @@ class Seller:
         self._do(do.Send(s.buyer, make(session=s.id, seq=s.seq, **fields)))
 
     def _notify(self, topic: str, m: Meter, **more: Any) -> None:
-        self._do(
-            do.Notify(topic, {"meter": m.name, "state": m.state, "session": m.session, "count": m.count, **more})
-        )
+        self._do(do.Notify(topic, {"meter": m.name, "state": m.state, "session": m.session, "count": m.count, **more}))
 
     def _invoice(self, label: str, amount: int, meter: str, tariff: Tariff) -> do.MakeInvoice:
         return do.MakeInvoice(label, amount, meter, tariff.invoice_expiry_s)
@@ -295,17 +295,30 @@ class Seller:
             del self.books.sales[s.id]
 
     def _resend(self, s: Sale) -> None:
-        """Send invoices that are not answered yet again, ever more seldom; look after those that have expired."""
-        for n in list(s.out):
-            sent, wait = s.sent_at.get(n, 0), min(RESEND_MOST_MS, RESEND_MS << min(s.tries, 5))
-            if n in s.bolt11 and self.now >= sent + wait:
-                s.tries += 1
-                self._send_invoice(s, n)
-            if sent and self.now >= sent + s.tariff.invoice_expiry_s * 1000:
-                self._do(self._invoice(session_label(s.id, n), s.out[n], s.meter, s.tariff))
+        """Ask the node again for what it has not answered, the buyer (ever more seldom) for what it has not paid."""
+        for n, amount in s.out.items():
+            asked = s.asked_at.setdefault(n, self.now)
+            lost = n not in s.bolt11 and self.now >= asked + NODE_RETRY_MS
+            if lost or self.now >= asked + s.tariff.invoice_expiry_s * 1000:
+                s.asked_at[n] = self.now
+                self._do(self._invoice(session_label(s.id, n), amount, s.meter, s.tariff))
+        if s.bolt11 and self.now >= s.sent_at + min(RESEND_MOST_MS, RESEND_MS << min(s.tries, 5)):
+            s.tries += 1
+            self._send_invoices(s)
+
+    def _send_invoices(self, s: Sale) -> None:
+        for n in s.bolt11:
+            self._send_invoice(s, n)
+
+    def _cancel(self, s: Sale) -> None:
+        """Have the node delete what is no longer wanted, until it says that it is gone or was paid."""
+        for n in s.dropped:
+            if self.now >= s.asked_at.get(-n, 0) + NODE_RETRY_MS:
+                s.asked_at[-n] = self.now
+                self._do(do.CancelInvoice(session_label(s.id, n)))
 
     def _send_invoice(self, s: Sale, n: int) -> None:
-        s.sent_at.setdefault(n, self.now)
+        s.sent_at = self.now
         self._send(
             s,
             msg.Invoice,
@@ -336,7 +349,7 @@ class Seller:
             s.bolt11[n] = i.bolt11
             self._send_invoice(s, n)
         elif n in s.dropped:
-            self._do(do.CancelInvoice(i.label))
+            self._cancel(s)
 
     def _gone(self, i: inp.InvoiceGone) -> None:
         parsed = parse_label(i.label)
@@ -351,7 +364,7 @@ class Seller:
         s = self.books.sales.get(name)
         if s is not None and (n in s.out or n in s.dropped):
             self._emit(ev.InvoiceExpired(self.now, s.id, n))
-            s.bolt11.pop(n, None)
+            self._forget_invoice(s, n)
             self._after(s)
 
     def _settled(self, i: inp.InvoiceSettled) -> bool:
@@ -366,11 +379,15 @@ class Seller:
         if s is None or (n not in s.out and n not in s.dropped):
             return False
         self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, s.count))
-        s.bolt11.pop(n, None)
-        s.sent_at.pop(n, None)
+        self._forget_invoice(s, n)
         s.tries = 0
         self._after(s)
         return True
+
+    def _forget_invoice(self, s: Sale, n: int) -> None:
+        s.bolt11.pop(n, None)
+        s.asked_at.pop(n, None)
+        s.asked_at.pop(-n, None)
 
     def _offer_paid(self, name: str, n: int, i: inp.InvoiceSettled) -> bool:
         m = self.books.meters.get(name)
@@ -442,8 +459,7 @@ class Seller:
             s = self._new_session(peer, o)
         if s.phase == OPEN:
             self._send(s, msg.Terms, meter=s.meter, tariff=canonical(s.tariff.to_dict()), carried_msat=s.brought)
-            for n in s.bolt11:
-                self._send_invoice(s, n)
+            self._send_invoices(s)
             self._after(s)
         else:
             self._tell_end(s)
@@ -464,7 +480,7 @@ class Seller:
     def _may_open(self, m: Meter, peer: str, theirs: list[Sale]) -> None:
         for s in theirs:
             if s.debt:
-                self._resend(s)
+                self._send_invoices(s)
                 raise LockedOut(f"session {s.id} left a debt of {s.debt} msat; pay that first")
         for other in self.books.meters.values():
             if other.state == LOCKOUT and (other is m or other.lock_buyer == peer):
@@ -493,7 +509,8 @@ class Seller:
         """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time."""
         if e.n in s.out and s.tariff.prepaid:
             self._emit(ev.InvoiceDropped(self.now, s.id, e.n, e.text[:200]))
-            self._do(do.CancelInvoice(session_label(s.id, e.n)))
+            s.bolt11.pop(e.n, None)
+            self._cancel(s)
         if s.phase == OPEN:
             self._close(s, f"the buyer refused: {e.text[:200]}")
 
@@ -509,8 +526,8 @@ class Seller:
         m = self.books.meter(s.meter)
         boot, register, charged = m.boot, m.register, s.charged
         self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, boot, register, charged))
-        for n in s.dropped:
-            self._do(do.CancelInvoice(session_label(s.id, n)))
+        s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
+        self._cancel(s)
         self._notify("meter_state", m, why=reason)
         if s.buyer and tell:
             self._tell_end(s)
@@ -524,6 +541,7 @@ class Seller:
             return
         self._ask(s)
         self._resend(s)
+        self._cancel(s)
         if not s.debt:
             for m in self.books.meters.values():
                 if m.state == LOCKOUT and m.lock_session == s.id and not s.tariff.prepaid:
@@ -553,9 +571,11 @@ class Seller:
 
     def _sign(self, s: Sale) -> None:
         figures = repr(s.figures)
-        if s.signing == figures or (s.revision and receipt.figures(s.receipt) == s.figures):
+        if s.revision and receipt.figures(s.receipt) == s.figures:
             return
-        s.signing = figures
+        if s.signing == figures and self.now < s.signed_at + NODE_RETRY_MS:
+            return
+        s.signing, s.signed_at = figures, self.now
         s.closed_at = s.closed_at or self.now
         revision = s.revision + 1
         self._do(do.Sign(s.id, revision, receipt.text(s, self.node_id, revision)))
@@ -566,9 +586,7 @@ class Seller:
             return
         s.signing = ""
         self._emit(ev.ReceiptSigned(self.now, s.id, i.revision, i.text, i.signature))
-        self._do(
-            do.Notify("meter_closed", {"session": s.id, "meter": s.meter, "reason": s.reason, "receipt": i.text})
-        )
+        self._do(do.Notify("meter_closed", {"session": s.id, "meter": s.meter, "reason": s.reason, "receipt": i.text}))
         if s.buyer:
             self._tell_end(s)
         self._settle(s)
@@ -597,8 +615,7 @@ class Seller:
             if s.buyer == i.peer:
                 s.tries, s.refund_tried_at = 0, 0
                 if s.phase == OPEN:
-                    for n in s.bolt11:
-                        self._send_invoice(s, n)
+                    self._send_invoices(s)
                 else:
                     self._tell_end(s)
                     self._settle(s)
@@ -619,9 +636,7 @@ class Seller:
                 param="amount_msat",
             )
         if len(m.offers) >= self.limits.offers_per_meter:
-            raise TooMany(
-                f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.invoice_expiry_s} s"
-            )
+            raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.invoice_expiry_s} s")
         n = m.next_offer
         self._emit(ev.InvoiceOffered(self.now, m.stream, n, amount))
         self._do(self._invoice(offer_label(m.name, n), amount, m.name, t))

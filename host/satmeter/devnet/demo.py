@@ -135,9 +135,7 @@ class Demo:
         self.check("charged = paid", receipt["charged_msat"], amount)
         paid_ticks = self.tariff.ticks(amount)
         over = delivered - paid_ticks
-        say(
-            f"  delivered {delivered:,} ticks, {paid_ticks:,} were paid; over by {over} (bound: a sample, {SAMPLE_TICKS})"
-        )
+        say(f"  delivered {delivered:,} ticks, paid {paid_ticks:,}; over by {over} (bound: a sample, {SAMPLE_TICKS})")
         self.check("delivered = paid, within a sample", int(0 <= over <= SAMPLE_TICKS), 1)
         self.check("paid = charged + refunded + owed", receipt["paid_msat"], settled(receipt))
         return int(receipt["charged_msat"])

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import ChannelSpec, DevNode, Devnet, NodeSpec, Say
+from . import ChannelSpec, Devnet, DevNode, NodeSpec, Say
 
 # Builds without the Rust plugins have no --grpc-port, which pyln-testing would pass.
 os.environ.setdefault("RUST", "0")

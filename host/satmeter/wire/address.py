@@ -44,9 +44,7 @@ def parse(text: object, meter: object = None) -> Address:
         return Address(found[1], port, found[3], check_name(meter) if meter is not None else found[4])
     node, _, reach = lower.partition("@")
     if not _NODE.fullmatch(node):
-        raise BadParam(
-            f"seller: must be SATMETER://HOST:PORT/NODEID/METER or a node id, got {text!r}", param="seller"
-        )
+        raise BadParam(f"seller: must be SATMETER://HOST:PORT/NODEID/METER or a node id, got {text!r}", param="seller")
     host, _, port_text = reach.rpartition(":")
     if reach and not (host and port_text.isdecimal() and 0 < int(port_text) < 65536):
         raise BadParam(f"seller: {reach!r} is not HOST:PORT", param="seller")

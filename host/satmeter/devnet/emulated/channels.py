@@ -107,9 +107,7 @@ class Channels:
                 elif len(longer) < 8:
                     todo.append((previous, carried + channel.fee(carried), longer))
         if best is None:
-            raise RpcFault(
-                PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel."
-            )
+            raise RpcFault(PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel.")
         if best[0].amount - amount > maxfee:
             raise RpcFault(PAY_NO_ROUTE, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
         return best

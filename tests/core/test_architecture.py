@@ -1,0 +1,72 @@
+"""The dependency rule and the money rule, held by walking the sources."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import satmeter
+
+ROOT = Path(satmeter.__file__).parent
+PURE = {
+    "binascii", "collections", "csv", "dataclasses", "enum", "hashlib", "io", "itertools", "json", "re", "typing",
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of what a module imports, ours from `satmeter`."""
+    package = ["satmeter", *path.relative_to(ROOT).parent.parts]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            name = ".".join(p for p in (base, node.module) if p)
+            found |= {f"{name}.{a.name}" for a in node.names} if name.startswith("satmeter") else {name}
+    return found
+
+
+def modules(*parts: str) -> list[Path]:
+    return sorted(ROOT.joinpath(*parts).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules("core") + modules("wire"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_core_and_wire_do_no_io(path):
+    for name in imports(path):
+        if name.startswith("satmeter"):
+            assert re.match(r"satmeter\.(core|wire)\b", name), f"{path} imports {name}"
+        else:
+            assert name.split(".")[0] in PURE, f"{path} imports {name}"
+
+
+def test_link_imports_nothing_of_ours():
+    assert imports(ROOT / "wire" / "link.py") == {"binascii", "hashlib", "json"}
+
+
+def test_core_does_not_import_wire():
+    for path in modules("core"):
+        assert not any(name.startswith("satmeter.wire") for name in imports(path)), path
+
+
+def test_nothing_imports_the_command():
+    for path in modules():
+        assert not any(re.match(r"satmeter\.(cli|web)\b", name) for name in imports(path)), path
+
+
+@pytest.mark.parametrize("path", modules("core") + [ROOT / "store.py"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_float_touches_money(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float) or path.name == "store.py", f"{path}:{node.lineno}"
+        if isinstance(node, ast.BinOp) and path.name != "store.py":
+            assert not isinstance(node.op, ast.Div), f"{path}:{node.lineno}: / makes floats; use //"
+        if isinstance(node, ast.Name):
+            assert node.id != "float", f"{path}:{node.lineno}"
+
+
+def test_only_shims_are_executable_under_plugins():
+    plugins = ROOT.parents[1] / "plugins"
+    executable = {p.name for p in plugins.rglob("*") if p.is_file() and p.stat().st_mode & 0o111}
+    assert executable == {"meter.py", "stream.py"}

@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satmeter.core.errors import BadParam
+from satmeter.core.money import charge_msat, msat, ticks_for, whole
+
+prices = st.integers(1, 10**12)
+units = st.integers(1, 10**9)
+
+
+@pytest.mark.parametrize(
+    ("ticks", "price", "per", "charge"), [(0, 1000, 10, 0), (1, 1000, 3, 333), (2, 1000, 3, 666), (3, 1000, 3, 1000)]
+)
+def test_charge_is_rounded_down_once(ticks, price, per, charge):
+    assert charge_msat(ticks, price, per) == charge
+
+
+@given(st.integers(0, 10**15), prices, units)
+def test_what_an_amount_buys_never_costs_more_than_it(amount, price, per):
+    ticks = ticks_for(amount, price, per)
+    assert charge_msat(ticks, price, per) <= amount
+    assert (ticks + 1) * price > amount * per  # and one tick more is not paid for
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=20), prices, units)
+def test_the_whole_is_never_less_than_its_rounded_parts(parts, price, per):
+    whole_charge = charge_msat(sum(parts), price, per)
+    rounded_parts = sum(charge_msat(p, price, per) for p in parts)
+    assert rounded_parts <= whole_charge <= rounded_parts + len(parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [(5, 5), ("5", 5), ("5msat", 5), ("5sat", 5000), ("0.001btc", 100_000_000), ("1.5sat", 1500), (" 7SAT ", 7000)],
+)
+def test_amounts(text, amount):
+    assert msat("x", text) == amount
+
+
+@pytest.mark.parametrize("bad", [1.0, True, None, "-1", "1.0001sat", "sat", "1e3", "", [], 10**20, "0x10", "٣"])
+def test_bad_amounts_name_the_parameter(bad):
+    with pytest.raises(BadParam) as e:
+        msat("limit", bad)
+    assert e.value.message.startswith("limit: ")
+
+
+@given(st.one_of(st.integers(), st.text(max_size=30), st.floats(), st.none(), st.booleans()))
+def test_whole_gives_a_number_in_bounds_or_badparam(value):
+    try:
+        assert 3 <= whole("n", value, 3, 9) <= 9
+    except BadParam as e:
+        assert "n: must be" in e.message

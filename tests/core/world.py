@@ -1,0 +1,208 @@
+"""A seller and a buyer core, a node that pays as told, and a post between them that a test can hold up."""
+
+from collections import deque
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core.books import Books
+from satmeter.core.buyer import Buyer
+from satmeter.core.journal import decode, encode
+from satmeter.core.purchase import Ledger
+from satmeter.core.seller import Limits, Seller
+
+SELLER_ID, BUYER_ID = "02" + "aa" * 32, "02" + "bb" * 32
+SESSION = "5e" * 16
+TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 30, "lockout_s": 60}
+POLICY = {"max_price_msat": 1000, "budget_msat": 1_000_000}
+
+
+def refold(events, fold):
+    """Fold events as they come back from their JSON."""
+    for e in events:
+        fold.apply(decode(e.kind(), e.at, e.stream, encode(e)))
+    return fold
+
+
+class World:
+    """Time is `now` (ms); pump() carries out what the cores want until nothing is left to do."""
+
+    def __init__(self, tariff=None, limits=None, policy=None, sellers=frozenset()):
+        self.now = 1_000_000_000
+        self.seller = Seller(SELLER_ID, limits or Limits(silent_ms=10**9))
+        self.buyer = Buyer(sellers)
+        self.seller_events, self.buyer_events = [], []
+        self.todo = deque()
+        self.notes = []
+        self.sent = []
+        self.invoices = {}  # label -> [amount, status, index, bolt11]
+        self.payments = {}  # hash -> "complete" | "failed"
+        self.paid_index = 0
+        self.fail = 0
+        self.hold = set()  # kinds of action that are not carried out now
+        self.lose = lambda message: False
+        self.channel_can_refund = True
+        self.balance = 0  # msat the seller has gained
+        self.policy = {**POLICY, **(policy or {})}
+        self.sell(inp.AddMeter("m", {**TARIFF, **(tariff or {})}))
+        self.report(0)
+
+    # --- inputs
+
+    def sell(self, what):
+        step = self._handle(self.seller, self.seller_events, what, "seller")
+        return step.result
+
+    def buy(self, what):
+        return self._handle(self.buyer, self.buyer_events, what, "buyer").result
+
+    def _handle(self, core, events, what, side):
+        try:
+            return core.handle(what, self.now)
+        finally:
+            events += core.step.events
+            self.todo += [(side, action) for action in core.step.actions]
+            core.step.actions = []
+
+    def report(self, register, boot="b1", plugged=True, base=0):
+        self.sell(inp.Reading("m", boot, register, base, 0, plugged))
+        self.pump()
+
+    def open(self, session=SESSION, **policy):
+        self.buy(inp.OpenStream(session, SELLER_ID, "m", "h:1", {**self.policy, **policy}))
+        self.pump()
+
+    def pass_ms(self, ms, step=250, register=None):
+        for _ in range(ms // step):
+            self.now += step
+            self.sell(inp.Tick())
+            self.buy(inp.Tick())
+            self.pump()
+
+    def restart_seller(self):
+        """Fold the journal anew; the old core's memory is gone."""
+        self.todo = deque(t for t in self.todo if t[0] != "seller")
+        self.seller = Seller(SELLER_ID, self.seller.limits, refold(self.seller_events, Books()))
+        self._handle_resume(self.seller, self.seller_events, "seller")
+
+    def restart_buyer(self):
+        self.todo = deque(t for t in self.todo if t[0] != "buyer")
+        self.buyer = Buyer(ledger=refold(self.buyer_events, Ledger()))
+        self._handle_resume(self.buyer, self.buyer_events, "buyer")
+
+    def _handle_resume(self, core, events, side):
+        step = core.resume(self.now)
+        events += step.events
+        self.todo += [(side, action) for action in step.actions]
+
+    # --- hands
+
+    def pump(self, most=10_000):
+        kept = deque()
+        while self.todo:
+            most -= 1
+            assert most, "the cores never come to rest"
+            side, action = self.todo.popleft()
+            if type(action) in self.hold:
+                kept.append((side, action))
+            else:
+                self.perform(side, action)
+        self.todo = kept
+
+    def perform(self, side, a):
+        if isinstance(a, do.Send):
+            self.sent.append(a.message)
+            if not self.lose(a.message):
+                if side == "seller" and a.peer == BUYER_ID:
+                    self.buy(inp.FromPeer(SELLER_ID, a.message))
+                elif side == "buyer":
+                    self.sell(inp.FromPeer(BUYER_ID, a.message))
+        elif isinstance(a, do.Notify):
+            self.notes.append((a.topic, a.payload))
+        elif side == "seller":
+            self._sellers_node(a)
+        else:
+            self._buyers_node(a)
+
+    def _sellers_node(self, a):
+        if isinstance(a, do.MakeInvoice):
+            row = self.invoices.setdefault(a.label, [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}"])
+            if row[1] == "paid":
+                self.sell(inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+            elif row[1] == "gone":
+                self.sell(inp.InvoiceGone(a.label))
+            else:
+                self.sell(inp.InvoiceMade(a.label, row[3]))
+        elif isinstance(a, do.CancelInvoice):
+            row = self.invoices.get(a.label)
+            if row and row[1] == "paid":
+                self.sell(inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+            else:
+                if row:
+                    row[1] = "gone"
+                self.sell(inp.InvoiceGone(a.label))
+        elif isinstance(a, do.PayRefund):
+            if self.channel_can_refund:
+                self.balance -= a.amount_msat
+                self.sell(inp.RefundSettled(a.session, a.amount_msat, 0))
+            else:
+                self.sell(inp.RefundLost(a.session, "no capacity: the reserve is not passed yet"))
+        elif isinstance(a, do.Sign):
+            self.sell(inp.Signed(a.session, a.revision, a.text, "sig:" + a.text))
+
+    def _buyers_node(self, a):
+        if isinstance(a, do.Inspect):
+            amount = int(a.bolt11.rsplit(":", 1)[1])
+            expires = self.now + 600_000
+            self.buy(inp.Inspected(a.session, a.n, SELLER_ID, amount, a.bolt11, expires, 18))
+        elif isinstance(a, do.Pay):
+            label = a.hash[4:].rsplit(":", 1)[0]
+            if self.fail:
+                self.fail -= 1
+                self.buy(inp.PaymentLost(a.session, a.n, "failed", True))
+            elif self.pay(label):
+                self.buy(inp.PaymentDone(a.session, a.n, self.invoices[label][0]))
+            else:
+                self.buy(inp.PaymentLost(a.session, a.n, "rejected", True))
+        elif isinstance(a, do.MakeRefundInvoice):
+            self.buy(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+        elif isinstance(a, do.CheckReceipt):
+            self.buy(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text))
+        elif isinstance(a, do.Connect):
+            pass
+
+    def pay(self, label, amount=None, hook=True):
+        """Pay an invoice as any wallet would; False where the seller's hook or node says no."""
+        row = self.invoices[label]
+        if row[1] == "paid":
+            return True  # listpays knows it as complete
+        if row[1] == "gone" or (hook and self.seller.rejects(label, self.now)):
+            return False
+        self.paid_index += 1
+        row[0], row[1], row[2] = amount or row[0], "paid", self.paid_index
+        self.balance += row[0]
+        self.sell(inp.InvoiceSettled(label, row[0], self.paid_index, label))
+        return True
+
+    # --- looks
+
+    @property
+    def meter(self):
+        return self.seller.books.meters["m"]
+
+    @property
+    def sale(self):
+        return self.seller.books.sales[SESSION]
+
+    @property
+    def purchase(self):
+        return self.buyer.ledger.purchases[SESSION]
+
+    def grant(self):
+        from satmeter.core import view
+
+        return view.grant_register(self.meter, self.seller.books.sales.get(self.meter.session))
+
+    def receipts(self):
+        import json
+
+        return [json.loads(e.text) for e in self.seller_events if e.kind() == "receipt_signed"]
