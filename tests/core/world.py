@@ -42,6 +42,7 @@ class World:
         self.lose = lambda message: False
         self.channel_can_refund = True
         self.balance = 0  # msat the seller has gained
+        self.remembered = {}  # sales and purchases that the cores have let go
         self.policy = {**POLICY, **(policy or {})}
         self.sell(inp.AddMeter("m", {**TARIFF, **(tariff or {})}))
         self.report(0)
@@ -62,6 +63,8 @@ class World:
             events += core.step.events
             self.todo += [(side, action) for action in core.step.actions]
             core.step.actions = []
+            self.remembered |= {("sale", k): v for k, v in self.seller.books.sales.items()}
+            self.remembered |= {("purchase", k): v for k, v in self.buyer.ledger.purchases.items()}
 
     def report(self, register, boot="b1", plugged=True, base=0):
         self.sell(inp.Reading("m", boot, register, base, 0, plugged))
@@ -191,11 +194,11 @@ class World:
 
     @property
     def sale(self):
-        return self.seller.books.sales[SESSION]
+        return self.remembered["sale", SESSION]
 
     @property
     def purchase(self):
-        return self.buyer.ledger.purchases[SESSION]
+        return self.remembered["purchase", SESSION]
 
     def grant(self):
         from satmeter.core import view

@@ -314,8 +314,8 @@ class Buyer:
             p.reason = "closed by the seller"
         self._emit(ev.StreamClosed(self.now, p.id, revision, i.text, i.signature, True, why))
         self._notify(p, why=why or p.reason)
-        if p.owed and receipt.figures(i.text)[2]:
-            # Our refund invoice is used, and something came late: offer another.
+        if p.owed and (not p.refund_bolt11 or receipt.figures(i.text)[2]):
+            # Something came late, and the seller has no invoice of ours that is not used: offer one.
             p.refund_bolt11 = ""
             self._close_when_landed(p)
 

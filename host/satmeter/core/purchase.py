@@ -200,7 +200,7 @@ class Ledger:
         p.state, p.reason = CLOSING, e.reason
 
     def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
-        p.state, p.why = CLOSED, e.why
+        p.state, p.why = CLOSED, e.why or p.why
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
         found = figures(e.text)
         p.owed = found[4] if found and e.verified else 0

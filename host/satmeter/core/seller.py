@@ -43,6 +43,7 @@ from .tariff import Tariff, check_name
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
 NODE_RETRY_MS = 5_000
 CLAIM_WAIT_MS = 10_000
+LINGER_MS = 60_000
 REFUND_RETRY_MS = 60_000
 
 
@@ -291,7 +292,8 @@ class Seller:
                 self._do(self._invoice(offer_label(m.name, n), amount, m.name, m.tariff))
 
     def _forget(self) -> None:
-        for s in [s for s in self.books.sales.values() if s.done]:
+        """Let go of what is over, after a while in which its buyer may still ask for the receipt."""
+        for s in [s for s in self.books.sales.values() if s.done and self.now >= s.closed_at + LINGER_MS]:
             del self.books.sales[s.id]
 
     def _resend(self, s: Sale) -> None:

@@ -1,0 +1,725 @@
+"""Whole sessions between the two cores: modes, states, refunds, crashes. Figures are worked out by hand.
+
+The tariff is 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat: 100 ticks.
+"""
+
+import pytest
+from world import BUYER_ID, SELLER_ID, SESSION, World
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.errors import (
+    BadParam,
+    Implausible,
+    LockedOut,
+    MeterTaken,
+    NameTaken,
+    NoCredit,
+    OverCap,
+    TooMany,
+    UnknownMeter,
+    WrongState,
+)
+from satmeter.core.seller import Limits, offer_label
+
+OTHER = "0f" * 16
+
+
+def identity(r):
+    return r["paid_msat"] + r["debt_msat"] == (
+        r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
+    )
+
+
+# --- prepaid
+
+
+def test_a_stream_from_open_to_receipt():
+    w = World()
+    w.open()
+    assert (w.meter.state, w.grant(), w.sale.credit) == ("delivering", 100, 10_000)
+    for register in range(0, 301, 10):
+        w.report(register)
+        assert w.sale.credit + w.sale.out_msat <= 10_000
+        assert w.meter.state == "delivering"
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    (receipt,) = w.receipts()
+    assert (receipt["ticks"], receipt["charged_msat"], receipt["owed_msat"]) == (300, 30_000, 0)
+    assert receipt["paid_msat"] - receipt["refunded_msat"] == 30_000 and identity(receipt)
+    assert w.balance == 30_000
+    assert w.purchase.verified and w.purchase.why == "" and w.purchase.paid == receipt["paid_msat"]
+    assert w.meter.state == "standby" and w.grant() == 0
+
+
+def test_amounts_follow_the_reading():
+    w = World()
+    w.open()
+    w.report(80)  # 8,000 msat used: credit 2,000 is under the low water of 2,500
+    w.report(80)
+    assert [m.amount_msat for m in w.sent if isinstance(m, msg.Invoice)] == [10_000, 8_000]
+
+
+def test_low_makes_the_next_invoice_before_the_credit_runs_out():
+    w = World()
+    w.open()
+    w.report(70)
+    assert not [n for n in w.notes if n[0] == "meter_low"]
+    w.hold = {do.Pay}
+    w.report(80)
+    assert [n[1]["credit_msat"] for n in w.notes if n[0] == "meter_low"] == [2_000]
+    assert [m.credit_msat for m in w.sent if isinstance(m, msg.Low)] == [2_000]
+    assert w.meter.state == "delivering" and w.sale.out_msat == 8_000
+
+
+def test_a_window_of_four_at_the_same_exposure():
+    w = World({"window": 4})
+    w.hold = {do.Pay}
+    w.open()
+    assert sorted(w.sale.out.values()) == [2_500] * 4 and w.grant() == 0
+    w.hold = set()
+    w.pump()
+    assert w.sale.credit == 10_000 and not w.sale.out
+    w.report(25)
+    assert w.sale.received == 12_500
+    w.report(24 + 26)
+    assert w.sale.credit + w.sale.out_msat <= 10_000
+
+
+def test_suspended_then_paid_goes_on():
+    w = World()
+    w.open()
+    w.hold = {do.Pay}
+    w.report(100)
+    assert (w.meter.state, w.grant()) == ("suspended", 100)
+    w.hold = set()
+    w.pump()
+    assert (w.meter.state, w.grant()) == ("delivering", 200)
+
+
+def test_non_payment_locks_buyer_and_plug_and_a_new_node_does_not_evade_it():
+    w = World()
+    w.open()
+    w.hold = {do.Pay}
+    w.report(100)
+    w.pass_ms(30_000)
+    assert w.meter.state == "lockout" and w.grant() == 0
+    w.sell(inp.FromPeer("02" + "cc" * 32, msg.Open(OTHER, 1, "m")))
+    assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)] == [LockedOut.code]
+    w.sell(inp.AddMeter("m2", w.meter.tariff.to_dict()))
+    w.sell(inp.Reading("m2", "b2", 0))
+    w.sell(inp.FromPeer(BUYER_ID, msg.Open(OTHER, 1, "m2")))  # the buyer is locked out everywhere
+    assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)][1:] == [LockedOut.code]
+    w.pass_ms(60_000)
+    assert w.meter.state == "standby"
+    assert w.receipts()[0]["charged_msat"] == 10_000
+
+
+def test_opened_and_never_paid_frees_the_meter_after_the_grace_time():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    w.pass_ms(29_000)
+    assert w.meter.state == "negotiating"
+    w.pass_ms(2_000)
+    assert w.meter.state == "standby" and w.sale.phase != "open"
+
+
+def test_the_allowance_is_free_once_a_period_and_used_up_unpaid_it_locks():
+    w = World({"allowance_ticks": 20, "allowance_period_s": 100})
+    assert w.grant() == 20
+    w.hold = {do.Pay}
+    w.open()
+    w.report(20)
+    w.pass_ms(31_000)
+    assert w.meter.state == "lockout" and w.grant() == 0
+    w.pass_ms(60_000)
+    assert w.meter.state == "standby" and w.grant() == 20 and w.meter.count == 20  # used up: nothing more flows
+    w.pass_ms(10_000)
+    assert w.grant() == 40
+
+
+def test_what_the_allowance_delivered_is_not_charged():
+    w = World({"allowance_ticks": 20})
+    w.report(15)
+    w.open()
+    assert w.grant() == 115
+    w.report(25)
+    w.report(25, plugged=False)
+    assert w.receipts()[-1]["charged_msat"] == 1_000
+
+
+def test_unplug_closes_and_refunds():
+    w = World()
+    w.open()
+    w.report(30)
+    w.report(30, plugged=False)
+    (receipt,) = w.receipts()
+    assert (receipt["reason"], receipt["charged_msat"], receipt["refunded_msat"]) == ("unplugged", 3_000, 7_000)
+    assert w.purchase.state == "closed" and w.purchase.verified
+
+
+def test_the_sellers_close():
+    w = World()
+    w.open()
+    w.report(10)
+    w.sell(inp.CloseSession(SESSION))
+    w.pump()
+    assert w.receipts()[0]["refunded_msat"] == 9_000 and w.purchase.state == "closed"
+    with pytest.raises(WrongState):
+        w.sell(inp.CloseSession(SESSION))
+
+
+def test_the_longest_session():
+    w = World({"session_max_s": 60, "session_max_msat": 12_000})
+    w.open()
+    w.report(90)
+    assert w.sale.received == 12_000  # the second invoice is cut to what is left of the most
+    w.pass_ms(60_000)
+    assert w.receipts()[-1]["reason"] == "the longest time of a session is over"
+
+
+def test_an_overshoot_past_the_grant_is_the_sellers():
+    w = World()
+    w.open()
+    w.hold = {do.Pay}
+    w.report(107)  # the board's last sample passed its grant of 100
+    assert (w.sale.charged, w.sale.credit) == (10_000, 0)
+    w.hold = set()
+    w.pump()
+    assert w.sale.charged == 10_700  # goes on: the whole difference counts, rounded once
+
+
+# --- exactly once
+
+
+def test_a_payment_counts_once():
+    w = World()
+    w.open()
+    settled = inp.InvoiceSettled(f"satmeter/s/{SESSION}/1", 10_000, 1, "h")
+    assert w.sell(settled) is False
+    w.restart_seller()
+    assert w.sell(settled) is False
+    assert w.sale.received == 10_000
+
+
+def test_an_overpayment_is_credited_in_full():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    w.pay(f"satmeter/s/{SESSION}/1", amount=19_999)
+    assert w.sale.credit == 19_999 and w.grant() == 199
+
+
+def test_a_superseded_invoice_that_settles_all_the_same_is_refunded():
+    w = World()
+    w.hold = {do.Pay, do.CancelInvoice}
+    w.open()
+    w.sell(inp.CloseSession(SESSION))
+    w.pump()
+    label = f"satmeter/s/{SESSION}/1"
+    assert w.seller.rejects(label, w.now)
+    w.pay(label, hook=False)
+    w.hold = set()
+    w.pass_ms(40_000)
+    assert w.receipts()[-1]["refunded_msat"] == 10_000 and identity(w.receipts()[-1])
+
+
+def test_the_hook_rejects_what_can_not_be_delivered_and_lets_other_labels_pass():
+    w = World(limits=Limits(silent_ms=15_000))
+    w.hold = {do.Pay}
+    w.open()
+    label = f"satmeter/s/{SESSION}/1"
+    assert w.seller.rejects(label, w.now) == ""
+    assert w.seller.rejects(label, w.now + 15_001) == "the board is silent"
+    assert w.seller.rejects("somebody's own", w.now) == ""
+    assert w.seller.rejects(f"satmeter/s/{OTHER}/1", w.now) == "the session is closed"
+    assert w.seller.rejects(f"satmeter/s/{SESSION}/2", w.now) == "the invoice is superseded"
+    assert w.seller.rejects("satmeter/m/m/9", w.now)
+
+
+# --- any wallet
+
+
+def bearer(w, amount=0):
+    label, session = w.sell(inp.Offer("m", amount))
+    w.pump()
+    return label, session
+
+
+def test_a_plain_wallet_gets_its_quantum_and_the_rest_stays_on_the_meter():
+    w = World({"remainder_s": 3600})
+    label, session = bearer(w)
+    assert w.pay(label)
+    w.pump()
+    assert (w.meter.state, w.grant()) == ("delivering", 100)
+    w.report(40)
+    w.report(40, plugged=False)
+    assert w.receipts()[-1]["owed_msat"] == 6_000
+    w.report(40)
+    second, _ = bearer(w)
+    w.pay(second)
+    w.pump()
+    assert w.seller.books.sales[w.meter.session].credit == 16_000
+    first = [r for r in w.receipts() if r["session"] == session][-1]
+    assert first["refunded_msat"] == 6_000 and first["owed_msat"] == 0 and identity(first)
+
+
+def test_used_up_it_stops_and_frees_the_meter_without_lockout():
+    w = World()
+    label, _ = bearer(w)
+    w.pay(label)
+    w.report(100)
+    assert (w.meter.state, w.grant()) == ("suspended", 100)
+    w.pass_ms(31_000)
+    assert w.meter.state == "standby" and w.receipts()[-1]["charged_msat"] == 10_000
+
+
+def test_a_remainder_lapses_after_its_stated_time():
+    w = World({"remainder_s": 100})
+    label, _ = bearer(w)
+    w.pay(label)
+    w.report(40)
+    w.report(40, plugged=False)
+    w.pass_ms(101_000, step=1000)
+    last = w.receipts()[-1]
+    assert (last["lapsed_msat"], last["owed_msat"]) == (6_000, 0) and identity(last)
+
+
+def test_a_wallet_that_pays_a_taken_meter_is_rejected_and_fails_open_into_a_remainder():
+    w = World()
+    label, session = bearer(w)
+    w.open()
+    assert w.seller.rejects(label, w.now) == "another session has the meter"
+    w.pay(label, hook=False)
+    w.pump()
+    assert w.meter.session == SESSION
+    assert [r["owed_msat"] for r in w.receipts() if r["session"] == session] == [10_000]
+
+
+def test_offers_are_bounded():
+    w = World(limits=Limits(silent_ms=10**9, offers_per_meter=2))
+    bearer(w), bearer(w)
+    with pytest.raises(TooMany):
+        w.sell(inp.Offer("m", 0))
+    for bad in (10_001, 99):
+        with pytest.raises(BadParam, match="amount_msat: must be from 100"):
+            w.sell(inp.Offer("m", bad))
+    w.invoices[offer_label("m", 1)][1] = "gone"
+    w.pass_ms(602_000, step=1000)
+    assert list(w.meter.offers) == [2]
+
+
+# --- arrears
+
+ARREARS = {"mode": "arrears", "limit_msat": 20_000, "window": 4}
+
+
+def test_arrears_deliver_first_and_invoice_what_is_used():
+    w = World(ARREARS)
+    w.open()
+    assert (w.meter.state, w.grant()) == ("delivering", 200)
+    w.report(24)
+    assert w.sale.received == 0 and w.sale.debt == 2_400
+    w.report(25)
+    assert w.sale.received == 2_500 and w.grant() == 225
+    w.report(41)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    (receipt,) = w.receipts()
+    assert (receipt["paid_msat"], receipt["charged_msat"], receipt["debt_msat"]) == (4_100, 4_100, 0)
+    assert w.purchase.verified and not w.purchase.why
+
+
+def test_arrears_stop_at_the_limit_lock_and_are_lifted_by_paying_the_debt():
+    w = World(ARREARS)
+    w.open()
+    w.hold = {do.Pay}
+    w.report(203)  # a sample past the limit
+    assert (w.meter.state, w.sale.debt) == ("suspended", 20_000)
+    w.pass_ms(30_500)
+    assert w.sale.phase == "closing"
+    assert w.meter.state == "lockout"
+    w.sell(inp.FromPeer(BUYER_ID, msg.Open(OTHER, 1, "m")))
+    w.hold = set()
+    w.pass_ms(5_000)
+    assert w.sale.debt == 0 and w.meter.state == "standby"
+    assert w.receipts()[-1]["paid_msat"] == 20_000 and identity(w.receipts()[-1])
+
+
+# --- refunds
+
+
+def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.receipts()[-1]["owed_msat"] == 7_000 and identity(w.receipts()[-1])
+    assert "reserve" in w.sale.refund_why
+    w.channel_can_refund = True
+    w.sell(inp.PeerConnected(BUYER_ID))
+    w.pump()
+    assert (w.receipts()[-1]["owed_msat"], w.receipts()[-1]["refunded_msat"]) == (0, 7_000)
+    assert w.purchase.owed == 0 and w.balance == 3_000
+
+
+def test_what_is_owed_is_credit_in_the_same_buyers_next_session():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.open(session=OTHER)
+    new = w.seller.books.sales[OTHER]
+    assert (new.brought, new.paid, w.meter.state) == (7_000, 0, "delivering")
+    assert [r["refunded_msat"] for r in w.receipts() if r["session"] == SESSION][-1] == 7_000
+    assert w.buyer.ledger.purchases[OTHER].carried == 7_000
+    w.buy(inp.CloseStream(OTHER))
+    w.pump()
+    last = w.receipts()[-1]
+    assert (last["paid_msat"], last["carried_in_msat"], last["owed_msat"]) == (7_000, 7_000, 7_000)
+
+
+# --- gates
+
+
+def test_a_gate_reserves_settles_and_releases():
+    w = World()
+    w.open()
+    w.sell(inp.Spend(SESSION, "g1", "reserve", 4_000))
+    assert (w.sale.credit, w.grant()) == (6_000, 60)
+    w.sell(inp.Spend(SESSION, "g1", "reserve", 4_000))
+    assert w.sale.on_hold == 4_000
+    with pytest.raises(NoCredit, match="6001 msat asked, the credit is 6000"):
+        w.sell(inp.Spend(SESSION, "g2", "reserve", 6_001))
+    w.sell(inp.Spend(SESSION, "g1", "settle", 3_000))
+    w.sell(inp.Spend(SESSION, "g1", "settle", 3_000))
+    assert (w.sale.spent, w.sale.on_hold) == (3_000, 0)
+    w.sell(inp.Spend(SESSION, "g3", "reserve", 1_000))
+    w.sell(inp.Spend(SESSION, "g3", "release", 0))
+    with pytest.raises(NoCredit):
+        w.sell(inp.Spend(SESSION, "g4", "settle", 0))
+    with pytest.raises(BadParam, match="step: must be"):
+        w.sell(inp.Spend(SESSION, "g4", "steal", 1))
+    assert w.sale.charged == 3_000
+
+
+def test_the_buyer_allows_spending_beyond_the_register_only_up_to_its_cap():
+    for cap, refused in ((0, True), (9_000, False)):
+        w = World()
+        w.open(max_spend_msat=cap)
+        w.sell(inp.Spend(SESSION, "g1", "reserve", 9_000))
+        w.sell(inp.Spend(SESSION, "g1", "settle", 9_000))
+        w.pump()
+        assert bool(w.purchase.refusals) == refused
+
+
+# --- boards
+
+
+def test_a_board_that_restarts_counts_on():
+    w = World()
+    w.open()
+    w.report(30)
+    w.report(5, boot="b2")
+    assert w.sale.ticks == 35 and w.grant() == 100 - 30
+    w.report(65, boot="b2")
+    assert w.sale.ticks == 95
+
+
+def test_a_board_that_kept_its_register_loses_nothing():
+    w = World()
+    w.open()
+    w.report(30)
+    w.report(45, boot="b2", base=40)  # 10 ticks between the last report and the reset
+    assert w.sale.ticks == 45 and w.grant() == 100
+
+
+def test_a_register_that_goes_back_is_refused_and_changes_nothing():
+    w = World()
+    w.open()
+    w.report(30)
+    with pytest.raises(Implausible, match="went back from 30"):
+        w.report(29)
+    with pytest.raises(BadParam, match="under the base"):
+        w.report(1, boot="b3", base=2)
+    assert w.sale.ticks == 30 and w.meter.boot == "b1"
+
+
+def test_a_register_faster_than_the_rating_is_refused():
+    w = World({"rating_ticks_per_s": 10})
+    w.now += 1000
+    with pytest.raises(Implausible, match="rating of 10 ticks/s allows 60"):
+        w.report(61)
+    w.report(60)
+
+
+# --- meters
+
+
+def test_meters_are_added_changed_and_removed():
+    w = World()
+    with pytest.raises(NameTaken):
+        w.sell(inp.AddMeter("m", w.meter.tariff.to_dict()))
+    with pytest.raises(UnknownMeter, match="there are: m"):
+        w.sell(inp.SetMeter("x", {}))
+    w.open()
+    w.sell(inp.SetMeter("m", {"price_msat": 2000}))
+    assert w.meter.tariff.price_msat == 2000 and w.sale.tariff.price_msat == 1000
+    with pytest.raises(WrongState, match="only a meter in standby"):
+        w.sell(inp.RemoveMeter("m"))
+    w.report(0, plugged=False)
+    w.sell(inp.RemoveMeter("m"))
+    assert not w.seller.books.meters
+
+
+def test_a_second_session_on_a_taken_meter_is_refused_and_reserves_nothing():
+    w = World()
+    w.open()
+    w.sell(inp.FromPeer("02" + "cc" * 32, msg.Open(OTHER, 1, "m")))
+    assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)] == [MeterTaken.code]
+    assert OTHER not in w.seller.books.sales
+
+
+def test_another_node_can_not_touch_a_session():
+    w = World()
+    w.open()
+    w.sell(inp.FromPeer("02" + "cc" * 32, msg.Close(SESSION, 1, "buyer", "mine now", 0, "refund:thief")))
+    assert w.sale.phase == "open" and not w.sale.refund_bolt11
+
+
+# --- the buyer's policy
+
+
+def invoice_from_hostile_seller(w, amount=2_000, ticks=20, charged=None, n=9, bolt11=None, paid=0):
+    charged = ticks * 100 if charged is None else charged
+    text = bolt11 or f"inv:x:{amount}"
+    w.buy(inp.FromPeer(SELLER_ID, msg.Invoice(SESSION, w.now, n, amount, text, ticks, charged, paid)))
+    w.pump()
+
+
+@pytest.mark.parametrize(
+    ("invoice", "why"),
+    [
+        ({"amount": 10_001}, "at most 10000 was agreed"),
+        ({"amount": 2_001}, "the quantum is 10000"),
+        ({"ticks": 9_999, "amount": 10_000}, "ticks since the last invoice"),
+        ({"charged": 9_000}, "charged beyond the register"),
+        ({"amount": 1_500, "bolt11": "inv:x:1600"}, "its message says 1500"),
+    ],
+)
+def test_an_invoice_that_breaks_the_terms_is_refused_with_its_evidence(invoice, why):
+    w = World({"rating_ticks_per_s": 100})
+    w.open()
+    paid = w.purchase.paid
+    invoice_from_hostile_seller(w, **invoice)
+    assert why in w.purchase.refusals[-1]["why"]
+    assert w.purchase.paid == paid and w.purchase.state in ("closing", "closed")
+    assert "inv:x" in str(w.purchase.refusals[-1]["evidence"])
+
+
+def test_a_register_that_goes_back_is_a_breach():
+    w = World()
+    w.open()
+    w.report(80)
+    w.report(80)
+    assert w.purchase.ticks == 80
+    invoice_from_hostile_seller(w, amount=100, ticks=79)
+    assert "went back from 80 to 79" in w.purchase.refusals[-1]["why"]
+
+
+def test_an_invoice_of_another_node_is_not_paid():
+    w = World()
+    w.hold = {do.Inspect}
+    w.open()
+    w.buy(inp.Inspected(SESSION, 1, "02" + "ee" * 32, 10_000, "h", w.now + 1000, 18))
+    assert "not the seller" in w.purchase.refusals[-1]["why"] and not w.purchase.flights
+
+
+def test_the_own_sensor_catches_a_seller_that_counts_too_much():
+    w = World()
+    w.open(tolerance_pct=5, tolerance_ticks=5)
+    w.buy(inp.SensorReading(SESSION, "s1", 0))
+    w.report(80)
+    assert w.purchase.refusals  # 80 ticks said, none seen
+    assert "our own sensor 0" in w.purchase.refusals[-1]["why"]
+
+
+def test_the_own_sensor_within_tolerance_is_fine():
+    w = World()
+    w.open(tolerance_pct=5, tolerance_ticks=5)
+    for ticks in range(0, 400, 40):
+        w.buy(inp.SensorReading(SESSION, "s1", ticks))
+        w.report(ticks)
+    assert not w.purchase.refusals and w.purchase.payments > 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "why"),
+    [
+        ({"max_price_msat": 999}, "price 1000 msat per unit is over the cap of 999"),
+        ({"max_invoice_msat": 9_999}, "over the cap of 9999"),
+        ({"unit": "kWh"}, "not per 'kWh'"),
+        ({"budget_msat": 10_000}, "over the budget"),
+    ],
+)
+def test_terms_over_a_cap_are_refused_before_anything_is_paid(policy, why):
+    w = World()
+    w.open(**policy)
+    assert w.purchase.state == "closed" and why in w.purchase.why
+    assert w.balance == 0 and w.purchase.sent == 0
+
+
+def test_the_budget_ends_the_stream():
+    w = World()
+    w.open(budget_msat=25_000, max_fee_msat=0)
+    for register in range(0, 260, 5):
+        if w.meter.state == "delivering":
+            w.report(register)
+    assert w.purchase.state == "closed" and "budget of 25000 msat is used up" in w.purchase.reason
+    assert w.purchase.sent <= 25_000 and identity(w.receipts()[-1])
+
+
+def test_the_days_budget_spans_streams():
+    w = World()
+    w.open(day_msat=15_000, max_fee_msat=0)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.open(session=OTHER, day_msat=15_000, max_fee_msat=0)
+    assert "day's budget" in w.buyer.ledger.purchases[OTHER].reason
+    w.now += 86_400_000
+    w.open(session="0a" * 16, day_msat=15_000, max_fee_msat=0)
+    assert w.buyer.ledger.purchases["0a" * 16].payments == 1
+
+
+def test_in_flight_counts_as_spent():
+    w = World({"window": 4})
+    w.hold = {do.Pay}
+    w.open(budget_msat=7_500, max_fee_msat=0)
+    assert len(w.purchase.flights) == 3 and w.purchase.in_flight == 7_500
+    assert w.purchase.state == "closing"
+
+
+def test_only_allowed_sellers():
+    w = World(sellers=frozenset({"02" + "ee" * 32}))
+    with pytest.raises(OverCap, match="not among the allowed sellers"):
+        w.open()
+    assert not w.buyer.ledger.purchases
+
+
+def test_pause_and_resume():
+    w = World()
+    w.open()
+    w.buy(inp.PauseStream(SESSION))
+    w.report(90)
+    assert w.purchase.payments == 1 and not w.purchase.relay
+    w.buy(inp.ResumeStream(SESSION))
+    w.pump()
+    assert w.purchase.payments == 2 and w.meter.state == "delivering"
+    with pytest.raises(WrongState):
+        w.buy(inp.ResumeStream(SESSION))
+
+
+def test_the_budget_can_be_raised():
+    w = World()
+    w.open(budget_msat=11_000)
+    w.buy(inp.SetBudget(SESSION, {"budget_msat": 50_000}))
+    w.report(90)
+    assert w.purchase.payments == 2
+    with pytest.raises(OverCap):
+        w.buy(inp.SetBudget(SESSION, {"max_price_msat": 1}))
+
+
+def test_a_failed_payment_is_tried_again():
+    w = World()
+    w.fail = 2
+    w.open()
+    assert w.purchase.payments == 0 and not w.purchase.flights
+    w.pass_ms(20_000)
+    assert w.purchase.payments == 1 and w.meter.state == "delivering"
+
+
+def test_the_relay_is_off_until_paid():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    assert not w.purchase.relay
+    w.hold = set()
+    w.pump()
+    assert w.purchase.relay
+
+
+def test_a_forged_receipt_is_kept_as_evidence_and_not_believed():
+    w = World()
+    w.open()
+    w.buy(inp.FromPeer(SELLER_ID, msg.Receipt(SESSION, w.now, "{}", "sig:other")))
+    w.pump()
+    assert w.purchase.state == "streaming" and "signature" in w.purchase.refusals[-1]["why"]
+
+
+# --- lost messages and crashes
+
+
+@pytest.mark.parametrize("lost", [msg.Open, msg.Terms, msg.Invoice, msg.Close, msg.Receipt, msg.Low])
+def test_any_first_message_may_be_lost(lost):
+    w = World()
+    dropped = []
+
+    def lose(message):
+        if isinstance(message, lost) and not dropped:
+            dropped.append(message)
+            return True
+        return False
+
+    w.lose = lose
+    w.open()
+    w.pass_ms(5_000)
+    w.report(80)
+    w.pass_ms(5_000)
+    w.buy(inp.CloseStream(SESSION))
+    w.pass_ms(20_000)
+    assert dropped and w.purchase.state == "closed" and w.purchase.verified
+    assert w.receipts()[-1]["charged_msat"] == 8_000 and w.balance == 8_000
+
+
+def test_restart_of_either_side_at_every_moment():
+    for moment in range(12):
+        w = World()
+        w.open()
+        for i, register in enumerate(range(0, 240, 20)):
+            w.report(register)
+            if i == moment:
+                w.restart_seller()
+                w.restart_buyer()
+                w.pump()
+                w.report(register)
+        w.buy(inp.CloseStream(SESSION))
+        w.pump()
+        assert w.receipts()[-1]["charged_msat"] == 22_000 == w.balance
+        assert w.purchase.verified and not w.purchase.why
+
+
+def test_a_crash_between_commit_and_payment_pays_once():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    assert w.purchase.flights
+    w.restart_buyer()
+    w.hold = set()
+    w.pump()
+    assert (w.purchase.paid, w.balance, w.sale.received) == (10_000, 10_000, 10_000)
+
+
+def test_a_crash_before_the_invoice_was_made():
+    w = World()
+    w.hold = {do.MakeInvoice}
+    w.open()
+    w.restart_seller()
+    w.hold = set()
+    w.report(0)
+    assert w.meter.state == "delivering"
