@@ -37,7 +37,7 @@ class App:
         self._sample_us = hal.now_us()
         self._out = b""
         self._switch()
-        self._hello("")
+        self._hello("", "")
 
     def step(self) -> None:
         """Do what is due now."""
@@ -63,7 +63,7 @@ class App:
 
     def _near(self) -> bool:
         """Whether the grant may be reached within the next sample: then look as often as the loop can."""
-        return self.relay and (self.grant - self.counter.register) * TICK <= self.counter.flow * SAMPLE_MS * 1000
+        return self.relay and (self.grant - self.counter.register) * TICK <= self.counter.full_scale * SAMPLE_MS * 1000
 
     def _switch(self) -> None:
         self.relay = self.hal.plugged() and self.counter.register < self.grant
@@ -79,12 +79,13 @@ class App:
     def _take(self, frame) -> None:  # type: ignore[no-untyped-def]
         kind = frame["k"]
         if kind == "ask":
-            self._hello(frame["nonce"])
+            self._hello(frame["nonce"], binascii.hexlify(self.hal.random(6)).decode())
             return
         if frame.get("boot") != self.boot:
             self.refused += 1  # a grant for another boot would be free delivery
             return
         if kind == "grant":
+            self._sample()  # up to now the old grant held
             self.grant = int(frame["register"])
             self._switch()
         elif kind == "lamp":
@@ -97,23 +98,24 @@ class App:
             self.lines[n] = text
             self.hal.show(self.lines)
 
-    def _hello(self, nonce: str) -> None:
-        self.link.send(
-            "hello",
+    def _hello(self, nonce: str, sid: str) -> None:
+        self.link.answer(
+            nonce[:16],
+            sid,
             proto=link.PROTOCOL,
             fw=FIRMWARE,
-            board=self.config["board"],
+            board=self.config["board"][:16],
             boot=self.boot,
             base=self.counter.base,
             register=self.counter.register,
-            display=self.config.get("display", "none"),
-            nonce=nonce,
-            got=self.link.got,
+            display=self.config.get("display", "none")[:8],
         )
         self._reported = None
 
     def _report(self, now: int) -> None:
         """Say the register regularly, and at once when relay or plug have changed."""
+        if not self.link.sid:
+            return
         state = (self.hal.plugged(), self.relay)
         if state == self._reported and now - self._report_at < REPORT_MS:
             return
@@ -125,7 +127,7 @@ class App:
             flow=self.counter.flow,
             plugged=int(state[0]),
             uptime=now,
-            fault=self.hal.fault(),
+            fault=self.hal.fault()[:16],
         )
 
     def _transmit(self, now: int) -> None:

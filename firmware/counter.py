@@ -23,7 +23,7 @@ class Counter:
             return
         span = 65535 - self.dead_zone
         self.flow = (raw - self.dead_zone) * self.full_scale // span
-        self._part += self.flow * dt_us
+        self._part += self.flow * max(0, dt_us)
         whole = self._part // TICK
         self._part -= whole * TICK
         self.register += whole

@@ -14,6 +14,7 @@ import machine
 class Hal:
     def __init__(self, pins):  # type: ignore[no-untyped-def]
         """pins: pot (ADC pin), led, relay, plug (-1: nothing senses a plug), relay_on (level that closes it)."""
+        self._us, self._ticks = 0, time.ticks_us()
         self._pot = machine.ADC(pins["pot"])
         self._led = machine.Pin(pins["led"], machine.Pin.OUT, value=0)
         self._relay_on = pins.get("relay_on", 1)
@@ -26,11 +27,15 @@ class Hal:
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
 
-    def now_ms(self) -> int:
-        return time.ticks_ms()
-
     def now_us(self) -> int:
-        return time.ticks_us()
+        """Microseconds since power-up. ticks_us() wraps after 18 minutes; this does not, if called more often than that."""
+        ticks = time.ticks_us()
+        self._us += time.ticks_diff(ticks, self._ticks)
+        self._ticks = ticks
+        return self._us
+
+    def now_ms(self) -> int:
+        return self.now_us() // 1000
 
     def random(self, n: int) -> bytes:
         return os.urandom(n)

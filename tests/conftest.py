@@ -1,4 +1,4 @@
-"""Lanes, and the report of which ran: a lane whose system parts are missing is skipped loudly, with what brings them."""
+"""Lanes, and the report of which ran: one whose system parts are missing is skipped loudly, with what brings them."""
 
 import shutil
 import sys

@@ -17,13 +17,22 @@ import serial
 from pyln.client import RpcError
 
 from .cln.node import PLUGIN_GONE, Node, code_of, words_of
-from .core.errors import BadFrame, Implausible, NodeTrouble, UnknownMeter, UnknownSession
+from .core.errors import (
+    BadFrame,
+    BadParam,
+    Implausible,
+    NodeTrouble,
+    SatmeterError,
+    UnknownMeter,
+    UnknownSession,
+)
 from .core.money import MAX_TICKS
 from .wire.link import HOST, PROTOCOL, Link
 
 log = logging.getLogger("satmeter.bridge")
 
-ASK_MS = 1000
+SILENCE_S = 5.0
+"""A board that is not heard for so long is asked anew: it may have lost the session, or the line its sense."""
 RETRY_S = 1.0
 POLL_S = 30
 UNKNOWN_COMMAND = -32601
@@ -34,7 +43,7 @@ class Side(Protocol):
 
     def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any]: ...
     def wait(self, node: Node, index: int) -> dict[str, Any]: ...
-    def grant(self, view: dict[str, Any]) -> tuple[str, int]: ...
+    def grant(self, view: dict[str, Any], boot: str) -> int | None: ...
 
 
 class MeterSide:
@@ -49,8 +58,9 @@ class MeterSide:
     def wait(self, node: Node, index: int) -> dict[str, Any]:
         return node.call("meter-wait", name=self.meter, lastindex=index, timeout=POLL_S)
 
-    def grant(self, view: dict[str, Any]) -> tuple[str, int]:
-        return view["boot"], view["grant"]
+    def grant(self, view: dict[str, Any], boot: str) -> int | None:
+        """The grant for a boot of the board, None while the seller's plugin knows another."""
+        return view["grant"] if view["boot"] == boot else None
 
 
 class StreamSide:
@@ -58,10 +68,8 @@ class StreamSide:
 
     def __init__(self, stream: str):
         self.stream = stream
-        self.boot = ""
 
     def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any]:
-        self.boot = reading["boot"]
         own = {k: reading[k] for k in ("boot", "register", "base")}
         return node.call("stream-report", session=self.stream, **own)
 
@@ -69,8 +77,8 @@ class StreamSide:
         view = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
         return {**view, "lamp": "on" if view.get("relay") else "off", "page": [self.stream, view.get("state", "")]}
 
-    def grant(self, view: dict[str, Any]) -> tuple[str, int]:
-        return self.boot, MAX_TICKS if view.get("relay") else 0
+    def grant(self, view: dict[str, Any], boot: str) -> int | None:
+        return MAX_TICKS if view.get("relay") else 0
 
 
 class Bridge:
@@ -80,12 +88,14 @@ class Bridge:
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
         self.link = Link(HOST, key)
         self.board: dict[str, Any] = {}
-        self.reading: dict[str, Any] = {}
         self.view: dict[str, Any] = {}
-        self.trouble = ""
+        self.trouble: dict[str, str] = {}
+        self._pending: dict[str, dict[str, Any]] = {}
+        """The newest reading of each boot that was not reported yet, oldest boot first."""
         self._fresh = threading.Condition()
-        self._link_lock = threading.Lock()
-        self._unreported = False
+        self._line_lock = threading.RLock()
+        self._mending = threading.Lock()
+        self._heard = 0.0
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._forever, args=(job,), name=f"bridge-{job.__name__}", daemon=True)
@@ -108,95 +118,110 @@ class Bridge:
         self._threads[0].join(2)
 
     def _forever(self, job: Callable[[], None]) -> None:
+        """Run a job again and again; what goes wrong is said once, and never ends the bridge."""
+        name = job.__name__
         while not self._stopping.is_set():
+            trouble = ""
             try:
                 job()
-                self._say("")
             except RpcError as e:
-                self._say(words_of(e))
+                trouble = words_of(e)
                 self._mend(code_of(e))
-            except (NodeTrouble, OSError, serial.SerialException) as e:
-                self._say(str(e))
-            if self.trouble:
+            except (SatmeterError, OSError, serial.SerialException) as e:
+                trouble = str(e)
+            except Exception as e:
+                log.exception("bug in the bridge")
+                trouble = repr(e)
+            if trouble and trouble != self.trouble.get(name) and not self._stopping.is_set():
+                log.warning("%s", trouble)
+            self.trouble[name] = trouble
+            if trouble:
                 self._stopping.wait(RETRY_S)
 
-    def _say(self, trouble: str) -> None:
-        if trouble and trouble != self.trouble and not self._stopping.is_set():
-            log.warning("%s", trouble)
-        self.trouble = trouble
-
     def _mend(self, code: int) -> None:
-        if code in (PLUGIN_GONE, UNKNOWN_COMMAND) and self.plugin is not None:
+        if code not in (PLUGIN_GONE, UNKNOWN_COMMAND) or self.plugin is None or not self._mending.acquire(False):
+            return
+        try:
             log.warning("starting %s again", self.plugin)
-            try:
-                self.node.call("plugin", subcommand="start", plugin=str(self.plugin))
-            except (RpcError, NodeTrouble) as e:
-                log.warning("it does not start: %s", e)
-        elif code == Implausible.code:
-            log.error("the seller's plugin does not believe this board; see its error above")
+            self.node.call("plugin", subcommand="start", plugin=str(self.plugin))
+        except (RpcError, NodeTrouble) as e:
+            log.warning("it does not start: %s", e)
+        finally:
+            self._mending.release()
 
     # --- the line
 
     def _line(self) -> None:
         """Talk to the board while its port is there; whoever else wants the port is refused (exclusive)."""
         with serial.Serial(self.port, 115200, timeout=0.02, write_timeout=1, exclusive=True) as line:
-            asked = 0
+            self._ask()
             while not self._stopping.is_set():
-                now = time.monotonic_ns() // 1_000_000
-                if not self.link.trusted and now - asked >= ASK_MS:
-                    asked = now
-                    with self._link_lock:
-                        self.link.ask(secrets.token_hex(8))
                 data = line.read(line.in_waiting or 1)
-                with self._link_lock:
-                    frames = self.link.feed(data)
-                for frame in frames:
-                    self._take(frame)
-                with self._link_lock:
-                    out = self.link.pull(now)
+                with self._line_lock:
+                    for frame in self.link.feed(data):
+                        self._take(frame)
+                    if not self.link.nonce or time.monotonic() > self._heard + SILENCE_S:
+                        self._ask()
+                    out = self.link.pull(time.monotonic_ns() // 1_000_000)
                 if out:
                     line.write(out)
 
+    def _ask(self) -> None:
+        with self._line_lock:
+            self._heard = time.monotonic()
+            self.link.ask(secrets.token_hex(8))
+
     def _take(self, frame: dict[str, Any]) -> None:
-        if frame["k"] == "hello":
-            if not self.link.trusted:
-                return  # the board restarted by itself; the next round asks it
+        self._heard = time.monotonic()
+        if frame["k"] == "hello" and self.link.trusted:
             if frame["proto"] != PROTOCOL:
                 raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
             self.board = frame
             log.info("board %s, firmware %s, boot %s", frame["board"], frame["fw"], frame["boot"])
-            self._newest(frame, flow=0, plugged=1)
-            self._send(self.view)
+            self._send()
         elif frame["k"] == "reading" and frame["boot"] == self.board.get("boot"):
-            self._newest(frame, flow=frame["flow"], plugged=frame["plugged"])
-
-    def _newest(self, frame: dict[str, Any], flow: int, plugged: int) -> None:
-        with self._fresh:
-            self.reading = {
+            reading = {
                 "boot": frame["boot"],
                 "register": frame["register"],
                 "base": self.board["base"],
-                "flow": flow,
-                "plugged": bool(plugged),
+                "flow": frame["flow"],
+                "plugged": bool(frame["plugged"]),
             }
-            self._unreported = frame["k"] == "reading"
-            self._fresh.notify()
+            with self._fresh:
+                self._pending[frame["boot"]] = reading
+                self._fresh.notify()
+
+    def _send(self) -> None:
+        """Queue what the board has to know. Each frame is absolute, so the newest view is all there is to say."""
+        with self._line_lock:
+            if not self.view or not self.link.trusted:
+                return
+            here = self.board["boot"]
+            grant = self.side.grant(self.view, here)
+            if grant is not None:
+                self.link.send("grant", boot=here, register=grant)
+            self.link.send("lamp", boot=here, lamp=self.view["lamp"])
+            for n, text in enumerate(self.view.get("page", [])):
+                self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
 
     # --- up and down
 
     def _report(self) -> None:
-        """Report the newest reading; one that could not be reported is tried again, unless a newer one came."""
+        """Report the newest reading of the oldest boot; it is let go of only when it has been taken."""
         with self._fresh:
-            self._fresh.wait_for(lambda: self._unreported or self._stopping.is_set(), 1)
-            if not self._unreported:
+            self._fresh.wait_for(lambda: self._pending or self._stopping.is_set(), 1)
+            if not self._pending:
                 return
-            reading, self._unreported = self.reading, False
+            boot, reading = next(iter(self._pending.items()))
         try:
             self.side.report(self.node, reading)
-        except (RpcError, NodeTrouble):
-            with self._fresh:
-                self._unreported = True
-            raise
+        except RpcError as e:
+            if code_of(e) not in (Implausible.code, BadParam.code):
+                raise
+            log.error("a reading was refused: %s", words_of(e))
+        with self._fresh:
+            if self._pending.get(boot) is reading:
+                del self._pending[boot]
 
     def _follow(self) -> None:
         """Follow grant, lamp and page, and hand every change to the board."""
@@ -206,23 +231,21 @@ class Bridge:
                 view = self.side.wait(self.node, index)
             except RpcError as e:
                 if code_of(e) in (UnknownSession.code, UnknownMeter.code):
-                    self._send({"relay": False, "boot": self.reading.get("boot", ""), "grant": 0, "lamp": "off"})
+                    self._set(self._nothing())
                 raise
             if view.get("gone"):
                 index = 0
+                self._set(self._nothing())
                 self._stopping.wait(RETRY_S)
-            else:
-                index, self.view = view["index"], view
-            self._send(view)
+            elif view["index"] != index:
+                index = view["index"]
+                self._set(view)
 
-    def _send(self, view: dict[str, Any]) -> None:
-        if not view or not self.board or not self.link.trusted:
-            return
-        boot, register = self.side.grant(view)
-        here = self.board["boot"]
-        with self._link_lock:
-            if boot == here:
-                self.link.send("grant", boot=boot, register=register)
-            self.link.send("lamp", boot=here, lamp=view.get("lamp", "off"))
-            for n, text in enumerate(view.get("page", [])):
-                self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
+    def _set(self, view: dict[str, Any]) -> None:
+        with self._line_lock:
+            self.view = view
+            self._send()
+
+    def _nothing(self) -> dict[str, Any]:
+        """What a board has to know whose meter or stream is no more."""
+        return {"boot": self.board.get("boot", ""), "grant": 0, "relay": False, "lamp": "off"}

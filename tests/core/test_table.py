@@ -67,7 +67,7 @@ def test_every_state_and_event(state, kind):
 
 
 def test_every_state_can_be_left_and_reached():
-    reached = {target for target in TABLE.values()} | {STANDBY}
+    reached = set(TABLE.values()) | {STANDBY}
     left = {state for state, _ in TABLE}
     assert reached == left == set(STATES)
 

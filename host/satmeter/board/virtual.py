@@ -105,11 +105,13 @@ class VirtualBoard:
         return firmware("app").App(self.hal, self.config, base)
 
     def _run(self) -> None:
-        while self._running:
-            with self._lock:
-                self.app.step()
-            time.sleep(0.001)
-        self.app.off()
+        try:
+            while self._running:
+                with self._lock:
+                    self.app.step()
+                time.sleep(0.001)
+        finally:
+            self.app.off()
 
     # --- what a person does
 

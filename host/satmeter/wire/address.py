@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from ..core.errors import BadParam
 from ..core.tariff import check_name
 
-_FORM = re.compile(r"satmeter://([a-z0-9.-]+|\[[0-9a-f:.]+\]):(\d{1,5})/(0[23][0-9a-f]{64})/([a-z0-9-]{1,32})")
-_NODE = re.compile(r"0[23][0-9a-f]{64}")
+_REACH = r"([a-z0-9.-]+|\[[0-9a-f:.]+\]):([0-9]{1,5})"
+_NODE = r"(0[23][0-9a-f]{64})"
+_FORM = re.compile(rf"satmeter://{_REACH}/{_NODE}/([a-z0-9-]{{1,32}})")
+_PEER = re.compile(rf"{_NODE}(?:@{_REACH})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,22 @@ def parse(text: object, meter: object = None) -> Address:
     if not isinstance(text, str):
         raise BadParam(f"seller: must be a SATMETER:// address or a node id, got {text!r}", param="seller")
     lower = text.strip().lower()
-    found = _FORM.fullmatch(lower)
-    if found:
-        port = int(found[2])
-        if not 0 < port < 65536:
-            raise BadParam(f"seller: port {port} is not from 1 to 65535", param="seller")
-        return Address(found[1], port, found[3], check_name(meter) if meter is not None else found[4])
-    node, _, reach = lower.partition("@")
-    if not _NODE.fullmatch(node):
-        raise BadParam(f"seller: must be SATMETER://HOST:PORT/NODEID/METER or a node id, got {text!r}", param="seller")
-    host, _, port_text = reach.rpartition(":")
-    if reach and not (host and port_text.isdecimal() and 0 < int(port_text) < 65536):
-        raise BadParam(f"seller: {reach!r} is not HOST:PORT", param="seller")
-    return Address(host, int(port_text or 0), node, check_name(meter))
+    if found := _FORM.fullmatch(lower):
+        host, port, node, named = found[1], found[2], found[3], found[4]
+        if meter is not None and meter != named:
+            raise BadParam(f"meter: the address names meter {named!r}, not {meter!r}", param="meter")
+        return Address(host, _port(port), node, named)
+    if found := _PEER.fullmatch(lower):
+        return Address(found[2] or "", _port(found[3]) if found[3] else 0, found[1], check_name(meter))
+    raise BadParam(
+        f"seller: must be SATMETER://HOST:PORT/NODEID/METER, or a node id (with @HOST:PORT or not) and a meter; "
+        f"got {text[:200]!r}",
+        param="seller",
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise BadParam(f"seller: port {port} is not from 1 to 65535", param="seller")
+    return port

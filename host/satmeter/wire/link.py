@@ -2,12 +2,14 @@
 
 A line is {"k":KIND,"q":SEQ,"a":ACK, fields in the order of FIELDS, "m":MAC,"c":CRC}, led and ended by a newline, at
 most 256 bytes. c is CRC-32 over all bytes before ,"c" (a broken line is dropped at once); m is HMAC-SHA256, cut to 8
-bytes, over the side's letter and all bytes before ,"m" (a forged one too). Each side has one frame out at a time and
-sends it again until an ack covers its sequence; of the same kind only the newest waits, because every frame states
-an absolute fact. What is a duplicate or older than the last accepted is acknowledged and dropped.
+bytes, over the side's letter, the session id and all bytes before ,"m" (a forged one too). Each side has one frame
+out at a time and sends it again until an ack covers its sequence; of the same kind only the newest waits, because
+every frame states an absolute fact. What is a duplicate or older than the last accepted is acknowledged and dropped.
 
-The host begins with `ask` and a nonce; the board's `hello` answers it, MAC and all, with its boot id and the last
-host sequence that it accepted. Only then does either trust the other's frames.
+The host begins with `ask` and a nonce. The board's `hello` answers it, with its boot id and a fresh session id that
+goes into the MAC of every other line, in both directions, without being sent again: what was recorded in another
+session, of this boot or an earlier one, is refused. Until an ask has come the board says hello unasked, and takes
+nothing else.
 
 MicroPython has no hmac, typing or dataclasses, and its dictionaries keep no order; hence the style.
 """
@@ -23,15 +25,16 @@ RESEND_MOST_MS = 2000
 
 FIELDS = {
     "ask": ("nonce",),
-    "hello": ("proto", "fw", "board", "boot", "base", "register", "display", "nonce", "got"),
+    "hello": ("proto", "fw", "board", "boot", "base", "register", "display", "nonce", "sid"),
     "reading": ("boot", "register", "flow", "plugged", "uptime", "fault"),
     "grant": ("boot", "register"),
     "lamp": ("boot", "lamp"),
     "page": ("boot", "n", "text"),
     "ack": (),
 }
-"""hello: register and base in ticks; reading: flow in ticks an hour, uptime in ms, plugged 0 or 1, fault a word or "".
-grant: the register up to which the board may deliver. lamp: off, on, slow or fast. page: line n of the display."""
+"""hello: register and base in ticks, nonce and sid empty where nobody asked. reading: flow in ticks an hour, uptime
+in ms, plugged 0 or 1, fault a word or "". grant: the register up to which the board may deliver. lamp: off, on, slow
+or fast. page: line n of the display."""
 
 HOST, BOARD = "h", "b"
 
@@ -52,47 +55,50 @@ def _hex(data: bytes) -> str:
 
 def _text(value) -> str:  # type: ignore[no-untyped-def]
     """Return an int or a text as JSON; what JSON would have to escape becomes a question mark."""
-    if isinstance(value, int):
+    if isinstance(value, (int, bool)):
         return str(int(value))
     return '"' + "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in value) + '"'
 
 
-def encode(side: str, key: bytes, kind: str, seq: int, ack: int, values: dict) -> bytes:  # type: ignore[type-arg]
+def _mac_of(side: str, key: bytes, sid: str, kind: str, line: bytes) -> bytes:
+    bound = "" if kind in ("ask", "hello") else sid
+    return _hex(mac(key, (side + bound).encode() + line)[:8]).encode()
+
+
+def encode(side, key, sid, kind, seq, ack, values) -> bytes:  # type: ignore[no-untyped-def]
     """Return the whole line, newlines included; ValueError if it would be over MAX_LINE bytes."""
     line = '{"k":"%s","q":%d,"a":%d' % (kind, seq, ack)
     for name in FIELDS[kind]:
         line += ',"%s":%s' % (name, _text(values[name]))
-    line += ',"m":"%s"' % _hex(mac(key, (side + line).encode())[:8])
+    line += ',"m":"%s"' % _mac_of(side, key, sid, kind, line.encode()).decode()
     line += ',"c":"%08x"}' % (binascii.crc32(line.encode()) & 0xFFFFFFFF)
     if len(line) + 2 > MAX_LINE:
         raise ValueError("a %s frame would be %d bytes, at most %d" % (kind, len(line) + 2, MAX_LINE))
     return b"\n" + line.encode() + b"\n"
 
 
-def decode(side: str, key: bytes, line: bytes) -> dict:  # type: ignore[type-arg]
-    """Return the fields of a line that `side` sent (k, q and a among them); ValueError with the reason otherwise."""
-    cut = line.rfind(b',"c":"')
-    if cut < 0 or not line.endswith(b'"}') or len(line) > MAX_LINE:
+def decode(side, key, sid, line) -> dict:  # type: ignore[no-untyped-def, type-arg]
+    """Return the fields of a line that `side` sent (k, q and a among them); ValueError with the reason otherwise.
+
+    MAC and CRC stand at fixed places from the end, and only what the MAC covers is parsed.
+    """
+    head, m, c = line[:-39], line[-39:-16], line[-16:]
+    if len(line) > MAX_LINE or m[:6] != b',"m":"' or m[-1:] != b'"' or c[:6] != b',"c":"' or c[-2:] != b'"}':
         raise ValueError("not a frame")
-    if line[cut + 6 : -2] != ("%08x" % (binascii.crc32(line[:cut]) & 0xFFFFFFFF)).encode():
+    if c[6:14] != ("%08x" % (binascii.crc32(head + m) & 0xFFFFFFFF)).encode():
         raise ValueError("crc")
-    cut = line.rfind(b',"m":"')
-    if cut < 0:
-        raise ValueError("no mac")
-    given, right = line[cut + 6 : cut + 22], _hex(mac(key, side.encode() + line[:cut])[:8]).encode()
-    differ = len(given) ^ len(right)
-    for x, y in zip(given, right):
+    values = json.loads(head + b"}")
+    if not isinstance(values, dict) or values.get("k") not in FIELDS:
+        raise ValueError("kind")
+    right, differ = _mac_of(side, key, sid, values["k"], head), 0
+    for x, y in zip(m[6:22], right):
         differ |= x ^ y
     if differ:
         raise ValueError("mac")
-    values = json.loads(line)
-    names = FIELDS.get(values.get("k"))
-    if names is None:
-        raise ValueError("kind")
-    for name in names + ("q", "a"):
+    for name in FIELDS[values["k"]] + ("q", "a"):
         if name not in values:
             raise ValueError("no " + name)
-    return values  # type: ignore[no-any-return]
+    return values
 
 
 class Link:
@@ -104,8 +110,8 @@ class Link:
         self.key = key
         self.seq = 0
         self.got = 0  # last sequence accepted from the other side
-        self.trusted = side == BOARD  # the host trusts a board after its hello
-        self.nonce = ""
+        self.sid = ""  # of the session; none is trusted without
+        self.nonce = ""  # of the last ask
         self.bad = 0  # lines dropped, for the fault counter
         self.why = ""
         self._buffer = b""
@@ -122,11 +128,22 @@ class Link:
         self._waiting = [w for w in self._waiting if w[0] != slot]
         self._waiting.append((slot, kind, values))
 
+    @property
+    def trusted(self) -> bool:
+        return self.sid != ""
+
     def ask(self, nonce: str) -> None:
         """Host: begin (again). Until a hello answers this nonce, nothing from the board is trusted."""
-        self.nonce, self.trusted = nonce, False
+        self.nonce, self.sid = nonce, ""
         self._waiting, self._out = [], None
         self.send("ask", nonce=nonce)
+
+    def answer(self, nonce: str, sid: str, **values) -> None:  # type: ignore[no-untyped-def]
+        """Board: answer an ask, with a session id that was never used before; "" and "" where nobody asked."""
+        self.nonce, self.sid = nonce, sid
+        self.got = 0
+        self._waiting, self._out = [], None
+        self.send("hello", nonce=nonce, sid=sid, **values)
 
     def feed(self, data: bytes) -> list:  # type: ignore[type-arg]
         """Take bytes as they come; return the new frames in them, each a dict."""
@@ -154,18 +171,19 @@ class Link:
 
     def _take(self, line: bytes):  # type: ignore[no-untyped-def]
         try:
-            frame = decode(self.other, self.key, line)
+            frame = decode(self.other, self.key, self.sid, line)
             seq, ack, kind = int(frame["q"]), int(frame["a"]), frame["k"]
         except (ValueError, TypeError, KeyError) as e:
             self._drop(str(e) or "not a frame")
             return None
         if kind == "ask":
-            return frame if self.side == BOARD else None
+            # The hello to an ask that comes again is under way, or has arrived.
+            return frame if self.side == BOARD and frame["nonce"] and frame["nonce"] != self.nonce else None
         if kind == "hello" and self.side == HOST:
             return self._hello(frame, seq)
-        if not self.trusted:
+        if not self.sid:
             return None
-        if self._out is not None and ack >= self._out[0] and ack <= self.seq:
+        if self._out is not None and self._out[0] <= ack <= self.seq:
             self._out = None
         if kind == "ack":
             return None
@@ -176,19 +194,19 @@ class Link:
         return frame
 
     def _hello(self, frame, seq: int):  # type: ignore[no-untyped-def]
-        if frame["nonce"] != self.nonce or not self.nonce:
-            # Unasked: the board restarted, or an old line is replayed. Either way the host asks again.
-            self.trusted = False
-            return frame if not frame["nonce"] else None
-        if not self.trusted:
-            self.trusted = True
-            self.got, self.seq = seq, int(frame["got"])
-            self._waiting = [w for w in self._waiting if w[1] != "ask"]
-            self._out = None
-            self._ack_due = True
+        if not frame["nonce"]:
+            self.nonce = self.sid = ""  # the board restarted (or an old line is replayed): ask it
             return frame
+        if frame["nonce"] != self.nonce or not frame["sid"]:
+            return None
         self._ack_due = True
-        return None
+        if self.sid:
+            self.got = max(self.got, seq)
+            return None
+        self.sid = frame["sid"]
+        self.seq, self.got = 0, seq
+        self._waiting, self._out = [], None
+        return frame
 
     def pull(self, now_ms: int) -> bytes:
         """Return the bytes to write now: a new frame, the unanswered one again, an ack, or nothing."""
@@ -197,22 +215,25 @@ class Link:
             if now_ms - self._out_at < wait:
                 return self._ack()
             self._tries += 1
-            slot = self._out[1]
-            if not any(w[0] == slot for w in self._waiting):
-                self._waiting.insert(0, self._out[1:])
-            self._out = None
+            if not any(w[0] == self._out[1] for w in self._waiting):
+                return self._emit(now_ms)
+            # A newer frame of its kind waits: that one goes instead, under a new sequence.
         else:
             self._tries = 0
         if not self._waiting:
             return self._ack()
         slot, kind, values = self._waiting.pop(0)
         self.seq += 1
-        self._out, self._out_at = (self.seq, slot, kind, values), now_ms
-        self._ack_due = False
-        return encode(self.side, self.key, kind, self.seq, self.got, values)
+        self._out = (self.seq, slot, kind, values)
+        return self._emit(now_ms)
+
+    def _emit(self, now_ms: int) -> bytes:
+        seq, slot, kind, values = self._out  # type: ignore[misc]
+        self._out_at, self._ack_due = now_ms, False
+        return encode(self.side, self.key, self.sid, kind, seq, self.got, values)
 
     def _ack(self) -> bytes:
         if not self._ack_due or not self.trusted:
             return b""
         self._ack_due = False
-        return encode(self.side, self.key, "ack", 0, self.got, {})
+        return encode(self.side, self.key, self.sid, "ack", 0, self.got, {})

@@ -28,7 +28,8 @@ NUMBERS = {cls: number for number, cls in TYPES.items()}
 FIELDS: dict[type[msg.Message], dict[str, int]] = {
     cls: {f.name: 2 * i for i, f in enumerate(fields(cls))} for cls in NUMBERS
 }
-"""Field numbers follow the order of declaration: a new field is added at the end, never in between."""
+"""Field numbers follow the order of declaration. All are even, so all must be there and be understood; a field that
+comes later gets an odd number of its own and a default, so that versions go on understanding each other."""
 
 _KINDS: dict[type[msg.Message], dict[str, Any]] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
 _SESSION = re.compile(r"[0-9a-f]{32}")
@@ -75,7 +76,7 @@ def encode(message: msg.Message) -> bytes:
         if name == "session":
             raw = _session_bytes(value)
         else:
-            raw = _tu64(value) if isinstance(value, int) else value.encode()
+            raw = _tu64(value) if isinstance(value, int) else value.encode(errors="replace")
         out += bigsize(number) + bigsize(len(raw)) + raw
     if len(out) > MAX_BYTES:
         raise BadMessage(f"{cls.__name__} would be {len(out)} bytes; at most {MAX_BYTES} are sent")

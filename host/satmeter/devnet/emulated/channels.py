@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .errors import PAY_EXPIRED, PAY_NO_ROUTE, PAY_REJECTED, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_NO_ROUTE, PAY_UNSPECIFIED, RpcFault
 
 if TYPE_CHECKING:
     from .node import Node
@@ -157,11 +157,3 @@ class Channels:
             raise
         self.close(hops, settle=True)
         return preimage
-
-
-def rejected() -> RpcFault:
-    return RpcFault(PAY_REJECTED, "Destination said it doesn't know invoice: incorrect_or_unknown_payment_details")
-
-
-def expired() -> RpcFault:
-    return RpcFault(PAY_EXPIRED, "Invoice expired")

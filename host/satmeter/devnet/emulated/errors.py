@@ -31,3 +31,11 @@ INVOICE_WAIT_TIMED_OUT = 904
 INVOICE_NOT_FOUND = 905
 INVOICE_STATUS_UNEXPECTED = 906
 SIGNMESSAGE_PUBKEY_NOT_FOUND = 1301
+
+
+def rejected() -> RpcFault:
+    return RpcFault(PAY_REJECTED, "Destination said it doesn't know invoice: incorrect_or_unknown_payment_details")
+
+
+def expired() -> RpcFault:
+    return RpcFault(PAY_EXPIRED, "Invoice expired")

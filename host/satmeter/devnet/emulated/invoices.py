@@ -14,6 +14,7 @@ from .errors import (
     INVOICE_STATUS_UNEXPECTED,
     INVOICE_WAIT_TIMED_OUT,
     RpcFault,
+    rejected,
 )
 
 FINAL_CLTV = 10
@@ -106,6 +107,8 @@ class Invoices:
 
     def settle(self, invoice: Invoice, amount: int) -> None:
         with self.changed:
+            if invoice.pay_index:
+                raise rejected()
             self.paid += 1
             invoice.pay_index, invoice.received, invoice.paid_at = self.paid, amount, int(time.time())
             self.changed.notify_all()

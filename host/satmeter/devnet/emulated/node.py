@@ -13,8 +13,8 @@ from coincurve import PrivateKey
 from .. import DevNode, NodeSpec
 from . import ALIAS, VERSION, invoices, messages
 from . import errors as err
-from .channels import Faults, Hop, expired, rejected
-from .errors import RpcFault
+from .channels import Faults, Hop
+from .errors import RpcFault, expired, rejected
 from .invoices import Invoices
 from .pays import Pays
 from .plugins import Plugin
@@ -45,6 +45,7 @@ class Node(DevNode):
         self.epoch = 0
         self._socket: RpcSocket | None = None
         self._inbox_lock = threading.Lock()
+        self._starting = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True)
         self._log_file = directory / "log"
 
@@ -235,9 +236,10 @@ class Node(DevNode):
             raise RpcFault(err.INVALID_PARAMS, f"Could not find plugin {plugin}")
         if subcommand == "start":
             path = Path(str(plugin))
-            if any(running.path == path for running in self.plugins):
-                raise RpcFault(err.INVALID_PARAMS, f"{path}: already registered")
-            self._start_plugin(path)
+            with self._starting:
+                if any(running.path == path for running in self.plugins):
+                    raise RpcFault(err.INVALID_PARAMS, f"{path}: already registered")
+                self._start_plugin(path)
         elif subcommand != "list":
             raise RpcFault(err.INVALID_PARAMS, f"subcommand is not start, stop or list: {subcommand}")
         rows = [{"name": str(p.path), "active": p.active, "dynamic": True} for p in self.plugins]
