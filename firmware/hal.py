@@ -28,7 +28,7 @@ class Hal:
         self._poll_out.register(sys.stdout, select.POLLOUT)
 
     def now_us(self) -> int:
-        """Microseconds since power-up. ticks_us() wraps after 18 minutes; this does not, if called more often than that."""
+        """Microseconds since power-up; ticks_us() wraps after 18 minutes, this does not if called more often."""
         ticks = time.ticks_us()
         self._us += time.ticks_diff(ticks, self._ticks)
         self._ticks = ticks

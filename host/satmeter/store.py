@@ -6,6 +6,7 @@ what is live and not what ever happened; `session` is an index of sessions for l
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,8 @@ class Journal:
 
     def __init__(self, url: str, role: str, node_id: str):
         self.url = url
+        self.name = ""
+        """A few hex digits, made with the journal; they stand in the labels of its invoices."""
         self.last = 0
         try:
             self._engine = _engine(url)
@@ -90,9 +93,10 @@ class Journal:
         with self._engine.begin() as db:
             _meta.create_all(db)
             about = {row.name: row.value for row in db.execute(sa.select(_ABOUT))}
-            wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id}
+            wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id, "name": secrets.token_hex(4)}
             if not about:
                 db.execute(sa.insert(_ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
+                about = {**wanted}
             elif int(about.get("schema", "0")) > SCHEMA:
                 raise JournalTrouble(
                     f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
@@ -100,6 +104,7 @@ class Journal:
             for name in ("role", "node_id"):
                 if about and about.get(name) != wanted[name]:
                     raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
+            self.name = about["name"]
             self.last = db.execute(sa.select(sa.func.coalesce(sa.func.max(_EVENT.c.id), 0))).scalar_one()
 
     def commit(

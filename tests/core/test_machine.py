@@ -3,7 +3,7 @@
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from world import SESSION, World, refold
+from world import BUYER_ID, SESSION, World, refold
 
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
@@ -111,7 +111,7 @@ class Trade(RuleBasedStateMachine):
     def replay(self, data):
         message = data.draw(st.sampled_from(self.w.sent))
         if isinstance(message, (msg.Open, msg.Close, msg.Error)) and getattr(message, "by", "buyer") == "buyer":
-            self.quietly(lambda: self.w.from_buyer(message))
+            self.quietly(lambda: self.w.sell(inp.FromPeer(BUYER_ID, message)))
 
     @rule()
     def crash_seller(self):
@@ -203,4 +203,4 @@ class Trade(RuleBasedStateMachine):
 
 
 TestTrade = Trade.TestCase
-TestTrade.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTrade.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -39,7 +39,7 @@ def test_defaults():
 def test_what_can_not_be_is_refused_by_name(field, value):
     with pytest.raises(BadParam) as e:
         Tariff.from_dict({**GOOD, field: value})
-    assert e.value.message.startswith(f"{field}: ")
+    assert e.value.message.lstrip("'").startswith(field)
     assert e.value.data["param"] == field
 
 

@@ -8,7 +8,7 @@ from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
 from satmeter.core.journal import decode, encode
 from satmeter.core.purchase import Ledger
-from satmeter.core.seller import Limits, Seller
+from satmeter.core.seller import Ended, Limits, Seller
 
 SELLER_ID, BUYER_ID = "02" + "aa" * 32, "02" + "bb" * 32
 SESSION = "5e" * 16
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, tariff=None, limits=None, policy=None, sellers=frozenset()):
         self.now = 1_000_000_000
-        self.seller = Seller(SELLER_ID, limits or Limits(silent_ms=10**9))
+        self.seller = Seller(SELLER_ID, limits or Limits(silent_ms=10**9), recall=self.recall)
         self.buyer = Buyer(sellers)
         self.seller_events, self.buyer_events = [], []
         self.todo = deque()
@@ -84,7 +84,7 @@ class World:
     def restart_seller(self):
         """Fold the journal anew; the old core's memory is gone."""
         self.todo = deque(t for t in self.todo if t[0] != "seller")
-        self.seller = Seller(SELLER_ID, self.seller.limits, refold(self.seller_events, Books()))
+        self.seller = Seller(SELLER_ID, self.seller.limits, refold(self.seller_events, Books()), recall=self.recall)
         self._handle_resume(self.seller, self.seller_events, "seller")
 
     def restart_buyer(self):
@@ -118,7 +118,7 @@ class World:
                 if side == "seller" and a.peer == BUYER_ID:
                     self.buy(inp.FromPeer(SELLER_ID, a.message))
                 elif side == "buyer":
-                    self.from_buyer(a.message)
+                    self.sell(inp.FromPeer(BUYER_ID, a.message))
         elif isinstance(a, do.Notify):
             self.notes.append((a.topic, a.payload))
         elif side == "seller":
@@ -126,12 +126,13 @@ class World:
         else:
             self._buyers_node(a)
 
-    def from_buyer(self, message):
-        """As the plugin does: a session that memory has let go is answered from the journal, never opened again."""
-        live = message.session in self.seller.books.sales
-        opened = any(e.kind() == "session_opened" and e.stream == message.session for e in self.seller_events)
-        if live or not opened:
-            self.sell(inp.FromPeer(BUYER_ID, message))
+    def recall(self, session):
+        """What the journal's index says of a session that memory has let go."""
+        mine = [e for e in self.seller_events if e.stream == session]
+        if not any(e.kind() == "session_opened" for e in mine):
+            return None
+        signed = [e for e in mine if e.kind() == "receipt_signed"]
+        return Ended(mine[0].buyer, signed[-1].text if signed else "", signed[-1].signature if signed else "")
 
     def _sellers_node(self, a):
         if isinstance(a, do.MakeInvoice):
@@ -153,9 +154,9 @@ class World:
         elif isinstance(a, do.PayRefund):
             if self.channel_can_refund:
                 self.balance -= a.amount_msat
-                self.sell(inp.RefundSettled(a.session, a.amount_msat, 0))
+                self.sell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, 0))
             else:
-                self.sell(inp.RefundLost(a.session, "no capacity: the reserve is not passed yet"))
+                self.sell(inp.RefundLost(a.session, a.bolt11, "no capacity: the reserve is not passed yet"))
         elif isinstance(a, do.Sign):
             self.sell(inp.Signed(a.session, a.revision, a.text, "sig:" + a.text))
 
@@ -168,11 +169,11 @@ class World:
             label = a.hash[4:].rsplit(":", 1)[0]
             if self.fail:
                 self.fail -= 1
-                self.buy(inp.PaymentLost(a.session, a.n, "failed", True))
+                self.buy(inp.PaymentLost(a.session, a.n, "failed"))
             elif self.pay(label):
                 self.buy(inp.PaymentDone(a.session, a.n, self.invoices[label][0]))
             else:
-                self.buy(inp.PaymentLost(a.session, a.n, "rejected", True))
+                self.buy(inp.PaymentLost(a.session, a.n, "rejected"))
         elif isinstance(a, do.MakeRefundInvoice):
             self.buy(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):

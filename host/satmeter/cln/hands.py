@@ -10,27 +10,30 @@ from typing import Any
 
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble, SatmeterError
+from ..core.errors import NodeTrouble
 from ..core.messages import Message
 from ..wire import peer
 from .node import Node, words_of
 
 log = logging.getLogger("satmeter")
 
-PAYMENTS_AT_ONCE = 30
-"""max-concurrent-htlcs on mainnet: one more fails at once."""
+PAYMENTS_AT_ONCE = 300
+"""Threads, not HTLCs: a channel's own limit (30 on mainnet) answers 209, after which a payment waits its turn."""
+TRIES = 5
 
 
 RETRY_S = 1.0
 
 
 class Hands:
-    """Runs jobs off the core's thread. A held HTLC blocks its payment for as long as it likes, and nothing else."""
+    """Runs jobs off the core's thread. A held HTLC blocks its payment for as long as it likes, and nothing else:
+    the cores bound how many of one peer are under way."""
 
     def __init__(self, node: Node, pool: int = 8):
         self._node = node
         self._outbox: queue.SimpleQueue[tuple[str, Message]] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
+        self._slow = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-slow")
         self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
         threading.Thread(target=self._post_office, name="satmeter-outbox", daemon=True).start()
 
@@ -39,6 +42,10 @@ class Hands:
 
     def quick(self, job: Callable[..., None], *args: Any) -> None:
         self._pool.submit(_guarded, job, *args)
+
+    def slow(self, job: Callable[..., None], *args: Any) -> None:
+        """Run what may wait for the network, such as a connect to an address where nobody answers."""
+        self._slow.submit(_guarded, job, *args)
 
     def payment(self, job: Callable[..., None], *args: Any) -> None:
         """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
@@ -52,7 +59,7 @@ class Hands:
             except RpcError as e:
                 # Not connected: the core says it again, and reconnects.
                 log.debug("message %s to %s not sent: %s", type(message).__name__, to, words_of(e))
-            except SatmeterError as e:
+            except Exception as e:
                 log.warning("message %s to %s not sent: %s", type(message).__name__, to, e)
 
 
@@ -64,12 +71,14 @@ def _guarded(job: Callable[..., None], *args: Any) -> None:
 
 
 def _insistently(job: Callable[..., None], *args: Any) -> None:
-    while True:
+    tries = TRIES
+    while tries:
         try:
             job(*args)
             return
         except NodeTrouble as e:
             log.warning("%s; asked again until it does", e)
         except Exception:
+            tries -= 1
             log.exception("%s failed", getattr(job, "__name__", job))
         time.sleep(RETRY_S)

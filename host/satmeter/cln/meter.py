@@ -13,15 +13,15 @@ from ..core import inputs as inp
 from ..core import messages as msg
 from ..core import view
 from ..core.books import Books
-from ..core.errors import BadParam, JournalTrouble, SatmeterError
+from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.seller import Limits, Seller, parse_label
+from ..core.seller import PREFIX, Ended, Limits, Seller
 from ..store import Journal, SessionRow
 from ..wire.address import Address
 from .meter_rpc import MeterRpc
+from .node import words_of
 from .plugin import RolePlugin, log
 from .service import now_ms
-from .wait import Waiters
 
 MAXDELAY = 500
 TOPICS = ("meter_low", "meter_state", "meter_closed")
@@ -62,7 +62,14 @@ class MeterPlugin(RolePlugin):
             sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
         )
-        return Seller(self.node_id, limits, books)
+        assert self.service.journal is not None
+        return Seller(self.node_id, limits, books, self.service.journal.name, self._recall)
+
+    def _recall(self, session: str) -> Ended | None:
+        """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
+        journal = self.service.journal
+        row = journal.session(session) if journal is not None else None
+        return Ended(row["peer"], row["receipt"], row["signature"]) if row is not None else None
 
     def _check_index(self, books: Books, fresh: bool) -> None:
         """Begin at the node's newest payment, and refuse a journal that knows more payments than the node made."""
@@ -88,8 +95,7 @@ class MeterPlugin(RolePlugin):
         ]
 
     def prepare(self) -> None:
-        self.waiters = Waiters()
-        self.offers: dict[str, Callable[[str], None]] = {}
+        self.offers: dict[str, Callable[[Any], None]] = {}
         self.refund_maxfee = self.whole_option("meter-refund-maxfee-msat", 0, 10**9)
 
     def started(self) -> None:
@@ -119,7 +125,7 @@ class MeterPlugin(RolePlugin):
                 label, made = found
                 self.service.ask(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash))
                 index = made.index
-            except (RpcError, SatmeterError) as e:
+            except Exception as e:
                 log.warning("waiting for payments: %s", e)
                 core = None
                 time.sleep(0.5)
@@ -127,7 +133,7 @@ class MeterPlugin(RolePlugin):
     def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
         """Deliver or don't charge: from memory, at once, without side effects, and never failing open on our labels."""
         label = str(payment.get("label", ""))
-        if parse_label(label) is None:
+        if not label.startswith(f"{PREFIX}/"):
             return {"result": "continue"}
         try:
             core = self.service.core
@@ -161,6 +167,7 @@ class MeterPlugin(RolePlugin):
         made = self.node.delete_invoice(a.label)
         if made is None:
             self.service.post(inp.InvoiceGone(a.label))
+            self._offered(a.label, NodeTrouble("the invoice was cancelled"))
         elif made.status == "paid":
             self._tell(a.label, made)
 
@@ -171,29 +178,33 @@ class MeterPlugin(RolePlugin):
             self.service.post(inp.InvoiceGone(label))
         else:
             self.service.post(inp.InvoiceMade(label, made.bolt11))
-            told = self.offers.pop(label, None)
-            if told is not None:
-                told(made.bolt11)
+        self._offered(label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}"))
+
+    def _offered(self, label: str, answer: str | SatmeterError) -> None:
+        """Answer the meter-invoice that waits for this label, if one does."""
+        told = self.offers.pop(label, None)
+        if told is not None:
+            told(answer)
 
     def _pay_refund(self, a: do.PayRefund) -> None:
+        """Pay a refund. Its fee may cost the half of it at most: else refunds would be a way to milk the seller."""
+        why, final = "", False
         try:
             decoded = self.node.decode(a.bolt11)
-            if decoded.get("type") != "bolt11 invoice" or "amount_msat" in decoded:
-                raise BadParam("the buyer's refund invoice is not a BOLT 11 invoice without an amount")
-            outcome, why = self.node.pay(
-                a.bolt11, decoded["payment_hash"], self.refund_maxfee, MAXDELAY, amount_msat=a.amount_msat
-            )
+            if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid") or "amount_msat" in decoded:
+                why, final = "the buyer's refund invoice is not a BOLT 11 invoice without an amount", True
+            elif decoded["created_at"] + decoded["expiry"] <= now_ms() // 1000:
+                why, final = "the buyer's refund invoice has expired", True
+            else:
+                maxfee = min(self.refund_maxfee, a.amount_msat // 2)
+                outcome, why = self.node.pay(a.bolt11, decoded["payment_hash"], maxfee, MAXDELAY, a.amount_msat)
+                if outcome.status == "complete":
+                    fee = max(0, outcome.sent_msat - a.amount_msat)
+                    self.service.post(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, fee))
+                    return
         except RpcError as e:
-            self.service.post(inp.RefundLost(a.session, f"the refund can't be paid: {e.error}"))
-            return
-        except BadParam as e:
-            self.service.post(inp.RefundLost(a.session, e.message))
-            return
-        if outcome.status == "complete":
-            fee = max(0, outcome.sent_msat - a.amount_msat)
-            self.service.post(inp.RefundSettled(a.session, a.amount_msat, fee))
-        else:
-            self.service.post(inp.RefundLost(a.session, why or "the payment failed"))
+            why = words_of(e)
+        self.service.post(inp.RefundLost(a.session, a.bolt11, why or "the payment failed", final))
 
     def _sign(self, a: do.Sign) -> None:
         self.service.post(inp.Signed(a.session, a.revision, a.text, self.node.sign(a.text)))
@@ -204,22 +215,6 @@ class MeterPlugin(RolePlugin):
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.BUYER
         return isinstance(message, msg.Open)
-
-    def receive(self, peer_id: str, message: msg.Message) -> None:
-        """A session that memory has let go is answered from the journal: with its receipt, never with a new session."""
-        core = self.service.core
-        if core is None or message.session in core.books.sales:
-            super().receive(peer_id, message)
-        else:
-            self.hands.quick(self._receive_old, peer_id, message)
-
-    def _receive_old(self, peer_id: str, message: msg.Message) -> None:
-        journal = self.service.journal
-        row = journal.session(message.session) if journal is not None else None
-        if row is None or row["peer"] != peer_id:
-            super().receive(peer_id, message)
-        elif not isinstance(message, msg.Error):
-            self.hands.send(peer_id, msg.Receipt(message.session, now_ms(), row["receipt"], row["signature"]))
 
     def changed(self, core: Seller) -> None:
         sales = core.books.sales

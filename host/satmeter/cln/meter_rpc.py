@@ -54,7 +54,10 @@ class MeterRpc:
         """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
 
         def reply(answer: Any) -> None:
-            call.reply(answer if isinstance(answer, Exception) else show(answer))
+            try:
+                call.reply(answer if isinstance(answer, Exception) else show(answer))
+            except Exception as e:
+                call.reply(e)
 
         self.p.service.post(what, reply)
 
@@ -208,8 +211,12 @@ class MeterRpc:
                 call.reply(answer)
                 return
             label, session = answer
-            found = {"label": label, "session": session}
-            self.p.offers[label] = lambda bolt11: call.reply({"bolt11": bolt11, **found})
+
+            def made(bolt11: Any) -> None:
+                known = isinstance(bolt11, Exception)
+                call.reply(bolt11 if known else {"bolt11": bolt11, "label": label, "session": session})
+
+            self.p.offers[label] = made
 
         self.p.service.post(inp.Offer(name, amount), reply)
 
@@ -217,7 +224,7 @@ class MeterRpc:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees."""
         if not isinstance(id, (str, int)) or not 0 < len(str(id)) <= 64:
             raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
-        amount = msat("amount_msat", amount_msat) if amount_msat is not None else 0
+        amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
         self._post(call, inp.Spend(session, str(id), step, amount), view.sale)
 
     def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100) -> None:

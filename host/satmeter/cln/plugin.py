@@ -13,7 +13,7 @@ from typing import Any
 from pyln.client import Plugin
 
 from ..core import inputs as inp
-from ..core.errors import BadMessage, JournalTrouble
+from ..core.errors import BadMessage, JournalTrouble, SatmeterError
 from ..core.messages import Message
 from ..core.money import whole
 from ..store import Journal, sqlite_url
@@ -22,6 +22,7 @@ from . import methods as rpc_methods
 from .hands import Hands
 from .node import Node
 from .service import Service
+from .wait import Waiters
 
 log = logging.getLogger("satmeter")
 
@@ -69,6 +70,7 @@ class RolePlugin:
         given = plugin.get_option(f"{self.role}-db")
         self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
+        self.waiters = Waiters()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
         self.service.start()
@@ -89,6 +91,10 @@ class RolePlugin:
 
     def whole_option(self, name: str, low: int, high: int) -> int:
         return whole(name, self.plugin.get_option(name), low, high)
+
+    def failed(self, trouble: SatmeterError) -> None:
+        """The journal can't be used: whoever waits is told."""
+        self.waiters.fail(trouble)
 
     def _custommsg(self, peer_id: str = "", payload: Any = "", **kwargs: Any) -> None:
         inner = kwargs.get("custommsg") or {}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ..core.actions import Action, Step
-from ..core.errors import JournalTrouble, LocalError, SatmeterError
+from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.inputs import Input, Tick
 from ..core.journal import Event
 from ..store import Journal, SessionRow
@@ -45,6 +45,7 @@ class Role(Protocol):
     def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
     def perform(self, action: Action) -> None: ...
     def changed(self, core: Any) -> None: ...
+    def failed(self, trouble: SatmeterError) -> None: ...
 
 
 def now_ms() -> int:
@@ -84,7 +85,10 @@ class Service:
         """post() or run() and wait for the answer; raises what was answered with, if it is an error."""
         box: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._queue.put((what, box.put))
-        answer = box.get(timeout=timeout_s)
+        try:
+            answer = box.get(timeout=timeout_s)
+        except queue.Empty:
+            raise NodeTrouble(f"no answer within {timeout_s} s; the plugin is busy or its database is") from None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -97,10 +101,14 @@ class Service:
             if self.core is None and time.monotonic() >= self._retry_at:
                 self._recover()
             stop = None in batch
+            items = [item for item in batch if item is not None]
             try:
-                self._cycle([item for item in batch if item is not None])
-            except Exception:
+                self._cycle(items)
+            except Exception as e:
                 log.exception("the service thread met an error of its own")
+                self._fail(e)
+                for _, reply in items:
+                    _answer(reply, JournalTrouble(self.trouble))
             if stop:
                 self._snapshot()
                 return
@@ -132,9 +140,9 @@ class Service:
             for reply, _ in answers:
                 _answer(reply, JournalTrouble(self.trouble))
             return
-        self._act(actions)
         for reply, answer in answers:
             _answer(reply, answer)
+        self._act(actions)
         self.role.changed(self.core)
 
     _ticked = 0.0
@@ -151,7 +159,7 @@ class Service:
         if not isinstance(what, Input):
             try:
                 return what(self.core)
-            except SatmeterError as e:
+            except Exception as e:
                 return e
         answer: Any
         try:
@@ -174,7 +182,7 @@ class Service:
         due = self._since_snapshot >= SNAPSHOT_EVERY
         try:
             self.journal.commit(events, self.role.rows(self.core, events), self.role.dump(self.core) if due else None)
-        except JournalTrouble as e:
+        except Exception as e:
             self._fail(e)
             return False
         if due:
@@ -198,6 +206,7 @@ class Service:
     def _fail(self, e: Exception) -> None:
         self.core, self.trouble = None, str(e)
         self._retry_at = time.monotonic() + RETRY_S
+        self.role.failed(JournalTrouble(self.trouble))
         log.error("%s; nothing is granted, paid or credited until it works again", e)
 
     def _recover(self) -> None:
@@ -206,7 +215,9 @@ class Service:
             if self.journal is not None:
                 self.journal.close()
             self.journal = self.role.open_journal()
-            core = self.role.build(*self.journal.load())
+            snapshot, events = self.journal.load()
+            core = self.role.build(snapshot, events)
+            step = core.resume(now_ms())
         except SatmeterError as e:
             self._fail(e)
             return
@@ -215,9 +226,11 @@ class Service:
             self._fail(e)
             return
         self.core, self.trouble = core, ""
-        step = core.resume(now_ms())
-        if self._commit(step.events):
-            self._act(step.actions)
+        if not self._commit(step.events):
+            return
+        if snapshot is None and not events:
+            self._snapshot()  # where the node's payments stood when this journal began
+        self._act(step.actions)
 
 
 def _answer(reply: Reply | None, answer: Any) -> None:

@@ -18,7 +18,6 @@ from ..wire.address import parse
 from .node import words_of
 from .plugin import RolePlugin
 from .stream_rpc import StreamRpc
-from .wait import Waiters
 
 REFUND_EXPIRY_S = 30 * 86400
 TOPICS = ("stream_low", "stream_state")
@@ -40,7 +39,6 @@ class StreamPlugin(RolePlugin):
     # --- start
 
     def prepare(self) -> None:
-        self.waiters = Waiters()
         self.opening: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
 
@@ -80,7 +78,7 @@ class StreamPlugin(RolePlugin):
         elif isinstance(action, do.Pay):
             self.hands.payment(self._pay, action)
         elif isinstance(action, do.Connect):
-            self.hands.quick(self._reach, action)
+            self.hands.slow(self._reach, action)
         elif isinstance(action, do.MakeRefundInvoice):
             self.hands.quick(self._make_refund_invoice, action)
         elif isinstance(action, do.CheckReceipt):
@@ -93,9 +91,6 @@ class StreamPlugin(RolePlugin):
             self.node.connect(a.peer, a.address)
         except RpcError as e:
             self.service.post(inp.ConnectFailed(a.peer, words_of(e)))
-        else:
-            # Messages sent before the connection stood were lost: the core says them again.
-            self.service.post(inp.PeerConnected(a.peer))
 
     def _inspect(self, a: do.Inspect) -> None:
         try:
@@ -126,7 +121,7 @@ class StreamPlugin(RolePlugin):
         if outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
         else:
-            self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed", retry=True))
+            self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed"))
 
     def _make_refund_invoice(self, a: do.MakeRefundInvoice) -> None:
         made = self.node.invoice(a.label, None, "satmeter refund", REFUND_EXPIRY_S)
@@ -149,8 +144,7 @@ class StreamPlugin(RolePlugin):
         for session in list(self.opening):
             p = purchases.get(session)
             if p is None or p.state != OPENING:
-                answer = self.opening.pop(session)
-                answer(view.purchase(p) if p is not None else {})
+                self.opening.pop(session)(view.purchase(p) if p is not None else {"state": CLOSED, "why": "ended"})
 
 
 def main() -> None:

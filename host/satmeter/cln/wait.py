@@ -7,6 +7,7 @@ an index from before a restart is older than any after it.
 import time
 from typing import Any
 
+from ..core.errors import SatmeterError
 from .methods import Call
 
 
@@ -35,6 +36,12 @@ class Waiters:
         waiter = (key, after, time.monotonic() + timeout_s, call)
         if not self._answer(waiter, time.monotonic()):
             self._waiting.append(waiter)
+
+    def fail(self, trouble: SatmeterError) -> None:
+        """Tell everyone who waits that nothing can be known now."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, _, call in waiting:
+            call.reply(trouble)
 
     def _answer(self, waiter: tuple[str, int, float, Call], now: float) -> bool:
         key, after, deadline, call = waiter

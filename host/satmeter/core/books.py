@@ -29,9 +29,10 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 }
 
 REMEMBERED_SPENDS = 64
-_METER_MEMORY = frozenset({"flow", "plugged", "seen", "offer_bolt11", "looked_at"})
+_METER_MEMORY = frozenset({"flow", "plugged", "seen", "offer_bolt11", "looked_at", "made", "rated_at", "rated_from"})
 _SALE_MEMORY = frozenset(
     {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent_at", "asked_at", "tries", "told_at"}
+    | {"refund_fails", "touched_at"}
 )
 
 
@@ -42,6 +43,7 @@ class Books:
         self.meters: dict[str, Meter] = {}
         self.sales: dict[str, Sale] = {}
         self.index = 0
+        self.offers = 0
 
     def meter(self, name: str) -> Meter:
         try:
@@ -90,6 +92,7 @@ class Books:
     def board_booted(self, e: ev.BoardBooted) -> None:
         m = self.of(e)
         m.boot, m.offset, m.count = e.boot, e.offset, e.count
+        m.recorded = m.count
 
     def allowance_begun(self, e: ev.AllowanceBegun) -> None:
         m = self.of(e)
@@ -110,7 +113,7 @@ class Books:
 
     def invoice_offered(self, e: ev.InvoiceOffered) -> None:
         m = self.of(e)
-        m.next_offer = e.n + 1
+        self.offers = e.n
         m.offers[e.n] = e.amount
 
     def offer_paid(self, e: ev.OfferPaid) -> None:
@@ -118,6 +121,7 @@ class Books:
 
     def _count(self, m: Meter, count: int) -> None:
         m.count = max(m.count, count)
+        m.recorded = max(m.recorded, count)
         if m.session:
             self.sales[m.session].count = m.count
 
@@ -215,14 +219,13 @@ class Books:
             state = self.next_state(m, ev.SessionClosing)
             self._count(m, e.count)
             m.state, m.session = state, ""
-        s.phase, s.since, s.reason = CLOSING, e.at, e.reason
+            m.period_count += s.ticks  # what a session delivered was not of the allowance
+        s.phase, s.since, s.reason, s.closed_at = CLOSING, e.at, e.reason, e.at
         s.end_boot, s.end_register, s.charged_final = e.boot, e.register, e.charged
         s.reserved = {}
         if s.tariff.prepaid:
             s.dropped.update(s.out)
             s.out = {}
-        if m is not None and not s.buyer:
-            m.remainder = s.id
 
     def refund_offered(self, e: ev.RefundOffered) -> None:
         s = self.sale(e.stream)
@@ -233,6 +236,7 @@ class Books:
 
     def refund_paid(self, e: ev.RefundPaid) -> None:
         s = self.sale(e.stream)
+        s.refund_used = [*s.refund_used, s.refund_bolt11]
         s.refunding, s.refund_bolt11 = 0, ""
         s.refunded += e.amount
         s.refund_fee += e.fee
@@ -240,10 +244,13 @@ class Books:
     def refund_failed(self, e: ev.RefundFailed) -> None:
         s = self.sale(e.stream)
         s.refunding, s.refund_why = 0, e.why
+        if e.final:
+            s.refund_used = [*s.refund_used, s.refund_bolt11]
+            s.refund_bolt11 = ""
 
     def receipt_signed(self, e: ev.ReceiptSigned) -> None:
         s = self.sale(e.stream)
-        s.phase, s.closed_at = CLOSED, s.closed_at or e.at
+        s.phase = CLOSED
         s.revision, s.receipt, s.signature = e.revision, e.text, e.signature
 
     def remainder_lapsed(self, e: ev.RemainderLapsed) -> None:
@@ -254,12 +261,13 @@ class Books:
     def dump(self) -> dict[str, Any]:
         return {
             "index": self.index,
+            "offers": self.offers,
             "meters": [dump(m, _METER_MEMORY) for m in self.meters.values()],
             "sales": [dump(s, _SALE_MEMORY) for s in self.sales.values()],
         }
 
     def load(self, dumped: dict[str, Any]) -> None:
-        self.index = dumped["index"]
+        self.index, self.offers = dumped["index"], dumped["offers"]
         for values in dumped["meters"]:
             m = revive(Meter, values)
             self.meters[m.name] = m

@@ -17,7 +17,7 @@ from . import messages as msg
 from . import policy, receipt
 from .actions import Step
 from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError, TooMany, UnknownSession, WrongState, by_code
-from .journal import Event
+from .journal import Event, canonical
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Ledger, Purchase
 from .tariff import Tariff, check_name
@@ -25,6 +25,11 @@ from .tariff import Tariff, check_name
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
 PING_MS = 30_000
 LAND_MS = 10_000
+OPEN_MS = 60_000
+LINGER_MS = 5_000
+FLIGHTS = 10
+"""Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
+AHEAD = 1_000
 SENSOR_MS = 30_000
 
 
@@ -52,9 +57,10 @@ class Buyer:
         """Repeat, after a restart, whatever the state says is unanswered: outcomes of payments first."""
         self.step, self.now = Step(), now
         for p in self.ledger.purchases.values():
+            p.heard_at = p.touched_at = now
             for n, f in p.flights.items():
                 self._do(do.Pay(p.id, n, f.bolt11, f.hash, f.maxfee, p.policy.maxdelay))
-            if p.state != CLOSED:
+            if p.state != CLOSED or p.short:
                 self._do(do.Connect(p.seller, p.address))
             if p.state == CLOSING:
                 p.closing_at = now
@@ -112,8 +118,7 @@ class Buyer:
 
     def _connected(self, i: inp.PeerConnected) -> None:
         for p in self.ledger.purchases.values():
-            if p.seller == i.peer and p.state != CLOSED:
-                p.tries = 0
+            if p.seller == i.peer and (p.state != CLOSED or p.short):
                 self._ask_again(p)
 
     # --- messages
@@ -129,13 +134,16 @@ class Buyer:
         try:
             _MESSAGES[type(i.message)](self, p, i.message)
         except SatmeterError as e:
-            self._breach(p, e, 0)
+            message = i.message
+            self._breach(p, e, getattr(message, "n", 0), message=str(getattr(message, "bolt11", ""))[:600])
 
     def _terms(self, p: Purchase, m: msg.Terms) -> None:
         try:
             values = json.loads(m.tariff)
+            if not isinstance(values, dict):
+                raise ValueError("not a JSON object")
             tariff = Tariff.from_dict(values)
-        except (ValueError, TypeError, SatmeterError) as e:
+        except (ValueError, TypeError, RecursionError, SatmeterError) as e:
             raise BadMessage(f"the seller's terms can't be read: {e}") from None
         if p.state == OPENING:
             policy.check_terms(p.policy, tariff)
@@ -151,8 +159,20 @@ class Buyer:
             return
         if p.tariff is None or p.state in (PAUSED, CLOSED) or (p.state == CLOSING and p.tariff.prepaid):
             return
+        if len(p.flights) + len(p.invoices) >= FLIGHTS or m.n > p.handled_below + AHEAD:
+            return  # it is sent again
+        self._told(p, p.tariff, m)
         p.invoices[m.n] = m
         self._do(do.Inspect(p.id, m.n, m.bolt11))
+
+    def _told(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
+        """Check the count that a message states against the newest one told before; messages may overtake another."""
+        last = max(p.ticks, p.told_ticks)
+        if m.ticks < last and m.seq < p.told_seq:
+            return
+        policy.check_progress(t, m.ticks, last, self.now - p.ticks_at)
+        policy.check_progress(t, m.ticks, 0, self.now - p.agreed_at)
+        p.told_ticks, p.told_seq = m.ticks, max(p.told_seq, m.seq)
 
     def _inspected(self, i: inp.Inspected) -> None:
         p = self.ledger.purchases.get(i.session)
@@ -178,8 +198,9 @@ class Buyer:
         self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay))
 
     def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
-        policy.check_progress(t, m.ticks, p.ticks, self.now - p.ticks_at)
-        policy.check_amount(p.policy, t, m.amount_msat, p.committed, m.ticks, m.charged_msat)
+        ticks = max(m.ticks, p.told_ticks)
+        charged = max(m.charged_msat, t.charge(ticks))
+        policy.check_amount(p.policy, t, m.amount_msat, p.committed, ticks, charged)
         if p.sensor_start >= 0 and self.now - p.sensor_at < SENSOR_MS:
             policy.check_sensor(p.policy, m.ticks, p.sensor_count - p.sensor_start)
 
@@ -199,18 +220,23 @@ class Buyer:
 
     def _breach(self, p: Purchase, e: SatmeterError, n: int, **evidence: Any) -> None:
         """Stop paying, say why, keep the evidence."""
-        self._emit(ev.InvoiceRefused(self.now, p.id, n, e.message, {**e.data, **evidence, "error": e.name}))
-        self._send(p, msg.Error, by=msg.BUYER, code=e.code, text=e.message, n=n)
+        self._refuse(p, n, e.message, {**e.data, **evidence, "error": e.name})
+        self._send(p, msg.Error, by=msg.BUYER, code=e.code, text=msg.words(e.message), n=n)
         self._notify(p, why=e.message)
         if p.state == OPENING:
             self._end(p, e.message)
         elif p.state in (STREAMING, PAUSED):
             self._begin_close(p, f"refused: {e.message}")
 
+    def _refuse(self, p: Purchase, n: int, why: str, evidence: dict[str, Any]) -> None:
+        """Record a refusal with its evidence; the same one again is not news."""
+        if not any(r["why"] == why for r in p.refusals):
+            self._emit(ev.InvoiceRefused(self.now, p.id, n, why[:500], evidence))
+
     def _over_cap(self, p: Purchase, e: OverCap, n: int) -> None:
         """A cap of our own is reached: no breach of the seller's, the stream just ends."""
         if p.state == STREAMING:
-            self._emit(ev.InvoiceRefused(self.now, p.id, n, e.message, {"error": e.name}))
+            self._refuse(p, n, e.message, {"error": e.name})
             self._begin_close(p, e.message)
 
     def _low(self, p: Purchase, m: msg.Low) -> None:
@@ -218,14 +244,15 @@ class Buyer:
         self._do(do.Notify("stream_low", {"session": p.id, "credit_msat": m.credit_msat, "ticks": m.ticks}))
 
     def _error(self, p: Purchase, m: msg.Error) -> None:
-        why = f"{by_code(m.code).__name__}: {m.text}"
+        why = f"{by_code(m.code).__name__}: {msg.words(m.text)}"
         if p.state == OPENING:
             self._end(p, why)
         elif m.code == UnknownSession.code and p.state != CLOSED:
-            self._end(p, f"the seller does not know the session any more: {m.text}")
+            self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 
     def _end(self, p: Purchase, why: str) -> None:
         """End a stream that has no receipt to wait for."""
+        p.touched_at = self.now
         self._emit(ev.StreamClosed(self.now, p.id, why=why[:500]))
         self._notify(p, why=why)
 
@@ -247,8 +274,7 @@ class Buyer:
         p = self.ledger.purchases.get(i.session)
         if p is None or i.n not in p.flights:
             return
-        self._emit(ev.PaymentFailed(self.now, p.id, i.n, i.why[:300]))
-        p.why = i.why
+        self._emit(ev.PaymentFailed(self.now, p.id, i.n, msg.words(i.why)))
         self._landed(p)
 
     # --- closing
@@ -289,9 +315,9 @@ class Buyer:
 
     def _peer_close(self, p: Purchase, m: msg.Close) -> None:
         if p.state == OPENING:
-            self._end(p, f"the seller closed: {m.reason}")
+            self._end(p, f"the seller closed: {msg.words(m.reason)}")
         elif p.state in (STREAMING, PAUSED):
-            self._begin_close(p, m.reason)
+            self._begin_close(p, msg.words(m.reason))
         else:
             self._close_when_landed(p)
 
@@ -303,27 +329,24 @@ class Buyer:
         p = self.ledger.purchases.get(i.session)
         if p is None or i.text == p.receipt:
             return
-        why = self._wrong_with(p, i.text) if i.verified else "the signature is not the seller's"
-        if not i.verified:
-            self._emit(ev.InvoiceRefused(self.now, p.id, 0, why, {"receipt": i.text[:4000]}))
+        r = receipt.read(i.text)
+        if not i.verified or r is None:
+            why = "the signature is not the seller's" if not i.verified else "signed, but not a receipt"
+            self._refuse(p, 0, why, {"receipt": i.text[:4000]})
             return
-        revision = json.loads(i.text).get("revision", 0) if not why or receipt.figures(i.text) else 0
-        if p.revision and revision <= p.revision:
+        if p.revision and r["revision"] <= p.revision:
             return
-        if not p.reason:
-            p.reason = "closed by the seller"
-        self._emit(ev.StreamClosed(self.now, p.id, revision, i.text, i.signature, True, why))
+        why = self._wrong_with(p, r)
+        p.touched_at = self.now
+        self._emit(ev.StreamClosed(self.now, p.id, r["revision"], i.text, i.signature, True, why))
         self._notify(p, why=why or p.reason)
-        if p.owed and (not p.refund_bolt11 or receipt.figures(i.text)[2]):
-            # Something came late, and the seller has no invoice of ours that is not used: offer one.
-            p.refund_bolt11 = ""
+        if p.owed and not p.refund_bolt11:
             self._close_when_landed(p)
 
-    def _wrong_with(self, p: Purchase, text: str) -> str:
+    def _wrong_with(self, p: Purchase, r: dict[str, Any]) -> str:
         """Return what a signed receipt states other than we know it, "" if nothing."""
-        if not receipt.balanced(text):
+        if not receipt.balanced(canonical(r)):
             return "the receipt's sums do not agree"
-        r = json.loads(text)
         if r["session"] != p.id or r["seller"] != p.seller or r["meter"] != p.meter:
             return "the receipt is of another session"
         if r["paid_msat"] != p.carried + p.paid and not p.flights:
@@ -376,7 +399,9 @@ class Buyer:
 
     def _tick(self, _: inp.Tick) -> None:
         for p in list(self.ledger.purchases.values()):
-            if p.state in (OPENING, CLOSING):
+            if p.state == OPENING and self.now >= p.opened_at + OPEN_MS:
+                self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s")
+            elif p.state == OPENING or p.ending:
                 if self.now >= p.asked_at + min(RESEND_MOST_MS, RESEND_MS << min(p.tries, 5)):
                     p.tries += 1
                     p.asked_at = self.now
@@ -384,11 +409,11 @@ class Buyer:
             elif p.state == STREAMING and self.now >= max(p.heard_at, p.asked_at) + PING_MS:
                 self._do(do.Connect(p.seller, p.address))
                 self._ask_again(p)
-        for p in [p for p in self.ledger.purchases.values() if p.done]:
+        for p in [p for p in self.ledger.purchases.values() if p.done and self.now >= p.touched_at + LINGER_MS]:
             del self.ledger.purchases[p.id]
 
     def _ask_again(self, p: Purchase) -> None:
-        if p.state == CLOSING:
+        if p.ending:
             if p.tries > 1:
                 self._do(do.Connect(p.seller, p.address))
             self._close_when_landed(p)

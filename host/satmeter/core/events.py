@@ -197,7 +197,10 @@ class RefundPaid(Event):
 
 @event
 class RefundFailed(Event):
+    """`final`: this invoice can never be paid, so it is let go of."""
+
     why: str = ""
+    final: bool = False
 
 
 @event

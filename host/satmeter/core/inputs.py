@@ -97,7 +97,8 @@ class Spend(Input):
     session: str
     id: str
     step: str
-    amount_msat: int
+    amount_msat: int | None = None
+    """None settles all that is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,19 @@ class Unlock(Input):
 @dataclass(frozen=True, slots=True)
 class RefundSettled(Input):
     session: str
+    bolt11: str
     amount_msat: int
     fee_msat: int
 
 
 @dataclass(frozen=True, slots=True)
 class RefundLost(Input):
+    """`final`: this invoice can never be paid."""
+
     session: str
+    bolt11: str
     why: str
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +187,11 @@ class PaymentDone(Input):
 
 @dataclass(frozen=True, slots=True)
 class PaymentLost(Input):
-    """listpays says that nothing is or will be paid for it; `retry` where another try may help."""
+    """listpays says that nothing is or will be paid for it."""
 
     session: str
     n: int
     why: str
-    retry: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,12 @@ says it (`by`), because a node may run both plugins and each sees every message.
 from dataclasses import dataclass
 
 BUYER, SELLER = "buyer", "seller"
+WORDS = 200
+
+
+def words(text: str) -> str:
+    """Return a peer's text as it may stand in a journal, a log or a receipt: printable, and not long."""
+    return "".join(c if c.isprintable() else "?" for c in text[:WORDS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,16 @@ class Meter:
     lock_until: int = 0
     lock_buyer: str = ""
     lock_session: str = ""
-    next_offer: int = 1
     offers: dict[int, int] = field(default_factory=dict)
+    recorded: int = 0
+    """The count in the newest event: what a crash now would forget is `count` beyond it."""
+
+    # Memory only.
     offer_bolt11: str = ""
     looked_at: dict[int, int] = field(default_factory=dict)
-    remainder: str = ""
-    """The bearer session whose remainder is still on this meter."""
+    made: list[int] = field(default_factory=list)
+    rated_at: int = 0
+    rated_from: int = 0
 
     @property
     def stream(self) -> str:
@@ -87,11 +91,15 @@ class Meter:
                 register=register,
             )
         rating = self.tariff.rating_ticks_per_s
-        if rating and self.seen:
-            most = rating * ((now - self.seen) // 1000 + RATING_SLACK_S)
-            if register - self.register > most:
+        if not rating or not self.seen:
+            return
+        # Since the last reading, and (so that the slack is not had again and again) since the first one.
+        count = self.offset + register
+        for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)):
+            most = rating * ((now - since) // 1000 + RATING_SLACK_S)
+            if count - start > most:
                 raise Implausible(
-                    f"register {register} of meter {self.name}: {register - self.register} ticks since the last "
-                    f"reading, but its rating of {rating} ticks/s allows {most}",
+                    f"register {register} of meter {self.name}: {count - start} ticks in {now - since} ms, "
+                    f"but its rating of {rating} ticks/s allows {most}",
                     register=register,
                 )

@@ -23,7 +23,6 @@ class Policy:
     day_msat: int = 0
     max_fee_msat: int = 1000
     max_spend_msat: int = 0
-    max_debt_msat: int = 0
     unit: str = ""
     maxdelay: int = 500
     max_final_cltv: int = 144
@@ -75,13 +74,13 @@ def check_terms(p: Policy, t: Tariff) -> None:
 
 
 def check_progress(t: Tariff, ticks: int, last_ticks: int, elapsed_ms: int) -> None:
-    """Raise PolicyBreach for a register that went back or rose faster than the rating allows."""
+    """Raise PolicyBreach for a count that went back or rose faster than the rating allows since some moment."""
     if ticks < last_ticks:
         raise PolicyBreach(f"the register went back from {last_ticks} to {ticks} ticks", ticks=ticks)
     most = t.rating_ticks_per_s * (elapsed_ms // 1000 + RATING_SLACK_S)
     if t.rating_ticks_per_s and ticks - last_ticks > most:
         raise PolicyBreach(
-            f"{ticks - last_ticks} ticks since the last invoice, the rating allows {most}", ticks=ticks, most=most
+            f"{ticks - last_ticks} ticks within {elapsed_ms} ms, the rating allows {most}", ticks=ticks, most=most
         )
 
 

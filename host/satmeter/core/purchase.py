@@ -12,6 +12,7 @@ from .tariff import Tariff
 
 OPENING, STREAMING, PAUSED, CLOSING, CLOSED = "opening", "streaming", "paused", "closing", "closed"
 DAY_MS = 86_400_000
+HANDLED = 64
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Purchase:
     state: str = OPENING
     tariff: Tariff | None = None
     carried: int = 0
+    agreed_at: int = 0
     paid: int = 0
     sent: int = 0
     payments: int = 0
@@ -64,6 +66,9 @@ class Purchase:
     tries: int = 0
     closing_at: int = 0
     invoices: dict[int, Any] = field(default_factory=dict)
+    told_ticks: int = 0
+    told_seq: int = 0
+    touched_at: int = 0
     sensor_boot: str = ""
     sensor_offset: int = 0
     sensor_count: int = 0
@@ -102,15 +107,27 @@ class Purchase:
         return n < self.handled_below or n in self.handled
 
     def note_handled(self, n: int) -> None:
-        done = {*self.handled, n}
+        done = sorted({*self.handled, n})
+        if len(done) > HANDLED:  # those between were never paid; now they never will be
+            self.handled_below = max(self.handled_below, done[-HANDLED])
         while self.handled_below in done:
-            done.remove(self.handled_below)
             self.handled_below += 1
-        self.handled = sorted(done)
+        self.handled = [n for n in done if n > self.handled_below]
+
+    @property
+    def short(self) -> bool:
+        """True where the seller owes us something, or its receipt knows less of our payments than we made."""
+        stated = figures(self.receipt)
+        return bool(self.verified and (self.owed or (stated and stated[0] < self.carried + self.paid)))
+
+    @property
+    def ending(self) -> bool:
+        """True while we have to ask for a receipt or a refund."""
+        return self.state == CLOSING or (self.state == CLOSED and self.short)
 
     @property
     def done(self) -> bool:
-        return self.state == CLOSED and not self.flights and not self.owed
+        return self.state == CLOSED and not self.flights and not self.short
 
 
 MEMORY = frozenset(
@@ -121,6 +138,9 @@ MEMORY = frozenset(
         "tries",
         "closing_at",
         "invoices",
+        "told_ticks",
+        "told_seq",
+        "touched_at",
         "sensor_boot",
         "sensor_offset",
         "sensor_count",
@@ -161,7 +181,8 @@ class Ledger:
             self.purchases[p.id] = p
 
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
-        p.tariff, p.carried, p.state, p.ticks_at = Tariff(**e.tariff), e.carried, STREAMING, e.at
+        p.tariff, p.carried, p.state = Tariff(**e.tariff), e.carried, STREAMING
+        p.agreed_at = p.ticks_at = e.at
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
         p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash, e.bolt11)
@@ -179,6 +200,7 @@ class Ledger:
 
     def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
         p.flights.pop(e.n)
+        p.why = e.why
 
     def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
         p.refusals = [*p.refusals, {"at": e.at, "n": e.n, "why": e.why, "evidence": e.evidence}][-20:]
@@ -204,6 +226,9 @@ class Ledger:
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
         found = figures(e.text)
         p.owed = found[4] if found and e.verified else 0
+        p.reason = p.reason or ("closed by the seller" if e.verified else e.why)
+        if p.owed and found[2]:
+            p.refund_bolt11 = ""  # it is used, and something came late: offer another
 
 
 _FOLD: dict[type[Event], Any] = {

@@ -46,16 +46,26 @@ def text(sale: Sale, seller: str, revision: int) -> str:
 
 
 _FIGURES = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
+_WHOLE = (*_FIGURES, "revision", "ticks", "payments", "carried_in_msat", "spent_msat", "opened_at", "closed_at")
+_TEXT = ("session", "seller", "buyer", "meter", "reason", "head")
+
+
+def read(receipt_text: str) -> dict[str, Any] | None:
+    """Return a receipt's fields, each of its kind; None for what is not a receipt."""
+    try:
+        r = json.loads(receipt_text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(r, dict) or r.get("format") != FORMAT or not isinstance(r.get("tariff"), dict):
+        return None
+    sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(isinstance(r.get(n), str) for n in _TEXT)
+    return r if sound else None
 
 
 def figures(receipt_text: str) -> tuple[int, ...]:
     """Return (paid, charged, refunded, lapsed, owed, debt) of a receipt, in msat; () for what is not a receipt."""
-    try:
-        r: dict[str, Any] = json.loads(receipt_text)
-        found = tuple(r[name] for name in _FIGURES)
-    except (ValueError, KeyError, TypeError):
-        return ()
-    return found if r.get("format") == FORMAT and all(type(v) is int for v in found) else ()
+    r = read(receipt_text)
+    return tuple(r[name] for name in _FIGURES) if r is not None else ()
 
 
 def balanced(receipt_text: str) -> bool:

@@ -46,6 +46,8 @@ class Sale:
     charged_final: int = -1
     closed_at: int = 0
     refund_bolt11: str = ""
+    refund_used: list[str] = field(default_factory=list)
+    """Refund invoices that were paid: a repeated Close may not offer them again."""
     claimed: int = 0
     refunding: int = 0
     refunded: int = 0
@@ -69,6 +71,8 @@ class Sale:
     asked_at: dict[int, int] = field(default_factory=dict)
     """When the node was last asked for an invoice (by n) or to delete it (by -n)."""
     tries: int = 0
+    refund_fails: int = 0
+    touched_at: int = 0
     told_at: int = 0
 
     @property
@@ -142,7 +146,8 @@ class Sale:
         else:
             left = t.slice_msat
         amount = self._due_prepaid() if t.prepaid else self._due_arrears()
-        return max(0, min(amount, left))
+        amount = max(0, min(amount, left))
+        return amount if not t.prepaid or t.ticks(self.received - self.charged + amount) >= 1 else 0
 
     def _due_prepaid(self) -> int:
         t = self.tariff
@@ -152,7 +157,7 @@ class Sale:
         room = min(t.quantum_msat - unused - self.out_msat, t.slice_msat)
         coming = unused + self.out_msat
         due = room >= t.slice_msat or coming < t.low_water_msat or t.ticks(coming) < 1
-        return room if due and t.ticks(unused + room) >= 1 else 0
+        return room if due else 0
 
     def _due_arrears(self) -> int:
         due = self.charged - self.received - self.out_msat

@@ -11,6 +11,7 @@ The states and their table stand in books.py; TABLE is re-exported here.
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from .errors import (
     NoCredit,
     SatmeterError,
     TooMany,
+    UnknownMeter,
     UnknownSession,
     WrongState,
 )
@@ -40,11 +42,16 @@ from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .sale import CLOSED, OPEN, Sale
 from .tariff import Tariff, check_name
 
+PREFIX = "satmeter"
+_LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
 NODE_RETRY_MS = 5_000
 CLAIM_WAIT_MS = 10_000
 LINGER_MS = 60_000
-REFUND_RETRY_MS = 60_000
+REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
+REFUNDS_PER_PEER = 4
+REFUND_INVOICES = 50
+"""Refund invoices that one session may use up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +65,56 @@ class Limits:
     silent_ms: int = 15_000
 
 
-def session_label(session: str, n: int) -> str:
-    return f"satmeter/s/{session}/{n}"
+def session_label(journal: str, session: str, n: int) -> str:
+    return f"{PREFIX}/{journal}/s/{session}/{n}"
 
 
-def offer_label(meter: str, n: int) -> str:
-    return f"satmeter/m/{meter}/{n}"
+def offer_label(journal: str, meter: str, n: int) -> str:
+    return f"{PREFIX}/{journal}/m/{meter}/{n}"
 
 
-def parse_label(label: str) -> tuple[str, str, int] | None:
-    """Return ("s", session, n) or ("m", meter, n) of a label of ours, None for any other."""
-    parts = label.split("/")
-    if len(parts) != 4 or parts[0] != "satmeter" or parts[1] not in ("s", "m") or not parts[3].isdecimal():
-        return None
-    return parts[1], parts[2], int(parts[3])
+def parse_label(label: str) -> tuple[str, str, str, int] | None:
+    """Return (journal, "s" or "m", session or meter, n) of a label of a seller's, None for any other."""
+    found = _LABEL.fullmatch(label)
+    return (found[1], found[2], found[3], int(found[4])) if found else None
 
 
-def bearer_session(meter: str, n: int) -> str:
+def bearer_session(label: str) -> str:
     """The id of the session that an offered invoice opens: fixed by its label, so that a repeat finds the same."""
-    return hashlib.sha256(offer_label(meter, n).encode()).hexdigest()[:32]
+    return hashlib.sha256(label.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that memory has let go, as the journal's index has it."""
+
+    buyer: str
+    receipt: str
+    signature: str
+
+
+Recall = Callable[[str], Ended | None]
+"""Looks a session up in the journal; the answer to an old session is its receipt, never a new session."""
 
 
 class Seller:
-    """One seller node. `node_id` is its public key in hex; `books` is the fold of its journal."""
+    """One seller node. `node_id` is its public key in hex; `books` is the fold of the journal named `journal` (a few
+    hex digits, made with it, which keep its invoices apart from those of any other journal of the same node)."""
 
-    def __init__(self, node_id: str, limits: Limits | None = None, books: Books | None = None):
+    def __init__(
+        self,
+        node_id: str,
+        limits: Limits | None = None,
+        books: Books | None = None,
+        journal: str = "0",
+        recall: Recall = lambda session: None,
+    ):
         self.node_id = node_id
         self.limits = limits or Limits()
         self.books = books or Books()
+        self.journal = journal
+        self.recall = recall
+        self.resumed_at = 0
         self.step = Step()
         self.now = 0
 
@@ -100,13 +129,13 @@ class Seller:
     def resume(self, now: int) -> Step:
         """Repeat, after a restart, whatever the state says is unanswered."""
         self.step, self.now = Step(), now
+        self.resumed_at = now
         for m in self.books.meters.values():
-            for n, amount in m.offers.items():
-                self._do(self._invoice(offer_label(m.name, n), amount, m.name, m.tariff))
+            for n in m.offers:
+                self._make_offer(m, n)
         for s in list(self.books.sales.values()):
-            for n, amount in {**s.out, **s.dropped}.items():
-                s.asked_at[n] = now
-                self._do(self._invoice(session_label(s.id, n), amount, s.meter, s.tariff))
+            for n in {**s.out, **s.dropped}:
+                self._make_invoice(s, n)
             if s.refunding:
                 self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
             self._settle(s)
@@ -117,7 +146,9 @@ class Seller:
         parsed = parse_label(label)
         if parsed is None:
             return ""
-        kind, name, n = parsed
+        journal, kind, name, n = parsed
+        if journal != self.journal:
+            return "the invoice is of another journal"
         if kind == "m":
             return self._rejects_offer(name, n, now)
         s = self.books.sales.get(name)
@@ -161,8 +192,26 @@ class Seller:
     def _notify(self, topic: str, m: Meter, **more: Any) -> None:
         self._do(do.Notify(topic, {"meter": m.name, "state": m.state, "session": m.session, "count": m.count, **more}))
 
-    def _invoice(self, label: str, amount: int, meter: str, tariff: Tariff) -> do.MakeInvoice:
-        return do.MakeInvoice(label, amount, meter, tariff.invoice_expiry_s)
+    def _make_invoice(self, s: Sale, n: int) -> None:
+        s.asked_at[n] = self.now
+        amount = s.out[n] if n in s.out else s.dropped[n]
+        label = session_label(self.journal, s.id, n)
+        self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
+
+    def _make_offer(self, m: Meter, n: int) -> None:
+        m.looked_at[n] = self.now
+        label = offer_label(self.journal, m.name, n)
+        self._do(do.MakeInvoice(label, m.offers[n], m.name, m.tariff.invoice_expiry_s))
+
+    def _ours(self, label: str) -> tuple[str, str, int] | None:
+        parsed = parse_label(label)
+        return parsed[1:] if parsed is not None and parsed[0] == self.journal else None
+
+    def _unseen(self, s: Sale) -> bool:
+        """True for a while after a restart: the board was not heard yet, so the count may be behind."""
+        m = self.books.meters.get(s.meter)
+        held = m is not None and m.session == s.id
+        return held and m is not None and not m.seen and self.now < self.resumed_at + self.limits.silent_ms
 
     # --- meters
 
@@ -178,7 +227,12 @@ class Seller:
 
     def _set(self, i: inp.SetMeter) -> Meter:
         m = self.books.meter(i.meter)
-        tariff = Tariff.from_dict({**m.tariff.to_dict(), **i.tariff})
+        present = m.tariff.to_dict()
+        if m.tariff.low_water_msat == m.tariff.quantum_msat // 4:
+            del present["low_water_msat"]  # it was the default, and follows the quantum
+        tariff = Tariff.from_dict({**present, **i.tariff})
+        if m.offers and not tariff.prepaid:
+            self._cancel_offers(m, "set to arrears")
         self._emit(ev.MeterChanged(self.now, m.stream, tariff.to_dict()))
         return m
 
@@ -186,8 +240,16 @@ class Seller:
         m = self.books.meter(i.meter)
         if m.state != STANDBY:
             raise WrongState(f"meter {m.name} is in {m.state}; only a meter in standby can be removed")
+        if m.offers:
+            self._cancel_offers(m, "removed")
         self._emit(ev.MeterRemoved(self.now, m.stream))
         return m
+
+    def _cancel_offers(self, m: Meter, what: str) -> None:
+        """Have unpaid offers deleted first: one that is paid all the same must find its meter as it was."""
+        for n in m.offers:
+            self._do(do.CancelInvoice(offer_label(self.journal, m.name, n)))
+        raise WrongState(f"meter {m.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
 
     def _reading(self, i: inp.Reading) -> Meter:
         m = self.books.meter(i.meter)
@@ -197,10 +259,15 @@ class Seller:
             offset = m.offset_after_boot(i.base)
             self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
         m.check_register(i.register, self.now)
-        m.count, m.flow, m.seen, m.plugged = m.offset + i.register, i.flow, self.now, i.plugged
+        m.count, m.flow, m.plugged = m.offset + i.register, i.flow, i.plugged
+        if not m.seen:
+            m.rated_at, m.rated_from = self.now, m.count
+        m.seen = self.now
         if m.session:
             self.books.sales[m.session].count = m.count
         self._advance(m)
+        if m.session and m.tariff.charge(m.count - m.recorded) > self.books.sales[m.session].tariff.slice_msat // 2:
+            self._emit(ev.Counted(self.now, m.stream, m.count))
         return m
 
     def _unlock(self, i: inp.Unlock) -> Meter:
@@ -245,6 +312,8 @@ class Seller:
             self._notify("meter_state", m)
         self._low(m, s)
         self._ask(s)
+        if s.on_hold or self._unseen(s):
+            return
         if m.state in (NEGOTIATING, SUSPENDED) and self.now >= s.since + s.tariff.grace_s * 1000:
             used = m.state == SUSPENDED or m.allowance_used
             self._close(s, "credit used up" if m.state == SUSPENDED else "not paid in time")
@@ -264,10 +333,10 @@ class Seller:
         while (amount := s.next_invoice()) > 0:
             n = s.next_n
             self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
-            self._do(self._invoice(session_label(s.id, n), amount, s.meter, s.tariff))
+            self._make_invoice(s, n)
 
-    def _lock(self, m: Meter | None, s: Sale) -> None:
-        until = self.now + s.tariff.lockout_s * 1000
+    def _lock(self, m: Meter | None, s: Sale, more_s: int = 0) -> None:
+        until = self.now + (s.tariff.lockout_s + more_s) * 1000
         if m is not None and s.tariff.lockout_s and m.state == STANDBY:
             self._emit(ev.Locked(self.now, m.stream, until, s.buyer, s.id))
             self._notify("meter_state", m, until=until)
@@ -285,25 +354,23 @@ class Seller:
 
     def _look_after_offers(self, m: Meter) -> None:
         """Ask the node, once an offer's time is over, whether it was paid or has expired."""
-        for n, amount in m.offers.items():
-            looked = m.looked_at.setdefault(n, self.now)
-            if self.now > looked + m.tariff.invoice_expiry_s * 1000:
-                m.looked_at[n] = self.now
-                self._do(self._invoice(offer_label(m.name, n), amount, m.name, m.tariff))
+        for n in m.offers:
+            wait = m.tariff.invoice_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
+            if self.now > m.looked_at.setdefault(n, self.now) + wait:
+                self._make_offer(m, n)
 
     def _forget(self) -> None:
         """Let go of what is over, after a while in which its buyer may still ask for the receipt."""
-        for s in [s for s in self.books.sales.values() if s.done and self.now >= s.closed_at + LINGER_MS]:
+        for s in [s for s in self.books.sales.values() if s.done and self.now >= s.touched_at + LINGER_MS]:
             del self.books.sales[s.id]
 
     def _resend(self, s: Sale) -> None:
         """Ask the node again for what it has not answered, the buyer (ever more seldom) for what it has not paid."""
-        for n, amount in s.out.items():
+        for n in s.out:
             asked = s.asked_at.setdefault(n, self.now)
             lost = n not in s.bolt11 and self.now >= asked + NODE_RETRY_MS
             if lost or self.now >= asked + s.tariff.invoice_expiry_s * 1000:
-                s.asked_at[n] = self.now
-                self._do(self._invoice(session_label(s.id, n), amount, s.meter, s.tariff))
+                self._make_invoice(s, n)
         if s.bolt11 and self.now >= s.sent_at + min(RESEND_MOST_MS, RESEND_MS << min(s.tries, 5)):
             s.tries += 1
             self._send_invoices(s)
@@ -317,9 +384,11 @@ class Seller:
         for n in s.dropped:
             if self.now >= s.asked_at.get(-n, 0) + NODE_RETRY_MS:
                 s.asked_at[-n] = self.now
-                self._do(do.CancelInvoice(session_label(s.id, n)))
+                self._do(do.CancelInvoice(session_label(self.journal, s.id, n)))
 
     def _send_invoice(self, s: Sale, n: int) -> None:
+        if self._unseen(s):
+            return  # it would state a count that is behind what was told before
         s.sent_at = self.now
         self._send(
             s,
@@ -335,7 +404,7 @@ class Seller:
     # --- the node's news of invoices
 
     def _made(self, i: inp.InvoiceMade) -> None:
-        parsed = parse_label(i.label)
+        parsed = self._ours(i.label)
         if parsed is None:
             return
         kind, name, n = parsed
@@ -343,6 +412,7 @@ class Seller:
             m = self.books.meters.get(name)
             if m is not None and n in m.offers:
                 m.offer_bolt11 = i.bolt11
+                m.made = [*m.made, n][-self.limits.offers_per_meter :]
             return
         s = self.books.sales.get(name)
         if s is None:
@@ -354,7 +424,7 @@ class Seller:
             self._cancel(s)
 
     def _gone(self, i: inp.InvoiceGone) -> None:
-        parsed = parse_label(i.label)
+        parsed = self._ours(i.label)
         if parsed is None:
             return
         kind, name, n = parsed
@@ -362,6 +432,7 @@ class Seller:
             m = self.books.meters.get(name)
             if m is not None and n in m.offers:
                 self._emit(ev.OfferPaid(self.now, m.stream, n))
+                m.looked_at.pop(n, None)
             return
         s = self.books.sales.get(name)
         if s is not None and (n in s.out or n in s.dropped):
@@ -371,8 +442,9 @@ class Seller:
 
     def _settled(self, i: inp.InvoiceSettled) -> bool:
         """Credit a payment, once. True if it was new; a label that is not open here was credited before."""
-        parsed = parse_label(i.label)
+        parsed = self._ours(i.label)
         if parsed is None:
+            self.books.index = max(self.books.index, i.index)  # not ours, but seen: the next snapshot remembers
             return False
         kind, name, n = parsed
         if kind == "m":
@@ -397,6 +469,7 @@ class Seller:
             return False
         self._emit(ev.OfferPaid(self.now, m.stream, n))
         m.offer_bolt11 = ""
+        m.looked_at.pop(n, None)
         s = self.books.sales.get(m.session)
         parked = False
         if s is None or s.buyer:
@@ -405,17 +478,16 @@ class Seller:
         self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, m.count))
         if parked:
             self._close(s, "paid while the meter was not free")
-            m.remainder = m.remainder or s.id
         self._after(s)
         return True
 
     def _open_bearer(self, m: Meter, n: int, parked: bool) -> Sale:
-        session = bearer_session(m.name, n)
+        session = bearer_session(offer_label(self.journal, m.name, n))
         self._opened(m, session, "", parked)
         s = self.books.sales[session]
-        left = self.books.sales.get(m.remainder)
-        if left is not None and left.owed and not parked:
-            self._bring(left, s)
+        for left in list(self.books.sales.values()):
+            if not parked and not left.buyer and left.meter == m.name and left.owed:
+                self._bring(left, s)
         return s
 
     def _after(self, s: Sale) -> None:
@@ -440,9 +512,15 @@ class Seller:
         """A message of a buyer. What it breaks is answered with an error message, and changes nothing."""
         try:
             s = self.books.sales.get(i.message.session)
-            if s is not None and s.buyer != i.peer:
+            ended = self.recall(i.message.session) if s is None else None
+            if (s is not None and s.buyer != i.peer) or (ended is not None and ended.buyer != i.peer):
                 raise UnknownSession("session: not one of yours")
-            if isinstance(i.message, msg.Open):
+            if ended is not None and isinstance(i.message, msg.Error):
+                return  # an error is never answered: two sides that forgot would go on for ever
+            if ended is not None:
+                receipt_message = msg.Receipt(i.message.session, self.now, ended.receipt, ended.signature)
+                self._do(do.Send(i.peer, receipt_message))
+            elif isinstance(i.message, msg.Open):
                 self._peer_open(i.peer, i.message)
             elif s is None:
                 raise UnknownSession(f"session: {i.message.session} is not live here")
@@ -452,7 +530,7 @@ class Seller:
                 self._peer_error(s, i.message)
         except SatmeterError as e:
             if not isinstance(i.message, msg.Error):
-                answer = msg.Error(i.message.session, self.now, msg.SELLER, e.code, e.message)
+                answer = msg.Error(i.message.session, self.now, msg.SELLER, e.code, msg.words(e.message))
                 self._do(do.Send(i.peer, answer))
 
     def _peer_open(self, peer: str, o: msg.Open) -> None:
@@ -467,7 +545,9 @@ class Seller:
             self._tell_end(s)
 
     def _new_session(self, peer: str, o: msg.Open) -> Sale:
-        m = self.books.meter(o.meter)
+        m = self.books.meters.get(o.meter)
+        if m is None:
+            raise UnknownMeter("no meter of that name here")  # and no list of the others for strangers
         self._advance(m)
         theirs = [s for s in self.books.sales.values() if s.buyer == peer]
         self._may_open(m, peer, theirs)
@@ -481,7 +561,7 @@ class Seller:
 
     def _may_open(self, m: Meter, peer: str, theirs: list[Sale]) -> None:
         for s in theirs:
-            if s.debt:
+            if s.debt and s.phase != OPEN:
                 self._send_invoices(s)
                 raise LockedOut(f"session {s.id} left a debt of {s.debt} msat; pay that first")
         for other in self.books.meters.values():
@@ -498,9 +578,12 @@ class Seller:
             raise TooMany("this seller has as many sessions as it takes")
 
     def _peer_close(self, s: Sale, c: msg.Close) -> None:
+        if self._unseen(s):
+            return  # the count may be behind; it is said again
         if s.phase == OPEN:
-            self._close(s, c.reason or "closed by the buyer", tell=False)
-        if c.bolt11 and c.bolt11 != s.refund_bolt11 and not s.refunding:
+            self._close(s, msg.words(c.reason) or "closed by the buyer", tell=False)
+        news = c.bolt11 not in ("", s.refund_bolt11, *s.refund_used) and len(s.refund_used) < REFUND_INVOICES
+        if news and not s.refunding and (s.owed or c.paid_msat > s.received) and not s.refund_bolt11:
             self._emit(ev.RefundOffered(self.now, s.id, c.bolt11, c.paid_msat))
             s.refund_tried_at = 0
         if s.phase == CLOSED and s.receipt and not s.owed:
@@ -510,11 +593,11 @@ class Seller:
     def _peer_error(self, s: Sale, e: msg.Error) -> None:
         """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time."""
         if e.n in s.out and s.tariff.prepaid:
-            self._emit(ev.InvoiceDropped(self.now, s.id, e.n, e.text[:200]))
+            self._emit(ev.InvoiceDropped(self.now, s.id, e.n, msg.words(e.text)))
             s.bolt11.pop(e.n, None)
             self._cancel(s)
         if s.phase == OPEN:
-            self._close(s, f"the buyer refused: {e.text[:200]}")
+            self._close(s, msg.words(f"the buyer refused: {e.text}"))
 
     def _close_session(self, i: inp.CloseSession) -> Sale:
         s = self.books.sale(i.session)
@@ -531,6 +614,8 @@ class Seller:
         s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
         self._cancel(s)
         self._notify("meter_state", m, why=reason)
+        if s.debt:
+            self._lock(m, s, more_s=s.tariff.grace_s)  # until it is paid, or for as long as unpaid ones are locked
         if s.buyer and tell:
             self._tell_end(s)
         self._settle(s)
@@ -564,12 +649,13 @@ class Seller:
             if self.now >= s.told_at + RESEND_MS:
                 self._tell_end(s)
             return
-        if s.debt and not s.revision:
-            self._lock(self.books.meters.get(s.meter), s)
         self._sign(s)
 
     def _refund_due(self, s: Sale) -> bool:
-        return not s.refund_tried_at or self.now >= s.refund_tried_at + REFUND_RETRY_MS
+        under_way = sum(1 for other in self.books.sales.values() if other.buyer == s.buyer and other.refunding)
+        wait = min(REFUND_RETRY_MOST_MS, REFUND_RETRY_MS << min(s.refund_fails, 10))
+        due = not s.refund_tried_at or self.now >= s.refund_tried_at + wait
+        return due and under_way < REFUNDS_PER_PEER
 
     def _sign(self, s: Sale) -> None:
         figures = repr(s.figures)
@@ -578,7 +664,6 @@ class Seller:
         if s.signing == figures and self.now < s.signed_at + NODE_RETRY_MS:
             return
         s.signing, s.signed_at = figures, self.now
-        s.closed_at = s.closed_at or self.now
         revision = s.revision + 1
         self._do(do.Sign(s.id, revision, receipt.text(s, self.node_id, revision)))
 
@@ -586,7 +671,7 @@ class Seller:
         s = self.books.sales.get(i.session)
         if s is None or i.revision != s.revision + 1:
             return
-        s.signing = ""
+        s.signing, s.touched_at = "", self.now
         self._emit(ev.ReceiptSigned(self.now, s.id, i.revision, i.text, i.signature))
         self._do(do.Notify("meter_closed", {"session": s.id, "meter": s.meter, "reason": s.reason, "receipt": i.text}))
         if s.buyer:
@@ -602,20 +687,24 @@ class Seller:
 
     def _refund_settled(self, i: inp.RefundSettled) -> None:
         s = self.books.sale(i.session)
-        if s.refunding:
+        if s.refunding and i.bolt11 == s.refund_bolt11:
+            s.refund_fails = 0
             self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat))
             self._settle(s)
 
     def _refund_lost(self, i: inp.RefundLost) -> None:
         s = self.books.sale(i.session)
-        if s.refunding:
-            self._emit(ev.RefundFailed(self.now, s.id, i.why[:200]))
+        if s.refunding and i.bolt11 == s.refund_bolt11:
+            s.refund_fails += 1
+            self._emit(ev.RefundFailed(self.now, s.id, msg.words(i.why), i.final))
             self._settle(s)
 
     def _connected(self, i: inp.PeerConnected) -> None:
         for s in list(self.books.sales.values()):
             if s.buyer == i.peer:
-                s.tries, s.refund_tried_at = 0, 0
+                s.tries = 0
+                if self.now >= s.refund_tried_at + RESEND_MS:
+                    s.refund_tried_at = 0
                 if s.phase == OPEN:
                     self._send_invoices(s)
                 else:
@@ -639,10 +728,11 @@ class Seller:
             )
         if len(m.offers) >= self.limits.offers_per_meter:
             raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.invoice_expiry_s} s")
-        n = m.next_offer
+        n = self.books.offers + 1
         self._emit(ev.InvoiceOffered(self.now, m.stream, n, amount))
-        self._do(self._invoice(offer_label(m.name, n), amount, m.name, t))
-        return offer_label(m.name, n), bearer_session(m.name, n)
+        self._make_offer(m, n)
+        label = offer_label(self.journal, m.name, n)
+        return label, bearer_session(label)
 
     def _spend(self, i: inp.Spend) -> Sale:
         s = self.books.sale(i.session)
@@ -663,7 +753,7 @@ class Seller:
             return
         if i.id in s.reserved:
             raise BadParam(f"id: {i.id!r} holds {s.reserved[i.id]} msat already", param="id")
-        if i.amount_msat < 1 or i.amount_msat > s.credit:
+        if i.amount_msat is None or not 1 <= i.amount_msat <= s.credit:
             raise NoCredit(f"amount_msat: {i.amount_msat} msat asked, the credit is {max(0, s.credit)} msat")
         self._emit(ev.CreditReserved(self.now, s.id, i.id, i.amount_msat))
         self._after(s)
@@ -672,7 +762,7 @@ class Seller:
         if i.id in s.settled:
             return
         held = self._held(s, i)
-        amount = i.amount_msat or held
+        amount = held if i.amount_msat is None else i.amount_msat
         if amount > held:
             raise BadParam(f"amount_msat: {amount} msat, but {i.id!r} holds {held}", param="amount_msat")
         self._emit(ev.CreditSpent(self.now, s.id, i.id, amount))

@@ -65,7 +65,7 @@ class Tariff:
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
-                raise BadParam(f"{name}: not a field of the tariff; they are {', '.join(sorted(known))}", param=name)
+                raise BadParam(f"{name!r}: not a field of the tariff; they are {', '.join(sorted(known))}", param=name)
         for name in ("price_msat", "ticks_per_unit", "quantum_msat"):
             if values.get(name) is None:
                 raise BadParam(f"{name}: is required; a meter without it can't be priced", param=name)

@@ -31,6 +31,9 @@ FIELDS: dict[type[msg.Message], dict[str, int]] = {
 """Field numbers follow the order of declaration. All are even, so all must be there and be understood; a field that
 comes later gets an odd number of its own and a default, so that versions go on understanding each other."""
 
+LENGTHS = {"meter": 32, "by": 8, "reason": 1_000, "text": 12_000, "bolt11": 4_096, "tariff": 4_096, "signature": 200}
+"""The most characters that a text may have."""
+
 _KINDS: dict[type[msg.Message], dict[str, Any]] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
@@ -129,6 +132,8 @@ def _value(cls: type[msg.Message], name: str, raw: bytes) -> Any:
         if len(raw) > 8 or raw[:1] == b"\0":
             raise BadMessage(f"{cls.__name__}: {name} is not a tu64")
         return int.from_bytes(raw, "big")
+    if len(raw) > 4 * LENGTHS[name]:
+        raise BadMessage(f"{cls.__name__}: {name} has {len(raw)} bytes")
     try:
         return raw.decode()
     except UnicodeDecodeError:
