@@ -54,7 +54,17 @@ def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]
     for p in known:
         if p.default is inspect.Parameter.empty and given.get(p.name) is None:
             raise BadParam(f"{p.name}: is required by {name}", param=p.name)
-    return {k: v for k, v in given.items() if v is not None}
+    texts = {p.name for p in known if p.annotation in (str, str | None)}
+    return {k: _text(k, v) if k in texts else v for k, v in given.items() if v is not None}
+
+
+def _text(name: str, value: Any) -> str:
+    """lightning-cli makes numbers of what looks like one, so a name of digits comes as a number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise BadParam(f"{name}: must be text, got {value!r}", param=name)
 
 
 def usage(signature: inspect.Signature) -> str:
@@ -68,7 +78,7 @@ def usage(signature: inspect.Signature) -> str:
 def add(plugin: Plugin, name: str, handler: Callable[..., None]) -> None:
     """Register `handler(call, **params)` as RPC method `name`; it answers through call.reply()."""
     signature = inspect.signature(handler)
-    text = f"{usage(signature)}\n{inspect.getdoc(handler) or ''}".strip()
+    text = f"{usage(signature)}\n{inspect.getdoc(handler) or ''}"
 
     def method(plugin: Plugin, request: Any, *args: Any, **kwargs: Any) -> None:
         call = Call(request)

@@ -99,7 +99,7 @@ class StreamRpc:
         self._post(call, inp.PauseStream(session))
 
     def resume(self, call: Call, session: str) -> None:
-        """Pay again."""
+        """Pay again what a paused stream was asked for."""
         self._post(call, inp.ResumeStream(session))
 
     def budget(

@@ -1,0 +1,38 @@
+"""Which parts of the product can be tried on this machine, what brings the others, and how many tests used each."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from satmeter import devnet
+
+RAN: dict[str, int] = {}
+
+
+def real_nodes_missing() -> str:
+    missing = devnet.real_missing()
+    if missing:
+        return f"not on PATH: {missing}; install Core Lightning and Bitcoin Core from their releases"
+    return ""
+
+
+def postgresql_missing() -> str:
+    return "" if shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "`make deps`"
+
+
+LANES = {
+    "emulated nodes": lambda: "",
+    "real nodes (regtest)": real_nodes_missing,
+    "lightning-cli": lambda: "" if shutil.which("lightning-cli") else "comes with Core Lightning's releases",
+    "PostgreSQL": postgresql_missing,
+    "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
+}
+
+
+def lane(name: str, count: bool = True) -> None:
+    """Skip the test where its lane's parts are missing; count it otherwise."""
+    missing = LANES[name]()
+    if missing:
+        pytest.skip(f"{name}: {missing}")
+    RAN[name] = RAN.get(name, 0) + count
