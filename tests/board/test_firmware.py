@@ -1,0 +1,241 @@
+"""The board's logic on the host, with a hal whose clock and potentiometer the test moves."""
+
+import random
+
+import pytest
+
+from satmeter.board.virtual import firmware
+from satmeter.wire.link import HOST, Link
+
+KEY = bytes(range(32))
+CONFIG = {"key": KEY.hex(), "board": "b1", "full_scale": 3_600_000}  # a thousand ticks a second
+
+
+class Hal:
+    def __init__(self):
+        self.us, self.percent, self.is_plugged = 0, 0, True
+        self.relay_on = self.lamp_on = False
+        self.lines, self.host_reads = [], True
+        self.incoming, self.outgoing = b"", b""
+        self.rng = random.Random(1)
+
+    def now_us(self):
+        return self.us
+
+    def now_ms(self):
+        return self.us // 1000
+
+    def random(self, n):
+        return bytes(self.rng.randrange(256) for _ in range(n))
+
+    def flow(self):
+        return self.percent * 65535 // 100
+
+    def plugged(self):
+        return self.is_plugged
+
+    def relay(self, on):
+        self.relay_on = on
+
+    def lamp(self, on):
+        self.lamp_on = on
+
+    def show(self, lines):
+        self.lines = list(lines)
+
+    def fault(self):
+        return ""
+
+    def read(self):
+        data, self.incoming = self.incoming, b""
+        return data
+
+    def write(self, data):
+        if not self.host_reads:
+            return 0
+        self.outgoing += data[:32]
+        return len(data[:32])
+
+
+class Bench:
+    """A board, and a host's end of its line."""
+
+    def __init__(self, **config):
+        self.hal = Hal()
+        self.app = firmware("app").App(self.hal, {**CONFIG, **config})
+        self.host = Link(HOST, KEY)
+        self.frames = []
+        self.meeting = False
+
+    def run(self, ms, step_us=1000):
+        for _ in range(ms * 1000 // step_us):
+            self.hal.us += step_us
+            self.app.step()
+            if self.hal.host_reads:
+                data, self.hal.outgoing = self.hal.outgoing, b""
+                self.frames += self.host.feed(data)
+                if self.meeting and not self.host.nonce:
+                    self.host.ask("aa%d" % self.hal.us)
+                self.hal.incoming += self.host.pull(self.hal.now_ms())
+
+    def meet(self):
+        self.meeting = True
+        self.run(1000)
+        assert self.host.trusted
+
+    def grant(self, register, boot=None):
+        self.host.send("grant", boot=boot or self.app.boot, register=register)
+        self.run(100)
+
+
+def test_no_grant_after_boot_delivers_nothing():
+    b = Bench()
+    b.hal.percent = 100
+    b.run(2000)
+    assert not b.hal.relay_on and b.app.counter.register == 0
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50, 77, 100])
+def test_the_register_is_the_integral_of_the_flow(percent):
+    b = Bench(dead_zone=0)
+    b.meet()
+    b.grant(10**9)
+    start, b.hal.percent = b.app.counter.register, percent
+    b.run(60_000, step_us=5_000)
+    expected = 60 * 1000 * (percent * 65535 // 100) / 65535
+    assert abs(b.app.counter.register - start - expected) <= max(2, expected * 0.005)
+
+
+def test_noise_and_uneven_samples_lose_no_count():
+    b = Bench(dead_zone=0)
+    b.meet()
+    b.grant(10**9)
+    rng, start, expected = random.Random(7), b.app.counter.register, 0.0
+    for _ in range(3000):
+        b.hal.percent = 50 + rng.randrange(-5, 6)
+        step = rng.randrange(20_000, 60_000)
+        expected += step * 1000 * (b.hal.percent * 65535 // 100) / 65535 / 1_000_000
+        b.hal.us += step
+        b.app.step()
+    assert abs(b.app.counter.register - start - expected) <= expected * 0.005
+
+
+def test_it_cuts_at_the_grant_whether_the_host_is_there_or_not():
+    for present in (True, False):
+        b = Bench()
+        b.meet()
+        b.hal.percent = 100
+        b.grant(500)
+        b.hal.host_reads = present
+        b.run(3000)
+        assert not b.hal.relay_on and 500 <= b.app.counter.register <= 502
+
+
+def test_with_a_grant_left_it_goes_on_while_the_host_is_away():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 50
+    b.grant(5000)
+    b.hal.host_reads = False
+    b.run(3000)
+    assert b.hal.relay_on and b.app.counter.register > 1400
+
+
+def test_a_grant_for_another_boot_is_refused():
+    b = Bench()
+    b.meet()
+    b.grant(500, boot="00000000")
+    assert b.app.grant == 0 and b.app.refused == 1 and not b.hal.relay_on
+
+
+def test_a_grant_without_the_key_is_refused():
+    b = Bench()
+    b.meet()
+    thief = Link(HOST, bytes(32))
+    thief.sid = b.host.sid
+    thief.send("grant", boot=b.app.boot, register=500)
+    b.hal.incoming += thief.pull(b.hal.now_ms())
+    b.run(100)
+    assert b.app.grant == 0 and b.app.link.bad == 1
+
+
+def test_a_lower_grant_cuts_at_once():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 10
+    b.grant(5000)
+    b.run(1000)
+    b.grant(0)
+    assert not b.hal.relay_on
+
+
+def test_unplugged_nothing_flows_and_the_host_is_told_at_once():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 100
+    b.grant(5000)
+    b.frames.clear()
+    b.hal.is_plugged = False
+    b.run(60)
+    register = b.app.counter.register
+    b.run(1000)
+    assert not b.hal.relay_on and b.app.counter.register == register
+    assert next(f for f in b.frames if f["k"] == "reading")["plugged"] == 0
+
+
+def test_switching_on_counts_nothing_from_before():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 100
+    total = 0
+    for _ in range(50):
+        b.host.send("grant", boot=b.app.boot, register=b.app.counter.register + 10)
+        b.run(200)
+        total += 10
+    assert total <= b.app.counter.register <= total + 50  # a tick over at each cut, at most
+
+
+@pytest.mark.parametrize(("mode", "changes"), [("off", 0), ("on", 0), ("slow", 4), ("fast", 20)])
+def test_the_lamp(mode, changes):
+    lit = firmware("lamp").lit
+    seen = [lit(mode, ms) for ms in range(0, 2000, 10)]
+    assert sum(a != b for a, b in zip(seen, seen[1:])) in (changes, changes - 1)
+    assert seen[0] == (mode != "off")
+
+
+def test_pages_lamp_and_readings():
+    b = Bench()
+    b.meet()
+    b.host.send("lamp", boot=b.app.boot, lamp="fast")
+    b.host.send("page", key="0", boot=b.app.boot, n=0, text="socket")
+    b.host.send("page", key="9", boot=b.app.boot, n=9, text="beyond")
+    b.run(500)
+    assert b.app.lamp == "fast" and b.hal.lines[0] == "socket" and len(b.hal.lines) == 4
+    b.frames.clear()
+    b.run(10_000)
+    assert 35 <= len([f for f in b.frames if f["k"] == "reading"]) <= 45  # four a second
+
+
+def test_off_is_off():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 100
+    b.grant(5000)
+    assert b.hal.relay_on
+    b.app.off()
+    assert not b.hal.relay_on
+
+
+def test_a_host_that_stops_reading_stalls_nothing_and_gets_the_newest_reading():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 50
+    b.grant(10**6)
+    b.hal.host_reads = False
+    b.run(10_000)
+    counted = b.app.counter.register
+    assert counted > 4900 and len(b.app.link._waiting) <= 3
+    b.hal.host_reads = True
+    b.frames.clear()
+    b.run(3_000)
+    assert max(f["register"] for f in b.frames if f["k"] == "reading") >= counted
