@@ -167,3 +167,7 @@ def demo(node: Annotated[str, typer.Option(help="real or emulated; default: real
     good = show.main(node)
     console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
     raise typer.Exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    app()

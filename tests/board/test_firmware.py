@@ -1,5 +1,6 @@
 """The board's logic on the host, with a hal whose clock and potentiometer the test moves."""
 
+import itertools
 import random
 
 import pytest
@@ -75,7 +76,7 @@ class Bench:
                 data, self.hal.outgoing = self.hal.outgoing, b""
                 self.frames += self.host.feed(data)
                 if self.meeting and not self.host.nonce:
-                    self.host.ask("aa%d" % self.hal.us)
+                    self.host.ask(f"aa{self.hal.us}")
                 self.hal.incoming += self.host.pull(self.hal.now_ms())
 
     def meet(self):
@@ -199,7 +200,7 @@ def test_switching_on_counts_nothing_from_before():
 def test_the_lamp(mode, changes):
     lit = firmware("lamp").lit
     seen = [lit(mode, ms) for ms in range(0, 2000, 10)]
-    assert sum(a != b for a, b in zip(seen, seen[1:])) in (changes, changes - 1)
+    assert sum(a != b for a, b in itertools.pairwise(seen)) in (changes, changes - 1)
     assert seen[0] == (mode != "off")
 
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 
+from satmeter.cln import service as service_module
+from satmeter.cln.service import Service
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
 from satmeter.core.books import Books
 from satmeter.core.errors import BadParam, JournalTrouble
 from satmeter.core.seller import Seller
-from satmeter.cln import service as service_module
-from satmeter.cln.service import Service
 from satmeter.store import Journal, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -137,9 +137,7 @@ def test_inputs_of_many_threads_are_committed_together(service):
     commits = []
     original = service.journal.commit
     service.journal.commit = lambda *a, **k: (commits.append(len(a[0])), time.sleep(0.01), original(*a, **k))
-    threads = [
-        threading.Thread(target=service.ask, args=(inp.AddMeter(f"m{i}", TARIFF),)) for i in range(30)
-    ]
+    threads = [threading.Thread(target=service.ask, args=(inp.AddMeter(f"m{i}", TARIFF),)) for i in range(30)]
     for t in threads:
         t.start()
     for t in threads:

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from lanes import lane
 
+from lanes import lane
 from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble
 from satmeter.store import Journal, SessionRow, sqlite_url
@@ -31,10 +31,18 @@ def postgresql():
     if subprocess.run(["id", "-u"], capture_output=True, text=True).stdout.strip() == "0":
         shutil.chown(home, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
-    subprocess.run([*as_user, tools / "initdb", "-D", home / "db", "-A", "trust", "-U", "satmeter"], check=True, capture_output=True)
+    subprocess.run(
+        [*as_user, tools / "initdb", "-D", home / "db", "-A", "trust", "-U", "satmeter"],
+        check=True,
+        capture_output=True,
+    )
     options = f"-k {home} -c listen_addresses='' -c fsync=off"
     log = ["-l", str(home / "log")]
-    subprocess.run([*as_user, tools / "pg_ctl", "-D", home / "db", "-o", options, *log, "-w", "start"], check=True, capture_output=True)
+    subprocess.run(
+        [*as_user, tools / "pg_ctl", "-D", home / "db", "-o", options, *log, "-w", "start"],
+        check=True,
+        capture_output=True,
+    )
     yield f"postgresql://satmeter@/postgres?host={home}"
     subprocess.run([*as_user, tools / "pg_ctl", "-D", home / "db", "-m", "immediate", "stop"], capture_output=True)
     shutil.rmtree(home, ignore_errors=True)
@@ -147,7 +155,7 @@ def test_a_full_database_loses_nothing(tmp_path):
     journal._engine.dispose()
     written = 1
     with pytest.raises(JournalTrouble, match="full"):
-        for i in range(1, 500):
+        for _ in range(500):
             journal.commit(events(20, start=written))
             written += 20
     assert len(Journal(url, "meter", NODE).load()[1]) == written

@@ -1,5 +1,7 @@
 """Bad input by RPC: an error that names the parameter, its value and the bound; nothing reserved, nothing lost."""
 
+import socket
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -91,6 +93,17 @@ def test_a_register_that_goes_back(net, shop):
     assert "went back from 50" in error["message"] and error["code"] == 2153
 
 
+def test_what_is_not_json_is_answered_and_harms_nothing(net):
+    for nonsense in (b'{"jsonrpc":"2.0","id":"x","method":"meter-list","params":[Infinity]}', b"hello", b"[1,2,3]"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(10)
+            s.connect(str(net["seller"].lightning_dir / "lightning-rpc"))
+            s.sendall(nonsense)
+            s.shutdown(socket.SHUT_WR)
+            assert b'"error"' in s.recv(4096) or nonsense != b"hello"
+    assert net["seller"].rpc.call("meter-list")
+
+
 METHODS = {
     "seller": [
         "meter-add", "meter-set", "meter-remove", "meter-report", "meter-wait", "meter-status", "meter-invoice",
@@ -102,7 +115,9 @@ METHODS = {
     ],
 }  # fmt: skip
 junk = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.floats(allow_nan=False)),
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.floats(allow_nan=False, allow_infinity=False)
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=5,
 )

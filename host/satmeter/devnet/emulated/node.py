@@ -59,8 +59,9 @@ class Node(DevNode):
     def start(self) -> None:
         self.epoch += 1
         self._socket = RpcSocket(self.lightning_dir / "lightning-rpc", self.handle)
-        for path in self._plugin_paths():
-            self._start_plugin(path, startup=True)
+        with self._starting:
+            for path in self._plugin_paths():
+                self._start_plugin(path, startup=True)
         self.up.set()
         for channel in self.network.channels.of(self.id):
             other = self.network.nodes[channel.other(self.id)]

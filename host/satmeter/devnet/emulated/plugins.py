@@ -17,7 +17,13 @@ from typing import Any
 from .errors import INVALID_PARAMS, PLUGIN_TERMINATED, RpcFault
 
 START_S = 60
-_DECODER = json.JSONDecoder()
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"not JSON: {name}")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 class Frames:

@@ -44,7 +44,9 @@ class RpcSocket:
             while data := connection.recv(65536):
                 for request in frames.feed(data):
                     threading.Thread(target=self._answer, args=(connection, lock, request), daemon=True).start()
-        except (OSError, ValueError):
+        except ValueError as e:
+            self._send(connection, lock, {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": str(e)}})
+        except OSError:
             pass
         finally:
             self._open.discard(connection)
@@ -59,6 +61,9 @@ class RpcSocket:
             answer["error"] = {"code": e.code, "message": e.message, **({"data": e.data} if e.data else {})}
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             answer["error"] = {"code": -32600, "message": f"Invalid request: {e!r}"}
+        self._send(connection, lock, answer)
+
+    def _send(self, connection: socket.socket, lock: threading.Lock, answer: dict[str, Any]) -> None:
         try:
             with lock:
                 connection.sendall(json.dumps(answer).encode() + b"\n\n")

@@ -1,0 +1,215 @@
+"""A virtual board on a pty, the bridge, the plugins and a buyer: from the potentiometer to the receipt."""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+
+import pytest
+from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
+from test_crash import alive
+
+from satmeter import devnet
+from satmeter.board.virtual import VirtualBoard
+from satmeter.bridge import Bridge, MeterSide, StreamSide
+from satmeter.cln.node import Node
+
+FAST = 3_600_000  # ticks an hour: a thousand a second
+
+
+class Outlet:
+    """A meter with a virtual board and a bridge between them."""
+
+    def __init__(self, shop, name, **tariff):
+        self.shop, self.name, self.rpc = shop, name, shop.rpc
+        self.rpc.call("meter-add", {"name": name, **TARIFF, "quantum_msat": 20_000, "grace_s": 20, **tariff})
+        self.key = secrets.token_bytes(32)
+        self.board = VirtualBoard(self.key, name, FAST)
+        self.bridge = self.new_bridge()
+
+    def new_bridge(self):
+        node = Node(str(self.shop.node.lightning_dir / "lightning-rpc"))
+        bridge = Bridge(self.board.port, self.key, node, MeterSide(self.name), devnet.METER)
+        bridge.start()
+        return bridge
+
+    def meter(self):
+        return self.rpc.call("meter-status", [self.name])["meters"][0]
+
+    def close(self):
+        self.board.unplug()
+        self.bridge.stop()
+        self.board.close()
+
+
+@pytest.fixture
+def outlet(net, shop):
+    made = Outlet(shop, f"outlet-{secrets.token_hex(3)}")
+    until(lambda: made.meter()["board"] == "heard")
+    yield made
+    made.close()
+
+
+def test_from_the_potentiometer_to_the_receipt(net, shop, outlet):
+    before = settled(net["seller"])
+    session = open_stream(net["buyer"], shop, outlet)
+    until(lambda: outlet.board.grant > 0)
+    outlet.board.turn(30)
+    until(lambda: outlet.board.flowing and outlet.board.lamp == "on")
+    until(lambda: outlet.board.register > 800)
+    outlet.board.turn(0)
+    still(outlet)
+    receipt = json.loads(close(net["buyer"], session)["receipt"])
+    assert receipt["ticks"] == outlet.board.register and receipt["charged_msat"] == receipt["ticks"] * 100
+    assert identity(receipt) and settled(net["seller"]) - before == receipt["charged_msat"]
+    until(lambda: not outlet.board.flowing and outlet.board.grant == 0)
+    assert outlet.board.hal.lines[0] == outlet.name
+
+
+def still(outlet):
+    """Wait until the seller knows the board's register."""
+    until(lambda: outlet.meter()["register"] == outlet.board.register and not outlet.board.flow)
+
+
+def test_pulling_the_plug_ends_it(net, shop, outlet):
+    session = open_stream(net["buyer"], shop, outlet)
+    outlet.board.turn(50)
+    until(lambda: outlet.board.register > 300)
+    outlet.board.unplug()
+    end = until(lambda: (s := status(net["buyer"], session))["state"] == "closed" and s)
+    receipt = json.loads(end["receipt"])
+    assert receipt["reason"] == "unplugged" and receipt["ticks"] == outlet.board.register
+    assert not outlet.board.flowing
+    outlet.board.plug()
+
+
+def test_the_boards_own_grant_holds_while_the_bridge_is_away(net, shop, outlet):
+    session = open_stream(net["buyer"], shop, outlet)
+    until(lambda: outlet.board.grant > 0)
+    outlet.bridge.stop()
+    grant = outlet.board.grant
+    outlet.board.turn(100)
+    until(lambda: outlet.board.register >= grant)
+    until(lambda: not outlet.board.flowing)
+    assert outlet.board.register <= grant + 20  # one sample at full flow, at most
+    outlet.board.turn(20)
+    outlet.bridge = outlet.new_bridge()
+    until(lambda: outlet.board.grant > grant and outlet.board.flowing)  # nothing was lost: it goes on
+    outlet.board.turn(0)
+    still(outlet)
+    receipt = json.loads(close(net["buyer"], session)["receipt"])
+    assert receipt["ticks"] == outlet.board.register and identity(receipt)
+
+
+def test_the_board_reboots_and_its_count_goes_on(net, shop, outlet):
+    session = open_stream(net["buyer"], shop, outlet)
+    outlet.board.turn(20)
+    until(lambda: outlet.board.register > 150)
+    outlet.board.turn(0)
+    still(outlet)
+    first = outlet.board.register
+    outlet.board.reboot()
+    assert not outlet.board.flowing and outlet.board.register == 0
+    outlet.board.turn(20)
+    until(lambda: outlet.board.register > 150)
+    outlet.board.turn(0)
+    still(outlet)
+    receipt = json.loads(close(net["buyer"], session)["receipt"])
+    assert receipt["ticks"] == first + outlet.board.register and identity(receipt)
+
+
+def test_the_bridge_brings_a_killed_plugin_back(net, shop, outlet):
+    session = open_stream(net["buyer"], shop, outlet)
+    outlet.board.turn(20)
+    until(lambda: outlet.board.register > 100)
+    pid = net["seller"].plugin_pid(devnet.METER)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not alive(pid))
+    register = outlet.board.register
+    until(lambda: outlet.board.register > register + 400, 60)  # more than its grant could have been
+    outlet.board.turn(0)
+    still(outlet)
+    receipt = json.loads(close(net["buyer"], session)["receipt"])
+    assert receipt["ticks"] == outlet.board.register and identity(receipt)
+
+
+def test_the_sellers_node_restarts_under_a_running_bridge(net, shop, outlet):
+    session = open_stream(net["buyer"], shop, outlet)
+    outlet.board.turn(20)
+    until(lambda: outlet.board.register > 100)
+    net["seller"].kill()
+    net["seller"].start()
+    register = outlet.board.register
+    until(lambda: outlet.board.register > register + 400, 90)
+    outlet.board.turn(0)
+    still(outlet)
+    receipt = json.loads(close(net["buyer"], session)["receipt"])
+    assert receipt["ticks"] == outlet.board.register and identity(receipt)
+
+
+def test_the_smart_cables_own_relay_is_off_until_the_stream_is_paid(net, shop, outlet):
+    key = secrets.token_bytes(32)
+    cable = VirtualBoard(key, "cable", FAST)
+    node = Node(str(net["buyer"].lightning_dir / "lightning-rpc"))
+    bridge = Bridge(cable.port, key, node, StreamSide(outlet.name))
+    bridge.start()
+    try:
+        assert not cable.flowing
+        session = open_stream(net["buyer"], shop, outlet, tolerance_ticks=2000)
+        until(lambda: cable.flowing and cable.lamp == "on")
+        outlet.board.turn(20)
+        cable.turn(20)
+        until(lambda: status(net["buyer"], session)["own_ticks"] > 100)
+        assert close(net["buyer"], session)["verified"]
+        until(lambda: not cable.flowing and cable.lamp == "off")
+    finally:
+        bridge.stop()
+        cable.close()
+
+
+def test_the_port_is_opened_exclusively(net, shop, outlet):
+    import serial
+
+    until(lambda: outlet.board.app.link.sid)
+    with pytest.raises(serial.SerialException):
+        serial.Serial(outlet.board.port, exclusive=True)
+
+
+def test_the_command(net, shop, tmp_path):
+    """`satmeter board virtual` and `satmeter bridge`, as a person runs them."""
+    name = f"cmd-{secrets.token_hex(3)}"
+    shop.rpc.call("meter-add", {"name": name, **TARIFF})
+    satmeter = [sys.executable, "-m", "satmeter.cli"]
+    link, key = tmp_path / "board", tmp_path / "board.key"
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    virtual = [*satmeter, "board", "virtual", "--link", str(link), "--key", str(key), "--percent", "50"]
+    board = subprocess.Popen(virtual, **quiet)
+    until(lambda: link.exists() and key.exists())
+    assert key.stat().st_mode & 0o777 == 0o600
+    rpc = f"{net['seller'].lightning_dir}/lightning-rpc"
+    running = [*satmeter, "bridge", "--port", str(link), "--meter", name, "--rpc", rpc, "--key", str(key)]
+    bridge = subprocess.Popen(running, **quiet)
+    try:
+        until(lambda: shop.rpc.call("meter-status", [name])["meters"][0]["board"] == "heard")
+        invoice = shop.rpc.call("meter-invoice", {"name": name})
+        before = balance(net["buyer"])
+        net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"]})
+        until(lambda: shop.rpc.call("meter-status", [name])["meters"][0]["register"] >= 100)
+        assert before - settled(net["buyer"]) == 10_000
+    finally:
+        for process in (bridge, board):
+            process.terminate()
+            process.wait(10)
+
+
+def test_the_command_refuses_an_open_key_and_half_an_order(tmp_path):
+    key = tmp_path / "board.key"
+    key.write_text("00" * 32)
+    key.chmod(0o644)
+    run = [sys.executable, "-m", "satmeter.cli", "bridge", "--port", "/dev/null"]
+    open_key = subprocess.run([*run, "--meter", "m", "--key", str(key)], capture_output=True, text=True)
+    assert open_key.returncode == 1 and "owner only" in open_key.stdout.replace("\n", " ")
+    neither = subprocess.run([*run, "--key", str(key)], capture_output=True, text=True)
+    assert neither.returncode == 1 and "--meter NAME" in neither.stdout.replace("\n", " ")
