@@ -36,13 +36,15 @@ class App:
         self._sample_at = hal.now_ms()
         self._sample_us = hal.now_us()
         self._out = b""
+        self._plugged = False
         self._switch()
         self._hello("", "")
 
     def step(self) -> None:
         """Do what is due now."""
         now = self.hal.now_ms()
-        if now - self._sample_at >= SAMPLE_MS or (self._near() and now != self._sample_at):
+        due = now - self._sample_at >= SAMPLE_MS or self.hal.plugged() != self._plugged
+        if due or (self._near() and now != self._sample_at):
             self._sample_at = now
             self._sample()
         self._receive()
@@ -66,7 +68,8 @@ class App:
         return self.relay and (self.grant - self.counter.register) * TICK <= self.counter.full_scale * SAMPLE_MS * 1000
 
     def _switch(self) -> None:
-        self.relay = self.hal.plugged() and self.counter.register < self.grant
+        self._plugged = self.hal.plugged()
+        self.relay = self._plugged and self.counter.register < self.grant
         self.hal.relay(self.relay)
 
     def _receive(self) -> None:
@@ -116,7 +119,7 @@ class App:
         """Say the register regularly, and at once when relay or plug have changed."""
         if not self.link.sid:
             return
-        state = (self.hal.plugged(), self.relay)
+        state = (self._plugged, self.relay)
         if state == self._reported and now - self._report_at < REPORT_MS:
             return
         self._reported, self._report_at = state, now

@@ -94,13 +94,11 @@ def test_a_register_that_goes_back(net, shop):
 
 
 def test_what_is_not_json_is_answered_and_harms_nothing(net):
-    for nonsense in (b'{"jsonrpc":"2.0","id":"x","method":"meter-list","params":[Infinity]}', b"hello", b"[1,2,3]"):
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10)
-            s.connect(str(net["seller"].lightning_dir / "lightning-rpc"))
-            s.sendall(nonsense)
-            s.shutdown(socket.SHUT_WR)
-            assert b'"error"' in s.recv(4096) or nonsense != b"hello"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(str(net["seller"].lightning_dir / "lightning-rpc"))
+        s.sendall(b'{"jsonrpc":"2.0","id":"x","method":"meter-list","params":[Infinity]}')
+        assert b'"error"' in s.recv(4096)
     assert net["seller"].rpc.call("meter-list")
 
 
@@ -114,6 +112,7 @@ METHODS = {
         "stream-wait", "stream-close", "stream-receipts",
     ],
 }  # fmt: skip
+floats = st.floats(allow_nan=False, allow_infinity=False)
 junk = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.floats(allow_nan=False, allow_infinity=False)

@@ -17,10 +17,8 @@ def said(net):
 
 def fields(answer):
     """Return the fields of an answer, of its first row where it is a list of rows."""
-    for value in answer.values():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            return value[0]
-    return answer
+    (first, *others) = answer.values()
+    return first[0] if not others and isinstance(first, list) and first else answer
 
 
 def test_the_steps_are_the_recorded_ones(said):

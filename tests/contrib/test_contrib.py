@@ -1,0 +1,57 @@
+"""What an installation is made of: units that systemd accepts, a rule, and every option named there exists."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from lanes import lane
+
+ROOT = Path(__file__).parents[2]
+CONTRIB = ROOT / "contrib"
+
+
+@pytest.mark.parametrize("unit", ["lightningd.service", "satmeter-bridge@.service"])
+def test_systemd_accepts_the_units(unit, tmp_path):
+    """Checked as they are, but for programs that this machine does not have in their place."""
+    lane("systemd-analyze")
+    text = (CONTRIB / unit).read_text()
+    for program in ("/usr/local/bin/lightningd", "/opt/satmeter/bin/satmeter"):
+        text = text.replace(program, "/bin/true")
+    copy = tmp_path / unit.replace("@.", "@socket.")
+    copy.write_text(text)
+    (tmp_path / "bitcoind.service").write_text("[Service]\nExecStart=/bin/true\n")
+    if unit.startswith("satmeter"):
+        (tmp_path / "lightningd.service").write_text("[Service]\nExecStart=/bin/true\n")
+    found = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
+    mine = [line for line in found.stderr.splitlines() if copy.name in line and "Failed to" not in line]
+    assert not mine, found.stderr
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_bridges_unit_calls_the_command_as_it_is():
+    from typer.testing import CliRunner
+
+    from satmeter.cli import app
+
+    words = re.search(r"ExecStart=\S+ (.*)", (CONTRIB / "satmeter-bridge@.service").read_text())[1].split()
+    shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
+    for word in words:
+        if word.startswith("--"):
+            assert word in shown
+
+
+def test_every_option_in_the_config_is_one_of_the_plugins():
+    known = set()
+    for role in ("meter", "stream"):
+        source = (ROOT / "host" / "satmeter" / "cln" / f"{role}.py").read_text()
+        known |= set(re.findall(r'add_option\(\s*"([a-z-]+)"', source)) | {f"{role}-db"}
+    named = re.findall(r"^#? ?((?:meter|stream)-[a-z-]+)=", (CONTRIB / "lightningd.conf").read_text(), re.M)
+    assert named and set(named) <= known
+
+
+def test_the_udev_rule_names_the_pico_and_keeps_modemmanager_off():
+    rule = next(line for line in (CONTRIB / "99-satmeter.rules").read_text().splitlines() if line[:1] not in ("#", ""))
+    pairs = dict(re.findall(r'([A-Z]+(?:\{\w+\})?)(?:==|\+=|=)"([^"]*)"', rule))
+    assert pairs["ATTRS{idVendor}"] == "2e8a" and pairs["ENV{ID_MM_DEVICE_IGNORE}"] == "1"
+    assert pairs["SYMLINK"] == "satmeter-board"
