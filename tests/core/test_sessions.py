@@ -21,7 +21,8 @@ from satmeter.core.errors import (
     UnknownMeter,
     WrongState,
 )
-from satmeter.core.seller import Limits, offer_label
+from satmeter.core.labels import offer_label
+from satmeter.core.seller import Limits
 
 OTHER = "0f" * 16
 

@@ -15,7 +15,8 @@ from ..core import view
 from ..core.books import Books
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.seller import PREFIX, Ended, Limits, Seller
+from ..core.labels import PREFIX
+from ..core.seller import Ended, Limits, Seller
 from ..store import Journal, SessionRow
 from ..wire.address import Address
 from .meter_rpc import MeterRpc

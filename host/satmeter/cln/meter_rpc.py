@@ -4,25 +4,48 @@ Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds o
 """
 
 import csv
+import dataclasses
+import inspect
 import io
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core import inputs as inp
 from ..core import view
 from ..core.errors import BadParam, UnknownSession
 from ..core.money import MAX_TICKS, msat, whole
 from ..core.seller import Seller
-from ..core.tariff import check_name
+from ..core.tariff import Tariff, check_name
 from .methods import Call
 from .service import now_ms
 
 if TYPE_CHECKING:
     from .meter import MeterPlugin
 
+Method = TypeVar("Method", bound=Callable[..., None])
 PAGE = 1000
 FOREVER_S = 3600
+
+
+def _tariff(required: bool) -> Callable[[Method], Method]:
+    """Give a method the tariff's fields as its parameters; those without a default come first in Tariff, too."""
+
+    def decorate(method: Method) -> Method:
+        known = inspect.signature(method)
+        fixed = [p for p in known.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if required and f.default is dataclasses.MISSING else None,
+            )
+            for f in dataclasses.fields(Tariff)
+        ]
+        method.__signature__ = known.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
 
 
 class MeterRpc:
@@ -73,59 +96,15 @@ class MeterRpc:
         core = self.p.service.core
         return self._meter(core, name)
 
-    def add(
-        self,
-        call: Call,
-        name: str,
-        price_msat: int,
-        ticks_per_unit: int,
-        quantum_msat: int,
-        unit: str | None = None,
-        mode: str | None = None,
-        limit_msat: int | None = None,
-        window: int | None = None,
-        low_water_msat: int | None = None,
-        allowance_ticks: int | None = None,
-        allowance_period_s: int | None = None,
-        grace_s: int | None = None,
-        lockout_s: int | None = None,
-        rating_ticks_per_s: int | None = None,
-        session_max_msat: int | None = None,
-        session_max_s: int | None = None,
-        invoice_expiry_s: int | None = None,
-        remainder_s: int | None = None,
-        settlement: str | None = None,
-    ) -> None:
+    @_tariff(required=True)
+    def add(self, call: Call, name: str, **tariff: Any) -> None:
         """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
-        values = {k: v for k, v in locals().items() if k not in ("self", "call", "name") and v is not None}
-        self._post(call, inp.AddMeter(name, values), lambda m: self._shown(m.name))
+        self._post(call, inp.AddMeter(name, tariff), lambda m: self._shown(m.name))
 
-    def set(
-        self,
-        call: Call,
-        name: str,
-        price_msat: int | None = None,
-        ticks_per_unit: int | None = None,
-        quantum_msat: int | None = None,
-        unit: str | None = None,
-        mode: str | None = None,
-        limit_msat: int | None = None,
-        window: int | None = None,
-        low_water_msat: int | None = None,
-        allowance_ticks: int | None = None,
-        allowance_period_s: int | None = None,
-        grace_s: int | None = None,
-        lockout_s: int | None = None,
-        rating_ticks_per_s: int | None = None,
-        session_max_msat: int | None = None,
-        session_max_s: int | None = None,
-        invoice_expiry_s: int | None = None,
-        remainder_s: int | None = None,
-        settlement: str | None = None,
-    ) -> None:
+    @_tariff(required=False)
+    def set(self, call: Call, name: str, **tariff: Any) -> None:
         """Change a meter's tariff. A running session keeps the terms that it was opened with."""
-        values = {k: v for k, v in locals().items() if k not in ("self", "call", "name") and v is not None}
-        self._post(call, inp.SetMeter(name, values), lambda m: self._shown(m.name))
+        self._post(call, inp.SetMeter(name, tariff), lambda m: self._shown(m.name))
 
     def list(self, call: Call) -> None:
         """List the meters: name, state, price and address of each."""

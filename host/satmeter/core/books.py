@@ -116,7 +116,7 @@ class Books:
         self.offers = e.n
         m.offers[e.n] = e.amount
 
-    def offer_paid(self, e: ev.OfferPaid) -> None:
+    def offer_ended(self, e: ev.OfferEnded) -> None:
         self.of(e).offers.pop(e.n, None)
 
     def _count(self, m: Meter, count: int) -> None:

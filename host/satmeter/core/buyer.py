@@ -15,9 +15,10 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy, receipt
-from .actions import Step
+from .desk import Desk
 from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError, TooMany, UnknownSession, WrongState, by_code
 from .journal import Event, canonical
+from .labels import refund_label
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Ledger, Purchase
 from .tariff import Tariff, check_name
@@ -33,38 +34,31 @@ AHEAD = 1_000
 SENSOR_MS = 30_000
 
 
-def refund_label(session: str, n: int) -> str:
-    return f"satmeter/refund/{session}/{n}"
-
-
-class Buyer:
+class Buyer(Desk):
     """One buyer node; `sellers` are the node ids that it may buy from, empty for any."""
 
     def __init__(self, sellers: frozenset[str] = frozenset(), max_streams: int = 500, ledger: Ledger | None = None):
+        super().__init__()
         self.sellers = sellers
         self.max_streams = max_streams
         self.ledger = ledger or Ledger()
-        self.step = Step()
-        self.now = 0
 
-    def handle(self, what: inp.Input, now: int) -> Step:
-        """Decide on one input at time `now` (ms)."""
-        self.step, self.now = Step(), now
-        self.step.result = _HANDLERS[type(what)](self, what)
-        return self.step
+    def decide(self, what: inp.Input) -> Any:
+        return _HANDLERS[type(what)](self, what)
 
-    def resume(self, now: int) -> Step:
-        """Repeat, after a restart, whatever the state says is unanswered: outcomes of payments first."""
-        self.step, self.now = Step(), now
+    def fold(self, e: Event) -> None:
+        self.ledger.apply(e)
+
+    def repeat(self) -> None:
+        """Outcomes of payments first."""
         for p in self.ledger.purchases.values():
-            p.heard_at = p.touched_at = now
+            p.heard_at = p.touched_at = self.now
             for n, f in p.flights.items():
                 self._do(do.Pay(p.id, n, f.bolt11, f.hash, f.maxfee, p.policy.maxdelay))
             if p.state != CLOSED or p.short:
                 self._do(do.Connect(p.seller, p.address))
             if p.state == CLOSING:
-                p.closing_at = now
-        return self.step
+                p.closing_at = self.now
 
     # --- small helpers
 
@@ -76,13 +70,6 @@ class Buyer:
         if not named:
             raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them")
         return max(named, key=lambda p: (p.state != CLOSED, p.opened_at))
-
-    def _emit(self, e: Event) -> None:
-        self.ledger.apply(e)
-        self.step.events.append(e)
-
-    def _do(self, action: do.Action) -> None:
-        self.step.actions.append(action)
 
     def _send(self, p: Purchase, make: Callable[..., msg.Message], **fields: Any) -> None:
         p.seq = max(p.seq + 1, self.now)

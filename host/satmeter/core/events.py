@@ -67,8 +67,8 @@ class InvoiceOffered(Event):
 
 
 @event
-class OfferPaid(Event):
-    """An offered invoice was paid; the session that it feeds gets an InvoicePaid of its own."""
+class OfferEnded(Event):
+    """An offered invoice was paid (the session that it feeds gets an InvoicePaid of its own), or can't be any more."""
 
     n: int = 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .. import ChannelSpec, Devnet, NodeSpec, Say
 from .channels import Channels
+from .methods import RpcNode
 from .node import Node
 
 
@@ -69,7 +70,7 @@ class EmulatedNet(Devnet):
 
     def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
         self.network = Network()
-        made = {s.name: Node(self.network, s, directory / s.name, _free_port()) for s in nodes}
+        made = {s.name: RpcNode(self.network, s, directory / s.name, _free_port()) for s in nodes}
         self.nodes = {**made}
         self.network.nodes = {n.id: n for n in made.values()}
         say(f"opening {len(channels)} channels")

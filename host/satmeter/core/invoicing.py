@@ -1,0 +1,192 @@
+"""Invoicing: asking the node for invoices, asking buyers for their payment, and crediting what arrives, once."""
+
+from . import actions as do
+from . import events as ev
+from . import inputs as inp
+from . import messages as msg
+from .errors import BadParam, TooMany, WrongState
+from .labels import bearer_session, offer_label, parse_label, session_label
+from .meter import STANDBY, Meter
+from .sale import Sale
+from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
+
+
+class Invoicing(Shop):
+    """Invoices of sessions and, for any wallet, of meters."""
+
+    def _make_invoice(self, s: Sale, n: int) -> None:
+        s.asked_at[n] = self.now
+        amount = s.out[n] if n in s.out else s.dropped[n]
+        label = session_label(self.journal, s.id, n)
+        self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
+
+    def _make_offer(self, m: Meter, n: int) -> None:
+        m.looked_at[n] = self.now
+        label = offer_label(self.journal, m.name, n)
+        self._do(do.MakeInvoice(label, m.offers[n], m.name, m.tariff.invoice_expiry_s))
+
+    def _named(self, label: str) -> tuple[Meter | Sale | None, int]:
+        """Return the meter (of an open offer) or the sale (of an open or dropped invoice) of a label, and its n."""
+        parsed = parse_label(label)
+        if parsed is None or parsed[0] != self.journal:
+            return None, 0
+        _, kind, name, n = parsed
+        if kind == "m":
+            m = self.books.meters.get(name)
+            return (m, n) if m is not None and n in m.offers else (None, n)
+        s = self.books.sales.get(name)
+        return (s, n) if s is not None and (n in s.out or n in s.dropped) else (None, n)
+
+    def _ask(self, s: Sale) -> None:
+        while (amount := s.next_invoice()) > 0:
+            n = s.next_n
+            self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
+            self._make_invoice(s, n)
+
+    def _resend(self, s: Sale) -> None:
+        """Ask the node again for what it has not answered, the buyer (ever more seldom) for what it has not paid."""
+        for n in s.out:
+            asked = s.asked_at.setdefault(n, self.now)
+            lost = n not in s.bolt11 and self.now >= asked + NODE_RETRY_MS
+            if lost or self.now >= asked + s.tariff.invoice_expiry_s * 1000:
+                self._make_invoice(s, n)
+        if s.bolt11 and self.now >= s.sent_at + min(RESEND_MOST_MS, RESEND_MS << min(s.tries, 5)):
+            s.tries += 1
+            self._send_invoices(s)
+
+    def _send_invoices(self, s: Sale) -> None:
+        for n in s.bolt11:
+            self._send_invoice(s, n)
+
+    def _cancel(self, s: Sale) -> None:
+        """Have the node delete what is no longer wanted, until it says that it is gone or was paid."""
+        for n in s.dropped:
+            if self.now >= s.asked_at.get(-n, 0) + NODE_RETRY_MS:
+                s.asked_at[-n] = self.now
+                self._do(do.CancelInvoice(session_label(self.journal, s.id, n)))
+
+    def _send_invoice(self, s: Sale, n: int) -> None:
+        if self._unseen(s):
+            return  # it would state a count that is behind what was told before
+        s.sent_at = self.now
+        self._send(
+            s,
+            msg.Invoice,
+            n=n,
+            amount_msat=s.out[n],
+            bolt11=s.bolt11[n],
+            ticks=s.ticks,
+            charged_msat=s.charged,
+            paid_msat=s.received,
+        )
+
+    def _look_after_offers(self, m: Meter) -> None:
+        """Ask the node, once an offer's time is over, whether it was paid or has expired."""
+        for n in m.offers:
+            wait = m.tariff.invoice_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
+            if self.now > m.looked_at.setdefault(n, self.now) + wait:
+                self._make_offer(m, n)
+
+    def _cancel_offers(self, m: Meter, what: str) -> None:
+        """Have unpaid offers deleted first: one that is paid all the same must find its meter as it was."""
+        for n in m.offers:
+            self._do(do.CancelInvoice(offer_label(self.journal, m.name, n)))
+        raise WrongState(f"meter {m.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
+
+    # --- the node's news
+
+    def _made(self, i: inp.InvoiceMade) -> None:
+        of, n = self._named(i.label)
+        if isinstance(of, Meter):
+            of.offer_bolt11 = i.bolt11
+            of.made = [*of.made, n][-self.limits.offers_per_meter :]
+        elif of is not None and n in of.out:
+            of.bolt11[n] = i.bolt11
+            self._send_invoice(of, n)
+        elif of is not None:
+            self._cancel(of)
+
+    def _gone(self, i: inp.InvoiceGone) -> None:
+        of, n = self._named(i.label)
+        if isinstance(of, Meter):
+            self._emit(ev.OfferEnded(self.now, of.stream, n))
+            of.looked_at.pop(n, None)
+        elif of is not None:
+            self._emit(ev.InvoiceExpired(self.now, of.id, n))
+            self._forget_invoice(of, n)
+            self._after(of)
+
+    def _settled(self, i: inp.InvoiceSettled) -> bool:
+        """Credit a payment, once. True if it was new; what is not open here was credited before, or is not ours."""
+        of, n = self._named(i.label)
+        if isinstance(of, Meter):
+            self._offer_paid(of, n, i)
+        elif of is not None:
+            self._emit(ev.InvoicePaid(self.now, of.id, n, i.amount_msat, i.index, i.hash, of.count))
+            self._forget_invoice(of, n)
+            of.tries = 0
+            self._after(of)
+        else:
+            self.books.index = max(self.books.index, i.index)  # seen: the next snapshot remembers it
+        return of is not None
+
+    def _forget_invoice(self, s: Sale, n: int) -> None:
+        s.bolt11.pop(n, None)
+        s.asked_at.pop(n, None)
+        s.asked_at.pop(-n, None)
+
+    # --- invoices for any wallet
+
+    def _offer(self, i: inp.Offer) -> tuple[str, str]:
+        """Ask for an invoice for any wallet; returns (label, session that it will feed)."""
+        m = self.books.meter(i.meter)
+        t = m.tariff
+        if not t.prepaid:
+            raise BadParam(f"name: meter {m.name} sells in arrears; a plain wallet can only prepay", param="name")
+        amount = i.amount_msat or t.quantum_msat
+        if amount > t.quantum_msat or t.ticks(amount) < 1:
+            least = -(-t.price_msat // t.ticks_per_unit)
+            raise BadParam(
+                f"amount_msat: must be from {least} (one tick) to {t.quantum_msat} (the quantum), got {amount}",
+                param="amount_msat",
+            )
+        if len(m.offers) >= self.limits.offers_per_meter:
+            raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.invoice_expiry_s} s")
+        n = self.books.offers + 1
+        self._emit(ev.InvoiceOffered(self.now, m.stream, n, amount))
+        self._make_offer(m, n)
+        label = offer_label(self.journal, m.name, n)
+        return label, bearer_session(label)
+
+    def _offer_paid(self, m: Meter, n: int, i: inp.InvoiceSettled) -> None:
+        self._emit(ev.OfferEnded(self.now, m.stream, n))
+        m.offer_bolt11 = ""
+        m.looked_at.pop(n, None)
+        s = self.books.sales.get(m.session)
+        parked = False
+        if s is None or s.buyer:
+            parked = m.state != STANDBY
+            s = self._open_bearer(m, n, parked)
+        self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, m.count))
+        if parked:
+            self._close(s, "paid while the meter was not free")
+        self._after(s)
+
+    def _open_bearer(self, m: Meter, n: int, parked: bool) -> Sale:
+        session = bearer_session(offer_label(self.journal, m.name, n))
+        self._opened(m, session, "", parked)
+        s = self.books.sales[session]
+        for left in list(self.books.sales.values()):
+            if not parked and not left.buyer and left.meter == m.name and left.owed:
+                self._bring(left, s)
+        return s
+
+    def _opened(self, m: Meter, session: str, buyer: str, parked: bool = False) -> None:
+        tariff = m.tariff.to_dict()
+        self._emit(ev.SessionOpened(self.now, session, m.name, buyer, tariff, m.count, m.boot, m.register, parked))
+
+    def _bring(self, old: Sale, new: Sale) -> None:
+        amount = old.owed
+        self._emit(ev.CreditTaken(self.now, old.id, new.id, amount))
+        self._emit(ev.CreditBrought(self.now, new.id, old.id, amount))
+        self._settle(old)

@@ -1,0 +1,35 @@
+"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of an offer.
+
+JOURNAL is a few hex digits made with the journal: they keep its invoices apart from those of any other journal that
+the same node has or had, so that no payment of one is ever taken for a payment of the other.
+"""
+
+import hashlib
+import re
+
+PREFIX = "satmeter"
+_LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
+
+
+def session_label(journal: str, session: str, n: int) -> str:
+    return f"{PREFIX}/{journal}/s/{session}/{n}"
+
+
+def offer_label(journal: str, meter: str, n: int) -> str:
+    return f"{PREFIX}/{journal}/m/{meter}/{n}"
+
+
+def parse_label(label: str) -> tuple[str, str, str, int] | None:
+    """Return (journal, "s" or "m", session or meter, n) of a label of a seller's, None for any other."""
+    found = _LABEL.fullmatch(label)
+    return (found[1], found[2], found[3], int(found[4])) if found else None
+
+
+def bearer_session(label: str) -> str:
+    """The id of the session that an offered invoice opens: fixed by its label, so that a repeat finds the same."""
+    return hashlib.sha256(label.encode()).hexdigest()[:32]
+
+
+def refund_label(session: str, n: int) -> str:
+    """The label of a buyer's invoice for a refund."""
+    return f"{PREFIX}/refund/{session}/{n}"

@@ -1,0 +1,146 @@
+"""Metering: meters, their boards' readings, and what becomes due as the count and the time go on."""
+
+from . import events as ev
+from . import inputs as inp
+from . import messages as msg
+from .errors import BadParam, NameTaken, TooMany, WrongState
+from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .sale import OPEN, Sale
+from .settling import Settling
+from .tariff import Tariff, check_name
+
+LINGER_MS = 60_000
+
+
+class Metering(Settling):
+    """Delivery starts when there is credit, is suspended when it is used up, and ends when it waited too long."""
+
+    def _add(self, i: inp.AddMeter) -> Meter:
+        name = check_name(i.meter)
+        tariff = Tariff.from_dict(i.tariff)
+        if name in self.books.meters:
+            raise NameTaken(f"name: there is a meter {name!r} already; meter-set changes it", param="name")
+        if len(self.books.meters) >= self.limits.meters:
+            raise TooMany(f"this seller has {self.limits.meters} meters, its limit (option meter-max-meters)")
+        self._emit(ev.MeterAdded(self.now, f"meter/{name}", tariff.to_dict()))
+        return self.books.meters[name]
+
+    def _set(self, i: inp.SetMeter) -> Meter:
+        m = self.books.meter(i.meter)
+        present = m.tariff.to_dict()
+        if m.tariff.low_water_msat == m.tariff.quantum_msat // 4:
+            del present["low_water_msat"]  # it was the default, and follows the quantum
+        tariff = Tariff.from_dict({**present, **i.tariff})
+        if m.offers and not tariff.prepaid:
+            self._cancel_offers(m, "set to arrears")
+        self._emit(ev.MeterChanged(self.now, m.stream, tariff.to_dict()))
+        return m
+
+    def _remove(self, i: inp.RemoveMeter) -> Meter:
+        m = self.books.meter(i.meter)
+        if m.state != STANDBY:
+            raise WrongState(f"meter {m.name} is in {m.state}; only a meter in standby can be removed")
+        if m.offers:
+            self._cancel_offers(m, "removed")
+        self._emit(ev.MeterRemoved(self.now, m.stream))
+        return m
+
+    def _reading(self, i: inp.Reading) -> Meter:
+        m = self.books.meter(i.meter)
+        if i.register < i.base:
+            raise BadParam(f"register: {i.register} is under the base {i.base} of its boot", param="register")
+        if m.boot != i.boot:
+            offset = m.offset_after_boot(i.base)
+            self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
+        m.check_register(i.register, self.now)
+        m.count, m.flow, m.plugged = m.offset + i.register, i.flow, i.plugged
+        if not m.seen:
+            m.rated_at, m.rated_from = self.now, m.count
+        m.seen = self.now
+        if m.session:
+            self.books.sales[m.session].count = m.count
+        self._advance(m)
+        if m.session and m.tariff.charge(m.count - m.recorded) > self.books.sales[m.session].tariff.slice_msat // 2:
+            self._emit(ev.Counted(self.now, m.stream, m.count))
+        return m
+
+    def _unlock(self, i: inp.Unlock) -> Meter:
+        m = self.books.meter(i.meter)
+        if m.state != LOCKOUT:
+            raise WrongState(f"meter {m.name} is in {m.state}, not locked")
+        self._unlocked(m, "by hand")
+        return m
+
+    def _unlocked(self, m: Meter, why: str) -> None:
+        self._emit(ev.Unlocked(self.now, m.stream, why))
+        self._notify("meter_state", m, why=why)
+
+    # --- what has become due
+
+    def _advance(self, m: Meter) -> None:
+        """Do what the meter's state makes due now."""
+        if m.state == LOCKOUT and self.now >= m.lock_until:
+            self._unlocked(m, "the lockout is over")
+        if m.state == STANDBY:
+            if m.period_over(self.now):
+                self._emit(ev.AllowanceBegun(self.now, m.stream, m.count))
+            return
+        s = self.books.sales.get(m.session)
+        if s is None:
+            return
+        if not m.plugged:
+            self._close(s, "unplugged")
+            return
+        if s.tariff.session_max_s and self.now >= s.opened_at + s.tariff.session_max_s * 1000:
+            self._close(s, "the longest time of a session is over")
+            return
+        self._run(m, s)
+
+    def _run(self, m: Meter, s: Sale) -> None:
+        """Start or suspend delivery, give the low notice, ask for money; end what waited too long."""
+        if m.state in (NEGOTIATING, SUSPENDED) and s.deliverable > 0:
+            self._emit(ev.DeliveryStarted(self.now, s.id, m.count))
+            self._notify("meter_state", m)
+        elif m.state == DELIVERING and s.deliverable <= 0:
+            self._emit(ev.SessionSuspended(self.now, s.id, m.count))
+            self._notify("meter_state", m)
+        self._low(m, s)
+        self._ask(s)
+        if s.on_hold or self._unseen(s):
+            return
+        if m.state in (NEGOTIATING, SUSPENDED) and self.now >= s.since + s.tariff.grace_s * 1000:
+            used = m.state == SUSPENDED or m.allowance_used
+            self._close(s, "credit used up" if m.state == SUSPENDED else "not paid in time")
+            if used and s.buyer:
+                self._lock(m, s)
+
+    def _low(self, m: Meter, s: Sale) -> None:
+        if s.low_told and not s.low:
+            s.low_told = False
+        if s.low and not s.low_told and m.state in (DELIVERING, SUSPENDED):
+            s.low_told = True
+            self._notify("meter_low", m, credit_msat=s.credit)
+            if s.buyer:
+                self._send(s, msg.Low, ticks=s.ticks, credit_msat=s.credit)
+
+    def _lock(self, m: Meter | None, s: Sale, more_s: int = 0) -> None:
+        until = self.now + (s.tariff.lockout_s + more_s) * 1000
+        if m is not None and s.tariff.lockout_s and m.state == STANDBY:
+            self._emit(ev.Locked(self.now, m.stream, until, s.buyer, s.id))
+            self._notify("meter_state", m, until=until)
+
+    def _tick(self, _: inp.Tick) -> None:
+        for m in self.books.meters.values():
+            self._advance(m)
+            self._look_after_offers(m)
+        for s in list(self.books.sales.values()):
+            if s.phase == OPEN:
+                self._resend(s)
+            else:
+                self._settle(s)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of what is over, after a while in which its buyer may still ask for the receipt."""
+        for s in [s for s in self.books.sales.values() if s.done and self.now >= s.touched_at + LINGER_MS]:
+            del self.books.sales[s.id]

@@ -1,0 +1,118 @@
+"""Settling: from the end of delivery to the receipt. Collect a debt, pay a refund, sign what came of it."""
+
+from . import actions as do
+from . import events as ev
+from . import inputs as inp
+from . import messages as msg
+from . import receipt
+from .errors import WrongState
+from .invoicing import Invoicing
+from .meter import LOCKOUT
+from .sale import OPEN, Sale
+from .shop import NODE_RETRY_MS, RESEND_MS
+
+CLAIM_WAIT_MS = 10_000
+REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
+REFUNDS_PER_PEER = 4
+
+
+class Settling(Invoicing):
+    """What follows when a session ends, whoever ended it."""
+
+    def _close_session(self, i: inp.CloseSession) -> Sale:
+        s = self.books.sale(i.session)
+        if s.phase != OPEN:
+            raise WrongState(f"session {s.id} is {s.phase} already")
+        self._close(s, i.reason)
+        return s
+
+    def _close(self, s: Sale, reason: str, tell: bool = True) -> None:
+        """End delivery: the charge becomes final, and what follows is only settling."""
+        m = self.books.meter(s.meter)
+        boot, register, charged = m.boot, m.register, s.charged
+        self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, boot, register, charged))
+        s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
+        self._cancel(s)
+        self._notify("meter_state", m, why=reason)
+        if s.debt:
+            self._lock(m, s, more_s=s.tariff.grace_s)  # until it is paid, or for as long as unpaid ones are locked
+        if s.buyer and tell:
+            self._tell_end(s)
+        self._settle(s)
+
+    def _settle(self, s: Sale) -> None:
+        """Bring a session that ended to its receipt: collect a debt, pay a refund, sign what came of it."""
+        if s.phase == OPEN:
+            return
+        self._ask(s)
+        self._resend(s)
+        self._cancel(s)
+        if not s.debt:
+            for m in self.books.meters.values():
+                if m.state == LOCKOUT and m.lock_session == s.id and not s.tariff.prepaid:
+                    self._unlocked(m, "the debt is paid")
+        waited = self.now - s.since
+        if not s.buyer and s.owed and waited >= s.tariff.remainder_s * 1000:
+            self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
+        if s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
+            return
+        if s.owed and s.refund_bolt11 and self._refund_due(s):
+            s.refund_tried_at = self.now
+            self._emit(ev.RefundStarted(self.now, s.id, s.owed))
+            self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
+            return
+        if s.debt and not s.revision and waited < s.tariff.grace_s * 1000:
+            return
+        if s.owed and s.buyer and not s.refund_bolt11 and not s.revision and waited < s.tariff.grace_s * 1000:
+            if self.now >= s.told_at + RESEND_MS:
+                self._tell_end(s)
+            return
+        self._sign(s)
+
+    def _refund_due(self, s: Sale) -> bool:
+        under_way = sum(1 for other in self.books.sales.values() if other.buyer == s.buyer and other.refunding)
+        wait = min(REFUND_RETRY_MOST_MS, REFUND_RETRY_MS << min(s.refund_fails, 10))
+        due = not s.refund_tried_at or self.now >= s.refund_tried_at + wait
+        return due and under_way < REFUNDS_PER_PEER
+
+    def _sign(self, s: Sale) -> None:
+        figures = repr(s.figures)
+        if s.revision and receipt.figures(s.receipt) == s.figures:
+            return
+        if s.signing == figures and self.now < s.signed_at + NODE_RETRY_MS:
+            return
+        s.signing, s.signed_at = figures, self.now
+        revision = s.revision + 1
+        self._do(do.Sign(s.id, revision, receipt.text(s, self.node_id, revision)))
+
+    def _signed(self, i: inp.Signed) -> None:
+        s = self.books.sales.get(i.session)
+        if s is None or i.revision != s.revision + 1:
+            return
+        s.signing, s.touched_at = "", self.now
+        self._emit(ev.ReceiptSigned(self.now, s.id, i.revision, i.text, i.signature))
+        self._do(do.Notify("meter_closed", {"session": s.id, "meter": s.meter, "reason": s.reason, "receipt": i.text}))
+        if s.buyer:
+            self._tell_end(s)
+        self._settle(s)
+
+    def _tell_end(self, s: Sale) -> None:
+        s.told_at = self.now
+        if s.receipt:
+            self._send(s, msg.Receipt, text=s.receipt, signature=s.signature)
+        else:
+            self._send(s, msg.Close, by=msg.SELLER, reason=s.reason)
+
+    def _refund_settled(self, i: inp.RefundSettled) -> None:
+        s = self.books.sale(i.session)
+        if s.refunding and i.bolt11 == s.refund_bolt11:
+            s.refund_fails = 0
+            self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat))
+            self._settle(s)
+
+    def _refund_lost(self, i: inp.RefundLost) -> None:
+        s = self.books.sale(i.session)
+        if s.refunding and i.bolt11 == s.refund_bolt11:
+            s.refund_fails += 1
+            self._emit(ev.RefundFailed(self.now, s.id, msg.words(i.why), i.final))
+            self._settle(s)

@@ -1,0 +1,107 @@
+"""A seller's shop: what every part of the seller uses, and what the parts ask of one another."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from . import actions as do
+from . import messages as msg
+from .books import Books
+from .desk import Desk
+from .journal import Event
+from .meter import Meter
+from .sale import OPEN, Sale
+
+RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
+NODE_RETRY_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one seller takes on; the plugin's options."""
+
+    meters: int = 1000
+    sessions: int = 2000
+    sessions_per_peer: int = 50
+    offers_per_meter: int = 20
+    silent_ms: int = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A session that memory has let go, as the journal's index has it."""
+
+    buyer: str
+    receipt: str
+    signature: str
+
+
+Recall = Callable[[str], Ended | None]
+"""Looks a session up in the journal; the answer to an old session is its receipt, never a new session."""
+
+
+class Shop(Desk):
+    """One seller node. `node_id` is its public key in hex; `books` is the fold of the journal named `journal`."""
+
+    def __init__(
+        self,
+        node_id: str,
+        limits: Limits | None = None,
+        books: Books | None = None,
+        journal: str = "0",
+        recall: Recall = lambda session: None,
+    ):
+        super().__init__()
+        self.node_id = node_id
+        self.limits = limits or Limits()
+        self.books = books or Books()
+        self.journal = journal
+        self.recall = recall
+        self.resumed_at = 0
+
+    def fold(self, e: Event) -> None:
+        self.books.apply(e)
+
+    @abstractmethod
+    def _advance(self, m: Meter) -> None:
+        """Do what a meter's state makes due now (metering.py)."""
+
+    @abstractmethod
+    def _close(self, s: Sale, reason: str, tell: bool = True) -> None:
+        """End delivery (settling.py)."""
+
+    @abstractmethod
+    def _settle(self, s: Sale) -> None:
+        """Bring a session that ended to its receipt (settling.py)."""
+
+    @abstractmethod
+    def _tell_end(self, s: Sale) -> None:
+        """Tell the buyer how its session ended (settling.py)."""
+
+    @abstractmethod
+    def _lock(self, m: Meter | None, s: Sale, more_s: int = 0) -> None:
+        """Lock out the buyer of a session and the meter's plug (metering.py)."""
+
+    @abstractmethod
+    def _unlocked(self, m: Meter, why: str) -> None:
+        """Lift a lockout (metering.py)."""
+
+    def _send(self, s: Sale, make: Callable[..., msg.Message], **fields: Any) -> None:
+        s.seq = max(s.seq + 1, self.now)
+        self._do(do.Send(s.buyer, make(session=s.id, seq=s.seq, **fields)))
+
+    def _notify(self, topic: str, m: Meter, **more: Any) -> None:
+        self._do(do.Notify(topic, {"meter": m.name, "state": m.state, "session": m.session, "count": m.count, **more}))
+
+    def _unseen(self, s: Sale) -> bool:
+        """True for a while after a restart: the board was not heard yet, so the count may be behind."""
+        m = self.books.meters.get(s.meter)
+        held = m is not None and m.session == s.id
+        return held and m is not None and not m.seen and self.now < self.resumed_at + self.limits.silent_ms
+
+    def _after(self, s: Sale) -> None:
+        if s.phase == OPEN:
+            self._advance(self.books.meter(s.meter))
+        else:
+            self._settle(s)

@@ -1,0 +1,317 @@
+"""The RPC methods of an emulated node: rpc_NAME answers NAME, with lightningd's parameters, fields and errors."""
+
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import ALIAS, VERSION, invoices, messages
+from . import errors as err
+from .channels import Faults, Hop
+from .errors import RpcFault, expired
+from .node import Node
+
+Params = dict[str, Any] | list[Any]
+
+
+class RpcNode(Node):
+    """A node that answers on its socket."""
+
+    def handle(self, method: str, params: Params) -> Any:
+        handler = getattr(self, "rpc_" + method.replace("-", "_"), None)
+        if handler is not None:
+            return handler(**_bind(handler, params))
+        for plugin in list(self.plugins):
+            if method in plugin.methods:
+                return plugin.call(method, params)
+        raise RpcFault(err.UNKNOWN_METHOD, f"Unknown command '{method}'")
+
+    # about the node
+
+    def rpc_getinfo(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "alias": f"{ALIAS}-{self.name}",
+            "color": self.id[:6],
+            "num_peers": len(self.peers),
+            "num_pending_channels": 0,
+            "num_active_channels": len(self.network.channels.of(self.id)),
+            "num_inactive_channels": 0,
+            "address": [],
+            "binding": [{"type": "ipv4", "address": self.host, "port": self.port}],
+            "version": VERSION,
+            "blockheight": 111,
+            "network": "regtest",
+            "fees_collected_msat": 0,
+            "lightning-dir": str(self.lightning_dir),
+        }
+
+    def rpc_notifications(self, enable: bool) -> dict[str, Any]:
+        return {}
+
+    def rpc_help(self, command: str | None = None) -> dict[str, Any]:
+        own = [n.removeprefix("rpc_").replace("_", "-") for n in dir(self) if n.startswith("rpc_")]
+        rows = [f"{name} {_usage(getattr(self, 'rpc_' + name.replace('-', '_')))}".strip() for name in own]
+        for plugin in self.plugins:
+            rows += [f"{name} {m.get('usage', '')}".strip() for name, m in plugin.methods.items()]
+        if command is not None:
+            rows = [row for row in rows if row.split()[0] == command]
+            if not rows:
+                raise RpcFault(err.UNKNOWN_METHOD, f"Unknown command '{command}'")
+        return {"help": [{"command": row} for row in rows], "format-hint": "simple"}
+
+    def rpc_stop(self) -> str:
+        threading.Timer(0.05, self.stop).start()
+        return "Shutdown complete"
+
+    def rpc_plugin(self, subcommand: str, plugin: str | None = None) -> dict[str, Any]:
+        if subcommand == "stop":
+            for running in self.plugins:
+                if plugin in (running.name, str(running.path)):
+                    running.stop()
+                    return {"command": "stop", "result": f"Successfully stopped {running.name}."}
+            raise RpcFault(err.INVALID_PARAMS, f"Could not find plugin {plugin}")
+        if subcommand == "start":
+            path = Path(str(plugin))
+            with self._starting:
+                if any(running.path == path for running in self.plugins):
+                    raise RpcFault(err.INVALID_PARAMS, f"{path}: already registered")
+                self._start_plugin(path)
+        elif subcommand != "list":
+            raise RpcFault(err.INVALID_PARAMS, f"subcommand is not start, stop or list: {subcommand}")
+        rows = [{"name": str(p.path), "active": p.active, "dynamic": True} for p in self.plugins]
+        return {"command": subcommand, "plugins": rows}
+
+    # invoices
+
+    def rpc_invoice(
+        self, amount_msat: Any, label: str, description: str, expiry: int = invoices.DEFAULT_EXPIRY_S
+    ) -> dict[str, Any]:
+        amount = None if amount_msat == "any" else _msat("amount_msat", amount_msat)
+        made = self.invoices.make(str(label), amount, description, int(expiry))
+        return {
+            "payment_hash": made.hash,
+            "expires_at": made.expires_at,
+            "bolt11": made.bolt11,
+            "payment_secret": made.secret,
+            "created_index": made.created_index,
+        }
+
+    def rpc_listinvoices(self, label: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+        return {"invoices": [i.row() for i in self.invoices.find(label, payment_hash)]}
+
+    def rpc_delinvoice(self, label: str, status: str) -> dict[str, Any]:
+        return self.invoices.delete(label, status).row()
+
+    def rpc_waitanyinvoice(self, lastpay_index: int = 0, timeout: float | None = None) -> dict[str, Any]:
+        return self.invoices.wait_any(int(lastpay_index), timeout).row()
+
+    def rpc_wait(self, subsystem: str, indexname: str, nextvalue: int) -> dict[str, Any]:
+        if (subsystem, indexname, nextvalue) != ("invoices", "created", 0):
+            raise RpcFault(err.INVALID_PARAMS, "the emulated node only tells the present created index of invoices")
+        return {"subsystem": "invoices", "created": self.invoices.created}
+
+    def rpc_decode(self, string: str) -> dict[str, Any]:
+        return invoices.decode(string)
+
+    # payments
+
+    def rpc_xpay(
+        self,
+        invstring: str,
+        amount_msat: Any = None,
+        maxfee: Any = None,
+        layers: Any = None,
+        retry_for: int = 60,
+        partial_msat: Any = None,
+        maxdelay: int = 2016,
+        label: str | None = None,
+    ) -> dict[str, Any]:
+        found = invoices.decode(invstring)
+        given = found.get("amount_msat")
+        if (given is None) == (amount_msat is None):
+            raise RpcFault(err.INVALID_PARAMS, "amount_msat: needed exactly where the invoice has none")
+        amount = given if given is not None else _msat("amount_msat", amount_msat)
+        limit = max(5000, amount // 100) if maxfee is None else _msat("maxfee", maxfee)
+        self.pays.may_start(found["payment_hash"])
+        if time.time() > found["created_at"] + found["expiry"]:
+            raise expired()
+        hops = self.network.channels.route(self.id, found["payee"], amount, limit)
+        self.network.channels.offer(hops)
+        preimage = self._pay(hops, found["payee"], found["payment_hash"], amount, invstring)
+        return {
+            "payment_preimage": preimage,
+            "amount_msat": amount,
+            "amount_sent_msat": hops[0].amount,
+            "failed_parts": 0,
+            "successful_parts": 1,
+        }
+
+    def _pay(self, hops: list[Hop], payee: str, payment_hash: str, amount: int, bolt11: str | None) -> str:
+        self.pays.begin(payment_hash, payee, amount, hops[0].amount, bolt11)
+        try:
+            preimage = self.network.channels.carry(hops, self.network.nodes[payee], payment_hash, amount)
+        except RpcFault:
+            self.pays.end(payment_hash, None)
+            raise
+        self.pays.end(payment_hash, preimage)
+        return preimage
+
+    def rpc_sendpay(
+        self,
+        route: list[dict[str, Any]],
+        payment_hash: str,
+        payment_secret: str | None = None,
+        bolt11: str | None = None,
+        amount_msat: Any = None,
+    ) -> dict[str, Any]:
+        by_scid = {c.scid: c for c in self.network.channels.all}
+        hops, at = [], self.id
+        for part in route:
+            hops.append(Hop(by_scid[part["channel"]], at, _msat("amount_msat", part["amount_msat"])))
+            at = part["id"]
+        self.network.channels.offer(hops)
+        threading.Thread(
+            target=self._pay_quietly, args=(hops, at, payment_hash, hops[-1].amount, bolt11), daemon=True
+        ).start()
+        return {"payment_hash": payment_hash, "status": "pending"}
+
+    def _pay_quietly(self, *args: Any) -> None:
+        try:
+            self._pay(*args)
+        except RpcFault as e:
+            self.log(f"DEBUG sendpay failed: {e.message}")
+
+    def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> dict[str, Any]:
+        return self.pays.wait(payment_hash, timeout)
+
+    def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+        return {"pays": self.pays.rows(bolt11, payment_hash)}
+
+    # peers
+
+    def rpc_connect(self, id: str, host: str | None = None, port: int | None = None) -> dict[str, Any]:
+        peer_id, _, at = id.partition("@")
+        if at:
+            host, _, port_text = at.rpartition(":")
+            port = int(port_text)
+        known = self.network.nodes.get(peer_id)
+        if peer_id not in self.peers:
+            if host is None and not self.network.have_channel(self.id, peer_id):
+                raise RpcFault(err.CONNECT_NO_KNOWN_ADDRESS, "Unable to connect, no address known for peer")
+            if known is None or not known.up.is_set() or (port is not None and int(port) != known.port):
+                raise RpcFault(err.CONNECT_ALL_FAILED, f"All addresses failed: {host}:{port}: Connection refused.")
+            self.network.connect(self, known)
+        assert known is not None
+        return {
+            "id": peer_id,
+            "features": "",
+            "direction": "out",
+            "address": {"type": "ipv4", "address": known.host, "port": known.port},
+        }
+
+    def rpc_disconnect(self, id: str, force: bool = False) -> dict[str, Any]:
+        self.network.disconnect(self.id, id)
+        return {}
+
+    def rpc_listpeers(self, id: str | None = None) -> dict[str, Any]:
+        with_channel = {c.other(self.id) for c in self.network.channels.of(self.id)}
+        rows = []
+        for peer in sorted(self.peers | with_channel):
+            if id in (None, peer):
+                count = sum(self.network.have_channel(self.id, peer) for _ in (0,))
+                rows.append({"id": peer, "connected": peer in self.peers, "num_channels": count})
+        return {"peers": rows}
+
+    def rpc_listpeerchannels(self, id: str | None = None) -> dict[str, Any]:
+        rows = []
+        for c in self.network.channels.of(self.id):
+            other = c.other(self.id)
+            if id in (None, other):
+                rows.append(
+                    {
+                        "peer_id": other,
+                        "peer_connected": other in self.peers,
+                        "state": "CHANNELD_NORMAL",
+                        "short_channel_id": c.scid,
+                        "to_us_msat": c.balance[self.id],
+                        "total_msat": c.total,
+                        "spendable_msat": c.spendable(self.id),
+                        "receivable_msat": c.spendable(other),
+                        "our_reserve_msat": c.reserve,
+                        "their_reserve_msat": c.reserve,
+                        "htlcs": [],
+                    }
+                )
+        return {"channels": rows}
+
+    def rpc_sendcustommsg(self, node_id: str, msg: str) -> dict[str, Any]:
+        if node_id not in self.peers:
+            raise RpcFault(err.INVALID_REQUEST, f"No such peer: {node_id}")
+        data = bytes.fromhex(msg)
+        if not 2 <= len(data) < 65536:
+            self.log("BROKEN connectd: aborted by a custom message of a size that it can't send")
+            threading.Thread(target=self.kill, daemon=True).start()
+            raise RpcFault(err.INVALID_REQUEST, "connectd died")
+        self.network.post(self.id, node_id, data)
+        return {"status": "Message sent to connectd for delivery"}
+
+    # signatures
+
+    def rpc_signmessage(self, message: str) -> dict[str, Any]:
+        if len(message) >= 65536:
+            raise RpcFault(err.INVALID_PARAMS, "Message must be < 64k")
+        signature, recid, zbase = messages.sign(self.key, message)
+        return {"signature": signature, "recid": f"{recid:02x}", "zbase": zbase}
+
+    def rpc_checkmessage(self, message: str, zbase: str, pubkey: str | None = None) -> dict[str, Any]:
+        try:
+            signer = messages.recover(message, zbase)
+        except ValueError as e:
+            raise RpcFault(err.INVALID_PARAMS, f"zbase: {e}") from None
+        if pubkey is None and signer not in self.network.nodes:
+            raise RpcFault(err.SIGNMESSAGE_PUBKEY_NOT_FOUND, "pubkey not found in the graph")
+        return {"pubkey": signer, "verified": pubkey in (None, signer)}
+
+    # only here: faults on demand
+
+    def rpc_emulate_fault(
+        self, latency_ms: int = 0, fail: int = 0, hang: int = 0, settle: bool = True
+    ) -> dict[str, Any]:
+        """Make the payments that come to this node slow, the next `fail` fail, the next `hang` hang until released."""
+        self.faults.released.set()
+        self.faults = Faults(latency_ms / 1000, fail, hang, settle)
+        return {"latency_ms": latency_ms, "fail": fail, "hang": hang, "settle": settle}
+
+    def rpc_emulate_release(self) -> dict[str, Any]:
+        """Let go of the payments that hang."""
+        self.faults.released.set()
+        return {}
+
+
+def _msat(name: str, value: Any) -> int:
+    text = str(value).removesuffix("msat")
+    if not text.isdecimal():
+        raise RpcFault(err.INVALID_PARAMS, f"{name}: should be a millisatoshi amount: invalid token '{value}'")
+    return int(text)
+
+
+def _usage(handler: Callable[..., Any]) -> str:
+    known = inspect.signature(handler).parameters.values()
+    return " ".join(p.name if p.default is inspect.Parameter.empty else f"[{p.name}]" for p in known)
+
+
+def _bind(handler: Callable[..., Any], params: Params) -> dict[str, Any]:
+    known = inspect.signature(handler).parameters
+    given = dict(params) if isinstance(params, dict) else dict(zip(known, params))
+    if isinstance(params, list) and len(params) > len(known):
+        raise RpcFault(err.INVALID_PARAMS, "too many parameters")
+    for name in given:
+        if name not in known and name not in ("exposeprivatechannels", "fallbacks", "preimage", "cltv"):
+            raise RpcFault(err.INVALID_PARAMS, f"unknown parameter: {name}")
+    for name, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and given.get(name) is None:
+            raise RpcFault(err.INVALID_PARAMS, f"missing required parameter: {name}")
+    return {k: v for k, v in given.items() if k in known}
