@@ -139,7 +139,9 @@ class Bridge:
                 self._stopping.wait(RETRY_S)
 
     def _mend(self, code: int) -> None:
-        if code not in (PLUGIN_GONE, UNKNOWN_COMMAND) or self.plugin is None or not self._mending.acquire(False):
+        if code not in (PLUGIN_GONE, UNKNOWN_COMMAND) or self.plugin is None or self._stopping.is_set():
+            return
+        if not self._mending.acquire(False):
             return
         try:
             log.warning("starting %s again", self.plugin)

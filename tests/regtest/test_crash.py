@@ -34,11 +34,19 @@ def start_plugin(node, path):
     def started():
         try:
             node.rpc.call("plugin", ["start", str(path)])
-        except Exception:
-            return False  # the node may not have noticed yet that it died
+        except Exception as e:
+            # The node has not noticed yet that it died; or somebody else's supervisor was faster.
+            return "already" in str(e) and works(node, path)
         return True
 
     until(started)
+
+
+def works(node, path):
+    try:
+        return node.rpc.call("meter-list" if path == devnet.METER else "stream-list")
+    except Exception:
+        return None
 
 
 def trade(net, shop, during):
