@@ -2,9 +2,9 @@
 
 import json
 import logging
+import signal
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 board_app = typer.Typer(no_args_is_help=True, help="Boards without hardware.")
-devnet_app = typer.Typer(no_args_is_help=True, help="A private network to try and test on.")
+devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.add_typer(devnet_app, name="devnet")
 console = Console()
@@ -103,12 +103,15 @@ def _work(board: "VirtualBoard") -> None:
     work(board)
 
 
-@devnet_app.command("start")
-def devnet_start(
+@devnet_app.callback(invoke_without_command=True)
+def devnet(
+    context: typer.Context,
     kind: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
     directory: Annotated[Path | None, typer.Option(help="where the nodes live; default: a new temporary one")] = None,
 ) -> None:
     """Start a seller, a hop and a buyer, connected and funded, and say what to try; Ctrl-C ends them."""
+    if context.invoked_subcommand is not None:
+        return
     from .devnet import METER, start
     from .devnet.demo import choose
 
@@ -134,10 +137,12 @@ def devnet_start(
         if kind == "emulated":
             console.print("  " + f"{b} emulate-fault 0 0 1", "(the next payment to B hangs until emulate-release)")
         console.print("Ctrl-C ends the network.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            threading.Event().wait()
+            signal.pause()
         except KeyboardInterrupt:
-            console.print("stopping")
+            pass
+        console.print("stopping")
 
 
 @devnet_app.command("record")

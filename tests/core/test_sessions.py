@@ -668,6 +668,24 @@ def test_a_forged_receipt_is_kept_as_evidence_and_not_believed():
 # --- lost messages and crashes
 
 
+def test_a_lost_seller_is_reached_for_again_until_it_is_back():
+    w = World()
+    w.open()
+    connects = []
+    w.hold, w.lose = {do.Connect}, lambda message: True
+    w.buy(inp.PeerLost(SELLER_ID))
+    for _ in range(60):
+        w.pass_ms(1_000, step=1_000)
+        connects += [a for _, a in w.todo if isinstance(a, do.Connect)]
+        w.todo.clear()
+    assert 4 <= len(connects) <= 10  # ever more seldom
+    w.hold, w.lose = set(), lambda message: False
+    w.buy(inp.PeerConnected(SELLER_ID))
+    w.pump()
+    w.report(80)
+    assert w.purchase.payments == 2
+
+
 @pytest.mark.parametrize("lost", [msg.Open, msg.Terms, msg.Invoice, msg.Close, msg.Receipt, msg.Low])
 def test_any_first_message_may_be_lost(lost):
     w = World()

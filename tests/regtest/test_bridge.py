@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from pyln.client import LightningRpc
 from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
 from test_crash import alive
 
@@ -213,3 +214,32 @@ def test_the_command_refuses_an_open_key_and_half_an_order(tmp_path):
     assert open_key.returncode == 1 and "owner only" in open_key.stdout.replace("\n", " ")
     neither = subprocess.run([*run, "--key", str(key)], capture_output=True, text=True)
     assert neither.returncode == 1 and "--meter NAME" in neither.stdout.replace("\n", " ")
+
+
+def test_satmeter_devnet_starts_a_network_and_prints_what_to_try(tmp_path):
+    import re
+
+    command = [sys.executable, "-m", "satmeter.cli", "devnet", "--kind", "emulated", "--directory", str(tmp_path)]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "400"})
+    try:
+        shown = ""
+        while "Ctrl-C" not in shown:
+            line = running.stdout.readline()
+            assert line, shown
+            shown += line
+        socket = re.search(r"--rpc-file=(\S*seller\S*) meter-add socket (\d+) (\d+) (\d+)", shown)
+        rpc = LightningRpc(socket[1])
+        price, ticks, quantum = (int(socket[n]) for n in (2, 3, 4))
+        assert rpc.call("meter-add", ["socket", price, ticks, quantum])["state"] == "standby"
+        address = re.search(r"stream-open (SATMETER://\S+)", shown)[1]
+        assert rpc.call("getinfo")["id"].upper() in address and "emulated" in rpc.call("getinfo")["version"]
+    finally:
+        running.terminate()
+        assert running.wait(20) == 0
+
+
+def test_a_kind_of_node_that_is_not_known_is_refused():
+    found = subprocess.run(
+        [sys.executable, "-m", "satmeter.cli", "demo", "--node", "imagined"], capture_output=True, text=True
+    )
+    assert found.returncode != 0 and "real or emulated" in found.stdout + found.stderr

@@ -49,10 +49,10 @@ def works(node, path):
         return None
 
 
-def trade(net, shop, during):
+def trade(net, shop, during, buyer="buyer"):
     """Run a stream of 300 ticks, with something happening to it at 100; return its receipt."""
     board = shop.add(grace_s=30)
-    session = open_stream(net["buyer"], shop, board)
+    session = open_stream(net[buyer], shop, board, max_fee_msat=3_000)
     until(lambda: board.report()["grant"] > 0)
     board.use_all(100)
     during(board, session)
@@ -65,7 +65,7 @@ def trade(net, shop, during):
 
     until(heard)
     board.use_all(200, timeout_s=80)
-    end = close(net["buyer"], session)
+    end = close(net[buyer], session)
     receipt = json.loads(end["receipt"])
     assert end["verified"] and not end["why"], end["why"]
     assert receipt["charged_msat"] == 30_000 and receipt["ticks"] == 300 and identity(receipt)
@@ -101,6 +101,23 @@ def test_the_buyers_node_is_killed(net, shop):
     def during(board, session):
         net["buyer"].kill()
         net["buyer"].start()
+
+    trade(net, shop, during)
+
+
+def test_a_buyer_without_a_channel_finds_the_restarted_seller_again(net, shop):
+    """Its connection carries only messages, so the restarted node has forgotten it; the buyer has not."""
+
+    def during(board, session):
+        net["seller"].kill()
+        net["seller"].start()
+
+    trade(net, shop, during, buyer="far")
+
+
+def test_a_dropped_connection_is_made_again(net, shop):
+    def during(board, session):
+        net["seller"].rpc.call("disconnect", {"id": net["buyer"].id, "force": True})
 
     trade(net, shop, during)
 
@@ -213,6 +230,24 @@ def test_a_journal_that_is_locked_grants_nothing_and_mends_itself(net, shop):
     assert until(mended)["grant"] == 0
     net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"]})
     until(lambda: board.report()["grant"] == 100)
+
+
+def test_a_journal_that_knows_more_payments_than_its_node_is_refused(net, shop):
+    """The node's database was rolled back, or the journal is another's: crediting from it would go wrong."""
+    board = shop.add()
+    path = net["seller"].lightning_dir / "satmeter-meter.sqlite3"
+    net["seller"].rpc.call("plugin", ["stop", devnet.METER.name])
+    with sqlite3.connect(path) as db:
+        (state,) = db.execute("SELECT state FROM satmeter_snapshot").fetchone()
+        db.execute("UPDATE satmeter_snapshot SET state=?", [json.dumps({**json.loads(state), "index": 10**9})])
+    start_plugin(net["seller"], devnet.METER)
+    error = error_of(shop.rpc, "meter-status", {})
+    assert "JournalTrouble" in error["message"] and "index 1000000000" in error["message"]
+    kill_plugin(net["seller"], devnet.METER)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE satmeter_snapshot SET state=?", [state])
+    start_plugin(net["seller"], devnet.METER)
+    assert board.report()["state"] == "standby"
 
 
 def test_many_at_once_while_the_plugin_is_killed(net, shop):

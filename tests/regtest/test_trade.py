@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 
 from shop import DEADLINE_S, Shop, balance, close, error_of, identity, open_stream, settled, status, until
 
@@ -286,3 +287,29 @@ def test_meter_wait_is_indexed_like_waitanyinvoice(net, shop):
     waiter.join(30)
     assert answers[0]["index"] > now["index"] and answers[0]["state"] in ("negotiating", "delivering")
     close(net["buyer"], session)
+
+
+def test_notification_topics_tell_of_low_credit_states_and_closed_sessions(net, shop):
+    listener = Path(__file__).parent / "listener.py"
+    shop.rpc.call("plugin", ["start", str(listener)])
+    heard = net["seller"].lightning_dir / "heard.jsonl"
+    try:
+        board = shop.add()
+        session = open_stream(net["buyer"], shop, board)
+        until(lambda: board.report()["grant"] > 0)
+        board.use_all(90)
+        close(net["buyer"], session)
+
+        def all_of_it():
+            lines = [json.loads(line) for line in heard.read_text().splitlines()] if heard.exists() else []
+            mine = [line for line in lines if line["payload"].get("meter") == board.name]
+            return mine if any(line["topic"] == "meter_closed" for line in mine) else None
+
+        mine = until(all_of_it)
+        states = [line["payload"]["state"] for line in mine if line["topic"] == "meter_state"]
+        assert states[:2] == ["negotiating", "delivering"] and states[-1] == "standby"
+        assert any(line["topic"] == "meter_low" and line["payload"]["credit_msat"] < 2_500 for line in mine)
+        (closed,) = [line["payload"] for line in mine if line["topic"] == "meter_closed"]
+        assert closed["session"] == session and json.loads(closed["receipt"])["charged_msat"] == 9_000
+    finally:
+        shop.rpc.call("plugin", ["stop", listener.name])

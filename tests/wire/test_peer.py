@@ -108,3 +108,9 @@ def test_any_bytes_are_a_message_or_badmessage(kind, data):
 
 def test_types_are_odd_and_outside_the_bolts():
     assert all(number % 2 == 1 and 32768 <= number < 65536 for number in peer.TYPES)
+
+
+def test_the_docs_show_a_golden_vector():
+    text = (Path(__file__).parents[2] / "docs" / "wire.md").read_text()
+    assert json.loads(VECTORS.read_text())["open"] in text.replace(" ", "")
+    assert all(str(number) in text for number in peer.TYPES)

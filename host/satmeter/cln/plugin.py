@@ -49,6 +49,7 @@ class RolePlugin:
             rpc_methods.add(p, f"{self.role}-{name}", handler)
         p.add_subscription("custommsg", self._custommsg)
         p.add_subscription("connect", self._connect)
+        p.add_subscription("disconnect", self._disconnect)
         p.add_subscription("shutdown", self._shutdown)
 
     def options(self, plugin: Plugin) -> None:
@@ -121,6 +122,10 @@ class RolePlugin:
     def _connect(self, id: str = "", **kwargs: Any) -> None:
         inner = kwargs.get("connect") or {}
         self.service.post(inp.PeerConnected(inner.get("id", id)))
+
+    def _disconnect(self, id: str = "", **kwargs: Any) -> None:
+        inner = kwargs.get("disconnect") or {}
+        self.service.post(inp.PeerLost(inner.get("id", id)))
 
     def _shutdown(self, **kwargs: Any) -> None:
         if hasattr(self, "service"):

@@ -103,9 +103,17 @@ class Buyer(Desk):
             if p.seller == i.peer and p.state == OPENING:
                 self._end(p, f"can't reach the seller: {i.why}")
 
+    def _lost_peer(self, i: inp.PeerLost) -> None:
+        """The connection to a seller is gone: reach for it again now, and at every ask until it is back."""
+        for p in self.ledger.purchases.values():
+            if p.seller == i.peer and (p.state != CLOSED or p.short):
+                p.cut_off, p.tries, p.asked_at = True, 0, self.now
+                self._do(do.Connect(p.seller, p.address))
+
     def _connected(self, i: inp.PeerConnected) -> None:
         for p in self.ledger.purchases.values():
             if p.seller == i.peer and (p.state != CLOSED or p.short):
+                p.cut_off = False
                 self._ask_again(p)
 
     # --- messages
@@ -117,7 +125,7 @@ class Buyer(Desk):
                 text = "no such session here"
                 self._do(do.Send(i.peer, msg.Error(i.message.session, self.now, msg.BUYER, UnknownSession.code, text)))
             return
-        p.heard_at, p.tries = self.now, 0
+        p.heard_at, p.tries, p.cut_off = self.now, 0, False
         try:
             _MESSAGES[type(i.message)](self, p, i.message)
         except SatmeterError as e:
@@ -388,7 +396,7 @@ class Buyer(Desk):
         for p in list(self.ledger.purchases.values()):
             if p.state == OPENING and self.now >= p.opened_at + OPEN_MS:
                 self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s")
-            elif p.state == OPENING or p.ending:
+            elif p.state == OPENING or p.ending or p.cut_off:
                 if self.now >= p.asked_at + min(RESEND_MOST_MS, RESEND_MS << min(p.tries, 5)):
                     p.tries += 1
                     p.asked_at = self.now
@@ -400,9 +408,9 @@ class Buyer(Desk):
             del self.ledger.purchases[p.id]
 
     def _ask_again(self, p: Purchase) -> None:
+        if p.cut_off or (p.ending and p.tries > 1):
+            self._do(do.Connect(p.seller, p.address))
         if p.ending:
-            if p.tries > 1:
-                self._do(do.Connect(p.seller, p.address))
             self._close_when_landed(p)
         else:
             self._send(p, msg.Open, meter=p.meter)
@@ -422,6 +430,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {
     inp.Tick: Buyer._tick,
     inp.FromPeer: Buyer._from_peer,
     inp.PeerConnected: Buyer._connected,
+    inp.PeerLost: Buyer._lost_peer,
     inp.OpenStream: Buyer._open,
     inp.ConnectFailed: Buyer._connect_failed,
     inp.Inspected: Buyer._inspected,

@@ -27,6 +27,11 @@ class PeerConnected(Input):
     peer: str
 
 
+@dataclass(frozen=True, slots=True)
+class PeerLost(Input):
+    peer: str
+
+
 # --- seller -----------------------------------------------------------------------------------------------------
 
 

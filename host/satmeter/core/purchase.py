@@ -69,6 +69,7 @@ class Purchase:
     told_ticks: int = 0
     told_seq: int = 0
     touched_at: int = 0
+    cut_off: bool = False
     sensor_boot: str = ""
     sensor_offset: int = 0
     sensor_count: int = 0
@@ -141,6 +142,7 @@ MEMORY = frozenset(
         "told_ticks",
         "told_seq",
         "touched_at",
+        "cut_off",
         "sensor_boot",
         "sensor_offset",
         "sensor_count",

@@ -202,6 +202,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.Unlock: Seller._unlock,
     inp.FromPeer: Seller._from_peer,
     inp.PeerConnected: Seller._connected,
+    inp.PeerLost: lambda seller, i: None,  # it is the buyer who comes back
     inp.InvoiceMade: Seller._made,
     inp.InvoiceSettled: Seller._settled,
     inp.InvoiceGone: Seller._gone,

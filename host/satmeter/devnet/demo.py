@@ -212,6 +212,8 @@ def wait_for(true: Callable[[], bool], timeout_s: float) -> None:
 
 def choose(wanted: str) -> tuple[str, str]:
     """Return the kind of node to run on and why: NODE's, or real where installed."""
+    if wanted not in ("", "real", "emulated"):
+        raise SystemExit(f"NODE is {wanted!r}; it must be real or emulated")
     missing = real_missing()
     if wanted == "real" and missing:
         raise SystemExit(f"NODE=real, but not on PATH: {missing}")

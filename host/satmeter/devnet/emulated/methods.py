@@ -213,6 +213,8 @@ class RpcNode(Node):
         }
 
     def rpc_disconnect(self, id: str, force: bool = False) -> dict[str, Any]:
+        if id not in self.peers:
+            raise RpcFault(err.INVALID_REQUEST, "Peer not connected")
         self.network.disconnect(self.id, id)
         return {}
 
