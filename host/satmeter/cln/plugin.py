@@ -133,8 +133,9 @@ class RolePlugin:
         os._exit(0)
 
     def run(self) -> None:
-        logging.getLogger("satmeter").setLevel(logging.DEBUG)
+        logging.getLogger("satmeter").setLevel(logging.INFO)
+        logging.getLogger("satmeter.rpc").setLevel(logging.WARNING)  # it would log every preimage that it sees
         self.plugin.run()
         if os.environ.get("LIGHTNINGD_PLUGIN") == "1":
-            # stdin ended: lightningd is gone, or stopped us.
-            self._shutdown()
+            # stdin ended: lightningd is gone, and a new one may start us anew at any moment. Nothing is lost.
+            os._exit(0)
