@@ -116,10 +116,10 @@ class App:
         self._reported = None
 
     def _report(self, now: int) -> None:
-        """Say the register regularly, and at once when relay or plug have changed."""
+        """Say the register regularly, and at once when plug, relay or grant have changed."""
         if not self.link.sid:
             return
-        state = (self._plugged, self.relay)
+        state = (self._plugged, self.relay, self.grant)
         if state == self._reported and now - self._report_at < REPORT_MS:
             return
         self._reported, self._report_at = state, now
@@ -127,6 +127,7 @@ class App:
             "reading",
             boot=self.boot,
             register=self.counter.register,
+            grant=self.grant,
             flow=self.counter.flow,
             plugged=int(state[0]),
             uptime=now,

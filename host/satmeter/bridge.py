@@ -185,6 +185,7 @@ class Bridge:
             reading = {
                 "boot": frame["boot"],
                 "register": frame["register"],
+                "grant": frame["grant"],
                 "base": self.board["base"],
                 "flow": frame["flow"],
                 "plugged": bool(frame["plugged"]),

@@ -96,10 +96,11 @@ class Trade(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(HELD))
     def hold(self, kind):
         self.w.hold |= {kind}
+        self.w.board_on = False
 
     @rule()
     def let_go(self):
-        self.w.hold = set()
+        self.w.hold, self.w.board_on = set(), True
         self.w.pump()
 
     @rule(fail=st.integers(0, 2), refunds=st.booleans())
@@ -187,7 +188,7 @@ class Trade(RuleBasedStateMachine):
         if not hasattr(self, "w"):
             return
         w = self.w
-        w.hold, w.fail, w.channel_can_refund = set(), 0, True
+        w.hold, w.fail, w.channel_can_refund, w.board_on = set(), 0, True, True
         w.pump()
         for session in self.ids():
             self.quietly(lambda session=session: w.buy(inp.CloseStream(session)))

@@ -350,6 +350,25 @@ def test_arrears_stop_at_the_limit_lock_and_are_lifted_by_paying_the_debt():
     assert w.receipts()[-1]["paid_msat"] == 20_000 and identity(w.receipts()[-1])
 
 
+def test_a_debt_can_be_paid_after_the_receipt_and_then_the_buyer_is_served_again():
+    w = World({**ARREARS, "lockout_s": 5, "grace_s": 5})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(20)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.fail = 100
+    w.hold = set()
+    w.pass_ms(30_000)
+    assert w.receipts()[-1]["debt_msat"] == 2_000 and w.purchase.state == "closed" and w.purchase.indebted
+    w.fail = 0
+    w.pass_ms(130_000, step=1000)
+    assert w.receipts()[-1]["debt_msat"] == 0 and w.receipts()[-1]["paid_msat"] == 2_000
+    assert not w.purchase.indebted
+    w.open(session=OTHER)
+    assert w.buyer.ledger.purchases[OTHER].state == "streaming"
+
+
 # --- refunds
 
 
@@ -363,7 +382,7 @@ def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
     assert w.receipts()[-1]["owed_msat"] == 7_000 and identity(w.receipts()[-1])
     assert "reserve" in w.sale.refund_why
     w.channel_can_refund = True
-    w.now += 2_000
+    w.now += 60_000
     w.sell(inp.PeerConnected(BUYER_ID))
     w.pump()
     assert (w.receipts()[-1]["owed_msat"], w.receipts()[-1]["refunded_msat"]) == (0, 7_000)
@@ -462,6 +481,53 @@ def test_a_register_faster_than_the_rating_is_refused():
     w.report(60)
 
 
+# --- the end, and a board that is not heard
+
+
+def test_the_charge_is_final_only_when_the_board_has_stopped():
+    """A buyer who cuts the line to the board and closes does not get what the board goes on to deliver."""
+    w = World()
+    w.open()
+    w.report(20)
+    w.board_on = False
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.sale.phase == "open" and w.grant() == 0 and not w.receipts() and w.balance == 10_000
+    w.sell(inp.Reading("m", "b1", 57, 0, 0, True, 100))  # it had not heard of the end yet
+    w.pump()
+    assert w.sale.phase == "open"
+    w.now += 1
+    w.sell(inp.Reading("m", "b1", 61, 0, 0, True, 0))
+    w.pump()
+    assert (w.receipts()[-1]["charged_msat"], w.receipts()[-1]["refunded_msat"]) == (6_100, 3_900)
+    assert w.purchase.verified and not w.purchase.why
+
+
+def test_a_board_that_is_never_heard_again_is_taken_to_have_delivered_its_grant():
+    w = World(limits=Limits(silent_ms=15_000, unheard_ms=60_000))
+    w.open()
+    w.report(20)
+    w.board_on = False
+    w.buy(inp.CloseStream(SESSION))
+    w.restart_seller()
+    w.pass_ms(70_000, step=1000)
+    (receipt,) = w.receipts()
+    assert (receipt["ticks"], receipt["charged_msat"], receipt["owed_msat"]) == (100, 10_000, 0)
+    assert "not heard" in receipt["reason"] and w.purchase.verified and not w.purchase.why
+    w.report(90)  # it comes back and goes on in its own numbers
+    assert w.meter.count == 90 and w.meter.state == "standby"
+
+
+def test_nothing_is_invoiced_or_taken_for_a_session_that_is_ending():
+    w = World()
+    w.open()
+    w.board_on = False
+    w.sell(inp.CloseSession(SESSION))
+    assert w.sale.next_invoice() == 0
+    with pytest.raises(WrongState, match="ending already"):
+        w.sell(inp.CloseSession(SESSION))
+
+
 # --- meters
 
 
@@ -540,8 +606,41 @@ def test_an_invoice_of_another_node_is_not_paid():
     w = World()
     w.hold = {do.Inspect}
     w.open()
-    w.buy(inp.Inspected(SESSION, 1, "02" + "ee" * 32, 10_000, "h", w.now + 1000, 18))
+    bolt11 = next(m.bolt11 for m in w.sent if isinstance(m, msg.Invoice))
+    w.buy(inp.Inspected(SESSION, 1, bolt11, "02" + "ee" * 32, 10_000, "h", w.now + 1000, 18))
     assert "not the seller" in w.purchase.refusals[-1]["why"] and not w.purchase.flights
+
+
+def test_what_is_paid_is_the_very_invoice_that_was_inspected():
+    """Two invoices under one number: the answer about the first must not let the second through."""
+    w = World()
+    w.hold = {do.Inspect, do.Pay}
+    w.open()
+    good = next(m for m in w.sent if isinstance(m, msg.Invoice))
+    evil = msg.Invoice(SESSION, good.seq + 1, 1, good.amount_msat, "inv:evil:99999999", 0, 0, 0)
+    w.buy(inp.FromPeer(SELLER_ID, evil))
+    w.buy(inp.Inspected(SESSION, 1, good.bolt11, SELLER_ID, 10_000, "hash-of-good", w.now + 1000, 18))
+    assert not w.purchase.flights
+    w.buy(inp.Inspected(SESSION, 1, evil.bolt11, SELLER_ID, 99_999_999, "hash-of-evil", w.now + 1000, 18))
+    assert not w.purchase.flights and "its message says 10000" in w.purchase.refusals[-1]["why"]
+
+
+def test_a_lost_invoice_is_sent_again_though_others_are_paid():
+    w = World({"window": 4})
+    lost = []
+
+    def lose(message):
+        if isinstance(message, msg.Invoice) and message.n == 1 and len(lost) < 3:
+            lost.append(message)
+            return True
+        return False
+
+    w.lose = lose
+    w.open()
+    for register in range(0, 600, 10):
+        w.report(register)
+        w.pass_ms(500)
+    assert len(lost) == 3 and 1 not in w.sale.out
 
 
 def test_the_own_sensor_catches_a_seller_that_counts_too_much():

@@ -39,7 +39,7 @@ def event_of(kind, w):
         ev.SessionOpened: ev.SessionOpened(w.now, OTHER, "m", BUYER_ID, tariff, w.meter.count, "b1", 0),
         ev.DeliveryStarted: ev.DeliveryStarted(w.now, session, w.meter.count),
         ev.SessionSuspended: ev.SessionSuspended(w.now, session, w.meter.count),
-        ev.SessionClosing: ev.SessionClosing(w.now, session, "x", w.meter.count, "b1", 0, 0),
+        ev.SessionClosing: ev.SessionClosing(w.now, session, "x", w.meter.count),
         ev.Locked: ev.Locked(w.now, "meter/m", w.now + 1, BUYER_ID, ""),
         ev.Unlocked: ev.Unlocked(w.now, "meter/m", "x"),
     }[kind]

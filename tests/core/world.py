@@ -38,6 +38,7 @@ class World:
         self.payments = {}  # hash -> "complete" | "failed"
         self.paid_index = 0
         self.fail = 0
+        self.board_on = True
         self.hold = set()  # kinds of action that are not carried out now
         self.lose = lambda message: False
         self.channel_can_refund = True
@@ -101,15 +102,25 @@ class World:
 
     def pump(self, most=10_000):
         kept = deque()
-        while self.todo:
+        while self.todo or (self.board_on and self.ending()):
             most -= 1
             assert most, "the cores never come to rest"
+            if not self.todo:
+                self.now += 1
+                m = self.meter
+                self.sell(inp.Reading("m", m.boot, m.register, 0, 0, m.plugged))  # the board says that it has stopped
+                continue
             side, action = self.todo.popleft()
             if type(action) in self.hold:
                 kept.append((side, action))
             else:
                 self.perform(side, action)
         self.todo = kept
+
+    def ending(self):
+        m = self.seller.books.meters.get("m")
+        s = self.seller.books.sales.get(m.session) if m else None
+        return s is not None and s.ending_at and m.boot
 
     def perform(self, side, a):
         if isinstance(a, do.Send):
@@ -164,7 +175,7 @@ class World:
         if isinstance(a, do.Inspect):
             amount = int(a.bolt11.rsplit(":", 1)[1])
             expires = self.now + 600_000
-            self.buy(inp.Inspected(a.session, a.n, SELLER_ID, amount, a.bolt11, expires, 18))
+            self.buy(inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, amount, a.bolt11, expires, 18))
         elif isinstance(a, do.Pay):
             label = a.hash[4:].rsplit(":", 1)[0]
             if self.fail:

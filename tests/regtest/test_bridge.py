@@ -104,6 +104,22 @@ def test_the_boards_own_grant_holds_while_the_bridge_is_away(net, shop, outlet):
     assert receipt["ticks"] == outlet.board.register and identity(receipt)
 
 
+def test_a_buyer_who_cuts_the_line_and_closes_pays_for_what_flows_on(net, shop, outlet):
+    """The board delivers up to its grant without the bridge; the charge waits until it has said so."""
+    session = open_stream(net["buyer"], shop, outlet)
+    outlet.board.turn(50)
+    until(lambda: outlet.board.flowing)
+    outlet.bridge.stop()
+    net["buyer"].rpc.call("stream-close", [session])
+    until(lambda: not outlet.board.flowing)
+    assert status(net["buyer"], session)["state"] == "closing"
+    outlet.bridge = outlet.new_bridge()
+    end = until(lambda: (s := status(net["buyer"], session))["state"] == "closed" and s)
+    receipt = json.loads(end["receipt"])
+    assert receipt["ticks"] == outlet.board.register >= 200 and receipt["charged_msat"] == 20_000
+    assert end["verified"] and identity(receipt)
+
+
 def test_the_board_reboots_and_its_count_goes_on(net, shop, outlet):
     session = open_stream(net["buyer"], shop, outlet)
     outlet.board.turn(20)

@@ -27,7 +27,13 @@ EXAMPLES = [
             "nonce": "00112233", "sid": "5e551d",
         },
     ),
-    (BOARD, "reading", 2, 1, {"boot": BOOT, "register": 7, "flow": 3600, "plugged": 1, "uptime": 5, "fault": ""}),
+    (
+        BOARD,
+        "reading",
+        2,
+        1,
+        {"boot": BOOT, "register": 7, "grant": 9, "flow": 3600, "plugged": 1, "uptime": 5, "fault": ""},
+    ),
     (HOST, "grant", 2, 2, {"boot": BOOT, "register": 107}),
     (HOST, "lamp", 3, 2, {"boot": BOOT, "lamp": "on"}),
     (HOST, "page", 4, 2, {"boot": BOOT, "n": 0, "text": "socket"}),
@@ -203,7 +209,7 @@ def test_the_newest_fact_gets_through_and_nothing_twice(spoil, seed):
     w.meet()
     for register in range(1, 60):
         w.host.send("grant", boot=BOOT, register=register)
-        w.board.send("reading", boot=BOOT, register=register, flow=0, plugged=1, uptime=w.now, fault="")
+        w.board.send("reading", boot=BOOT, register=register, grant=0, flow=0, plugged=1, uptime=w.now, fault="")
         w.run(w.rng.choice([20, 100, 400]))
     w.run(60_000, until=lambda: last(w.board_got, "grant") == 59 and last(w.host_got, "reading") == 59)
     for got, kind in ((w.board_got, "grant"), (w.host_got, "reading")):
@@ -228,7 +234,7 @@ def test_garbage_costs_at_most_the_line_it_is_in():
 
 def test_nothing_is_trusted_before_the_hello_answers_the_nonce():
     w = Wire()
-    w.board.send("reading", boot=BOOT, register=9, flow=0, plugged=1, uptime=0, fault="")
+    w.board.send("reading", boot=BOOT, register=9, grant=0, flow=0, plugged=1, uptime=0, fault="")
     w.run(2_000)
     assert not w.host_got and not w.host.trusted
     w.hello("0000")  # of another conversation
@@ -241,7 +247,7 @@ def test_a_recorded_conversation_played_again_gives_nothing():
     w.meet()
     for register in (10, 20, 30):
         w.host.send("grant", boot=BOOT, register=register)
-        w.board.send("reading", boot=BOOT, register=register, flow=0, plugged=1, uptime=0, fault="")
+        w.board.send("reading", boot=BOOT, register=register, grant=0, flow=0, plugged=1, uptime=0, fault="")
         w.run(1_000)
     grants, readings = len(w.board_got), len(w.host_got)
     for side, data in w.recorded:
@@ -277,7 +283,7 @@ def test_the_board_restarts_and_the_host_asks_again():
     assert not w.host.trusted
     w.host.ask("dd44")
     w.run(until=lambda: w.host.trusted)
-    w.board.send("reading", boot=w.boot, register=1, flow=0, plugged=1, uptime=0, fault="")
+    w.board.send("reading", boot=w.boot, register=1, grant=0, flow=0, plugged=1, uptime=0, fault="")
     w.run(2_000)
     assert w.host_got[-1]["boot"] == "0badf00d"
 
@@ -294,7 +300,7 @@ def test_a_slow_line_is_only_slow(rtt_ms):
     w.host.ask("ee55")
     for register in range(1, 400):
         w.board.send(
-            "reading", boot=BOOT, register=register, flow=0, plugged=1, uptime=0, fault=""
+            "reading", boot=BOOT, register=register, grant=0, flow=0, plugged=1, uptime=0, fault=""
         ) if w.board.sid else 0
         w.step()
         due = [data for at, data in held if at <= w.now]
@@ -312,7 +318,7 @@ def test_lines_of_an_earlier_session_change_nothing():
         w.meet()
         for register in range(100, 2000, 100):
             w.host.send("grant", boot=BOOT, register=register)
-            w.board.send("reading", boot=BOOT, register=register, flow=0, plugged=1, uptime=0, fault="")
+            w.board.send("reading", boot=BOOT, register=register, grant=0, flow=0, plugged=1, uptime=0, fault="")
             w.run(100)
         old = list(w.recorded)
         if reboot:

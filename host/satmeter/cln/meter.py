@@ -34,6 +34,9 @@ class MeterPlugin(RolePlugin):
     def options(self, plugin: Plugin) -> None:
         plugin.add_option("meter-address", "", "HOST:PORT at which buyers reach this node, for the address in the QR")
         plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
+        plugin.add_option(
+            "meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged"
+        )
         plugin.add_option("meter-max-meters", "1000", "most meters")
         plugin.add_option("meter-max-sessions", "2000", "most live sessions")
         plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
@@ -61,6 +64,7 @@ class MeterPlugin(RolePlugin):
             meters=self.whole_option("meter-max-meters", 1, 100_000),
             sessions=self.whole_option("meter-max-sessions", 1, 100_000),
             sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
+            unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
         )
         assert self.service.journal is not None
@@ -200,8 +204,8 @@ class MeterPlugin(RolePlugin):
                 maxfee = min(self.refund_maxfee, a.amount_msat // 2)
                 outcome, why = self.node.pay(a.bolt11, decoded["payment_hash"], maxfee, MAXDELAY, a.amount_msat)
                 if outcome.status == "complete":
-                    fee = max(0, outcome.sent_msat - a.amount_msat)
-                    self.service.post(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, fee))
+                    fee = max(0, outcome.sent_msat - outcome.amount_msat)
+                    self.service.post(inp.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee))
                     return
         except RpcError as e:
             why = words_of(e)

@@ -138,6 +138,7 @@ class MeterRpc:
         base: int = 0,
         flow: int = 0,
         plugged: bool | int = True,
+        grant: int | None = None,
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = inp.Reading(
@@ -147,6 +148,7 @@ class MeterRpc:
             whole("base", base, 0, MAX_TICKS),
             whole("flow", flow, 0, MAX_TICKS),
             str(plugged).lower() in ("1", "true"),
+            whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
         )
 
         def show(m: Any) -> dict[str, Any]:

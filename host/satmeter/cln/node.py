@@ -138,7 +138,10 @@ class Node:
 
     def outcome(self, payment_hash: str) -> Outcome:
         """Return what became of a payment. One hash can show failed tries beside the complete one."""
-        pays = self.call("listpays", payment_hash=payment_hash)["pays"]
+        try:
+            pays = self.call("listpays", payment_hash=payment_hash)["pays"]
+        except RpcError as e:
+            raise NodeTrouble(f"listpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
         for status in ("complete", "pending", "failed"):
             for p in pays:
                 if p["status"] == status:

@@ -143,7 +143,10 @@ class Service:
         for reply, answer in answers:
             _answer(reply, answer)
         self._act(actions)
-        self.role.changed(self.core)
+        try:
+            self.role.changed(self.core)
+        except Exception:
+            log.exception("bug: who waits could not be told")
 
     _ticked = 0.0
 

@@ -96,15 +96,16 @@ class StreamPlugin(RolePlugin):
         try:
             found = self.node.decode(a.bolt11)
         except RpcError as e:
-            self.service.post(inp.Undecodable(a.session, a.n, words_of(e)))
+            self.service.post(inp.Undecodable(a.session, a.n, a.bolt11, words_of(e)))
             return
         if found.get("type") != "bolt11 invoice" or not found.get("valid") or "amount_msat" not in found:
-            self.service.post(inp.Undecodable(a.session, a.n, "not a valid BOLT 11 invoice with an amount"))
+            self.service.post(inp.Undecodable(a.session, a.n, a.bolt11, "not a valid BOLT 11 invoice with an amount"))
             return
         self.service.post(
             inp.Inspected(
                 session=a.session,
                 n=a.n,
+                bolt11=a.bolt11,
                 payee=found["payee"],
                 amount_msat=int(found["amount_msat"]),
                 hash=found["payment_hash"],
@@ -114,10 +115,7 @@ class StreamPlugin(RolePlugin):
         )
 
     def _pay(self, a: do.Pay) -> None:
-        try:
-            outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay)
-        except RpcError as e:
-            outcome, why = self.node.outcome(a.hash), words_of(e)
+        outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay)
         if outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
         else:

@@ -29,9 +29,11 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 }
 
 REMEMBERED_SPENDS = 64
-_METER_MEMORY = frozenset({"flow", "plugged", "seen", "offer_bolt11", "looked_at", "made", "rated_at", "rated_from"})
+_METER_MEMORY = frozenset(
+    {"flow", "plugged", "seen", "offer_bolt11", "looked_at", "made", "held", "rated_at", "rated_from"}
+)
 _SALE_MEMORY = frozenset(
-    {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent_at", "asked_at", "tries", "told_at"}
+    {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent", "asked_at", "told_at"}
     | {"refund_fails", "touched_at"}
 )
 
@@ -212,6 +214,10 @@ class Books:
         self._count(m, e.count)
         s.since = e.at
 
+    def close_asked(self, e: ev.CloseAsked) -> None:
+        s = self.sale(e.stream)
+        s.ending_at, s.reason = e.at, e.reason
+
     def session_closing(self, e: ev.SessionClosing) -> None:
         s = self.sale(e.stream)
         m = self._holds(s)
@@ -220,6 +226,7 @@ class Books:
             self._count(m, e.count)
             m.state, m.session = state, ""
             m.period_count += s.ticks  # what a session delivered was not of the allowance
+        s.count = max(s.count, e.until)
         s.phase, s.since, s.reason, s.closed_at = CLOSING, e.at, e.reason, e.at
         s.end_boot, s.end_register, s.charged_final = e.boot, e.register, e.charged
         s.reserved = {}

@@ -31,6 +31,9 @@ LINGER_MS = 5_000
 FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 AHEAD = 1_000
+INSPECT_MS = 60_000
+REFUND_MS = 29 * 86_400_000
+"""Refund invoices are made for 30 days (cln/stream.py)."""
 SENSOR_MS = 30_000
 
 
@@ -86,7 +89,7 @@ class Buyer(Desk):
         checked = Policy.from_dict(i.policy)
         if self.sellers and i.seller not in self.sellers:
             raise OverCap(f"seller {i.seller} is not among the allowed sellers (option stream-seller)")
-        if len(self.ledger.purchases) >= self.max_streams:
+        if sum(1 for p in self.ledger.purchases.values() if p.state != CLOSED) >= self.max_streams:
             raise TooMany(f"this buyer has {self.max_streams} streams, its limit")
         for p in self.ledger.purchases.values():
             if (p.seller, p.meter) == (i.seller, i.meter) and p.state in (OPENING, STREAMING, PAUSED):
@@ -105,10 +108,13 @@ class Buyer(Desk):
 
     def _lost_peer(self, i: inp.PeerLost) -> None:
         """The connection to a seller is gone: reach for it again now, and at every ask until it is back."""
+        address, due = "", False
         for p in self.ledger.purchases.values():
             if p.seller == i.peer and (p.state != CLOSED or p.short):
-                p.cut_off, p.tries, p.asked_at = True, 0, self.now
-                self._do(do.Connect(p.seller, p.address))
+                due = due or not p.cut_off or self.now >= p.asked_at + RESEND_MS
+                address, p.cut_off, p.asked_at = p.address, True, self.now
+        if due:
+            self._do(do.Connect(i.peer, address))
 
     def _connected(self, i: inp.PeerConnected) -> None:
         for p in self.ledger.purchases.values():
@@ -146,35 +152,47 @@ class Buyer(Desk):
             if p.sensor_boot:
                 p.sensor_start = p.sensor_count
             self._notify(p)
+        elif p.state == CLOSED and p.tariff is None and m.carried_msat:
+            p.touched_at = self.now
+            self._close_when_landed(p)  # we had given up; what was carried into it has to come back
         elif p.tariff is not None and tariff != p.tariff:
             raise PolicyBreach("the seller changed the terms of a running session")
 
     def _invoice(self, p: Purchase, m: msg.Invoice) -> None:
-        if p.was_handled(m.n) or m.n in p.flights:
+        if p.was_handled(m.n) or m.n in p.flights or p.tariff is None or not p.pays:
             return
-        if p.tariff is None or p.state in (PAUSED, CLOSED) or (p.state == CLOSING and p.tariff.prepaid):
-            return
+        p.invoices = {n: known for n, known in p.invoices.items() if self.now < known[1] + INSPECT_MS and n != m.n}
         if len(p.flights) + len(p.invoices) >= FLIGHTS or m.n > p.handled_below + AHEAD:
             return  # it is sent again
         self._told(p, p.tariff, m)
-        p.invoices[m.n] = m
+        p.invoices[m.n] = (m, self.now)
         self._do(do.Inspect(p.id, m.n, m.bolt11))
 
     def _told(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
         """Check the count that a message states against the newest one told before; messages may overtake another."""
-        last = max(p.ticks, p.told_ticks)
+        last, since = (p.told_ticks, p.told_at) if p.told_at else (p.ticks, p.ticks_at)
         if m.ticks < last and m.seq < p.told_seq:
             return
-        policy.check_progress(t, m.ticks, last, self.now - p.ticks_at)
+        policy.check_progress(t, m.ticks, last, self.now - since)
         policy.check_progress(t, m.ticks, 0, self.now - p.agreed_at)
-        p.told_ticks, p.told_seq = m.ticks, max(p.told_seq, m.seq)
+        p.told_ticks, p.told_seq, p.told_at = m.ticks, max(p.told_seq, m.seq), self.now
+
+    def _take(self, session: str, n: int, bolt11: str) -> tuple[Purchase, msg.Invoice] | None:
+        """Return what an inspection is about, once; None where it is not (or no more) the invoice that we asked about:
+        what is paid has to be the very text that was inspected."""
+        p = self.ledger.purchases.get(session)
+        m, _ = p.invoices.get(n, (None, 0)) if p is not None else (None, 0)
+        if p is None or m is None or m.bolt11 != bolt11:
+            return None
+        del p.invoices[n]
+        return p, m
 
     def _inspected(self, i: inp.Inspected) -> None:
-        p = self.ledger.purchases.get(i.session)
-        m = p.invoices.pop(i.n, None) if p is not None else None
-        if p is None or m is None or p.tariff is None or p.was_handled(i.n) or i.n in p.flights:
+        taken = self._take(i.session, i.n, i.bolt11)
+        if taken is None:
             return
-        if p.state in (PAUSED, CLOSED) or (p.state == CLOSING and p.tariff.prepaid):
+        p, m = taken
+        if p.tariff is None or p.was_handled(i.n) or i.n in p.flights or not p.pays:
             return
         if i.expires_at <= self.now:
             return  # the seller makes another
@@ -209,9 +227,9 @@ class Buyer(Desk):
             raise OverCap(f"the day's budget of {p.policy.day_msat} msat is used up")
 
     def _undecodable(self, i: inp.Undecodable) -> None:
-        p = self.ledger.purchases.get(i.session)
-        if p is not None and p.invoices.pop(i.n, None) is not None:
-            self._breach(p, PolicyBreach(f"an invoice that the node can't decode: {i.why}"), i.n)
+        taken = self._take(i.session, i.n, i.bolt11)
+        if taken is not None:
+            self._breach(taken[0], PolicyBreach(f"an invoice that the node can't decode: {i.why}"), i.n)
 
     def _breach(self, p: Purchase, e: SatmeterError, n: int, **evidence: Any) -> None:
         """Stop paying, say why, keep the evidence."""
@@ -301,9 +319,13 @@ class Buyer(Desk):
         else:
             self._do(do.MakeRefundInvoice(refund_label(p.id, p.refund_made), p.id))
 
+    def _refundable(self, p: Purchase) -> bool:
+        """Whether the seller can still pay the refund invoice that it has, or may be sent."""
+        return bool(p.refund_bolt11) and self.now < p.refund_at + REFUND_MS
+
     def _refund_made(self, i: inp.RefundInvoiceMade) -> None:
         p = self.ledger.purchases.get(i.session)
-        if p is None or p.refund_bolt11:
+        if p is None or self._refundable(p):
             return
         self._emit(ev.RefundInvoiced(self.now, p.id, i.bolt11))
         self._send(p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=i.bolt11)
@@ -335,7 +357,7 @@ class Buyer(Desk):
         p.touched_at = self.now
         self._emit(ev.StreamClosed(self.now, p.id, r["revision"], i.text, i.signature, True, why))
         self._notify(p, why=why or p.reason)
-        if p.owed and not p.refund_bolt11:
+        if p.owed and not self._refundable(p):
             self._close_when_landed(p)
 
     def _wrong_with(self, p: Purchase, r: dict[str, Any]) -> str:

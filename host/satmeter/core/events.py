@@ -168,11 +168,20 @@ class DeliveryStarted(Event):
 
 
 @event
+class CloseAsked(Event):
+    """The session is to end: nothing more is asked for, and the board is told to stop before the charge is final."""
+
+    reason: str = ""
+
+
+@event
 class SessionClosing(Event):
-    """Delivery is over and the charge final."""
+    """Delivery is over and the charge final. `until`: the session's last count, which is beyond the meter's `count`
+    where the board could not be heard, and may have gone on up to its grant."""
 
     reason: str = ""
     count: int = 0
+    until: int = 0
     boot: str = ""
     register: int = 0
     charged: int = 0

@@ -54,7 +54,8 @@ class RemoveMeter(Input):
 
 @dataclass(frozen=True, slots=True)
 class Reading(Input):
-    """From the board: `base` is the register that this boot began with, `register` its count now, in ticks."""
+    """From the board: `base` is the register that this boot began with, `register` its count now, in ticks, and
+    `grant` the register up to which it would deliver now (None where the board does not say)."""
 
     meter: str
     boot: str
@@ -62,6 +63,7 @@ class Reading(Input):
     base: int = 0
     flow: int = 0
     plugged: bool = True
+    grant: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class Inspected(Input):
 
     session: str
     n: int
+    bolt11: str
     payee: str
     amount_msat: int
     hash: str
@@ -178,6 +181,7 @@ class Inspected(Input):
 class Undecodable(Input):
     session: str
     n: int
+    bolt11: str
     why: str
 
 

@@ -50,9 +50,10 @@ class Invoicing(Shop):
             lost = n not in s.bolt11 and self.now >= asked + NODE_RETRY_MS
             if lost or self.now >= asked + s.tariff.invoice_expiry_s * 1000:
                 self._make_invoice(s, n)
-        if s.bolt11 and self.now >= s.sent_at + min(RESEND_MOST_MS, RESEND_MS << min(s.tries, 5)):
-            s.tries += 1
-            self._send_invoices(s)
+        for n in s.bolt11:
+            sent_at, tries = s.sent.get(n, (0, 0))
+            if self.now >= sent_at + min(RESEND_MOST_MS, RESEND_MS << min(tries, 5)):
+                self._send_invoice(s, n)
 
     def _send_invoices(self, s: Sale) -> None:
         for n in s.bolt11:
@@ -68,7 +69,7 @@ class Invoicing(Shop):
     def _send_invoice(self, s: Sale, n: int) -> None:
         if self._unseen(s):
             return  # it would state a count that is behind what was told before
-        s.sent_at = self.now
+        s.sent[n] = (self.now, s.sent.get(n, (0, 0))[1] + 1)
         self._send(
             s,
             msg.Invoice,
@@ -124,7 +125,6 @@ class Invoicing(Shop):
         elif of is not None:
             self._emit(ev.InvoicePaid(self.now, of.id, n, i.amount_msat, i.index, i.hash, of.count))
             self._forget_invoice(of, n)
-            of.tries = 0
             self._after(of)
         else:
             self.books.index = max(self.books.index, i.index)  # seen: the next snapshot remembers it
@@ -134,6 +134,7 @@ class Invoicing(Shop):
         s.bolt11.pop(n, None)
         s.asked_at.pop(n, None)
         s.asked_at.pop(-n, None)
+        s.sent.pop(n, None)
 
     # --- invoices for any wallet
 

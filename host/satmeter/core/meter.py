@@ -43,6 +43,8 @@ class Meter:
     # Memory only.
     offer_bolt11: str = ""
     looked_at: dict[int, int] = field(default_factory=dict)
+    held: int | None = None
+    """The grant that the board said it holds; None where it does not say."""
     made: list[int] = field(default_factory=list)
     rated_at: int = 0
     rated_from: int = 0

@@ -31,8 +31,13 @@ class Metering(Settling):
         if m.tariff.low_water_msat == m.tariff.quantum_msat // 4:
             del present["low_water_msat"]  # it was the default, and follows the quantum
         tariff = Tariff.from_dict({**present, **i.tariff})
-        if m.offers and not tariff.prepaid:
-            self._cancel_offers(m, "set to arrears")
+        old = m.tariff
+        if m.offers and (tariff.price_msat, tariff.ticks_per_unit, tariff.mode) != (
+            old.price_msat,
+            old.ticks_per_unit,
+            old.mode,
+        ):
+            self._cancel_offers(m, "given another price")
         self._emit(ev.MeterChanged(self.now, m.stream, tariff.to_dict()))
         return m
 
@@ -53,16 +58,20 @@ class Metering(Settling):
             offset = m.offset_after_boot(i.base)
             self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
         m.check_register(i.register, self.now)
-        m.count, m.flow, m.plugged = m.offset + i.register, i.flow, i.plugged
+        m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
         if not m.seen:
             m.rated_at, m.rated_from = self.now, m.count
         m.seen = self.now
         if m.session:
             self.books.sales[m.session].count = m.count
         self._advance(m)
-        if m.session and m.tariff.charge(m.count - m.recorded) > self.books.sales[m.session].tariff.slice_msat // 2:
+        if m.session and self._unrecorded(m, self.books.sales[m.session]):
             self._emit(ev.Counted(self.now, m.stream, m.count))
         return m
+
+    def _unrecorded(self, m: Meter, s: Sale) -> bool:
+        """Whether a crash now would forget more of the count than half an invoice is worth."""
+        return s.tariff.charge(m.count - m.recorded) > s.tariff.slice_msat // 2
 
     def _unlock(self, i: inp.Unlock) -> Meter:
         m = self.books.meter(i.meter)
@@ -91,8 +100,11 @@ class Metering(Settling):
         if not m.plugged:
             self._close(s, "unplugged")
             return
+        if s.ending_at:
+            self._close_when_stopped(m, s)
+            return
         if s.tariff.session_max_s and self.now >= s.opened_at + s.tariff.session_max_s * 1000:
-            self._close(s, "the longest time of a session is over")
+            self._end(s, "the longest time of a session is over")
             return
         self._run(m, s)
 
@@ -106,9 +118,8 @@ class Metering(Settling):
             self._notify("meter_state", m)
         self._low(m, s)
         self._ask(s)
-        if s.on_hold or self._unseen(s):
-            return
-        if m.state in (NEGOTIATING, SUSPENDED) and self.now >= s.since + s.tariff.grace_s * 1000:
+        waited = self.now - max(s.since, self.resumed_at)  # our own downtime is not the buyer's
+        if m.state in (NEGOTIATING, SUSPENDED) and waited >= s.tariff.grace_s * 1000 and not s.on_hold:
             used = m.state == SUSPENDED or m.allowance_used
             self._close(s, "credit used up" if m.state == SUSPENDED else "not paid in time")
             if used and s.buyer:

@@ -12,7 +12,7 @@ from .tariff import Tariff
 
 OPENING, STREAMING, PAUSED, CLOSING, CLOSED = "opening", "streaming", "paused", "closing", "closed"
 DAY_MS = 86_400_000
-HANDLED = 64
+HANDLED = 1_000
 
 
 @dataclass(slots=True)
@@ -52,6 +52,7 @@ class Purchase:
     refusals: list[dict[str, Any]] = field(default_factory=list)
     refund_bolt11: str = ""
     refund_made: int = 0
+    refund_at: int = 0
     revision: int = 0
     receipt: str = ""
     signature: str = ""
@@ -68,6 +69,7 @@ class Purchase:
     invoices: dict[int, Any] = field(default_factory=dict)
     told_ticks: int = 0
     told_seq: int = 0
+    told_at: int = 0
     touched_at: int = 0
     cut_off: bool = False
     sensor_boot: str = ""
@@ -122,13 +124,28 @@ class Purchase:
         return bool(self.verified and (self.owed or (stated and stated[0] < self.carried + self.paid)))
 
     @property
+    def indebted(self) -> bool:
+        """True where a signed receipt says that we owe for what was delivered: its invoices are still paid."""
+        stated = figures(self.receipt)
+        arrears = self.tariff is not None and not self.tariff.prepaid
+        return bool(self.verified and arrears and stated and stated[5] and self.carried + self.paid < stated[1])
+
+    @property
+    def pays(self) -> bool:
+        """Whether invoices are paid in this state: a debt is, to its end."""
+        if self.state == CLOSED:
+            return self.indebted
+        arrears = self.tariff is not None and not self.tariff.prepaid
+        return self.state == STREAMING or (self.state == CLOSING and arrears)
+
+    @property
     def ending(self) -> bool:
         """True while we have to ask for a receipt or a refund."""
         return self.state == CLOSING or (self.state == CLOSED and self.short)
 
     @property
     def done(self) -> bool:
-        return self.state == CLOSED and not self.flights and not self.short
+        return self.state == CLOSED and not self.flights and not self.short and not self.indebted
 
 
 MEMORY = frozenset(
@@ -141,6 +158,7 @@ MEMORY = frozenset(
         "invoices",
         "told_ticks",
         "told_seq",
+        "told_at",
         "touched_at",
         "cut_off",
         "sensor_boot",
@@ -217,7 +235,7 @@ class Ledger:
         p.policy = Policy(**e.policy)
 
     def refund_invoiced(self, p: Purchase, e: ev.RefundInvoiced) -> None:
-        p.refund_bolt11 = e.bolt11
+        p.refund_bolt11, p.refund_at = e.bolt11, e.at
         p.refund_made += 1
 
     def stream_closing(self, p: Purchase, e: ev.StreamClosing) -> None:

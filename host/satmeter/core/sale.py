@@ -40,6 +40,8 @@ class Sale:
     next_n: int = 1
     out: dict[int, int] = field(default_factory=dict)
     dropped: dict[int, int] = field(default_factory=dict)
+    ending_at: int = 0
+    """When the end was asked for; the session is open until the board has stopped."""
     reason: str = ""
     end_boot: str = ""
     end_register: int = 0
@@ -67,10 +69,10 @@ class Sale:
     refund_tried_at: int = 0
     bolt11: dict[int, str] = field(default_factory=dict)
     signed_at: int = 0
-    sent_at: int = 0
+    sent: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """When an invoice was last sent to the buyer, and how often."""
     asked_at: dict[int, int] = field(default_factory=dict)
     """When the node was last asked for an invoice (by n) or to delete it (by -n)."""
-    tries: int = 0
     refund_fails: int = 0
     touched_at: int = 0
     told_at: int = 0
@@ -139,7 +141,7 @@ class Sale:
     def next_invoice(self) -> int:
         """Return the amount in msat of the invoice that is due now, 0 for none. Reading becomes money here."""
         t = self.tariff
-        if len(self.out) >= t.window or not self.buyer:
+        if len(self.out) >= t.window or not self.buyer or (self.ending_at and self.phase == OPEN):
             return 0
         if t.session_max_msat and self.phase == OPEN:
             left = t.session_max_msat - self.received - self.out_msat

@@ -20,13 +20,22 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from .books import TABLE as TABLE
-from .errors import BoardSilent, LockedOut, MeterTaken, SatmeterError, TooMany, UnknownMeter, UnknownSession
+from .errors import (
+    BoardSilent,
+    JournalTrouble,
+    LockedOut,
+    MeterTaken,
+    SatmeterError,
+    TooMany,
+    UnknownMeter,
+    UnknownSession,
+)
 from .gates import Gates
 from .journal import canonical
 from .labels import parse_label
 from .meter import LOCKOUT, Meter
 from .sale import CLOSED, OPEN, Sale
-from .shop import RESEND_MS
+from .settling import REFUND_RETRY_MS
 from .shop import Ended as Ended
 from .shop import Limits as Limits
 
@@ -70,7 +79,7 @@ class Seller(Gates):
         if n not in s.out:
             return "the invoice is superseded"
         m = self.books.meters.get(s.meter)
-        if s.phase != OPEN or m is None or m.session != s.id:
+        if s.phase != OPEN or s.ending_at or m is None or m.session != s.id:
             return "the session is closed"
         return "the board is silent" if m.silent(now, self.limits.silent_ms) else ""
 
@@ -109,6 +118,8 @@ class Seller(Gates):
                 self._peer_close(s, i.message)
             elif isinstance(i.message, msg.Error):
                 self._peer_error(s, i.message)
+        except JournalTrouble:
+            return  # said to our own operator; the buyer says it again
         except SatmeterError as e:
             if not isinstance(i.message, msg.Error):
                 answer = msg.Error(i.message.session, self.now, msg.SELLER, e.code, msg.words(e.message))
@@ -155,16 +166,20 @@ class Seller(Gates):
             raise BoardSilent(f"the board of meter {m.name} is not heard; it could deliver nothing")
         if not m.plugged:
             raise BoardSilent(f"nothing is plugged into meter {m.name}")
-        if len(theirs) >= self.limits.sessions_per_peer or len(self.books.sales) >= self.limits.sessions:
+        if self._too_many(theirs):
             raise TooMany("this seller has as many sessions as it takes")
 
+    def _too_many(self, theirs: list[Sale]) -> bool:
+        """Sessions that ended and only owe something do not count: else anybody could fill a seller for good."""
+        live = sum(1 for s in self.books.sales.values() if s.phase != CLOSED)
+        mine = sum(1 for s in theirs if s.phase != CLOSED)
+        return mine >= self.limits.sessions_per_peer or live >= self.limits.sessions
+
     def _peer_close(self, s: Sale, c: msg.Close) -> None:
-        if self._unseen(s):
-            return  # the count may be behind; it is said again
         if s.phase == OPEN:
-            self._close(s, msg.words(c.reason) or "closed by the buyer", tell=False)
+            self._end(s, msg.words(c.reason) or "closed by the buyer", tell=False)
         news = c.bolt11 not in ("", s.refund_bolt11, *s.refund_used) and len(s.refund_used) < REFUND_INVOICES
-        if news and not s.refunding and (s.owed or c.paid_msat > s.received) and not s.refund_bolt11:
+        if news and not s.refunding and (s.owed or s.ending_at or c.paid_msat > s.received) and not s.refund_bolt11:
             self._emit(ev.RefundOffered(self.now, s.id, c.bolt11, c.paid_msat))
             s.refund_tried_at = 0
         if s.phase == CLOSED and s.receipt and not s.owed:
@@ -178,13 +193,13 @@ class Seller(Gates):
             s.bolt11.pop(e.n, None)
             self._cancel(s)
         if s.phase == OPEN:
-            self._close(s, msg.words(f"the buyer refused: {e.text}"))
+            self._end(s, msg.words(f"the buyer refused: {e.text}"))
 
     def _connected(self, i: inp.PeerConnected) -> None:
         for s in list(self.books.sales.values()):
             if s.buyer == i.peer:
-                s.tries = 0
-                if self.now >= s.refund_tried_at + RESEND_MS:
+                s.sent.clear()
+                if self.now >= s.refund_tried_at + REFUND_RETRY_MS:
                     s.refund_tried_at = 0
                 if s.phase == OPEN:
                     self._send_invoices(s)

@@ -7,10 +7,12 @@ from . import messages as msg
 from . import receipt
 from .errors import WrongState
 from .invoicing import Invoicing
-from .meter import LOCKOUT
+from .meter import DELIVERING, LOCKOUT, NEGOTIATING, Meter
 from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MS
 
+DUST_MSAT = 1_000
+"""What is owed under this lapses with the tariff's remainder time, too: no route carries it."""
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
 REFUNDS_PER_PEER = 4
@@ -21,16 +23,44 @@ class Settling(Invoicing):
 
     def _close_session(self, i: inp.CloseSession) -> Sale:
         s = self.books.sale(i.session)
-        if s.phase != OPEN:
-            raise WrongState(f"session {s.id} is {s.phase} already")
-        self._close(s, i.reason)
+        if s.phase != OPEN or s.ending_at:
+            raise WrongState(f"session {s.id} is ending already")
+        self._end(s, i.reason)
         return s
 
-    def _close(self, s: Sale, reason: str, tell: bool = True) -> None:
+    def _end(self, s: Sale, reason: str, tell: bool = True) -> None:
+        m = self.books.meters.get(s.meter)
+        if m is None or m.session != s.id or self._stopped(m, s):
+            self._close(s, reason, tell)
+        elif not s.ending_at:
+            self._emit(ev.CloseAsked(self.now, s.id, reason))
+            self._notify("meter_state", m, why=reason)
+
+    def _stopped(self, m: Meter, s: Sale) -> bool:
+        """Whether the board can't deliver any more of this session: then the count that it told is the last one."""
+        if m.state == NEGOTIATING or m.count >= s.grant_count:
+            return True
+        if not m.seen:
+            return False
+        if not m.plugged or m.state != DELIVERING:
+            return True
+        if not s.ending_at or m.seen <= s.ending_at:
+            return False
+        return m.held is None or m.held <= m.register
+
+    def _close_when_stopped(self, m: Meter, s: Sale) -> None:
+        """Close an ending session when its board has stopped; after a long silence, as if it went on to its grant."""
+        if self._stopped(m, s):
+            self._close(s, s.reason)
+        elif self.now >= s.ending_at + self.limits.unheard_ms:
+            self._close(s, f"{s.reason}; the board was not heard since", until=s.grant_count)
+
+    def _close(self, s: Sale, reason: str, tell: bool = True, until: int = 0) -> None:
         """End delivery: the charge becomes final, and what follows is only settling."""
         m = self.books.meter(s.meter)
+        s.count = max(s.count, until)
         boot, register, charged = m.boot, m.register, s.charged
-        self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, boot, register, charged))
+        self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, until, boot, register, charged))
         s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
         self._cancel(s)
         self._notify("meter_state", m, why=reason)
@@ -52,7 +82,8 @@ class Settling(Invoicing):
                 if m.state == LOCKOUT and m.lock_session == s.id and not s.tariff.prepaid:
                     self._unlocked(m, "the debt is paid")
         waited = self.now - s.since
-        if not s.buyer and s.owed and waited >= s.tariff.remainder_s * 1000:
+        dust = s.owed < DUST_MSAT and not s.refunding
+        if s.owed and (dust or not s.buyer) and waited >= s.tariff.remainder_s * 1000:
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
         if s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
             return

@@ -26,6 +26,7 @@ class Limits:
     sessions_per_peer: int = 50
     offers_per_meter: int = 20
     silent_ms: int = 15_000
+    unheard_ms: int = 600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,12 @@ class Shop(Desk):
         """Do what a meter's state makes due now (metering.py)."""
 
     @abstractmethod
+    def _end(self, s: Sale, reason: str, tell: bool = True) -> None:
+        """Ask for the end of a session; it is closed once its board has stopped (settling.py)."""
+
+    @abstractmethod
     def _close(self, s: Sale, reason: str, tell: bool = True) -> None:
-        """End delivery (settling.py)."""
+        """Make the charge of a session final (settling.py)."""
 
     @abstractmethod
     def _settle(self, s: Sale) -> None:
@@ -95,10 +100,9 @@ class Shop(Desk):
         self._do(do.Notify(topic, {"meter": m.name, "state": m.state, "session": m.session, "count": m.count, **more}))
 
     def _unseen(self, s: Sale) -> bool:
-        """True for a while after a restart: the board was not heard yet, so the count may be behind."""
+        """True after a restart until the board is heard: the count may be behind what was told before."""
         m = self.books.meters.get(s.meter)
-        held = m is not None and m.session == s.id
-        return held and m is not None and not m.seen and self.now < self.resumed_at + self.limits.silent_ms
+        return m is not None and m.session == s.id and not m.seen
 
     def _after(self, s: Sale) -> None:
         if s.phase == OPEN:

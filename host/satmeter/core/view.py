@@ -12,7 +12,7 @@ LAMPS = {STANDBY: "slow", NEGOTIATING: "slow", DELIVERING: "on", SUSPENDED: "slo
 
 def grant_register(m: Meter, s: Sale | None) -> int:
     """Return the register of the board's present boot up to which it may deliver; 0 cuts."""
-    if m.state == LOCKOUT:
+    if m.state == LOCKOUT or (s is not None and s.ending_at):
         return 0
     if s is not None and m.state in (DELIVERING, SUSPENDED):
         count = s.grant_count

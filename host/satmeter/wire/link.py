@@ -26,15 +26,15 @@ RESEND_MOST_MS = 2000
 FIELDS = {
     "ask": ("nonce",),
     "hello": ("proto", "fw", "board", "boot", "base", "register", "display", "nonce", "sid"),
-    "reading": ("boot", "register", "flow", "plugged", "uptime", "fault"),
+    "reading": ("boot", "register", "grant", "flow", "plugged", "uptime", "fault"),
     "grant": ("boot", "register"),
     "lamp": ("boot", "lamp"),
     "page": ("boot", "n", "text"),
     "ack": (),
 }
-"""hello: register and base in ticks, nonce and sid empty where nobody asked. reading: flow in ticks an hour, uptime
-in ms, plugged 0 or 1, fault a word or "". grant: the register up to which the board may deliver. lamp: off, on, slow
-or fast. page: line n of the display."""
+"""hello: register and base in ticks, nonce and sid empty where nobody asked. reading: grant is the register up to
+which the board would deliver now, flow in ticks an hour, uptime in ms, plugged 0 or 1, fault a word or "". grant: the
+register up to which the board may deliver. lamp: off, on, slow or fast. page: line n of the display."""
 
 HOST, BOARD = "h", "b"
 
