@@ -115,7 +115,8 @@ class Bridge:
         self._stopping.set()
         with self._fresh:
             self._fresh.notify_all()
-        self._threads[0].join(2)
+        if self._threads[0].is_alive():
+            self._threads[0].join(2)
 
     def _forever(self, job: Callable[[], None]) -> None:
         """Run a job again and again; what goes wrong is said once, and never ends the bridge."""

@@ -146,11 +146,13 @@ class Journal:
         except SQLAlchemyError as e:
             raise _words(self.url, e) from e
 
-    def history(self, stream: str = "", after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """Return up to `limit` events with an id over `after`, oldest first, of one stream or of all."""
+    def history(self, stream: str = "", after: int = 0, limit: int = 100, kind: str = "") -> list[dict[str, Any]]:
+        """Return up to `limit` events with an id over `after`, oldest first, of one stream and kind or of all."""
         query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(_EVENT.c.id).limit(limit)
         if stream:
             query = query.where(_EVENT.c.stream == stream)
+        if kind:
+            query = query.where(_EVENT.c.kind == kind)
         return self._rows(query)
 
     def sessions(self, meter: str = "", before: int = 0, limit: int = 100) -> list[dict[str, Any]]:

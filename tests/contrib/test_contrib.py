@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
 
 
-@pytest.mark.parametrize("unit", ["lightningd.service", "satmeter-bridge@.service"])
+@pytest.mark.parametrize("unit", ["lightningd.service", "satmeter-bridge@.service", "satmeter-stream@.service"])
 def test_systemd_accepts_the_units(unit, tmp_path):
     """Checked as they are, but for programs that this machine does not have in their place."""
     lane("systemd-analyze")
     text = (CONTRIB / unit).read_text()
-    for program in ("/usr/local/bin/lightningd", "/opt/satmeter/bin/satmeter"):
+    for program in ("/usr/local/bin/lightningd", "/opt/satmeter/.venv/bin/satmeter"):
         text = text.replace(program, "/bin/true")
     copy = tmp_path / unit.replace("@.", "@socket.")
     copy.write_text(text)
@@ -30,12 +30,13 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     assert found.returncode == 0, found.stderr
 
 
-def test_the_bridges_unit_calls_the_command_as_it_is():
+@pytest.mark.parametrize("unit", ["satmeter-bridge@.service", "satmeter-stream@.service"])
+def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner
 
     from satmeter.cli import app
 
-    words = re.search(r"ExecStart=\S+ (.*)", (CONTRIB / "satmeter-bridge@.service").read_text())[1].split()
+    words = re.search(r"ExecStart=\S+ (.*)", (CONTRIB / unit).read_text())[1].split()
     shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
     for word in words:
         if word.startswith("--"):
@@ -55,4 +56,4 @@ def test_the_udev_rule_names_the_pico_and_keeps_modemmanager_off():
     rule = next(line for line in (CONTRIB / "99-satmeter.rules").read_text().splitlines() if line[:1] not in ("#", ""))
     pairs = dict(re.findall(r'([A-Z]+(?:\{\w+\})?)(?:==|\+=|=)"([^"]*)"', rule))
     assert pairs["ATTRS{idVendor}"] == "2e8a" and pairs["ENV{ID_MM_DEVICE_IGNORE}"] == "1"
-    assert pairs["SYMLINK"] == "satmeter-board"
+    assert pairs["SYMLINK"].split()[0] == "satmeter-board" and "$attr{serial}" in pairs["SYMLINK"]

@@ -59,7 +59,7 @@ def test_stream_open(net, shop):
         (opening(net, shop, board, seller=STRANGER, meter="m"), "can't reach the seller"),
         (opening(net, shop, board, seller=f"{STRANGER}@127.0.0.1:1", meter="m"), "can't reach the seller"),
         (opening(net, shop, board, seller=net["seller"].id, meter="nowhere"), "UnknownMeter"),
-        (opening(net, shop, board, max_price_msat=999), "price 1000 msat per unit is over the cap of 999"),
+        (opening(net, shop, board, max_price_msat=999), "OverCap: price 1000 msat per unit is over the cap of 999"),
         (opening(net, shop, board, budget_msat=0), "budget_msat: must be from 1"),
         (opening(net, shop, board, seller="http://example"), "seller: must be SATMETER://"),
         (opening(net, shop, board, max_fee_msat=-1), "max_fee_msat: must be from 0"),

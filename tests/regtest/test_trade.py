@@ -254,6 +254,13 @@ def test_the_buyers_own_sensor_stops_a_seller_that_counts_too_much(net, shop):
     refusals = status(net["buyer"], session)
     assert "refused" in refusals["reason"] and "own sensor" in refusals["reason"]
 
+    def gone():
+        return session not in [s["session"] for s in net["buyer"].rpc.call("stream-list")["streams"]]
+
+    until(gone)
+    kept = status(net["buyer"], session)["refusals"]  # the evidence outlives the stream
+    assert "own sensor" in kept[0]["why"] and kept[0]["evidence"]["own_ticks"] == 0
+
 
 def test_history_export_and_sessions_are_paged(net, shop):
     board = shop.add()

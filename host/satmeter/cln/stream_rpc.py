@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import inputs as inp
 from ..core import view
 from ..core.buyer import Buyer
-from ..core.errors import Refused
+from ..core.errors import OverCap, Refused, SatmeterError, by_code
 from ..core.money import MAX_TICKS, whole
 from ..core.purchase import CLOSED
 from ..wire.address import parse
@@ -65,7 +65,7 @@ class StreamRpc:
 
         def agreed(shown: dict[str, Any]) -> None:
             if shown.get("state") == CLOSED:
-                call.reply(Refused(shown["why"], session=session))
+                call.reply(_not_opened(shown, session))
             else:
                 call.reply(shown)
 
@@ -150,6 +150,15 @@ class StreamRpc:
         )
 
 
+def _not_opened(shown: dict[str, Any], session: str) -> SatmeterError:
+    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused."""
+    code = shown.get("code", 0)
+    name, _, text = shown["why"].partition(": ")
+    if by_code(code) is OverCap and name == OverCap.__name__:
+        return OverCap(text, session=session)
+    return Refused(shown["why"], session=session, code=code)
+
+
 def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
     """Return an ended stream as the journal has it; raise `otherwise` where it has none."""
     row = journal.session(session)
@@ -169,4 +178,7 @@ def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
         "receipt": row["receipt"],
         "signature": row["signature"],
         "verified": bool(row["signature"]),
+        "refusals": [
+            {"at": e["at"], **json.loads(e["data"])} for e in journal.history(session, kind="invoice_refused")
+        ],
     }

@@ -237,7 +237,7 @@ class Buyer(Desk):
         self._send(p, msg.Error, by=msg.BUYER, code=e.code, text=msg.words(e.message), n=n)
         self._notify(p, why=e.message)
         if p.state == OPENING:
-            self._end(p, e.message)
+            self._end(p, f"{e.name}: {e.message}", e.code)
         elif p.state in (STREAMING, PAUSED):
             self._begin_close(p, f"refused: {e.message}")
 
@@ -257,16 +257,15 @@ class Buyer(Desk):
         self._do(do.Notify("stream_low", {"session": p.id, "credit_msat": m.credit_msat, "ticks": m.ticks}))
 
     def _error(self, p: Purchase, m: msg.Error) -> None:
-        why = f"{by_code(m.code).__name__}: {msg.words(m.text)}"
         if p.state == OPENING:
-            self._end(p, why)
+            self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code)
         elif m.code == UnknownSession.code and p.state != CLOSED:
             self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 
-    def _end(self, p: Purchase, why: str) -> None:
+    def _end(self, p: Purchase, why: str, code: int = 0) -> None:
         """End a stream that has no receipt to wait for."""
         p.touched_at = self.now
-        self._emit(ev.StreamClosed(self.now, p.id, why=why[:500]))
+        self._emit(ev.StreamClosed(self.now, p.id, code=code, why=why[:500]))
         self._notify(p, why=why)
 
     # --- payments
@@ -355,7 +354,7 @@ class Buyer(Desk):
             return
         why = self._wrong_with(p, r)
         p.touched_at = self.now
-        self._emit(ev.StreamClosed(self.now, p.id, r["revision"], i.text, i.signature, True, why))
+        self._emit(ev.StreamClosed(self.now, p.id, 0, r["revision"], i.text, i.signature, True, why))
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
             self._close_when_landed(p)

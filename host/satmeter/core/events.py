@@ -303,8 +303,9 @@ class StreamClosing(Event):
 
 @event
 class StreamClosed(Event):
-    """`verified` tells whether the receipt's signature is the seller's."""
+    """`verified` tells whether the receipt's signature is the seller's; `code` is the number of the error, if any."""
 
+    code: int = 0
     revision: int = 0
     text: str = ""
     signature: str = ""

@@ -59,6 +59,7 @@ class Purchase:
     verified: bool = False
     owed: int = 0
     why: str = ""
+    code: int = 0
 
     # Memory only.
     seq: int = 0
@@ -242,7 +243,7 @@ class Ledger:
         p.state, p.reason = CLOSING, e.reason
 
     def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
-        p.state, p.why = CLOSED, e.why or p.why
+        p.state, p.why, p.code = CLOSED, e.why or p.why, e.code or p.code
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
         found = figures(e.text)
         p.owed = found[4] if found and e.verified else 0

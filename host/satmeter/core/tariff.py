@@ -89,7 +89,7 @@ _WHOLE = {
 def check(tariff: Tariff) -> Tariff:
     """Return the tariff in normal form, or raise BadParam naming the field, its value and the bound."""
     values = asdict(tariff)
-    values["price_msat"] = msat("price_msat", tariff.price_msat, 1)
+    values["price_msat"] = msat("price_msat", tariff.price_msat, 1, MAX_MSAT // 1000)
     values["quantum_msat"] = msat("quantum_msat", tariff.quantum_msat, 1)
     for name in ("limit_msat", "session_max_msat"):
         values[name] = msat(name, values[name])
@@ -129,8 +129,6 @@ def _check_together(t: Tariff) -> None:
             f"limit_msat: arrears need a limit of at least one invoice ({t.slice_msat} msat), got {t.limit_msat}",
             param="limit_msat",
         )
-    if t.price_msat > MAX_MSAT // 1000:
-        raise BadParam(f"price_msat: must be at most {MAX_MSAT // 1000}, got {t.price_msat}", param="price_msat")
 
 
 def check_name(name: object) -> str:

@@ -117,6 +117,8 @@ def start(
     say: Say = lambda text: None,
 ) -> Devnet:
     """Start a network of kind "real" or "emulated" under `directory` and return it when payments work."""
+    if not METER.is_file():
+        raise SystemExit(f"{METER} is not there: a devnet needs a checkout of satmeter, and runs from it")
     os.makedirs(directory, exist_ok=True)
     if kind == "real":
         from .real import RealNet

@@ -218,7 +218,7 @@ def choose(wanted: str) -> tuple[str, str]:
     if wanted == "real" and missing:
         raise SystemExit(f"NODE=real, but not on PATH: {missing}")
     if wanted:
-        return wanted, "as NODE says"
+        return wanted, "as asked"
     return ("emulated", f"not on PATH: {missing}") if missing else ("real", "bitcoind and lightningd are installed")
 
 

@@ -1,0 +1,33 @@
+"""The demo as a person runs it, and its exit code."""
+
+import os
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+from satmeter import cli
+from satmeter.devnet import demo
+
+
+def test_the_demo_ends_with_its_sums_proved():
+    found = subprocess.run(
+        [sys.executable, "-m", "satmeter.cli", "demo", "--node", "emulated"],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        env={**os.environ, "COLUMNS": "160"},
+    )
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
+    assert found.stdout.count("✓") == 10 and "✗" not in found.stdout
+    assert "emulated nodes" in found.stdout and "All sums agree." in found.stdout
+
+
+def test_a_sum_that_does_not_agree_is_exit_1(monkeypatch):
+    def run(self):
+        self.check("one", 1, 2)
+        return not self.failures
+
+    monkeypatch.setattr(demo.Demo, "run", run)
+    result = CliRunner().invoke(cli.app, ["demo", "--node", "emulated"])
+    assert result.exit_code == 1 and "Failed: ['one']" in result.output

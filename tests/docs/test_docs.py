@@ -1,0 +1,68 @@
+"""What the docs name, the code has, and the other way round."""
+
+import ast
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from satmeter.cln.meter_rpc import MeterRpc
+from satmeter.cln.stream_rpc import StreamRpc
+from satmeter.core import errors
+from satmeter.core.policy import Policy
+from satmeter.core.tariff import Tariff
+
+ROOT = Path(__file__).parents[2]
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+
+
+def options(role):
+    source = (ROOT / "host" / "satmeter" / "cln" / f"{role}.py").read_text()
+    return dict(re.findall(r'add_option\(\s*"([a-z-]+)",\s*"?(\w*)"?', source))
+
+
+@pytest.mark.parametrize(("rpc", "role"), [(MeterRpc, "meter"), (StreamRpc, "stream")])
+def test_every_method_and_option_is_in_the_docs(rpc, role):
+    names = {f"{role}-{name}" for name in rpc(None).methods()}
+    assert names <= set(re.findall(rf"`({role}-[a-z-]+)", OPERATING))
+    for option, default in options(role).items():
+        assert f"`{option}`" in OPERATING, option
+        if default.isdecimal() and default != "0":
+            assert re.search(rf"`{option}`\s\({default}\)", OPERATING), (option, default)
+
+
+@pytest.mark.parametrize("cls", [Tariff, Policy])
+def test_every_field_is_in_the_docs_with_its_default(cls):
+    for f in fields(cls):
+        assert re.search(rf"\b{f.name}\b", OPERATING), f.name
+
+
+def test_every_error_has_its_number_in_the_docs():
+    todo = [errors.SatmeterError]
+    while todo:
+        cls = todo.pop()
+        todo += cls.__subclasses__()
+        assert str(cls.code) in OPERATING, cls
+
+
+def test_every_file_that_the_docs_name_is_there():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for name in re.findall(r"(?:contrib|docs|tests|plugins|host)/[\w./@-]+\.\w+", page.read_text()):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+MISSING = {"typing", "dataclasses", "hmac", "functools", "enum", "abc", "__future__", "collections", "itertools"}
+
+
+@pytest.mark.parametrize(
+    "path", [*(ROOT / "firmware").glob("*.py"), ROOT / "host/satmeter/wire/link.py"], ids=lambda p: p.name
+)
+def test_the_firmware_keeps_to_what_micropython_has(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        assert not MISSING & {name.split(".")[0] for name in names}, f"{path.name}:{node.lineno}"
+        assert not isinstance(node, (ast.Match, ast.TryStar)), f"{path.name}:{node.lineno}"
+        if isinstance(node, ast.arguments):
+            assert not node.posonlyargs, path.name
