@@ -6,11 +6,11 @@ from typing import Any
 class RpcFault(Exception):
     """Answered to the caller as {"code": code, "message": message}."""
 
-    def __init__(self, code: int, message: str, **data: Any):
+    def __init__(self, code: int, message: str, data: dict[str, Any] | None = None):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.data = data
+        self.data = data or {}
 
 
 INVALID_REQUEST = -32600

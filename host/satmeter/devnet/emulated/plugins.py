@@ -124,7 +124,7 @@ class Plugin:
             raise RpcFault(PLUGIN_TERMINATED, f"{self.name} did not answer {method} in time")
         if "error" in box:
             error = box["error"]
-            raise RpcFault(error.get("code", PLUGIN_TERMINATED), error.get("message", ""), **error.get("data", {}))
+            raise RpcFault(error.get("code", PLUGIN_TERMINATED), error.get("message", ""), error.get("data"))
         return box["result"]
 
     def tell(self, topic: str, params: dict[str, Any]) -> None:
