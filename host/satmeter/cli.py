@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 import sys
 import tempfile
@@ -121,11 +122,11 @@ def devnet(
     with console.status("starting") as status, start(kind, where, say=status.update) as net:
         status.stop()
         for node in net.nodes.values():
-            console.print(f"[bold]{node.name:6}[/bold] {node.id}@{node.address}")
+            console.print(f"[bold]{node.name:6}[/bold] {node.id}@{node.address}", soft_wrap=True)
         seller, buyer = net["seller"], net["buyer"]
         address = f"satmeter://{seller.address}/{seller.id}/socket".upper()
-        b = f"lightning-cli --rpc-file={seller.lightning_dir}/lightning-rpc"
-        a = f"lightning-cli --rpc-file={buyer.lightning_dir}/lightning-rpc"
+        call = "lightning-cli --rpc-file=" if shutil.which("lightning-cli") else "satmeter rpc --rpc="
+        b, a = (f"{call}{node.lightning_dir}/lightning-rpc" for node in (seller, buyer))
         console.print(
             f"\nTry (B sells, A buys):\n  {b} meter-add socket 1000 100 20000\n"
             f"  satmeter board virtual --link /tmp/board --key {where}/board.key --percent 50 &\n"
@@ -135,7 +136,7 @@ def devnet(
             soft_wrap=True,
         )
         if kind == "emulated":
-            console.print("  " + f"{b} emulate-fault 0 0 1", "(the next payment to B hangs until emulate-release)")
+            console.print(f"  {b} emulate-fault 0 0 1   # the next payment to B hangs", soft_wrap=True)
         console.print("Ctrl-C ends the network.")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -161,6 +162,33 @@ def devnet_record(
         version = net["seller"].rpc.call("getinfo")["version"]
     out.write_text(json.dumps({"version": version, "said": said}, indent=1, sort_keys=True) + "\n")
     console.print(f"{len(said)} answers of {version} in {out}")
+
+
+@app.command()
+def rpc(
+    method: Annotated[str, typer.Argument(help="the node's method")],
+    params: Annotated[list[str] | None, typer.Argument(help="values by position, or name=value each")] = None,
+    socket: Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")] = RPC,
+) -> None:
+    """Call a method of a node and print its answer, where lightning-cli is not installed."""
+    from pyln.client import LightningRpc, RpcError
+
+    given = [(name, value) for name, _, value in (p.partition("=") for p in params or [])]
+    named = bool(given) and all("=" in p for p in params or [])
+    payload = {name: _value(value) for name, value in given} if named else [_value(p) for p in params or []]
+    try:
+        answer = LightningRpc(str(socket.expanduser())).call(method, payload)
+    except RpcError as e:
+        print(json.dumps(e.error, indent=3))
+        raise typer.Exit(1) from None
+    except OSError as e:
+        raise fail(f"{socket}: {e}") from None
+    print(json.dumps(answer, indent=3, ensure_ascii=False))
+
+
+def _value(text: str) -> int | str:
+    """A number where the text is one that can be nothing else, as lightning-cli has it."""
+    return int(text) if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0") else text
 
 
 @app.command()

@@ -243,10 +243,14 @@ def test_satmeter_devnet_starts_a_network_and_prints_what_to_try(tmp_path):
             line = running.stdout.readline()
             assert line, shown
             shown += line
-        socket = re.search(r"--rpc-file=(\S*seller\S*) meter-add socket (\d+) (\d+) (\d+)", shown)
+        socket = re.search(r"(?:--rpc-file|--rpc)=(\S*seller\S*) meter-add socket (\d+) (\d+) (\d+)", shown)
         rpc = LightningRpc(socket[1])
         price, ticks, quantum = (int(socket[n]) for n in (2, 3, 4))
-        assert rpc.call("meter-add", ["socket", price, ticks, quantum])["state"] == "standby"
+        call = [sys.executable, "-m", "satmeter.cli", "rpc", f"--rpc={socket[1]}"]
+        added = subprocess.run([*call, "meter-add", "socket", *socket.groups()[1:]], capture_output=True, text=True)
+        assert json.loads(added.stdout)["tariff"]["quantum_msat"] == quantum, (price, ticks)
+        again = subprocess.run([*call, "meter-status", "name=nowhere"], capture_output=True, text=True)
+        assert again.returncode == 1 and json.loads(again.stdout)["code"] == 2102
         address = re.search(r"stream-open (SATMETER://\S+)", shown)[1]
         assert rpc.call("getinfo")["id"].upper() in address and "emulated" in rpc.call("getinfo")["version"]
     finally:
