@@ -21,6 +21,8 @@ FIRMWARE = Path(__file__).resolve().parents[3] / "firmware"
 FULL_SCALE = 3_600_000
 """Ticks an hour with the potentiometer at its end: a thousand a second."""
 
+STEP_US = 5_000
+
 
 def firmware(name: str) -> Any:
     """Import a module of the firmware as the board does, flat, with our link.py among them."""
@@ -37,17 +39,25 @@ class VirtualHal:
 
     def __init__(self, master: int):
         self._master = master
+        self._us = 0
+        self._seen_us = time.monotonic_ns() // 1_000
         self.percent = 0
         self.is_plugged = True
         self.relay_on = False
         self.lamp_on = False
         self.lines: list[str] = []
 
+    def advance(self) -> None:
+        """Let the board's clock go on with ours, by STEP_US at most: a board is not slower because its host is busy."""
+        now = time.monotonic_ns() // 1_000
+        self._us += min(STEP_US, now - self._seen_us)
+        self._seen_us = now
+
     def now_ms(self) -> int:
-        return time.monotonic_ns() // 1_000_000
+        return self._us // 1_000
 
     def now_us(self) -> int:
-        return time.monotonic_ns() // 1_000
+        return self._us
 
     def random(self, n: int) -> bytes:
         return secrets.token_bytes(n)
@@ -108,6 +118,7 @@ class VirtualBoard:
         try:
             while self._running:
                 with self._lock:
+                    self.hal.advance()
                     self.app.step()
                 time.sleep(0.001)
         finally:
