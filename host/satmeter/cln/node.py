@@ -149,31 +149,37 @@ class Node:
         return Outcome("none")
 
     def pay(
-        self, bolt11: str, payment_hash: str, maxfee_msat: int, maxdelay: int, amount_msat: int | None = None
+        self,
+        bolt11: str,
+        payment_hash: str,
+        maxfee_msat: int,
+        maxdelay: int,
+        amount_msat: int | None = None,
+        fresh: bool = False,
     ) -> tuple[Outcome, str]:
-        """Pay by xpay and return the outcome as listpays has it, with the error's words where it failed.
+        """Pay by xpay and return the outcome, with the error's words where it failed.
 
-        Never pays twice: what listpays knows as complete or pending stands. Blocks while an HTLC is held, however
-        long: giving up on a payment that may still settle would free money that is not free.
+        Never pays twice: what listpays knows as complete or pending stands (a `fresh` hash it can't know). An error of
+        xpay decides nothing; listpays does. Blocks while an HTLC is held, however long: giving up on a payment that
+        may still settle would free money that is not free.
         """
-        before = self.outcome(payment_hash)
-        why = ""
-        if before.status in ("none", "failed"):
-            params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
-            if amount_msat is not None:
-                params["amount_msat"] = amount_msat
-            why = self._xpay(params)
-        return self._landed(payment_hash), why
+        if not fresh and self.outcome(payment_hash).status in ("complete", "pending"):
+            return self._landed(payment_hash), ""
+        params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+        if amount_msat is not None:
+            params["amount_msat"] = amount_msat
+        paid, why = self._xpay(params)
+        return paid or self._landed(payment_hash), why
 
-    def _xpay(self, params: dict[str, Any]) -> str:
+    def _xpay(self, params: dict[str, Any]) -> tuple[Outcome | None, str]:
         wait = POLL_FIRST_S
         while True:
             try:
-                self.call("xpay", **params)
-                return ""
+                done = self.call("xpay", **params)
+                return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"])), ""
             except RpcError as e:
                 if code_of(e) != PAY_TOO_MANY_HTLCS or wait > POLL_MOST_S:
-                    return words_of(e)
+                    return None, words_of(e)
             time.sleep(wait)
             wait *= 2
 

@@ -1,6 +1,7 @@
 """The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from pyln.client import Plugin, RpcError
@@ -11,6 +12,7 @@ from ..core import inputs as inp
 from ..core import messages as msg
 from ..core import view
 from ..core.buyer import Buyer
+from ..core.errors import NodeTrouble
 from ..core.journal import Event
 from ..core.purchase import CLOSED, OPENING, Ledger
 from ..store import Journal, SessionRow
@@ -115,7 +117,13 @@ class StreamPlugin(RolePlugin):
         )
 
     def _pay(self, a: do.Pay) -> None:
-        outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay)
+        try:
+            outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh)
+        except NodeTrouble:
+            if not a.fresh:
+                raise  # and it is asked again
+            self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: listpays is asked first
+            return
         if outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
         else:

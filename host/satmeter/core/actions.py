@@ -72,7 +72,8 @@ class Inspect(Action):
 
 @dataclass(frozen=True, slots=True)
 class Pay(Action):
-    """xpay, unless listpays knows the hash already; answered by PaymentDone or PaymentLost."""
+    """xpay, unless listpays knows the hash already; answered by PaymentDone or PaymentLost. `fresh`: the journal says
+    that this is the first try, so that there is nothing for listpays to know."""
 
     session: str
     n: int
@@ -80,6 +81,7 @@ class Pay(Action):
     hash: str
     maxfee_msat: int
     maxdelay: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,9 +206,9 @@ class Buyer(Desk):
         except OverCap as e:
             self._over_cap(p, e, m.n)
             return
-        fee = p.policy.max_fee_msat
+        fee, fresh = p.policy.max_fee_msat, m.n > p.started
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.bolt11, m.ticks))
-        self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay))
+        self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay, fresh))
 
     def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
         ticks = max(m.ticks, p.told_ticks)

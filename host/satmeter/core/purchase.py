@@ -43,6 +43,8 @@ class Purchase:
     sent: int = 0
     payments: int = 0
     flights: dict[int, Flight] = field(default_factory=dict)
+    started: int = 0
+    """The highest number of an invoice that a payment was ever started for."""
     handled: list[int] = field(default_factory=list)
     handled_below: int = 1
     """Every invoice under this number is settled; `handled` are those settled out of turn."""
@@ -206,6 +208,7 @@ class Ledger:
         p.agreed_at = p.ticks_at = e.at
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
+        p.started = max(p.started, e.n)
         p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash, e.bolt11)
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
 
