@@ -741,9 +741,12 @@ def test_a_failed_payment_is_tried_again():
     w = World()
     w.fail = 2
     w.open()
-    assert w.purchase.payments == 0 and not w.purchase.flights
+    assert w.purchase.payments == 0 and not w.purchase.flights and w.purchase.trouble == "failed"
     w.pass_ms(20_000)
     assert w.purchase.payments == 1 and w.meter.state == "delivering"
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.purchase.verified and w.purchase.why == ""  # a payment that failed on the way is no flaw of the receipt
 
 
 def test_the_relay_is_off_until_paid():

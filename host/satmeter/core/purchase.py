@@ -61,6 +61,9 @@ class Purchase:
     verified: bool = False
     owed: int = 0
     why: str = ""
+    """Why it ended as it did, or what its receipt states other than we know it."""
+    trouble: str = ""
+    """Why the newest payment that failed did."""
     code: int = 0
 
     # Memory only.
@@ -224,7 +227,7 @@ class Ledger:
 
     def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
         p.flights.pop(e.n)
-        p.why = e.why
+        p.trouble = e.why
 
     def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
         p.refusals = [*p.refusals, {"at": e.at, "n": e.n, "why": e.why, "evidence": e.evidence}][-20:]

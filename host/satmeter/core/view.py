@@ -118,6 +118,7 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "refusals": p.refusals,
         "reason": p.reason,
         "why": p.why,
+        "trouble": p.trouble,
         "code": p.code,
         "receipt": p.receipt,
         "signature": p.signature,
