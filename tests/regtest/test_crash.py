@@ -113,7 +113,7 @@ def test_a_buyer_without_a_channel_finds_the_seller_again(net, shop):
             net["seller"].kill()
             net["seller"].start()
         else:
-            # After a restart real gossip holds the hop's channel for disabled, for longer than a test may wait.
+            # After a restart payments over the hop failed for longer than a test may wait; we take it for gossip.
             net["seller"].rpc.call("disconnect", {"id": net["far"].id, "force": True})
 
     trade(net, shop, during, buyer="far")
