@@ -11,7 +11,7 @@ try:
 except ImportError:
     python = os.path.join(checkout, ".venv", "bin", "python")
     if sys.executable == python or not os.path.exists(python):
-        sys.exit("satmeter: needs 'pip install satmeter', or 'make venv' in a checkout")
+        sys.exit("satmeter: run 'make venv' in its checkout, or install the package for this python3")
     os.execv(python, [python, *sys.argv])
 if os.path.isdir(os.path.join(checkout, "host", "satmeter")):
     sys.path.insert(0, os.path.join(checkout, "host"))

@@ -155,7 +155,7 @@ class VirtualBoard:
 
     @property
     def flowing(self) -> bool:
-        return bool(self.app.relay)
+        return self.hal.relay_on
 
     @property
     def lamp(self) -> str:

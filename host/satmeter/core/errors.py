@@ -83,10 +83,6 @@ class JournalTrouble(LocalError):
     code = 2110
 
 
-class NotConnected(LocalError):
-    code = 2111
-
-
 class TooMany(LocalError):
     """A configured limit of sessions or messages is reached."""
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 RESERVE_PERCENT = 1
 BASE_FEE_MSAT, FEE_PPM = 1, 10
-CLTV_DELTA = 6
 
 
 @dataclass(eq=False)
