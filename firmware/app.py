@@ -69,6 +69,8 @@ class App:
 
     def _switch(self) -> None:
         self._plugged = self.hal.plugged()
+        if not self._plugged:
+            self.grant = 0  # what comes next has to be granted anew: the session may end before it is plugged in
         self.relay = self._plugged and self.counter.register < self.grant
         self.hal.relay(self.relay)
 

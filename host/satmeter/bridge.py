@@ -1,8 +1,8 @@
 """Serial port <-> the plugins' RPC: a board's readings go up, grant, lamp and page come down.
 
-The bridge owns no fact. Registers are cumulative, so the newest reading says all; a grant is absolute, so the newest
-is the one that counts. Either side may go and come back. What it does add is a supervisor's eye: a plugin that has
-died is started again where its path is known.
+The bridge owns no fact: what is said to the board and what it says is in wire/dialogue.py, and here are the port, the
+RPC and the threads. Either side may go and come back. What it does add is a supervisor's eye: a plugin that has died
+is started again where its path is known.
 """
 
 import logging
@@ -18,7 +18,6 @@ from pyln.client import RpcError
 
 from .cln.node import PLUGIN_GONE, Node, code_of, words_of
 from .core.errors import (
-    BadFrame,
     BadParam,
     Implausible,
     NodeTrouble,
@@ -27,15 +26,17 @@ from .core.errors import (
     UnknownSession,
 )
 from .core.money import MAX_TICKS
-from .wire.link import HOST, PROTOCOL, Link
+from .wire.dialogue import Dialogue
 
 log = logging.getLogger("satmeter.bridge")
 
-SILENCE_S = 5.0
-"""A board that is not heard for so long is asked anew: it may have lost the session, or the line its sense."""
 RETRY_S = 1.0
 POLL_S = 30
 UNKNOWN_COMMAND = -32601
+
+
+def now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 class Side(Protocol):
@@ -86,16 +87,11 @@ class Bridge:
 
     def __init__(self, port: str, key: bytes, node: Node, side: Side, plugin: Path | None = None):
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
-        self.link = Link(HOST, key)
-        self.board: dict[str, Any] = {}
-        self.view: dict[str, Any] = {}
+        self.talk = Dialogue(key, side.grant)
         self.trouble: dict[str, str] = {}
-        self._pending: dict[str, dict[str, Any]] = {}
-        """The newest reading of each boot that was not reported yet, oldest boot first."""
-        self._fresh = threading.Condition()
-        self._line_lock = threading.RLock()
+        self._lock = threading.RLock()
+        self._fresh = threading.Condition(self._lock)
         self._mending = threading.Lock()
-        self._heard = 0.0
         self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._forever, args=(job,), name=f"bridge-{job.__name__}", daemon=True)
@@ -160,72 +156,39 @@ class Bridge:
             self._ask()
             while not self._stopping.is_set():
                 data = line.read(line.in_waiting or 1)
-                with self._line_lock:
-                    for frame in self.link.feed(data):
-                        self._take(frame)
-                    if not self.link.nonce or time.monotonic() > self._heard + SILENCE_S:
+                with self._lock:
+                    hello = self.talk.board
+                    if self.talk.feed(data, now_ms()):
+                        self._fresh.notify()
+                    if self.talk.board is not hello:
+                        log.info("board %(board)s, firmware %(fw)s, boot %(boot)s", self.talk.board)
+                    if self.talk.lost(now_ms()):
                         self._ask()
-                    out = self.link.pull(time.monotonic_ns() // 1_000_000)
+                    out = self.talk.pull(now_ms())
                 if out:
                     line.write(out)
 
     def _ask(self) -> None:
-        with self._line_lock:
-            self._heard = time.monotonic()
-            self.link.ask(secrets.token_hex(8))
-
-    def _take(self, frame: dict[str, Any]) -> None:
-        self._heard = time.monotonic()
-        if frame["k"] == "hello" and self.link.trusted:
-            if frame["proto"] != PROTOCOL:
-                raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
-            self.board = frame
-            log.info("board %s, firmware %s, boot %s", frame["board"], frame["fw"], frame["boot"])
-            self._send()
-        elif frame["k"] == "reading" and frame["boot"] == self.board.get("boot"):
-            reading = {
-                "boot": frame["boot"],
-                "register": frame["register"],
-                "grant": frame["grant"],
-                "base": self.board["base"],
-                "flow": frame["flow"],
-                "plugged": bool(frame["plugged"]),
-            }
-            with self._fresh:
-                self._pending[frame["boot"]] = reading
-                self._fresh.notify()
-
-    def _send(self) -> None:
-        """Queue what the board has to know. Each frame is absolute, so the newest view is all there is to say."""
-        with self._line_lock:
-            if not self.view or not self.link.trusted:
-                return
-            here = self.board["boot"]
-            grant = self.side.grant(self.view, here)
-            if grant is not None:
-                self.link.send("grant", boot=here, register=grant)
-            self.link.send("lamp", boot=here, lamp=self.view["lamp"])
-            for n, text in enumerate(self.view.get("page", [])):
-                self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
+        with self._lock:
+            self.talk.ask(secrets.token_hex(8), now_ms())
 
     # --- up and down
 
     def _report(self) -> None:
         """Report the newest reading of the oldest boot; it is let go of only when it has been taken."""
         with self._fresh:
-            self._fresh.wait_for(lambda: self._pending or self._stopping.is_set(), 1)
-            if not self._pending:
-                return
-            boot, reading = next(iter(self._pending.items()))
+            self._fresh.wait_for(lambda: self.talk.pending or self._stopping.is_set(), 1)
+            reading = self.talk.oldest()
+        if reading is None:
+            return
         try:
             self.side.report(self.node, reading)
         except RpcError as e:
             if code_of(e) not in (Implausible.code, BadParam.code):
                 raise
             log.error("a reading was refused: %s", words_of(e))
-        with self._fresh:
-            if self._pending.get(boot) is reading:
-                del self._pending[boot]
+        with self._lock:
+            self.talk.reported(reading)
 
     def _follow(self) -> None:
         """Follow grant, lamp and page, and hand every change to the board."""
@@ -246,10 +209,9 @@ class Bridge:
                 self._set(view)
 
     def _set(self, view: dict[str, Any]) -> None:
-        with self._line_lock:
-            self.view = view
-            self._send()
+        with self._lock:
+            self.talk.show(view)
 
     def _nothing(self) -> dict[str, Any]:
         """What a board has to know whose meter or stream is no more."""
-        return {"boot": self.board.get("boot", ""), "grant": 0, "relay": False, "lamp": "off"}
+        return {"boot": self.talk.board.get("boot", ""), "grant": 0, "relay": False, "lamp": "off"}

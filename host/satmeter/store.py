@@ -83,6 +83,8 @@ class Journal:
         self.name = ""
         """A few hex digits, made with the journal; they stand in the labels of its invoices."""
         self.last = 0
+        self.newest_at = 0
+        """The time of the newest event, in ms."""
         try:
             self._engine = _engine(url)
             self._open(role, node_id)
@@ -105,7 +107,8 @@ class Journal:
                 if about and about.get(name) != wanted[name]:
                     raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
             self.name = about["name"]
-            self.last = db.execute(sa.select(sa.func.coalesce(sa.func.max(_EVENT.c.id), 0))).scalar_one()
+            newest = db.execute(sa.select(_EVENT.c.id, _EVENT.c.at).order_by(_EVENT.c.id.desc()).limit(1)).first()
+            self.last, self.newest_at = (newest.id, newest.at) if newest else (0, 0)
 
     def commit(
         self,

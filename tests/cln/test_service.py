@@ -58,7 +58,7 @@ class Role:
         self.done.append(action)
         self.committed_at_action.append(self.journal.last)
 
-    def changed(self, core):
+    def changed(self, core, streams):
         pass
 
     def failed(self, trouble):

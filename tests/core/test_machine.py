@@ -194,7 +194,7 @@ class Trade(RuleBasedStateMachine):
             self.quietly(lambda session=session: w.buy(inp.CloseStream(session)))
         if w.meter.session:
             self.quietly(lambda: w.sell(inp.CloseSession(w.meter.session)))
-        w.pass_ms(400_000, step=5_000)
+        w.pass_ms(1_000_000, step=5_000)  # a gate may hold for ten minutes
         for p in w.buyer.ledger.purchases.values():
             assert p.state == "closed" and not p.flights, p
         for s in w.seller.books.sales.values():

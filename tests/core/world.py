@@ -120,7 +120,7 @@ class World:
     def ending(self):
         m = self.seller.books.meters.get("m")
         s = self.seller.books.sales.get(m.session) if m else None
-        return s is not None and s.ending_at and m.boot
+        return s is not None and s.ending_at and m.boot and not s.on_hold
 
     def perform(self, side, a):
         if isinstance(a, do.Send):

@@ -19,10 +19,10 @@ from ..core.labels import PREFIX
 from ..core.seller import Ended, Limits, Seller
 from ..store import Journal, SessionRow
 from ..wire.address import Address
+from .clock import wall_ms
 from .meter_rpc import MeterRpc
 from .node import words_of
 from .plugin import RolePlugin, log
-from .service import now_ms
 
 MAXDELAY = 500
 TOPICS = ("meter_low", "meter_state", "meter_closed")
@@ -114,12 +114,23 @@ class MeterPlugin(RolePlugin):
     # --- money that arrives
 
     def _watch_payments(self) -> None:
-        """Follow waitanyinvoice. The index counts only once it is committed with its credit."""
+        """Follow waitanyinvoice, without waiting for the commit of each payment before asking for the next.
+
+        The index counts only once it is committed with its credit: where one failed, it all goes on from the books'.
+        """
         index, core = -1, None
+        failed = threading.Event()
+
+        def credited(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                failed.set()
+
         while True:
             present = self.service.core
-            if present is None:
+            if present is None or failed.is_set():
+                core = None
                 time.sleep(0.2)
+                failed.clear()
                 continue
             if present is not core:
                 core, index = present, present.books.index
@@ -128,7 +139,7 @@ class MeterPlugin(RolePlugin):
                 if found is None:
                     continue
                 label, made = found
-                self.service.ask(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+                self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash), credited)
                 index = made.index
             except Exception as e:
                 log.warning("waiting for payments: %s", e)
@@ -142,7 +153,7 @@ class MeterPlugin(RolePlugin):
             return {"result": "continue"}
         try:
             core = self.service.core
-            why = core.rejects(label, now_ms()) if core is not None else self.service.trouble
+            why = core.rejects(label, self.service.clock.now()) if core is not None else self.service.trouble
         except Exception as e:
             why = f"internal error {e!r}"
         if why:
@@ -198,12 +209,14 @@ class MeterPlugin(RolePlugin):
             decoded = self.node.decode(a.bolt11)
             if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid") or "amount_msat" in decoded:
                 why, final = "the buyer's refund invoice is not a BOLT 11 invoice without an amount", True
-            elif decoded["created_at"] + decoded["expiry"] <= now_ms() // 1000:
+            elif decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
                 why, final = "the buyer's refund invoice has expired", True
             else:
                 maxfee = min(self.refund_maxfee, a.amount_msat // 2)
                 outcome, why = self.node.pay(a.bolt11, decoded["payment_hash"], maxfee, MAXDELAY, a.amount_msat)
-                if outcome.status == "complete":
+                if outcome.status == "complete" and outcome.amount_msat != a.amount_msat:
+                    why, final = "the buyer's refund invoice was paid before, for something else", True
+                elif outcome.status == "complete":
                     fee = max(0, outcome.sent_msat - outcome.amount_msat)
                     self.service.post(inp.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee))
                     return
@@ -221,9 +234,15 @@ class MeterPlugin(RolePlugin):
             return message.by == msg.BUYER
         return isinstance(message, msg.Open)
 
-    def changed(self, core: Seller) -> None:
+    def changed(self, core: Seller, streams: set[str]) -> None:
         sales = core.books.sales
-        self.waiters.update({m.name: view.board(m, sales.get(m.session)) for m in core.books.meters.values()})
+        names = {sales[s].meter if s in sales else s.removeprefix("meter/") for s in streams}
+        self.waiters.changed(names, lambda name: self.board_view(core, name))
+
+    def board_view(self, core: Seller, name: str) -> dict[str, Any] | None:
+        """What the board of a meter has to know, None where there is no such meter."""
+        m = core.books.meters.get(name)
+        return view.board(m, core.books.sales.get(m.session)) if m is not None else None
 
 
 def main() -> None:

@@ -18,7 +18,6 @@ from ..core.money import MAX_TICKS, msat, whole
 from ..core.seller import Seller
 from ..core.tariff import Tariff, check_name
 from .methods import Call
-from .service import now_ms
 
 if TYPE_CHECKING:
     from .meter import MeterPlugin
@@ -89,7 +88,7 @@ class MeterRpc:
 
     def _meter(self, core: Seller, name: str) -> dict[str, Any]:
         m = core.books.meter(name)
-        shown = view.meter(m, core.books.sales.get(m.session), now_ms(), core.limits.silent_ms)
+        shown = view.meter(m, core.books.sales.get(m.session), self.p.service.clock.now(), core.limits.silent_ms)
         return {**shown, "address": self.p.address(name)}
 
     def _shown(self, name: str) -> dict[str, Any]:
@@ -161,15 +160,15 @@ class MeterRpc:
         after = whole("lastindex", lastindex, 0, 2**62)
         seconds = whole("timeout", timeout, 0, FOREVER_S)
 
-        def look(core: Seller) -> None:
+        def look(core: Seller) -> Seller:
             core.books.meter(name)
+            return core
 
-        def then(answer: Any) -> None:
-            if isinstance(answer, Exception):
-                call.reply(answer)
+        def then(core: Any) -> None:
+            if isinstance(core, Exception):
+                call.reply(core)
             else:
-                self.p.changed(self.p.service.core)
-                self.p.waiters.wait(name, after, seconds, call)
+                self.p.waiters.wait(name, lambda key: self.p.board_view(core, key), after, seconds, call)
 
         self.p.service.run(look, then)
 
@@ -202,11 +201,17 @@ class MeterRpc:
         self.p.service.post(inp.Offer(name, amount), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
-        """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees."""
+        """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.
+
+        Serve only once `confirmed`: until the board has learned of a reservation, it may still use the credit."""
         if not isinstance(id, (str, int)) or not 0 < len(str(id)) <= 64:
             raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
-        self._post(call, inp.Spend(session, str(id), step, amount), view.sale)
+
+        def show(s: Any) -> dict[str, Any]:
+            return {**view.sale(s), "confirmed": self.p.service.core.confirmed(s)}
+
+        self._post(call, inp.Spend(session, str(id), step, amount), show)
 
     def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100) -> None:
         """List sessions, newest first, opened before a time in ms; page by the last one's opened_at."""

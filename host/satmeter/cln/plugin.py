@@ -6,6 +6,7 @@ so descriptor 1 is lightningd's alone and whatever else prints goes to descripto
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from .service import Service
 from .wait import Waiters
 
 log = logging.getLogger("satmeter")
+
+SWITCH_S = 0.0005
+"""How long a busy thread may keep another waiting: a payment passes through five of them, and Python's 5 ms add up."""
 
 
 def keep_stdout() -> Any:
@@ -133,6 +137,7 @@ class RolePlugin:
         os._exit(0)
 
     def run(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
         logging.getLogger("satmeter").setLevel(logging.INFO)
         logging.getLogger("satmeter.rpc").setLevel(logging.WARNING)  # it would log every preimage that it sees
         self.plugin.run()

@@ -17,6 +17,7 @@ from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.inputs import Input, Tick
 from ..core.journal import Event
 from ..store import Journal, SessionRow
+from .clock import Clock
 
 log = logging.getLogger("satmeter")
 
@@ -44,12 +45,8 @@ class Role(Protocol):
     def dump(self, core: Any) -> dict[str, Any]: ...
     def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
     def perform(self, action: Action) -> None: ...
-    def changed(self, core: Any) -> None: ...
+    def changed(self, core: Any, streams: set[str]) -> None: ...
     def failed(self, trouble: SatmeterError) -> None: ...
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 class Service:
@@ -60,6 +57,7 @@ class Service:
         self.core: Any = None
         self.trouble = "not started yet"
         self.journal: Journal | None = None
+        self.clock = Clock()
         self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
         self._since_snapshot = 0
         self._retry_at = 0.0
@@ -133,9 +131,11 @@ class Service:
         events: list[Event] = []
         actions: list[Action] = []
         answers: list[tuple[Reply | None, Any]] = []
+        touched: set[str] = set()
         batch = self._with_tick(batch)
         for what, reply in batch:
             answers.append((reply, self._handle(what, events, actions)))
+            touched |= self.core.step.touched
         if not self._commit(events):
             for reply, _ in answers:
                 _answer(reply, JournalTrouble(self.trouble))
@@ -144,7 +144,7 @@ class Service:
             _answer(reply, answer)
         self._act(actions)
         try:
-            self.role.changed(self.core)
+            self.role.changed(self.core, touched)
         except Exception:
             log.exception("bug: who waits could not be told")
 
@@ -166,7 +166,7 @@ class Service:
                 return e
         answer: Any
         try:
-            answer = self.core.handle(what, now_ms()).result
+            answer = self.core.handle(what, self.clock.now()).result
         except SatmeterError as e:
             answer = e
         except Exception as e:
@@ -220,7 +220,8 @@ class Service:
             self.journal = self.role.open_journal()
             snapshot, events = self.journal.load()
             core = self.role.build(snapshot, events)
-            step = core.resume(now_ms())
+            self.clock.at_least(self.journal.newest_at)
+            step = core.resume(self.clock.now())
         except SatmeterError as e:
             self._fail(e)
             return

@@ -111,7 +111,7 @@ class StreamPlugin(RolePlugin):
                 payee=found["payee"],
                 amount_msat=int(found["amount_msat"]),
                 hash=found["payment_hash"],
-                expires_at=(int(found["created_at"]) + int(found["expiry"])) * 1000,
+                expires_at=self.service.clock.of_wall((int(found["created_at"]) + int(found["expiry"])) * 1000),
                 final_cltv=int(found.get("min_final_cltv_expiry", 18)),
             )
         )
@@ -144,13 +144,18 @@ class StreamPlugin(RolePlugin):
             return message.by == msg.SELLER
         return not isinstance(message, msg.Open)
 
-    def changed(self, core: Buyer) -> None:
+    def changed(self, core: Buyer, streams: set[str]) -> None:
         purchases = core.ledger.purchases
-        self.waiters.update({p.id: {"state": p.state, "relay": p.relay} for p in purchases.values()})
+        self.waiters.changed(streams, lambda session: self.relay_view(core, session))
         for session in list(self.opening):
             p = purchases.get(session)
             if p is None or p.state != OPENING:
                 self.opening.pop(session)(view.purchase(p) if p is not None else {"state": CLOSED, "why": "ended"})
+
+    def relay_view(self, core: Buyer, session: str) -> dict[str, Any] | None:
+        """What the buyer's own board has to know of a stream, None where it is no more."""
+        p = core.ledger.purchases.get(session)
+        return {"state": p.state, "relay": p.relay} if p is not None else None
 
 
 def main() -> None:

@@ -126,15 +126,15 @@ class StreamRpc:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
         after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
 
-        def look(core: Buyer) -> str:
-            return core.purchase(session).id
+        def look(core: Buyer) -> tuple[Buyer, str]:
+            return core, core.purchase(session).id
 
-        def then(answer: Any) -> None:
-            if isinstance(answer, Exception):
-                call.reply(answer)
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
             else:
-                self.p.changed(self.p.service.core)
-                self.p.waiters.wait(answer, after, seconds, call)
+                core, key = found
+                self.p.waiters.wait(key, lambda k: self.p.relay_view(core, k), after, seconds, call)
 
         self.p.service.run(look, then)
 

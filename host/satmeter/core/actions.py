@@ -115,3 +115,5 @@ class Step:
     events: list[Event] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
     result: Any = None
+    touched: set[str] = field(default_factory=set)
+    """The streams that may look different now."""

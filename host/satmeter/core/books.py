@@ -12,7 +12,7 @@ from . import events as ev
 from .errors import LocalError, UnknownMeter, UnknownSession, WrongState
 from .journal import Event, chain
 from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
-from .sale import CLOSED, CLOSING, Sale
+from .sale import CLOSED, CLOSING, OPEN, Sale
 from .snapshot import dump, revive
 from .tariff import Tariff
 
@@ -34,7 +34,7 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent", "asked_at", "told_at"}
-    | {"refund_fails", "touched_at"}
+    | {"refund_fails", "touched_at", "ask_at"}
 )
 
 
@@ -73,6 +73,8 @@ class Books:
         sale = self.sales.get(e.stream)
         if sale is not None:
             sale.head = chain(sale.head, e)
+            if sale.phase == OPEN and not sale.ending_at:
+                sale.granted = max(sale.granted, sale.grant_count)
 
     # --- meters
 
@@ -152,6 +154,7 @@ class Books:
 
     def invoice_asked(self, e: ev.InvoiceAsked) -> None:
         s = self.sale(e.stream)
+        s.waiting_since = s.waiting_since if s.out else e.at
         s.out[e.n] = e.amount
         s.next_n = e.n + 1
         self._sale_count(s, e.count)
@@ -165,6 +168,7 @@ class Books:
         s = self.sale(e.stream)
         s.out.pop(e.n, None)
         s.dropped.pop(e.n, None)
+        s.waiting_since = e.at
         s.paid += e.amount
         s.payments += 1
         self.index = max(self.index, e.index)
@@ -180,7 +184,8 @@ class Books:
         s.dropped.pop(e.n, None)
 
     def credit_reserved(self, e: ev.CreditReserved) -> None:
-        self.sale(e.stream).reserved[e.id] = e.amount
+        s = self.sale(e.stream)
+        s.reserved[e.id], s.reserved_at = e.amount, e.at
 
     def credit_spent(self, e: ev.CreditSpent) -> None:
         s = self.sale(e.stream)

@@ -20,7 +20,7 @@ from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError, TooMany, U
 from .journal import Event, canonical
 from .labels import refund_label
 from .policy import Policy
-from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Ledger, Purchase
+from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, REFUSALS, STREAMING, Ledger, Purchase
 from .tariff import Tariff, check_name
 
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
@@ -30,11 +30,13 @@ OPEN_MS = 60_000
 LINGER_MS = 5_000
 FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
-AHEAD = 1_000
 INSPECT_MS = 60_000
 REFUND_MS = 29 * 86_400_000
 """Refund invoices are made for 30 days (cln/stream.py)."""
 SENSOR_MS = 30_000
+GIVE_UP_MS = 60 * DAY_MS
+REVISIONS = 1_000
+"""Newest revision of a receipt that is looked at: each one is recorded."""
 
 
 class Buyer(Desk):
@@ -89,7 +91,7 @@ class Buyer(Desk):
         checked = Policy.from_dict(i.policy)
         if self.sellers and i.seller not in self.sellers:
             raise OverCap(f"seller {i.seller} is not among the allowed sellers (option stream-seller)")
-        if sum(1 for p in self.ledger.purchases.values() if p.state != CLOSED) >= self.max_streams:
+        if sum(1 for p in self.ledger.purchases.values() if p.state not in (CLOSING, CLOSED)) >= self.max_streams:
             raise TooMany(f"this buyer has {self.max_streams} streams, its limit")
         for p in self.ledger.purchases.values():
             if (p.seller, p.meter) == (i.seller, i.meter) and p.state in (OPENING, STREAMING, PAUSED):
@@ -162,7 +164,7 @@ class Buyer(Desk):
         if p.was_handled(m.n) or m.n in p.flights or p.tariff is None or not p.pays:
             return
         p.invoices = {n: known for n, known in p.invoices.items() if self.now < known[1] + INSPECT_MS and n != m.n}
-        if len(p.flights) + len(p.invoices) >= FLIGHTS or m.n > p.handled_below + AHEAD:
+        if len(p.flights) + len(p.invoices) >= FLIGHTS:
             return  # it is sent again
         self._told(p, p.tariff, m)
         p.invoices[m.n] = (m, self.now)
@@ -206,7 +208,7 @@ class Buyer(Desk):
         except OverCap as e:
             self._over_cap(p, e, m.n)
             return
-        fee, fresh = p.policy.max_fee_msat, m.n > p.started
+        fee, fresh = p.fee_left, m.n > p.started
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.bolt11, m.ticks))
         self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay, fresh))
 
@@ -215,10 +217,10 @@ class Buyer(Desk):
         charged = max(m.charged_msat, t.charge(ticks))
         policy.check_amount(p.policy, t, m.amount_msat, p.committed, ticks, charged)
         if p.sensor_start >= 0 and self.now - p.sensor_at < SENSOR_MS:
-            policy.check_sensor(p.policy, m.ticks, p.sensor_count - p.sensor_start)
+            policy.check_sensor(p.policy, ticks, p.sensor_count - p.sensor_start)
 
     def _check_caps(self, p: Purchase, amount: int) -> None:
-        most = amount + p.policy.max_fee_msat
+        most = amount + p.fee_left
         if amount > p.policy.max_invoice_msat:
             raise OverCap(f"an invoice of {amount} msat is over the cap of {p.policy.max_invoice_msat}")
         if p.sent + p.in_flight + most > p.policy.budget_msat:
@@ -242,8 +244,8 @@ class Buyer(Desk):
             self._begin_close(p, f"refused: {e.message}")
 
     def _refuse(self, p: Purchase, n: int, why: str, evidence: dict[str, Any]) -> None:
-        """Record a refusal with its evidence; the same one again is not news."""
-        if not any(r["why"] == why for r in p.refusals):
+        """Record a refusal with its evidence; the same one again is not news, and a seller that goes on is none."""
+        if len(p.refusals) < REFUSALS and not any(r["why"] == why for r in p.refusals):
             self._emit(ev.InvoiceRefused(self.now, p.id, n, why[:500], evidence))
 
     def _over_cap(self, p: Purchase, e: OverCap, n: int) -> None:
@@ -311,7 +313,7 @@ class Buyer(Desk):
         """Say close once nothing is in flight, or it has hung for too long to wait for."""
         if p.state not in (CLOSING, CLOSED) or (p.flights and self.now < p.closing_at + LAND_MS):
             return
-        if p.refund_bolt11:
+        if self._refundable(p):
             self._send(
                 p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=p.refund_bolt11
             )
@@ -350,7 +352,7 @@ class Buyer(Desk):
             why = "the signature is not the seller's" if not i.verified else "signed, but not a receipt"
             self._refuse(p, 0, why, {"receipt": i.text[:4000]})
             return
-        if p.revision and r["revision"] <= p.revision:
+        if p.revision and not p.revision < r["revision"] <= REVISIONS:
             return
         why = self._wrong_with(p, r)
         p.touched_at = self.now
@@ -416,7 +418,10 @@ class Buyer(Desk):
     def _tick(self, _: inp.Tick) -> None:
         for p in list(self.ledger.purchases.values()):
             if p.state == OPENING and self.now >= p.opened_at + OPEN_MS:
+                self._send(p, msg.Close, by=msg.BUYER, reason="the open was given up")
                 self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s")
+            elif p.state == CLOSING and not p.flights and self.now >= p.ended_at + GIVE_UP_MS:
+                self._end(p, f"the seller gave no receipt within {GIVE_UP_MS // DAY_MS} days")
             elif p.state == OPENING or p.ending or p.cut_off:
                 if self.now >= p.asked_at + min(RESEND_MOST_MS, RESEND_MS << min(p.tries, 5)):
                     p.tries += 1

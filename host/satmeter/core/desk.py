@@ -44,6 +44,7 @@ class Desk(ABC):
     def _emit(self, e: Event) -> None:
         self.fold(e)
         self.step.events.append(e)
+        self.step.touched.add(e.stream)
 
     def _do(self, action: do.Action) -> None:
         self.step.actions.append(action)

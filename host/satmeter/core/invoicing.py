@@ -10,6 +10,8 @@ from .meter import STANDBY, Meter
 from .sale import Sale
 from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
 
+DEBT_ASKED_MS = 86_400_000
+
 
 class Invoicing(Shop):
     """Invoices of sessions and, for any wallet, of meters."""
@@ -114,6 +116,7 @@ class Invoicing(Shop):
             of.looked_at.pop(n, None)
         elif of is not None:
             self._emit(ev.InvoiceExpired(self.now, of.id, n))
+            of.ask_at = self.now + DEBT_ASKED_MS
             self._forget_invoice(of, n)
             self._after(of)
 

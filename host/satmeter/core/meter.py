@@ -98,7 +98,7 @@ class Meter:
         # Since the last reading, and (so that the slack is not had again and again) since the first one.
         count = self.offset + register
         for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)):
-            most = rating * ((now - since) // 1000 + RATING_SLACK_S)
+            most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
             if count - start > most:
                 raise Implausible(
                     f"register {register} of meter {self.name}: {count - start} ticks in {now - since} ms, "

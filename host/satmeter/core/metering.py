@@ -9,6 +9,9 @@ from .sale import OPEN, Sale
 from .settling import Settling
 from .tariff import Tariff, check_name
 
+RESERVED_MS = 600_000
+"""How long a gate may hold credit without settling: else one that died would hold the meter for good."""
+
 LINGER_MS = 60_000
 
 
@@ -62,6 +65,7 @@ class Metering(Settling):
         if not m.seen:
             m.rated_at, m.rated_from = self.now, m.count
         m.seen = self.now
+        self.step.touched.add(m.stream)
         if m.session:
             self.books.sales[m.session].count = m.count
         self._advance(m)
@@ -97,11 +101,12 @@ class Metering(Settling):
         s = self.books.sales.get(m.session)
         if s is None:
             return
-        if not m.plugged:
-            self._close(s, "unplugged")
-            return
+        self._release_old(s)
         if s.ending_at:
             self._close_when_stopped(m, s)
+            return
+        if not m.plugged:
+            self._end(s, "unplugged")
             return
         if s.tariff.session_max_s and self.now >= s.opened_at + s.tariff.session_max_s * 1000:
             self._end(s, "the longest time of a session is over")
@@ -116,14 +121,33 @@ class Metering(Settling):
         elif m.state == DELIVERING and s.deliverable <= 0:
             self._emit(ev.SessionSuspended(self.now, s.id, m.count))
             self._notify("meter_state", m)
+            s.sent.clear()  # now it is urgent: ask again for what is out
+            self._send_invoices(s)
         self._low(m, s)
         self._ask(s)
-        waited = self.now - max(s.since, self.resumed_at)  # our own downtime is not the buyer's
-        if m.state in (NEGOTIATING, SUSPENDED) and waited >= s.tariff.grace_s * 1000 and not s.on_hold:
+        self._grace(m, s)
+
+    def _grace(self, m: Meter, s: Sale) -> None:
+        """End what has waited for its grace time; our own downtime is not the buyer's."""
+        grace_ms = s.tariff.grace_s * 1000
+        if self.now - max(s.since, self.resumed_at) < grace_ms or s.on_hold:
+            return
+        if m.state in (NEGOTIATING, SUSPENDED):
+            # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
+            theirs = bool(s.bolt11) and not m.silent(self.now, self.limits.silent_ms)
             used = m.state == SUSPENDED or m.allowance_used
             self._close(s, "credit used up" if m.state == SUSPENDED else "not paid in time")
-            if used and s.buyer:
+            if used and theirs and s.buyer:
                 self._lock(m, s)
+        elif not s.tariff.prepaid and not s.charged and not s.received:
+            self._end(s, "opened and not used")
+        elif not s.tariff.prepaid and s.out and self.now - max(s.waiting_since, self.resumed_at) >= grace_ms:
+            self._end(s, "not paid in time")
+
+    def _release_old(self, s: Sale) -> None:
+        if s.on_hold and self.now >= max(s.reserved_at, self.resumed_at) + RESERVED_MS:
+            for held in list(s.reserved):
+                self._emit(ev.CreditReleased(self.now, s.id, held))
 
     def _low(self, m: Meter, s: Sale) -> None:
         if s.low_told and not s.low:

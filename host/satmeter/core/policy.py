@@ -77,7 +77,7 @@ def check_progress(t: Tariff, ticks: int, last_ticks: int, elapsed_ms: int) -> N
     """Raise PolicyBreach for a count that went back or rose faster than the rating allows since some moment."""
     if ticks < last_ticks:
         raise PolicyBreach(f"the register went back from {last_ticks} to {ticks} ticks", ticks=ticks)
-    most = t.rating_ticks_per_s * (elapsed_ms // 1000 + RATING_SLACK_S)
+    most = t.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)
     if t.rating_ticks_per_s and ticks - last_ticks > most:
         raise PolicyBreach(
             f"{ticks - last_ticks} ticks within {elapsed_ms} ms, the rating allows {most}", ticks=ticks, most=most

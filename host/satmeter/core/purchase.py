@@ -13,6 +13,7 @@ from .tariff import Tariff
 OPENING, STREAMING, PAUSED, CLOSING, CLOSED = "opening", "streaming", "paused", "closing", "closed"
 DAY_MS = 86_400_000
 HANDLED = 1_000
+REFUSALS = 20
 
 
 @dataclass(slots=True)
@@ -51,7 +52,10 @@ class Purchase:
     ticks: int = 0
     ticks_at: int = 0
     reason: str = ""
+    ended_at: int = 0
     refusals: list[dict[str, Any]] = field(default_factory=list)
+    breached: bool = False
+    """The seller asked for what was not agreed: nothing more is paid to it for this stream, whatever it signs."""
     refund_bolt11: str = ""
     refund_made: int = 0
     refund_at: int = 0
@@ -95,6 +99,16 @@ class Purchase:
         return sum(f.amount + f.maxfee for f in self.flights.values())
 
     @property
+    def fee_left(self) -> int:
+        """The most that the next payment may cost in fees. Each slice of amount earns one max_fee_msat, and a window
+        of them is advanced: else a seller could live on the fees of invoices for next to nothing."""
+        if self.tariff is None:
+            return 0
+        slices = self.tariff.window + (self.committed - self.carried) // self.tariff.slice_msat
+        spent = self.fees + sum(f.maxfee for f in self.flights.values())
+        return max(0, min(self.policy.max_fee_msat, slices * self.policy.max_fee_msat - spent))
+
+    @property
     def committed(self) -> int:
         """Invoices paid or being paid, and what was carried in: all that the seller may hold of ours."""
         return self.carried + self.paid + sum(f.amount for f in self.flights.values())
@@ -134,14 +148,21 @@ class Purchase:
         """True where a signed receipt says that we owe for what was delivered: its invoices are still paid."""
         stated = figures(self.receipt)
         arrears = self.tariff is not None and not self.tariff.prepaid
-        return bool(self.verified and arrears and stated and stated[5] and self.carried + self.paid < stated[1])
+        return bool(
+            self.verified
+            and arrears
+            and not self.breached
+            and stated
+            and stated[5]
+            and self.carried + self.paid < stated[1]
+        )
 
     @property
     def pays(self) -> bool:
         """Whether invoices are paid in this state: a debt is, to its end."""
         if self.state == CLOSED:
             return self.indebted
-        arrears = self.tariff is not None and not self.tariff.prepaid
+        arrears = self.tariff is not None and not self.tariff.prepaid and not self.breached
         return self.state == STREAMING or (self.state == CLOSING and arrears)
 
     @property
@@ -230,7 +251,8 @@ class Ledger:
         p.trouble = e.why
 
     def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
-        p.refusals = [*p.refusals, {"at": e.at, "n": e.n, "why": e.why, "evidence": e.evidence}][-20:]
+        p.breached = p.breached or e.evidence.get("error") == "PolicyBreach"
+        p.refusals = [*p.refusals, {"at": e.at, "n": e.n, "why": e.why, "evidence": e.evidence}][-REFUSALS:]
 
     def stream_paused(self, p: Purchase, e: ev.StreamPaused) -> None:
         p.state = PAUSED
@@ -246,7 +268,7 @@ class Ledger:
         p.refund_made += 1
 
     def stream_closing(self, p: Purchase, e: ev.StreamClosing) -> None:
-        p.state, p.reason = CLOSING, e.reason
+        p.state, p.reason, p.ended_at = CLOSING, e.reason, e.at
 
     def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
         p.state, p.why, p.code = CLOSED, e.why or p.why, e.code or p.code

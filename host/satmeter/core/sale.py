@@ -13,6 +13,9 @@ from .tariff import Tariff
 
 OPEN, CLOSING, CLOSED = "open", "closing", "closed"
 
+DUST_MSAT = 1_000
+"""What is due under this at the end may never reach the other side, since no route carries it: it keeps nobody."""
+
 
 @dataclass(slots=True)
 class Sale:
@@ -29,16 +32,22 @@ class Sale:
     start_count: int = -1
     start_boot: str = ""
     start_register: int = 0
+    granted: int = 0
+    """The highest count that the board was ever granted for this session; nothing is added once it is ending."""
     count: int = 0
     paid: int = 0
     payments: int = 0
     brought: int = 0
     spent: int = 0
     reserved: dict[str, int] = field(default_factory=dict)
+    reserved_at: int = 0
+    """When the newest reservation was made."""
     settled: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
     next_n: int = 1
     out: dict[int, int] = field(default_factory=dict)
+    waiting_since: int = 0
+    """Since when there has always been an invoice out and none was paid."""
     dropped: dict[int, int] = field(default_factory=dict)
     ending_at: int = 0
     """When the end was asked for; the session is open until the board has stopped."""
@@ -76,6 +85,8 @@ class Sale:
     refund_fails: int = 0
     touched_at: int = 0
     told_at: int = 0
+    ask_at: int = 0
+    """When a debt may be asked for again: one whose invoice expired waits for its buyer, or a day."""
 
     @property
     def received(self) -> int:
@@ -175,6 +186,5 @@ class Sale:
     @property
     def done(self) -> bool:
         """True where nothing can follow any more, so that it need not be kept in memory."""
-        return self.phase == CLOSED and not (
-            self.owed or self.debt or self.out or self.dropped or self.refunding or self.signing
-        )
+        due = self.owed or self.debt >= DUST_MSAT or self.refunding
+        return self.phase == CLOSED and not (due or self.out or self.dropped or self.signing)

@@ -34,7 +34,7 @@ from .gates import Gates
 from .journal import canonical
 from .labels import parse_label
 from .meter import LOCKOUT, Meter
-from .sale import CLOSED, OPEN, Sale
+from .sale import CLOSED, DUST_MSAT, OPEN, Sale
 from .settling import REFUND_RETRY_MS
 from .shop import Ended as Ended
 from .shop import Limits as Limits
@@ -153,8 +153,8 @@ class Seller(Gates):
 
     def _may_open(self, m: Meter, peer: str, theirs: list[Sale]) -> None:
         for s in theirs:
-            if s.debt and s.phase != OPEN:
-                self._send_invoices(s)
+            if s.debt >= DUST_MSAT and s.phase != OPEN:
+                self._want_debt(s)
                 raise LockedOut(f"session {s.id} left a debt of {s.debt} msat; pay that first")
         for other in self.books.meters.values():
             if other.state == LOCKOUT and (other is m or other.lock_buyer == peer):
@@ -168,6 +168,11 @@ class Seller(Gates):
             raise BoardSilent(f"nothing is plugged into meter {m.name}")
         if self._too_many(theirs):
             raise TooMany("this seller has as many sessions as it takes")
+
+    def _want_debt(self, s: Sale) -> None:
+        s.ask_at = 0
+        self._ask_debt(s)
+        self._send_invoices(s)
 
     def _too_many(self, theirs: list[Sale]) -> bool:
         """Sessions that ended and only owe something do not count: else anybody could fill a seller for good."""
@@ -201,6 +206,7 @@ class Seller(Gates):
                 s.sent.clear()
                 if self.now >= s.refund_tried_at + REFUND_RETRY_MS:
                     s.refund_tried_at = 0
+                s.ask_at = 0
                 if s.phase == OPEN:
                     self._send_invoices(s)
                 else:

@@ -7,12 +7,10 @@ from . import messages as msg
 from . import receipt
 from .errors import WrongState
 from .invoicing import Invoicing
-from .meter import DELIVERING, LOCKOUT, NEGOTIATING, Meter
-from .sale import OPEN, Sale
+from .meter import LOCKOUT, NEGOTIATING, Meter
+from .sale import DUST_MSAT, OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MS
 
-DUST_MSAT = 1_000
-"""What is owed under this lapses with the tariff's remainder time, too: no route carries it."""
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
 REFUNDS_PER_PEER = 4
@@ -30,30 +28,40 @@ class Settling(Invoicing):
 
     def _end(self, s: Sale, reason: str, tell: bool = True) -> None:
         m = self.books.meters.get(s.meter)
-        if m is None or m.session != s.id or self._stopped(m, s):
+        if m is None or m.session != s.id or (self._stopped(m, s) and not s.on_hold):
             self._close(s, reason, tell)
         elif not s.ending_at:
             self._emit(ev.CloseAsked(self.now, s.id, reason))
             self._notify("meter_state", m, why=reason)
 
     def _stopped(self, m: Meter, s: Sale) -> bool:
-        """Whether the board can't deliver any more of this session: then the count that it told is the last one."""
-        if m.state == NEGOTIATING or m.count >= s.grant_count:
+        """Whether the board can't deliver any more of this session: then the count that it told is the last one.
+
+        A board that was told to stop says that it holds no grant; one that does not state its grant stops at its next
+        report, or with the plug out.
+        """
+        if m.state == NEGOTIATING or m.count >= s.granted:
             return True
         if not m.seen:
             return False
-        if not m.plugged or m.state != DELIVERING:
-            return True
-        if not s.ending_at or m.seen <= s.ending_at:
-            return False
-        return m.held is None or m.held <= m.register
+        if m.held is None:
+            return not m.plugged or 0 < s.ending_at < m.seen
+        return m.held == 0 and (not m.plugged or 0 < s.ending_at < m.seen)
 
     def _close_when_stopped(self, m: Meter, s: Sale) -> None:
-        """Close an ending session when its board has stopped; after a long silence, as if it went on to its grant."""
+        """Close an ending session when its board has stopped and its gates are done.
+
+        After a long silence it is charged, prepaid, as if the board went on to its grant: that was paid for. In
+        arrears what was not heard of is the seller's risk, as is all that it trusts.
+        """
+        waited = self.now - max(s.ending_at, self.resumed_at)
+        if s.on_hold:
+            return
         if self._stopped(m, s):
             self._close(s, s.reason)
-        elif self.now >= s.ending_at + self.limits.unheard_ms:
-            self._close(s, f"{s.reason}; the board was not heard since", until=s.grant_count)
+        elif waited >= self.limits.unheard_ms:
+            until = s.granted if s.tariff.prepaid else 0
+            self._close(s, f"{s.reason}; the board was not heard since", until=until)
 
     def _close(self, s: Sale, reason: str, tell: bool = True, until: int = 0) -> None:
         """End delivery: the charge becomes final, and what follows is only settling."""
@@ -74,7 +82,7 @@ class Settling(Invoicing):
         """Bring a session that ended to its receipt: collect a debt, pay a refund, sign what came of it."""
         if s.phase == OPEN:
             return
-        self._ask(s)
+        self._ask_debt(s)
         self._resend(s)
         self._cancel(s)
         if not s.debt:
@@ -99,6 +107,11 @@ class Settling(Invoicing):
                 self._tell_end(s)
             return
         self._sign(s)
+
+    def _ask_debt(self, s: Sale) -> None:
+        """Ask for a debt until an invoice of it expires, then when its buyer comes, or daily: each is two events."""
+        if self.now >= s.ask_at:
+            self._ask(s)
 
     def _refund_due(self, s: Sale) -> bool:
         under_way = sum(1 for other in self.books.sales.values() if other.buyer == s.buyer and other.refunding)

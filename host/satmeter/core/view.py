@@ -92,9 +92,8 @@ def sale(s: Sale) -> dict[str, Any]:
 def purchase(p: Purchase) -> dict[str, Any]:
     """A stream as the buyer sees it. exposure: what is lost if the seller vanishes now, fees included."""
     t = p.tariff
-    bound = (
-        (t.quantum_msat + t.window * p.policy.max_fee_msat) if t is not None and t.prepaid else p.policy.max_fee_msat
-    )
+    fees = p.policy.max_fee_msat * (t.window if t is not None else 1)
+    bound = fees + (t.quantum_msat if t is not None and t.prepaid else 0)
     return {
         "session": p.id,
         "seller": p.seller,

@@ -1,0 +1,100 @@
+"""The host's end of the talk with one board, without I/O: what the board said last, and what it has to know.
+
+Registers are cumulative, so the newest reading of a boot says all; a grant is absolute, so the newest is what counts.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from ..core.errors import BadFrame
+from .link import HOST, PROTOCOL, Link
+
+SILENCE_MS = 5_000
+"""A board that is not heard for so long is asked anew: it may have lost the session, or the line its sense."""
+
+Grant = Callable[[dict[str, Any], str], int | None]
+"""Returns the grant that a view holds for a boot of the board, None where it is for another."""
+
+
+class Dialogue:
+    """Bytes in by feed(), out by pull(); readings wait in `pending` until they are reported."""
+
+    def __init__(self, key: bytes, grant: Grant):
+        self.link = Link(HOST, key)
+        self.board: dict[str, Any] = {}
+        """The board's last hello."""
+        self.view: dict[str, Any] = {}
+        self.pending: dict[str, dict[str, Any]] = {}
+        """The newest reading of each boot that was not reported yet, oldest boot first."""
+        self._grant = grant
+        self._heard = 0
+
+    def ask(self, nonce: str, now_ms: int) -> None:
+        """Begin (again). `nonce` is fresh, in hex, at most 16 digits."""
+        self._heard = now_ms
+        self.link.ask(nonce)
+
+    def lost(self, now_ms: int) -> bool:
+        """Whether the board has to be asked: it restarted, or was silent for too long."""
+        return not self.link.nonce or now_ms > self._heard + SILENCE_MS
+
+    def feed(self, data: bytes, now_ms: int) -> bool:
+        """Take bytes from the board; True if a reading is among them. BadFrame for a board of another protocol."""
+        news = False
+        for frame in self.link.feed(data):
+            self._heard = now_ms
+            if frame["k"] == "hello" and self.link.trusted:
+                self._hello(frame)
+            elif frame["k"] == "reading" and frame["boot"] == self.board.get("boot"):
+                self._reading(frame)
+                news = True
+        return news
+
+    def pull(self, now_ms: int) -> bytes:
+        return self.link.pull(now_ms)
+
+    def show(self, view: dict[str, Any]) -> None:
+        """Take the newest view: lamp, page, and what the grant is found in."""
+        self.view = view
+        self._tell()
+
+    def oldest(self) -> dict[str, Any] | None:
+        """Return the reading to report next: the newest of the oldest boot."""
+        return next(iter(self.pending.values()), None)
+
+    def reported(self, reading: dict[str, Any]) -> None:
+        """Let go of a reading that was taken, unless a newer one of its boot has come."""
+        if self.pending.get(reading["boot"]) is reading:
+            del self.pending[reading["boot"]]
+
+    def _hello(self, frame: dict[str, Any]) -> None:
+        if frame["proto"] != PROTOCOL:
+            raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
+        self.board = frame
+        self._tell()
+
+    def _reading(self, frame: dict[str, Any]) -> None:
+        boot = frame["boot"]
+        self.pending[boot] = {
+            "boot": boot,
+            "register": frame["register"],
+            "grant": frame["grant"],
+            "base": self.board["base"],
+            "flow": frame["flow"],
+            "plugged": bool(frame["plugged"]),
+        }
+        wanted = self._grant(self.view, boot) if self.view else None
+        if frame["plugged"] and wanted is not None and frame["grant"] != wanted:
+            self.link.send("grant", boot=boot, register=wanted)  # a board lets go of its grant with the plug
+
+    def _tell(self) -> None:
+        """Queue what the board has to know."""
+        if not self.view or not self.link.trusted:
+            return
+        here = self.board["boot"]
+        grant = self._grant(self.view, here)
+        if grant is not None:
+            self.link.send("grant", boot=here, register=grant)
+        self.link.send("lamp", boot=here, lamp=self.view["lamp"])
+        for n, text in enumerate(self.view.get("page", [])):
+            self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
