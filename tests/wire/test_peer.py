@@ -19,6 +19,7 @@ EXAMPLES = {
     "close": msg.Close(SESSION, 2, "buyer", "closed by the buyer", 12_500, "lnbcrt1…"),
     "receipt": msg.Receipt(SESSION, 3, "{}", "d7zbase"),
     "error": msg.Error(SESSION, 4, "seller", 2105, "taken", 0),
+    "agree": msg.Agree(SESSION, 5),
 }
 
 

@@ -232,7 +232,7 @@ class MeterPlugin(RolePlugin):
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.BUYER
-        return isinstance(message, msg.Open)
+        return isinstance(message, (msg.Open, msg.Agree))
 
     def changed(self, core: Seller, streams: set[str]) -> None:
         sales = core.books.sales

@@ -142,7 +142,7 @@ class StreamPlugin(RolePlugin):
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.SELLER
-        return not isinstance(message, msg.Open)
+        return not isinstance(message, (msg.Open, msg.Agree))
 
     def changed(self, core: Buyer, streams: set[str]) -> None:
         purchases = core.ledger.purchases

@@ -34,7 +34,7 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent", "asked_at", "told_at"}
-    | {"refund_fails", "touched_at", "ask_at"}
+    | {"refund_fails", "touched_at", "ask_at", "agreed"}
 )
 
 

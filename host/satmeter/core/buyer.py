@@ -154,11 +154,18 @@ class Buyer(Desk):
             if p.sensor_boot:
                 p.sensor_start = p.sensor_count
             self._notify(p)
+            self._agree(p, tariff)
         elif p.state == CLOSED and p.tariff is None and m.carried_msat:
             p.touched_at = self.now
             self._close_when_landed(p)  # we had given up; what was carried into it has to come back
         elif p.tariff is not None and tariff != p.tariff:
             raise PolicyBreach("the seller changed the terms of a running session")
+        elif p.state in (STREAMING, PAUSED):
+            self._agree(p, tariff)
+
+    def _agree(self, p: Purchase, t: Tariff) -> None:
+        if not t.prepaid:
+            self._send(p, msg.Agree)
 
     def _invoice(self, p: Purchase, m: msg.Invoice) -> None:
         if p.was_handled(m.n) or m.n in p.flights or p.tariff is None or not p.pays:
@@ -223,7 +230,7 @@ class Buyer(Desk):
         most = amount + p.fee_left
         if amount > p.policy.max_invoice_msat:
             raise OverCap(f"an invoice of {amount} msat is over the cap of {p.policy.max_invoice_msat}")
-        if p.sent + p.in_flight + most > p.policy.budget_msat:
+        if p.sent + p.in_flight + most + p.kept_back > p.policy.budget_msat:
             raise OverCap(f"the budget of {p.policy.budget_msat} msat is used up")
         if p.policy.day_msat and self.ledger.spent_on(self.now) + most > p.policy.day_msat:
             raise OverCap(f"the day's budget of {p.policy.day_msat} msat is used up")
@@ -450,6 +457,7 @@ _MESSAGES: dict[type[msg.Message], Callable[[Buyer, Purchase, Any], None]] = {
     msg.Receipt: Buyer._receipt,
     msg.Error: Buyer._error,
     msg.Open: lambda buyer, p, m: None,
+    msg.Agree: lambda buyer, p, m: None,
 }
 
 _HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {

@@ -5,9 +5,10 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from .errors import BadParam, TooMany, WrongState
+from .journal import canonical
 from .labels import bearer_session, offer_label, parse_label, session_label
 from .meter import STANDBY, Meter
-from .sale import Sale
+from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
 
 DEBT_ASKED_MS = 86_400_000
@@ -45,8 +46,19 @@ class Invoicing(Shop):
             self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
             self._make_invoice(s, n)
 
+    def _send_terms(self, s: Sale) -> None:
+        s.told_at = self.now
+        self._send(s, msg.Terms, meter=s.meter, tariff=canonical(s.tariff.to_dict()), carried_msat=s.brought)
+
+    def _resend_terms(self, s: Sale) -> None:
+        """In arrears the terms are said again until the buyer took them: a delivery would be its debt."""
+        waits = not s.tariff.prepaid and not s.agreed and s.start_count < 0
+        if waits and s.phase == OPEN and not s.ending_at and self.now >= s.told_at + RESEND_MS:
+            self._send_terms(s)
+
     def _resend(self, s: Sale) -> None:
         """Ask the node again for what it has not answered, the buyer (ever more seldom) for what it has not paid."""
+        self._resend_terms(s)
         for n in s.out:
             asked = s.asked_at.setdefault(n, self.now)
             lost = n not in s.bolt11 and self.now >= asked + NODE_RETRY_MS

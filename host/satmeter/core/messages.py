@@ -2,8 +2,8 @@
 
 Each message names its session (32 hex digits, chosen by the buyer) and carries a sequence that never goes back, not
 even over a restart (it is at least the sender's time in milliseconds). A message is sent again until it is answered:
-open by terms or an error, invoice by its payment or an error, close by a receipt. What either side may say tells who
-says it (`by`), because a node may run both plugins and each sees every message.
+open by terms or an error, in arrears terms by agree, invoice by its payment or an error, close by a receipt. What
+either side may say tells who says it (`by`), because a node may run both plugins and each sees every message.
 """
 
 from dataclasses import dataclass
@@ -40,6 +40,11 @@ class Terms(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Agree(Message):
+    """Buyer: I take these terms, in arrears: deliver. (Prepaid, the first payment says so.)"""
+
+
+@dataclass(frozen=True, slots=True)
 class Invoice(Message):
     """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far."""
 
@@ -53,7 +58,7 @@ class Invoice(Message):
 
 @dataclass(frozen=True, slots=True)
 class Low(Message):
-    """Seller: the credit is under the low-water mark. Needs no answer: an invoice comes with it."""
+    """Seller: what may still be used (in arrears: of the limit) is under the low-water mark. Needs no answer."""
 
     ticks: int
     credit_msat: int

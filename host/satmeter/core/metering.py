@@ -115,7 +115,8 @@ class Metering(Settling):
 
     def _run(self, m: Meter, s: Sale) -> None:
         """Start or suspend delivery, give the low notice, ask for money; end what waited too long."""
-        if m.state in (NEGOTIATING, SUSPENDED) and s.deliverable > 0:
+        agreed = s.tariff.prepaid or s.agreed or m.state == SUSPENDED
+        if m.state in (NEGOTIATING, SUSPENDED) and s.deliverable > 0 and agreed:
             self._emit(ev.DeliveryStarted(self.now, s.id, m.count))
             self._notify("meter_state", m)
         elif m.state == DELIVERING and s.deliverable <= 0:
@@ -136,7 +137,8 @@ class Metering(Settling):
             # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
             theirs = bool(s.bolt11) and not m.silent(self.now, self.limits.silent_ms)
             used = m.state == SUSPENDED or m.allowance_used
-            self._close(s, "credit used up" if m.state == SUSPENDED else "not paid in time")
+            unanswered = "not paid in time" if s.tariff.prepaid else "the terms were not answered"
+            self._close(s, "credit used up" if m.state == SUSPENDED else unanswered)
             if used and theirs and s.buyer:
                 self._lock(m, s)
         elif not s.tariff.prepaid and not s.charged and not s.received:
@@ -156,7 +158,7 @@ class Metering(Settling):
             s.low_told = True
             self._notify("meter_low", m, credit_msat=s.credit)
             if s.buyer:
-                self._send(s, msg.Low, ticks=s.ticks, credit_msat=s.credit)
+                self._send(s, msg.Low, ticks=s.ticks, credit_msat=s.left_msat)
 
     def _lock(self, m: Meter | None, s: Sale, more_s: int = 0) -> None:
         until = self.now + (s.tariff.lockout_s + more_s) * 1000

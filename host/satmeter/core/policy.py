@@ -69,8 +69,14 @@ def check_terms(p: Policy, t: Tariff) -> None:
         raise OverCap(f"the price is per {t.unit!r}, not per {p.unit!r} as agreed to")
     if t.slice_msat > p.max_invoice_msat:
         raise OverCap(f"invoices of up to {t.slice_msat} msat are over the cap of {p.max_invoice_msat}")
-    if t.prepaid and t.slice_msat + p.max_fee_msat > p.budget_msat:
-        raise OverCap(f"one invoice of {t.slice_msat} msat and its fee are over the budget of {p.budget_msat}")
+    if t.slice_msat + p.max_fee_msat + kept_back(p, t) > p.budget_msat:
+        owed = "" if t.prepaid else f", beside {kept_back(p, t)} that may be owed at the end,"
+        raise OverCap(f"one invoice of {t.slice_msat} msat and its fee{owed} are over the budget of {p.budget_msat}")
+
+
+def kept_back(p: Policy, t: Tariff) -> int:
+    """Return what has to stay of a budget in arrears: the limit, and the fees of the invoices that it takes."""
+    return 0 if t.prepaid else t.limit_msat + p.max_fee_msat * (t.limit_msat // t.slice_msat + 1)
 
 
 def check_progress(t: Tariff, ticks: int, last_ticks: int, elapsed_ms: int) -> None:

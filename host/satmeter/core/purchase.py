@@ -5,7 +5,7 @@ from typing import Any
 
 from . import events as ev
 from .journal import Event
-from .policy import Policy
+from .policy import Policy, kept_back
 from .receipt import figures
 from .snapshot import dump, revive
 from .tariff import Tariff
@@ -107,6 +107,13 @@ class Purchase:
         slices = self.tariff.window + (self.committed - self.carried) // self.tariff.slice_msat
         spent = self.fees + sum(f.maxfee for f in self.flights.values())
         return max(0, min(self.policy.max_fee_msat, slices * self.policy.max_fee_msat - spent))
+
+    @property
+    def kept_back(self) -> int:
+        """What of the budget no invoice of a running stream may use: in arrears, what may be owed when it ends."""
+        if self.tariff is None or self.tariff.prepaid or self.state != STREAMING:
+            return 0
+        return kept_back(self.policy, self.tariff)
 
     @property
     def committed(self) -> int:
@@ -271,7 +278,8 @@ class Ledger:
         p.state, p.reason, p.ended_at = CLOSING, e.reason, e.at
 
     def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
-        p.state, p.why, p.code = CLOSED, e.why or p.why, e.code or p.code
+        news = e.verified and p.tariff is not None  # a newer receipt may have put right what was wrong with the last
+        p.state, p.why, p.code = CLOSED, e.why if news else e.why or p.why, e.code or p.code
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
         found = figures(e.text)
         p.owed = found[4] if found and e.verified else 0

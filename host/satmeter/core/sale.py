@@ -85,6 +85,8 @@ class Sale:
     refund_fails: int = 0
     touched_at: int = 0
     told_at: int = 0
+    agreed: bool = False
+    """The buyer took the terms, in arrears. Once delivery has started, the journal says so."""
     ask_at: int = 0
     """When a debt may be asked for again: one whose invoice expired waits for its buyer, or a day."""
 
@@ -144,10 +146,13 @@ class Sale:
         return self.tariff.ticks(self._for_ticks) - self.ticks
 
     @property
+    def left_msat(self) -> int:
+        """What may still be used: the credit, or in arrears what is left of the limit."""
+        return max(0, self.credit if self.tariff.prepaid else self.tariff.limit_msat + self.credit)
+
+    @property
     def low(self) -> bool:
-        """True where the credit (in arrears: what is left of the limit) is under the low-water mark."""
-        left = self.credit if self.tariff.prepaid else self.tariff.limit_msat + self.credit
-        return left < self.tariff.low_water_msat
+        return self.left_msat < self.tariff.low_water_msat
 
     def next_invoice(self) -> int:
         """Return the amount in msat of the invoice that is due now, 0 for none. Reading becomes money here."""

@@ -31,7 +31,6 @@ from .errors import (
     UnknownSession,
 )
 from .gates import Gates
-from .journal import canonical
 from .labels import parse_label
 from .meter import LOCKOUT, Meter
 from .sale import CLOSED, DUST_MSAT, OPEN, Sale
@@ -116,6 +115,9 @@ class Seller(Gates):
                 raise UnknownSession(f"session: {i.message.session} is not live here")
             elif isinstance(i.message, msg.Close):
                 self._peer_close(s, i.message)
+            elif isinstance(i.message, msg.Agree):
+                s.agreed = True
+                self._after(s)
             elif isinstance(i.message, msg.Error):
                 self._peer_error(s, i.message)
         except JournalTrouble:
@@ -130,7 +132,7 @@ class Seller(Gates):
         if s is None:
             s = self._new_session(peer, o)
         if s.phase == OPEN:
-            self._send(s, msg.Terms, meter=s.meter, tariff=canonical(s.tariff.to_dict()), carried_msat=s.brought)
+            self._send_terms(s)
             self._send_invoices(s)
             self._after(s)
         else:

@@ -23,6 +23,7 @@ TYPES: dict[int, type[msg.Message]] = {
     45109: msg.Close,
     45111: msg.Receipt,
     45113: msg.Error,
+    45115: msg.Agree,
 }
 NUMBERS = {cls: number for number, cls in TYPES.items()}
 FIELDS: dict[type[msg.Message], dict[str, int]] = {

@@ -1,0 +1,180 @@
+"""The judge: after every step, what must always hold; at the end, what it all has to have come to."""
+
+import json
+
+from money import BUYER, SELLER
+from outlet import METER, STEP_MS, TICKS_PER_S
+
+from satmeter.core.books import Books
+from satmeter.core.journal import decode
+from satmeter.core.purchase import Ledger
+from satmeter.core.receipt import balanced
+
+OVERSHOOT = TICKS_PER_S * STEP_MS * 5 // 1000 + 1
+"""Ticks that a board can pass its grant by: what flows between two of its steps (a slow one, when it is idle)."""
+
+
+class Wrong(AssertionError):
+    """Something that must never be."""
+
+
+def fold(books, rows):
+    for kind, at, stream, data in rows:
+        books.apply(decode(kind, at, stream, data))
+    return books
+
+
+class Judge:
+    def __init__(self, sim):
+        self.sim = sim
+        self.credited, self.refunded, self.paid = set(), set(), set()
+        self.told = {}
+        """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
+        self.delivered_at = {}
+        """session -> what had truly flowed when it was opened"""
+
+    def that(self, holds, *words):
+        if not holds:
+            raise Wrong(" ".join(map(str, words)))
+
+    def snapshot(self, process, books, whole):
+        one, other = (json.loads(json.dumps(b.dump())) for b in (books, whole))
+        for name in set(one) & {"sales", "purchases"}:  # the whole journal knows those, too, that memory has let go
+            ids = {x["id"] for x in one[name]}
+            other[name] = [x for x in other[name] if x["id"] in ids]
+        self.that(one == other, process.name, "its snapshot and its journal do not agree")
+
+    def flowed(self, outlet, ticks, limit):
+        over = outlet.app.counter.register - limit
+        self.that(over <= OVERSHOOT, f"the board went {over} ticks over its grant of {limit}")
+
+    # --- after every event and input
+
+    def event(self, process, e):
+        check = getattr(self, f"_{process.name}_{e.kind()}", None)
+        if check is not None:
+            check(e)
+
+    def _seller_invoice_paid(self, e):
+        inv = self.sim.money.by_hash[e.hash]
+        self.that(inv.status == "paid" and inv.received == e.amount, "credited what did not arrive", inv)
+        self.that(e.hash not in self.credited, "credited twice", inv)
+        self.credited.add(e.hash)
+
+    def _seller_refund_paid(self, e):
+        self.that(e.amount > 0, "a refund of nothing")
+
+    def _seller_receipt_signed(self, e):
+        self.that(balanced(e.text), "a receipt that does not balance", e.text)
+
+    def _seller_session_opened(self, e):
+        self.delivered_at[e.stream] = self.sim.outlet.delivered
+
+    def _buyer_payment_settled(self, e):
+        flight = self.sim.buyer.hash_of[e.stream, e.n]
+        self.that(self.sim.money.status(flight) == "complete", "booked as paid what was not")
+        self.that((e.stream, e.n) not in self.paid, "one invoice booked as paid twice", e.n)
+        self.paid.add((e.stream, e.n))
+
+    def _buyer_payment_started(self, e):
+        self.sim.buyer.hash_of[e.stream, e.n] = e.hash
+
+    def _buyer_payment_failed(self, e):
+        status = self.sim.money.status(self.sim.buyer.hash_of[e.stream, e.n])
+        self.that(status not in ("complete", "pending"), "let go of a payment that is", status)
+
+    def after(self, process):
+        (self._seller if process.name == "seller" else self._buyer)(process.core)
+
+    def _seller(self, core):
+        for s in core.books.sales.values():
+            t = s.tariff
+            self.that(s.credit >= (0 if t.prepaid else -t.limit_msat), "credit", s.credit, "under its limit")
+            self.that(s.debt <= t.limit_msat, "debt", s.debt, "over the limit of", t.limit_msat)
+            if s.phase == "open" and t.prepaid and s.buyer:
+                asked = s.received - s.charged + s.out_msat
+                # what was dropped or came late is the buyer's, and more than was asked for
+                self.that(asked <= t.quantum_msat + s.brought or not s.out_msat, "asked for more than the quantum")
+
+    def _buyer(self, core):
+        for p in core.ledger.purchases.values():
+            if p.tariff is None or self.sim.plan.hostile == "buyer":
+                continue
+            t, fee = p.tariff, p.policy.max_fee_msat
+            mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == p.id}
+            out = self.sim.money.spent(BUYER, mine) + p.carried
+            back = sum(i.received for i in self.sim.money.invoices.values() if i.node == BUYER and p.id in i.label)
+            ticks, beyond = self._used(p)
+            bound = t.charge(ticks) + beyond + (t.quantum_msat if t.prepaid else 0)
+            slices = p.policy.max_fee_msat * (t.window + p.committed // t.slice_msat + 1) if fee else 0
+            self.that(
+                out - back <= bound + p.carried + slices, f"{out - back - bound} msat beyond the bound are at risk"
+            )
+            self.that(out <= p.policy.budget_msat + p.carried, "over the budget")
+
+    def _used(self, p):
+        """What the buyer has to take as used: from an honest seller what flowed, from another what it ever claimed,
+        and with a sensor no more than that and its tolerance."""
+        flowed = self.sim.outlet.delivered - self.delivered_at.get(p.id, 0)
+        ticks, beyond = self.told.get(p.id, (0, 0))
+        if self.sim.plan.hostile != "seller":
+            return flowed, beyond
+        if p.sensor_start >= 0:
+            ticks = min(ticks, flowed * 105 // 100 + 50 + 1)
+        return ticks, beyond
+
+    def claim(self, session, ticks, charged, tariff):
+        known = self.told.get(session, (0, 0))
+        self.told[session] = (max(known[0], ticks), max(known[1], charged - tariff.charge(ticks)))
+
+    # --- at the end
+
+    def verdict(self):
+        sim = self.sim
+        books, ledger = fold(Books(), sim.seller.rows), fold(Ledger(), sim.buyer.rows)
+        for s in books.sales.values():
+            self.that(s.phase == "closed", f"session {s.id[:6]} never ended:", s.phase, s.reason)
+            arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
+            self.that(s.paid == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {s.paid} were credited")
+            refunds = sum(
+                i.received for i in sim.money.invoices.values() if i.node == BUYER and s.buyer and s.id in i.label
+            )
+            self.that(s.refunded == refunds, f"refunds: {s.refunded} booked, {refunds} arrived")
+            left = s.charged + s.refunded + s.taken + s.lapsed + s.owed - s.received - s.debt
+            self.that(left == 0, f"session {s.id[:6]} does not balance by {left}")
+            if sim.plan.hostile != "buyer":
+                self.that(not s.owed or not s.buyer, f"{s.owed} msat stay owed:", s.refund_why)
+                self.that(not s.refunding, "a refund is still being paid")
+        arrived = sum(i.received for i in sim.money.invoices.values() if i.node == SELLER)
+        self.that(sum(s.paid for s in books.sales.values()) == arrived, "what arrived is not what was credited")
+        self.that(books.meters[METER].state == "standby", "the meter is not free again:", books.meters[METER].state)
+        self._count(books)
+        if sim.plan.hostile == "":
+            self._buyers_end(ledger, books)
+
+    def _count(self, books):
+        m, outlet = books.meters[METER], self.sim.outlet
+        live = self.sim.seller.books.meters[METER].count
+        self.that(live <= outlet.delivered, f"counted {live} ticks, {outlet.delivered} flowed")
+        if outlet.boots == 1:
+            self.that(live == outlet.delivered, f"counted {live} ticks, {outlet.delivered} flowed")
+        charged = sum(s.charged for s in books.sales.values())
+        spent = sum(s.spent for s in books.sales.values())
+        unheard = any("not heard" in s.reason for s in books.sales.values())
+        most = sum(s.tariff.charge(max(0, s.ticks)) for s in books.sales.values())
+        self.that(charged - spent <= most, "charged more than the ticks cost")
+        if not unheard:
+            ticks = sum(s.ticks for s in books.sales.values())
+            self.that(ticks <= outlet.delivered, f"sold {ticks} ticks, {outlet.delivered} flowed")
+        self.that(m.recorded <= live, "recorded more than was counted")
+
+    def _buyers_end(self, ledger, books):
+        for p in ledger.purchases.values():
+            self.that(p.state == "closed", f"stream {p.id[:6]} never ended:", p.state, p.reason)
+            self.that(not p.flights, "a payment is still in flight")
+            self.that(
+                not p.why or not p.verified or p.tariff is None, "the receipt is not what the buyer knows:", p.why
+            )
+            s = books.sales.get(p.id)
+            if s is not None and p.verified:
+                self.that(json.loads(p.receipt) == json.loads(s.receipt), "the two sides hold different receipts")

@@ -1,0 +1,119 @@
+"""What is to happen in a simulation, drawn from its seed: the terms, who is hostile, and a list of happenings.
+
+A plan is data: a failing one is made shorter by leaving happenings out, and what remains runs just as before, because
+each thing that is left to chance draws from a generator of its own.
+"""
+
+import random
+from dataclasses import dataclass, field, replace
+
+PLAN_MS = 30_000
+"""Everything that goes wrong begins within this time; then the weather is fine, and all has to come to its end."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    at: int
+    kind: str
+    args: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return f"{self.at:>6} ms  {self.kind} " + " ".join(f"{k}={v}" for k, v in self.args.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    tariff: dict
+    policy: dict
+    hostile: str
+    sensor: bool
+    happenings: tuple
+
+    def without(self, left_out):
+        return replace(self, happenings=tuple(h for h in self.happenings if h not in left_out))
+
+    def chance(self, *what):
+        """Return the generator of one thing that is left to chance."""
+        return random.Random(f"{self.seed}/{'/'.join(map(str, what))}")
+
+
+def _tariff(r):
+    window = r.choice([1, 1, 2, 4])
+    tariff = {
+        "price_msat": r.choice([977, 1000, 60_000, 7]),
+        "ticks_per_unit": r.choice([10, 3]),
+        "window": window,
+        "low_water_msat": r.choice([-1, 0]),
+        "allowance_ticks": r.choice([0, 0, 15]),
+        "grace_s": r.choice([4, 10]),
+        "lockout_s": r.choice([0, 5]),
+        "invoice_expiry_s": r.choice([10, 60]),
+        "remainder_s": r.choice([5, 3600]),
+        "rating_ticks_per_s": r.choice([0, 200]),
+    }
+    tariff["quantum_msat"] = window * tariff["price_msat"] * r.choice([1, 10, 50])
+    if r.random() < 0.3:
+        tariff |= {"mode": "arrears", "limit_msat": tariff["quantum_msat"] * r.choice([1, 2])}
+    if r.random() < 0.15:
+        tariff["session_max_msat"] = tariff["quantum_msat"] * 3
+    return tariff
+
+
+def _weather(r):
+    kind = r.choice(["messages", "line", "pays", "refunds", "node"])
+    lasts = r.choice([500, 3_000, 12_000])
+    if kind == "messages":
+        return {"on": kind, "lasts": lasts, "lose": r.choice([0, 30, 100]), "double": r.choice([0, 50]), "late": 1500}
+    if kind == "line":
+        how = r.choice(["lose", "garble", "cut down", "cut up", "cut"])
+        return {"on": kind, "lasts": lasts, "how": how}
+    if kind == "pays":
+        return {"on": kind, "lasts": lasts, "how": r.choice(["fail", "hang", "late"])}
+    return {"on": kind, "lasts": lasts, "how": "fail"}
+
+
+def _happening(r, hostile):
+    kinds = ["flow"] * 4 + ["plug", "unplug"] + ["weather"] * 4 + ["crash"] * 4 + ["reboot", "disconnect"]
+    kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
+    if hostile:
+        kinds += [hostile] * 8
+    kind = r.choice(kinds)
+    args = {}
+    if kind == "flow":
+        args = {"percent": r.choice([0, 3, 20, 100])}
+    elif kind == "weather":
+        args = _weather(r)
+    elif kind == "crash":
+        # `left`: how many more steps (commits, actions) the process takes before it is gone, in the middle of things
+        args = {
+            "who": r.choice(["seller", "buyer", "bridge"]),
+            "left": r.randrange(6),
+            "down": r.choice([50, 2000, 8000]),
+        }
+    elif kind == "reboot":
+        args = {"keep": r.random() < 0.5}
+    elif kind == "wallet":
+        args = {"share": r.choice([10, 50, 100])}
+    elif kind == "gate":
+        args = {
+            "step": r.choice(["reserve", "reserve", "settle", "release"]),
+            "share": r.choice([10, 60]),
+            "id": r.randrange(2),
+        }
+    elif kind in ("seller", "buyer"):
+        args = {"trick": r.randrange(8), "dice": r.randrange(10**6)}
+    return kind, args
+
+
+def make(seed):
+    r = random.Random(seed)
+    tariff = _tariff(r)
+    hostile = r.choice(["", "", "", "seller", "buyer"])
+    budget = tariff["quantum_msat"] * r.choice([3, 1000])
+    fee = r.choice([0, tariff["quantum_msat"] // 50])
+    policy = {"max_price_msat": tariff["price_msat"], "budget_msat": budget + 2 * fee, "max_fee_msat": fee}
+    policy["max_spend_msat"] = tariff["quantum_msat"] * 1000  # gates of our own making are agreed to
+    begin = [Happening(0, "plug"), Happening(300, "open"), Happening(600, "flow", {"percent": r.choice([20, 100])})]
+    happenings = [Happening(r.randrange(PLAN_MS), *_happening(r, hostile)) for _ in range(r.choice([3, 8, 20]))]
+    return Plan(seed, tariff, policy, hostile, r.random() < 0.3, (*begin, *sorted(happenings, key=lambda h: h.at)))

@@ -1,0 +1,288 @@
+"""A plugin as a process: its core, its journal, its hands; it may die after any commit and between any two actions."""
+
+import hashlib
+import json
+
+from money import BUYER, SELLER
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.books import Books
+from satmeter.core.buyer import Buyer
+from satmeter.core.errors import SatmeterError
+from satmeter.core.journal import decode, encode
+from satmeter.core.purchase import Ledger
+from satmeter.core.seller import Ended, Limits, Seller
+from satmeter.wire import peer
+
+LIMITS = Limits(silent_ms=3_000, unheard_ms=15_000)
+
+
+def signature(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Killed(Exception):
+    """The process is gone, wherever it was."""
+
+
+class Process:
+    node, name = "", ""
+
+    def __init__(self, sim):
+        self.sim = sim
+        self.rows, self.snapshot = [], None
+        self.core, self.life, self.left = None, 0, None
+        self.restart()
+
+    # --- living and dying
+
+    def kill(self, left, down):
+        """Die after so many more steps, and come back after `down` ms."""
+        self.left, self.down = left, down
+
+    def _step(self, what):
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.sim.say(f"{self.name} dies before {what}")
+                raise Killed
+
+    def _died(self):
+        self.core, self.left = None, None
+        self.life += 1
+        self.sim.after(self.down, self.restart)
+
+    def restart(self):
+        if self.core is not None:
+            return
+        self.core = self.build()
+        self.sim.say(f"{self.name} starts")
+        step = self.core.resume(self.sim.now)
+        try:
+            self._carry_out(step)
+        except Killed:
+            self._died()
+            return
+        self.started()
+
+    def fold(self, books):
+        """Fold the journal, from its snapshot if there is one; both ways have to come to the same."""
+        whole = type(books)()
+        for kind, at, stream, data in self.rows:
+            whole.apply(decode(kind, at, stream, data))
+        if self.snapshot is None:
+            return whole
+        upto, text = self.snapshot
+        books.load(json.loads(text))
+        for kind, at, stream, data in self.rows[upto:]:
+            books.apply(decode(kind, at, stream, data))
+        self.sim.judge.snapshot(self, books, whole)
+        return books
+
+    def feed(self, what, reply=lambda answer: None):
+        """Handle one input as cln/service.py does: decide, commit, answer, act."""
+        if self.core is None:
+            reply(None)
+            return
+        try:
+            try:
+                answer = self.core.handle(what, self.sim.now).result
+            except SatmeterError as e:
+                answer = e
+            self._carry_out(self.core.step, lambda: reply(answer))
+        except Killed:
+            self._died()
+        else:
+            self.sim.judge.after(self)
+
+    def _carry_out(self, step, answered=lambda: None):
+        if step.events:
+            self._step("a commit")
+            for e in step.events:
+                self.rows.append((e.kind(), e.at, e.stream, encode(e)))
+                self.sim.judge.event(self, e)
+                self.sim.say(f"{self.name}: {e.kind()} {encode(e)[:150]}")
+            if self.sim.plan.chance("snapshot", self.name, len(self.rows)).random() < 0.05:
+                self.snapshot = (len(self.rows), json.dumps(self.books.dump()))
+        answered()
+        for action in step.actions:
+            self._step(type(action).__name__)
+            self.perform(action)
+        self.changed()
+
+    def hand(self, job, *args):
+        """Have something done off the core's thread; what is not begun when the process dies is not done."""
+        life = self.life
+        wait = self.sim.plan.chance("hand", self.name, self.sim.now, len(self.rows)).randrange(2, 9)
+
+        def run():
+            if self.life == life and not self.sim.weather("node"):
+                job(*args)
+            elif self.life == life and job in (self._refund, self._pay):
+                self.sim.after(1_000, run)  # a payment is begun again until the node is back
+
+        self.sim.after(wait, run)
+
+    def told(self, life):
+        """Return a feed() that is deaf when the process has died since."""
+        return lambda what: self.feed(what) if self.life == life else None
+
+    def message(self, sender, data):
+        m = peer.decode(data)
+        if m is not None and self.mine(m):
+            self.feed(inp.FromPeer(sender, m))
+
+    def send(self, to, message):
+        self.sim.send(self.node, to, peer.encode(message))
+
+    def changed(self):
+        pass
+
+    def _refund(self, a):
+        raise NotImplementedError
+
+    _pay = _refund
+
+
+class SellerProcess(Process):
+    node, name = SELLER, "seller"
+
+    @property
+    def books(self):
+        return self.core.books
+
+    def build(self):
+        return Seller(SELLER, LIMITS, self.fold(Books()), "0", self.recall)
+
+    def started(self):
+        self.watched = self.books.index
+        self.sim.after(5, self.watch)
+
+    def recall(self, session):
+        mine = [(kind, json.loads(data)) for kind, _, stream, data in self.rows if stream == session]
+        if not any(kind == "session_opened" for kind, _ in mine):
+            return None
+        signed = [d for kind, d in mine if kind == "receipt_signed"][-1:] or [{"text": "", "signature": ""}]
+        return Ended(mine[0][1]["buyer"], signed[0]["text"], signed[0]["signature"])
+
+    def watch(self):
+        """waitanyinvoice."""
+        if self.core is None:
+            return
+        paid = [i for i in self.sim.money.invoices.values() if i.node == SELLER and i.index > self.watched]
+        for i in sorted(paid, key=lambda i: i.index):
+            if self.core is not None:
+                self.watched = i.index
+                self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash))
+
+    def mine(self, m):
+        return isinstance(m, (msg.Open, msg.Agree)) or getattr(m, "by", "") == msg.BUYER
+
+    def changed(self):
+        self.sim.changed()
+
+    def perform(self, a):
+        if isinstance(a, do.Send):
+            self.sim.tricky_send(self, a.peer, a.message)
+        elif isinstance(a, do.MakeInvoice):
+            self.hand(self._make, a)
+        elif isinstance(a, do.CancelInvoice):
+            self.hand(self._cancel, a)
+        elif isinstance(a, do.PayRefund):
+            self.hand(self._refund, a)
+        elif isinstance(a, do.Sign):
+            self.hand(self.feed, inp.Signed(a.session, a.revision, a.text, signature(a.text)))
+
+    def _make(self, a):
+        self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s))
+
+    def _tell(self, i):
+        if i.status == "paid":
+            self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash))
+        elif i.status == "unpaid":
+            self.feed(inp.InvoiceMade(i.label, i.bolt11))
+        else:
+            self.feed(inp.InvoiceGone(i.label))
+
+    def _cancel(self, a):
+        paid = self.sim.money.delete(SELLER, a.label)
+        if paid is not None:
+            self._tell(paid)
+        else:
+            self.feed(inp.InvoiceGone(a.label))
+
+    def _refund(self, a):
+        tell = self.told(self.life)
+        inv = self.sim.money.by_hash.get((a.bolt11.split(":") + [""])[1])
+        if inv is None or self.sim.now >= inv.expires_at:
+            tell(inp.RefundLost(a.session, a.bolt11, "not to be paid", True))
+            return
+
+        def done(status):
+            if status != "complete":
+                tell(inp.RefundLost(a.session, a.bolt11, "failed"))
+            elif self.sim.money.payments[inv.hash].amount != a.amount_msat:
+                tell(inp.RefundLost(a.session, a.bolt11, "paid before, for something else", True))
+            else:
+                tell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, 0))
+
+        self.sim.money.pay(a.bolt11, 0, a.amount_msat, done)
+
+
+class BuyerProcess(Process):
+    node, name = BUYER, "buyer"
+
+    @property
+    def books(self):
+        return self.core.ledger
+
+    def build(self):
+        return Buyer(ledger=self.fold(Ledger()))
+
+    def started(self):
+        pass
+
+    def mine(self, m):
+        return not isinstance(m, (msg.Open, msg.Agree)) and getattr(m, "by", msg.SELLER) == msg.SELLER
+
+    def perform(self, a):
+        if isinstance(a, do.Send):
+            self.send(a.peer, a.message)
+        elif isinstance(a, do.Inspect):
+            self.hand(self._inspect, a)
+        elif isinstance(a, do.Pay):
+            self.hand(self._pay, a)
+        elif isinstance(a, do.Connect):
+            self.hand(self.sim.connect)
+        elif isinstance(a, do.MakeRefundInvoice):
+            self.hand(self._refund_invoice, a)
+        elif isinstance(a, do.CheckReceipt):
+            self.hand(self.feed, inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text)))
+
+    def _inspect(self, a):
+        try:
+            payee, payment_hash, amount = a.bolt11.split(":")
+            expires = self.sim.money.by_hash[payment_hash].expires_at
+        except (ValueError, KeyError):
+            self.feed(inp.Undecodable(a.session, a.n, a.bolt11, "nonsense"))
+            return
+        self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
+
+    def _pay(self, a):
+        """As cln/node.py: what listpays knows as complete or pending stands, and only else it is paid."""
+        tell, money = self.told(self.life), self.sim.money
+
+        def done(status):
+            if status == "complete":
+                p = money.payments[a.hash]
+                tell(inp.PaymentDone(a.session, a.n, p.amount + p.fee))
+            else:
+                tell(inp.PaymentLost(a.session, a.n, "failed"))
+
+        money.pay(a.bolt11, a.maxfee_msat, None, done)
+
+    def _refund_invoice(self, a):
+        made = self.sim.money.invoice(BUYER, a.label, None, 30 * 86_400)
+        self.feed(inp.RefundInvoiceMade(a.session, made.bolt11))

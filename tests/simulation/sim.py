@@ -1,0 +1,274 @@
+"""One simulation: a seller, a buyer, an outlet, messages and money under one clock, and what a plan does to them."""
+
+from clockwork import START_MS, Clockwork
+from judge import Judge, Wrong
+from money import BUYER, SELLER, STRANGER, Money
+from outlet import METER, Outlet
+from plan import PLAN_MS
+from process import BuyerProcess, SellerProcess
+from tricks import Tricks
+
+from satmeter.core import inputs as inp
+from satmeter.core import metering, view
+from satmeter.core.errors import SatmeterError
+
+TICK_MS = 250
+END_MS = PLAN_MS + 600_000
+SETTLED_MS = 40_000
+"""How long the end has to have lasted: lockouts, remainders and receipts that are told once more."""
+
+metering.RESERVED_MS = 6_000
+
+
+class Simulation:
+    def __init__(self, plan, trace=None):
+        self.plan, self.trace = plan, trace
+        self.clock = Clockwork()
+        self.judge = Judge(self)
+        self.money = Money(self)
+        self.connected = True
+        self.busy = True
+        self._now = {}
+        self._sent = 0
+        self._opened = 0
+        self.seller = self.buyer = self.outlet = None
+        self.tricks = Tricks(self)
+
+    @property
+    def now(self):
+        return self.clock.now
+
+    def after(self, ms, job, *args):
+        self.clock.after(ms, job, *args)
+
+    def say(self, *words):
+        if self.trace is not None:
+            self.trace.append(f"{self.now - START_MS:>7} ms  " + " ".join(map(str, words)))
+
+    def run(self):
+        self.seller, self.buyer = SellerProcess(self), BuyerProcess(self)
+        self.buyer.hash_of = {}
+        self.seller.feed(inp.AddMeter(METER, self.plan.tariff))
+        self.outlet = Outlet(self)
+        self.after(TICK_MS, self._tick)
+        for h in self.plan.happenings:
+            self.after(h.at, self._happen, h)
+        self.clock.run(START_MS + PLAN_MS)
+        self._heal()
+        while not self._over():
+            if self.now > START_MS + END_MS:
+                self.judge.verdict()
+                raise Wrong("it never came to an end")
+            self.clock.run(self.now + 1_000)
+        self.judge.verdict()
+
+    def _over(self):
+        """Whether all that began has ended, and nothing is under way any more."""
+        if self.seller.core is None or self.buyer.core is None:
+            return False
+        if any(p.status == "pending" for p in self.money.payments.values()):
+            self.quiet_since = self.now
+        if any(s.phase != "closed" or (s.owed and s.buyer) or s.debt for s in self.seller.books.sales.values()):
+            self.quiet_since = self.now
+        if any(p.state != "closed" or p.short or p.indebted for p in self.buyer.books.purchases.values()):
+            self.quiet_since = self.now
+        patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
+        stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
+        return stuck or self.now >= self.quiet_since + patience // 2
+
+    def _tick(self):
+        for p in (self.seller, self.buyer):
+            if p.core is not None:
+                p.feed(inp.Tick())
+        if self.plan.sensor and self.buyer.core is not None:
+            for p in list(self.buyer.books.purchases.values()):
+                if p.state == "streaming":
+                    self._sense(p)
+        self.after(TICK_MS if self.busy else 4 * TICK_MS, self._tick)
+
+    def _sense(self, p):
+        try:
+            self.buyer.core.handle(inp.SensorReading(p.id, "s", self.outlet.delivered), self.now)
+        except SatmeterError as e:
+            raise Wrong(f"the sensor was refused: {e}") from e
+
+    # --- weather
+
+    def weather(self, on):
+        until, how = self._now.get(on, (0, None))
+        return how if self.now < until else None
+
+    def _heal(self):
+        """From here on everything works, and everyone wants to come to an end."""
+        self.say("--- the weather is fine, and all is to end")
+        self._now.clear()
+        self.tricks.stop()
+        self.busy = False
+        self.quiet_since = self.now
+        self.outlet.hal.percent = 0
+        for p in (self.seller, self.buyer):
+            p.left = None
+        self.outlet.start_bridge()
+        self.after(9_000, self.connect)
+        self.after(10_000, self._end_all)
+
+    def _end_all(self):
+        if self.seller.core is None or self.buyer.core is None or self.outlet.talk is None:
+            self.after(1_000, self._end_all)
+            return
+        self._disconnect()  # and who comes again is asked for what it owes
+        self.connect()
+        for p in list(self.buyer.books.purchases.values()):
+            self._ask(self.buyer, inp.CloseStream(p.id))
+        session = self.seller.books.meters[METER].session
+        if session:
+            self._ask(self.seller, inp.CloseSession(session))
+
+    # --- what happens
+
+    def _happen(self, h):
+        self.say("***", h.kind, h.args)
+        getattr(self, f"_{h.kind}")(**h.args)
+
+    def _ask(self, process, what):
+        """An operator's call: refusals are answers, too."""
+        if process.core is not None:
+            process.feed(what)
+
+    def _flow(self, percent):
+        self.outlet.hal.percent = percent
+
+    def _plug(self):
+        self.outlet.hal.is_plugged = True
+
+    def _unplug(self):
+        self.outlet.hal.is_plugged = False
+        self.after(2_000, self._plug)
+
+    def _open(self):
+        self._opened += 1
+        self._ask(self.buyer, inp.OpenStream(f"{self._opened:032x}", SELLER, METER, "h:1", self.plan.policy))
+
+    def _close(self):
+        self._ask(self.buyer, inp.CloseStream(METER))
+
+    def _pause(self):
+        self._ask(self.buyer, inp.PauseStream(METER))
+
+    def _resume(self):
+        self._ask(self.buyer, inp.ResumeStream(METER))
+
+    def _shut(self):
+        if self.seller.core is not None:
+            self._ask(self.seller, inp.CloseSession(self.seller.books.meters[METER].session))
+
+    def _retariff(self):
+        self._ask(self.seller, inp.SetMeter(METER, {"price_msat": self.plan.tariff["price_msat"] + 1}))
+
+    def _weather(self, on, lasts, **how):
+        self._now[on] = (self.now + lasts, how.get("how") or how)
+
+    def _wallet(self, share):
+        """A plain wallet pays for a share of the quantum, some time later."""
+
+        def answered(answer):
+            if not isinstance(answer, tuple):
+                return
+            label, pay_at = answer[0], self.plan.chance("wallet", answer[0]).randrange(100, 8_000)
+
+            def pay():
+                inv = self.money.invoices.get((SELLER, label))
+                if inv is not None and inv.status == "unpaid":
+                    self.money.pay(inv.bolt11, 0, None, lambda status: None)
+
+            self.after(pay_at, pay)
+
+        if self.seller.core is not None:
+            self.seller.feed(inp.Offer(METER, self.plan.tariff["quantum_msat"] * share // 100), answered)
+
+    def _gate(self, step, share, id):
+        if self.seller.core is not None and self.plan.hostile != "seller":
+            session = self.seller.books.meters[METER].session
+            amount = self.plan.tariff["quantum_msat"] * share // 100 if step == "reserve" else None
+            self._ask(self.seller, inp.Spend(session, str(id), step, amount))
+            self._claim(session)
+
+    def _crash(self, who, left, down):
+        if who == "bridge":
+            self.outlet.kill_bridge(down)
+        else:
+            getattr(self, who).kill(left, down)
+
+    def _reboot(self, keep):
+        self.outlet.reboot(keep)
+
+    def _disconnect(self):
+        self.connected = False
+        for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
+            if p.core is not None:
+                p.feed(inp.PeerLost(other))
+
+    def connect(self):
+        if self.connected:
+            return
+        self.connected = True
+        for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
+            if p.core is not None:
+                p.feed(inp.PeerConnected(other))
+
+    def _seller(self, trick, dice):
+        self.tricks.begin(trick, dice)
+
+    def _buyer(self, trick, dice):
+        self.tricks.by_buyer(trick, dice)
+
+    # --- what the parts ask of one another
+
+    def changed(self):
+        if self.outlet is not None:
+            self.outlet.changed()
+
+    def board_view(self):
+        if self.seller.core is None:
+            return None
+        m = self.seller.books.meters.get(METER)
+        return view.board(m, self.seller.books.sales.get(m.session)) if m is not None else None
+
+    def rejects(self, inv):
+        """The invoice_payment hook: it fails open when the plugin is away."""
+        if inv.node != SELLER or self.seller.core is None:
+            return False
+        return bool(self.seller.core.rejects(inv.label, self.now))
+
+    def paid(self, node):
+        if node == SELLER:
+            self.seller.watch()
+
+    def _claim(self, session):
+        s = self.seller.core.books.sales.get(session) if self.seller.core is not None else None
+        if s is not None:
+            self.judge.claim(session, s.ticks, s.charged + s.on_hold, s.tariff)
+
+    def tricky_send(self, process, to, message):
+        for m in self.tricks.of_seller(message):
+            self._claim(m.session)
+            if hasattr(m, "charged_msat") and m.session in self.seller.books.sales:
+                self.judge.claim(m.session, m.ticks, m.charged_msat, self.seller.books.sales[m.session].tariff)
+            process.send(to, m)
+
+    def send(self, sender, to, data):
+        self._sent += 1
+        if not self.connected or to == STRANGER:
+            return
+        dice, how = self.plan.chance("message", self._sent), self.weather("messages")
+        late = how["late"] if how else 10
+        copies = 1 + (dice.randrange(100) < how["double"]) if how else 1
+        if how and dice.randrange(100) < how["lose"]:
+            return
+        for _ in range(copies):
+            self.after(dice.randrange(2, late), self._deliver, sender, to, data)
+
+    def _deliver(self, sender, to, data):
+        for p in (self.seller, self.buyer):
+            if p.node == to and p.core is not None:
+                p.message(sender, data)

@@ -1,0 +1,95 @@
+"""What a hostile seller says and a hostile buyer does."""
+
+from dataclasses import replace
+
+from money import BUYER, SELLER, STRANGER
+from outlet import METER
+
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+
+LASTS_MS = 3_000
+
+
+class Tricks:
+    def __init__(self, sim):
+        self.sim = sim
+        self.until, self.trick, self.dice = 0, 0, 0
+        self.said = []
+        self.from_buyer = []
+
+    def stop(self):
+        self.until = 0
+
+    def begin(self, trick, dice):
+        self.until, self.trick, self.dice = self.sim.now + LASTS_MS, trick, dice
+
+    def of_seller(self, m):
+        """Return what is said in the place of a message."""
+        if self.sim.plan.hostile != "seller" or self.sim.now >= self.until:
+            self.said.append(m)
+            return [m]
+        lies = [self._lie(m)]
+        if self.trick == 5 and self.said:
+            lies.append(self.said[self.dice % len(self.said)])  # what was said before, once more
+        return lies
+
+    def _lie(self, m):
+        if isinstance(m, msg.Terms) and self.trick == 0:
+            return replace(m, tariff=m.tariff.replace('"price_msat":', '"price_msat":9'))
+        if isinstance(m, msg.Receipt) and self.trick == 7:
+            return replace(m, text=m.text.replace('"paid_msat":', '"paid_msat":1'))
+        if not isinstance(m, msg.Invoice):
+            return m
+        t = self.sim.seller.books.sales[m.session].tariff
+        jump = self.dice % 5_000 + 100
+        stranger = self.sim.money.invoice(STRANGER, f"x/{m.bolt11}", m.amount_msat, 600)
+        lies = {
+            1: replace(m, ticks=m.ticks + jump, charged_msat=t.charge(m.ticks + jump)),
+            2: replace(m, ticks=0, charged_msat=0),
+            3: replace(m, bolt11=stranger.bolt11),
+            4: replace(m, amount_msat=m.amount_msat * 2),
+            6: replace(m, n=m.n + 1 + self.dice % 50),
+            7: replace(m, charged_msat=m.charged_msat + jump * 1000),
+        }
+        return lies.get(self.trick, m)
+
+    # --- a hostile buyer
+
+    def by_buyer(self, trick, dice):
+        sim = self.sim
+        if sim.seller.core is None:
+            return
+        fresh = f"{dice:032x}"
+        mine = sorted(s.id for s in sim.seller.books.sales.values() if s.buyer == BUYER)
+        session = mine[dice % len(mine)] if mine else fresh
+        seq = sim.now + dice % 10_000
+        if trick == 0:  # opens and vanishes
+            self._tell(STRANGER, msg.Open(fresh, seq, METER))
+        elif trick == 1:  # claims to have paid a fortune, and wants it back
+            inv = sim.money.invoice(BUYER, f"satmeter/refund/{session}/bad", None, 600)
+            self._tell(BUYER, msg.Close(session, seq, msg.BUYER, "mine!", 10**12, inv.bolt11))
+        elif trick == 2:
+            self._tell(BUYER, msg.Error(session, seq, msg.BUYER, 2154, "no", dice % 4))
+        elif trick in (3, 4):  # pays what it likes, when it likes
+            unpaid = [i for i in sim.money.invoices.values() if i.node == SELLER and i.status == "unpaid"]
+            if unpaid:
+                inv = unpaid[dice % len(unpaid)]
+                sim.money.pay(inv.bolt11, 0, inv.amount * (1 + dice % 2), lambda status: None)
+        elif trick == 5:  # somebody else's session
+            self._tell(STRANGER, msg.Close(session, seq, msg.BUYER, "theirs"))
+            self._tell(STRANGER, msg.Open(session, seq, METER))
+        elif trick == 6:  # a refund to an invoice of another session
+            labels = sorted(i.label for i in sim.money.invoices.values() if i.node == BUYER)
+            if labels:
+                inv = sim.money.invoices[BUYER, labels[dice % len(labels)]]
+                self._tell(BUYER, msg.Close(session, seq, msg.BUYER, "again", 0, inv.bolt11))
+        else:
+            self._tell(BUYER, msg.Close(session, seq, msg.BUYER, "bye", 0, "rubbish"))
+
+    def _tell(self, sender, message):
+        self.sim.after(5, self._arrive, sender, message)
+
+    def _arrive(self, sender, message):
+        if self.sim.seller.core is not None:
+            self.sim.seller.feed(inp.FromPeer(sender, message))
