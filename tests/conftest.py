@@ -14,6 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lanes import LANES, RAN  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seeds", type=int, default=2000, help="how many seeds of the simulation to run")
+    parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("lanes")

@@ -149,6 +149,10 @@ class Journal:
         except SQLAlchemyError as e:
             raise _words(self.url, e) from e
 
+    def events(self, stream: str, limit: int) -> list[Event]:
+        """Return the first `limit` events of a stream, oldest first."""
+        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
+
     def history(self, stream: str = "", after: int = 0, limit: int = 100, kind: str = "") -> list[dict[str, Any]]:
         """Return up to `limit` events with an id over `after`, oldest first, of one stream and kind or of all."""
         query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(_EVENT.c.id).limit(limit)

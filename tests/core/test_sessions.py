@@ -360,11 +360,11 @@ def test_a_debt_can_be_paid_after_the_receipt_and_then_the_buyer_is_served_again
     w.fail = 100
     w.hold = set()
     w.pass_ms(30_000)
-    assert w.receipts()[-1]["debt_msat"] == 2_000 and w.purchase.state == "closed" and w.purchase.indebted
+    assert w.receipts()[-1]["debt_msat"] == 2_000 and w.purchase.state == "closed" and w.purchase.debt == 2_000
     w.fail = 0
     w.pass_ms(130_000, step=1000)
     assert w.receipts()[-1]["debt_msat"] == 0 and w.receipts()[-1]["paid_msat"] == 2_000
-    assert not w.purchase.indebted
+    assert not w.purchase.debt
     w.open(session=OTHER)
     assert w.buyer.ledger.purchases[OTHER].state == "streaming"
 
@@ -648,8 +648,27 @@ def test_the_own_sensor_catches_a_seller_that_counts_too_much():
     w.open(tolerance_pct=5, tolerance_ticks=5)
     w.buy(inp.SensorReading(SESSION, "s1", 0))
     w.report(80)
-    assert w.purchase.refusals  # 80 ticks said, none seen
-    assert "our own sensor 0" in w.purchase.refusals[-1]["why"]
+    assert not w.purchase.refusals  # a quantum, 100 ticks, may have run before the sensor was first heard
+    w.report(160)
+    assert "our own sensor 100" in w.purchase.refusals[-1]["why"]
+
+
+def test_the_own_sensor_is_not_forgotten_over_a_restart():
+    w = World()
+    w.hold = {do.Send}
+    w.open(tolerance_ticks=5)
+    w.buy(inp.SensorReading(SESSION, "s1", 7_000))
+    w.hold = set()
+    w.pump()
+    for ticks in (60, 120, 180):
+        w.buy(inp.SensorReading(SESSION, "s1", 7_000 + ticks))
+        w.report(ticks)
+        w.restart_buyer()
+        w.pass_ms(3_000)
+    assert not w.purchase.refusals and w.purchase.payments > 1
+    w.buy(inp.SensorReading(SESSION, "s1", 7_190))
+    w.report(270)
+    assert "our own sensor 190" in w.purchase.refusals[-1]["why"]
 
 
 def test_the_own_sensor_within_tolerance_is_fine():

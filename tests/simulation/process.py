@@ -103,7 +103,7 @@ class Process:
             for e in step.events:
                 self.rows.append((e.kind(), e.at, e.stream, encode(e)))
                 self.sim.judge.event(self, e)
-                self.sim.say(f"{self.name}: {e.kind()} {encode(e)[:150]}")
+                self.sim.say(f"{self.name}: {e.kind()} {encode(e)[:400]}")
             if self.sim.plan.chance("snapshot", self.name, len(self.rows)).random() < 0.05:
                 self.snapshot = (len(self.rows), json.dumps(self.books.dump()))
         answered()
@@ -239,7 +239,14 @@ class BuyerProcess(Process):
         return self.core.ledger
 
     def build(self):
-        return Buyer(ledger=self.fold(Ledger()))
+        return Buyer(ledger=self.fold(Ledger()), recall=self.recall)
+
+    def recall(self, session):
+        ledger = Ledger()
+        for kind, at, stream, data in self.rows:
+            if stream == session:
+                ledger.apply(decode(kind, at, stream, data))
+        return ledger.purchases.get(session)
 
     def started(self):
         pass

@@ -11,6 +11,7 @@ from tricks import Tricks
 from satmeter.core import inputs as inp
 from satmeter.core import metering, view
 from satmeter.core.errors import SatmeterError
+from satmeter.core.sale import DUST_MSAT
 
 TICK_MS = 250
 END_MS = PLAN_MS + 600_000
@@ -68,9 +69,11 @@ class Simulation:
             return False
         if any(p.status == "pending" for p in self.money.payments.values()):
             self.quiet_since = self.now
-        if any(s.phase != "closed" or (s.owed and s.buyer) or s.debt for s in self.seller.books.sales.values()):
+        if any(
+            s.phase != "closed" or (s.owed and s.buyer) or s.debt >= DUST_MSAT for s in self.seller.books.sales.values()
+        ):
             self.quiet_since = self.now
-        if any(p.state != "closed" or p.short or p.indebted for p in self.buyer.books.purchases.values()):
+        if any(not p.done for p in self.buyer.books.purchases.values()):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
@@ -87,10 +90,11 @@ class Simulation:
         self.after(TICK_MS if self.busy else 4 * TICK_MS, self._tick)
 
     def _sense(self, p):
-        try:
-            self.buyer.core.handle(inp.SensorReading(p.id, "s", self.outlet.delivered), self.now)
-        except SatmeterError as e:
-            raise Wrong(f"the sensor was refused: {e}") from e
+        def refused(answer):
+            if isinstance(answer, SatmeterError):
+                raise Wrong(f"the sensor was refused: {answer}")
+
+        self.buyer.feed(inp.SensorReading(p.id, "s", self.outlet.delivered), refused)
 
     # --- weather
 
@@ -116,13 +120,18 @@ class Simulation:
         if self.seller.core is None or self.buyer.core is None or self.outlet.talk is None:
             self.after(1_000, self._end_all)
             return
-        self._disconnect()  # and who comes again is asked for what it owes
-        self.connect()
+        self._come_again()
+        self.after(50_000, self._end_all)
         for p in list(self.buyer.books.purchases.values()):
             self._ask(self.buyer, inp.CloseStream(p.id))
         session = self.seller.books.meters[METER].session
         if session:
             self._ask(self.seller, inp.CloseSession(session))
+
+    def _come_again(self):
+        """Who comes again is asked for what it owes."""
+        self._disconnect()
+        self.connect()
 
     # --- what happens
 

@@ -14,7 +14,7 @@ from ..core import view
 from ..core.buyer import Buyer
 from ..core.errors import NodeTrouble
 from ..core.journal import Event
-from ..core.purchase import CLOSED, OPENING, Ledger
+from ..core.purchase import CLOSED, OPENING, Ledger, Purchase
 from ..store import Journal, SessionRow
 from ..wire.address import parse
 from .node import words_of
@@ -22,6 +22,8 @@ from .plugin import RolePlugin
 from .stream_rpc import StreamRpc
 
 REFUND_EXPIRY_S = 30 * 86400
+RECALLED = 5_000
+"""Events of a stream that is folded again after memory has let it go; a longer one stays let go."""
 TOPICS = ("stream_low", "stream_state")
 
 
@@ -55,7 +57,17 @@ class StreamPlugin(RolePlugin):
             ledger.apply(e)
         sellers = self.plugin.get_option("stream-seller") or []
         allowed = frozenset(parse(s, "any").node_id for s in sellers)
-        return Buyer(allowed, self.whole_option("stream-max-streams", 1, 100_000), ledger)
+        return Buyer(allowed, self.whole_option("stream-max-streams", 1, 100_000), ledger, self._recall)
+
+    def _recall(self, session: str) -> Purchase | None:
+        """Fold a stream that memory has let go; runs on the service's thread, for unknown ids only."""
+        assert self.service.journal is not None
+        events = self.service.journal.events(session, RECALLED)
+        ledger = Ledger()
+        if len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened):
+            for e in events:
+                ledger.apply(e)
+        return ledger.purchases.get(session)
 
     def dump(self, core: Buyer) -> dict[str, Any]:
         return core.ledger.dump()

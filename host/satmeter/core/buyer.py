@@ -39,11 +39,22 @@ REVISIONS = 1_000
 """Newest revision of a receipt that is looked at: each one is recorded."""
 
 
+Recall = Callable[[str], Purchase | None]
+"""Folds a stream that memory has let go from the journal again; its seller may owe something that we never heard of."""
+
+
 class Buyer(Desk):
     """One buyer node; `sellers` are the node ids that it may buy from, empty for any."""
 
-    def __init__(self, sellers: frozenset[str] = frozenset(), max_streams: int = 500, ledger: Ledger | None = None):
+    def __init__(
+        self,
+        sellers: frozenset[str] = frozenset(),
+        max_streams: int = 500,
+        ledger: Ledger | None = None,
+        recall: Recall = lambda session: None,
+    ):
         super().__init__()
+        self.recall = recall
         self.sellers = sellers
         self.max_streams = max_streams
         self.ledger = ledger or Ledger()
@@ -128,6 +139,8 @@ class Buyer(Desk):
 
     def _from_peer(self, i: inp.FromPeer) -> None:
         p = self.ledger.purchases.get(i.message.session)
+        if p is None and isinstance(i.message, (msg.Receipt, msg.Close)):
+            p = self._recalled(i.message.session, i.peer)
         if p is None or p.seller != i.peer:
             if not isinstance(i.message, msg.Error):
                 text = "no such session here"
@@ -139,6 +152,13 @@ class Buyer(Desk):
         except SatmeterError as e:
             message = i.message
             self._breach(p, e, getattr(message, "n", 0), message=str(getattr(message, "bolt11", ""))[:600])
+
+    def _recalled(self, session: str, peer: str) -> Purchase | None:
+        p = self.recall(session)
+        if p is not None and p.seller == peer:
+            p.touched_at = self.now
+            self.ledger.purchases[session] = p
+        return p
 
     def _terms(self, p: Purchase, m: msg.Terms) -> None:
         try:
@@ -152,7 +172,7 @@ class Buyer(Desk):
             policy.check_terms(p.policy, tariff)
             self._emit(ev.TermsAgreed(self.now, p.id, tariff.to_dict(), m.carried_msat))
             if p.sensor_boot:
-                p.sensor_start = p.sensor_count
+                self._sensor_starts(p, p.sensor_boot, p.sensor_offset, p.sensor_count)
             self._notify(p)
             self._agree(p, tariff)
         elif p.state == CLOSED and p.tariff is None and m.carried_msat:
@@ -207,7 +227,7 @@ class Buyer(Desk):
             return  # the seller makes another
         try:
             policy.check_invoice(p.policy, p.seller, i.payee, m.amount_msat, i.amount_msat, i.final_cltv)
-            self._check_due(p, p.tariff, m)
+            self._check_due(p, p.tariff, m, p.carried + p.paid)
             self._check_caps(p, m.amount_msat)
         except PolicyBreach as e:
             self._breach(p, e, m.n, message=m.bolt11)
@@ -215,16 +235,20 @@ class Buyer(Desk):
         except OverCap as e:
             self._over_cap(p, e, m.n)
             return
+        try:
+            self._check_due(p, p.tariff, m, p.committed)
+        except PolicyBreach:
+            return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
         fee, fresh = p.fee_left, m.n > p.started
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.bolt11, m.ticks))
         self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay, fresh))
 
-    def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
+    def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice, paid: int) -> None:
         ticks = max(m.ticks, p.told_ticks)
         charged = max(m.charged_msat, t.charge(ticks))
-        policy.check_amount(p.policy, t, m.amount_msat, p.committed, ticks, charged)
-        if p.sensor_start >= 0 and self.now - p.sensor_at < SENSOR_MS:
-            policy.check_sensor(p.policy, ticks, p.sensor_count - p.sensor_start)
+        policy.check_amount(p.policy, t, m.amount_msat, paid, ticks, charged)
+        if p.own_ticks is not None and self.now - p.sensor_at < SENSOR_MS:
+            policy.check_sensor(p.policy, ticks, p.own_ticks)
 
     def _check_caps(self, p: Purchase, amount: int) -> None:
         most = amount + p.fee_left
@@ -317,8 +341,10 @@ class Buyer(Desk):
         self._close_when_landed(p)
 
     def _close_when_landed(self, p: Purchase) -> None:
-        """Say close once nothing is in flight, or it has hung for too long to wait for."""
-        if p.state not in (CLOSING, CLOSED) or (p.flights and self.now < p.closing_at + LAND_MS):
+        """Say close once nothing is in flight, or it has hung for too long to wait for; in arrears at once, since
+        until the seller knows, what is used goes on to be owed."""
+        waits = p.flights and self.now < p.closing_at + LAND_MS and p.tariff is not None and p.tariff.prepaid
+        if p.state not in (CLOSING, CLOSED) or waits:
             return
         if self._refundable(p):
             self._send(
@@ -412,13 +438,21 @@ class Buyer(Desk):
     def _sensor(self, i: inp.SensorReading) -> Purchase:
         p = self.purchase(i.session)
         if i.boot != p.sensor_boot:
-            p.sensor_offset = p.sensor_count - i.base
-            p.sensor_boot = i.boot
+            # Where both the sensor and we restarted, what it counted meanwhile is not known.
+            start = p.sensor_start if p.sensor_at else None
+            self._sensor_starts(p, i.boot, p.sensor_count - i.base, start)
         p.sensor_count, p.sensor_at = max(p.sensor_count, p.sensor_offset + i.register), self.now
-        if p.sensor_start < 0 and p.tariff is not None:
-            # What ran before the sensor was first heard is taken from the seller's count.
-            p.sensor_start = p.sensor_count - p.ticks
+        if p.sensor_start is None and p.tariff is not None:
+            self._sensor_starts(p, p.sensor_boot, p.sensor_offset, p.sensor_count - self._may_have_run(p, p.tariff))
         return p
+
+    def _sensor_starts(self, p: Purchase, boot: str, offset: int, start: int | None) -> None:
+        self._emit(ev.SensorBooted(self.now, p.id, boot, offset, start))
+
+    def _may_have_run(self, p: Purchase, t: Tariff) -> int:
+        """Return the ticks that may have run before the sensor was heard: what was invoiced, and what is at risk."""
+        begun = p.payments or p.carried or not t.prepaid
+        return p.ticks + (t.ticks(t.quantum_msat if t.prepaid else t.limit_msat) if begun else 0)
 
     # --- time
 

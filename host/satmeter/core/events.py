@@ -268,6 +268,16 @@ class PaymentFailed(Event):
 
 
 @event
+class SensorBooted(Event):
+    """The buyer's own sensor counts `offset` plus the register of this boot; the stream began at its count `start`,
+    None where no terms are agreed yet."""
+
+    boot: str = ""
+    offset: int = 0
+    start: int | None = None
+
+
+@event
 class InvoiceRefused(Event):
     """What was refused and why, with the evidence."""
 

@@ -7,6 +7,7 @@ from . import events as ev
 from .journal import Event
 from .policy import Policy, kept_back
 from .receipt import figures
+from .sale import DUST_MSAT
 from .snapshot import dump, revive
 from .tariff import Tariff
 
@@ -70,6 +71,10 @@ class Purchase:
     """Why the newest payment that failed did."""
     code: int = 0
 
+    sensor_boot: str = ""
+    sensor_offset: int = 0
+    sensor_start: int | None = None
+
     # Memory only.
     seq: int = 0
     heard_at: int = 0
@@ -82,12 +87,14 @@ class Purchase:
     told_at: int = 0
     touched_at: int = 0
     cut_off: bool = False
-    sensor_boot: str = ""
-    sensor_offset: int = 0
     sensor_count: int = 0
-    sensor_start: int = -1
     sensor_at: int = 0
     credit: int = 0
+
+    @property
+    def own_ticks(self) -> int | None:
+        """The use of this stream as the own sensor has it, None where it can't tell."""
+        return None if self.sensor_start is None or not self.sensor_at else self.sensor_count - self.sensor_start
 
     @property
     def fees(self) -> int:
@@ -151,24 +158,19 @@ class Purchase:
         return bool(self.verified and (self.owed or (stated and stated[0] < self.carried + self.paid)))
 
     @property
-    def indebted(self) -> bool:
-        """True where a signed receipt says that we owe for what was delivered: its invoices are still paid."""
+    def debt(self) -> int:
+        """What a signed receipt says that we owe for what was delivered: its invoices are still paid."""
         stated = figures(self.receipt)
         arrears = self.tariff is not None and not self.tariff.prepaid
-        return bool(
-            self.verified
-            and arrears
-            and not self.breached
-            and stated
-            and stated[5]
-            and self.carried + self.paid < stated[1]
-        )
+        if not (self.verified and arrears and stated and stated[5]) or self.breached:
+            return 0
+        return max(0, stated[1] - self.carried - self.paid)
 
     @property
     def pays(self) -> bool:
         """Whether invoices are paid in this state: a debt is, to its end."""
         if self.state == CLOSED:
-            return self.indebted
+            return self.debt > 0
         arrears = self.tariff is not None and not self.tariff.prepaid and not self.breached
         return self.state == STREAMING or (self.state == CLOSING and arrears)
 
@@ -179,7 +181,7 @@ class Purchase:
 
     @property
     def done(self) -> bool:
-        return self.state == CLOSED and not self.flights and not self.short and not self.indebted
+        return self.state == CLOSED and not (self.flights or self.short or self.debt >= DUST_MSAT)
 
 
 MEMORY = frozenset(
@@ -195,10 +197,7 @@ MEMORY = frozenset(
         "told_at",
         "touched_at",
         "cut_off",
-        "sensor_boot",
-        "sensor_offset",
         "sensor_count",
-        "sensor_start",
         "sensor_at",
         "credit",
     }
@@ -237,6 +236,9 @@ class Ledger:
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
         p.tariff, p.carried, p.state = Tariff(**e.tariff), e.carried, STREAMING
         p.agreed_at = p.ticks_at = e.at
+
+    def sensor_booted(self, p: Purchase, e: ev.SensorBooted) -> None:
+        p.sensor_boot, p.sensor_offset, p.sensor_start = e.boot, e.offset, e.start
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
         p.started = max(p.started, e.n)

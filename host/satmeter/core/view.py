@@ -110,7 +110,7 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "exposure_bound_msat": bound,
         "budget_left_msat": max(0, p.policy.budget_msat - p.sent - p.in_flight),
         "ticks": p.ticks,
-        "own_ticks": p.sensor_count - p.sensor_start if p.sensor_start >= 0 else -1,
+        "own_ticks": -1 if p.own_ticks is None else p.own_ticks,
         "credit_msat": p.credit,
         "tariff": t.to_dict() if t is not None else {},
         "policy": p.policy.to_dict(),
