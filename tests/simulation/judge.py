@@ -41,7 +41,8 @@ class Judge:
         one, other = (json.loads(json.dumps(b.dump())) for b in (books, whole))
         for name in set(one) & {"sales", "purchases"}:  # the whole journal knows those, too, that memory has let go
             ids = {x["id"] for x in one[name]}
-            other[name] = [x for x in other[name] if x["id"] in ids]
+            other[name] = sorted((x for x in other[name] if x["id"] in ids), key=lambda x: x["id"])
+            one[name].sort(key=lambda x: x["id"])
         for x in [x for name in ("meters", "sales") for b in (one, other) for x in b.get(name, [])]:
             del x["count"]  # a snapshot may know of readings that were not recorded
         self.that(one == other, process.name, "its snapshot and its journal do not agree")
@@ -140,6 +141,8 @@ class Judge:
             self.that(s.phase == "closed", f"session {s.id[:6]} never ended:", s.phase, s.reason)
             arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
             self.that(s.paid == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {s.paid} were credited")
+            free = s.tariff.charge(s.ticks) - s.received - s.tariff.limit_msat - s.tariff.charge(OVERSHOOT)
+            self.that(free <= 0 or s.spent, f"{free} msat were delivered that nobody paid for or trusted")
             left = s.charged + s.refunded + s.taken + s.lapsed + s.owed - s.received - s.debt
             self.that(left == 0, f"session {s.id[:6]} does not balance by {left}")
             if sim.plan.hostile != "buyer":

@@ -9,8 +9,7 @@ from plan import make
 from shrink import shortest
 from sim import Simulation
 
-from satmeter.core import invoicing, sale, view
-from satmeter.core.books import Books
+from satmeter.core import books, events, sale, view
 from satmeter.core.buyer import Buyer
 
 CHUNK = 25
@@ -75,15 +74,11 @@ def test_a_seed_always_runs_the_same():
 
 
 def _credited_twice(patch):
-    was = Books.invoice_paid
+    def paid(ledger, e):
+        ledger.invoice_paid(e)
+        ledger.sale(e.stream).out[e.n] = e.amount  # so that it can be credited again
 
-    def paid(books, e):
-        was(books, e)
-        books.sale(e.stream).out[e.n] = e.amount  # so that it can be credited again
-
-    patch.setattr(Books, "invoice_paid", paid)
-    was_named = invoicing.Invoicing._named
-    patch.setattr(invoicing.Invoicing, "_named", lambda self, label: was_named(self, label))
+    patch.setitem(books._FOLD, events.InvoicePaid, paid)
 
 
 def _granted_too_much(patch):

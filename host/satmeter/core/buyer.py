@@ -20,7 +20,8 @@ from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError, TooMany, U
 from .journal import Event, canonical
 from .labels import refund_label
 from .policy import Policy
-from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, REFUSALS, STREAMING, Ledger, Purchase
+from .purchase import CLOSED, CLOSING, DAY_MS, MEMORY, OPENING, PAUSED, REFUSALS, STREAMING, Ledger, Purchase
+from .snapshot import dump
 from .tariff import Tariff, check_name
 
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
@@ -139,8 +140,9 @@ class Buyer(Desk):
 
     def _from_peer(self, i: inp.FromPeer) -> None:
         p = self.ledger.purchases.get(i.message.session)
-        if p is None and isinstance(i.message, (msg.Receipt, msg.Close)):
-            p = self._recalled(i.message.session, i.peer)
+        if p is None and isinstance(i.message, msg.Receipt) and self._recalled(i.message.session, i.peer):
+            self._do(do.CheckReceipt(i.message.session, i.peer, i.message.text, i.message.signature))
+            return
         if p is None or p.seller != i.peer:
             if not isinstance(i.message, msg.Error):
                 text = "no such session here"
@@ -153,12 +155,9 @@ class Buyer(Desk):
             message = i.message
             self._breach(p, e, getattr(message, "n", 0), message=str(getattr(message, "bolt11", ""))[:600])
 
-    def _recalled(self, session: str, peer: str) -> Purchase | None:
+    def _recalled(self, session: str, seller: str) -> Purchase | None:
         p = self.recall(session)
-        if p is not None and p.seller == peer:
-            p.touched_at = self.now
-            self.ledger.purchases[session] = p
-        return p
+        return p if p is not None and p.seller == seller else None
 
     def _terms(self, p: Purchase, m: msg.Terms) -> None:
         try:
@@ -377,10 +376,11 @@ class Buyer(Desk):
             self._do(do.CheckReceipt(p.id, p.seller, m.text, m.signature))
 
     def _receipt_checked(self, i: inp.ReceiptChecked) -> None:
-        p = self.ledger.purchases.get(i.session)
+        p, r = self.ledger.purchases.get(i.session), receipt.read(i.text)
+        if p is None and i.verified and r is not None:
+            p = self._recall_for(i.session, r)
         if p is None or i.text == p.receipt:
             return
-        r = receipt.read(i.text)
         if not i.verified or r is None:
             why = "the signature is not the seller's" if not i.verified else "signed, but not a receipt"
             self._refuse(p, 0, why, {"receipt": i.text[:4000]})
@@ -393,6 +393,14 @@ class Buyer(Desk):
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
             self._close_when_landed(p)
+
+    def _recall_for(self, session: str, r: dict[str, Any]) -> Purchase | None:
+        """Take a stream into memory again for a newer receipt of its seller; anything else is no reason."""
+        old = self._recalled(session, r["seller"])
+        if old is None or not old.revision < r["revision"] <= REVISIONS:
+            return None
+        self._emit(ev.StreamRecalled(self.now, session, dump(old, MEMORY)))
+        return self.ledger.purchases[session]
 
     def _wrong_with(self, p: Purchase, r: dict[str, Any]) -> str:
         """Return what a signed receipt states other than we know it, "" if nothing."""

@@ -268,6 +268,13 @@ class PaymentFailed(Event):
 
 
 @event
+class StreamRecalled(Event):
+    """A stream that memory had let go, as it was then: its seller has news of it."""
+
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@event
 class SensorBooted(Event):
     """The buyer's own sensor counts `offset` plus the register of this boot; the stream began at its count `start`,
     None where no terms are agreed yet."""

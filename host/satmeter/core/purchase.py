@@ -220,6 +220,9 @@ class Ledger:
             policy = Policy(**e.policy)
             self.purchases[e.stream] = Purchase(e.stream, e.seller, e.meter, e.address, policy, e.at)
             return
+        if isinstance(e, ev.StreamRecalled):
+            self._revive(e.state)
+            return
         _FOLD[type(e)](self, self.purchases[e.stream], e)
 
     def dump(self) -> dict[str, Any]:
@@ -228,10 +231,12 @@ class Ledger:
     def load(self, dumped: dict[str, Any]) -> None:
         self.days = {int(day): spent for day, spent in dumped["days"].items()}
         for values in dumped["purchases"]:
-            values["policy"] = Policy(**values["policy"])
-            values["flights"] = {n: Flight(**f) for n, f in values["flights"].items()}
-            p = revive(Purchase, values)
-            self.purchases[p.id] = p
+            self._revive(values)
+
+    def _revive(self, dumped: dict[str, Any]) -> None:
+        flights = {n: Flight(**f) for n, f in dumped["flights"].items()}
+        p = revive(Purchase, {**dumped, "policy": Policy(**dumped["policy"]), "flights": flights})
+        self.purchases[p.id] = p
 
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
         p.tariff, p.carried, p.state = Tariff(**e.tariff), e.carried, STREAMING
