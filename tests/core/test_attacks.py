@@ -79,7 +79,7 @@ def test_a_skipped_invoice_number_does_not_end_a_long_stream():
     w.open()
     w.buy(inp.PauseStream(SESSION))
     w.report(10)
-    (label,) = [label for label, row in w.invoices.items() if row[1] == "unpaid"]
+    (label,) = w.unpaid()
     w.invoices[label][1] = "gone"
     w.sell(inp.InvoiceGone(label))
     w.buy(inp.ResumeStream(SESSION))
@@ -132,7 +132,7 @@ def test_what_arrives_after_the_end_was_asked_for_is_not_taken_as_delivered():
     w.hold = {do.Pay}
     w.report(80)
     w.sell(inp.CloseSession(SESSION))
-    (label,) = [label for label, row in w.invoices.items() if row[1] == "unpaid"]
+    (label,) = w.unpaid()
     w.pay(label, hook=False)
     w.pass_ms(601_000, step=5_000)
     assert w.sale.charged == 10_000 and w.sale.received > 10_000

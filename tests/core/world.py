@@ -147,7 +147,10 @@ class World:
 
     def _sellers_node(self, a):
         if isinstance(a, do.MakeInvoice):
-            row = self.invoices.setdefault(a.label, [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}"])
+            new = [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}"]
+            row = self.invoices.setdefault(a.label, new)
+            if row[1] == "unpaid" and row[0] != a.amount_msat:
+                row = self.invoices[a.label] = new  # it was made ahead, and told to nobody
             if row[1] == "paid":
                 self.sell(inp.InvoiceSettled(a.label, row[0], row[2], a.label))
             elif row[1] == "gone":
@@ -206,6 +209,11 @@ class World:
         return True
 
     # --- looks
+
+    def unpaid(self):
+        """Labels of what is asked for and not paid; an invoice that was only made ahead is not among them."""
+        asked = {f"satmeter/0/s/{s.id}/{n}" for s in self.seller.books.sales.values() for n in {**s.out, **s.dropped}}
+        return [label for label, row in self.invoices.items() if row[1] == "unpaid" and label in asked]
 
     @property
     def meter(self):

@@ -44,7 +44,8 @@ class Money:
     def invoice(self, node, label, amount, expiry_s):
         """Make an invoice, or find the one that has this label."""
         found = self.invoices.get((node, label))
-        if found is None or found.status == "gone":
+        ahead = found is not None and found.status == "unpaid" and found.amount != amount
+        if found is None or found.status == "gone" or ahead:
             made = f"{node}/{label}/{len(self.by_hash)}"
             found = Invoice(
                 node, label, amount, hashlib.sha256(made.encode()).hexdigest(), self.sim.now + expiry_s * 1000

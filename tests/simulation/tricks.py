@@ -16,6 +16,8 @@ class Tricks:
         self.sim = sim
         self.until, self.trick, self.dice = 0, 0, 0
         self.said = []
+        self.told = set()
+        """The invoices that the buyer was told of; nobody can pay another."""
         self.from_buyer = []
 
     def stop(self):
@@ -26,6 +28,7 @@ class Tricks:
 
     def of_seller(self, m):
         """Return what is said in the place of a message."""
+        self.told.add(getattr(m, "bolt11", ""))
         if self.sim.plan.hostile != "seller" or self.sim.now >= self.until:
             self.said.append(m)
             return [m]
@@ -72,7 +75,8 @@ class Tricks:
         elif trick == 2:
             self._tell(BUYER, msg.Error(session, seq, msg.BUYER, 2154, "no", dice % 4))
         elif trick in (3, 4):  # pays what it likes, when it likes
-            unpaid = [i for i in sim.money.invoices.values() if i.node == SELLER and i.status == "unpaid"]
+            known = [i for i in sim.money.invoices.values() if i.bolt11 in self.told or "/m/" in i.label]
+            unpaid = [i for i in known if i.node == SELLER and i.status == "unpaid"]
             if unpaid:
                 inv = unpaid[dice % len(unpaid)]
                 sim.money.pay(inv.bolt11, 0, inv.amount * (1 + dice % 2), lambda status: None)

@@ -26,6 +26,7 @@ class Made:
     status: str
     bolt11: str
     hash: str
+    amount_msat: int | None = None
     received_msat: int = 0
     index: int = 0
 
@@ -73,7 +74,10 @@ class Node:
     # --- invoices
 
     def invoice(self, label: str, amount_msat: int | None, description: str, expiry_s: int) -> Made:
-        """Make an invoice, or find the one that has this label already. None makes one without an amount."""
+        """Make an invoice, or find the one that has this label already. None makes one without an amount.
+
+        One that is unpaid and of another amount was made ahead and told to nobody: it makes room.
+        """
         amount: int | str = "any" if amount_msat is None else amount_msat
         try:
             made = self.call("invoice", amount_msat=amount, label=label, description=description, expiry=expiry_s)
@@ -83,8 +87,11 @@ class Node:
             found = self.find_invoice(label)
             if found is None:
                 raise
-            return found
-        return Made("unpaid", made["bolt11"], made["payment_hash"])
+            if found.status == "paid" or found.amount_msat == amount_msat:
+                return found
+            self.call("delinvoice", label=label, status=found.status)
+            made = self.call("invoice", amount_msat=amount, label=label, description=description, expiry=expiry_s)
+        return Made("unpaid", made["bolt11"], made["payment_hash"], amount_msat)
 
     def find_invoice(self, label: str) -> Made | None:
         found = self.call("listinvoices", label=label)["invoices"]
@@ -222,6 +229,7 @@ def _made(row: dict[str, Any]) -> Made:
         row["status"],
         row.get("bolt11", ""),
         row["payment_hash"],
+        int(row["amount_msat"]) if "amount_msat" in row else None,
         int(row["amount_received_msat"]) if paid else 0,
         int(row["pay_index"]) if paid else 0,
     )

@@ -33,7 +33,19 @@ _METER_MEMORY = frozenset(
     {"flow", "plugged", "seen", "offer_bolt11", "looked_at", "made", "held", "rated_at", "rated_from"}
 )
 _SALE_MEMORY = frozenset(
-    {"seq", "low_told", "signing", "signed_at", "refund_tried_at", "bolt11", "sent", "asked_at", "told_at"}
+    {
+        "spare",
+        "last_n",
+        "seq",
+        "low_told",
+        "signing",
+        "signed_at",
+        "refund_tried_at",
+        "bolt11",
+        "sent",
+        "asked_at",
+        "told_at",
+    }
     | {"refund_fails", "touched_at", "ask_at", "agreed"}
 )
 
@@ -156,7 +168,7 @@ class Books:
         s = self.sale(e.stream)
         s.waiting_since = s.waiting_since if s.out else e.at
         s.out[e.n] = e.amount
-        s.next_n = e.n + 1
+        s.next_n = max(s.next_n, e.n + 1)
         self._sale_count(s, e.count)
 
     def _sale_count(self, s: Sale, count: int) -> None:

@@ -8,7 +8,7 @@ from .errors import BadParam, TooMany, WrongState
 from .journal import canonical
 from .labels import bearer_session, offer_label, parse_label, session_label
 from .meter import STANDBY, Meter
-from .sale import OPEN, Sale
+from .sale import OPEN, Sale, Spare
 from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
 
 DEBT_ASKED_MS = 86_400_000
@@ -42,9 +42,24 @@ class Invoicing(Shop):
 
     def _ask(self, s: Sale) -> None:
         while (amount := s.next_invoice()) > 0:
-            n = s.next_n
-            self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
-            self._make_invoice(s, n)
+            spare = s.take_spare(amount, self.now, hurry=self.just_paid == s.id)
+            if spare is None:
+                n = s.number()
+                self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
+                self._make_invoice(s, n)
+            else:
+                n, s.bolt11[spare.n], s.asked_at[spare.n] = spare.n, spare.bolt11, spare.made_at
+                self._emit(ev.InvoiceAsked(self.now, s.id, n, spare.amount, s.count))
+                self._send_invoice(s, n)
+                self._make_spare(s, spare.amount)
+
+    def _make_spare(self, s: Sale, amount: int) -> None:
+        """Have the next invoice made while this one is paid, so that it can be sent at once. Nobody knows of it before
+        it is asked for, and nothing is recorded: what is left over expires."""
+        if s.phase == OPEN and not s.ending_at and s.spare is None and s.tariff.prepaid:
+            s.spare = Spare(s.number(), amount, self.now)
+            label = session_label(self.journal, s.id, s.spare.n)
+            self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
 
     def _send_terms(self, s: Sale) -> None:
         s.told_at = self.now
@@ -67,6 +82,13 @@ class Invoicing(Shop):
         for n in s.bolt11:
             sent_at, tries = s.sent.get(n, (0, 0))
             if self.now >= sent_at + min(RESEND_MOST_MS, RESEND_MS << min(tries, 5)):
+                self._send_invoice(s, n)
+
+    def _urge(self, s: Sale) -> None:
+        """Ask again for what is out, however seldom it was asked for of late: now it is urgent."""
+        for n in s.bolt11:
+            if self.now >= s.sent.get(n, (0, 0))[0] + RESEND_MS:
+                s.sent.pop(n, None)
                 self._send_invoice(s, n)
 
     def _send_invoices(self, s: Sale) -> None:
@@ -118,8 +140,17 @@ class Invoicing(Shop):
         elif of is not None and n in of.out:
             of.bolt11[n] = i.bolt11
             self._send_invoice(of, n)
+            self._make_spare(of, of.out[n])
         elif of is not None:
             self._cancel(of)
+        else:
+            self._spare_made(i)
+
+    def _spare_made(self, i: inp.InvoiceMade) -> None:
+        _, _, session, n = parse_label(i.label) or ("", "", "", 0)
+        s = self.books.sales.get(session)
+        if s is not None and s.spare is not None and s.spare.n == n:
+            s.spare.bolt11 = i.bolt11
 
     def _gone(self, i: inp.InvoiceGone) -> None:
         of, n = self._named(i.label)
@@ -140,7 +171,9 @@ class Invoicing(Shop):
         elif of is not None:
             self._emit(ev.InvoicePaid(self.now, of.id, n, i.amount_msat, i.index, i.hash, of.count))
             self._forget_invoice(of, n)
+            self.just_paid = of.id
             self._after(of)
+            self.just_paid = ""
         else:
             self.books.index = max(self.books.index, i.index)  # seen: the next snapshot remembers it
         return of is not None

@@ -122,8 +122,7 @@ class Metering(Settling):
         elif m.state == DELIVERING and s.deliverable <= 0:
             self._emit(ev.SessionSuspended(self.now, s.id, m.count))
             self._notify("meter_state", m)
-            s.sent.clear()  # now it is urgent: ask again for what is out
-            self._send_invoices(s)
+            self._urge(s)
         self._low(m, s)
         self._ask(s)
         self._grace(m, s)

@@ -18,6 +18,16 @@ DUST_MSAT = 1_000
 
 
 @dataclass(slots=True)
+class Spare:
+    """The next invoice, made ahead and known to nobody; bolt11 is empty until the node has made it."""
+
+    n: int
+    amount: int
+    made_at: int
+    bolt11: str = ""
+
+
+@dataclass(slots=True)
 class Sale:
     """State of a session, as its events leave it, and below it what only memory needs."""
 
@@ -72,6 +82,8 @@ class Sale:
     head: str = CHAIN_START
 
     # Memory only: repeated from the state after a restart.
+    spare: Spare | None = None
+    last_n: int = 0
     seq: int = 0
     low_told: bool = False
     signing: str = ""
@@ -154,6 +166,24 @@ class Sale:
     def low(self) -> bool:
         return self.left_msat < self.tariff.low_water_msat
 
+    def number(self) -> int:
+        """Return a number for an invoice that none had before: spares use up numbers, too."""
+        self.last_n = max(self.next_n - 1, self.last_n) + 1
+        return self.last_n
+
+    def take_spare(self, amount: int, now: int, hurry: bool) -> Spare | None:
+        """Return the spare where it can stand for an invoice of `amount`; in a hurry down to the half of it will do."""
+        spare = self.spare
+        if spare is None or not spare.bolt11:
+            return None
+        self.spare = None
+        fits = spare.amount == amount or (hurry and amount // 2 <= spare.amount <= amount)
+        fresh = now < spare.made_at + self.tariff.invoice_expiry_s * 500
+        return spare if fits and fresh and self.buys_a_tick(spare.amount) else None
+
+    def buys_a_tick(self, amount: int) -> bool:
+        return not self.tariff.prepaid or self.tariff.ticks(self.received - self.charged + amount) >= 1
+
     def next_invoice(self) -> int:
         """Return the amount in msat of the invoice that is due now, 0 for none. Reading becomes money here."""
         t = self.tariff
@@ -165,7 +195,7 @@ class Sale:
             left = t.slice_msat
         amount = self._due_prepaid() if t.prepaid else self._due_arrears()
         amount = max(0, min(amount, left))
-        return amount if not t.prepaid or t.ticks(self.received - self.charged + amount) >= 1 else 0
+        return amount if self.buys_a_tick(amount) else 0
 
     def _due_prepaid(self) -> int:
         t = self.tariff

@@ -60,6 +60,8 @@ class Shop(Desk):
         self.journal = journal
         self.recall = recall
         self.resumed_at = 0
+        self.just_paid = ""
+        """The session whose payment is being credited: what it asks for next is asked for in a hurry."""
 
     def fold(self, e: Event) -> None:
         self.books.apply(e)
