@@ -11,7 +11,6 @@ from pyln.client import RpcError
 
 _names = itertools.count(1)
 PATIENCE_S = 60
-REPORT_S = 0.05
 QUANTUM_MSAT = 40_000
 
 
@@ -53,10 +52,11 @@ class Board:
     topped up (low_water_msat = quantum_msat), so that the payments are what takes time.
     """
 
-    def __init__(self, seller, flow, **tariff):
+    def __init__(self, seller, flow, report_s=0.05, **tariff):
         self.rpc = seller.rpc
         self.name = f"bench{next(_names)}"
         self.register = 0
+        self.report_s = report_s
         self.per_s = flow * QUANTUM_MSAT
         terms = {"price_msat": 1000, "ticks_per_unit": 1000, "quantum_msat": QUANTUM_MSAT, "grace_s": 60}
         self.rpc.call("meter-add", {"name": self.name, **terms, "low_water_msat": QUANTUM_MSAT, **tariff})
@@ -88,7 +88,7 @@ class Board:
                 self._granted.wait_for(lambda: self.grant > self.register, 1)
                 left = max(0, self.grant - self.register)
             began = time.monotonic()
-            time.sleep(min(REPORT_S, left / self.per_s))  # it flows
+            time.sleep(min(self.report_s, left / self.per_s))  # it flows
             self.register += min(left, int((time.monotonic() - began) * self.per_s))
             self.report()
 
@@ -142,9 +142,9 @@ def plain_rate(net, seconds, threads=1):
     return done / (time.monotonic() - began)
 
 
-def stream_rate(net, seconds, flow, streams=1, **tariff):
+def stream_rate(net, seconds, streams=1, **board):
     """Payments a second of so many streams, each with a board of its own."""
-    boards = [Board(net["seller"], flow, **tariff) for _ in range(streams)]
+    boards = [Board(net["seller"], **board) for _ in range(streams)]
     with ThreadPoolExecutor(streams) as pool:
         for b in boards:
             b.start()

@@ -21,6 +21,8 @@ TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000}
 class Role:
     """A seller without a node: keeps what it was told to do, and when."""
 
+    patient = ()
+
     def __init__(self, path):
         self.path = path
         self.done = []

@@ -40,6 +40,10 @@ class Core(Protocol):
 class Role(Protocol):
     """What a plugin brings: its core, folded from a journal, and its hands."""
 
+    patient: tuple[type[Event], ...]
+    """Events that may wait a moment for others to be committed with: nothing follows from them, and a restart finds
+    them out again by itself."""
+
     def open_journal(self) -> Journal: ...
     def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Core: ...
     def dump(self, core: Any) -> dict[str, Any]: ...
@@ -61,6 +65,7 @@ class Service:
         self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
         self._since_snapshot = 0
         self._retry_at = 0.0
+        self._held: list[Event] = []
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -136,7 +141,10 @@ class Service:
         for what, reply in batch:
             answers.append((reply, self._handle(what, events, actions)))
             touched |= self.core.step.touched
-        if not self._commit(events):
+        self._held += events
+        ticks = isinstance(batch[-1][0], Tick) if batch else False
+        waits = not actions and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
+        if not waits and not self._commit():
             for reply, _ in answers:
                 _answer(reply, JournalTrouble(self.trouble))
             return
@@ -177,7 +185,8 @@ class Service:
         actions.extend(self.core.step.actions)
         return answer
 
-    def _commit(self, events: list[Event]) -> bool:
+    def _commit(self) -> bool:
+        events, self._held = self._held, []
         if not events:
             return True
         assert self.journal is not None
@@ -200,6 +209,8 @@ class Service:
                 log.exception("action %r failed", action)
 
     def _snapshot(self) -> None:
+        if not self._commit():
+            return
         if self.core is not None and self.journal is not None:
             try:
                 self.journal.commit([], snapshot=self.role.dump(self.core))
@@ -207,7 +218,7 @@ class Service:
                 log.warning("no snapshot at the end: %s", e)
 
     def _fail(self, e: Exception) -> None:
-        self.core, self.trouble = None, str(e)
+        self.core, self.trouble, self._held = None, str(e), []
         self._retry_at = time.monotonic() + RETRY_S
         self.role.failed(JournalTrouble(self.trouble))
         log.error("%s; nothing is granted, paid or credited until it works again", e)
@@ -230,7 +241,8 @@ class Service:
             self._fail(e)
             return
         self.core, self.trouble = core, ""
-        if not self._commit(step.events):
+        self._held = step.events
+        if not self._commit():
             return
         if snapshot is None and not events:
             self._snapshot()  # where the node's payments stood when this journal began

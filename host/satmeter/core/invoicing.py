@@ -42,7 +42,8 @@ class Invoicing(Shop):
 
     def _ask(self, s: Sale) -> None:
         while (amount := s.next_invoice()) > 0:
-            spare = s.take_spare(amount, self.now, hurry=self.just_paid == s.id)
+            hurry = self.just_paid == s.id
+            spare = s.take_spare(amount, self.now, hurry)
             if spare is None:
                 n = s.number()
                 self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
@@ -51,12 +52,12 @@ class Invoicing(Shop):
                 n, s.bolt11[spare.n], s.asked_at[spare.n] = spare.n, spare.bolt11, spare.made_at
                 self._emit(ev.InvoiceAsked(self.now, s.id, n, spare.amount, s.count))
                 self._send_invoice(s, n)
-                self._make_spare(s, spare.amount)
+            self._make_spare(s, s.spare_after(amount, hurry))
 
     def _make_spare(self, s: Sale, amount: int) -> None:
         """Have the next invoice made while this one is paid, so that it can be sent at once. Nobody knows of it before
         it is asked for, and nothing is recorded: what is left over expires."""
-        if s.phase == OPEN and not s.ending_at and s.spare is None and s.tariff.prepaid:
+        if amount and s.phase == OPEN and not s.ending_at and s.spare is None:
             s.spare = Spare(s.number(), amount, self.now)
             label = session_label(self.journal, s.id, s.spare.n)
             self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
@@ -140,7 +141,6 @@ class Invoicing(Shop):
         elif of is not None and n in of.out:
             of.bolt11[n] = i.bolt11
             self._send_invoice(of, n)
-            self._make_spare(of, of.out[n])
         elif of is not None:
             self._cancel(of)
         else:

@@ -172,14 +172,22 @@ class Sale:
         return self.last_n
 
     def take_spare(self, amount: int, now: int, hurry: bool) -> Spare | None:
-        """Return the spare where it can stand for an invoice of `amount`; in a hurry down to the half of it will do."""
+        """Return the spare where it can stand for an invoice of `amount`; in a hurry a quarter of it will do."""
         spare = self.spare
         if spare is None or not spare.bolt11:
             return None
         self.spare = None
-        fits = spare.amount == amount or (hurry and amount // 2 <= spare.amount <= amount)
+        fits = spare.amount == amount or (hurry and amount // 4 <= spare.amount <= amount)
         fresh = now < spare.made_at + self.tariff.invoice_expiry_s * 500
         return spare if fits and fresh and self.buys_a_tick(spare.amount) else None
+
+    def spare_after(self, amount: int, hurry: bool) -> int:
+        """Return what the next invoice will likely be for, after one of `amount`; 0 where nobody can tell."""
+        if not self.tariff.prepaid:
+            return 0
+        if self.tariff.window > 1:
+            return self.tariff.slice_msat
+        return amount * 3 // 4 if hurry else 0
 
     def buys_a_tick(self, amount: int) -> bool:
         return not self.tariff.prepaid or self.tariff.ticks(self.received - self.charged + amount) >= 1
