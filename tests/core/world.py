@@ -202,6 +202,8 @@ class World:
             return True  # listpays knows it as complete
         if row[1] == "gone" or (hook and self.seller.rejects(label, self.now)):
             return False
+        if hook:
+            self.sell(inp.InvoiceArriving(label))
         self.paid_index += 1
         row[0], row[1], row[2] = amount or row[0], "paid", self.paid_index
         self.balance += row[0]

@@ -247,7 +247,10 @@ class Simulation:
         """The invoice_payment hook: it fails open when the plugin is away."""
         if inv.node != SELLER or self.seller.core is None:
             return False
-        return bool(self.seller.core.rejects(inv.label, self.now))
+        if self.seller.core.rejects(inv.label, self.now):
+            return True
+        self.seller.feed(inp.InvoiceArriving(inv.label))
+        return False
 
     def paid(self, node):
         if node == SELLER:

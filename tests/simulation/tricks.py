@@ -28,7 +28,7 @@ class Tricks:
 
     def of_seller(self, m):
         """Return what is said in the place of a message."""
-        self.told.add(getattr(m, "bolt11", ""))
+        self.told |= {getattr(m, "bolt11", ""), getattr(m, "ahead", "")}
         if self.sim.plan.hostile != "seller" or self.sim.now >= self.until:
             self.said.append(m)
             return [m]

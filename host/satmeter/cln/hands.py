@@ -23,6 +23,8 @@ TRIES = 5
 
 
 RETRY_S = 1.0
+LATER_S = 0.04
+"""About the time in which a payment gets its way through the node's channel."""
 
 
 class Hands:
@@ -43,6 +45,10 @@ class Hands:
     def quick(self, job: Callable[..., None], *args: Any) -> None:
         self._pool.submit(_guarded, job, *args)
 
+    def later(self, job: Callable[..., None], *args: Any) -> None:
+        """Run what nobody waits for when the node has done what somebody does wait for."""
+        self._slow.submit(_guarded, _later, job, *args)
+
     def slow(self, job: Callable[..., None], *args: Any) -> None:
         """Run what may wait for the network, such as a connect to an address where nobody answers."""
         self._slow.submit(_guarded, job, *args)
@@ -61,6 +67,11 @@ class Hands:
                 log.debug("message %s to %s not sent: %s", type(message).__name__, to, words_of(e))
             except Exception as e:
                 log.warning("message %s to %s not sent: %s", type(message).__name__, to, e)
+
+
+def _later(job: Callable[..., None], *args: Any) -> None:
+    time.sleep(LATER_S)
+    job(*args)
 
 
 def _guarded(job: Callable[..., None], *args: Any) -> None:

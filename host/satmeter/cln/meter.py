@@ -148,7 +148,10 @@ class MeterPlugin(RolePlugin):
                 time.sleep(0.5)
 
     def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
-        """Deliver or don't charge: from memory, at once, without side effects, and never failing open on our labels."""
+        """Deliver or don't charge: from memory, at once, and never failing open on our labels.
+
+        What is accepted is told to the core, which may ask for the next invoice while this one is settled.
+        """
         label = str(payment.get("label", ""))
         if not label.startswith(f"{PREFIX}/"):
             return {"result": "continue"}
@@ -159,6 +162,8 @@ class MeterPlugin(RolePlugin):
             why = f"internal error {e!r}"
         if why:
             log.info("payment of %s rejected: %s", label, why)
+        else:
+            self.service.post(inp.InvoiceArriving(label))
         return {"result": "reject" if why else "continue"}
 
     # --- hands
@@ -167,7 +172,7 @@ class MeterPlugin(RolePlugin):
         if isinstance(action, do.Send):
             self.hands.send(action.peer, action.message)
         elif isinstance(action, do.MakeInvoice):
-            self.hands.quick(self._make_invoice, action)
+            (self.hands.quick if action.hurry else self.hands.later)(self._make_invoice, action)
         elif isinstance(action, do.CancelInvoice):
             self.hands.quick(self._cancel_invoice, action)
         elif isinstance(action, do.PayRefund):

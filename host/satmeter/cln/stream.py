@@ -89,7 +89,7 @@ class StreamPlugin(RolePlugin):
         if isinstance(action, do.Send):
             self.hands.send(action.peer, action.message)
         elif isinstance(action, do.Inspect):
-            self.hands.quick(self._inspect, action)
+            (self.hands.quick if action.n else self.hands.later)(self._inspect, action)
         elif isinstance(action, do.Pay):
             self.hands.payment(self._pay, action)
         elif isinstance(action, do.Connect):

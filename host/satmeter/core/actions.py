@@ -28,6 +28,8 @@ class MakeInvoice(Action):
     amount_msat: int
     description: str
     expiry_s: int
+    hurry: bool = True
+    """Whether a payment waits for it; else it may come when the node has less to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Connect(Action):
 
 @dataclass(frozen=True, slots=True)
 class Inspect(Action):
-    """Decode an invoice; answered by Inspected or Undecodable."""
+    """Decode an invoice; answered by Inspected or Undecodable. n is 0 for one that was only told ahead."""
 
     session: str
     n: int

@@ -34,7 +34,8 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     {
-        "spare",
+        "spares",
+        "arriving",
         "last_n",
         "seq",
         "low_told",

@@ -8,6 +8,7 @@ paying, says why, keeps the evidence and asks for its refund.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from . import actions as do
@@ -29,6 +30,7 @@ PING_MS = 30_000
 LAND_MS = 10_000
 OPEN_MS = 60_000
 LINGER_MS = 5_000
+AHEAD = 4
 FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 INSPECT_MS = 60_000
@@ -194,7 +196,14 @@ class Buyer(Desk):
             return  # it is sent again
         self._told(p, p.tariff, m)
         p.invoices[m.n] = (m, self.now)
-        self._do(do.Inspect(p.id, m.n, m.bolt11))
+        known = p.ahead.pop(m.bolt11, None)
+        if known is not None:
+            self._inspected(replace(known, n=m.n))
+        else:
+            self._do(do.Inspect(p.id, m.n, m.bolt11))
+        if m.ahead and m.ahead not in p.ahead:
+            p.ahead = dict([*p.ahead.items(), (m.ahead, None)][-AHEAD:])
+            self._do(do.Inspect(p.id, 0, m.ahead))
 
     def _told(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
         """Check the count that a message states against the newest one told before; messages may overtake another."""
@@ -216,6 +225,9 @@ class Buyer(Desk):
         return p, m
 
     def _inspected(self, i: inp.Inspected) -> None:
+        if not i.n:
+            self._looked_ahead(i)
+            return
         taken = self._take(i.session, i.n, i.bolt11)
         if taken is None:
             return
@@ -241,6 +253,11 @@ class Buyer(Desk):
         fee, fresh = p.fee_left, m.n > p.started
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.bolt11, m.ticks))
         self._do(do.Pay(p.id, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay, fresh))
+
+    def _looked_ahead(self, i: inp.Inspected) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is not None and i.bolt11 in p.ahead:
+            p.ahead[i.bolt11] = i
 
     def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice, paid: int) -> None:
         ticks = max(m.ticks, p.told_ticks)

@@ -91,6 +91,13 @@ class InvoiceSettled(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceArriving(Input):
+    """A payment of this label is being accepted, and will be settled in a moment unless something breaks."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceGone(Input):
     """The node no longer takes a payment for this label (expired or deleted)."""
 

@@ -8,8 +8,9 @@ from .errors import BadParam, TooMany, WrongState
 from .journal import canonical
 from .labels import bearer_session, offer_label, parse_label, session_label
 from .meter import STANDBY, Meter
-from .sale import OPEN, Sale, Spare
+from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
+from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
 
@@ -43,24 +44,23 @@ class Invoicing(Shop):
     def _ask(self, s: Sale) -> None:
         while (amount := s.next_invoice()) > 0:
             hurry = self.just_paid == s.id
-            spare = s.take_spare(amount, self.now, hurry)
-            if spare is None:
+            spare = s.spares.take(amount, hurry, self.now - s.tariff.invoice_expiry_s * 500)
+            if spare is not None and s.buys_a_tick(spare.amount):
+                s.bolt11[spare.n], s.asked_at[spare.n] = spare.bolt11, spare.made_at
+                self._emit(ev.InvoiceAsked(self.now, s.id, spare.n, spare.amount, s.count))
+                self._send_invoice(s, spare.n)
+            else:
                 n = s.number()
                 self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
                 self._make_invoice(s, n)
-            else:
-                n, s.bolt11[spare.n], s.asked_at[spare.n] = spare.n, spare.bolt11, spare.made_at
-                self._emit(ev.InvoiceAsked(self.now, s.id, n, spare.amount, s.count))
-                self._send_invoice(s, n)
-            self._make_spare(s, s.spare_after(amount, hurry))
+            self._make_spares(s, s.spare_after(amount, hurry))
 
-    def _make_spare(self, s: Sale, amount: int) -> None:
-        """Have the next invoice made while this one is paid, so that it can be sent at once. Nobody knows of it before
-        it is asked for, and nothing is recorded: what is left over expires."""
-        if amount and s.phase == OPEN and not s.ending_at and s.spare is None:
-            s.spare = Spare(s.number(), amount, self.now)
-            label = session_label(self.journal, s.id, s.spare.n)
-            self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
+    def _make_spares(self, s: Sale, amount: int) -> None:
+        while amount and s.phase == OPEN and not s.ending_at and not s.spares.full:
+            spare = Spare(s.number(), amount, self.now)
+            s.spares.queue.append(spare)
+            label = session_label(self.journal, s.id, spare.n)
+            self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s, hurry=False))
 
     def _send_terms(self, s: Sale) -> None:
         s.told_at = self.now
@@ -83,6 +83,7 @@ class Invoicing(Shop):
         for n in s.bolt11:
             sent_at, tries = s.sent.get(n, (0, 0))
             if self.now >= sent_at + min(RESEND_MOST_MS, RESEND_MS << min(tries, 5)):
+                s.arriving.discard(n)  # then it did not settle after all
                 self._send_invoice(s, n)
 
     def _urge(self, s: Sale) -> None:
@@ -116,6 +117,7 @@ class Invoicing(Shop):
             ticks=s.ticks,
             charged_msat=s.charged,
             paid_msat=s.received,
+            ahead=s.spares.ahead,
         )
 
     def _look_after_offers(self, m: Meter) -> None:
@@ -147,10 +149,16 @@ class Invoicing(Shop):
             self._spare_made(i)
 
     def _spare_made(self, i: inp.InvoiceMade) -> None:
-        _, _, session, n = parse_label(i.label) or ("", "", "", 0)
-        s = self.books.sales.get(session)
-        if s is not None and s.spare is not None and s.spare.n == n:
-            s.spare.bolt11 = i.bolt11
+        s, n = self._session_of(i.label)
+        if s is not None:
+            s.spares.made(n, i.bolt11)
+
+    def _session_of(self, label: str) -> tuple[Sale | None, int]:
+        """Return the live sale that a label names, whatever became of its invoice, and its number."""
+        parsed = parse_label(label)
+        if parsed is None or parsed[0] != self.journal or parsed[1] == "m":
+            return None, 0
+        return self.books.sales.get(parsed[2]), parsed[3]
 
     def _gone(self, i: inp.InvoiceGone) -> None:
         of, n = self._named(i.label)
@@ -166,6 +174,8 @@ class Invoicing(Shop):
     def _settled(self, i: inp.InvoiceSettled) -> bool:
         """Credit a payment, once. True if it was new; what is not open here was credited before, or is not ours."""
         of, n = self._named(i.label)
+        if of is None and i.index > self.books.index:
+            of, n = self._session_of(i.label)  # told ahead and paid unasked, while nobody was there to reject it
         if isinstance(of, Meter):
             self._offer_paid(of, n, i)
         elif of is not None:
@@ -178,7 +188,16 @@ class Invoicing(Shop):
             self.books.index = max(self.books.index, i.index)  # seen: the next snapshot remembers it
         return of is not None
 
+    def _arriving(self, i: inp.InvoiceArriving) -> None:
+        of, n = self._named(i.label)
+        if isinstance(of, Sale) and n in of.out and of.tariff.prepaid and of.phase == OPEN:
+            of.arriving.add(n)
+            self.just_paid = of.id
+            self._after(of)
+            self.just_paid = ""
+
     def _forget_invoice(self, s: Sale, n: int) -> None:
+        s.arriving.discard(n)
         s.bolt11.pop(n, None)
         s.asked_at.pop(n, None)
         s.asked_at.pop(-n, None)

@@ -46,7 +46,8 @@ class Agree(Message):
 
 @dataclass(frozen=True, slots=True)
 class Invoice(Message):
-    """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far."""
+    """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far, `ahead`
+    the invoice that will likely come next (not to be paid before it is asked for), so that it can be looked at."""
 
     n: int
     amount_msat: int
@@ -54,6 +55,7 @@ class Invoice(Message):
     ticks: int
     charged_msat: int
     paid_msat: int
+    ahead: str = ""
 
 
 @dataclass(frozen=True, slots=True)

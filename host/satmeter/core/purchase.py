@@ -82,6 +82,8 @@ class Purchase:
     tries: int = 0
     closing_at: int = 0
     invoices: dict[int, Any] = field(default_factory=dict)
+    ahead: dict[str, Any] = field(default_factory=dict)
+    """Invoices that were told ahead, with what our node found in them."""
     told_ticks: int = 0
     told_seq: int = 0
     told_at: int = 0
@@ -192,6 +194,7 @@ MEMORY = frozenset(
         "tries",
         "closing_at",
         "invoices",
+        "ahead",
         "told_ticks",
         "told_seq",
         "told_at",

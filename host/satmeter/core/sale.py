@@ -9,22 +9,13 @@ At the end:  received + debt = charged + refunded + taken to a later session + l
 from dataclasses import dataclass, field
 
 from .journal import CHAIN_START
+from .spares import Spares
 from .tariff import Tariff
 
 OPEN, CLOSING, CLOSED = "open", "closing", "closed"
 
 DUST_MSAT = 1_000
 """What is due under this at the end may never reach the other side, since no route carries it: it keeps nobody."""
-
-
-@dataclass(slots=True)
-class Spare:
-    """The next invoice, made ahead and known to nobody; bolt11 is empty until the node has made it."""
-
-    n: int
-    amount: int
-    made_at: int
-    bolt11: str = ""
 
 
 @dataclass(slots=True)
@@ -82,7 +73,7 @@ class Sale:
     head: str = CHAIN_START
 
     # Memory only: repeated from the state after a restart.
-    spare: Spare | None = None
+    spares: Spares = field(default_factory=Spares)
     last_n: int = 0
     seq: int = 0
     low_told: bool = False
@@ -99,6 +90,9 @@ class Sale:
     told_at: int = 0
     agreed: bool = False
     """The buyer took the terms, in arrears. Once delivery has started, the journal says so."""
+    arriving: set[int] = field(default_factory=set)
+    """Invoices whose payment was accepted and not yet credited. Paid or not they count as out in the exposure, so that
+    the next one may be asked for meanwhile; only the window does not count them."""
     ask_at: int = 0
     """When a debt may be asked for again: one whose invoice expired waits for its buyer, or a day."""
 
@@ -171,23 +165,13 @@ class Sale:
         self.last_n = max(self.next_n - 1, self.last_n) + 1
         return self.last_n
 
-    def take_spare(self, amount: int, now: int, hurry: bool) -> Spare | None:
-        """Return the spare where it can stand for an invoice of `amount`; in a hurry a quarter of it will do."""
-        spare = self.spare
-        if spare is None or not spare.bolt11:
-            return None
-        self.spare = None
-        fits = spare.amount == amount or (hurry and amount // 4 <= spare.amount <= amount)
-        fresh = now < spare.made_at + self.tariff.invoice_expiry_s * 500
-        return spare if fits and fresh and self.buys_a_tick(spare.amount) else None
-
     def spare_after(self, amount: int, hurry: bool) -> int:
         """Return what the next invoice will likely be for, after one of `amount`; 0 where nobody can tell."""
         if not self.tariff.prepaid:
             return 0
         if self.tariff.window > 1:
             return self.tariff.slice_msat
-        return amount * 3 // 4 if hurry else 0
+        return amount // 2 if hurry else 0
 
     def buys_a_tick(self, amount: int) -> bool:
         return not self.tariff.prepaid or self.tariff.ticks(self.received - self.charged + amount) >= 1
@@ -195,7 +179,11 @@ class Sale:
     def next_invoice(self) -> int:
         """Return the amount in msat of the invoice that is due now, 0 for none. Reading becomes money here."""
         t = self.tariff
-        if len(self.out) >= t.window or not self.buyer or (self.ending_at and self.phase == OPEN):
+        if (
+            len(self.out.keys() - self.arriving) >= t.window
+            or not self.buyer
+            or (self.ending_at and self.phase == OPEN)
+        ):
             return 0
         if t.session_max_msat and self.phase == OPEN:
             left = t.session_max_msat - self.received - self.out_msat

@@ -228,6 +228,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.PeerLost: lambda seller, i: None,  # it is the buyer who comes back
     inp.InvoiceMade: Seller._made,
     inp.InvoiceSettled: Seller._settled,
+    inp.InvoiceArriving: Seller._arriving,
     inp.InvoiceGone: Seller._gone,
     inp.Offer: Seller._offer,
     inp.Spend: Seller._spend,

@@ -70,7 +70,7 @@ class Settling(Invoicing):
         boot, register, charged = m.boot, m.register, s.charged
         self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, until, boot, register, charged))
         s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
-        s.spare = None
+        s.spares.queue.clear()
         self._cancel(s)
         self._notify("meter_state", m, why=reason)
         if s.debt:

@@ -32,7 +32,8 @@ FIELDS: dict[type[msg.Message], dict[str, int]] = {
 """Field numbers follow the order of declaration. All are even, so all must be there and be understood; a field that
 comes later gets an odd number of its own and a default, so that versions go on understanding each other."""
 
-LENGTHS = {"meter": 32, "by": 8, "reason": 1_000, "text": 12_000, "bolt11": 4_096, "tariff": 4_096, "signature": 200}
+LENGTHS = {"meter": 32, "by": 8, "reason": 1_000, "text": 12_000, "signature": 200}
+LENGTHS |= {"bolt11": 4_096, "ahead": 4_096, "tariff": 4_096}
 """The most characters that a text may have."""
 
 _KINDS: dict[type[msg.Message], dict[str, Any]] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
