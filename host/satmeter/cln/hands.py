@@ -1,4 +1,4 @@
-"""Threads that act for a core: one that sends messages in their order, a small pool, and a thread for each payment."""
+"""Threads that act for a core: some that send messages in their order, small pools, and a thread for each payment."""
 
 import logging
 import queue
@@ -23,6 +23,8 @@ TRIES = 5
 
 
 RETRY_S = 1.0
+POSTMEN = 6
+"""Threads that send messages: a busy node takes tens of milliseconds for each."""
 LATER_S = 0.04
 """About the time in which a payment gets its way through the node's channel."""
 
@@ -33,21 +35,24 @@ class Hands:
 
     def __init__(self, node: Node, pool: int = 8):
         self._node = node
-        self._outbox: queue.SimpleQueue[tuple[str, Message]] = queue.SimpleQueue()
+        self._outboxes: list[queue.SimpleQueue[tuple[str, Message]]] = [queue.SimpleQueue() for _ in range(POSTMEN)]
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
         self._slow = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-slow")
         self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
-        threading.Thread(target=self._post_office, name="satmeter-outbox", daemon=True).start()
+        self._calm = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-later")
+        for outbox in self._outboxes:
+            threading.Thread(target=self._post, args=(outbox,), name="satmeter-outbox", daemon=True).start()
 
     def send(self, to: str, message: Message) -> None:
-        self._outbox.put((to, message))
+        """Send a message, after those that were sent before in its session."""
+        self._outboxes[hash(message.session) % POSTMEN].put((to, message))
 
     def quick(self, job: Callable[..., None], *args: Any) -> None:
         self._pool.submit(_guarded, job, *args)
 
     def later(self, job: Callable[..., None], *args: Any) -> None:
         """Run what nobody waits for when the node has done what somebody does wait for."""
-        self._slow.submit(_guarded, _later, job, *args)
+        self._calm.submit(_guarded, _later, job, *args)
 
     def slow(self, job: Callable[..., None], *args: Any) -> None:
         """Run what may wait for the network, such as a connect to an address where nobody answers."""
@@ -57,9 +62,9 @@ class Hands:
         """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
         self._payments.submit(_insistently, job, *args)
 
-    def _post_office(self) -> None:
+    def _post(self, outbox: "queue.SimpleQueue[tuple[str, Message]]") -> None:
         while True:
-            to, message = self._outbox.get()
+            to, message = outbox.get()
             try:
                 self._node.send(to, peer.encode(message))
             except RpcError as e:

@@ -30,7 +30,7 @@ TOPICS = ("meter_low", "meter_state", "meter_closed")
 
 class MeterPlugin(RolePlugin):
     role = "meter"
-    patient = ()
+    patient = (ev.Counted,)
 
     def options(self, plugin: Plugin) -> None:
         plugin.add_option("meter-address", "", "HOST:PORT at which buyers reach this node, for the address in the QR")

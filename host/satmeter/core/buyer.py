@@ -30,7 +30,8 @@ PING_MS = 30_000
 LAND_MS = 10_000
 OPEN_MS = 60_000
 LINGER_MS = 5_000
-AHEAD = 4
+AHEAD = 64
+"""Invoices that are looked at ahead, for the widest window."""
 FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 INSPECT_MS = 60_000
@@ -196,10 +197,11 @@ class Buyer(Desk):
             return  # it is sent again
         self._told(p, p.tariff, m)
         p.invoices[m.n] = (m, self.now)
+        pending = m.bolt11 in p.ahead
         known = p.ahead.pop(m.bolt11, None)
         if known is not None:
             self._inspected(replace(known, n=m.n))
-        else:
+        elif not pending:
             self._do(do.Inspect(p.id, m.n, m.bolt11))
         if m.ahead and m.ahead not in p.ahead:
             p.ahead = dict([*p.ahead.items(), (m.ahead, None)][-AHEAD:])
@@ -256,7 +258,12 @@ class Buyer(Desk):
 
     def _looked_ahead(self, i: inp.Inspected) -> None:
         p = self.ledger.purchases.get(i.session)
-        if p is not None and i.bolt11 in p.ahead:
+        if p is None:
+            return
+        asked = [n for n, (m, _) in p.invoices.items() if m.bolt11 == i.bolt11]
+        if asked:
+            self._inspected(replace(i, n=asked[0]))
+        elif i.bolt11 in p.ahead:
             p.ahead[i.bolt11] = i
 
     def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice, paid: int) -> None:

@@ -56,7 +56,7 @@ class Invoicing(Shop):
             self._make_spares(s, s.spare_after(amount, hurry))
 
     def _make_spares(self, s: Sale, amount: int) -> None:
-        while amount and s.phase == OPEN and not s.ending_at and not s.spares.full:
+        while amount and s.phase == OPEN and not s.ending_at and not s.spares.full(s.tariff.window):
             spare = Spare(s.number(), amount, self.now)
             s.spares.queue.append(spare)
             label = session_label(self.journal, s.id, spare.n)
@@ -117,7 +117,7 @@ class Invoicing(Shop):
             ticks=s.ticks,
             charged_msat=s.charged,
             paid_msat=s.received,
-            ahead=s.spares.ahead,
+            ahead=s.spares.tell(),
         )
 
     def _look_after_offers(self, m: Meter) -> None:

@@ -7,7 +7,7 @@ Nothing of this is recorded: what is left over expires.
 from dataclasses import dataclass, field
 
 DEPTH = 2
-"""One that the buyer was told of, and one that is being made."""
+"""Spares for each invoice of the window: one that the buyer was told of, and one that is being made."""
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class Spare:
     amount: int
     made_at: int
     bolt11: str = ""
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -26,14 +27,16 @@ class Spares:
 
     queue: list[Spare] = field(default_factory=list)
 
-    @property
-    def full(self) -> bool:
-        return len(self.queue) >= DEPTH
+    def full(self, window: int) -> bool:
+        return len(self.queue) >= DEPTH * window
 
-    @property
-    def ahead(self) -> str:
-        """The invoice that will be asked for next, if it is known by now."""
-        return self.queue[0].bolt11 if self.queue else ""
+    def tell(self) -> str:
+        """Return the next invoice that the buyer was not told of, "" if none is ready."""
+        for spare in self.queue:
+            if spare.bolt11 and not spare.told:
+                spare.told = True
+                return spare.bolt11
+        return ""
 
     def made(self, n: int, bolt11: str) -> None:
         for spare in self.queue:
@@ -43,7 +46,7 @@ class Spares:
     def take(self, amount: int, hurry: bool, made_after: int) -> Spare | None:
         """Return a spare that can stand for an invoice of `amount` msat; in a hurry an eighth of it will do. Where the
         next one does not fit, all are let go of."""
-        if not self.ahead:
+        if not self.queue or not self.queue[0].bolt11:
             return None
         spare = self.queue[0]
         fits = spare.amount == amount or (hurry and amount // 8 <= spare.amount <= amount)
