@@ -12,6 +12,8 @@ from pyln.client import RpcError
 _names = itertools.count(1)
 PATIENCE_S = 60
 QUANTUM_MSAT = 40_000
+STRIDE = 4
+"""Payments after which a stream is measured."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ class Board:
         self.report(plugged=False)
 
 
-def opened(net, board, **caps):
-    """Open a stream to a board's meter, and return its id once the first payment has arrived."""
+def opened(net, board, stride=STRIDE, **caps):
+    """Open a stream to a board's meter, and return its id once it is in its stride."""
     address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{board.name}".upper()
     params = {"seller": address, "max_price_msat": 10**6, "budget_msat": 10**11, "max_fee_msat": 0, **caps}
     session = net["buyer"].rpc.call("stream-open", params)["session"]
-    until(lambda: paid_of(net, [session]))
+    until(lambda: paid_of(net, [session]) >= stride)
     return session
 
 

@@ -288,7 +288,12 @@ class BuyerProcess(Process):
             else:
                 tell(inp.PaymentLost(a.session, a.n, "failed"))
 
-        money.pay(a.bolt11, a.maxfee_msat, None, done)
+        if a.bolt11:
+            money.pay(a.bolt11, a.maxfee_msat, None, done)
+        elif money.status(a.hash) == "pending":
+            money.payments[a.hash].told.append(done)
+        else:
+            done(money.status(a.hash))
 
     def _refund_invoice(self, a):
         made = self.sim.money.invoice(BUYER, a.label, None, 30 * 86_400)

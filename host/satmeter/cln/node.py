@@ -16,6 +16,8 @@ INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
 PAY_TOO_MANY_HTLCS = 209
 PLUGIN_GONE = -4
+BEGUN_S = 3.0
+"""After so long listpays knows of an xpay that was asked for just before we died."""
 POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
 
 
@@ -172,6 +174,9 @@ class Node:
         """
         if not fresh and self.outcome(payment_hash).status in ("complete", "pending"):
             return self._landed(payment_hash), ""
+        if not bolt11:
+            time.sleep(BEGUN_S)
+            return self._landed(payment_hash), "the payment was not begun"
         params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
         if amount_msat is not None:
             params["amount_msat"] = amount_msat

@@ -75,7 +75,8 @@ class Inspect(Action):
 @dataclass(frozen=True, slots=True)
 class Pay(Action):
     """xpay, unless listpays knows the hash already; answered by PaymentDone or PaymentLost. `fresh`: the journal says
-    that this is the first try, so that there is nothing for listpays to know."""
+    that this is the first try, so that there is nothing for listpays to know. Without bolt11 it is only found out what
+    became of it; its seller asks for it again where nothing did."""
 
     session: str
     n: int

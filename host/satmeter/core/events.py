@@ -251,7 +251,6 @@ class PaymentStarted(Event):
     amount: int = 0
     maxfee: int = 0
     hash: str = ""
-    bolt11: str = ""
     ticks: int = 0
 
 

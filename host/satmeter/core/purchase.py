@@ -24,7 +24,6 @@ class Flight:
     amount: int
     maxfee: int
     hash: str
-    bolt11: str
 
 
 @dataclass(slots=True)
@@ -250,7 +249,7 @@ class Ledger:
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
         p.started = max(p.started, e.n)
-        p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash, e.bolt11)
+        p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash)
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
 
     def payment_settled(self, p: Purchase, e: ev.PaymentSettled) -> None:

@@ -1,0 +1,78 @@
+"""`make bench`: every figure of the product, as a ratio to something measured in the same run.
+
+python tests/bench [real|emulated] [FIGURE ...]
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import books
+import trading
+
+from satmeter import devnet
+from satmeter.devnet import ChannelSpec, NodeSpec
+
+EMPTY = Path(__file__).parent / "empty" / "empty.py"
+MANY = {"meter-max-sessions-per-peer": "2000"}
+STREAMS = {"stream-max-streams": "2000"}
+CHANNEL = (ChannelSpec("buyer", "seller"),)
+ON_NODES = (trading.one_stream, trading.window_of_four, trading.thirty_streams, trading.plug_to_light, trading.report)
+
+
+def nodes(**options):
+    return (
+        NodeSpec("seller", (devnet.METER, EMPTY), {**MANY, **options}),
+        NodeSpec("buyer", (devnet.STREAM,), {**STREAMS, **options}),
+    )
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+    return f"{os.cpu_count()} x {model}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
+
+
+def show(figure):
+    sign = ">=" if figure.least else "<="
+    verdict = "good" if figure.good else "MISSED"
+    print(f"{figure.what:<38} {figure.ratio:8.2f}  ({sign} {figure.bar})  {verdict:<7} {figure.note}", flush=True)
+    return figure.good
+
+
+def measured(kind, wanted):
+    def asked(figure):
+        return not wanted or figure.__name__ in wanted
+
+    if asked(books.old_against_young):
+        yield from books.old_against_young()
+    with tempfile.TemporaryDirectory(prefix="satmeter-bench-", ignore_cleanup_errors=True) as directory:
+        chosen = [f for f in ON_NODES if asked(f)]
+        if chosen:
+            with devnet.start(kind, Path(directory) / "a", nodes(), CHANNEL) as net:
+                trading.plain_rate(net, 3)  # warm
+                for figure in chosen:
+                    yield figure(net)
+        if asked(trading.thirty_streams_thirty_htlcs):
+            # Only real nodes have the option; the emulated one always takes 30.
+            few = {"max-concurrent-htlcs": "30"} if kind == "real" else {}
+            with devnet.start(kind, Path(directory) / "b", nodes(**few), CHANNEL) as net:
+                yield trading.thirty_streams_thirty_htlcs(net)
+        if asked(trading.sessions_in_memory):
+            with devnet.start("emulated", Path(directory) / "c", nodes(), CHANNEL) as net:
+                yield trading.sessions_in_memory(net)
+
+
+def main():
+    kinds = [a for a in sys.argv[1:] if a in ("real", "emulated")]
+    kind = kinds[0] if kinds else "emulated" if devnet.real_missing() else "real"
+    print(f"nodes: {kind}" + (f" (not on PATH: {devnet.real_missing()})" if devnet.real_missing() else ""))
+    print("baseline: invoice + xpay on the same two nodes and channel, with the plugins meter and stream loaded")
+    print(f"machine: {machine()}\n")
+    missed = [f for f in measured(kind, [a for a in sys.argv[1:] if a not in kinds]) if not show(f)]
+    sys.exit(1 if missed else 0)
+
+
+main()
