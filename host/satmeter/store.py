@@ -7,7 +7,8 @@ what is live and not what ever happened; `session` is an index of sessions for l
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ _SESSION = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("receipt", sa.Text, nullable=False),
     sa.Column("signature", sa.Text, nullable=False),
+    sa.Index("satmeter_session_meter", "meter", "opened_at"),
 )
 
 
@@ -67,6 +69,14 @@ class SessionRow:
     reason: str = ""
     receipt: str = ""
     signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state after the event of an id."""
+
+    upto: int
+    state: dict[str, Any]
 
 
 def _words(url: str, e: Exception) -> JournalTrouble:
@@ -130,7 +140,8 @@ class Journal:
                     db.execute(sa.delete(_SESSION).where(_SESSION.c.id == row.id))
                     db.execute(sa.insert(_SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
                 if snapshot is not None:
-                    db.execute(sa.delete(_SNAPSHOT))
+                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto != self._base(db)))
+                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto == last))
                     db.execute(sa.insert(_SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
         except (SQLAlchemyError, OSError) as e:
             raise _words(self.url, e) from e
@@ -153,23 +164,29 @@ class Journal:
         """Return the first `limit` events of a stream, oldest first."""
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
 
-    def history(self, stream: str = "", after: int = 0, limit: int = 100, kind: str = "") -> list[dict[str, Any]]:
-        """Return up to `limit` events with an id over `after`, oldest first, of one stream and kind or of all."""
+    def history(self, stream: str = "", after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Return up to `limit` events with an id over `after`, oldest first, of one stream or of all."""
         query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(_EVENT.c.id).limit(limit)
         if stream:
             query = query.where(_EVENT.c.stream == stream)
-        if kind:
-            query = query.where(_EVENT.c.kind == kind)
         return self._rows(query)
 
+    def latest(self, stream: str, kind: str, among: int = 1_000) -> list[dict[str, Any]]:
+        """Return the events of a kind among the newest of a stream, oldest first."""
+        newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
+        return [row for row in reversed(self._rows(newest)) if row["kind"] == kind]
+
     def sessions(self, meter: str = "", before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """Return up to `limit` sessions opened before a time (ms; 0 for now), newest first."""
-        query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id).limit(limit)
-        if before:
-            query = query.where(_SESSION.c.opened_at < before)
+        """Return up to `limit` sessions opened before a time (ms; 0 for now), newest first, and those that were opened
+        at the same time as the last one, so that a next page from that time on misses none."""
+        query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
         if meter:
             query = query.where(_SESSION.c.meter == meter)
-        return self._rows(query)
+        rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit))
+        if len(rows) == limit:
+            last = rows[-1]
+            rows += self._rows(query.where(_SESSION.c.opened_at == last["opened_at"], _SESSION.c.id > last["id"]))
+        return rows
 
     def session(self, session: str) -> dict[str, Any] | None:
         rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session))
@@ -180,6 +197,65 @@ class Journal:
             with self._engine.connect() as db:
                 return [dict(row._mapping) for row in db.execute(query)]
         except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    # --- compaction (compaction.py)
+
+    def _base(self, db: Any) -> int:
+        found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
+        return int(found) if found else -1
+
+    def snapshots(self) -> tuple[Snapshot | None, Snapshot | None]:
+        """Return the base (None: the journal begins at its first event) and the newest snapshot."""
+        with self._using() as db:
+            rows = [Snapshot(r.upto, json.loads(r.state)) for r in db.execute(sa.select(_SNAPSHOT).order_by("upto"))]
+            base = self._base(db)
+        return next((s for s in rows if s.upto == base), None), rows[-1] if rows else None
+
+    def last_before(self, at: int) -> int:
+        """Return the id of the last event before a time (ms), by bisection: times never go back."""
+        with self._using() as db:
+            first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar()
+            low, high = (first - 1 if first else self.last), self.last
+            while low < high:
+                middle = (low + high + 1) // 2
+                found = db.execute(sa.select(_EVENT.c.at).where(_EVENT.c.id == middle)).scalar_one()
+                low, high = (middle, high) if found < at else (low, middle - 1)
+        return low
+
+    def between(self, after: int, upto: int) -> list[Event]:
+        """Return the events with an id over `after`, up to `upto`, oldest first."""
+        query = sa.select(_EVENT).where(_EVENT.c.id > after, _EVENT.c.id <= upto).order_by(_EVENT.c.id)
+        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query)]
+
+    def rebase(self, upto: int, state: dict[str, Any]) -> None:
+        """Have the journal begin with `state`, which stands for all events up to an id."""
+        with self._using(write=True) as db:
+            newest = db.execute(sa.select(sa.func.max(_SNAPSHOT.c.upto))).scalar()
+            db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < newest))
+            if upto < newest:
+                db.execute(sa.insert(_SNAPSHOT), {"upto": upto, "state": json.dumps(state)})
+            db.execute(sa.delete(_ABOUT).where(_ABOUT.c.name == "base"))
+            db.execute(sa.insert(_ABOUT), {"name": "base", "value": str(upto)})
+
+    def delete_under_base(self, most: int) -> int:
+        """Delete up to `most` of the events that the base stands for, oldest first; returns how many."""
+        with self._using(write=True) as db:
+            first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar() or 0
+            upto = min(self._base(db), first + most - 1)
+            return int(db.execute(sa.delete(_EVENT).where(_EVENT.c.id <= upto)).rowcount) if first <= upto else 0
+
+    def delete_sessions(self, before: int) -> None:
+        """Delete from the index the sessions, with their receipts, that ended before a time (ms)."""
+        with self._using(write=True) as db:
+            db.execute(sa.delete(_SESSION).where(_SESSION.c.closed_at > 0, _SESSION.c.closed_at < before))
+
+    @contextmanager
+    def _using(self, write: bool = False) -> Iterator[Any]:
+        try:
+            with self._engine.begin() if write else self._engine.connect() as db:
+                yield db
+        except (SQLAlchemyError, OSError) as e:
             raise _words(self.url, e) from e
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ TOPICS = ("meter_low", "meter_state", "meter_closed")
 class MeterPlugin(RolePlugin):
     role = "meter"
     patient = (ev.Counted,)
+    books = Books
 
     def options(self, plugin: Plugin) -> None:
         plugin.add_option("meter-address", "", "HOST:PORT at which buyers reach this node, for the address in the QR")

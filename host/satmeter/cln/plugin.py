@@ -7,12 +7,15 @@ so descriptor 1 is lightningd's alone and whatever else prints goes to descripto
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pyln.client import Plugin
 
+from ..compaction import Fold, compact
 from ..core import inputs as inp
 from ..core.errors import BadMessage, JournalTrouble, SatmeterError
 from ..core.messages import Message
@@ -38,6 +41,10 @@ def keep_stdout() -> Any:
     return pipe
 
 
+COMPACT_S = 3600
+DAY_MS = 86_400_000
+
+
 class RolePlugin:
     """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
 
@@ -48,6 +55,8 @@ class RolePlugin:
         p.stdout = keep_stdout()
         p.init()(self._init)
         p.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
+        p.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
+        p.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
         self.options(p)
         for name, handler in self.methods().items():
             rpc_methods.add(p, f"{self.role}-{name}", handler)
@@ -61,6 +70,9 @@ class RolePlugin:
 
     def methods(self) -> dict[str, Callable[..., None]]:
         raise NotImplementedError
+
+    books: Callable[[], Fold]
+    """Makes empty books of this role."""
 
     def prepare(self) -> None:
         """Before the service starts: read options, make what it will use."""
@@ -80,6 +92,21 @@ class RolePlugin:
         self.prepare()
         self.service.start()
         self.started()
+        threading.Thread(target=self._compact, name="satmeter-compact", daemon=True).start()
+
+    def _compact(self) -> None:
+        """Every hour, let go of what is older than it has to be kept."""
+        kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
+        while True:
+            time.sleep(COMPACT_S)
+            before = [self.service.clock.now() - days * DAY_MS if days else 0 for days in kept]
+            try:
+                if self.service.journal is not None:
+                    gone = compact(self.service.journal, self.books, *before)
+                    if gone:
+                        log.info("%d events older than %d days were let go of", gone, kept[0])
+            except Exception as e:
+                log.warning("no compaction this time: %s", e)
 
     def read(self, call: rpc_methods.Call, read: Callable[[Journal], Any]) -> None:
         """Answer from the journal, off the core's thread: a long page must not hold up a payment."""

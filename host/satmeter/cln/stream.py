@@ -30,6 +30,7 @@ TOPICS = ("stream_low", "stream_state")
 class StreamPlugin(RolePlugin):
     role = "stream"
     patient = (ev.PaymentSettled,)
+    books = Ledger
 
     def options(self, plugin: Plugin) -> None:
         plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)

@@ -178,7 +178,5 @@ def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
         "receipt": row["receipt"],
         "signature": row["signature"],
         "verified": bool(row["signature"]),
-        "refusals": [
-            {"at": e["at"], **json.loads(e["data"])} for e in journal.history(session, kind="invoice_refused")
-        ],
+        "refusals": [{"at": e["at"], **json.loads(e["data"])} for e in journal.latest(session, "invoice_refused")],
     }

@@ -5,7 +5,7 @@ state; anything else raises WrongState before anything has changed. Events that 
 reading) move money or counts, not the state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from . import events as ev
@@ -280,6 +280,18 @@ class Books:
 
     def remainder_lapsed(self, e: ev.RemainderLapsed) -> None:
         self.sale(e.stream).lapsed += e.amount
+
+    def let_go(self, keep: Collection[str]) -> None:
+        """Forget the sales that are done, except those in `keep`."""
+        self.sales = {k: s for k, s in self.sales.items() if not s.done or k in keep}
+
+    def balances(self) -> dict[str, Any]:
+        """What must come out the same however the books were put together: of each live session its money, and the
+        hash chain over all its events; of each meter its state."""
+        sales = {
+            s.id: (s.head, s.received, s.spent, s.refunded, s.taken, s.lapsed, s.phase) for s in self.sales.values()
+        }
+        return sales | {m.stream: (m.state, m.session, m.offset, m.recorded) for m in self.meters.values()}
 
     # --- a snapshot, so that a start costs what is live and not what ever happened
 

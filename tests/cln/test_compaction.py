@@ -1,0 +1,219 @@
+"""Old events go, balances stay: what a compacted journal comes to is what the whole one came to."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from satmeter.compaction import compact
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.books import Books
+from satmeter.core.errors import JournalTrouble
+from satmeter.core.labels import session_label
+from satmeter.core.seller import Seller
+from satmeter.store import Journal, SessionRow, sqlite_url
+
+NODE, BUYER = "02" + "aa" * 32, "02" + "bb" * 32
+TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "allowance_ticks": 5}
+
+
+class Shop:
+    """A seller's core with a journal, and sessions one after the other, each left in one of several states."""
+
+    def __init__(self, path):
+        self.journal = Journal(sqlite_url(path), "meter", NODE)
+        self.core = Seller(NODE, journal="0")
+        self.now, self.paid, self.register, self.sessions = 10**12, 0, 0, 0
+        self.do(inp.AddMeter("m", TARIFF))
+        self.reading()
+
+    def do(self, what):
+        self.now += 10
+        self.journal.commit(self.core.handle(what, self.now).events)
+
+    def reading(self, ticks=0, plugged=True):
+        self.register += ticks
+        self.do(inp.Reading("m", "b1", self.register, 0, 0, plugged))
+
+    def session(self, payments, end):
+        self.sessions += 1
+        session = f"{self.sessions:032x}"
+        self.do(inp.FromPeer(BUYER, msg.Open(session, self.now, "m")))
+        s = self.core.books.sales[session]
+        for _ in range(payments):
+            n, amount = next(iter(s.out.items()))
+            self.paid += 1
+            self.do(inp.InvoiceSettled(session_label("0", session, n), amount, self.paid, f"{self.paid:064x}"))
+            self.reading(80)
+        if end == "open":
+            return
+        self.do(inp.CloseSession(session))
+        self.reading()
+        if end == "done":
+            self.settle(session)
+
+    def settle(self, session):
+        """Refund and receipt, and everything else that makes a session done."""
+        s = self.core.books.sales[session]
+        self.do(inp.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received, f"refund{session}")))
+        if s.refunding:
+            self.do(inp.RefundSettled(session, s.refund_bolt11, s.refunding, 0))
+        for n in list(s.dropped):
+            self.do(inp.InvoiceGone(session_label("0", session, n)))
+        self.do(inp.Signed(session, s.revision + 1, self.text(s), "sig"))
+
+    def text(self, s):
+        from satmeter.core import receipt
+
+        return receipt.text(s, NODE, s.revision + 1)
+
+    def snapshot(self):
+        self.journal.commit([], snapshot=self.core.books.dump())
+
+    def folded(self):
+        state, events = self.journal.load()
+        books = Books()
+        if state is not None:
+            books.load(state)
+        for e in events:
+            books.apply(e)
+        return books
+
+
+@pytest.fixture
+def shop(tmp_path):
+    return Shop(tmp_path / "j.sqlite3")
+
+
+def test_old_events_go_and_balances_stay(shop):
+    for _ in range(5):
+        shop.session(3, "done")
+    shop.snapshot()
+    before, count = shop.core.books.balances(), shop.journal.last
+    assert compact(shop.journal, Books, shop.now + 1, 0) == count
+    assert not shop.journal.history()
+    assert shop.folded().balances() == before
+    shop.session(2, "done")
+    again = Journal(shop.journal.url, "meter", NODE)
+    _state, events = again.load()
+    assert len(events) > 5 and again.last == shop.journal.last
+    assert shop.folded().balances() == shop.core.books.balances()
+
+
+def test_a_year_of_one_session_is_let_go_of_while_it_runs(shop):
+    shop.session(200, "open")
+    middle = shop.now
+    shop.reading()
+    shop.snapshot()
+    gone = compact(shop.journal, Books, middle, 0)
+    (s,) = shop.core.books.sales.values()
+    assert gone > 300 and len(shop.journal.history(limit=1000)) < 5
+    found = shop.folded().sales[s.id]
+    assert (found.head, found.received, found.payments) == (s.head, s.received, 200)
+
+
+def test_what_is_done_does_not_stay_in_the_base(shop):
+    for _ in range(30):
+        shop.session(1, "done")
+    shop.now += 10**7
+    shop.do(inp.Tick())  # and memory lets them go
+    shop.snapshot()
+    compact(shop.journal, Books, shop.now - 1000, 0)
+    base, _ = shop.journal.snapshots()
+    assert len(json.dumps(base.state)) < 10 * 3000 and len(base.state["sales"]) < 10
+
+
+def test_books_that_would_come_out_otherwise_stop_it(shop):
+    shop.session(20, "open")
+    shop.snapshot()
+    shop.reading(1)
+    (s,) = shop.core.books.sales.values()
+    s.paid += 1  # a snapshot that says other than the events
+    shop.snapshot()
+    count = len(shop.journal.history(limit=1000))
+    with pytest.raises(JournalTrouble, match="nothing is deleted"):
+        compact(shop.journal, Books, shop.now, 0)
+    assert len(shop.journal.history(limit=1000)) == count and shop.journal.snapshots()[0] is None
+
+
+def test_receipts_have_a_time_of_their_own(shop):
+    rows = [SessionRow(f"{n:032x}", n, "m", BUYER, closed_at=10 * n) for n in range(1, 10)]
+    shop.journal.commit([], sessions=[*rows, SessionRow("f" * 32, 1, "m", BUYER)])
+    compact(shop.journal, Books, 0, 50)
+    left = {r["id"] for r in shop.journal.sessions()}
+    assert left == {r.id for r in rows if r.closed_at >= 50} | {"f" * 32}
+
+
+@settings(max_examples=40)
+@given(
+    sessions=st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["done", "closed"])), min_size=1, max_size=8),
+    last=st.sampled_from(["open", "done"]),
+    cuts=st.lists(st.tuples(st.integers(0, 100), st.booleans()), min_size=1, max_size=4),
+)
+def test_wherever_it_is_cut_and_however_often(tmp_path_factory, sessions, last, cuts):
+    shop = Shop(tmp_path_factory.mktemp("c") / "j.sqlite3")
+    for payments, end in sessions:
+        shop.session(payments, end)
+        shop.snapshot()
+        for percent, more in cuts:
+            if more:
+                shop.reading(1)
+            compact(shop.journal, Books, 10**12 + (shop.now - 10**12) * percent // 100, 0)
+    shop.session(2, last)
+    books = shop.folded()
+    for stream, balance in shop.core.books.balances().items():
+        assert books.balances()[stream] == balance
+
+
+def steps(journal, look):
+    """Return how much SQLite had to do for a question, in units of a hundred instructions of its machine."""
+    count = 0
+
+    def tick():
+        nonlocal count
+        count += 1
+
+    with journal._engine.connect() as db:
+        raw = db.connection.dbapi_connection
+    raw.set_progress_handler(tick, 100)
+    look()
+    raw.set_progress_handler(None, 0)
+    return count
+
+
+def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
+    """The same questions to a small journal and to one twenty times as large."""
+    asked = {}
+    for size in (200, 4_000):
+        shop = Shop(tmp_path / f"{size}.sqlite3")
+        session = "ab" * 16
+        shop.do(inp.FromPeer(BUYER, msg.Open(session, shop.now, "m")))
+        s = shop.core.books.sales[session]
+        kept = []
+        for _ in range(size):
+            shop.now += 10
+            shop.paid += 1
+            n, amount = next(iter(s.out.items()))
+            paid = inp.InvoiceSettled(session_label("0", session, n), amount, shop.paid, f"{shop.paid:064x}")
+            shop.register += 80
+            for what in (paid, inp.Reading("m", "b1", shop.register)):
+                kept += shop.core.handle(what, shop.now).events
+        rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
+        shop.journal.commit(kept, sessions=rows)
+        shop.snapshot()
+        journal = Journal(shop.journal.url, "meter", NODE)
+        asked[size] = [
+            steps(journal, lambda j=journal: j.history(limit=100)),
+            steps(journal, lambda j=journal, s=session: j.history(s, after=50, limit=100)),
+            steps(journal, lambda j=journal: j.sessions("", 0, 50)),
+            steps(journal, lambda j=journal: j.sessions("other", 0, 3)),
+            steps(journal, lambda j=journal, s=session: j.latest(s, "invoice_refused", 50)),
+            steps(journal, lambda j=journal: j.session(f"{7:032x}")),
+            steps(journal, lambda j=journal: j.load()),
+        ]
+    small, large = asked.values()
+    assert sum(small) > 0
+    for a, b in zip(small, large):
+        assert b <= a + 3, (small, large)
