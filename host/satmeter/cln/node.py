@@ -16,7 +16,7 @@ INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
 PAY_TOO_MANY_HTLCS = 209
 PLUGIN_GONE = -4
-BEGUN_S = 3.0
+BEGUN_S = 1.0
 """After so long listpays knows of an xpay that was asked for just before we died."""
 POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
 

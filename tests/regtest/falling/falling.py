@@ -1,0 +1,66 @@
+"""Places at which a plugin can be made to fall dead: kill -9 from within, at exactly that line."""
+
+import os
+import signal
+from pathlib import Path
+
+from satmeter.cln import node, service
+from satmeter.core import events as ev
+
+FALL = Path("fall")
+"""In the node's directory, which is a plugin's working directory."""
+
+
+def at(place):
+    try:
+        asked = FALL.read_text() == place
+    except OSError:
+        return
+    if asked:
+        FALL.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(cls, name, place, when=lambda *args: True):
+    """Fall at `place` when a method has returned; before the caller has what it returned."""
+    method = getattr(cls, name)
+
+    def falling(self, *args, **kwargs):
+        result = method(self, *args, **kwargs)
+        if when(*args):
+            at(place)
+        return result
+
+    setattr(cls, name, falling)
+
+
+def prepare(plugin):
+    if hasattr(plugin, "_invoice_payment"):
+        hook = plugin._invoice_payment
+
+        def in_the_hook(self, payment, plugin, **kwargs):
+            at("in the hook")
+            answer = hook(self, payment, plugin=plugin, **kwargs)
+            at("after the hook")
+            return answer
+
+        plugin._invoice_payment = in_the_hook
+    commit = service.Service._commit
+
+    def committing(self):
+        kinds = {type(e) for e in self._held}
+        done = commit(self)
+        if ev.InvoicePaid in kinds:
+            at("credited, not acted on")
+        if ev.InvoiceAsked in kinds:
+            at("asked for, not made")
+        if ev.PaymentStarted in kinds:
+            at("between commit and payment")
+        if ev.RefundStarted in kinds:
+            at("between commit and refund")
+        return done
+
+    service.Service._commit = committing
+    after(node.Node, "invoice", "invoice made, not told")
+    after(node.Node, "next_paid", "payment seen, not credited")
+    after(node.Node, "_xpay", "paid, not booked")
