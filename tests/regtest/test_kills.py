@@ -56,13 +56,7 @@ class Running:
         until(lambda: self.payments(), PATIENCE_S)
         close(self.net["buyer"], self.session)
         receipt = shop.receipt(self.session)
-        until(
-            lambda: (
-                status(self.net["buyer"], self.session)["receipt"]
-                == json.dumps(receipt, sort_keys=True, separators=(",", ":"))
-            )
-        )
-        end = status(self.net["buyer"], self.session)
+        end = until(lambda: (s := status(self.net["buyer"], self.session))["receipt"] == canonical(receipt) and s)
         assert end["verified"] and identity(receipt) and not receipt["owed_msat"], (end["why"], receipt)
         assert receipt["ticks"] == ticks()
         assert end["paid_msat"] + end["carried_msat"] == receipt["paid_msat"]
