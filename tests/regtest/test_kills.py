@@ -13,6 +13,7 @@ from test_crash import kill_plugin, start_plugin
 
 from satmeter import devnet
 from satmeter.board.virtual import VirtualBoard
+from satmeter.core.journal import canonical
 
 TIMES = 20
 FALLING = Path(__file__).parent / "falling"
