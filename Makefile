@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test venv lint deps clean
+.PHONY: demo test bench venv lint deps clean
 
 demo: venv
 	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE))
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
+
+# Every figure, on real nodes where they are installed; BENCH names some of them, or `emulated`.
+bench: venv
+	$(BIN)/python tests/bench $(BENCH)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ def test_every_option_in_the_config_is_one_of_the_plugins():
     known = set()
     for role in ("meter", "stream"):
         source = (ROOT / "host" / "satmeter" / "cln" / f"{role}.py").read_text()
-        known |= set(re.findall(r'add_option\(\s*"([a-z-]+)"', source)) | {f"{role}-db"}
+        known |= set(re.findall(r'add_option\(\s*"([a-z-]+)"', source)) | {f"{role}-db", f"{role}-keep-days"}
     named = re.findall(r"^#? ?((?:meter|stream)-[a-z-]+)=", (CONTRIB / "lightningd.conf").read_text(), re.M)
     assert named and set(named) <= known
 

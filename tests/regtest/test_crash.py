@@ -5,12 +5,15 @@ import os
 import signal
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 from shop import Shop, close, error_of, identity, open_stream, status, until
 
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
+
+HOLDING = Path(__file__).parent / "holding" / "holding.py"
 
 
 def kill_plugin(node, path):
@@ -126,6 +129,21 @@ def test_a_dropped_connection_is_made_again(net, shop):
     trade(net, shop, during)
 
 
+def test_autoclean_in_the_middle_of_a_stream(net, shop):
+    """What was credited and booked may be forgotten by the nodes, also when the plugins then start anew."""
+
+    def during(board, session):
+        until(lambda: not status(net["buyer"], session)["in_flight_msat"])
+        for node, subsystem in (("seller", "paidinvoices"), ("buyer", "succeededpays")):
+            clean = {"subsystem": subsystem, "age": 1}
+            until(lambda n=node, c=clean, s=subsystem: net[n].rpc.call("autoclean-once", c)["autoclean"][s]["cleaned"])
+        for node, plugin in (("seller", devnet.METER), ("buyer", devnet.STREAM)):
+            kill_plugin(net[node], plugin)
+            start_plugin(net[node], plugin)
+
+    trade(net, shop, during)
+
+
 def test_a_plugin_that_is_away_loses_no_payment(net, shop):
     """CLN fails open: what is paid while the plugin is away is credited when it is back, once."""
     board = shop.add()
@@ -170,9 +188,18 @@ def answers(node):
         return None
 
 
-def test_a_held_payment_blocks_nothing_and_counts_as_spent(net, shop):
-    if net.kind != "emulated":
-        pytest.skip("faults are made on the emulated node; holding an HTLC on a real one takes a plugin of its own")
+@pytest.fixture
+def faults(net):
+    """An emulated node makes payments fail or hang by itself; a real one by a plugin."""
+    if net.kind == "real":
+        net["seller"].rpc.call("plugin", ["start", str(HOLDING)])
+    yield
+    net["seller"].rpc.call("emulate-release")
+    if net.kind == "real":
+        net["seller"].rpc.call("plugin", ["stop", HOLDING.name])
+
+
+def test_a_held_payment_blocks_nothing_and_counts_as_spent(net, shop, faults):
     seller, buyer = net["seller"].rpc, net["buyer"].rpc
     board, other = shop.add(), shop.add()
     seller.call("emulate-fault", {"hang": 1})
@@ -184,25 +211,21 @@ def test_a_held_payment_blocks_nothing_and_counts_as_spent(net, shop):
     assert status(net["buyer"], session)["in_flight_msat"] == 11_000
     seller.call("emulate-release")
     until(lambda: board.report()["grant"] == 100)
-    assert status(net["buyer"], session)["payments"] == 1
+    until(lambda: status(net["buyer"], session)["payments"] == 1)
     assert buyer.call("stream-close", [session])
     assert close(net["buyer"], session)["verified"]
 
 
-def test_failing_payments_are_tried_again(net, shop):
-    if net.kind != "emulated":
-        pytest.skip("faults are made on the emulated node")
+def test_failing_payments_are_tried_again(net, shop, faults):
     board = shop.add()
     net["seller"].rpc.call("emulate-fault", {"fail": 2})
     session = open_stream(net["buyer"], shop, board)
     until(lambda: board.report()["grant"] == 100)
-    assert status(net["buyer"], session)["payments"] == 1
+    until(lambda: status(net["buyer"], session)["payments"] == 1)
     close(net["buyer"], session)
 
 
-def test_a_payment_that_settles_late_is_refunded(net, shop):
-    if net.kind != "emulated":
-        pytest.skip("faults are made on the emulated node")
+def test_a_payment_that_settles_late_is_refunded(net, shop, faults):
     board = shop.add()
     net["seller"].rpc.call("emulate-fault", {"hang": 1})
     session = open_stream(net["buyer"], shop, board)

@@ -12,10 +12,14 @@ from pyln.client import LightningRpc, RpcError
 
 from ..core.errors import NodeTrouble
 
+log = logging.getLogger("satmeter")
+
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
 PAY_TOO_MANY_HTLCS = 209
 PLUGIN_GONE = -4
+XPAY_LEARNED = "layer xpay says"
+"""In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
 BEGUN_S = 1.0
 """After so long listpays knows of an xpay that was asked for just before we died."""
 POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
@@ -190,10 +194,21 @@ class Node:
                 done = self.call("xpay", **params)
                 return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"])), ""
             except RpcError as e:
-                if code_of(e) != PAY_TOO_MANY_HTLCS or wait > POLL_MOST_S:
+                learned = XPAY_LEARNED in words_of(e) and wait == POLL_FIRST_S
+                if learned:
+                    self._unlearn()
+                elif code_of(e) != PAY_TOO_MANY_HTLCS or wait > POLL_MOST_S:
                     return None, words_of(e)
             time.sleep(wait)
             wait *= 2
+
+    def _unlearn(self) -> None:
+        """Have xpay forget what it took from failures: a peer's restart, taken for a lack of capacity, would keep a
+        channel that is fine from being used for an hour."""
+        try:
+            self.call("askrene-age", layer="xpay", cutoff=int(time.time()) + 1)
+        except RpcError as e:
+            log.warning("xpay's layer can't be aged: %s", words_of(e))
 
     def _landed(self, payment_hash: str) -> Outcome:
         wait = POLL_FIRST_S

@@ -20,6 +20,7 @@ from ..core import inputs as inp
 from ..core.errors import BadMessage, JournalTrouble, SatmeterError
 from ..core.messages import Message
 from ..core.money import whole
+from ..core.quota import Quota
 from ..store import Journal, sqlite_url
 from ..wire import peer
 from . import methods as rpc_methods
@@ -88,6 +89,7 @@ class RolePlugin:
         self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.waiters = Waiters()
+        self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
         self.service.start()
@@ -133,6 +135,10 @@ class RolePlugin:
         self._message(inner.get("peer_id", peer_id), str(inner.get("payload", payload)))
 
     def _message(self, peer_id: str, payload: str) -> None:
+        if not payload.startswith(peer.HEX_TYPES):
+            return  # not one of ours: lightningd's own plugins use custom messages, too
+        if not self.quota.take(peer_id, self.service.clock.now()):
+            return  # said again by who honours the protocol
         try:
             message = peer.decode(bytes.fromhex(payload))
         except (BadMessage, ValueError) as e:

@@ -25,6 +25,8 @@ TYPES: dict[int, type[msg.Message]] = {
     45113: msg.Error,
     45115: msg.Agree,
 }
+HEX_TYPES = tuple(f"{number:04x}" for number in TYPES)
+"""How our messages begin, in hex."""
 NUMBERS = {cls: number for number, cls in TYPES.items()}
 FIELDS: dict[type[msg.Message], dict[str, int]] = {
     cls: {f.name: 2 * i for i, f in enumerate(fields(cls))} for cls in NUMBERS

@@ -105,6 +105,14 @@ class Invoices:
                 raise RpcFault(INVOICE_STATUS_UNEXPECTED, f"Invoice status is {found.status} not {status}")
             return self._by_label.pop(label)
 
+    def clean(self, before: int) -> int:
+        """Delete the paid invoices that were paid before a time (s), as autoclean does; return how many."""
+        with self.changed:
+            old = [i.label for i in self._by_label.values() if i.pay_index and i.paid_at <= before]
+            for label in old:
+                del self._by_label[label]
+            return len(old)
+
     def settle(self, invoice: Invoice, amount: int) -> None:
         with self.changed:
             if invoice.pay_index:

@@ -260,6 +260,15 @@ class RpcNode(Node):
         self.network.post(self.id, node_id, data)
         return {"status": "Message sent to connectd for delivery"}
 
+    # cleaning
+
+    def rpc_autoclean_once(self, subsystem: str, age: int) -> dict[str, Any]:
+        stores: dict[str, Any] = {"paidinvoices": self.invoices, "succeededpays": self.pays}
+        if subsystem not in stores:
+            raise RpcFault(err.INVALID_PARAMS, f"subsystem: the emulated node cleans {', '.join(stores)} only")
+        cleaned = stores[subsystem].clean(int(time.time()) - int(age))
+        return {"autoclean": {subsystem: {"cleaned": cleaned, "uncleaned": 0}}}
+
     # signatures
 
     def rpc_signmessage(self, message: str) -> dict[str, Any]:

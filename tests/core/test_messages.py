@@ -1,0 +1,52 @@
+"""Any message of any peer, at any time: it raises nothing, and the session it meddles with still comes to its end."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import BUYER_ID, SELLER_ID, SESSION, World
+
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+
+STRANGER = "02" + "cc" * 32
+numbers = st.one_of(st.integers(0, 3), st.integers(0, 2**64 - 1))
+texts = st.one_of(st.sampled_from(["", "{}", "m", "[]", '{"price_msat":1}', "buyer", "seller"]), st.text(max_size=30))
+sessions = st.sampled_from([SESSION, "ab" * 16])
+FIELDS = {
+    msg.Open: (texts,),
+    msg.Terms: (texts, texts, numbers),
+    msg.Agree: (),
+    msg.Invoice: (numbers, numbers, texts, numbers, numbers, numbers, texts),
+    msg.Low: (numbers, numbers),
+    msg.Close: (st.sampled_from(["buyer", "seller"]), texts, numbers, texts),
+    msg.Receipt: (texts, texts),
+    msg.Error: (st.sampled_from(["buyer", "seller"]), numbers, texts, numbers),
+}
+messages = st.one_of(*(st.builds(cls, sessions, numbers, *fields) for cls, fields in FIELDS.items()))
+
+
+@settings(max_examples=150)
+@given(
+    meddling=st.lists(st.tuples(st.sampled_from(["seller", "buyer"]), st.booleans(), messages), max_size=12),
+    arrears=st.booleans(),
+)
+def test_any_messages_at_any_time(meddling, arrears):
+    w = World({"mode": "arrears", "limit_msat": 20_000} if arrears else {})
+    w.open()
+    for to, strange, message in meddling:
+        w.now += 100
+        if to == "seller":
+            w.sell(inp.FromPeer(STRANGER if strange else BUYER_ID, message))
+        else:
+            w.buy(inp.FromPeer(STRANGER if strange else SELLER_ID, message))
+        # What the node would find in an invoice that is not one of ours is nonsense, too.
+        w.todo = type(w.todo)(t for t in w.todo if not (type(t[1]).__name__ == "Inspect" and "inv:" not in t[1].bolt11))
+        w.pump()
+    for p in list(w.buyer.ledger.purchases.values()):
+        w.buy(inp.CloseStream(p.id))
+    w.pump()
+    if w.meter.session:
+        w.sell(inp.CloseSession(w.meter.session)) if not w.seller.books.sale(w.meter.session).ending_at else None
+    w.pass_ms(300_000, step=5_000)
+    assert w.meter.state in ("standby", "lockout") and not w.meter.session
+    for s in w.seller.books.sales.values():
+        assert s.paid == sum(row[0] for label, row in w.invoices.items() if s.id in label and row[1] == "paid")
