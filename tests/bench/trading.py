@@ -10,7 +10,7 @@ from satmeter.bridge import Bridge, MeterSide
 from satmeter.cln.node import Node
 
 ROUNDS = 5
-SECONDS = 8
+SECONDS = 5
 STREAMS = 30
 
 
