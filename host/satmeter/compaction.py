@@ -58,9 +58,9 @@ def _restored(fold: Callable[[], Fold], state: dict[str, Any] | None) -> Fold:
 
 def _events(journal: Journal, after: int, upto: int) -> Iterator[Event]:
     while after < upto:
-        ids_and_events = journal.between(after, min(upto, after + CHUNK))
-        yield from ids_and_events
-        after = min(upto, after + CHUNK)
+        chunk = min(upto, after + CHUNK)
+        yield from journal.between(after, chunk)
+        after = chunk
 
 
 def _proved(

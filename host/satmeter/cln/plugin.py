@@ -92,13 +92,13 @@ class RolePlugin:
         self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
+        kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
         self.service.start()
         self.started()
-        threading.Thread(target=self._compact, name="satmeter-compact", daemon=True).start()
+        threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
 
-    def _compact(self) -> None:
-        """Every hour, let go of what is older than it has to be kept."""
-        kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
+    def _compact(self, kept: list[int]) -> None:
+        """Every hour, let go of what is older than it has to be kept: events and receipts, in days."""
         while True:
             time.sleep(COMPACT_S)
             before = [self.service.clock.now() - days * DAY_MS if days else 0 for days in kept]

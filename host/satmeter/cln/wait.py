@@ -69,9 +69,8 @@ class Waiters:
         """Answer those of a key who have not seen what was found; `only`: this one, whether it has or not."""
         index, view = found
         calls = self._waiting[key]
-        for number in (
-            [only] if only is not None else [n for n, (after, _) in calls.items() if not index or index > after]
-        ):
+        due = [n for n, (after, _) in calls.items() if not index or index > after]
+        for number in due if only is None else [only]:
             _, call = calls.pop(number)
             call.reply({"index": index, "gone": False, **view} if index else {"index": 0, "gone": True})
         if not calls:

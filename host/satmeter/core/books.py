@@ -33,21 +33,8 @@ _METER_MEMORY = frozenset(
     {"flow", "plugged", "seen", "offer_bolt11", "looked_at", "made", "held", "rated_at", "rated_from"}
 )
 _SALE_MEMORY = frozenset(
-    {
-        "spares",
-        "arriving",
-        "last_n",
-        "seq",
-        "low_told",
-        "signing",
-        "signed_at",
-        "refund_tried_at",
-        "bolt11",
-        "sent",
-        "asked_at",
-        "told_at",
-    }
-    | {"refund_fails", "touched_at", "ask_at", "agreed"}
+    "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "
+    "touched_at ask_at agreed".split()
 )
 
 
