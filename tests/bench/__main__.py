@@ -56,9 +56,7 @@ def measured(kind, wanted):
                 for figure in chosen:
                     yield figure(net)
         if asked(trading.thirty_streams_thirty_htlcs):
-            # Only real nodes have the option; the emulated one always takes 30.
-            few = {"max-concurrent-htlcs": "30"} if kind == "real" else {}
-            with devnet.start(kind, Path(directory) / "b", nodes(**few), CHANNEL) as net:
+            with devnet.start(kind, Path(directory) / "b", nodes(**{"max-concurrent-htlcs": "30"}), CHANNEL) as net:
                 yield trading.thirty_streams_thirty_htlcs(net)
         if asked(trading.sessions_in_memory):
             with devnet.start("emulated", Path(directory) / "c", nodes(), CHANNEL) as net:

@@ -17,6 +17,7 @@ NODES = (
     NodeSpec("hop", (devnet.METER,)),
     NodeSpec("buyer", (devnet.STREAM,)),
     NodeSpec("far", (devnet.STREAM,)),
+    NodeSpec("narrow", (devnet.STREAM,), {"max-concurrent-htlcs": "2"}),
     NodeSpec("poor", (devnet.METER,)),
 )
 CHANNELS = (
@@ -24,6 +25,7 @@ CHANNELS = (
     ChannelSpec("buyer", "hop"),
     ChannelSpec("hop", "seller"),
     ChannelSpec("far", "hop"),
+    ChannelSpec("narrow", "seller"),
     ChannelSpec("buyer", "poor", push_sat=0),
 )
 """far reaches seller over hop only; poor has nothing of its channel yet, not even the reserve."""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from shop import DEADLINE_S, Shop, balance, close, error_of, identity, open_stream, settled, status, until
@@ -170,6 +171,19 @@ def test_many_meters_and_buyers_on_one_seller_and_one_buyer_on_many_sellers(net,
         for (buyer, _, _), session in zip(trades, sessions):
             receipt = json.loads(close(buyer, session)["receipt"])
             assert receipt["charged_msat"] == 15_000 and identity(receipt)
+
+
+def test_a_full_channel_serves_everybody_in_turn(net, shop):
+    """Six streams over a channel that takes two payments at once: all get on, and no payment is given up."""
+    boards = [shop.add() for _ in range(6)]
+    sessions = [open_stream(net["narrow"], shop, board) for board in boards]
+    with ThreadPoolExecutor(len(boards)) as pool:
+        list(pool.map(lambda board: board.use_all(400), boards))
+    streams = [status(net["narrow"], session) for session in sessions]
+    assert all(s["payments"] >= 4 and not s["why"] and not s["trouble"] for s in streams), streams
+    receipts = [close(net["narrow"], session) for session in sessions]
+    assert all(r["verified"] for r in receipts)
+    assert all(shop.receipt(session)["ticks"] == 400 for session in sessions)
 
 
 def test_a_taken_meter_is_refused_and_nothing_is_reserved(net, shop):

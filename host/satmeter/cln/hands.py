@@ -18,7 +18,7 @@ from .node import Node, words_of
 log = logging.getLogger("satmeter")
 
 PAYMENTS_AT_ONCE = 300
-"""Threads, not HTLCs: a channel's own limit (30 on mainnet) answers 209, after which a payment waits its turn."""
+"""Threads, not HTLCs: where a channel is full a payment waits its turn (turns.py)."""
 TRIES = 5
 
 

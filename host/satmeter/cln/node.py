@@ -11,18 +11,24 @@ from typing import Any
 from pyln.client import LightningRpc, RpcError
 
 from ..core.errors import NodeTrouble
+from .turns import Turns
 
 log = logging.getLogger("satmeter")
 
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
-PAY_TOO_MANY_HTLCS = 209
+PAY_FAILED_ON_THE_WAY = 209
 PLUGIN_GONE = -4
 XPAY_LEARNED = "layer xpay says"
 """In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
+CHANNEL_FULL = ("already reserved", "Too many HTLCs")
+"""In the words of one that found no room: the node's own payments under way hold it (205), or the channel (209)."""
 BEGUN_S = 1.0
 """After so long listpays knows of an xpay that was asked for just before we died."""
 POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
+TRIES = 8
+"""Tries after failures on the way, or of a payment that finds no room though none of ours is under way: for about five
+seconds, since a meter's grace may not be much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class Node:
     def __init__(self, path: str):
         self.path = path
         self._rpc = LightningRpc(path, logger=logging.getLogger("satmeter.rpc"))
+        self._turns = Turns()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
@@ -163,6 +170,7 @@ class Node:
 
     def pay(
         self,
+        payee: str,
         bolt11: str,
         payment_hash: str,
         maxfee_msat: int,
@@ -184,23 +192,26 @@ class Node:
         params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
         if amount_msat is not None:
             params["amount_msat"] = amount_msat
-        paid, why = self._xpay(params)
+        paid, why = self._xpay(payee, params)
         return paid or self._landed(payment_hash), why
 
-    def _xpay(self, params: dict[str, Any]) -> tuple[Outcome | None, str]:
-        wait = POLL_FIRST_S
-        while True:
-            try:
-                done = self.call("xpay", **params)
-                return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"])), ""
-            except RpcError as e:
-                learned = XPAY_LEARNED in words_of(e) and wait == POLL_FIRST_S
-                if learned:
+    def _xpay(self, payee: str, params: dict[str, Any]) -> tuple[Outcome | None, str]:
+        tries, aged = TRIES, False
+        with self._turns.turn(payee) as turn:
+            while True:
+                try:
+                    done = self.call("xpay", **params)
+                    return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"])), ""
+                except RpcError as e:
+                    code, why = code_of(e), words_of(e)
+                full = any(words in why for words in CHANNEL_FULL)
+                if XPAY_LEARNED in why and not aged:
                     self._unlearn()
-                elif code_of(e) != PAY_TOO_MANY_HTLCS or wait > POLL_MOST_S:
-                    return None, words_of(e)
-            time.sleep(wait)
-            wait *= 2
+                    aged = True
+                elif not tries or not (full or code == PAY_FAILED_ON_THE_WAY):
+                    return None, why
+                elif not (turn.again() and full):
+                    tries -= 1
 
     def _unlearn(self) -> None:
         """Have xpay forget what it took from failures: a peer's restart, taken for a lack of capacity, would keep a

@@ -132,7 +132,7 @@ class StreamPlugin(RolePlugin):
 
     def _pay(self, a: do.Pay) -> None:
         try:
-            outcome, why = self.node.pay(a.bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh)
+            outcome, why = self.node.pay(a.seller, a.bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh)
         except NodeTrouble:
             if not a.fresh:
                 raise  # and it is asked again

@@ -79,6 +79,7 @@ class Pay(Action):
     became of it; its seller asks for it again where nothing did."""
 
     session: str
+    seller: str
     n: int
     bolt11: str
     hash: str

@@ -112,11 +112,12 @@ class Channels:
         return best
 
     def offer(self, hops: list[Hop]) -> None:
-        """Lock the amount in every channel of a route; RpcFault 209 where one has too many HTLCs."""
+        """Lock the amount in every channel of a route; RpcFault 205 where one can't carry it, or no more."""
         with self.lock:
             for hop in hops:
                 if hop.channel.pending >= hop.channel.max_htlcs:
-                    raise RpcFault(PAY_UNSPECIFIED, "Too many HTLCs")
+                    # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
+                    raise RpcFault(PAY_NO_ROUTE, f"{hop.channel.scid}/0 already reserved {hop.amount}msat by command")
                 if hop.channel.spendable(hop.source) < hop.amount:
                     raise RpcFault(PAY_NO_ROUTE, "Not enough capacity")
             for hop in hops:

@@ -65,6 +65,10 @@ def _free_port() -> int:
         return int(s.getsockname()[1])
 
 
+MAX_HTLCS = 483
+"""lightningd's default on regtest; max-concurrent-htlcs sets it."""
+
+
 class EmulatedNet(Devnet):
     kind = "emulated"
 
@@ -74,8 +78,11 @@ class EmulatedNet(Devnet):
         self.nodes = {**made}
         self.network.nodes = {n.id: n for n in made.values()}
         say(f"opening {len(channels)} channels")
+        options = {s.name: s.options for s in nodes}
         for c in channels:
-            self.network.channels.open(made[c.a].id, made[c.b].id, c.capacity_sat * 1000, c.push_sat * 1000)
+            channel = self.network.channels.open(made[c.a].id, made[c.b].id, c.capacity_sat * 1000, c.push_sat * 1000)
+            limits = [options[name].get("max-concurrent-htlcs") or MAX_HTLCS for name in (c.a, c.b)]
+            channel.max_htlcs = min(map(int, limits))
         say(f"starting {len(nodes)} emulated nodes")
         try:
             for node in made.values():
