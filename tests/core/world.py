@@ -181,7 +181,7 @@ class World:
             self.buy(inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, amount, a.bolt11, expires, 18))
         elif isinstance(a, do.Pay):
             label = a.hash[4:].rsplit(":", 1)[0]
-            if not a.bolt11 and self.invoices[label][1] != "paid":
+            if a.invoice is None and self.invoices[label][1] != "paid":
                 self.buy(inp.PaymentLost(a.session, a.n, "it was not begun"))
             elif self.fail:
                 self.fail -= 1

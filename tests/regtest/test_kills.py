@@ -161,7 +161,7 @@ PLACES = {
         "invoice made, not told",
         "between commit and refund",
     ],
-    "buyer": ["between commit and payment", "paid, not booked"],
+    "buyer": ["between commit and payment", "sent, not waited for", "paid, not booked"],
 }
 
 

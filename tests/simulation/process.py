@@ -278,7 +278,7 @@ class BuyerProcess(Process):
         self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
 
     def _pay(self, a):
-        """As cln/node.py: what listpays knows as complete or pending stands, and only else it is paid."""
+        """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
 
         def done(status):
@@ -288,8 +288,8 @@ class BuyerProcess(Process):
             else:
                 tell(inp.PaymentLost(a.session, a.n, "failed"))
 
-        if a.bolt11:
-            money.pay(a.bolt11, a.maxfee_msat, None, done)
+        if a.invoice is not None:
+            money.pay(a.invoice.bolt11, a.maxfee_msat, None, done)
         elif money.status(a.hash) == "pending":
             money.payments[a.hash].told.append(done)
         else:

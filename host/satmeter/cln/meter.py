@@ -221,7 +221,7 @@ class MeterPlugin(RolePlugin):
             else:
                 maxfee = min(self.refund_maxfee, a.amount_msat // 2)
                 payee, payment_hash = decoded["payee"], decoded["payment_hash"]
-                outcome, why = self.node.pay(payee, a.bolt11, payment_hash, maxfee, MAXDELAY, a.amount_msat)
+                outcome, why = self.payments.pay(payee, a.bolt11, payment_hash, maxfee, MAXDELAY, a.amount_msat)
                 if outcome.status == "complete" and outcome.amount_msat != a.amount_msat:
                     why, final = "the buyer's refund invoice was paid before, for something else", True
                 elif outcome.status == "complete":

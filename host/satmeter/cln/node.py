@@ -4,31 +4,16 @@ Every call opens its own connection, so any thread may call. Facts behind the od
 """
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from pyln.client import LightningRpc, RpcError
 
 from ..core.errors import NodeTrouble
-from .turns import Turns
-
-log = logging.getLogger("satmeter")
 
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
-PAY_FAILED_ON_THE_WAY = 209
 PLUGIN_GONE = -4
-XPAY_LEARNED = "layer xpay says"
-"""In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
-CHANNEL_FULL = ("already reserved", "Too many HTLCs")
-"""In the words of one that found no room: the node's own payments under way hold it (205), or the channel (209)."""
-BEGUN_S = 1.0
-"""After so long listpays knows of an xpay that was asked for just before we died."""
-POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
-TRIES = 8
-"""Tries after failures on the way, or of a payment that finds no room though none of ours is under way: for about five
-seconds, since a meter's grace may not be much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +26,6 @@ class Made:
     amount_msat: int | None = None
     received_msat: int = 0
     index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What listpays says of a payment hash. status: complete, pending, failed or none."""
-
-    status: str
-    sent_msat: int = 0
-    amount_msat: int = 0
 
 
 def code_of(e: RpcError) -> int:
@@ -67,7 +43,6 @@ class Node:
     def __init__(self, path: str):
         self.path = path
         self._rpc = LightningRpc(path, logger=logging.getLogger("satmeter.rpc"))
-        self._turns = Turns()
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
@@ -151,82 +126,8 @@ class Node:
         """Return how many invoices the node ever made; its pay_index can't be beyond that."""
         return int(self.call("wait", subsystem="invoices", indexname="created", nextvalue=0)["created"])
 
-    # --- payments
-
     def decode(self, bolt11: str) -> dict[str, Any]:
         return self.call("decode", string=bolt11)
-
-    def outcome(self, payment_hash: str) -> Outcome:
-        """Return what became of a payment. One hash can show failed tries beside the complete one."""
-        try:
-            pays = self.call("listpays", payment_hash=payment_hash)["pays"]
-        except RpcError as e:
-            raise NodeTrouble(f"listpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
-        for status in ("complete", "pending", "failed"):
-            for p in pays:
-                if p["status"] == status:
-                    return Outcome(status, int(p.get("amount_sent_msat", 0)), int(p.get("amount_msat", 0)))
-        return Outcome("none")
-
-    def pay(
-        self,
-        payee: str,
-        bolt11: str,
-        payment_hash: str,
-        maxfee_msat: int,
-        maxdelay: int,
-        amount_msat: int | None = None,
-        fresh: bool = False,
-    ) -> tuple[Outcome, str]:
-        """Pay by xpay and return the outcome, with the error's words where it failed.
-
-        Never pays twice: what listpays knows as complete or pending stands (a `fresh` hash it can't know). An error of
-        xpay decides nothing; listpays does. Blocks while an HTLC is held, however long: giving up on a payment that
-        may still settle would free money that is not free.
-        """
-        if not fresh and self.outcome(payment_hash).status in ("complete", "pending"):
-            return self._landed(payment_hash), ""
-        if not bolt11:
-            time.sleep(BEGUN_S)
-            return self._landed(payment_hash), "the payment was not begun"
-        params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
-        if amount_msat is not None:
-            params["amount_msat"] = amount_msat
-        paid, why = self._xpay(payee, params)
-        return paid or self._landed(payment_hash), why
-
-    def _xpay(self, payee: str, params: dict[str, Any]) -> tuple[Outcome | None, str]:
-        tries, aged = TRIES, False
-        with self._turns.turn(payee) as turn:
-            while True:
-                try:
-                    done = self.call("xpay", **params)
-                    return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"])), ""
-                except RpcError as e:
-                    code, why = code_of(e), words_of(e)
-                full = any(words in why for words in CHANNEL_FULL)
-                if XPAY_LEARNED in why and not aged:
-                    self._unlearn()
-                    aged = True
-                elif not tries or not (full or code == PAY_FAILED_ON_THE_WAY):
-                    return None, why
-                elif not (turn.again() and full):
-                    tries -= 1
-
-    def _unlearn(self) -> None:
-        """Have xpay forget what it took from failures: a peer's restart, taken for a lack of capacity, would keep a
-        channel that is fine from being used for an hour."""
-        try:
-            self.call("askrene-age", layer="xpay", cutoff=int(time.time()) + 1)
-        except RpcError as e:
-            log.warning("xpay's layer can't be aged: %s", words_of(e))
-
-    def _landed(self, payment_hash: str) -> Outcome:
-        wait = POLL_FIRST_S
-        while (outcome := self.outcome(payment_hash)).status == "pending":
-            time.sleep(wait)
-            wait = min(POLL_MOST_S, wait * 2)
-        return outcome
 
     # --- peers and signatures
 

@@ -26,6 +26,7 @@ from ..wire import peer
 from . import methods as rpc_methods
 from .hands import Hands
 from .node import Node
+from .payments import Payments
 from .service import Service
 from .wait import Waiters
 
@@ -88,6 +89,7 @@ class RolePlugin:
         given = plugin.get_option(f"{self.role}-db")
         self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
+        self.payments = Payments(self.node)
         self.waiters = Waiters()
         self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from ..core.purchase import CLOSED, OPENING, Ledger, Purchase
 from ..store import Journal, SessionRow
 from ..wire.address import parse
 from .node import words_of
+from .payments import LastHop
 from .plugin import RolePlugin
 from .stream_rpc import StreamRpc
 
@@ -127,16 +128,23 @@ class StreamPlugin(RolePlugin):
                 hash=found["payment_hash"],
                 expires_at=self.service.clock.of_wall((int(found["created_at"]) + int(found["expiry"])) * 1000),
                 final_cltv=int(found.get("min_final_cltv_expiry", 18)),
+                secret=found.get("payment_secret", ""),
             )
         )
 
     def _pay(self, a: do.Pay) -> None:
         try:
-            outcome, why = self.node.pay(a.seller, a.bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh)
+            bolt11, last = "", None
+            if a.invoice is not None:
+                bolt11 = a.invoice.bolt11
+                last = LastHop(a.invoice.amount_msat, a.invoice.secret, a.invoice.final_cltv)
+            outcome, why = self.payments.pay(
+                a.seller, bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
+            )
         except NodeTrouble:
             if not a.fresh:
                 raise  # and it is asked again
-            self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: listpays is asked first
+            self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: the node is asked first
             return
         if outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))

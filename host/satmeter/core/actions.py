@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from .inputs import Inspected
 from .journal import Event
 from .messages import Message
 
@@ -41,7 +42,7 @@ class CancelInvoice(Action):
 
 @dataclass(frozen=True, slots=True)
 class PayRefund(Action):
-    """Pay an amountless invoice of the buyer; if listpays knows its hash, that outcome stands."""
+    """Pay an amountless invoice of the buyer; if the node knows its hash, that outcome stands."""
 
     session: str
     bolt11: str
@@ -74,17 +75,17 @@ class Inspect(Action):
 
 @dataclass(frozen=True, slots=True)
 class Pay(Action):
-    """xpay, unless listpays knows the hash already; answered by PaymentDone or PaymentLost. `fresh`: the journal says
-    that this is the first try, so that there is nothing for listpays to know. Without bolt11 it is only found out what
-    became of it; its seller asks for it again where nothing did."""
+    """Pay, unless the node knows the hash already; answered by PaymentDone or PaymentLost. `fresh`: the journal says
+    that this is the first try, so that there is nothing for the node to know. Without an invoice it is only found out
+    what became of it; its seller asks for it again where nothing did."""
 
     session: str
     seller: str
     n: int
-    bolt11: str
     hash: str
     maxfee_msat: int
     maxdelay: int
+    invoice: Inspected | None = None
     fresh: bool = False
 
 

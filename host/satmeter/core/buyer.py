@@ -2,7 +2,7 @@
 
 The same shape as the seller: handle() takes one input and returns a Step of events (already folded, to be committed
 before anything else), actions and a result. A payment is PaymentStarted before xpay is called, and stays in flight,
-counted as spent with its highest fee, until listpays says what became of it. On a breach of policy the buyer stops
+counted as spent with its highest fee, until the node says what became of it. On a breach of policy the buyer stops
 paying, says why, keeps the evidence and asks for its refund.
 """
 
@@ -74,7 +74,7 @@ class Buyer(Desk):
         for p in self.ledger.purchases.values():
             p.heard_at = p.touched_at = self.now
             for n, f in p.flights.items():
-                self._do(do.Pay(p.id, p.seller, n, "", f.hash, f.maxfee, p.policy.maxdelay))
+                self._do(do.Pay(p.id, p.seller, n, f.hash, f.maxfee, p.policy.maxdelay))
             if p.state != CLOSED or p.short:
                 self._do(do.Connect(p.seller, p.address))
             if p.state == CLOSING:
@@ -254,7 +254,7 @@ class Buyer(Desk):
             return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
         fee, fresh = p.fee_left, m.n > p.started
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.ticks))
-        self._do(do.Pay(p.id, p.seller, m.n, m.bolt11, i.hash, fee, p.policy.maxdelay, fresh))
+        self._do(do.Pay(p.id, p.seller, m.n, i.hash, fee, p.policy.maxdelay, i, fresh))
 
     def _looked_ahead(self, i: inp.Inspected) -> None:
         p = self.ledger.purchases.get(i.session)

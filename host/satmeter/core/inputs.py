@@ -182,6 +182,7 @@ class Inspected(Input):
     hash: str
     expires_at: int
     final_cltv: int
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ class Undecodable(Input):
 
 @dataclass(frozen=True, slots=True)
 class PaymentDone(Input):
-    """`sent_msat` is what left us, fees included, as listpays says."""
+    """`sent_msat` is what left us, fees included, as the node says."""
 
     session: str
     n: int
@@ -203,7 +204,7 @@ class PaymentDone(Input):
 
 @dataclass(frozen=True, slots=True)
 class PaymentLost(Input):
-    """listpays says that nothing is or will be paid for it."""
+    """The node says that nothing is or will be paid for it."""
 
     session: str
     n: int

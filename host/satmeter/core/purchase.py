@@ -20,7 +20,7 @@ REFUSALS = 20
 
 @dataclass(slots=True)
 class Flight:
-    """A payment that was started: counts as spent, fee included, until listpays says otherwise."""
+    """A payment that was started: counts as spent, fee included, until the node says otherwise."""
 
     amount: int
     maxfee: int

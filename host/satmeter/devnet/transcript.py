@@ -21,6 +21,10 @@ NEEDED: dict[str, set[str]] = {
     "waitanyinvoice": {"label", "status", "pay_index", "amount_received_msat", "payment_hash"},
     "wait": {"subsystem", "created"},
     "xpay": {"payment_preimage", "amount_msat", "amount_sent_msat"},
+    "sendpay": {"status"},
+    "waitsendpay": {"status", "amount_msat", "amount_sent_msat"},
+    "listsendpays complete": {"status", "amount_msat", "amount_sent_msat"},
+    "listsendpays failed": {"status", "amount_msat", "amount_sent_msat"},
     "listpays complete": {"status", "amount_msat", "amount_sent_msat", "payment_hash"},
     "decode": {
         "type",
@@ -38,7 +42,18 @@ NEEDED: dict[str, set[str]] = {
     "listpeers": {"id", "connected"},
     "connect": {"id"},
     "sendcustommsg": {"status"},
-    "listpeerchannels": {"to_us_msat", "total_msat", "spendable_msat", "receivable_msat", "state", "peer_id"},
+    "listpeerchannels": {
+        "to_us_msat",
+        "total_msat",
+        "spendable_msat",
+        "receivable_msat",
+        "state",
+        "peer_id",
+        "peer_connected",
+        "short_channel_id",
+        "minimum_htlc_out_msat",
+        "maximum_htlc_out_msat",
+    },
 }
 """Fields that our code or a user of a devnet reads, by step; those of a list are of its first item."""
 
@@ -110,10 +125,13 @@ def _payments(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     paid = seller.call("listinvoices", {"label": f"a{tag}"})["invoices"][0]
     step("waitanyinvoice", seller, "waitanyinvoice", lastpay_index=paid["pay_index"] - 1, timeout=5)
     step("delinvoice paid as unpaid", seller, "delinvoice", label=f"a{tag}", status="unpaid")
+    step("listsendpays complete", buyer, "listsendpays", payment_hash=payment_hash)
     gone = seller.call("invoice", {"amount_msat": 1000, "label": f"gone{tag}", "description": "x"})
     seller.call("delinvoice", {"label": f"gone{tag}", "status": "unpaid"})
     step("xpay unknown to the payee", buyer, "xpay", invstring=gone["bolt11"], maxfee=1000)
     step("listpays failed", buyer, "listpays", payment_hash=gone["payment_hash"])
+    step("listsendpays failed", buyer, "listsendpays", payment_hash=gone["payment_hash"])
+    _direct(step, seller, buyer, tag)
     big = seller.call("invoice", {"amount_msat": 10**12, "label": f"big{tag}", "description": "x"})
     step("xpay too much", buyer, "xpay", invstring=big["bolt11"], maxfee=1000)
     step("xpay of nonsense", buyer, "xpay", invstring="lnbcrt1nonsense")
@@ -122,6 +140,33 @@ def _payments(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("xpay amountless", seller, "xpay", invstring=amountless["bolt11"], amount_msat=3000, maxfee=1000)
     over = seller.call("invoice", {"amount_msat": 1000, "label": f"over{tag}", "description": "x"})
     step("xpay with an amount", buyer, "xpay", invstring=over["bolt11"], amount_msat=1500, maxfee=1000)
+
+
+def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+    """sendpay over the channel with the payee itself."""
+    seller_id = seller.call("getinfo")["id"]
+    channel = buyer.call("listpeerchannels", {"id": seller_id})["channels"][0]["short_channel_id"]
+
+    def hop(over: str, amount_msat: int = 1000) -> list[dict[str, Any]]:
+        return [{"id": seller_id, "channel": over, "amount_msat": amount_msat, "delay": 20}]
+
+    def made(label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        found = seller.call("invoice", {"amount_msat": 1000, "label": label + tag, "description": "x"})
+        return found, {k: found[k] for k in ("payment_hash", "payment_secret", "bolt11")}
+
+    _, given = made("direct")
+    step("sendpay over no channel", buyer, "sendpay", route=hop("1x1x1"), **given)
+    step("sendpay", buyer, "sendpay", route=hop(channel), **given)
+    step("waitsendpay", buyer, "waitsendpay", payment_hash=given["payment_hash"])
+    step("sendpay again", buyer, "sendpay", route=hop(channel), **given)
+    _, given = made("lost")
+    seller.call("delinvoice", {"label": f"lost{tag}", "status": "unpaid"})
+    step("sendpay unknown to the payee", buyer, "sendpay", route=hop(channel), **given)
+    step("waitsendpay unknown to the payee", buyer, "waitsendpay", payment_hash=given["payment_hash"])
+    _, given = made("huge")
+    step("sendpay too much", buyer, "sendpay", route=hop(channel, 10**12), **given)
+    step("waitsendpay too much", buyer, "waitsendpay", payment_hash=given["payment_hash"])
+    step("waitsendpay of nothing", buyer, "waitsendpay", payment_hash="00" * 32)
 
 
 def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from satmeter.cln import node, service
+from satmeter.cln import node, payments, service
 from satmeter.core import events as ev
 
 FALL = Path("fall")
@@ -63,4 +63,5 @@ def prepare(plugin):
     service.Service._commit = committing
     after(node.Node, "invoice", "invoice made, not told")
     after(node.Node, "next_paid", "payment seen, not credited")
-    after(node.Node, "_xpay", "paid, not booked")
+    after(node.Node, "call", "sent, not waited for", lambda method, *_: method == "sendpay")
+    after(payments.Payments, "_tried", "paid, not booked")

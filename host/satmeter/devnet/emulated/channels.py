@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .errors import PAY_NO_ROUTE, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_FAILED_ON_ROUTE, PAY_NO_ROUTE, PAY_UNSPECIFIED, RpcFault
 
 if TYPE_CHECKING:
     from .node import Node
@@ -112,14 +112,13 @@ class Channels:
         return best
 
     def offer(self, hops: list[Hop]) -> None:
-        """Lock the amount in every channel of a route; RpcFault 205 where one can't carry it, or no more."""
+        """Lock the amount in every channel of a route; RpcFault 204 where one can't carry it, or no more."""
         with self.lock:
             for hop in hops:
                 if hop.channel.pending >= hop.channel.max_htlcs:
-                    # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
-                    raise RpcFault(PAY_NO_ROUTE, f"{hop.channel.scid}/0 already reserved {hop.amount}msat by command")
+                    raise RpcFault(PAY_FAILED_ON_ROUTE, "WIRE_TEMPORARY_CHANNEL_FAILURE: Too many HTLCs")
                 if hop.channel.spendable(hop.source) < hop.amount:
-                    raise RpcFault(PAY_NO_ROUTE, "Not enough capacity")
+                    raise RpcFault(PAY_FAILED_ON_ROUTE, "WIRE_TEMPORARY_CHANNEL_FAILURE: Capacity exceeded")
             for hop in hops:
                 hop.channel.pending += 1
                 hop.channel.balance[hop.source] -= hop.amount

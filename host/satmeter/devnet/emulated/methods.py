@@ -139,7 +139,13 @@ class RpcNode(Node):
         if time.time() > found["created_at"] + found["expiry"]:
             raise expired()
         hops = self.network.channels.route(self.id, found["payee"], amount, limit)
-        self.network.channels.offer(hops)
+        try:
+            self.network.channels.offer(hops)
+        except RpcFault:
+            # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
+            scid = hops[0].channel.scid
+            said = f"We could not find a usable set of paths. {scid}/0 already reserved {amount}msat by command"
+            raise RpcFault(err.PAY_NO_ROUTE, said) from None
         preimage = self._pay(hops, found["payee"], found["payment_hash"], amount, invstring)
         return {
             "payment_preimage": preimage,
@@ -170,25 +176,44 @@ class RpcNode(Node):
         by_scid = {c.scid: c for c in self.network.channels.all}
         hops, at = [], self.id
         for part in route:
+            if part["channel"] not in by_scid:
+                raise RpcFault(err.PAY_FAILED_ON_ROUTE, "No connection to first peer found")
             hops.append(Hop(by_scid[part["channel"]], at, _msat("amount_msat", part["amount_msat"])))
             at = part["id"]
-        self.network.channels.offer(hops)
-        threading.Thread(
-            target=self._pay_quietly, args=(hops, at, payment_hash, hops[-1].amount, bolt11), daemon=True
-        ).start()
-        return {"payment_hash": payment_hash, "status": "pending"}
-
-    def _pay_quietly(self, *args: Any) -> None:
         try:
-            self._pay(*args)
+            self.pays.may_start(payment_hash)
         except RpcFault as e:
-            self.log(f"DEBUG sendpay failed: {e.message}")
+            if e.code == err.PAY_IN_PROGRESS:
+                raise RpcFault(err.PAY_SENT_ALREADY, "Payment with groupid=1 still in progress") from None
+            return self.pays.sent(payment_hash)
+        if hops[0].channel.other(self.id) not in self.peers:
+            raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
+        self.pays.begin(payment_hash, at, hops[-1].amount, hops[0].amount, bolt11)
+        threading.Thread(target=self._send, args=(hops, at, payment_hash, hops[-1].amount), daemon=True).start()
+        return self.pays.sent(payment_hash)
+
+    def _send(self, hops: list[Hop], payee: str, payment_hash: str, amount: int) -> None:
+        """Carry a sendpay; whatever ends it is heard by who waits for it, as the channel's or the payee's words."""
+        try:
+            self.network.channels.offer(hops)
+            preimage = self.network.channels.carry(hops, self.network.nodes[payee], payment_hash, amount)
+        except RpcFault as e:
+            rejected = e.code == err.PAY_REJECTED
+            code, wire = (
+                (203, "INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS") if rejected else (204, "TEMPORARY_CHANNEL_FAILURE")
+            )
+            self.pays.end(payment_hash, None, RpcFault(code, f"failed: WIRE_{wire} ({e.message})"))
+        else:
+            self.pays.end(payment_hash, preimage)
 
     def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> dict[str, Any]:
         return self.pays.wait(payment_hash, timeout)
 
     def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
         return {"pays": self.pays.rows(bolt11, payment_hash)}
+
+    def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+        return {"payments": self.pays.tries(bolt11, payment_hash)}
 
     # peers
 
@@ -244,6 +269,8 @@ class RpcNode(Node):
                         "receivable_msat": c.spendable(other),
                         "our_reserve_msat": c.reserve,
                         "their_reserve_msat": c.reserve,
+                        "minimum_htlc_out_msat": c.htlc_minimum,
+                        "maximum_htlc_out_msat": c.total - c.reserve,
                         "htlcs": [],
                     }
                 )

@@ -1,11 +1,11 @@
-"""What an emulated node has paid, as listpays tells it: every try of a hash, failed ones beside the complete one."""
+"""What an emulated node has paid, as listpays and listsendpays tell it; of each hash the newest try."""
 
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import PAY_ALREADY_PAID, PAY_IN_PROGRESS, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_ALREADY_PAID, PAY_IN_PROGRESS, PAY_NEVER_SENT, PAY_UNSPECIFIED, RpcFault
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Pay:
     created_at: int
     status: str = "pending"
     preimage: str = ""
+    fault: RpcFault | None = None
 
 
 class Pays:
@@ -39,9 +40,10 @@ class Pays:
         with self._changed:
             self._by_hash[payment_hash] = Pay(payment_hash, payee, amount, sent, bolt11, int(time.time()))
 
-    def end(self, payment_hash: str, preimage: str | None) -> None:
+    def end(self, payment_hash: str, preimage: str | None, fault: RpcFault | None = None) -> None:
         with self._changed:
             found = self._by_hash[payment_hash]
+            found.fault = fault
             found.status, found.preimage = ("complete", preimage) if preimage else ("failed", "")
             self._changed.notify_all()
 
@@ -49,12 +51,22 @@ class Pays:
         with self._changed:
             found = self._by_hash.get(payment_hash)
             if found is None:
-                raise RpcFault(PAY_UNSPECIFIED, "Never attempted payment")
+                raise RpcFault(PAY_NEVER_SENT, "Never attempted payment")
             if not self._changed.wait_for(lambda: found.status != "pending", timeout_s):
                 raise RpcFault(200, "Timed out while waiting")
             if found.status == "failed":
-                raise RpcFault(PAY_UNSPECIFIED, "failed: the payment was given back")
-            return self._row(found)
+                raise found.fault or RpcFault(PAY_UNSPECIFIED, "failed: the payment was given back")
+            return self._sent(found)
+
+    def sent(self, payment_hash: str) -> dict[str, Any]:
+        """Return a try as sendpay and waitsendpay tell it."""
+        with self._changed:
+            return self._sent(self._by_hash[payment_hash])
+
+    def tries(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
+        with self._changed:
+            found = (p for p in self._by_hash.values() if payment_hash in (None, p.hash) and bolt11 in (None, p.bolt11))
+            return [self._sent(p) for p in found]
 
     def clean(self, before: int) -> int:
         """Forget the complete payments that were begun before a time (s), as autoclean does; return how many."""
@@ -71,6 +83,24 @@ class Pays:
                 for p in self._by_hash.values()
                 if payment_hash in (None, p.hash) and bolt11 in (None, p.bolt11)
             ]
+
+    @staticmethod
+    def _sent(p: Pay) -> dict[str, Any]:
+        row: dict[str, Any] = {
+            "id": 1,
+            "groupid": 1,
+            "payment_hash": p.hash,
+            "destination": p.payee,
+            "amount_msat": p.amount,
+            "amount_sent_msat": p.sent,
+            "created_at": p.created_at,
+            "status": p.status,
+        }
+        if p.bolt11 is not None:
+            row["bolt11"] = p.bolt11
+        if p.status == "complete":
+            row |= {"payment_preimage": p.preimage, "completed_at": p.created_at}
+        return row
 
     def _row(self, p: Pay) -> dict[str, Any]:
         row: dict[str, Any] = {
