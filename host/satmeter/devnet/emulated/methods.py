@@ -189,8 +189,9 @@ class RpcNode(Node):
         if hops[0].channel.other(self.id) not in self.peers:
             raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
         self.pays.begin(payment_hash, at, hops[-1].amount, hops[0].amount, bolt11)
+        begun = self.pays.sent(payment_hash)
         threading.Thread(target=self._send, args=(hops, at, payment_hash, hops[-1].amount), daemon=True).start()
-        return self.pays.sent(payment_hash)
+        return begun
 
     def _send(self, hops: list[Hop], payee: str, payment_hash: str, amount: int) -> None:
         """Carry a sendpay; whatever ends it is heard by who waits for it, as the channel's or the payee's words."""
