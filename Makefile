@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench venv lint deps clean
+IMAGE := build/board-image
+
+.PHONY: demo test bench venv lint deps board-image clean
 
 demo: venv
-	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE))
+	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD))
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST)
@@ -32,7 +34,11 @@ $(STAMP): setup.cfg pyproject.toml
 # System parts of the skipped lanes, from Debian's packages.
 deps:
 	apt-get update
-	apt-get install -y --no-install-recommends postgresql systemd
+	apt-get install -y --no-install-recommends postgresql systemd libzbar0
+
+# MicroPython for the emulated RP2040, from Debian's sources (root, apt), or from the official .uf2: UF2=path.
+board-image:
+	host/satmeter/board/rp2040/build-image $(IMAGE) $(UF2)
 
 clean:
 	rm -rf $(VENV) build host/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

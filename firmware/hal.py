@@ -1,4 +1,4 @@
-"""The hardware of a Raspberry Pi Pico, behind the few calls that app.py makes. MicroPython only.
+"""The hardware of a board, behind the few calls that app.py makes. MicroPython only.
 
 The host's virtual board has the same calls (host/satmeter/board/virtual.py).
 """
@@ -10,25 +10,58 @@ import time
 
 import machine
 
+import chip
+
+READS = 8  # of the ADC, averaged into a sample
+PIECE = 64  # bytes written or read in one go
+
 
 class Hal:
-    def __init__(self, pins):  # type: ignore[no-untyped-def]
-        """pins: pot (ADC pin), led, relay, plug (-1: nothing senses a plug), relay_on (level that closes it)."""
+    def __init__(self, config, good=True):  # type: ignore[no-untyped-def]
+        """config: as settings.filled() returns it; where it is not `good`, only what can do no harm is set up."""
         self._us, self._ticks = 0, time.ticks_us()
-        self._pot = machine.ADC(pins["pot"])
-        self._led = machine.Pin(pins["led"], machine.Pin.OUT, value=0)
-        self._relay_on = pins.get("relay_on", 1)
-        self._relay = machine.Pin(pins["relay"], machine.Pin.OUT, value=1 - self._relay_on)
-        plug = pins.get("plug", -1)
-        self._plug = machine.Pin(plug, machine.Pin.IN, machine.Pin.PULL_UP) if plug >= 0 else None
-        machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
+        self._pulses, self._pulse_at = 0, 0
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
+        self._relay = self._led = self._pot = self._plug = self._button = None
+        self.display = None
+        if good:
+            self._pins(config, config["pins"])
+
+    def _pins(self, config, pins) -> None:  # type: ignore[no-untyped-def]
+        self._relay_on = pins["relay_on"]
+        self._relay = machine.Pin(pins["relay"], machine.Pin.OUT, value=1 - self._relay_on)
+        self._led = machine.Pin(pins["led"], machine.Pin.OUT, value=0)
+        self._pot = machine.ADC(machine.Pin(pins["pot"]))
+        self._plug_on = pins["plug_on"]
+        self._plug = _input(pins["plug"])
+        self._button = _input(pins["button"])
+        pulse = _input(pins["pulse"])
+        if pulse is not None:
+            self._debounce_ms = config["pulse_debounce_ms"]
+            pulse.irq(self._pulse, machine.Pin.IRQ_FALLING)
+        if sys.platform == "rp2" and config["mcu"] != "pico-w":
+            machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
+        self.display = _display(config["display"], pins)
+
+    def _pulse(self, _pin) -> None:  # type: ignore[no-untyped-def]
+        """In an interrupt: nothing here may allocate."""
+        now = time.ticks_ms()
+        if time.ticks_diff(now, self._pulse_at) >= self._debounce_ms:
+            self._pulse_at = now
+            self._pulses += 1
+
+    def pulses(self) -> int:
+        """Return how many pulses came since the last call."""
+        state = machine.disable_irq()
+        n, self._pulses = self._pulses, 0
+        machine.enable_irq(state)
+        return n
 
     def now_us(self) -> int:
-        """Microseconds since power-up; ticks_us() wraps after 18 minutes, this does not if called more often."""
+        """Microseconds since the start; ticks_us() wraps after 18 minutes, this does not if called more often."""
         ticks = time.ticks_us()
         self._us += time.ticks_diff(ticks, self._ticks)
         self._ticks = ticks
@@ -41,27 +74,32 @@ class Hal:
         return os.urandom(n)
 
     def flow(self) -> int:
-        return self._pot.read_u16()
+        if self._pot is None:
+            return 0
+        return sum(self._pot.read_u16() for _ in range(READS)) // READS
 
     def plugged(self) -> bool:
-        return self._plug is None or not self._plug.value()
+        return self._plug is None or self._plug.value() == self._plug_on
+
+    def button(self) -> bool:
+        """Whether the button is held: it closes to ground."""
+        return self._button is not None and not self._button.value()
 
     def relay(self, on: bool) -> None:
-        self._relay.value(self._relay_on if on else 1 - self._relay_on)
+        if self._relay is not None:
+            self._relay.value(self._relay_on if on else 1 - self._relay_on)
 
     def lamp(self, on: bool) -> None:
-        self._led.value(1 if on else 0)
+        if self._led is not None:
+            self._led.value(1 if on else 0)
 
-    def show(self, lines) -> None:  # type: ignore[no-untyped-def]
-        pass  # displays come with their drivers
-
-    def fault(self) -> str:
-        return ""
+    def keep(self, register: int) -> None:
+        chip.keep(register)
 
     def read(self) -> bytes:
-        """Return what has come in, without waiting."""
+        """Return what has come in, a piece at most, without waiting."""
         data = b""
-        while len(data) < 256 and self._poll.poll(0):
+        while len(data) < PIECE and self._poll.poll(0):
             data += sys.stdin.buffer.read(1)
         return data
 
@@ -69,4 +107,30 @@ class Hal:
         """Write a small piece where the host takes it; return how much. Never waits for a host that does not read."""
         if not self._poll_out.poll(0):
             return 0
-        return sys.stdout.buffer.write(data[:32]) or 0
+        return sys.stdout.buffer.write(data[:PIECE]) or 0
+
+
+def _input(pin):  # type: ignore[no-untyped-def]
+    return None if pin == -1 else machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
+
+
+def _display(d, pins):  # type: ignore[no-untyped-def]
+    """Return the display's driver; imported only where it is used, since memory is scarce."""
+    kind = d["type"]
+    if kind == "none":
+        return None
+    if kind == "st7789":
+        from st7789 import St7789
+
+        def out(pin, value):  # type: ignore[no-untyped-def]
+            return None if pin == -1 else machine.Pin(pin, machine.Pin.OUT, value=value)
+
+        bus = pins["sck"] // 8 % 2 if sys.platform == "rp2" else 1
+        spi = machine.SPI(bus, baudrate=d["hz"], sck=machine.Pin(pins["sck"]), mosi=machine.Pin(pins["mosi"]))
+        ends = out(pins["cs"], 1), out(pins["dc"], 0), out(pins["reset"], 1), out(pins["light"], 0)
+        return St7789(spi, ends[0], ends[1], ends[2], ends[3], d["rotation"], d["offset"])
+    from oled import Oled
+
+    bus = pins["sda"] // 2 % 2 if sys.platform == "rp2" else 0
+    i2c = machine.I2C(bus, sda=machine.Pin(pins["sda"]), scl=machine.Pin(pins["scl"]), freq=d["hz"])
+    return Oled(i2c, kind, d["address"], d["rotation"], d["offset"], d["contrast"])

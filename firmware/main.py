@@ -1,15 +1,91 @@
-"""What the board runs at power-up: the app, with the relay off whatever ends it."""
+"""What a board runs at power-up: one loop of a few tasks, and a watchdog that is fed only while all of them are alive.
 
-import json
+Whatever ends it, the relay goes off. A board that is being flashed (the file `flashing` is there) runs nothing.
+"""
 
-from app import App
-from hal import Hal
+import os
+import sys
 
-with open("config.json") as f:
-    config = json.load(f)
-app = App(Hal(config["pins"]), config)
-try:
-    while True:
-        app.step()
-finally:
-    app.off()
+
+def _exists(path) -> bool:  # type: ignore[no-untyped-def]
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def _config():  # type: ignore[no-untyped-def]
+    import json
+
+    try:
+        with open("config.json") as f:
+            return json.load(f)
+    except (OSError, ValueError) as e:
+        return {"config": str(e)}
+
+
+def run() -> None:
+    import asyncio
+
+    import machine
+    import micropython
+
+    import chip
+    import settings
+    from app import App
+    from hal import Hal
+
+    chip.disarm()
+    config = _config()
+    good = not settings.problems(config)
+    filled = settings.filled(config)
+    hal = Hal(filled, good)
+    board = App(hal, config, chip.kept())
+    locked = good and filled["locked"] and not hal.button()
+    watchdog = machine.WDT(timeout=filled["watchdog_ms"]) if good and locked and filled["watchdog_ms"] else None
+    beats = {}
+
+    async def sampling():  # type: ignore[no-untyped-def]
+        while True:
+            board.sample()
+            beats["sampling"] = True
+            await asyncio.sleep_ms(board.due_ms())
+
+    async def talking():  # type: ignore[no-untyped-def]
+        while True:
+            board.talk()
+            beats["talking"] = True
+            await asyncio.sleep_ms(3)
+
+    async def showing():  # type: ignore[no-untyped-def]
+        while True:
+            more = board.show()
+            beats["showing"] = True
+            await asyncio.sleep_ms(0 if more else 40)
+
+    async def guarding():  # type: ignore[no-untyped-def]
+        tasks = [asyncio.create_task(job()) for job in (sampling, talking, showing)]
+        while not board.leaving and not any(task.done() for task in tasks):
+            if watchdog is not None and len(beats) == len(tasks):
+                watchdog.feed()
+                beats.clear()
+            await asyncio.sleep_ms(100)
+        for task in tasks:
+            if task.done():
+                await task  # raises what ended it
+
+    try:
+        if locked:
+            micropython.kbd_intr(-1)  # a byte on the line that looks like Ctrl-C is no reason to stop
+        asyncio.run(guarding())
+    finally:
+        board.off()
+        chip.disarm()
+        micropython.kbd_intr(3)
+
+
+if _exists("flashing"):
+    print("half flashed: run satmeter flash again")
+elif sys.implementation.name == "micropython":
+    run()

@@ -1,11 +1,13 @@
 """Which parts of the product can be tried on this machine, what brings the others, and how many tests used each."""
 
+import ctypes.util
 import shutil
 from pathlib import Path
 
 import pytest
 
 from satmeter import devnet
+from satmeter.board import rp2040
 
 RAN: dict[str, int] = {}
 
@@ -21,10 +23,16 @@ def postgresql_missing() -> str:
     return "" if shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "`make deps`"
 
 
+def rp2040_missing() -> str:
+    return rp2040.missing()
+
+
 LANES = {
     "emulated nodes": lambda: "",
     "real nodes (regtest)": real_nodes_missing,
     "lightning-cli": lambda: "" if shutil.which("lightning-cli") else "comes with Core Lightning's releases",
+    "RP2040 (emulated)": rp2040_missing,
+    "zbar": lambda: "" if ctypes.util.find_library("zbar") else "`make deps`",
     "PostgreSQL": postgresql_missing,
     "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
 }

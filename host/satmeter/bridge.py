@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import serial
 from pyln.client import RpcError
 
+from .board import lease
 from .cln.node import PLUGIN_GONE, Node, code_of, words_of
 from .core.errors import (
     BadParam,
@@ -26,7 +27,7 @@ from .core.errors import (
     UnknownSession,
 )
 from .core.money import MAX_TICKS
-from .wire.dialogue import Dialogue
+from .wire.dialogue import Dialogue, Encode
 
 log = logging.getLogger("satmeter.bridge")
 
@@ -82,12 +83,27 @@ class StreamSide:
         return MAX_TICKS if view.get("relay") else 0
 
 
+def _encoder() -> Encode | None:
+    """Return what makes QR codes, where it is installed."""
+    try:
+        from .qr.make import fitted
+    except ImportError:
+        log.warning("no QR codes on the board's display: pip install satmeter[qr]")
+        return None
+
+    def encode(text: str, width: int, height: int) -> tuple[int, bytes]:
+        code = fitted(text, width, height)
+        return code.n, code.bits
+
+    return encode
+
+
 class Bridge:
     """Runs three threads until stop(): the serial line, the readings going up, the changes coming down."""
 
     def __init__(self, port: str, key: bytes, node: Node, side: Side, plugin: Path | None = None):
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
-        self.talk = Dialogue(key, side.grant)
+        self.talk = Dialogue(key, side.grant, _encoder())
         self.trouble: dict[str, str] = {}
         self._lock = threading.RLock()
         self._fresh = threading.Condition(self._lock)
@@ -151,10 +167,20 @@ class Bridge:
     # --- the line
 
     def _line(self) -> None:
-        """Talk to the board while its port is there; whoever else wants the port is refused (exclusive)."""
+        """Talk to the board while its port is there; whoever else wants the port is refused (exclusive), but for those
+        who hold its lease."""
+        if lease.wanted(self.port):
+            self._stopping.wait(RETRY_S / 2)
+            return
+        look_at = time.monotonic() + RETRY_S / 2
         with serial.Serial(self.port, 115200, timeout=0.02, write_timeout=1, exclusive=True) as line:
             self._ask()
             while not self._stopping.is_set():
+                if time.monotonic() > look_at:
+                    look_at += RETRY_S / 2
+                    if lease.wanted(self.port):
+                        log.info("%s is wanted by somebody who flashes; let go", self.port)
+                        return
                 data = line.read(line.in_waiting or 1)
                 with self._lock:
                     hello = self.talk.board

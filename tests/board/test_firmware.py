@@ -5,47 +5,25 @@ import random
 
 import pytest
 
-from satmeter.board.virtual import firmware
+from satmeter.board.virtual import HostHal, firmware
 from satmeter.wire.link import HOST, Link
 
 KEY = bytes(range(32))
-CONFIG = {"key": KEY.hex(), "board": "b1", "full_scale": 3_600_000}  # a thousand ticks a second
+CONFIG = {"key": KEY.hex(), "board": "b1", "full_scale": 3_600_000, "plug_debounce_ms": 0}  # a thousand ticks a second
 
 
-class Hal:
-    def __init__(self):
-        self.us, self.percent, self.is_plugged = 0, 0, True
-        self.relay_on = self.lamp_on = False
-        self.lines, self.host_reads = [], True
+class Hal(HostHal):
+    def __init__(self, display=None):
+        super().__init__(display)
+        self.us, self.host_reads = 0, True
         self.incoming, self.outgoing = b"", b""
         self.rng = random.Random(1)
 
     def now_us(self):
         return self.us
 
-    def now_ms(self):
-        return self.us // 1000
-
     def random(self, n):
         return bytes(self.rng.randrange(256) for _ in range(n))
-
-    def flow(self):
-        return self.percent * 65535 // 100
-
-    def plugged(self):
-        return self.is_plugged
-
-    def relay(self, on):
-        self.relay_on = on
-
-    def lamp(self, on):
-        self.lamp_on = on
-
-    def show(self, lines):
-        self.lines = list(lines)
-
-    def fault(self):
-        return ""
 
     def read(self):
         data, self.incoming = self.incoming, b""
@@ -212,7 +190,7 @@ def test_pages_lamp_and_readings():
     b.host.send("page", key="0", boot=b.app.boot, n=0, text="socket")
     b.host.send("page", key="9", boot=b.app.boot, n=9, text="beyond")
     b.run(500)
-    assert b.app.lamp == "fast" and b.hal.lines[0] == "socket" and len(b.hal.lines) == 4
+    assert b.app.lamp == "fast" and b.app.lines[0] == "socket" and len(b.app.lines) == 4
     b.frames.clear()
     b.run(10_000)
     assert 35 <= len([f for f in b.frames if f["k"] == "reading"]) <= 45  # four a second

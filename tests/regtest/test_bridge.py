@@ -66,7 +66,7 @@ def test_from_the_potentiometer_to_the_receipt(net, shop, outlet):
     assert receipt["ticks"] == outlet.board.register and receipt["charged_msat"] == receipt["ticks"] * 100
     assert identity(receipt) and settled(net["seller"]) - before == receipt["charged_msat"]
     until(lambda: not outlet.board.flowing and outlet.board.grant == 0)
-    assert outlet.board.hal.lines[0] == outlet.name
+    assert outlet.board.app.lines[0] == outlet.name
 
 
 def still(outlet):

@@ -2,7 +2,7 @@
 
 from clockwork import START_MS
 
-from satmeter.board.virtual import firmware
+from satmeter.board.virtual import HostHal, firmware
 from satmeter.bridge import MeterSide
 from satmeter.core import inputs as inp
 from satmeter.core.errors import SatmeterError
@@ -12,44 +12,24 @@ KEY = bytes(range(32))
 METER = "m"
 STEP_MS, IDLE_MS = 50, 250
 TICKS_PER_S = 30
-CONFIG = {"key": KEY.hex(), "board": "sim", "full_scale": TICKS_PER_S * 3600, "dead_zone": 0}
+CONFIG = {"key": KEY.hex(), "board": "sim", "full_scale": TICKS_PER_S * 3600, "dead_zone": 0, "plug_debounce_ms": 0}
 
 
-class Hal:
+class Hal(HostHal):
     """What firmware/hal.py offers, over virtual time."""
 
     def __init__(self, sim):
+        super().__init__()
         self.sim = sim
         self.dice = sim.plan.chance("hal")
-        self.percent, self.is_plugged = 0, False
+        self.is_plugged = False
         self.arrived, self.leaving = b"", b""
 
-    def now_ms(self):
-        return self.sim.now - START_MS
-
     def now_us(self):
-        return self.now_ms() * 1000
+        return (self.sim.now - START_MS) * 1000
 
     def random(self, n):
         return bytes(self.dice.randrange(256) for _ in range(n))
-
-    def flow(self):
-        return self.percent * 65535 // 100
-
-    def plugged(self):
-        return self.is_plugged
-
-    def relay(self, on):
-        pass
-
-    def lamp(self, on):
-        pass
-
-    def show(self, lines):
-        pass
-
-    def fault(self):
-        return ""
 
     def read(self):
         data, self.arrived = self.arrived, b""

@@ -23,7 +23,7 @@ EXAMPLES = [
         1,
         0,
         {
-            "proto": 1, "fw": "0.1.0", "board": "b1", "boot": BOOT, "base": 0, "register": 7, "display": "none",
+            "proto": 1, "fw": "0.1.0", "board": "b1", "boot": BOOT, "base": 0, "display": "128x64", "fault": "",
             "nonce": "00112233", "sid": "5e551d",
         },
     ),
@@ -37,6 +37,8 @@ EXAMPLES = [
     (HOST, "grant", 2, 2, {"boot": BOOT, "register": 107}),
     (HOST, "lamp", 3, 2, {"boot": BOOT, "lamp": "on"}),
     (HOST, "page", 4, 2, {"boot": BOOT, "n": 0, "text": "socket"}),
+    (HOST, "code", 5, 2, {"boot": BOOT, "id": 0, "n": 21, "at": 60, "tag": "c0de", "data": "/v8="}),
+    (HOST, "maintain", 6, 2, {"boot": BOOT}),
     (HOST, "ack", 0, 2, {}),
 ]  # fmt: skip
 

@@ -42,7 +42,7 @@ def _show(board: VirtualBoard) -> None:
     flowing = "flowing" if board.flowing else "cut"
     print(
         f"\r{board.hal.percent:3} %  {plug:9}  {flowing:7}  register {board.register}  grant {board.grant}  "
-        f"lamp {board.lamp}  {' | '.join(line for line in board.hal.lines if line)}\x1b[K",
+        f"lamp {board.lamp}  {' | '.join(line for line in board.app.lines if line)}\x1b[K",
         end="",
         flush=True,
     )

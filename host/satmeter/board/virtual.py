@@ -34,30 +34,43 @@ def firmware(name: str) -> Any:
     return importlib.import_module(name)
 
 
-class VirtualHal:
-    """The calls of firmware/hal.py over plain attributes. `percent` is the potentiometer."""
+class VirtualDisplay:
+    """A monochrome display that keeps what it is sent: `rows` of 8 pixels, a byte a column."""
 
-    def __init__(self, master: int):
-        self._master = master
-        self._us = 0
-        self._seen_us = time.monotonic_ns() // 1_000
+    def __init__(self, width: int, height: int):
+        self.width, self.height = width, height
+        self.rows = [bytes(width) for _ in range(height // 8)]
+
+    def start(self) -> None:
+        pass
+
+    def row(self, n: int, data: bytes) -> None:
+        self.rows[n] = data
+
+    def picture(self) -> list[str]:
+        """Return the lines of pixels as texts of 0 and 1."""
+        return ["".join(str(c >> y % 8 & 1) for c in self.rows[y // 8]) for y in range(self.height)]
+
+
+class HostHal:
+    """The inputs and outputs of firmware/hal.py as plain attributes. `percent` is the potentiometer; clock and line are
+    for those who know what time it is."""
+
+    def __init__(self, display: VirtualDisplay | None = None) -> None:
+        self.display = display
         self.percent = 0
+        self.pulsed = 0
         self.is_plugged = True
+        self.is_pressed = False
         self.relay_on = False
         self.lamp_on = False
-        self.lines: list[str] = []
-
-    def advance(self) -> None:
-        """Let the board's clock go on with ours, by STEP_US at most: a board is not slower because its host is busy."""
-        now = time.monotonic_ns() // 1_000
-        self._us += min(STEP_US, now - self._seen_us)
-        self._seen_us = now
+        self.kept = 0
 
     def now_ms(self) -> int:
-        return self._us // 1_000
+        return self.now_us() // 1_000
 
     def now_us(self) -> int:
-        return self._us
+        raise NotImplementedError
 
     def random(self, n: int) -> bytes:
         return secrets.token_bytes(n)
@@ -65,8 +78,15 @@ class VirtualHal:
     def flow(self) -> int:
         return self.percent * 65535 // 100
 
+    def pulses(self) -> int:
+        n, self.pulsed = self.pulsed, 0
+        return n
+
     def plugged(self) -> bool:
         return self.is_plugged
+
+    def button(self) -> bool:
+        return self.is_pressed
 
     def relay(self, on: bool) -> None:
         self.relay_on = on
@@ -74,11 +94,27 @@ class VirtualHal:
     def lamp(self, on: bool) -> None:
         self.lamp_on = on
 
-    def show(self, lines: list[str]) -> None:
-        self.lines = list(lines)
+    def keep(self, register: int) -> None:
+        self.kept = register
 
-    def fault(self) -> str:
-        return ""
+
+class VirtualHal(HostHal):
+    """On a pty, with a clock that goes as ours does."""
+
+    def __init__(self, master: int):
+        super().__init__(VirtualDisplay(128, 64))
+        self._master = master
+        self._us = 0
+        self._seen_us = time.monotonic_ns() // 1_000
+
+    def advance(self) -> None:
+        """Let the board's clock go on with ours, by STEP_US at most: a board is not slower because its host is busy."""
+        now = time.monotonic_ns() // 1_000
+        self._us += min(STEP_US, now - self._seen_us)
+        self._seen_us = now
+
+    def now_us(self) -> int:
+        return self._us
 
     def read(self) -> bytes:
         ready, _, _ = select.select([self._master], [], [], 0)
@@ -99,7 +135,7 @@ class VirtualBoard:
     """A board on a pty at `port`; runs on a thread of its own until close()."""
 
     def __init__(self, key: bytes, name: str = "virtual", full_scale: int = FULL_SCALE):
-        self.config = {"key": key.hex(), "board": name, "full_scale": full_scale, "display": "virtual"}
+        self.config = {"key": key.hex(), "board": name, "full_scale": full_scale, "plug_debounce_ms": 0}
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)

@@ -250,7 +250,10 @@ class MeterPlugin(RolePlugin):
     def board_view(self, core: Seller, name: str) -> dict[str, Any] | None:
         """What the board of a meter has to know, None where there is no such meter."""
         m = core.books.meters.get(name)
-        return view.board(m, core.books.sales.get(m.session)) if m is not None else None
+        if m is None:
+            return None
+        codes = [self.address(name).upper(), m.offer_bolt11.upper()]
+        return {**view.board(m, core.books.sales.get(m.session)), "codes": codes}
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ class MeterRpc:
         )
 
         def show(m: Any) -> dict[str, Any]:
-            return view.board(m, self.p.service.core.books.sales.get(m.session))
+            return self.p.board_view(self.p.service.core, m.name) or {}
 
         self._post(call, reading, show)
 

@@ -101,6 +101,12 @@ class NodeTrouble(LocalError):
     code = 2114
 
 
+class BoardTrouble(LocalError):
+    """A board is not there, or does not do as it should; the text says what to do."""
+
+    code = 2115
+
+
 class BadMessage(RemoteError):
     """A peer message that can't be decoded or makes no sense."""
 

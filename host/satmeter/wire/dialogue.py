@@ -3,6 +3,7 @@
 Registers are cumulative, so the newest reading of a boot says all; a grant is absolute, so the newest is what counts.
 """
 
+import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,12 @@ from .link import HOST, PROTOCOL, Link
 SILENCE_MS = 5_000
 """A board that is not heard for so long is asked anew: it may have lost the session, or the line its sense."""
 
+PIECE = 75
+"""Bytes of a code in a frame: with base64 and all else it has to be within a line."""
+
+Encode = Callable[[str, int, int], tuple[int, bytes]]
+"""Returns a text's code for a display of so many pixels: modules a side, packed bits. ValueError if none fits."""
+
 Grant = Callable[[dict[str, Any], str], int | None]
 """Returns the grant that a view holds for a boot of the board, None where it is for another."""
 
@@ -19,8 +26,11 @@ Grant = Callable[[dict[str, Any], str], int | None]
 class Dialogue:
     """Bytes in by feed(), out by pull(); readings wait in `pending` until they are reported."""
 
-    def __init__(self, key: bytes, grant: Grant):
+    def __init__(self, key: bytes, grant: Grant, encode: Encode | None = None):
         self.link = Link(HOST, key)
+        self._encode = encode
+        self._codes: dict[int, str] = {}
+        """Texts of the codes that this board was told, by id."""
         self.board: dict[str, Any] = {}
         """The board's last hello."""
         self.view: dict[str, Any] = {}
@@ -71,6 +81,7 @@ class Dialogue:
         if frame["proto"] != PROTOCOL:
             raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
         self.board = frame
+        self._codes = {}
         self._tell()
 
     def _reading(self, frame: dict[str, Any]) -> None:
@@ -98,3 +109,23 @@ class Dialogue:
         self.link.send("lamp", boot=here, lamp=self.view["lamp"])
         for n, text in enumerate(self.view.get("page", [])):
             self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
+        for which, text in enumerate(self.view.get("codes", [])):
+            if self._codes.get(which, "") != text:
+                self._codes[which] = text
+                self._show_code(which, text)
+
+    def _show_code(self, which: int, text: str) -> None:
+        """Send a code in pieces, in the size of the board's display; what does not fit is said on its page."""
+        size = self.board["display"].split("x")
+        if self._encode is None or len(size) != 2:
+            return
+        here, n, bits = self.board["boot"], 0, b""
+        if text:
+            try:
+                n, bits = self._encode(text, int(size[0]), int(size[1]))
+            except ValueError:
+                self.link.send("page", key="3", boot=here, n=3, text="code too long for it")
+        tag = "%04x" % (binascii.crc32(bits) & 0xFFFF)
+        for at in range(0, max(1, len(bits)), PIECE):
+            data = binascii.b2a_base64(bits[at : at + PIECE], newline=False).decode()
+            self.link.send("code", key=f"{which}.{at}", boot=here, id=which, n=n, at=at, tag=tag, data=data)

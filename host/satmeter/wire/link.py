@@ -25,16 +25,20 @@ RESEND_MOST_MS = 2000
 
 FIELDS = {
     "ask": ("nonce",),
-    "hello": ("proto", "fw", "board", "boot", "base", "register", "display", "nonce", "sid"),
+    "hello": ("proto", "fw", "board", "boot", "base", "display", "fault", "nonce", "sid"),
     "reading": ("boot", "register", "grant", "flow", "plugged", "uptime", "fault"),
     "grant": ("boot", "register"),
     "lamp": ("boot", "lamp"),
     "page": ("boot", "n", "text"),
+    "code": ("boot", "id", "n", "at", "tag", "data"),
+    "maintain": ("boot",),
     "ack": (),
 }
-"""hello: register and base in ticks, nonce and sid empty where nobody asked. reading: grant is the register up to
-which the board would deliver now, flow in ticks an hour, uptime in ms, plugged 0 or 1, fault a word or "". grant: the
-register up to which the board may deliver. lamp: off, on, slow or fast. page: line n of the display."""
+"""hello: base (the register at boot) in ticks, display WxH in pixels or none, fault a few words or "", nonce and sid
+empty where nobody asked. reading: grant is the register up to which the board would deliver now, flow in ticks an hour,
+uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which the board may deliver. lamp: off, on,
+slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
+with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, and leave the line to who flashes."""
 
 HOST, BOARD = "h", "b"
 

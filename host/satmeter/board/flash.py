@@ -1,0 +1,261 @@
+"""Puts the firmware onto a board, by mpremote's serial transport.
+
+A board may lose its cable at any moment: new files have temporary names until all of them are there and whole, the
+renames stand behind a marker that keeps main.py from running, and a second run goes on from what it finds.
+"""
+
+import contextlib
+import io
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import serial
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+from serial.tools import list_ports
+
+from ..core.errors import BoardTrouble
+from ..wire.link import HOST, Link
+from .image import MAIN, as_json, digest, files
+from .lease import Lease
+
+CONFIG = "config.json"
+MARKER = "flashing"
+FRESH = ".new"
+PROMPT = b">>> "
+OLDEST = (1, 24)
+VENDOR = 0x2E8A
+CHUNK = 1024
+OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 4.0, 3.0, 20.0
+NO_BOARD = (
+    "no board found: connect it by USB. A Pico that has no MicroPython yet: hold BOOTSEL while you plug it in, and "
+    "copy the official .uf2 (https://micropython.org/download/RPI_PICO) onto the drive RPI-RP2; then run this again"
+)
+NO_REPL = (
+    "{port} does not answer as MicroPython. If the board is locked and its key is lost, hold its button while you plug "
+    "it in. Else hold BOOTSEL while you plug it in, copy the official .uf2 (https://micropython.org/download/RPI_PICO) "
+    "onto the drive RPI-RP2, and run this again"
+)
+
+Say = Callable[[str, int, int], None]
+"""Told what is being done, how many bytes of it are done, and how many there are."""
+
+_ABOUT = "import sys;print(sys.implementation[0],sys.implementation[1][0],sys.implementation[1][1],sys.platform)"
+_CUT = """
+import machine
+try:
+ import json
+ with open('config.json') as f: p=json.load(f).get('pins',{})
+ machine.Pin(p.get('relay',2),machine.Pin.OUT,value=1-p.get('relay_on',1))
+except Exception: pass
+try:
+ import chip
+ chip.disarm()
+except Exception:
+ import sys
+ if sys.platform=='rp2': machine.mem32[0x4005b000]=1<<30
+"""
+_HASHES = """
+import os,hashlib,binascii
+def h(n):
+ s=hashlib.sha256();b=bytearray(512);f=open(n,'rb')
+ while True:
+  k=f.readinto(b)
+  if not k: break
+  s.update(memoryview(b)[:k])
+ f.close();return binascii.hexlify(s.digest()).decode()
+print(repr({e[0]:h(e[0]) for e in os.ilistdir() if e[1]==0x8000}))
+"""
+
+
+@dataclass(frozen=True)
+class Flashed:
+    """What a run did: the names that were copied, and the board's hello."""
+
+    copied: list[str]
+    hello: dict[str, Any]
+
+
+def find(port: str = "") -> str:
+    """Return the port to flash: the given one, or the only one that looks like a board; BoardTrouble otherwise."""
+    if port:
+        if not Path(port).exists():
+            raise BoardTrouble(f"{port}: no such port; {NO_BOARD}")
+        return port
+    found = [p.device for p in list_ports.comports() if p.vid == VENDOR]
+    if not found:
+        raise BoardTrouble(NO_BOARD)
+    if len(found) > 1:
+        raise BoardTrouble(f"{len(found)} boards are connected ({', '.join(found)}); say which by --port")
+    return str(found[0])
+
+
+def flash(port: str, config: dict[str, Any], say: Say = lambda what, done, of: None) -> Flashed:
+    """Bring a board to this firmware and config, and return its hello. BoardTrouble with what to do, if it can't be."""
+    key = bytes.fromhex(config["key"])
+    wanted = files()
+    wanted[CONFIG] = as_json(config)
+    with _troubles(port), Lease(port):
+        maintain(port, key)
+        with repl(port) as board:
+            _known_version(board)
+            _run(board, _CUT)
+            copied = _copy(board, wanted, say)
+            _reset(board)
+        say("waiting for the board", 0, 1)
+        return Flashed(copied, hello(port, key))
+
+
+def reset(port: str, key: bytes) -> dict[str, Any]:
+    """Restart a board and return its hello."""
+    with _troubles(port), Lease(port):
+        maintain(port, key)
+        with repl(port) as board:
+            _run(board, _CUT)
+            _reset(board)
+        return hello(port, key)
+
+
+@contextlib.contextmanager
+def _troubles(port: str) -> Iterator[None]:
+    try:
+        yield
+    except (TransportError, serial.SerialException, OSError) as e:
+        raise BoardTrouble(f"{port}: lost the board ({e}); run this again, it goes on from there") from e
+
+
+def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
+    """Open a port as soon as it is there and its bridge has let go of it."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return serial.Serial(port, 115200, timeout=0.02, write_timeout=1, exclusive=True)
+        except (serial.SerialException, OSError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+
+
+def maintain(port: str, key: bytes) -> bool:
+    """Ask a board that runs our firmware to leave the line to us; return whether one did. Others hear only a line that
+    means nothing to them."""
+    line = Link(HOST, key)
+    line.ask(secrets.token_hex(8))
+    heard = b""
+    end = time.monotonic() + MAINTAIN_S
+    with _opened(port) as s:
+        s.write(b"\r")  # a REPL answers it with its prompt
+        while time.monotonic() < end:
+            data = s.read(s.in_waiting or 1)
+            heard = (heard + data)[-64:]
+            if heard.endswith(PROMPT):
+                return True
+            for frame in line.feed(data):
+                if frame["k"] == "hello" and line.trusted:
+                    line.send("maintain", boot=frame["boot"])
+            out = line.pull(time.monotonic_ns() // 1_000_000)
+            if out:
+                s.write(out)
+    return False
+
+
+@contextlib.contextmanager
+def repl(port: str) -> Iterator[SerialTransport]:
+    """MicroPython's raw REPL on a port; BoardTrouble with what to do where there is none."""
+    _opened(port).close()
+    with contextlib.redirect_stdout(io.StringIO()):  # the transport prints what it does not understand
+        board = SerialTransport(port, 115200, timeout=10)
+        try:
+            try:
+                board.enter_raw_repl(soft_reset=False, timeout_overall=REPL_S)
+            except TransportError:
+                raise BoardTrouble(NO_REPL.format(port=port)) from None
+            yield board
+        finally:
+            with contextlib.suppress(OSError, serial.SerialException):
+                board.close()
+
+
+def _run(board: SerialTransport, code: str) -> str:
+    try:
+        return str(board.exec(code).decode())
+    except TransportExecError as e:
+        raise BoardTrouble(f"the board answered: {e.error_output.strip().splitlines()[-1]}") from e
+
+
+def _known_version(board: SerialTransport) -> None:
+    name, major, minor, platform = _run(board, _ABOUT).split()
+    if name != "micropython" or (int(major), int(minor)) < OLDEST:
+        raise BoardTrouble(
+            f"the board runs {name} {major}.{minor} ({platform}); the firmware needs MicroPython "
+            f"{OLDEST[0]}.{OLDEST[1]} or later: {NO_REPL.format(port=board.device_name)}"
+        )
+
+
+def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[str]:
+    """Copy what differs; return its names. Nothing is in its place before all of it is on the board."""
+    import ast
+
+    there: dict[str, str] = ast.literal_eval(_run(board, _HASHES))
+    hashes = {name: digest(data) for name, data in wanted.items()}
+    changed = [n for n in wanted if there.get(n) != hashes[n]]
+    total, done = sum(len(wanted[n]) for n in changed), 0
+    for name in changed:
+        fresh = name + FRESH
+        if there.get(fresh) != hashes[name]:
+            board.fs_writefile(fresh, wanted[name], CHUNK, lambda n, of, b=done, f=name: say(f, b + n, total))
+        done += len(wanted[name])
+        say(name, done, total)
+    there = ast.literal_eval(_run(board, _HASHES))
+    broken = [n for n in changed if there.get(n + FRESH) != hashes[n]]
+    if broken:
+        raise BoardTrouble(f"{', '.join(broken)}: not as sent; run this again")
+    stale = [n for n in there if _is_stale(n, wanted, changed)]
+    moves = "".join(f"os.rename({n + FRESH!r},{n!r})\n" for n in changed)
+    removals = "".join(f"os.remove({n!r})\n" for n in stale)
+    if moves or removals:
+        _run(board, f"import os\nopen({MARKER!r},'w').close()\n{removals}{moves}os.sync()\nos.remove({MARKER!r})")
+    return changed
+
+
+def _is_stale(name: str, wanted: dict[str, bytes], changed: list[str]) -> bool:
+    """Left-overs: temporary files that nobody waits for, and sources that would be imported instead of our modules."""
+    if name.endswith(FRESH):
+        return name[: -len(FRESH)] not in changed
+    return name == MARKER or (name != MAIN and name.endswith(".py") and f"{name[:-3]}.mpy" in wanted)
+
+
+def _reset(board: SerialTransport) -> None:
+    with contextlib.suppress(OSError, serial.SerialException, TransportError):
+        board.exec_raw_no_follow("import machine\nmachine.reset()")
+        time.sleep(0.3)
+
+
+def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> dict[str, Any]:
+    """Wait for a board's answer to our nonce, over restarts of its port; BoardTrouble if none comes."""
+    end = time.monotonic() + timeout_s
+    line = Link(HOST, key)
+    line.ask(secrets.token_hex(8))
+    why = "no answer"
+    while time.monotonic() < end:
+        try:
+            with _opened(port, end - time.monotonic()) as s:
+                while time.monotonic() < end:
+                    for frame in line.feed(s.read(s.in_waiting or 1)):
+                        if frame["k"] == "hello" and line.trusted:
+                            return dict(frame)
+                        line.ask(secrets.token_hex(8))  # it has just restarted, and knows of no ask
+                    out = line.pull(time.monotonic_ns() // 1_000_000)
+                    if out:
+                        s.write(out)
+                    why = line.why or why
+        except (serial.SerialException, OSError) as e:
+            why = str(e)
+            time.sleep(0.1)
+    raise BoardTrouble(
+        f"{port}: the board does not say hello ({why}); look at its display, or at `satmeter board monitor`"
+    )

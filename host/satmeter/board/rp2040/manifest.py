@@ -1,0 +1,3 @@
+# What is frozen into the image: the port's own modules and asyncio, as in the official build; no network, no aioble.
+freeze("$(PORT_DIR)/modules")  # noqa: F821
+include("$(MPY_DIR)/extmod/asyncio")  # noqa: F821

@@ -1,0 +1,1 @@
+"""QR codes: made to fit a display, and read from pictures."""

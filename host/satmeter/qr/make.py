@@ -1,0 +1,64 @@
+"""Making codes: upper case, in the compact alphanumeric mode, as large on a display as they can be."""
+
+from dataclasses import dataclass
+
+import qrcode
+from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
+from qrcode.exceptions import DataOverflowError
+
+from ..board.virtual import firmware
+
+LEVELS = (ERROR_CORRECT_H, ERROR_CORRECT_Q, ERROR_CORRECT_M, ERROR_CORRECT_L)
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A code of n modules a side, packed by rows: highest bit first, each row from a new byte, 1 is dark."""
+
+    n: int
+    bits: bytes
+
+    def rows(self) -> list[list[bool]]:
+        stride = (self.n + 7) // 8
+        return [
+            [bool(self.bits[y * stride + (x >> 3)] >> (7 - (x & 7)) & 1) for x in range(self.n)] for y in range(self.n)
+        ]
+
+
+def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
+    """Return the smallest code of a text at an error correction level; ValueError where it is too long for any."""
+    code = qrcode.QRCode(error_correction=level, border=0)
+    code.add_data(text, optimize=0)
+    try:
+        code.make(fit=True)
+    except (DataOverflowError, ValueError) as e:
+        raise ValueError(f"a text of {len(text)} characters is too long for a QR code") from e
+    rows = code.get_matrix()
+    packed = b"".join(_packed(row) for row in rows)
+    return Code(len(rows), packed)
+
+
+def fitted(text: str, width: int, height: int) -> Code:
+    """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, if there
+    is one, and then the most error correction. ValueError where none fits with a quiet zone of two modules."""
+    pages = firmware("pages")
+    text = text.upper()
+    best, best_rank = None, (0, False)
+    for level in LEVELS:
+        try:
+            code = make(text, level)
+        except ValueError:
+            continue
+        scale = pages.scale_of(code.n, width, height)
+        rank = scale, scale * (code.n + 2 * pages.QUIET) <= min(width, height)
+        if rank > best_rank and scale:
+            best, best_rank = code, rank
+    if best is None:
+        raise ValueError(f"a code of {len(text)} characters does not fit {width}x{height} pixels")
+    return best
+
+
+def _packed(row: list[bool]) -> bytes:
+    bits = "".join("1" if dark else "0" for dark in row)
+    bits += "0" * (-len(bits) % 8)
+    return bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))

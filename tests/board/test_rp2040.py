@@ -1,0 +1,378 @@
+"""The firmware as it is flashed, on real MicroPython on an emulated RP2040."""
+
+import itertools
+import random
+import time
+
+import pytest
+from pico import BUTTON, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, config, eventually, flashed, started
+
+from lanes import lane
+from satmeter.board import flash, image
+from satmeter.core.errors import BoardTrouble
+from satmeter.qr.make import fitted
+from satmeter.wire.dialogue import PIECE
+
+pytestmark = pytest.mark.timeout(300)
+CUT_MS = 30
+
+
+@pytest.fixture(autouse=True)
+def _lane():
+    lane("RP2040 (emulated)")
+
+
+@pytest.fixture(scope="module")
+def image_path(tmp_path_factory):
+    """The flash of a board that has the firmware, for boards that begin with it."""
+    lane("RP2040 (emulated)", count=False)
+    path = tmp_path_factory.mktemp("pico") / "flash.bin"
+    with flashed() as pico:
+        pico.ask("save", path=str(path))
+    return path
+
+
+@pytest.fixture
+def pico(image_path):
+    with started(flash=image_path) as running:
+        yield running
+
+
+@pytest.fixture
+def host(pico):
+    with Host(pico) as talking:
+        assert talking.hello["board"] == "b1"
+        yield talking
+
+
+def off_after(pico, since):
+    """Return when the relay went off after it went on."""
+
+    def found():
+        pico_edges.extend(pico.edges())
+        on = [ms for pin, ms, high, _ in pico_edges if pin == RELAY and high and ms >= since]
+        off = [ms for pin, ms, high, _ in pico_edges if pin == RELAY and not high and on and ms > on[0]]
+        return (on[0], off[0]) if off else None
+
+    pico_edges = []
+    return eventually(found)
+
+
+# --- flashing
+
+
+def test_from_empty_to_hello_and_again_only_what_changed(monkeypatch):
+    with started() as pico:
+        told = []
+        first = flash.flash(pico.port, config(), lambda what, done, of: told.append((done, of)))
+        assert set(first.copied) == {*image.files(), flash.CONFIG}
+        assert first.hello["board"] == "b1" and first.hello["fault"] == ""
+        assert told[-2][0] == told[-2][1] and sorted(told[:-1]) == told[:-1]
+        again = flash.flash(pico.port, config())
+        assert again.copied == [] and again.hello["boot"] != first.hello["boot"]
+        assert flash.flash(pico.port, config(full_scale=10)).copied == [flash.CONFIG]
+        files = image.files()
+        monkeypatch.setattr(flash, "files", lambda: {**files, "main.py": files["main.py"] + b"# changed\n"})
+        assert flash.flash(pico.port, config(full_scale=10)).copied == ["main.py"]
+
+
+def test_a_cable_pulled_at_any_point_is_mended_by_the_next_run():
+    files = {**image.files(), flash.CONFIG: image.as_json(config())}
+    total = sum(len(data) for data in files.values())
+    with started() as pico:
+        for tenth in range(10):
+            pulled = []
+
+            def say(what, done, of, tenth=tenth, pulled=pulled):
+                if done >= tenth * of // 10 and not pulled:
+                    pulled.append(done)
+                    pico.power()
+
+            changed, boots = config(full_scale=1000 + tenth), pico.boots
+            try:
+                flash.flash(pico.port, changed, say)
+            except BoardTrouble as e:
+                assert "run this again" in str(e)
+            assert pulled
+            pico.until_up(boots + 1)
+            done = flash.flash(pico.port, changed)
+            assert done.hello["fault"] == "" and sum(len(files[n]) for n in done.copied) <= total
+        assert flash.flash(pico.port, changed).copied == []
+
+
+def test_a_half_flashed_board_runs_nothing():
+    with flashed() as pico:
+        flash.maintain(pico.port, KEY)
+        with flash.repl(pico.port) as board:
+            board.exec(f"open({flash.MARKER!r},'w').close()")
+        pico.power()
+        pico.until_up(3)
+        with pytest.raises(BoardTrouble, match="hello"):
+            flash.hello(pico.port, KEY, 2)
+        assert flash.flash(pico.port, config()).hello["fault"] == ""
+
+
+# --- counting and cutting
+
+
+def test_the_register_is_the_integral_of_the_profile_and_never_goes_back(pico, host):
+    start = host.grant(10**9)
+    points = [(0, 0), (1000, 0), (2500, 80), (4000, 80), (4300, 15), (6000, 100), (7000, 40), (8000, 0)]
+    began = pico.profile(points, noise=12)
+    last = host.reading(lambda r: r["uptime"] > began + 9000)
+    integral = sum((b - a) * (p + q) / 2 for (a, p), (b, q) in itertools.pairwise(points)) / 100 * PER_S / 1000
+    assert last["register"] - start["register"] == pytest.approx(integral, rel=0.005)
+    registers = [r["register"] for r in host.readings]
+    assert registers == sorted(registers)
+
+
+@pytest.mark.parametrize("gone", ["silent", "gone"])
+def test_at_its_grant_it_cuts_whether_the_host_is_there_or_not(pico, host, gone):
+    pico.edges()
+    pico.turn(100)
+    since = pico.now
+    host.grant(host.reading()["register"] + 700)
+    if gone == "silent":
+        host.silent = True
+    else:
+        host.leave()
+    on, off = off_after(pico, since)
+    assert -CUT_MS <= off - (on + 700 * 1000 / PER_S) <= CUT_MS
+    with Host(pico) as back:
+        reading = back.reading()
+        assert 700 <= reading["register"] <= 700 + CUT_MS * PER_S // 1000
+        assert not pico.pin(RELAY)
+
+
+def test_nothing_is_delivered_without_a_grant_for_this_boot(pico, host):
+    pico.turn(100)
+    host.send("grant", boot="0badcafe", register=10**6)
+    host.reading(lambda r: r["uptime"] > host.readings[0]["uptime"] + 1000)
+    assert host.readings[-1]["register"] == 0 and not pico.pin(RELAY)
+
+
+def test_unplugged_it_lets_go_of_its_grant(pico, host):
+    host.grant(10**6)
+    eventually(lambda: pico.pin(RELAY))
+    pico.put(PLUG, 1)
+    assert host.reading(lambda r: not r["plugged"])["grant"] == 0
+    assert not pico.pin(RELAY)
+    pico.put(PLUG, 0)
+    assert host.reading(lambda r: r["plugged"])["grant"] == 0
+
+
+def test_the_lamp_in_each_state(pico, host):
+    def edges_while(mode, ms=2100):
+        host.send("lamp", lamp=mode)
+        host.reading(lambda r: r["uptime"] > pico.now)
+        time.sleep(0.2)
+        pico.edges()
+        began = pico.now
+        eventually(lambda: pico.now > began + ms)
+        return len([1 for pin, *_ in pico.edges() if pin == LED])
+
+    assert edges_while("on") == 0 and pico.pin(LED)
+    assert edges_while("off") == 0 and not pico.pin(LED)
+    assert edges_while("slow") in (4, 5)
+    assert edges_while("fast") in range(20, 24)
+
+
+def test_pulses_count_and_bounces_do_not():
+    with flashed(source="pulses") as pico, Host(pico) as host:
+        host.grant(10**6)
+        for _ in range(20):
+            for level in (0, 1, 0, 1, 0):  # it bounces
+                pico.put(PULSE, level)
+            time.sleep(0.06)
+            pico.put(PULSE, 1)
+            time.sleep(0.06)
+        assert host.reading()["register"] == 20
+        host.grant(0)
+        pico.put(PULSE, 0)
+        assert host.reading(lambda r: r["register"] == 21)["fault"] or host.reading(lambda r: r["fault"])
+
+
+# --- the line
+
+
+def test_random_bytes_do_nothing_and_the_next_good_frame_works(pico, host):
+    rng = random.Random(4)
+    host.grant(100)
+    for _ in range(100):
+        host.raw(rng.randbytes(1000))
+    before = pico.ask("stat")["resets"]
+    host.raw(b"\x03\x03\x04\x01" + host.lines[-1][:40] + b"\n")
+    host.raw(host.lines[-1] * 2)
+    assert host.grant(200)["register"] == 0
+    assert pico.ask("stat")["resets"] == before and len({r["boot"] for r in host.readings}) == 1
+    assert {r["grant"] for r in host.readings} <= {0, 100, 200}
+
+
+def test_a_board_that_is_not_locked_stops_at_ctrl_c_with_its_relay_off():
+    with flashed(locked=False) as pico, Host(pico) as host:
+        pico.turn(50)
+        host.grant(10**6)
+        eventually(lambda: pico.pin(RELAY))
+        host.raw(b"\x03")
+        eventually(lambda: not pico.pin(RELAY))
+
+
+def test_the_button_held_at_the_start_unlocks(image_path):
+    with started(flash=image_path, inputs={BUTTON: 0}) as pico, Host(pico) as host:
+        host.grant(10**6)
+        host.raw(b"\x03")
+        eventually(lambda: not pico.pin(RELAY))
+
+
+def test_a_host_that_stops_reading_stops_nothing(pico, host):
+    pico.turn(50)
+    host.grant(10**6)
+    pico.ask("hold")
+    began = pico.now
+    eventually(lambda: pico.now > began + 10_000)
+    assert pico.pin(RELAY)
+    pico.ask("release")
+    after = host.reading(lambda r: r["uptime"] > began + 10_000)
+    assert after["register"] >= 0.49 * (after["uptime"] - began) * PER_S / 1000
+    assert len({r["boot"] for r in host.readings}) == 1
+
+
+def test_a_line_of_another_session_or_boot_or_changed_is_refused(pico, host):
+    boot = host.boot
+    host.grant(50)
+    old = next(line for line in host.lines if b'"k":"grant"' in line)
+    host.link.ask("0011223344556677")  # a new session
+    host.until(lambda: host.link.trusted)
+    host.grant(60)
+    new = next(line for line in reversed(host.lines) if b'"k":"grant"' in line)
+    for line in (old, new, new.replace(b'"register":60', b'"register":90'), b"\n" + old.strip()[:-1] + b"}\n"):
+        host.raw(line)
+    assert host.reading(lambda r: True)["grant"] == 60
+    pico.power()
+    pico.until_up(2)
+    host.until(lambda: host.hellos[-1]["boot"] != boot and host.link.trusted)
+    host.raw(new)
+    assert host.reading()["grant"] == 0
+    heard = host.link.bad
+    assert host.link.feed(new.replace(b'"k":"grant"', b'"k":"reading"')) == [] and host.link.bad == heard + 1
+
+
+def test_a_task_that_hangs_is_ended_by_the_watchdog_and_the_register_is_kept(monkeypatch, tmp_path):
+    firmware = tmp_path / "firmware"
+    firmware.mkdir()
+    for source in image.FIRMWARE.glob("*.py"):
+        text = source.read_text()
+        if source.name == "lamp.py":
+            text = text.replace(
+                '    return mode == "on"', '    while mode == "hang":\n        pass\n    return mode == "on"'
+            )
+        (firmware / source.name).write_text(text)
+    monkeypatch.setattr(image, "FIRMWARE", firmware)
+    with flashed(watchdog_ms=1000) as pico, Host(pico) as host:
+        pico.turn(100)
+        host.grant(600)
+        register = host.reading(lambda r: r["register"] >= 600)["register"]
+        boot = host.boot
+        host.send("lamp", lamp="hang")
+        pico.until_up(3)
+        host.until(lambda: host.hellos[-1]["boot"] != boot and host.link.trusted)
+        assert host.hellos[-1]["base"] == register
+        assert host.reading()["register"] == register and not pico.pin(RELAY)
+
+
+# --- what it shows
+
+
+def dark_on_light(rows):
+    """A picture of a display as a camera has it: pixels eight times as large, a border of the display's dark."""
+    import numpy as np
+
+    pixels = np.array([[255 if c == "1" else 0 for c in row] for row in rows], dtype=np.uint8)
+    return np.kron(np.pad(pixels, 4), np.ones((8, 8), dtype=np.uint8))
+
+
+def shown(host, text, width, height):
+    code = fitted(text, width, height)
+    import binascii
+
+    for at in range(0, len(code.bits), PIECE):
+        data = binascii.b2a_base64(code.bits[at : at + PIECE], newline=False).decode()
+        host.send("code", key=f"0.{at}", id=0, n=code.n, at=at, tag="t", data=data)
+    host.send("lamp", lamp="slow")
+
+
+INVOICE = "LNBCRT10N1P4SQAFRSP5VNPH35LAA9MGU9KLEGMNEQXR5K4N4FKQ2M3L3944M3KTRWMGJ28ZQPP5Q67M2ZVGPLAUPA5J4UNFDYAK5J4CFYKR"
+INVOICE += (
+    "44G5930LRF5DT5LAEX0SDQZWQXQYJW5QCQP99QXPQYSGQLPW76H8EM3SE3CC58MX995PVFX7TQYVNUSCYCP3VZGC6RMC8YFNPWJ67NQG35620"
+)
+INVOICE += "235J5JKUXH234T5RMF3W0M6WLE0K5N7QCK57H9GQCWJKXM"
+
+
+@pytest.mark.parametrize("kind", ["ssd1306", "sh1106", "sh1107", "st7789"])
+def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(kind):
+    import zxingcpp
+
+    lane("zbar")
+    from pyzbar import pyzbar
+
+    size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
+    with flashed(display={"type": kind}) as pico, Host(pico) as host:
+        assert host.hello["display"] == f"{size[0]}x{size[1]}"
+        shown(host, INVOICE, *size)
+
+        def read():
+            picture = dark_on_light(pico.picture("st7789" if kind == "st7789" else "oled"))
+            found = [r.text for r in zxingcpp.read_barcodes(picture)]
+            return found == [INVOICE] and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
+
+        eventually(read)
+
+
+@pytest.mark.parametrize(("kind", "rotation"), [("ssd1306", 180), ("st7789", 90), ("st7789", 180), ("st7789", 270)])
+def test_a_turned_display_shows_the_same_turned(kind, rotation):
+    import numpy as np
+
+    display = "st7789" if kind == "st7789" else "oled"
+    pictures = []
+    for turned in (0, rotation):
+        with flashed(display={"type": kind, "rotation": turned}) as pico:
+            began = pico.now
+            eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
+            pictures.append(np.array([[c == "1" for c in row] for row in pico.picture(display)]))
+    assert pictures[0].any()
+    assert (np.rot90(pictures[0], -(rotation // 90)) == pictures[1]).all()
+
+
+def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on():
+    with flashed(display={"type": "ssd1306"}) as pico, Host(pico) as host:
+        host.grant(10**6)
+        pico.turn(50)
+        pico.ask("missing", value=True)
+        assert host.reading(lambda r: r["fault"])["fault"] == "display"
+        register = host.reading()["register"]
+        assert host.reading(lambda r: r["register"] > register)
+        pico.ask("missing", value=False)
+        host.reading(lambda r: not r["fault"])
+
+
+def test_a_config_that_is_wrong_all_the_same_delivers_nothing_and_names_the_field():
+    with flashed() as pico:
+        flash.maintain(pico.port, KEY)
+        with flash.repl(pico.port) as board:
+            board.fs_writefile("config.json", image.as_json(config(full_scale=0)))
+        pico.power()
+        pico.until_up(3)
+        with Host(pico) as host:
+            assert host.hello["fault"] == "full_scale"
+            pico.turn(100)
+            host.send("grant", register=1000)
+            reading = host.reading(lambda r: r["grant"] == 1000)
+            assert reading["fault"] == "full_scale" and not pico.pin(RELAY)
+
+
+def test_an_adc_at_its_end_is_a_fault_after_a_while():
+    with flashed(rail_s=1) as pico, Host(pico) as host:
+        pico.turn(50)
+        host.reading(lambda r: not r["fault"])
+        pico.turn(100)
+        assert host.reading(lambda r: r["fault"])["fault"] == "adc at its end"
