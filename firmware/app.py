@@ -106,12 +106,13 @@ class App:
             self._watch(now)
         self.hal.lamp(lamp.lit(self.lamp, now))
 
-    def talk(self) -> None:
-        """Take what the host has said, say what is due."""
+    def talk(self) -> bool:
+        """Take what the host has said, say what is due; return whether there may be more."""
         now = self.hal.now_ms()
-        self._receive(now)
+        busy = self._receive(now)
         self._report(now)
         self._transmit(now)
+        return busy or bool(self._out and self._begun)
 
     def show(self) -> bool:
         """Draw a piece; return whether there is more to draw."""
@@ -173,14 +174,15 @@ class App:
 
     # --- the line
 
-    def _receive(self, now: int) -> None:
+    def _receive(self, now: int) -> bool:
         data = self.hal.read()
         if not data:
-            return
+            return False
         self._unread = 0
         for frame in self.link.feed(data):
             self._heard_at = now
             self._take(frame)
+        return True
 
     def _take(self, frame) -> None:  # type: ignore[no-untyped-def]
         kind = frame["k"]

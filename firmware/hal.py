@@ -13,7 +13,7 @@ import machine
 import chip
 
 READS = 8  # of the ADC, averaged into a sample
-PIECE = 64  # bytes written or read in one go
+WRITTEN, READ = 64, 32  # bytes in one go; a byte read takes 50 microseconds
 
 
 class Hal:
@@ -25,6 +25,9 @@ class Hal:
         self._poll.register(sys.stdin, select.POLLIN)
         self._poll_out = select.poll()
         self._poll_out.register(sys.stdout, select.POLLOUT)
+        self._readinto = sys.stdin.buffer.readinto
+        self._piece = memoryview(bytearray(READ))
+        self._bytes = [self._piece[n : n + 1] for n in range(READ)]
         self._relay = self._led = self._pot = self._plug = self._button = None
         self.display = None
         if good:
@@ -41,17 +44,18 @@ class Hal:
         pulse = _input(pins["pulse"])
         if pulse is not None:
             self._debounce_ms = config["pulse_debounce_ms"]
-            pulse.irq(self._pulse, machine.Pin.IRQ_FALLING)
+            pulse.irq(self._pulse, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING, hard=True)
         if sys.platform == "rp2" and config["mcu"] != "pico-w":
             machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
         self.display = _display(config["display"], pins)
 
-    def _pulse(self, _pin) -> None:  # type: ignore[no-untyped-def]
-        """In an interrupt: nothing here may allocate."""
+    def _pulse(self, pin) -> None:  # type: ignore[no-untyped-def]
+        """In an interrupt, where nothing may allocate. A pulse begins where the line falls after it was quiet: a contact
+        bounces when it opens, too."""
         now = time.ticks_ms()
-        if time.ticks_diff(now, self._pulse_at) >= self._debounce_ms:
-            self._pulse_at = now
+        if time.ticks_diff(now, self._pulse_at) >= self._debounce_ms and not pin.value():
             self._pulses += 1
+        self._pulse_at = now
 
     def pulses(self) -> int:
         """Return how many pulses came since the last call."""
@@ -98,16 +102,17 @@ class Hal:
 
     def read(self) -> bytes:
         """Return what has come in, a piece at most, without waiting."""
-        data = b""
-        while len(data) < PIECE and self._poll.poll(0):
-            data += sys.stdin.buffer.read(1)
-        return data
+        n = 0
+        while n < READ and self._poll.poll(0):
+            self._readinto(self._bytes[n])
+            n += 1
+        return bytes(self._piece[:n])
 
     def write(self, data: bytes) -> int:
         """Write a small piece where the host takes it; return how much. Never waits for a host that does not read."""
         if not self._poll_out.poll(0):
             return 0
-        return sys.stdout.buffer.write(data[:PIECE]) or 0
+        return sys.stdout.buffer.write(data[:WRITTEN]) or 0
 
 
 def _input(pin):  # type: ignore[no-untyped-def]

@@ -54,9 +54,9 @@ def run() -> None:
 
     async def talking():  # type: ignore[no-untyped-def]
         while True:
-            board.talk()
+            more = board.talk()
             beats["talking"] = True
-            await asyncio.sleep_ms(3)
+            await asyncio.sleep_ms(0 if more else 3)
 
     async def showing():  # type: ignore[no-untyped-def]
         while True:

@@ -34,9 +34,10 @@ def started(**wiring):
     return EmulatedPico(watch=[RELAY, LED], inputs=inputs, **wiring)
 
 
-def flashed(**changes):
-    """Return a Pico that was flashed a moment ago."""
-    pico = started(oled=changes.get("display", {}).get("type", "ssd1306").replace("st7789", "ssd1306"))
+def flashed(flash_path=None, **changes):
+    """Return a Pico that was flashed a moment ago; one that has the firmware already gets what differs."""
+    oled = changes.get("display", {}).get("type", "ssd1306").replace("st7789", "ssd1306")
+    pico = started(oled=oled, flash=str(flash_path) if flash_path else None)
     try:
         flash.flash(pico.port, config(**changes))
     except BaseException:

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import time
 
 import pytest
 from pico import BUTTON, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, config, eventually, flashed, started
@@ -100,13 +99,13 @@ def test_a_cable_pulled_at_any_point_is_mended_by_the_next_run():
         assert flash.flash(pico.port, changed).copied == []
 
 
-def test_a_half_flashed_board_runs_nothing():
-    with flashed() as pico:
+def test_a_half_flashed_board_runs_nothing(image_path):
+    with started(flash=str(image_path)) as pico:
         flash.maintain(pico.port, KEY)
         with flash.repl(pico.port) as board:
             board.exec(f"open({flash.MARKER!r},'w').close()")
         pico.power()
-        pico.until_up(3)
+        pico.until_up(2)
         with pytest.raises(BoardTrouble, match="hello"):
             flash.hello(pico.port, KEY, 2)
         assert flash.flash(pico.port, config()).hello["fault"] == ""
@@ -137,6 +136,7 @@ def test_at_its_grant_it_cuts_whether_the_host_is_there_or_not(pico, host, gone)
     else:
         host.leave()
     on, off = off_after(pico, since)
+    host.leave()
     assert -CUT_MS <= off - (on + 700 * 1000 / PER_S) <= CUT_MS
     with Host(pico) as back:
         reading = back.reading()
@@ -164,8 +164,8 @@ def test_unplugged_it_lets_go_of_its_grant(pico, host):
 def test_the_lamp_in_each_state(pico, host):
     def edges_while(mode, ms=2100):
         host.send("lamp", lamp=mode)
-        host.reading(lambda r: r["uptime"] > pico.now)
-        time.sleep(0.2)
+        began = pico.now
+        host.reading(lambda r: r["uptime"] > began + 300)
         pico.edges()
         began = pico.now
         eventually(lambda: pico.now > began + ms)
@@ -177,16 +177,16 @@ def test_the_lamp_in_each_state(pico, host):
     assert edges_while("fast") in range(20, 24)
 
 
-def test_pulses_count_and_bounces_do_not():
-    with flashed(source="pulses") as pico, Host(pico) as host:
+def test_pulses_count_and_bounces_do_not(image_path):
+    with flashed(image_path, source="pulses") as pico, Host(pico) as host:
         host.grant(10**6)
-        for _ in range(20):
-            for level in (0, 1, 0, 1, 0):  # it bounces
-                pico.put(PULSE, level)
-            time.sleep(0.06)
-            pico.put(PULSE, 1)
-            time.sleep(0.06)
-        assert host.reading()["register"] == 20
+        wave = []
+        for n in range(20):
+            wave += [(n * 120 + 2 * bounce, level) for bounce, level in enumerate((0, 1, 0, 1, 0))]
+            wave += [(n * 120 + 60 + 2 * bounce, level) for bounce, level in enumerate((1, 0, 1))]
+        began = pico.now
+        pico.wave(PULSE, wave)
+        assert host.reading(lambda r: r["uptime"] > began + 2600)["register"] == 20
         host.grant(0)
         pico.put(PULSE, 0)
         assert host.reading(lambda r: r["register"] == 21)["fault"] or host.reading(lambda r: r["fault"])
@@ -208,8 +208,8 @@ def test_random_bytes_do_nothing_and_the_next_good_frame_works(pico, host):
     assert {r["grant"] for r in host.readings} <= {0, 100, 200}
 
 
-def test_a_board_that_is_not_locked_stops_at_ctrl_c_with_its_relay_off():
-    with flashed(locked=False) as pico, Host(pico) as host:
+def test_a_board_that_is_not_locked_stops_at_ctrl_c_with_its_relay_off(image_path):
+    with flashed(image_path, locked=False) as pico, Host(pico) as host:
         pico.turn(50)
         host.grant(10**6)
         eventually(lambda: pico.pin(RELAY))
@@ -309,14 +309,14 @@ INVOICE += "235J5JKUXH234T5RMF3W0M6WLE0K5N7QCK57H9GQCWJKXM"
 
 
 @pytest.mark.parametrize("kind", ["ssd1306", "sh1106", "sh1107", "st7789"])
-def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(kind):
+def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kind):
     import zxingcpp
 
     lane("zbar")
     from pyzbar import pyzbar
 
     size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
-    with flashed(display={"type": kind}) as pico, Host(pico) as host:
+    with flashed(image_path, display={"type": kind}) as pico, Host(pico) as host:
         assert host.hello["display"] == f"{size[0]}x{size[1]}"
         shown(host, INVOICE, *size)
 
@@ -329,13 +329,13 @@ def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(kind):
 
 
 @pytest.mark.parametrize(("kind", "rotation"), [("ssd1306", 180), ("st7789", 90), ("st7789", 180), ("st7789", 270)])
-def test_a_turned_display_shows_the_same_turned(kind, rotation):
+def test_a_turned_display_shows_the_same_turned(image_path, kind, rotation):
     import numpy as np
 
     display = "st7789" if kind == "st7789" else "oled"
     pictures = []
     for turned in (0, rotation):
-        with flashed(display={"type": kind, "rotation": turned}) as pico:
+        with flashed(image_path, display={"type": kind, "rotation": turned}) as pico:
             began = pico.now
             eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
             pictures.append(np.array([[c == "1" for c in row] for row in pico.picture(display)]))
@@ -343,8 +343,8 @@ def test_a_turned_display_shows_the_same_turned(kind, rotation):
     assert (np.rot90(pictures[0], -(rotation // 90)) == pictures[1]).all()
 
 
-def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on():
-    with flashed(display={"type": "ssd1306"}) as pico, Host(pico) as host:
+def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_path):
+    with flashed(image_path, display={"type": "ssd1306"}) as pico, Host(pico) as host:
         host.grant(10**6)
         pico.turn(50)
         pico.ask("missing", value=True)
@@ -355,13 +355,13 @@ def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on():
         host.reading(lambda r: not r["fault"])
 
 
-def test_a_config_that_is_wrong_all_the_same_delivers_nothing_and_names_the_field():
-    with flashed() as pico:
+def test_a_config_that_is_wrong_all_the_same_delivers_nothing_and_names_the_field(image_path):
+    with started(flash=str(image_path)) as pico:
         flash.maintain(pico.port, KEY)
         with flash.repl(pico.port) as board:
             board.fs_writefile("config.json", image.as_json(config(full_scale=0)))
         pico.power()
-        pico.until_up(3)
+        pico.until_up(2)
         with Host(pico) as host:
             assert host.hello["fault"] == "full_scale"
             pico.turn(100)
@@ -370,8 +370,8 @@ def test_a_config_that_is_wrong_all_the_same_delivers_nothing_and_names_the_fiel
             assert reading["fault"] == "full_scale" and not pico.pin(RELAY)
 
 
-def test_an_adc_at_its_end_is_a_fault_after_a_while():
-    with flashed(rail_s=1) as pico, Host(pico) as host:
+def test_an_adc_at_its_end_is_a_fault_after_a_while(image_path):
+    with flashed(image_path, rail_s=1) as pico, Host(pico) as host:
         pico.turn(50)
         host.reading(lambda r: not r["fault"])
         pico.turn(100)

@@ -141,26 +141,37 @@ def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
 
 
 def maintain(port: str, key: bytes) -> bool:
-    """Ask a board that runs our firmware to leave the line to us; return whether one did. Others hear only a line that
-    means nothing to them."""
+    """Ask a board that runs our firmware to leave the line to us; return whether a prompt came. Others hear only a line
+    that means nothing to them."""
     line = Link(HOST, key)
-    line.ask(secrets.token_hex(8))
     heard = b""
     end = time.monotonic() + MAINTAIN_S
     with _opened(port) as s:
         s.write(b"\r")  # a REPL answers it with its prompt
-        while time.monotonic() < end:
-            data = s.read(s.in_waiting or 1)
+        for frame, data in _talk(s, line, end):
             heard = (heard + data)[-64:]
             if heard.endswith(PROMPT):
                 return True
-            for frame in line.feed(data):
-                if frame["k"] == "hello" and line.trusted:
-                    line.send("maintain", boot=frame["boot"])
-            out = line.pull(time.monotonic_ns() // 1_000_000)
-            if out:
-                s.write(out)
+            if frame is not None and frame["k"] == "hello":
+                line.send("maintain", boot=frame["boot"])
     return False
+
+
+def _talk(s: serial.Serial, line: Link, end: float) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
+    """Talk until a time; yields (frame or None, the bytes just read). Only frames of a session that we asked for."""
+    line.ask(secrets.token_hex(8))
+    while time.monotonic() < end:
+        data = s.read(s.in_waiting or 1)
+        frames = line.feed(data)
+        if not line.nonce:
+            line.ask(secrets.token_hex(8))  # the board has just restarted, and knows of no ask
+        yield None, data
+        for frame in frames:
+            if line.trusted:
+                yield frame, b""
+        out = line.pull(time.monotonic_ns() // 1_000_000)
+        if out:
+            s.write(out)
 
 
 @contextlib.contextmanager
@@ -217,7 +228,7 @@ def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[st
     stale = [n for n in there if _is_stale(n, wanted, changed)]
     moves = "".join(f"os.rename({n + FRESH!r},{n!r})\n" for n in changed)
     removals = "".join(f"os.remove({n!r})\n" for n in stale)
-    if moves or removals:
+    if moves or removals or MARKER in there:
         _run(board, f"import os\nopen({MARKER!r},'w').close()\n{removals}{moves}os.sync()\nos.remove({MARKER!r})")
     return changed
 
@@ -226,7 +237,7 @@ def _is_stale(name: str, wanted: dict[str, bytes], changed: list[str]) -> bool:
     """Left-overs: temporary files that nobody waits for, and sources that would be imported instead of our modules."""
     if name.endswith(FRESH):
         return name[: -len(FRESH)] not in changed
-    return name == MARKER or (name != MAIN and name.endswith(".py") and f"{name[:-3]}.mpy" in wanted)
+    return name != MAIN and name.endswith(".py") and f"{name[:-3]}.mpy" in wanted
 
 
 def _reset(board: SerialTransport) -> None:
@@ -239,23 +250,17 @@ def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> dict[str, Any]:
     """Wait for a board's answer to our nonce, over restarts of its port; BoardTrouble if none comes."""
     end = time.monotonic() + timeout_s
     line = Link(HOST, key)
-    line.ask(secrets.token_hex(8))
-    why = "no answer"
+    why = ""
     while time.monotonic() < end:
         try:
             with _opened(port, end - time.monotonic()) as s:
-                while time.monotonic() < end:
-                    for frame in line.feed(s.read(s.in_waiting or 1)):
-                        if frame["k"] == "hello" and line.trusted:
-                            return dict(frame)
-                        line.ask(secrets.token_hex(8))  # it has just restarted, and knows of no ask
-                    out = line.pull(time.monotonic_ns() // 1_000_000)
-                    if out:
-                        s.write(out)
-                    why = line.why or why
+                for frame, _ in _talk(s, line, end):
+                    if frame is not None and frame["k"] == "hello":
+                        return frame
         except (serial.SerialException, OSError) as e:
             why = str(e)
             time.sleep(0.1)
+    why = why or line.why or "no answer"
     raise BoardTrouble(
         f"{port}: the board does not say hello ({why}); look at its display, or at `satmeter board monitor`"
     )

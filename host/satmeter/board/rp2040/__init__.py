@@ -95,6 +95,10 @@ class EmulatedPico:
         """Drive an input pin."""
         self.ask("input", pin=pin, value=level)
 
+    def wave(self, pin: int, points: list[tuple[float, int]]) -> None:
+        """Drive an input pin along [(ms from now, level), ...]."""
+        self.ask("wave", pin=pin, points=points)
+
     def power(self) -> None:
         """Cut the power for a moment."""
         self.ask("power")

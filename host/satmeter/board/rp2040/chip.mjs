@@ -79,6 +79,13 @@ export class Chip {
     this.mcu.gpio[pin].setInputValue(!!value);
   }
 
+  /** Drive an input along [[ms from now, level], ...]. */
+  wave(pin, points) {
+    for (const [ms, level] of points) {
+      this.mcu.clock.createAlarm(() => this.setInput(pin, level)).schedule(ms * 1e6);
+    }
+  }
+
   #flash() {
     const { mcu, board } = this;
     mcu.onBreak = (code) => {

@@ -38,7 +38,7 @@ export class Oled {
     if (this.command.length <= (Oled.LONG[this.type][op] ?? 0)) return;
     this.command = [];
     if (op <= 0x0f) this.column = (this.column & 0xf0) | op;
-    else if (op <= 0x1f && this.type !== 'ssd1306') this.column = (this.column & 0x0f) | ((op & 0x0f) << 4);
+    else if (op <= 0x1f) this.column = (this.column & 0x0f) | ((op & 0x0f) << 4);
     else if (op === 0x20 && this.type === 'ssd1306') this.horizontal = a === 0;
     else if (op === 0x21 && this.type === 'ssd1306') [this.columns, this.column] = [[a, b], a];
     else if (op === 0x22 && this.type === 'ssd1306') [this.pages, this.page] = [[a, b], a];

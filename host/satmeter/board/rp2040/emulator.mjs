@@ -93,6 +93,7 @@ function run() {
 const answers = {
   adc: ({ channel, ...input }) => board.setAdc(channel, input, chip.now),
   input: ({ pin, value }) => chip.setInput(pin, value),
+  wave: ({ pin, points }) => chip.wave(pin, points),
   pin: ({ pin }) => ({ value: chip.mcu.gpio[pin].value }),
   edges: () => ({ edges: edges.splice(0) }),
   picture: ({ display }) => ({ rows: display === 'st7789' ? devices.tft.picture() : devices.oled.picture() }),
