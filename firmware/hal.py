@@ -50,8 +50,8 @@ class Hal:
         self.display = _display(config["display"], pins)
 
     def _pulse(self, pin) -> None:  # type: ignore[no-untyped-def]
-        """In an interrupt, where nothing may allocate. A pulse begins where the line falls after it was quiet: a contact
-        bounces when it opens, too."""
+        """In an interrupt, where nothing may allocate. A pulse begins where the line falls after it was quiet: a
+        contact bounces when it opens, too."""
         now = time.ticks_ms()
         if time.ticks_diff(now, self._pulse_at) >= self._debounce_ms and not pin.value():
             self._pulses += 1

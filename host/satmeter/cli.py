@@ -8,25 +8,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from . import __version__
-
-if TYPE_CHECKING:
-    from .board.virtual import VirtualBoard
+from .board.commands import KEY, board_app, flash_board
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
-board_app = typer.Typer(no_args_is_help=True, help="Boards without hardware.")
 devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
+app.command("flash")(flash_board)
 app.add_typer(devnet_app, name="devnet")
 console = Console()
 
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
-KEY = Path("~/.config/satmeter/board.key")
 
 
 def fail(text: str) -> typer.Exit:
@@ -67,41 +64,6 @@ def bridge(
         running.run()
     except KeyboardInterrupt:
         running.stop()
-
-
-@board_app.command("virtual")
-def board_virtual(
-    link: Annotated[Path | None, typer.Option(help="make this a link to the board's serial port")] = None,
-    key: Annotated[Path, typer.Option(help="key file; made if missing")] = KEY,
-    percent: Annotated[int, typer.Option(help="where the potentiometer stands at first, 0 to 100")] = 0,
-) -> None:
-    """Run a board in software: keys + and - turn its potentiometer, p plugs and unplugs, r reboots, q ends."""
-    from .board.virtual import VirtualBoard, load_key
-
-    try:
-        board = VirtualBoard(load_key(key.expanduser(), make=True))
-    except (OSError, ValueError) as e:
-        raise fail(str(e)) from None
-    board.turn(percent)
-    if link is not None:
-        link.unlink(missing_ok=True)
-        link.symlink_to(board.port)
-    console.print(f"serial port {link or board.port}, key {key}; + - turn, p plug, r reboot, q quit")
-    try:
-        _work(board)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        board.close()
-        if link is not None:
-            link.unlink(missing_ok=True)
-
-
-def _work(board: "VirtualBoard") -> None:
-    """Show the board and take keys, where standard input is a terminal."""
-    from .board.keys import work
-
-    work(board)
 
 
 @devnet_app.callback(invoke_without_command=True)
@@ -192,12 +154,15 @@ def _value(text: str) -> int | str:
 
 
 @app.command()
-def demo(node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "") -> None:
+def demo(
+    node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
+    board: Annotated[str, typer.Option(help="virtual, or rp2040: MicroPython on an emulated Pico")] = "",
+) -> None:
     """Run both activities of the main job in about a minute, and prove the sums equal on both sides."""
     from .devnet import demo as show
 
     began = time.monotonic()
-    good = show.main(node)
+    good = show.main(node, board)
     console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
     raise typer.Exit(0 if good else 1)
 

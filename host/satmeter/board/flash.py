@@ -110,14 +110,27 @@ def flash(port: str, config: dict[str, Any], say: Say = lambda what, done, of: N
         return Flashed(copied, hello(port, key))
 
 
-def reset(port: str, key: bytes) -> dict[str, Any]:
-    """Restart a board and return its hello."""
-    with _troubles(port), Lease(port):
+def reset(port: str, key: bytes, held: bool = False) -> dict[str, Any]:
+    """Restart a board and return its hello. `held`: the caller has the port's lease."""
+    with _troubles(port), contextlib.nullcontext() if held else Lease(port):
         maintain(port, key)
         with repl(port) as board:
             _run(board, _CUT)
             _reset(board)
         return hello(port, key)
+
+
+def read_adc(board: SerialTransport, pin: int) -> int:
+    """Return an ADC pin's reading (0 to 65,535), the mean of 256."""
+    return int(_run(board, f"import machine;a=machine.ADC({pin});print(sum(a.read_u16() for _ in range(256))//256)"))
+
+
+def readings(port: str, key: bytes, end: float) -> Iterator[dict[str, Any]]:
+    """Yield a board's readings until a time (monotonic seconds)."""
+    with _troubles(port), _opened(port) as s:
+        for frame, _ in _talk(s, Link(HOST, key), end):
+            if frame is not None and frame["k"] == "reading":
+                yield {k: v for k, v in frame.items() if len(k) > 1}
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ import termios
 import time
 import tty
 
-from .virtual import VirtualBoard
+from .virtual import Board
 
 
-def work(board: VirtualBoard) -> None:
+def work(board: Board) -> None:
     """Show the board until q is typed; without a terminal just keep it running."""
     if not sys.stdin.isatty():
         while True:
@@ -27,22 +27,22 @@ def work(board: VirtualBoard) -> None:
         print()
 
 
-def _press(board: VirtualBoard, key: bytes) -> bool:
+def _press(board: Board, key: bytes) -> bool:
     if key in b"+-":
-        board.turn(board.hal.percent + (5 if key == b"+" else -5))
+        board.turn(board.percent + (5 if key == b"+" else -5))
     elif key == b"p":
-        board.hal.is_plugged = not board.hal.is_plugged
+        (board.unplug if board.is_plugged else board.plug)()
     elif key == b"r":
         board.reboot()
     return key != b"q"
 
 
-def _show(board: VirtualBoard) -> None:
-    plug = "plugged" if board.hal.is_plugged else "unplugged"
+def _show(board: Board) -> None:
+    plug = "plugged" if board.is_plugged else "unplugged"
     flowing = "flowing" if board.flowing else "cut"
     print(
-        f"\r{board.hal.percent:3} %  {plug:9}  {flowing:7}  register {board.register}  grant {board.grant}  "
-        f"lamp {board.lamp}  {' | '.join(line for line in board.app.lines if line)}\x1b[K",
+        f"\r{board.percent:3} %  {plug:9}  {flowing:7}  register {board.register}  grant {board.grant}  "
+        f"lamp {board.lamp}  {' | '.join(line for line in board.lines if line)}\x1b[K",
         end="",
         flush=True,
     )

@@ -13,7 +13,7 @@ import threading
 import time
 import tty
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..wire import link
 
@@ -131,6 +131,34 @@ class VirtualHal(HostHal):
             return 0
 
 
+class Board(Protocol):
+    """What a person does to a board without hardware, and sees of it."""
+
+    port: str
+
+    def turn(self, percent: int) -> None: ...
+    def plug(self) -> None: ...
+    def unplug(self) -> None: ...
+    def reboot(self) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def percent(self) -> int: ...
+    @property
+    def is_plugged(self) -> bool: ...
+    @property
+    def lines(self) -> list[str]: ...
+    @property
+    def register(self) -> int: ...
+    @property
+    def grant(self) -> int: ...
+    @property
+    def flow(self) -> int: ...
+    @property
+    def flowing(self) -> bool: ...
+    @property
+    def lamp(self) -> str: ...
+
+
 class VirtualBoard:
     """A board on a pty at `port`; runs on a thread of its own until close()."""
 
@@ -180,6 +208,19 @@ class VirtualBoard:
             self.app = self._boot(base)
 
     # --- what a person sees
+
+    @property
+    def percent(self) -> int:
+        return self.hal.percent
+
+    @property
+    def is_plugged(self) -> bool:
+        return self.hal.is_plugged
+
+    @property
+    def lines(self) -> list[str]:
+        """What the host has written onto its page."""
+        return list(self.app.lines)
 
     @property
     def register(self) -> int:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..board.virtual import VirtualBoard
+from ..board.rp2040 import missing
+from ..board.virtual import Board, VirtualBoard
 from ..bridge import Bridge, MeterSide
 from ..cln.node import Node
 from ..core.tariff import Tariff
@@ -38,15 +39,24 @@ SAMPLE_TICKS = 20
 """What can flow within one sample of the board (20 ms at 1,000 ticks a second) before it cuts; the seller's loss."""
 
 
+def made(board: str, key: bytes) -> Board:
+    """Return a running board of a kind: virtual, or rp2040 (MicroPython on an emulated Pico, flashed for this)."""
+    if board == "rp2040":
+        from ..board.rp2040.board import EmulatedBoard  # needs what flashes
+
+        return EmulatedBoard(key, "demo")
+    return VirtualBoard(key, "demo")
+
+
 class Demo:
     """A seller with a board, a buyer, and a table of what happens between them."""
 
-    def __init__(self, kind: str, console: Console, directory: Path):
+    def __init__(self, kind: str, board: str, console: Console, directory: Path):
         self.console = console
         self.net = start(kind, directory, say=lambda text: console.print(f"  [dim]{text}[/dim]"))
         self.seller, self.buyer = self.net["seller"].rpc, self.net["buyer"].rpc
         key = secrets.token_bytes(32)
-        self.board = VirtualBoard(key, "demo")
+        self.board = made(board, key)
         self.bridge = Bridge(
             self.board.port, key, Node(str(self.net["seller"].lightning_dir / "lightning-rpc")), MeterSide(METER_NAME)
         )
@@ -222,13 +232,19 @@ def choose(wanted: str) -> tuple[str, str]:
     return ("emulated", f"not on PATH: {missing}") if missing else ("real", "bitcoind and lightningd are installed")
 
 
-def main(wanted: str = "") -> bool:
+def main(wanted: str = "", board: str = "") -> bool:
     """Run the demo; True if every sum agreed."""
     console = Console()
     kind, why = choose(wanted or os.environ.get("NODE", ""))
-    console.print(f"[bold]Satmeter demo[/bold] on [bold]{kind}[/bold] nodes ({why})")
+    board = board or os.environ.get("BOARD", "") or "virtual"
+    if board not in ("virtual", "rp2040"):
+        raise SystemExit(f"BOARD is {board!r}; it must be virtual or rp2040")
+    if board == "rp2040" and missing():
+        raise SystemExit(f"BOARD=rp2040, but {missing()}")
+    shown = "a virtual board" if board == "virtual" else "an emulated RP2040 that runs MicroPython"
+    console.print(f"[bold]Satmeter demo[/bold] on [bold]{kind}[/bold] nodes ({why}), with {shown}")
     with tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True) as directory:
-        demo = Demo(kind, console, Path(directory))
+        demo = Demo(kind, board, console, Path(directory))
         try:
             good = demo.run()
         finally:

@@ -70,6 +70,9 @@ class EmulatedPico:
         self._master: int | None = None
         self._slave: int | None = None
         self._running = True
+        self._line = b""
+        self.heard: dict[str, Any] = {}
+        """The last reading that went over the line."""
         self.up = False
         self.boots = 0
         self._attach()
@@ -210,10 +213,20 @@ class EmulatedPico:
                         return
                     if master is not None:
                         self._write(master, data)
+                    self._overhear(data)
                 if master is not None and master in ready:
                     self._serial.sendall(os.read(master, 4096))
             except (OSError, ValueError):
                 time.sleep(0.01)  # the pty went away, or is being made
+
+    def _overhear(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data)[-1024:].split(b"\n")
+        for line in lines:
+            if line.startswith(b'{"k":"reading"'):
+                try:
+                    self.heard = json.loads(line)
+                except ValueError:
+                    pass
 
     def _write(self, master: int, data: bytes) -> None:
         """A host that does not read fills its pty; the rest is lost (hold, in the emulator, keeps it in the chip)."""

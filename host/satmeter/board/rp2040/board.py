@@ -1,0 +1,86 @@
+"""An emulated Pico with the firmware on it, with the face of a virtual board (board/virtual.py): what a person does and
+sees. What it counts and says is taken from its own line, as somebody who listens there would."""
+
+from pathlib import Path
+from typing import Any
+
+from .. import flash
+from ..virtual import FULL_SCALE
+from . import IMAGE, EmulatedPico
+
+RELAY, LED, PLUG = 2, 15, 3
+
+
+class EmulatedBoard:
+    """Flashed when it is made; runs until close()."""
+
+    def __init__(self, key: bytes, name: str = "rp2040", full_scale: int = FULL_SCALE, image: Path = IMAGE):
+        display = {"type": "ssd1306"}
+        config = {"key": key.hex(), "board": name[:16], "full_scale": full_scale, "display": display}
+        self._percent, self._is_plugged = 0, True
+        self.pico = EmulatedPico(image, inputs={PLUG: 0}, watch=[])
+        try:
+            flash.flash(self.pico.port, {**config, "pins": {"plug": PLUG}})
+        except BaseException:
+            self.pico.close()
+            raise
+        self.port = self.pico.port
+
+    def turn(self, percent: int) -> None:
+        """Turn the potentiometer: 0 to 100 per cent of the full flow, with the noise that an ADC has."""
+        self._percent = max(0, min(100, percent))
+        self.pico.turn(self._percent, noise=3)
+
+    def plug(self) -> None:
+        self._is_plugged = True
+        self.pico.put(PLUG, 0)
+
+    def unplug(self) -> None:
+        self._is_plugged = False
+        self.pico.put(PLUG, 1)
+
+    def reboot(self) -> None:
+        """Cut the power for a moment."""
+        self.pico.power()
+
+    @property
+    def percent(self) -> int:
+        return self._percent
+
+    @property
+    def is_plugged(self) -> bool:
+        return self._is_plugged
+
+    @property
+    def register(self) -> int:
+        return int(self._said.get("register", 0))
+
+    @property
+    def grant(self) -> int:
+        return int(self._said.get("grant", 0))
+
+    @property
+    def flow(self) -> int:
+        """Ticks an hour."""
+        return int(self._said.get("flow", 0))
+
+    @property
+    def flowing(self) -> bool:
+        return self.pico.pin(RELAY)
+
+    @property
+    def lamp(self) -> str:
+        """What the LED does at this moment: on or off."""
+        return "on" if self.pico.pin(LED) else "off"
+
+    @property
+    def lines(self) -> list[str]:
+        """What is wrong, if anything; its page is on its display."""
+        return [str(self._said.get("fault", ""))]
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        return self.pico.heard
+
+    def close(self) -> None:
+        self.pico.close()
