@@ -95,7 +95,7 @@ def _names(c) -> list:  # type: ignore[no-untyped-def, type-arg]
     board = c["board"]
     if not isinstance(board, str) or not 1 <= len(board) <= 16 or not all(" " < x <= "~" for x in board):
         found.append(("board", "1 to 16 characters of ASCII without spaces"))
-    if c["mcu"] not in MCUS:
+    if not isinstance(c["mcu"], str) or c["mcu"] not in MCUS:
         found.append(("mcu", "one of " + ", ".join(sorted(MCUS))))
     for name in c:
         if name not in DEFAULTS and name not in ("key", "pins", "display"):
@@ -130,7 +130,7 @@ def _display(d) -> list:  # type: ignore[no-untyped-def, type-arg]
     if not isinstance(d, dict):
         return [("display", "a table with a type")]
     kind = d["type"]
-    if kind not in DISPLAYS:
+    if not isinstance(kind, str) or kind not in DISPLAYS:
         return [("display.type", "one of " + ", ".join(sorted(DISPLAYS)))]
     found = []
     for name in d:
@@ -146,7 +146,7 @@ def _display(d) -> list:  # type: ignore[no-untyped-def, type-arg]
 
 
 def _pins(c) -> list:  # type: ignore[no-untyped-def, type-arg]
-    pins, mcu = c["pins"], MCUS.get(c["mcu"])
+    pins, mcu = c["pins"], MCUS.get(c["mcu"]) if isinstance(c["mcu"], str) else None
     if not isinstance(pins, dict):
         return [("pins", "a table of names and numbers")]
     if mcu is None or not isinstance(c["display"], dict):

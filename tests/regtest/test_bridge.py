@@ -6,13 +6,17 @@ import secrets
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pyln.client import LightningRpc
 from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
 from test_crash import alive
 
+from lanes import lane
 from satmeter import devnet
+from satmeter.board import flash
+from satmeter.board.rp2040.board import EmulatedBoard
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide, StreamSide
 from satmeter.cln.node import Node
@@ -67,6 +71,39 @@ def test_from_the_potentiometer_to_the_receipt(net, shop, outlet):
     assert identity(receipt) and settled(net["seller"]) - before == receipt["charged_msat"]
     until(lambda: not outlet.board.flowing and outlet.board.grant == 0)
     assert outlet.board.app.lines[0] == outlet.name
+
+
+@pytest.mark.timeout(300)
+def test_from_the_potentiometer_of_an_emulated_pico_to_the_receipt(net, shop):
+    """The same with the firmware as it is flashed, on MicroPython; its bridge lets go of it for another flashing."""
+    lane("RP2040 (emulated)")
+    key, name = secrets.token_bytes(32), f"pico-{secrets.token_hex(3)}"
+    shop.rpc.call("meter-add", {"name": name, **TARIFF, "quantum_msat": 20_000, "grace_s": 20})
+    board = EmulatedBoard(key, name, FAST)
+    bridge = Bridge(board.port, key, Node(str(net["seller"].lightning_dir / "lightning-rpc")), MeterSide(name))
+    bridge.start()
+
+    def shown():
+        return shop.rpc.call("meter-status", [name])["meters"][0]
+
+    try:
+        until(lambda: shown()["board"] == "heard")
+        session = open_stream(net["buyer"], shop, SimpleNamespace(name=name))
+        board.turn(30)
+        until(lambda: board.flowing and board.lamp == "on")
+        until(lambda: board.register > 800)
+        board.turn(0)
+        until(lambda: not board.flow and shown()["register"] == board.register)
+        receipt = json.loads(close(net["buyer"], session)["receipt"])
+        assert receipt["ticks"] == board.register and receipt["charged_msat"] == receipt["ticks"] * 100
+        assert identity(receipt)
+        until(lambda: not board.flowing)
+        hello = flash.reset(board.port, key)
+        assert hello["base"] == board.register  # kept over the reset
+        until(lambda: shown()["boot"] == hello["boot"])
+    finally:
+        bridge.stop()
+        board.close()
 
 
 def still(outlet):
