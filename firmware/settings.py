@@ -32,6 +32,7 @@ DEFAULTS = {
 }
 PINS = {"pot": 26, "led": 15, "relay": 2, "plug": -1, "pulse": -1, "button": -1, "relay_on": 1, "plug_on": 0}
 DISPLAY = {"type": "none", "rotation": 0, "address": 0x3C, "offset": 0, "contrast": 128, "hz": 400000}
+SPI_HZ = 40000000
 BUS = {"sda": 4, "scl": 5}
 SPI = {"sck": 18, "mosi": 19, "cs": 17, "dc": 20, "reset": 21, "light": 22}
 
@@ -55,6 +56,8 @@ def filled(config):  # type: ignore[no-untyped-def]
     display = config.get("display", {})
     if isinstance(display, dict):
         out["display"] = dict(DISPLAY)
+        if display.get("type") == "st7789":
+            out["display"]["hz"] = SPI_HZ
         out["display"].update(display)
     pins = config.get("pins", {})
     if isinstance(pins, dict):

@@ -12,7 +12,9 @@ from pathlib import Path
 import books
 import trading
 
+import board
 from satmeter import devnet
+from satmeter.board import rp2040
 from satmeter.devnet import ChannelSpec, NodeSpec
 
 EMPTY = Path(__file__).parent / "empty" / "empty.py"
@@ -48,6 +50,11 @@ def measured(kind, wanted):
 
     if asked(books.old_against_young):
         yield from books.old_against_young()
+    if asked(board.board):
+        if rp2040.missing():
+            print(f"SKIPPED: figures of the board: {rp2040.missing()}")
+        else:
+            yield from board.board()
     with tempfile.TemporaryDirectory(prefix="satmeter-bench-", ignore_cleanup_errors=True) as directory:
         chosen = [f for f in ON_NODES if asked(f)]
         if chosen:

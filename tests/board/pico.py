@@ -11,7 +11,7 @@ from satmeter.board.rp2040 import EmulatedPico
 from satmeter.wire.link import HOST, Link
 
 KEY = bytes(range(32))
-RELAY, LED, PLUG, PULSE, BUTTON = 2, 15, 3, 6, 7
+RELAY, LED, PLUG, PULSE, BUTTON, MARK = 2, 15, 3, 6, 7, 14
 PER_S = 1000
 """Ticks a second with the potentiometer at its end."""
 PATIENCE_S = 30
@@ -31,7 +31,7 @@ def config(**changes):
 def started(**wiring):
     """Return an emulated Pico that is plugged in, with its button up."""
     inputs = {PLUG: 0, PULSE: 1, BUTTON: 1, **wiring.pop("inputs", {})}
-    return EmulatedPico(watch=[RELAY, LED], inputs=inputs, **wiring)
+    return EmulatedPico(watch=[RELAY, LED, MARK], inputs=inputs, **wiring)
 
 
 def flashed(flash_path=None, **changes):

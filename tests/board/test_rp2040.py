@@ -245,7 +245,7 @@ def test_a_line_of_another_session_or_boot_or_changed_is_refused(pico, host):
     host.until(lambda: host.link.trusted)
     host.grant(60)
     new = next(line for line in reversed(host.lines) if b'"k":"grant"' in line)
-    for line in (old, new, new.replace(b'"register":60', b'"register":90'), b"\n" + old.strip()[:-1] + b"}\n"):
+    for line in (old, new, new.replace(b'"r":60', b'"r":90'), b"\n" + old.strip()[:-1] + b"}\n"):
         host.raw(line)
     assert host.reading(lambda r: True)["grant"] == 60
     pico.power()
@@ -254,7 +254,7 @@ def test_a_line_of_another_session_or_boot_or_changed_is_refused(pico, host):
     host.raw(new)
     assert host.reading()["grant"] == 0
     heard = host.link.bad
-    assert host.link.feed(new.replace(b'"k":"grant"', b'"k":"reading"')) == [] and host.link.bad == heard + 1
+    assert host.link.feed(new.replace(b'"k":"grant"', b'"k":"r"')) == [] and host.link.bad == heard + 1
 
 
 def test_a_task_that_hangs_is_ended_by_the_watchdog_and_the_register_is_kept(monkeypatch, tmp_path):

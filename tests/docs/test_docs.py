@@ -2,11 +2,13 @@
 
 import ast
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from satmeter.board.virtual import firmware
 from satmeter.cln.meter_rpc import MeterRpc
 from satmeter.cln.stream_rpc import StreamRpc
 from satmeter.core import errors
@@ -14,6 +16,10 @@ from satmeter.core.policy import Policy
 from satmeter.core.tariff import Tariff
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+
+import draw_wiring  # noqa: E402
+
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 
 
@@ -50,6 +56,21 @@ def test_every_file_that_the_docs_name_is_there():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for name in re.findall(r"(?:contrib|docs|tests|plugins|host)/[\w./@-]+\.\w+", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_every_field_of_a_boards_config_is_in_the_docs():
+    settings = firmware("settings")
+    wiring = (ROOT / "docs" / "wiring.md").read_text()
+    for name in [*settings.DEFAULTS, *settings.PINS, *settings.BUS, *settings.SPI, *settings.DISPLAY]:
+        assert f"`{name}`" in wiring, name
+    for name, default in settings.DEFAULTS.items():
+        if type(default) is int:
+            assert f"| `{name}` | {default} |" in wiring, name
+
+
+def test_the_drawn_wiring_is_what_its_program_draws(tmp_path):
+    for kind in ("oled", "st7789"):
+        assert (ROOT / "docs" / f"wiring-{kind}.svg").read_text() == draw_wiring.drawn(kind)
 
 
 MISSING = {"typing", "dataclasses", "hmac", "functools", "enum", "abc", "__future__", "collections", "itertools"}

@@ -108,7 +108,7 @@ def test_another_key_or_the_other_side_is_refused():
 
 def test_nothing_can_be_slipped_in_after_the_mac():
     line = encode(HOST, KEY, SID, "grant", 5, 1, {"boot": BOOT, "register": 100}).strip()
-    for slipped in (b',"register":999', b',"q":99', b',"k":"grant"'):
+    for slipped in (b',"r":999', b',"q":99', b',"k":"grant"'):
         cut = line.rfind(b',"c"')
         forged = line[:cut] + slipped
         forged += b',"c":"%08x"}' % (binascii.crc32(forged) & 0xFFFFFFFF)

@@ -40,6 +40,18 @@ uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which
 slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
 with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, and leave the line to who flashes."""
 
+SHORT = {
+    "boot": "b",
+    "register": "r",
+    "grant": "g",
+    "flow": "f",
+    "plugged": "p",
+    "uptime": "u",
+    "fault": "e",
+}
+"""Names on the line of what comes four times a second; `reading` itself is `r`, and an empty fault is left out."""
+
+READING = "r"
 HOST, BOARD = "h", "b"
 
 
@@ -71,9 +83,10 @@ def _mac_of(side: str, key: bytes, sid: str, kind: str, line: bytes) -> bytes:
 
 def encode(side, key, sid, kind, seq, ack, values) -> bytes:  # type: ignore[no-untyped-def]
     """Return the whole line, newlines included; ValueError if it would be over MAX_LINE bytes."""
-    line = '{"k":"%s","q":%d,"a":%d' % (kind, seq, ack)
+    line = '{"k":"%s","q":%d,"a":%d' % (READING if kind == "reading" else kind, seq, ack)
     for name in FIELDS[kind]:
-        line += ',"%s":%s' % (name, _text(values[name]))
+        if name != "fault" or values[name]:
+            line += ',"%s":%s' % (SHORT.get(name, name), _text(values[name]))
     line += ',"m":"%s"' % _mac_of(side, key, sid, kind, line.encode()).decode()
     line += ',"c":"%08x"}' % (binascii.crc32(line.encode()) & 0xFFFFFFFF)
     if len(line) + 2 > MAX_LINE:
@@ -91,16 +104,21 @@ def decode(side, key, sid, line) -> dict:  # type: ignore[no-untyped-def, type-a
         raise ValueError("not a frame")
     if c[6:14] != ("%08x" % (binascii.crc32(head + m) & 0xFFFFFFFF)).encode():
         raise ValueError("crc")
-    values = json.loads(head + b"}")
-    if not isinstance(values, dict) or values.get("k") not in FIELDS:
+    given = json.loads(head + b"}")
+    kind = given.get("k") if isinstance(given, dict) else None
+    kind = "reading" if kind == READING else kind
+    if not isinstance(kind, str) or kind not in FIELDS:
         raise ValueError("kind")
-    right, differ = _mac_of(side, key, sid, values["k"], head), 0
+    right, differ = _mac_of(side, key, sid, kind, head), 0
     for x, y in zip(m[6:22], right):
         differ |= x ^ y
     if differ:
         raise ValueError("mac")
-    for name in FIELDS[values["k"]] + ("q", "a"):
-        if name not in values:
+    values = {"k": kind, "q": given.get("q"), "a": given.get("a")}
+    for name in FIELDS[kind]:
+        values[name] = given.get(SHORT.get(name, name), "" if name == "fault" else None)
+    for name in values:
+        if values[name] is None:
             raise ValueError("no " + name)
     return values
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ...wire.link import SHORT
+
 HERE = Path(__file__).resolve().parent
 IMAGE = Path(os.environ.get("SATMETER_BOARD_IMAGE") or HERE.parents[3] / "build" / "board-image")
 """Where `make board-image` leaves firmware.bin and node_modules."""
@@ -222,9 +224,10 @@ class EmulatedPico:
     def _overhear(self, data: bytes) -> None:
         *lines, self._line = (self._line + data)[-1024:].split(b"\n")
         for line in lines:
-            if line.startswith(b'{"k":"reading"'):
+            if line.startswith(b'{"k":"r"'):
                 try:
-                    self.heard = json.loads(line)
+                    said = json.loads(line)
+                    self.heard = {name: said.get(short, "") for name, short in SHORT.items()}
                 except ValueError:
                     pass
 

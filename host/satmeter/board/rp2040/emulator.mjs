@@ -29,6 +29,7 @@ for (const [pin, value] of Object.entries(config.inputs ?? {})) board.inputs[pin
 const devices = { oled: new Oled(config.oled ?? 'ssd1306'), tft: new St7789(), dc: config.dc ?? 20 };
 
 let chip, serial = null, control = null, unread = [], resetting = false, resets = 0, missing = false;
+let first = null, sent = 0, received = 0;
 let edges = [], wall = 0, emulated = 0;
 
 /** A stream of numbers in [0, 1) that is the same for the same seed (mulberry32). */
@@ -43,9 +44,14 @@ function seeded(state) {
 
 function boot() {
   unread = [];
+  first = null;
   chip = new Chip(board, devices, {
     onReset: () => (resetting = true),
-    onSerial: (bytes) => (serial ? serial.write(bytes) : unread.length < 65536 && unread.push(...bytes)),
+    onSerial: (bytes) => {
+      first ??= chip.now;
+      sent += bytes.length;
+      serial ? serial.write(bytes) : unread.length < 65536 && unread.push(...bytes);
+    },
     onConnected: () => tell({ event: 'usb', up: true }),
     onEdge: (pin, now, value) => edges.length < EDGES_MOST && edges.push([pin, now, value, resets]),
     watch: config.watch ?? [],
@@ -101,7 +107,8 @@ const answers = {
   hold: () => void (chip.held = chip.held ?? []),
   release: () => chip.release(),
   dtr: ({ value }) => chip.cdc.cdcSetControlLineState(value ? 3 : 0),
-  stat: () => ({ now: chip.now, resets, heap: process.memoryUsage().rss, scratch: [...chip.mcu.peripherals[0x40058].scratchData] }),
+  /** first: when this boot said its first byte; sent and received: bytes of the serial port, over all boots. */
+  stat: () => ({ now: chip.now, resets, first, sent, received, memory: process.memoryUsage().rss }),
   power: () => {
     // The power goes, and comes back: nothing in the chip is kept.
     board.scratch.fill(0);
@@ -118,7 +125,10 @@ net
   .createServer((socket) => {
     serial = socket;
     if (unread.length) socket.write(Buffer.from(unread.splice(0)));
-    socket.on('data', (bytes) => chip.send(bytes));
+    socket.on('data', (bytes) => {
+      received += bytes.length;
+      chip.send(bytes);
+    });
     socket.on('error', () => {});
     socket.on('close', () => serial === socket && (serial = null));
   })
