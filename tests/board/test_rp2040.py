@@ -4,7 +4,7 @@ import itertools
 import random
 
 import pytest
-from pico import BUTTON, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, config, eventually, flashed, started
+from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, config, eventually, flashed, started
 
 from lanes import lane
 from satmeter.board import flash, image
@@ -209,12 +209,15 @@ def test_random_bytes_do_nothing_and_the_next_good_frame_works(pico, host):
 
 
 def test_a_board_that_is_not_locked_stops_at_ctrl_c_with_its_relay_off(image_path):
-    with flashed(image_path, locked=False) as pico, Host(pico) as host:
+    """With a relay that a low level closes."""
+    pins = {**CONFIG["pins"], "relay_on": 0}
+    with flashed(image_path, locked=False, pins=pins) as pico, Host(pico) as host:
         pico.turn(50)
+        assert pico.pin(RELAY)
         host.grant(10**6)
-        eventually(lambda: pico.pin(RELAY))
-        host.raw(b"\x03")
         eventually(lambda: not pico.pin(RELAY))
+        host.raw(b"\x03")
+        eventually(lambda: pico.pin(RELAY))
 
 
 def test_the_button_held_at_the_start_unlocks(image_path):
