@@ -24,6 +24,7 @@ CODES = 2
 CODE_MOST = 73  # modules a side: version 14
 HEARD_MS = 6000
 LEAK_MS = 60000  # how long pulses while the relay is off stay a fault
+LISTEN_MOST = 8  # pieces of what the host says, after which we have our say
 ROOM = 256  # what fits into the USB port unread; writing more would stall the loop for a second
 
 
@@ -66,6 +67,8 @@ class App:
         self._report_at = 0
         self._sample_at = hal.now_ms()
         self._sample_us = hal.now_us()
+        self._listened = 0
+        self._held = b""
         self._out = b""
         self._begun = False
         self._unread = 0
@@ -83,7 +86,8 @@ class App:
     def step(self) -> None:
         """Do what is due now, a piece of each kind."""
         self.sample()
-        self.talk()
+        for _ in range(4):
+            self.talk()
         self.show()
 
     def off(self) -> None:
@@ -107,12 +111,15 @@ class App:
         self.hal.lamp(lamp.lit(self.lamp, now))
 
     def talk(self) -> bool:
-        """Take what the host has said, say what is due; return whether there may be more."""
+        """Take what the host has said, or say what is due: one of them, since a frame takes milliseconds either way.
+        Returns whether there may be more."""
         now = self.hal.now_ms()
-        busy = self._receive(now)
-        self._report(now)
-        self._transmit(now)
-        return busy or bool(self._out and self._begun)
+        self._listened += 1
+        if self._listened > LISTEN_MOST or not self._receive(now):
+            self._listened = 0
+            self._report(now)
+            self._transmit(now)
+        return self._listened > 0 or bool(self._out and self._begun)
 
     def show(self) -> bool:
         """Draw a piece; return whether there is more to draw."""
@@ -175,10 +182,16 @@ class App:
     # --- the line
 
     def _receive(self, now: int) -> bool:
-        data = self.hal.read()
+        """Read a piece; where a line ends in it, that is taken at the next call. Returns whether there was anything."""
+        data, self._held = self._held, b""
         if not data:
-            return False
-        self._unread = 0
+            data = self.hal.read()
+            if not data:
+                return False
+            self._unread = 0
+            if b"\n" in data:
+                self._held = data
+                return True
         for frame in self.link.feed(data):
             self._heard_at = now
             self._take(frame)

@@ -13,7 +13,7 @@ import machine
 import chip
 
 READS = 8  # of the ADC, averaged into a sample
-WRITTEN, READ = 64, 32  # bytes in one go; a byte read takes 50 microseconds
+WRITTEN, READ = 64, 64  # bytes in one go; a byte read takes 50 microseconds
 
 
 class Hal:

@@ -106,11 +106,17 @@ def code_row(code: Code, row: int, width: int, height: int):  # type: ignore[no-
         light = 0xFF
         for bit in range(max(0, top + y * k - 8 * row), min(8, top + y * k + k - 8 * row)):
             light &= ~(1 << bit)
-        at = y * code.stride
         x = left
-        for n in range(code.n):
-            if code.bits[at + (n >> 3)] & (0x80 >> (n & 7)):
-                for i in range(x, x + k):
-                    out[i] &= light
-            x += k
+        for byte in code.bits[y * code.stride : (y + 1) * code.stride]:
+            at = x
+            while byte:
+                if byte & 0x80:
+                    if k == 1:
+                        out[at] &= light
+                    else:
+                        for i in range(at, at + k):
+                            out[i] &= light
+                byte = byte << 1 & 0xFF
+                at += k
+            x += 8 * k
     yield out

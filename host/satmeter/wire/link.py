@@ -55,12 +55,19 @@ READING = "r"
 HOST, BOARD = "h", "b"
 
 
+_pads: dict = {}  # type: ignore[type-arg]
+
+
 def mac(key: bytes, data: bytes) -> bytes:
     """HMAC-SHA256 (RFC 2104) of data, whole; key of at most 64 bytes."""
-    key = key + bytes(64 - len(key))
-    inner = hashlib.sha256(bytes(k ^ 0x36 for k in key))
+    if key not in _pads:
+        _pads.clear()  # on a board there is one key, and its pads take longer to make than the hash
+        whole = key + bytes(64 - len(key))
+        _pads[key] = bytes(k ^ 0x36 for k in whole), bytes(k ^ 0x5C for k in whole)
+    inner_pad, outer_pad = _pads[key]
+    inner = hashlib.sha256(inner_pad)
     inner.update(data)
-    outer = hashlib.sha256(bytes(k ^ 0x5C for k in key))
+    outer = hashlib.sha256(outer_pad)
     outer.update(inner.digest())
     return outer.digest()
 
@@ -73,6 +80,9 @@ def _text(value) -> str:  # type: ignore[no-untyped-def]
     """Return an int or a text as JSON; what JSON would have to escape becomes a question mark."""
     if isinstance(value, (int, bool)):
         return str(int(value))
+    # repr() runs in C: what it shows as it is needs no look at each letter.
+    if repr(value) == "'%s'" % value and '"' not in value and len(value.encode()) == len(value):
+        return '"%s"' % value
     return '"' + "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in value) + '"'
 
 
