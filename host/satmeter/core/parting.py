@@ -1,0 +1,121 @@
+"""Parting: from the wish to close to a receipt that was checked, and what is owed by then."""
+
+from typing import Any
+
+from . import actions as do
+from . import events as ev
+from . import inputs as inp
+from . import messages as msg
+from . import receipt
+from .journal import canonical
+from .labels import refund_label
+from .purchase import CLOSED, CLOSING, MEMORY, OPENING, PAUSED, STREAMING, Purchase
+from .purse import Purse
+from .snapshot import dump
+
+LAND_MS = 10_000
+REFUND_MS = 29 * 86_400_000
+"""Refund invoices are made for 30 days (cln/stream.py)."""
+REVISIONS = 1_000
+"""Newest revision of a receipt that is looked at: each one is recorded."""
+
+
+class Parting(Purse):
+    """What follows when a stream ends, whoever ended it."""
+
+    def _close(self, i: inp.CloseStream) -> Purchase:
+        p = self.purchase(i.session)
+        if p.state == OPENING:
+            self._send(p, msg.Close, by=msg.BUYER, reason=i.reason)
+            self._end(p, i.reason)
+        elif p.state in (STREAMING, PAUSED):
+            self._begin_close(p, i.reason)
+        return p
+
+    def _begin_close(self, p: Purchase, reason: str) -> None:
+        self._emit(ev.StreamClosing(self.now, p.id, reason[:300]))
+        p.closing_at = self.now
+        p.invoices.clear()
+        self._notify(p, why=reason)
+        self._close_when_landed(p)
+
+    def _close_when_landed(self, p: Purchase) -> None:
+        """Say close once nothing is in flight, or it has hung for too long to wait for; in arrears at once, since
+        until the seller knows, what is used goes on to be owed."""
+        waits = p.flights and self.now < p.closing_at + LAND_MS and p.tariff is not None and p.tariff.prepaid
+        if p.state not in (CLOSING, CLOSED) or waits:
+            return
+        if self._refundable(p):
+            self._send(
+                p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=p.refund_bolt11
+            )
+        else:
+            self._do(do.MakeRefundInvoice(refund_label(p.id, p.refund_made), p.id))
+
+    def _refundable(self, p: Purchase) -> bool:
+        """Whether the seller can still pay the refund invoice that it has, or may be sent."""
+        return bool(p.refund_bolt11) and self.now < p.refund_at + REFUND_MS
+
+    def _refund_made(self, i: inp.RefundInvoiceMade) -> None:
+        p = self.ledger.purchases.get(i.session)
+        if p is None or self._refundable(p):
+            return
+        self._emit(ev.RefundInvoiced(self.now, p.id, i.bolt11))
+        self._send(p, msg.Close, by=msg.BUYER, reason=p.reason, paid_msat=p.carried + p.paid, bolt11=i.bolt11)
+
+    def _peer_close(self, p: Purchase, m: msg.Close) -> None:
+        if p.state == OPENING:
+            self._end(p, f"the seller closed: {msg.words(m.reason)}")
+        elif p.state in (STREAMING, PAUSED):
+            self._begin_close(p, msg.words(m.reason))
+        else:
+            self._close_when_landed(p)
+
+    def _receipt(self, p: Purchase, m: msg.Receipt) -> None:
+        if m.text != p.receipt:
+            self._do(do.CheckReceipt(p.id, p.seller, m.text, m.signature))
+
+    def _receipt_checked(self, i: inp.ReceiptChecked) -> None:
+        p, r = self.ledger.purchases.get(i.session), receipt.read(i.text)
+        if p is None and i.verified and r is not None:
+            p = self._recall_for(i.session, r)
+        if p is None or i.text == p.receipt:
+            return
+        if not i.verified or r is None:
+            why = "the signature is not the seller's" if not i.verified else "signed, but not a receipt"
+            self._refuse(p, 0, why, {"receipt": i.text[:4000]})
+            return
+        if p.revision and not p.revision < r["revision"] <= REVISIONS:
+            return
+        why = self._wrong_with(p, r)
+        p.touched_at = self.now
+        self._emit(ev.StreamClosed(self.now, p.id, 0, r["revision"], i.text, i.signature, True, why))
+        self._notify(p, why=why or p.reason)
+        if p.owed and not self._refundable(p):
+            self._close_when_landed(p)
+
+    def _recall_for(self, session: str, r: dict[str, Any]) -> Purchase | None:
+        """Take a stream into memory again for a newer receipt of its seller; anything else is no reason."""
+        old = self._recalled(session, r["seller"])
+        if old is None or not old.revision < r["revision"] <= REVISIONS:
+            return None
+        self._emit(ev.StreamRecalled(self.now, session, dump(old, MEMORY)))
+        return self.ledger.purchases[session]
+
+    def _recalled(self, session: str, seller: str) -> Purchase | None:
+        p = self.recall(session)
+        return p if p is not None and p.seller == seller else None
+
+    def _wrong_with(self, p: Purchase, r: dict[str, Any]) -> str:
+        """Return what a signed receipt states other than we know it, "" if nothing."""
+        if not receipt.balanced(canonical(r)):
+            return "the receipt's sums do not agree"
+        if r["session"] != p.id or r["seller"] != p.seller or r["meter"] != p.meter:
+            return "the receipt is of another session"
+        if r["paid_msat"] != p.carried + p.paid and not p.flights:
+            return f"the receipt says {r['paid_msat']} msat paid, we paid {p.carried + p.paid}"
+        if p.tariff is not None and r["tariff"] != p.tariff.to_dict():
+            return "the receipt has another tariff"
+        if p.tariff is not None and r["charged_msat"] - r["spent_msat"] > p.tariff.charge(r["ticks"]):
+            return "the receipt charges more than its ticks cost"
+        return ""
