@@ -1,8 +1,8 @@
 """The buyer: what a node that buys does with terms, invoices, outcomes of payments and the passing of time.
 
 The same shape as the seller: handle() takes one input and returns a Step of events (already folded, to be committed
-before anything else), actions and a result. What it does about money is in paying.py, how a stream ends in parting.py, and what
-both use in purse.py; here are the desk, opening, the user, and time.
+before anything else), actions and a result. What it does about money is in paying.py, how a stream ends in
+parting.py, what both use in purse.py; here are the desk, opening, the user, and time.
 """
 
 from collections.abc import Callable
