@@ -266,8 +266,12 @@ def test_the_buyers_own_sensor_stops_a_seller_that_counts_too_much(net, shop):
     session = open_stream(net["buyer"], shop, board, tolerance_ticks=10)
     until(lambda: board.report()["grant"] == 100)
     net["buyer"].rpc.call("stream-report", [session, "s1", 0])
-    board.use_all(160)  # a quantum, 100 ticks, may have run before the sensor was first heard
-    until(lambda: status(net["buyer"], session)["state"] == "closed")
+
+    def closed():  # after a quantum, 100 ticks, which may have run before the sensor was first heard
+        board.use(20)
+        return status(net["buyer"], session)["state"] == "closed"
+
+    until(closed)
     refusals = status(net["buyer"], session)
     assert "refused" in refusals["reason"] and "own sensor" in refusals["reason"]
 
