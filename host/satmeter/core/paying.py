@@ -194,5 +194,5 @@ class Paying(Parting):
 
     def _may_have_run(self, p: Purchase, t: Tariff) -> int:
         """Return the ticks that may have run before the sensor was heard: what was invoiced, and what is at risk."""
-        begun = p.payments or p.carried or not t.prepaid
+        begun = p.payments or p.flights or p.carried or not t.prepaid  # in flight for us, it may be credited there
         return p.ticks + (t.ticks(t.quantum_msat if t.prepaid else t.limit_msat) if begun else 0)
