@@ -209,7 +209,7 @@ class App:
             self._count()  # up to now the old grant held
             self.grant = int(frame["register"])
             left = self.grant - self.counter.register
-            self.most = max(left, 0 if left <= 0 else self.most)
+            self.most = max(left, self.most) if left > 0 else 0
             self._switch()
         elif kind == "lamp":
             if frame["lamp"] != self.lamp:

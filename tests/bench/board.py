@@ -2,6 +2,7 @@
 
 import binascii
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "board"))
 from pico import KEY, PLUG, Host, config, flashed, started
 
 from satmeter.board import flash, image
-from satmeter.board.virtual import VirtualBoard, firmware
+from satmeter.board.virtual import VirtualBoard
 from satmeter.qr.make import fitted
 from satmeter.wire.dialogue import PIECE
 
@@ -154,8 +155,6 @@ def samples_and_share():
 
 def bridge_cpu():
     """Of a bridge whose board reports four times a second, to a seller that takes readings at once."""
-    import subprocess
-
     code = """
 import sys, time
 from satmeter.bridge import Bridge
@@ -184,7 +183,6 @@ Bridge(sys.argv[1], bytes.fromhex(sys.argv[2]), None, Side()).run()
 
 def board():
     """All figures of the board."""
-    firmware("app")
     with started() as pico:
         flash.flash(pico.port, config(pins={"plug": PLUG}))
         yield boot_to_hello(pico)

@@ -109,7 +109,8 @@ def calibrate(
     with failing():
         where = flash.find(port)
         with Lease(where):
-            flash.maintain(where, load_key(key.expanduser(), make=True))
+            secret = load_key(key.expanduser())
+            flash.maintain(where, secret)
             with flash.repl(where) as board:
                 for n in range(points):
                     permille = round(1000 * n / (points - 1))
@@ -117,7 +118,7 @@ def calibrate(
                         f"turn it to {permille / 10:g} % of the full flow, then press Enter", "", show_default=False
                     )
                     found.append([flash.read_adc(board, pin), permille])
-            flash.reset(where, load_key(key.expanduser()), held=True)
+            flash.reset(where, secret, held=True)
     console.print("for the board's config, then `satmeter flash`:")
     console.print(f"dead_zone = {max(0, found[0][0] + 200)}\ncalibration = {found}")
 

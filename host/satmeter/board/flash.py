@@ -57,7 +57,7 @@ try:
  chip.disarm()
 except Exception:
  import sys
- if sys.platform=='rp2': machine.mem32[0x4005b000]=1<<30
+ if 'RP2040' in sys.implementation._machine: machine.mem32[0x4005b000]=1<<30
 """
 _HASHES = """
 import os,hashlib,binascii

@@ -28,7 +28,7 @@ def path_of(port: str) -> Path:
 def wanted(port: str) -> bool:
     """Whether somebody holds the lease of a port."""
     try:
-        descriptor = os.open(path_of(port), os.O_RDWR)
+        descriptor = os.open(path_of(port), os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -49,7 +49,10 @@ class Lease:
 
     def __enter__(self) -> Self:
         path = path_of(self.port)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)  # a lock needs no more, and the file may be another user's
+        except FileNotFoundError:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
         end = time.monotonic() + WAIT_S
         while True:
             try:

@@ -203,7 +203,7 @@ class VirtualBoard:
     def reboot(self, keep: bool = False) -> None:
         """Cut the power; with `keep` the register lasts, as over a watchdog reset."""
         with self._lock:
-            base = self.app.counter.register if keep else 0
+            base = self.hal.kept if keep else 0
             self.app.off()
             self.app = self._boot(base)
 

@@ -1,4 +1,4 @@
-"""The node's RPC, as the plugins use it: each call that we make stands here once, with its errors made ours.
+"""The node's RPC, as the plugins use it: each call stands here once, its errors made ours (who pays: payments.py).
 
 Every call opens its own connection, so any thread may call. Facts behind the odd turns are in docs/operating.md.
 """

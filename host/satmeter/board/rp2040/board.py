@@ -2,7 +2,6 @@
 sees. What it counts and says is taken from its own line, as somebody who listens there would."""
 
 from pathlib import Path
-from typing import Any
 
 from .. import flash
 from ..virtual import FULL_SCALE
@@ -53,16 +52,16 @@ class EmulatedBoard:
 
     @property
     def register(self) -> int:
-        return int(self._said.get("register", 0))
+        return int(self.pico.heard.get("register", 0))
 
     @property
     def grant(self) -> int:
-        return int(self._said.get("grant", 0))
+        return int(self.pico.heard.get("grant", 0))
 
     @property
     def flow(self) -> int:
         """Ticks an hour."""
-        return int(self._said.get("flow", 0))
+        return int(self.pico.heard.get("flow", 0))
 
     @property
     def flowing(self) -> bool:
@@ -76,11 +75,7 @@ class EmulatedBoard:
     @property
     def lines(self) -> list[str]:
         """What is wrong, if anything; its page is on its display."""
-        return [str(self._said.get("fault", ""))]
-
-    @property
-    def _said(self) -> dict[str, Any]:
-        return self.pico.heard
+        return [str(self.pico.heard.get("fault", ""))]
 
     def close(self) -> None:
         self.pico.close()

@@ -106,9 +106,8 @@ const answers = {
   missing: ({ value }) => void (missing = value),
   hold: () => void (chip.held = chip.held ?? []),
   release: () => chip.release(),
-  dtr: ({ value }) => chip.cdc.cdcSetControlLineState(value ? 3 : 0),
   /** first: when this boot said its first byte; sent and received: bytes of the serial port, over all boots. */
-  stat: () => ({ now: chip.now, resets, first, sent, received, memory: process.memoryUsage().rss }),
+  stat: () => ({ now: chip.now, resets, first, sent, received }),
   power: () => {
     // The power goes, and comes back: nothing in the chip is kept.
     board.scratch.fill(0);
