@@ -3,9 +3,10 @@
 Rows are made one at a time, and a code's rows in smaller pieces still, because the loop has to count in between.
 """
 
+from fit import scale_of
+
 import font
 
-QUIET, QUIET_LEAST = 4, 2  # modules around a code: what the standard wants, and what readers make do with
 LARGE = 200  # a display as wide as this has its letters twice as large
 PIECE = 3  # lines of modules that are drawn in one go
 
@@ -34,15 +35,6 @@ class Code:
     @property
     def whole(self) -> bool:
         return self._missing <= 0
-
-    def dark(self, x: int, y: int) -> int:
-        return self.bits[y * self.stride + (x >> 3)] >> (7 - (x & 7)) & 1
-
-
-def scale_of(n: int, width: int, height: int) -> int:
-    """Return how many pixels a module gets, the quiet zone included; 0 if the code does not fit."""
-    side = min(width, height)
-    return max(side // (n + 2 * QUIET), side // (n + 2 * QUIET_LEAST))
 
 
 def duration(seconds: int) -> str:

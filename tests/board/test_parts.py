@@ -166,7 +166,7 @@ def test_the_image_has_every_module_and_main_last():
     assert list(files)[-1] == image.MAIN and "link.mpy" in files
     frozen = (image.FIRMWARE / "manifest.py").read_text()
     sources = {p.stem for p in image.FIRMWARE.glob("*.py")} - {"main", "manifest"}
-    assert {name[:-4] for name in files if name.endswith(".mpy")} == sources | {"link"}
+    assert {name[:-4] for name in files if name.endswith(".mpy")} == sources | {"fit", "link"}
     assert all(name in frozen.split('"')[3].split() for name in sources)
     assert all(data[:2] == b"M\x06" for name, data in files.items() if name.endswith(".mpy"))
 

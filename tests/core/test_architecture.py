@@ -43,6 +43,10 @@ def test_link_imports_nothing_of_ours():
     assert imports(ROOT / "wire" / "link.py") == {"binascii", "hashlib", "json"}
 
 
+def test_codes_are_made_without_the_firmware_that_only_a_checkout_has():
+    assert not any(name.startswith("satmeter.board") for path in modules("qr") for name in imports(path))
+
+
 def test_core_does_not_import_wire():
     for path in modules("core"):
         assert not any(name.startswith("satmeter.wire") for name in imports(path)), path

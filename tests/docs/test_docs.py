@@ -77,7 +77,9 @@ MISSING = {"typing", "dataclasses", "hmac", "functools", "enum", "abc", "__futur
 
 
 @pytest.mark.parametrize(
-    "path", [*(ROOT / "firmware").glob("*.py"), ROOT / "host/satmeter/wire/link.py"], ids=lambda p: p.name
+    "path",
+    [*(ROOT / "firmware").glob("*.py"), *(ROOT / "host/satmeter/wire" / f"{name}.py" for name in ("fit", "link"))],
+    ids=lambda p: p.name,
 )
 def test_the_firmware_keeps_to_what_micropython_has(path):
     for node in ast.walk(ast.parse(path.read_text())):

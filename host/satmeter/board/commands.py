@@ -27,6 +27,9 @@ def failing() -> Iterator[None]:
     """Turn what goes wrong into a line for the user."""
     try:
         yield
+    except ModuleNotFoundError as e:
+        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[board]'[/red]", soft_wrap=True)
+        raise typer.Exit(1) from None
     except (SatmeterError, OSError, ValueError) as e:
         console.print(f"[red]{e}[/red]", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -34,9 +37,9 @@ def failing() -> Iterator[None]:
 
 def flash_board(port: Port = "", config: Config = None, key: Key = KEY) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
-    from . import flash, image
-
     with failing():
+        from . import flash, image
+
         given = image.load_config(config, load_key(key.expanduser(), make=True))
         where = flash.find(port)
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
@@ -61,10 +64,10 @@ def _print_hello(hello: dict[str, object]) -> None:
 @board_app.command()
 def info(port: Port = "", key: Key = KEY) -> None:
     """Say which board it is and what runs on it. Its bridge lets go of it for a moment."""
-    from . import flash
-    from .lease import Lease
-
     with failing():
+        from . import flash
+        from .lease import Lease
+
         where = flash.find(port)
         with Lease(where):
             _print_hello(flash.hello(where, load_key(key.expanduser()), 8))
@@ -75,10 +78,10 @@ def monitor(
     port: Port = "", key: Key = KEY, seconds: Annotated[float, typer.Option(help="0: until Ctrl-C")] = 0
 ) -> None:
     """Show a board's readings as they come. Its bridge lets go of it meanwhile, so nothing is granted anew."""
-    from . import flash
-    from .lease import Lease
-
     with failing():
+        from . import flash
+        from .lease import Lease
+
         where = flash.find(port)
         secret = load_key(key.expanduser())
         end = time.monotonic() + (seconds or 10**9)
@@ -102,11 +105,11 @@ def calibrate(
     pin: Annotated[int, typer.Option(help="the potentiometer's ADC pin")] = 26,
 ) -> None:
     """Read the potentiometer at a few positions, and print the lines for the board's config."""
-    from . import flash
-    from .lease import Lease
-
     found = []
     with failing():
+        from . import flash
+        from .lease import Lease
+
         where = flash.find(port)
         with Lease(where):
             secret = load_key(key.expanduser())
@@ -126,9 +129,9 @@ def calibrate(
 @board_app.command()
 def reset(port: Port = "", key: Key = KEY) -> None:
     """Restart a board; its relay goes off, its register is kept."""
-    from . import flash
-
     with failing():
+        from . import flash
+
         _print_hello(flash.reset(flash.find(port), load_key(key.expanduser())))
 
 

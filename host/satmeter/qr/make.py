@@ -6,7 +6,7 @@ import qrcode
 from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
 from qrcode.exceptions import DataOverflowError
 
-from ..board.virtual import firmware
+from ..wire.fit import QUIET, scale_of
 
 LEVELS = (ERROR_CORRECT_H, ERROR_CORRECT_Q, ERROR_CORRECT_M, ERROR_CORRECT_L)
 
@@ -41,7 +41,6 @@ def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
 def fitted(text: str, width: int, height: int) -> Code:
     """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, if there
     is one, and then the most error correction. ValueError where none fits with a quiet zone of two modules."""
-    pages = firmware("pages")
     text = text.upper()
     best, best_rank = None, (0, False)
     for level in LEVELS:
@@ -49,8 +48,8 @@ def fitted(text: str, width: int, height: int) -> Code:
             code = make(text, level)
         except ValueError:
             continue
-        scale = pages.scale_of(code.n, width, height)
-        rank = scale, scale * (code.n + 2 * pages.QUIET) <= min(width, height)
+        scale = scale_of(code.n, width, height)
+        rank = scale, scale * (code.n + 2 * QUIET) <= min(width, height)
         if rank > best_rank and scale:
             best, best_rank = code, rank
     if best is None:
