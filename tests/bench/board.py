@@ -20,7 +20,6 @@ from pico import KEY, PLUG, Host, config, flashed, started
 from satmeter.board import flash, image
 from satmeter.board.virtual import VirtualBoard
 from satmeter.qr.make import fitted
-from satmeter.wire.dialogue import PIECE
 
 MARK = 14
 BAUD_BYTES = 11_520
@@ -61,14 +60,6 @@ def periods(pico, until_ms):
     return [b - a for (_, a, _, _), (_, b, _, _) in pairwise(e for e in edges if e[0] == MARK)]
 
 
-def show(host, text, size, tag):
-    code = fitted(text, *size)
-    for at in range(0, len(code.bits), PIECE):
-        data = binascii.b2a_base64(code.bits[at : at + PIECE], newline=False).decode()
-        host.send("code", key=f"0.{at}", id=0, n=code.n, at=at, tag=tag, data=data)
-    return code
-
-
 def boot_to_hello(pico):
     pico.power()
     pico.until_up(pico.boots + 1)
@@ -84,7 +75,8 @@ def code_to_pixels():
         host.grant(10**9)
         for n in range(5):
             before, began = len(host.readings), pico.now
-            code = show(host, f"{INVOICE}{n}", (128, 64), str(n))
+            code = fitted(f"{INVOICE}{n}", 128, 64)
+            host.show(code)
             left, top = (128 - code.n) // 2, (64 - code.n) // 2
             wanted = ["".join("0" if dark else "1" for dark in row) for row in code.rows()]
             until(lambda: [r[left : left + code.n] for r in pico.picture()[top : top + code.n]] == wanted, 60, 0.01)  # noqa: B023
@@ -132,7 +124,7 @@ def samples_and_share():
         pico.edges()
         gaps = []
         for n in range(60):
-            show(host, f"{INVOICE}{n}", (128, 64), str(n))
+            host.show(fitted(f"{INVOICE}{n}", 128, 64))
             gaps += periods(pico, began + 1000 * (n + 1))
         off = sorted(abs(gap - SAMPLE_MS) for gap in gaps)
         p99 = off[len(off) * 99 // 100]

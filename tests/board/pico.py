@@ -8,6 +8,7 @@ import serial
 
 from satmeter.board import flash
 from satmeter.board.rp2040 import EmulatedPico
+from satmeter.wire.dialogue import pieces
 from satmeter.wire.link import HOST, Link
 
 KEY = bytes(range(32))
@@ -119,6 +120,11 @@ class Host:
         boot = values.pop("boot", None) or self.boot
         with self._changed:
             self.link.send(kind, key=key, boot=boot, **values)
+
+    def show(self, code):
+        """Send a code of qr/make.py."""
+        for piece in pieces(code.n, code.bits):
+            self.send("code", key=f"0.{piece['at']}", id=0, **piece)
 
     def grant(self, register):
         """Grant up to a register, and wait until the board says that it has it."""

@@ -10,7 +10,6 @@ from lanes import lane
 from satmeter.board import flash, image
 from satmeter.core.errors import BoardTrouble
 from satmeter.qr.make import fitted
-from satmeter.wire.dialogue import PIECE
 
 pytestmark = pytest.mark.timeout(300)
 CUT_MS = 30
@@ -292,16 +291,6 @@ def dark_on_light(rows):
     return np.kron(np.pad(pixels, 4), np.ones((8, 8), dtype=np.uint8))
 
 
-def shown(host, text, width, height):
-    code = fitted(text, width, height)
-    import binascii
-
-    for at in range(0, len(code.bits), PIECE):
-        data = binascii.b2a_base64(code.bits[at : at + PIECE], newline=False).decode()
-        host.send("code", key=f"0.{at}", id=0, n=code.n, at=at, tag="t", data=data)
-    host.send("lamp", lamp="slow")
-
-
 INVOICE = "LNBCRT10N1P4SQAFRSP5VNPH35LAA9MGU9KLEGMNEQXR5K4N4FKQ2M3L3944M3KTRWMGJ28ZQPP5Q67M2ZVGPLAUPA5J4UNFDYAK5J4CFYKR"
 INVOICE += (
     "44G5930LRF5DT5LAEX0SDQZWQXQYJW5QCQP99QXPQYSGQLPW76H8EM3SE3CC58MX995PVFX7TQYVNUSCYCP3VZGC6RMC8YFNPWJ67NQG35620"
@@ -319,7 +308,8 @@ def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kin
     size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
     with flashed(image_path, display={"type": kind}) as pico, Host(pico) as host:
         assert host.hello["display"] == f"{size[0]}x{size[1]}"
-        shown(host, INVOICE, *size)
+        host.show(fitted(INVOICE, *size))
+        host.send("lamp", lamp="slow")
 
         def read():
             picture = dark_on_light(pico.picture("st7789" if kind == "st7789" else "oled"))

@@ -4,7 +4,7 @@ Registers are cumulative, so the newest reading of a boot says all; a grant is a
 """
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..core.errors import BadFrame
@@ -21,6 +21,14 @@ Encode = Callable[[str, int, int], tuple[int, bytes]]
 
 Grant = Callable[[dict[str, Any], str], int | None]
 """Returns the grant that a view holds for a boot of the board, None where it is for another."""
+
+
+def pieces(n: int, bits: bytes) -> Iterator[dict[str, Any]]:
+    """Cut a code into what the `code` frames say of it; n of 0 takes a code away."""
+    tag = f"{binascii.crc32(bits) & 0xFFFF:04x}"
+    for at in range(0, max(1, len(bits)), PIECE):
+        data = binascii.b2a_base64(bits[at : at + PIECE], newline=False).decode()
+        yield {"n": n, "at": at, "tag": tag, "data": data}
 
 
 class Dialogue:
@@ -125,7 +133,5 @@ class Dialogue:
                 n, bits = self._encode(text, int(size[0]), int(size[1]))
             except ValueError:
                 self.link.send("page", key="3", boot=here, n=3, text="code too long for it")
-        tag = "%04x" % (binascii.crc32(bits) & 0xFFFF)
-        for at in range(0, max(1, len(bits)), PIECE):
-            data = binascii.b2a_base64(bits[at : at + PIECE], newline=False).decode()
-            self.link.send("code", key=f"{which}.{at}", boot=here, id=which, n=n, at=at, tag=tag, data=data)
+        for piece in pieces(n, bits):
+            self.link.send("code", key=f"{which}.{piece['at']}", boot=here, id=which, **piece)
