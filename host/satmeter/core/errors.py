@@ -107,6 +107,12 @@ class BoardTrouble(LocalError):
     code = 2115
 
 
+class NoCamera(LocalError):
+    """There is no camera, or it gives no picture."""
+
+    code = 2116
+
+
 class BadMessage(RemoteError):
     """A peer message that can't be decoded or makes no sense."""
 

@@ -1,0 +1,26 @@
+"""Amounts and times as people read them: whole msat in sat or BTC, not rounded; durations in two units."""
+
+from .money import MSAT_PER_BTC
+
+UNITS = {"msat": 1, "sat": 1000, "BTC": MSAT_PER_BTC}
+
+
+def amount(msat: int, unit: str = "sat") -> str:
+    """Return an amount in a unit of UNITS, exactly: as many decimals as it needs and no more."""
+    scale = UNITS[unit]
+    whole, part = divmod(abs(msat), scale)
+    text = f"{whole:,}"
+    if part:
+        text += "." + f"{part:0{len(str(scale)) - 1}d}".rstrip("0")
+    return f"{'-' if msat < 0 else ''}{text} {unit}"
+
+
+def duration(seconds: int) -> str:
+    """Return a time as 42 s, 3 min 05 s, 2 h 10 min, or 4 days 3 h."""
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    if seconds < 86400:
+        return f"{seconds // 3600} h {seconds // 60 % 60:02d} min"
+    return f"{seconds // 86400} days {seconds // 3600 % 24} h"

@@ -1,0 +1,116 @@
+"""What a scanned text says: an invoice to pay, or the address of a meter to open. Every form that wallets know.
+
+Forms: BOLT 11 bare or after `lightning:`, BIP 21 with a `lightning` parameter, SATMETER:// addresses; in either case.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import bolt11
+
+from ..core.errors import BadParam, SatmeterError
+from ..wire import address
+from ..wire.address import Address
+
+MOST = 4296
+"""Characters of the largest QR code there is."""
+
+NETWORKS = {"bc": "bitcoin", "bcrt": "regtest", "tb": "testnet", "tbs": "signet"}
+"""BOLT 11's prefixes, and lightningd's names of the networks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invoice:
+    """A BOLT 11 invoice whose checksum and signature are good. amount_msat None: the payer chooses. Times in seconds
+    since 1970; payee a node id in hex."""
+
+    bolt11: str
+    network: str
+    amount_msat: int | None
+    payee: str
+    description: str
+    expires_at: int
+    payment_hash: str
+
+
+def understand(text: str) -> Invoice | Address:
+    """Return what a scanned text names. BadParam, which says why, for everything else."""
+    text = text.strip()
+    if len(text) > MOST:
+        raise BadParam(f"code: has {len(text)} characters; no QR code has more than {MOST}", param="code")
+    if not text.isascii() or not text.isprintable():
+        raise BadParam("code: has characters that neither an invoice nor an address has", param="code")
+    lower = text.lower()
+    if lower.startswith("satmeter:"):
+        return address.parse(text)
+    if lower.startswith("bitcoin:"):
+        lower = _lightning_of(lower)
+    elif lower.startswith("lightning:"):
+        lower = lower.removeprefix("lightning:").removeprefix("//")
+    if lower.startswith("ln") and "1" in lower:
+        return _invoice(lower)
+    raise BadParam(
+        f"code: neither an invoice (lnbc…, lightning:…) nor a meter's address (SATMETER://…): {text[:60]!r}",
+        param="code",
+    )
+
+
+def plausible(text: str) -> bool:
+    """Whether a text can have been on a display: what looks like an invoice or an address has to be a good one, so that
+    a misread one is never returned; anything else is told to the user as it is."""
+    if not text.lower().startswith(("ln", "lightning:", "satmeter:")):
+        return True
+    try:
+        understand(text)
+    except SatmeterError:
+        return False
+    return True
+
+
+def _lightning_of(uri: str) -> str:
+    """Return the invoice of a BIP 21 text (in lower case; its parameters are case-insensitive here)."""
+    try:
+        values = parse_qs(urlsplit(uri).query).get("lightning", [""])
+    except ValueError as e:
+        raise BadParam(f"code: is no BIP 21 address: {e}", param="code") from None
+    if not values[0]:
+        raise BadParam(
+            "code: a BIP 21 address without a lightning parameter; only Lightning is paid here", param="code"
+        )
+    return unquote(values[0]).removeprefix("lightning:")
+
+
+def _invoice(text: str) -> Invoice:
+    if text.startswith(("lno1", "lni1", "lnr1")):
+        raise BadParam("code: a BOLT 12 offer; only BOLT 11 invoices are understood", param="code")
+    if text.startswith("lnurl1"):
+        raise BadParam("code: an LNURL; only BOLT 11 invoices are understood", param="code")
+    try:
+        found = bolt11.decode(text)
+        prefix = found.currency
+        invoice = Invoice(
+            bolt11=text,
+            network=NETWORKS.get(prefix, prefix),
+            amount_msat=int(found.amount_msat) if found.amount_msat else None,
+            payee=str(found.payee),
+            description=found.description or "",
+            expires_at=int(found.date) + int(found.expiry or 3600),
+            payment_hash=str(found.payment_hash),
+        )
+    except Exception as e:  # the library raises what it meets: IndexError, bitstring's, coincurve's, its own
+        raise BadParam(f"code: an invoice that does not decode ({e or type(e).__name__})", param="code") from None
+    return invoice
+
+
+def objections(invoice: Invoice, now_s: int, network: str, payee: str = "") -> list[str]:
+    """Return why a node of `network` must not pay an invoice, in words; `payee`: the node that was opened, if any."""
+    out = []
+    if invoice.network != network:
+        out.append(f"wrong network: the invoice is of {invoice.network}, this node on {network}")
+    if now_s >= invoice.expires_at:
+        out.append(f"expired {now_s - invoice.expires_at} s ago: ask for a new one")
+    if invoice.amount_msat is None:
+        out.append("no amount: what is to be paid must stand in the invoice")
+    if payee and invoice.payee != payee:
+        out.append(f"another node than the one opened: the invoice is of {invoice.payee[:16]}…, not {payee[:16]}…")
+    return out

@@ -1,0 +1,180 @@
+"""Reading codes out of pictures: a chain of attempts, the quick one first, each on a picture made a little clearer.
+
+A display's code, seen from afar, has modules of two or three camera pixels, a grid of dark lines between its own
+pixels, and noise; enlarging it after a slight blur undoes most of that. What each step adds is measured by
+tests/bench/codes.py on pictures of a simulated camera (tests/qr/camera.py).
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import zxingcpp
+from PIL import Image, UnidentifiedImageError
+
+from ..core.errors import BadParam
+
+Picture = np.ndarray[Any, Any]
+"""Grey, height x width, 8 bits."""
+
+MOST_BYTES = 32 << 20
+MOST_PIXELS = 200_000_000
+Image.MAX_IMAGE_PIXELS = None  # which would refuse what a good phone makes; the bound is ours, by the header alone
+WORK_PIXELS = 24_000_000
+"""Larger pictures are made smaller: nobody's code needs them, and enlarging them would take minutes."""
+ENLARGED_PIXELS = 12_000_000
+
+QRCODES = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode])
+
+Corners = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A code's text, and where it is in the picture (four corners; empty where the reader does not say)."""
+
+    text: str
+    corners: Corners = ()
+
+
+def read(picture: Picture, believe: Callable[[str], bool] = lambda text: True, patient: bool = True) -> list[Found]:
+    """Return the codes of a picture, from top to bottom; none where no step reads one. A text that `believe` does not
+    take for true (an invoice with a wrong checksum) was not read. Without `patient` the slow steps are left out: the
+    next frame of a film comes soon."""
+    for step in STEPS if patient else STEPS[:QUICK]:
+        found = [f for f in step(picture) if f.text and believe(f.text)]
+        if found:
+            return sorted(found, key=lambda f: min((y for _, y in f.corners), default=0))
+    return []
+
+
+def load(data: bytes, name: str = "picture") -> Picture:
+    """Return the picture in a file's bytes. BadParam for one that is no picture, or too large to be one of a code."""
+    if len(data) > MOST_BYTES:
+        raise BadParam(f"{name}: has {len(data):,} bytes; a picture may have {MOST_BYTES:,}", param="picture")
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                raise BadParam(f"{name}: has {pixels:,} pixels; a picture may have {MOST_PIXELS:,}", param="picture")
+            shrink = 1
+            while pixels // shrink**2 > WORK_PIXELS:
+                shrink *= 2
+            image.draft("L", (image.width // shrink, image.height // shrink))
+            return np.asarray(_small(image).convert("L"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as e:
+        raise BadParam(f"{name}: is no picture that can be read ({e})", param="picture") from None
+
+
+def _small(image: Image.Image) -> Image.Image:
+    """What a draft did not make smaller (only JPEG knows how)."""
+    shrink = 1
+    while image.width * image.height // shrink**2 > WORK_PIXELS:
+        shrink *= 2
+    return image.reduce(shrink) if shrink > 1 else image
+
+
+# --- the steps
+
+
+def _zxing(picture: Picture) -> list[Found]:
+    codes = zxingcpp.read_barcodes(picture, formats=QRCODES)
+    return [Found(code.text, _corners(code.position)) for code in codes]
+
+
+def _corners(p: Any) -> Corners:
+    return tuple((c.x, c.y) for c in (p.top_left, p.top_right, p.bottom_right, p.bottom_left))
+
+
+def _zbar(picture: Picture) -> list[Found]:
+    try:
+        from pyzbar import pyzbar
+    except ImportError:  # its library is not installed: one step less
+        return []
+    codes = pyzbar.decode(picture, symbols=[pyzbar.ZBarSymbol.QRCODE])
+    return [Found(c.data.decode("utf-8", "replace"), tuple((p.x, p.y) for p in c.polygon)) for c in codes]
+
+
+def _plain(picture: Picture) -> list[Found]:
+    return _zxing(picture)
+
+
+def _enlarged(times: int, sigma: float, reader: Callable[[Picture], list[Found]] = _zxing) -> "Step":
+    def step(picture: Picture) -> list[Found]:
+        return _at_scale(_soft(picture, sigma), times, reader)
+
+    return step
+
+
+def _cleaned(picture: Picture) -> list[Found]:
+    """Noise taken out by likeness of patches, which keeps edges; slow, so only where the picture is not large."""
+    if picture.size > WORK_PIXELS // 12:
+        return []
+    return _at_scale(cv2.fastNlMeansDenoising(picture, None, 15, 3, 9), 3, _zxing)
+
+
+def _soft(picture: Picture, sigma: float) -> Picture:
+    return cv2.GaussianBlur(picture, (0, 0), sigma)
+
+
+def _at_scale(picture: Picture, times: float, reader: Callable[[Picture], list[Found]]) -> list[Found]:
+    times = min(times, (ENLARGED_PIXELS / picture.size) ** 0.5)
+    if times <= 1:
+        return reader(picture)
+    large = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+    return [Found(f.text, tuple((int(x / times), int(y / times)) for x, y in f.corners)) for f in reader(large)]
+
+
+Step = Callable[[Picture], list[Found]]
+STEPS: Sequence[Step] = (
+    _plain,
+    _enlarged(2, 0.7),
+    _enlarged(4, 0.6),
+    _enlarged(3, 0.4),
+    _cleaned,
+    _enlarged(3, 0.8),
+    _enlarged(2, 1.0, _zbar),
+)
+QUICK = 3
+
+
+# --- what is wrong with a picture in which nothing was read
+
+DARK = 60
+"""A picture with hardly anything brighter than this is too dark."""
+
+
+def trouble(picture: Picture) -> str:
+    """Return in words why nothing was read, and what to do: "" where no part of a code is to be seen."""
+    if np.percentile(picture, 98) < DARK:
+        return "too dark: more light on the code, or a brighter display"
+    marks = len(list(_marks(picture)))
+    if marks >= 3:
+        return "a code is there, but can't be read: closer and still, the whole of it uncovered and sharp"
+    if marks:
+        return "code cut off: all three of its square marks must be in the picture"
+    return ""
+
+
+def _marks(picture: Picture) -> Iterator[tuple[float, float]]:
+    """Find the square marks in a code's corners: three outlines about one middle, of areas 49 : 25 : 9."""
+    times = max(1.0, (2_000_000 / picture.size) ** 0.5)
+    large = cv2.resize(_soft(picture, 0.7), None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
+    side = max(31, min(large.shape) // 8 | 1)
+    black = cv2.adaptiveThreshold(large, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY_INV, side, 5)
+    outlines, tree = cv2.findContours(black, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if tree is None:
+        return
+    areas = [cv2.contourArea(o) for o in outlines]
+    for n, (_, _, child, _) in enumerate(tree[0]):
+        inner = tree[0][child][2] if child >= 0 else -1
+        if inner < 0 or areas[inner] < 9:
+            continue
+        if not (1.2 < areas[n] / max(1, areas[child]) < 3.5 and 1.5 < areas[child] / areas[inner] < 6):
+            continue
+        (x, y), (width, height), _ = cv2.minAreaRect(outlines[n])
+        if min(width, height) > 0.4 * max(width, height):
+            yield x / times, y / times

@@ -1,0 +1,105 @@
+"""What scanned texts mean, and which are refused with which words."""
+
+import camera
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satmeter.core.errors import BadParam
+from satmeter.devnet.emulated.invoices import sign
+from satmeter.qr.meaning import Invoice, objections, plausible, understand
+from satmeter.wire.address import Address
+
+NOW = 1_800_000_000
+ADDRESS, SHORT, *_ = camera.texts()
+PAYEE = understand(SHORT).payee
+
+
+def invoice(amount=20_000, description="m", expiry=600, now=NOW):
+    return sign(camera.KEY, amount, "ab" * 32, "cd" * 32, description, expiry, now)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "lightning:{}",
+        "LIGHTNING:{}",
+        "lightning://{}",
+        "  {}\n",
+        "bitcoin:bcrt1qexample?amount=0.0002&lightning={}",
+        "BITCOIN:BCRT1QEXAMPLE?LIGHTNING={}",
+        "bitcoin:?lightning={}&label=x",
+    ],
+)
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_every_form_of_a_wallet(form, case):
+    found = understand(form.format(case(invoice())))
+    assert (found.amount_msat, found.payee, found.description) == (20_000, PAYEE, "m")
+    assert (found.network, found.expires_at, found.payment_hash) == ("regtest", NOW + 600, "ab" * 32)
+
+
+def test_an_address_in_either_case():
+    assert understand(ADDRESS) == understand(ADDRESS.lower()) and understand(ADDRESS).meter == "socket"
+
+
+def test_bolt_11s_own_example_of_mainnet():
+    text = (
+        "lnbc20m1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5"
+        "rqwzqfqypqhp58yjmdan79s6qqdhdzgynm4zwqd5d7xmw5fk98klysy043l2ahrqs9qrsgq7ea976txfraylvgzuxs8kgcw23ezlrszfnh8r6qtfpr6"
+        "cxga50aj6txm9rxrydzd06dfeawfk6swupvz4erwnyutnjq7x39ymw6j38gp7ynn44"
+    )
+    found = understand(text)
+    assert found.network == "bitcoin" and found.amount_msat == 2_000_000_000
+    assert found.payee == "03e7156ae33b0a208d0744199163177e909e80176e55d97a2f221ede0f934dd9ad"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "neither"),
+        ("https://example.com", "neither"),
+        ("bitcoin:bcrt1qexample?amount=1", "without a lightning"),
+        ("bitcoin:bcrt1q?lightning=", "without a lightning"),
+        ("lno1qcp4256ypq", "BOLT 12"),
+        ("lnurl1dp68gurn8ghj7", "LNURL"),
+        ("lnbc1", "does not decode"),
+        ("satmeter://nowhere", "SATMETER://"),
+        ("satmeter://h:99999/" + "02" + "ab" * 32 + "/m", "99999"),
+        ("lnbc\x1b[31m", "characters"),
+        ("ünïcödé", "characters"),
+        ("A" * 5000, "5000 characters"),
+    ],
+)
+def test_anything_else_is_refused_with_a_reason(text, why):
+    with pytest.raises(BadParam, match=why):
+        understand(text)
+
+
+@given(at=st.integers(0, 400), other=st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
+def test_a_wrong_letter_is_never_believed(at, other):
+    good = invoice()
+    at %= len(good)
+    bad = good[:at] + other + good[at + 1 :]
+    assert bad == good or not plausible(bad) or not bad.startswith("ln")
+
+
+@given(text=st.text(max_size=200) | st.text(max_size=80).map(lambda t: "lnbc1" + t) | st.text().map("bitcoin:".__add__))
+def test_any_text_is_understood_or_refused(text):
+    try:
+        assert isinstance(understand(text), Invoice | Address)
+    except BadParam as e:
+        assert str(e) and "\x1b" not in str(e)
+
+
+def test_why_an_invoice_must_not_be_paid():
+    def against(text, now=NOW, network="regtest", payee=""):
+        return objections(understand(text), now, network, payee)
+
+    assert against(invoice()) == []
+    assert against(invoice(), payee=PAYEE) == []
+    assert "expired 1 s ago" in against(invoice(), NOW + 601)[0]
+    assert "of regtest, this node on bitcoin" in against(invoice(), network="bitcoin")[0]
+    assert "no amount" in against(invoice(amount=None))[0]
+    assert "another node" in against(invoice(), payee="02" + "ab" * 32)[0]
+    assert len(against(invoice(amount=None), NOW + 999, "bitcoin", "02" + "ab" * 32)) == 4
