@@ -34,7 +34,7 @@ $(STAMP): setup.cfg pyproject.toml
 # System parts of the skipped lanes, from Debian's packages.
 deps:
 	apt-get update
-	apt-get install -y --no-install-recommends postgresql systemd libzbar0
+	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium
 
 # MicroPython for the emulated RP2040, from Debian's sources (root, apt), or from the official .uf2: UF2=path.
 board-image:

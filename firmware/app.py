@@ -63,6 +63,7 @@ class App:
         self._stuck = False
         self._leak_at = -LEAK_MS
         self._heard_at = -HEARD_MS
+        self._lines_heard = 0
         self._reported = None
         self._report_at = 0
         self._sample_at = hal.now_ms()
@@ -193,8 +194,10 @@ class App:
                 self._held = data
                 return True
         for frame in self.link.feed(data):
-            self._heard_at = now
             self._take(frame)
+        if self.link.heard != self._lines_heard:  # acks count as well: a host may have nothing new to say for hours
+            self._lines_heard = self.link.heard
+            self._heard_at = now
         return True
 
     def _take(self, frame) -> None:  # type: ignore[no-untyped-def]

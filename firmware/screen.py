@@ -5,6 +5,7 @@ import pages
 AUTO_MS = 30000  # how long a page that was asked for by the button stays
 TEXT_MS = 500  # pages with numbers are drawn anew so often
 RETRY_MS = 5000
+CODE_MS = 8000  # codes take turns: the address for buyers with the plugin, the invoice for any wallet
 
 
 class Screen:
@@ -68,7 +69,7 @@ class Screen:
         if board.faults or not board.heard:
             return 0
         if board.codes and board.lamp == "slow":
-            return len(pages.TEXTS)
+            return len(pages.TEXTS) + now // CODE_MS % len(board.codes)
         return 2 if board.relay else 0
 
     def _rows(self, board, page: int):  # type: ignore[no-untyped-def]

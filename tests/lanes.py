@@ -27,12 +27,17 @@ def rp2040_missing() -> str:
     return rp2040.missing()
 
 
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 LANES = {
     "emulated nodes": lambda: "",
     "real nodes (regtest)": real_nodes_missing,
     "lightning-cli": lambda: "" if shutil.which("lightning-cli") else "comes with Core Lightning's releases",
     "RP2040 (emulated)": rp2040_missing,
     "zbar": lambda: "" if ctypes.util.find_library("zbar") else "`make deps`",
+    "browser": lambda: "" if chromium() else "`make deps`",
     "PostgreSQL": postgresql_missing,
     "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
 }

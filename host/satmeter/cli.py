@@ -15,6 +15,7 @@ from rich.console import Console
 
 from . import __version__
 from .board.commands import KEY, board_app, flash_board
+from .panel import panel
 from .scan import scan
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
@@ -22,6 +23,7 @@ devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)
 app.command("scan")(scan)
+app.command("panel")(panel)
 app.add_typer(devnet_app, name="devnet")
 console = Console()
 

@@ -164,12 +164,15 @@ class Journal:
         """Return the first `limit` events of a stream, oldest first."""
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
 
-    def history(self, stream: str = "", after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """Return up to `limit` events with an id over `after`, oldest first, of one stream or of all."""
-        query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(_EVENT.c.id).limit(limit)
+    def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[dict[str, Any]]:
+        """Return up to `limit` events with an id over `after`, of one stream or of all: the first of them, or the
+        newest; oldest first in either case."""
+        order = _EVENT.c.id.desc() if newest else _EVENT.c.id
+        query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(order).limit(limit)
         if stream:
             query = query.where(_EVENT.c.stream == stream)
-        return self._rows(query)
+        rows = self._rows(query)
+        return rows[::-1] if newest else rows
 
     def latest(self, stream: str, kind: str, among: int = 1_000) -> list[dict[str, Any]]:
         """Return the events of a kind among the newest of a stream, oldest first."""

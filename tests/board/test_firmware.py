@@ -67,6 +67,18 @@ class Bench:
         self.run(100)
 
 
+def test_a_host_that_only_acknowledges_is_there_and_one_that_is_silent_is_not():
+    b = Bench()
+    b.run(1000)
+    assert not b.app.heard
+    b.meet()
+    b.run(15_000)
+    assert b.app.heard
+    b.host.pull = lambda now_ms: b""
+    b.run(15_000)
+    assert not b.app.heard
+
+
 def test_no_grant_after_boot_delivers_nothing():
     b = Bench()
     b.hal.percent = 100

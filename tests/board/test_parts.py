@@ -111,6 +111,13 @@ def test_a_code_is_drawn_module_by_module_in_the_middle(width, height, length):
     assert pieces >= height // 8
 
 
+def test_two_codes_take_turns():
+    codes = {n: arrived(text, 128, 64)[1] for n, text in enumerate(("ADDRESS", "INVOICE"))}
+    alone = [drawn(Shown({0: code}))[0].picture() for code in codes.values()]
+    turns = [drawn(Shown(codes), now=now)[0].picture() for now in (0, 7_999, 8_000, 16_000)]
+    assert turns == [alone[0], alone[0], alone[1], alone[0]]
+
+
 def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="400 characters does not fit 128x64"):
         fitted("A" * 400, 128, 64)

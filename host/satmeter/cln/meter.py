@@ -34,7 +34,9 @@ class MeterPlugin(RolePlugin):
     books = Books
 
     def options(self, plugin: Plugin) -> None:
-        plugin.add_option("meter-address", "", "HOST:PORT at which buyers reach this node, for the address in the QR")
+        plugin.add_option(
+            "meter-address", "", "HOST:PORT at which buyers reach this node, for the QR; else what it announces"
+        )
         plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
         plugin.add_option(
             "meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged"
@@ -102,6 +104,7 @@ class MeterPlugin(RolePlugin):
         ]
 
     def prepare(self) -> None:
+        self.reach = str(self.plugin.get_option("meter-address") or "") or _announced(self.info)
         self.offers: dict[str, Callable[[Any], None]] = {}
         self.refund_maxfee = self.whole_option("meter-refund-maxfee-msat", 0, 10**9)
 
@@ -109,8 +112,8 @@ class MeterPlugin(RolePlugin):
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
 
     def address(self, meter: str) -> str:
-        """The SATMETER:// address of a meter, "" where none is configured."""
-        host, _, port = str(self.plugin.get_option("meter-address") or "").rpartition(":")
+        """The SATMETER:// address of a meter, "" where buyers can't reach this node."""
+        host, _, port = self.reach.rpartition(":")
         return str(Address(host, int(port), self.node_id, meter)) if host and port.isdecimal() else ""
 
     # --- money that arrives
@@ -254,6 +257,16 @@ class MeterPlugin(RolePlugin):
             return None
         codes = [self.address(name).upper(), m.offer_bolt11.upper()]
         return {**view.board(m, core.books.sales.get(m.session)), "codes": codes}
+
+
+def _announced(info: dict[str, Any]) -> str:
+    """Return HOST:PORT of the first address that a node announces (on regtest: that it listens on), "" for none."""
+    listed = info.get("address", []) + (info.get("binding", []) if info.get("network") == "regtest" else [])
+    for each in listed:
+        if each.get("type") in ("ipv4", "ipv6", "dns", "torv3") and each.get("port"):
+            host = f"[{each['address']}]" if each["type"] == "ipv6" else each["address"]
+            return f"{host}:{each['port']}"
+    return ""
 
 
 def main() -> None:

@@ -89,7 +89,8 @@ class MeterRpc:
     def _meter(self, core: Seller, name: str) -> dict[str, Any]:
         m = core.books.meter(name)
         shown = view.meter(m, core.books.sales.get(m.session), self.p.service.clock.now(), core.limits.silent_ms)
-        return {**shown, "address": self.p.address(name)}
+        board = self.p.board_view(core, name) or {}
+        return {**shown, "page": board["page"], "codes": board["codes"], "address": self.p.address(name)}
 
     def _shown(self, name: str) -> dict[str, Any]:
         core = self.p.service.core
@@ -138,6 +139,8 @@ class MeterRpc:
         flow: int = 0,
         plugged: bool | int = True,
         grant: int | None = None,
+        display: str = "",
+        fault: str = "",
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = inp.Reading(
@@ -148,6 +151,8 @@ class MeterRpc:
             whole("flow", flow, 0, MAX_TICKS),
             str(plugged).lower() in ("1", "true"),
             whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
+            _word("display", display),
+            _word("fault", fault),
         )
 
         def show(m: Any) -> dict[str, Any]:
@@ -218,10 +223,19 @@ class MeterRpc:
         before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
         self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit)})
 
-    def history(self, call: Call, stream: str | None = None, after: int = 0, limit: int = 100) -> None:
-        """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all."""
+    def history(
+        self,
+        call: Call,
+        stream: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest: bool | int | str = False,
+    ) -> None:
+        """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all. With {newest}
+        the last ones of them."""
         after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
-        self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit)})
+        last = str(newest).lower() in ("1", "true")
+        self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit, last)})
 
     def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000) -> None:
         """Sessions as CSV text, newest first; page as in meter-sessions."""
@@ -250,6 +264,13 @@ class MeterRpc:
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""
         self._post(call, inp.Unlock(name), lambda m: self._shown(m.name))
+
+
+def _word(name: str, text: str) -> str:
+    """What a board says of itself: short and printable, because pages show it."""
+    if len(text) > 40 or not text.isprintable():
+        raise BadParam(f"{name}: must be at most 40 printable characters, got {text[:60]!r}", param=name)
+    return text
 
 
 def check_boot(boot: object) -> str:

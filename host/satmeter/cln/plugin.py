@@ -84,8 +84,8 @@ class RolePlugin:
 
     def _init(self, plugin: Plugin, **kwargs: Any) -> None:
         self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
-        info = self.node.info()
-        self.node_id: str = info["id"]
+        self.info = self.node.info()
+        self.node_id: str = self.info["id"]
         given = plugin.get_option(f"{self.role}-db")
         self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)

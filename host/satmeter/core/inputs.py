@@ -55,7 +55,8 @@ class RemoveMeter(Input):
 @dataclass(frozen=True, slots=True)
 class Reading(Input):
     """From the board: `base` is the register that this boot began with, `register` its count now, in ticks, and
-    `grant` the register up to which it would deliver now (None where the board does not say)."""
+    `grant` the register up to which it would deliver now (None where the board does not say). `display` is its size as
+    WxH and `fault` what is wrong with it, for whoever looks."""
 
     meter: str
     boot: str
@@ -64,6 +65,8 @@ class Reading(Input):
     flow: int = 0
     plugged: bool = True
     grant: int | None = None
+    display: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class Meter:
     looked_at: dict[int, int] = field(default_factory=dict)
     held: int | None = None
     """The grant that the board said it holds; None where it does not say."""
+    display: str = ""
+    fault: str = ""
     made: list[int] = field(default_factory=list)
     rated_at: int = 0
     rated_from: int = 0

@@ -62,6 +62,7 @@ class Metering(Settling):
             self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
         m.check_register(i.register, self.now)
         m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
+        m.display, m.fault = i.display, i.fault
         if not m.seen:
             m.rated_at, m.rated_from = self.now, m.count
         m.seen = self.now

@@ -47,6 +47,8 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int) -> dict[str, Any]:
         "count": m.count,
         "flow": m.flow,
         "plugged": m.plugged,
+        "fault": m.fault,
+        "display": m.display,
         "board": "never heard" if not m.seen else ("silent" if m.silent(now, silent_ms) else "heard"),
         "grant": grant_register(m, s),
         "lamp": LAMPS[m.state],

@@ -101,6 +101,8 @@ class Dialogue:
             "base": self.board["base"],
             "flow": frame["flow"],
             "plugged": bool(frame["plugged"]),
+            "display": self.board["display"],
+            "fault": frame["fault"],
         }
         wanted = self._grant(self.view, boot) if self.view else None
         if frame["plugged"] and wanted is not None and frame["grant"] != wanted:

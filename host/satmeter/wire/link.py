@@ -153,6 +153,7 @@ class Link:
         self._out_at = 0
         self._tries = 0
         self._ack_due = False
+        self.heard = 0  # lines that could be believed, acks among them
 
     def send(self, kind: str, key: str = "", **values) -> None:  # type: ignore[no-untyped-def]
         """Queue a frame; a waiting one of the same kind (and key) is replaced."""
@@ -215,6 +216,7 @@ class Link:
             return self._hello(frame, seq)
         if not self.sid:
             return None
+        self.heard += 1
         if self._out is not None and self._out[0] <= ack <= self.seq:
             self._out = None
         if kind == "ack":

@@ -1,0 +1,137 @@
+"""Who may talk to the pages: every request and every websocket is looked at here, before anything else sees it.
+
+A page in the same browser, of whatever site, can send requests here and open websockets; and a site whose name is made
+to point here (DNS rebinding) is even of our own origin. So the Host must be an address or a name that was given, the
+Origin must be that same host, and where there is a password the cookie of a login must come with it.
+"""
+
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+from .login import COOKIE, Logins
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN = ("/login", "/static/", "/_nicegui/")
+"""Paths that need no login: they are the same for everybody, and hold no word about this node."""
+
+POLICY = "; ".join(
+    (
+        "default-src 'self' 'unsafe-inline' 'unsafe-eval'",  # NiceGUI's pages are made of scripts in the page
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob: mediastream:",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+        "base-uri 'self'",
+    )
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """ASGI middleware. names: hosts (without port) by which the pages may be asked for, beside addresses; loopback:
+    whether only addresses of this very machine count. logins: None where there is no password."""
+
+    app: App
+    logins: Logins | None = None
+    names: frozenset[str] = field(default_factory=frozenset)
+    loopback: bool = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = _headers(scope)
+        why = self.objection(headers.get("host", ""), headers.get("origin"))
+        if why:
+            await _refuse(scope, receive, send, 403, why)
+        elif self.logins is None or scope["path"].startswith(OPEN) or self.logins.knows(cookie(headers)):
+            await self.app(scope, receive, _with_headers(send))
+        elif scope["type"] == "http" and "text/html" in headers.get("accept", "") and scope["method"] == "GET":
+            await _answer(send, 303, b"", ((b"location", b"/login"),))
+        else:
+            await _refuse(scope, receive, send, 401, "log in first: /login")
+
+    def objection(self, host: str, origin: str | None) -> str:
+        """Return why a request with this Host and Origin is refused, "" if it is not."""
+        name = _name(host)
+        if not self._ours(name):
+            return f"these pages are not called {name[:80]!r}; start the panel with --name for it"
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return f"a page of {origin[:80]!r} has no business here"
+        return ""
+
+    def _ours(self, name: str) -> bool:
+        if name in self.names:
+            return True
+        if name == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or not self.loopback
+
+
+def _name(host: str) -> str:
+    """Return a Host header's name without its port, in lower case; "" for what is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers by name; of one that comes twice, neither is believed (Host, Origin), cookies are joined."""
+    out: dict[str, str] = {}
+    for raw_name, raw in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw.decode("latin-1")
+        if name in out:
+            out[name] = f"{out[name]}; {value}" if name == "cookie" else "twice"
+        else:
+            out[name] = value
+    return out
+
+
+def cookie(headers: dict[str, str]) -> str:
+    """Return the login's cookie."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
+        await send(message)
+
+    return sending
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # its connect; closed before it was accepted, it is answered 403
+        await send({"type": "websocket.close", "code": 1008, "reason": why[:100]})
+    else:
+        await _answer(send, status, why.encode(), ((b"content-type", b"text/plain; charset=utf-8"),))
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, *HEADERS]})
+    await send({"type": "http.response.body", "body": body})

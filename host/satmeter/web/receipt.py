@@ -1,0 +1,58 @@
+"""Receipts, the same on both sides: the figures of a closed session, and whether its seller's node has signed them."""
+
+import json
+from typing import Any
+
+from nicegui import ui
+from pyln.client import RpcError
+
+from ..core.text import duration
+from .amounts import Money
+from .frame import Panel
+
+FIGURES = {
+    "paid_msat": "paid",
+    "charged_msat": "charged",
+    "refunded_msat": "refunded",
+    "owed_msat": "still owed",
+    "lapsed_msat": "lapsed",
+    "debt_msat": "debt",
+}
+
+
+async def signed(panel: Panel, row: dict[str, Any]) -> bool:
+    """Ask the node whether a receipt bears the signature of the seller whom it names."""
+    try:
+        seller = str(json.loads(row["receipt"])["seller"])
+        found = await panel.call("checkmessage", message=row["receipt"], zbase=row["signature"], pubkey=seller)
+    except (RpcError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found.get("verified"))
+
+
+def show(row: dict[str, Any], money: Money, good: bool) -> None:
+    """Draw a receipt: row as in meter-sessions or stream-receipts."""
+    r = json.loads(row["receipt"])
+    with ui.element("article").classes("receipt").props(f"data-session={r['session']}"):
+        badge = "signature checked" if good else "signature NOT valid"
+        ui.label(badge).classes("state good" if good else "state bad")
+        ui.label(f"meter {r['meter']}, ended: {r['reason']}").classes("title")
+        with ui.element("table"):
+            _line("used", f"{r['ticks']:,} ticks")
+            for key, name in FIGURES.items():
+                if r[key] or key in ("paid_msat", "charged_msat", "refunded_msat"):
+                    _line(name, money(r[key]), key)
+            _line("payments", f"{r['payments']:,}")
+            _line("lasted", duration(max(0, r["closed_at"] - r["opened_at"]) // 1000))
+            _line("session", r["session"])
+            _line("seller", r["seller"])
+            _line("buyer", r["buyer"] or "a wallet")
+            _line("events' hash", r["head"], "head")
+
+
+def _line(name: str, text: str, key: str = "") -> None:
+    with ui.element("tr"):
+        with ui.element("th"):
+            ui.label(name)
+        with ui.element("td").props(f"data-figure={key}" if key else ""):
+            ui.label(text)

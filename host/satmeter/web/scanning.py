@@ -1,0 +1,165 @@
+"""Scanning in the browser: its camera, a photo, or a pasted text; and what then can be done with the code.
+
+The browser sends pictures here and the reading chain looks at them: no code of anybody else runs in the page. Where it
+gives no live camera (plain http from another machine) the photo input serves, which phones answer with their camera.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from nicegui import ui
+from nicegui.events import GenericEventArguments
+
+from .. import buying
+from ..core.errors import BadParam, SatmeterError
+from ..core.text import duration
+from ..qr.meaning import Invoice, plausible, understand
+from ..qr.read import load, read, trouble
+from .amounts import Money
+from .frame import Panel, doing
+
+MOST_BYTES = 16 << 20
+AT_ONCE = 2
+
+
+def routes() -> APIRouter:
+    """POST /scan: a picture in, {"texts": [...], "why": "..."} out."""
+    router = APIRouter()
+    reading = asyncio.Semaphore(AT_ONCE)
+
+    @router.post("/scan")
+    async def scan(request: Request, live: bool = False) -> JSONResponse:
+        data = bytearray()
+        async for piece in request.stream():
+            data += piece
+            if len(data) > MOST_BYTES:
+                return JSONResponse({"texts": [], "why": f"a picture may have {MOST_BYTES:,} bytes"}, 413)
+        async with reading:
+            try:
+                texts, why = await asyncio.to_thread(look, bytes(data), live)
+            except SatmeterError as e:
+                return JSONResponse({"texts": [], "why": str(e)}, 400)
+        return JSONResponse({"texts": texts, "why": why})
+
+    return router
+
+
+def look(data: bytes, live: bool) -> tuple[list[str], str]:
+    """Return a picture's texts, or why there are none. live: another picture comes soon, so be quick."""
+    picture = load(data)
+    found = read(picture, plausible, patient=not live)
+    if found:
+        return list(dict.fromkeys(f.text for f in found)), ""
+    return [], trouble(picture) or "no code in this picture"
+
+
+class Scan:
+    """The part of a page that scans, and asks what to do with what it found."""
+
+    def __init__(self, panel: Panel, money: Money, opened: Callable[[dict[str, Any]], None]):
+        self.panel, self.money, self._on_open = panel, money, opened
+        ui.label("Scan what a seller shows").classes("title")
+        ui.html(
+            '<video class="camera" playsinline muted hidden></video>'
+            '<p class="hint" data-part="scan-says" role="status"></p>',
+            sanitize=False,
+        )
+        with ui.row():
+            ui.button("Camera", icon="photo_camera").props("data-part=camera").on(
+                "click", js_handler="() => satmeterScan.camera()"
+            )
+            ui.html(
+                '<label class="file">Picture<input type="file" accept="image/*" capture="environment" '
+                'onchange="satmeterScan.picture(this)"></label>',
+                sanitize=False,
+            )
+        with ui.row().classes("paste"):
+            text = ui.input("or paste an invoice or address").props("dense data-part=paste")
+            ui.button("Go", on_click=lambda: self.take([str(text.value or "")])).props("dense")
+        ui.add_body_html('<script src="/static/scan.js"></script>')
+        ui.on("satmeter-scanned", self._scanned)
+
+    def _scanned(self, e: GenericEventArguments) -> None:
+        texts = e.args.get("texts", []) if isinstance(e.args, dict) else []
+        self.take([t for t in texts if isinstance(t, str)][:20])
+
+    def take(self, texts: list[str]) -> None:
+        """Show what was found; of several codes the user chooses."""
+        with ui.dialog() as dialog, ui.card().classes("wide").props("data-part=found"):
+            if len(texts) > 1:
+                ui.label(f"{len(texts)} codes in this picture: which one?").classes("title")
+                for text in texts:
+                    ui.button(_short(text), on_click=self._choose(text, dialog)).props("flat no-caps")
+            for text in texts if len(texts) == 1 else ():
+                try:
+                    meaning = understand(text)
+                except BadParam as e:
+                    ui.label(str(e)).classes("warning")
+                else:
+                    (self._invoice if isinstance(meaning, Invoice) else self._address)(meaning, dialog)
+            ui.button("Close", on_click=dialog.close).props("flat")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
+
+    def _choose(self, text: str, dialog: ui.dialog) -> Callable[[], None]:
+        def chosen() -> None:
+            dialog.close()
+            self.take([text])
+
+        return chosen
+
+    def _invoice(self, invoice: Any, dialog: ui.dialog) -> None:
+        left = invoice.expires_at - int(time.time())
+        ui.label("An invoice").classes("title")
+        for line in (
+            "of any amount" if invoice.amount_msat is None else f"of {self.money(invoice.amount_msat)}",
+            f"for {invoice.description or 'nothing said'}",
+            f"to {invoice.payee}",
+            f"expires in {duration(left)}" if left > 0 else f"expired {duration(-left)} ago",
+        ):
+            ui.label(line)
+        cap = ui.input("pay at most, msat (or 5sat)", value=str(invoice.amount_msat or ""))
+        fee = ui.input("fees at most", value=str(buying.fee_cap(invoice.amount_msat or 0)))
+
+        async def pay() -> None:
+            button.disable()
+            answer = await doing(self._io(buying.pay, invoice, cap.value, fee.value), "paid")
+            if answer is None:
+                button.enable()
+            else:
+                dialog.close()
+
+        button = ui.button("Pay", on_click=pay)
+
+    def _address(self, address: Any, dialog: ui.dialog) -> None:
+        ui.label(f"Meter {address.meter}").classes("title")
+        ui.label(f"of node {address.node_id}")
+        ui.label(f"at {address.reach}")
+        price = ui.input("highest price of a unit, msat (or 30sat)").props("data-part=max-price")
+        budget = ui.input("budget in all, msat (or 500sat)").props("data-part=budget")
+
+        async def open_() -> None:
+            button.disable()
+            answer = await doing(self._io(buying.open_stream, address, price.value, budget.value))
+            if answer is None:
+                button.enable()
+            else:
+                dialog.close()
+                self._on_open(answer)
+
+        button = ui.button("Open a stream", on_click=open_)
+
+    async def _io(self, what: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        return await asyncio.to_thread(what, self.panel.node, *args)
+
+
+def _short(text: str) -> str:
+    try:
+        meaning = understand(text)
+    except BadParam:
+        return f"neither invoice nor address: {text[:40]!r}"
+    return f"an invoice ({text[:24]}…)" if isinstance(meaning, Invoice) else f"meter {meaning.meter}"

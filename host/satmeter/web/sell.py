@@ -1,0 +1,290 @@
+"""The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
+
+from typing import Any
+
+from nicegui import ui
+
+from ..core.text import duration
+from ..qr import draw
+from ..qr.make import make
+from . import tariff
+from .amounts import Money
+from .board import BoardView
+from .frame import Facts, Panel, asked, doing, follow, page
+from .history import history
+
+STATES = {
+    "standby": "waiting for somebody to plug in and pay",
+    "negotiating": "waiting for the first payment",
+    "delivering": "paid for, and flowing as the potentiometer says",
+    "suspended": "credit used up: waiting for payment",
+    "lockout": "locked after non-payment",
+}
+FACTS = {
+    "flow": "flow",
+    "register": "counted",
+    "paid": "paid",
+    "charged": "charged",
+    "payments": "payments",
+    "out": "invoices out",
+    "exposure": "we could lose",
+}
+
+
+def overview(panel: Panel) -> None:
+    """All meters, a line each."""
+    money = Money(panel.rate, panel.unit)
+    rows: dict[str, tuple[ui.label, ...]] = {}
+
+    def show() -> None:
+        trouble.set_text(panel.sell.trouble)
+        meters = panel.sell.view.get("meters", {})
+        if set(meters) != set(rows):
+            build(meters)
+        for name, m in meters.items():
+            texts = (STATES[m["state"]], flow(m), money(m["credit_msat"]), m["fault"])
+            for label, text in zip(rows[name], texts):
+                if label.text != text:
+                    label.set_text(text)
+
+    def build(meters: dict[str, Any]) -> None:
+        table.clear()
+        rows.clear()
+        with table:
+            for name in sorted(meters):
+                with ui.link(target=f"/sell/{name}").classes("line"):
+                    ui.label(name).classes("title")
+                    rows[name] = tuple(ui.label() for _ in range(4))
+            if not meters:
+                ui.label("No meter yet. Add one: what it sells, at what price.")
+
+    with page(panel, "Meters", money, show):
+        trouble = ui.label().classes("warning")
+        table = ui.element("div").classes("lines")
+
+        async def again() -> None:
+            await panel.sell.refresh()
+            show()
+
+        ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
+        follow(panel.sell, show)
+
+
+def flow(m: dict[str, Any]) -> str:
+    """A meter's flow in its unit an hour."""
+    per_unit = m["tariff"]["ticks_per_unit"]
+    value = m["flow"] / per_unit
+    return f"{value:,.{0 if value >= 100 else 2}f} {m['tariff']['unit']}/h"
+
+
+def count(m: dict[str, Any]) -> str:
+    t = m["tariff"]
+    return f"{m['count'] / t['ticks_per_unit']:,.3f} {t['unit']} ({m['count']:,} ticks)"
+
+
+class MeterPage:
+    """The page of one meter."""
+
+    def __init__(self, panel: Panel, name: str):
+        self.panel, self.name = panel, name
+        self.money = Money(panel.rate, panel.unit)
+        self._code = ""
+        self._which = "address"
+        self._session = ""
+        with page(panel, name, self.money, self.show):
+            self.trouble = ui.label().classes("warning")
+            with ui.element("div").classes("columns"):
+                with ui.element("section"):
+                    self._head()
+                    self.board = BoardView(panel.virtual.get(name))
+                with ui.element("section"):
+                    self._money()
+                with ui.element("section"):
+                    self._codes()
+                with ui.element("section").classes("full"):
+                    self._runs()
+                with ui.element("section").classes("full"):
+                    self.history = history(panel, name, self.money)
+        follow(panel.sell, self.show)
+        ui.timer(0.5, self._follow_invoices)
+
+    # --- parts
+
+    def _head(self) -> None:
+        with ui.row().classes("title-row"):
+            ui.label(self.name).classes("title")
+            self.state = ui.label().classes("state").props("data-fact=state")
+        self.said = ui.label().classes("said")
+        with ui.row():
+            self.close = ui.button("Close the session", on_click=self._close).props("dense outline")
+            self.unlock = ui.button("Unlock", on_click=self._unlock).props("dense outline")
+            ui.button("Tariff", on_click=self._tariff).props("dense outline")
+
+    def _money(self) -> None:
+        ui.label("Credit").classes("title")
+        self.credit = ui.label().classes("figure").props("data-fact=credit")
+        self.bar = ui.linear_progress(0, show_value=False).props('aria-label="credit left"')
+        self.lasts = ui.label().classes("hint")
+        self.facts = Facts(FACTS)
+        self.chart = ui.echart(
+            {
+                "grid": {"left": 48, "right": 8, "top": 16, "bottom": 24},
+                "xAxis": {"type": "time", "splitNumber": 3, "axisLabel": {"hideOverlap": True}},
+                "yAxis": {"type": "value", "min": 0, "name": "flow"},
+                "series": [{"type": "line", "step": "end", "showSymbol": False, "areaStyle": {}, "data": []}],
+                "animation": False,
+            }
+        ).classes("chart")
+        self._drawn = 0
+
+    def _codes(self) -> None:
+        ui.label("Scan to pay").classes("title")
+        choice = {"address": "With the plugin", "invoice": "With any wallet"}
+        self.toggle = ui.toggle(choice, value="address", on_change=lambda e: self._show_code(str(e.value)))
+        self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
+        self.text = ui.label().classes("code").props("data-part=code")
+        with ui.row():
+            self.amount = ui.input("amount (default: a quantum)", placeholder="20sat").props("dense")
+            ui.button("New invoice", on_click=self._invoice).props("dense")
+            ui.button("Copy", on_click=lambda: ui.clipboard.write(self.text.text)).props("dense flat")
+
+    def _runs(self) -> None:
+        ui.label("Invoices and payments of the running session").classes("title")
+        self.runs = ui.element("ul").classes("runs").props("data-part=runs")
+
+    # --- what is shown
+
+    @property
+    def meter(self) -> dict[str, Any] | None:
+        meters: dict[str, dict[str, Any]] = self.panel.sell.view.get("meters", {})
+        return meters.get(self.name)
+
+    def show(self) -> None:
+        """Bring everything on the page up to the feed's newest view."""
+        m = self.meter
+        text = self.panel.sell.trouble or ("" if m is not None else f"there is no meter {self.name!r}")
+        self._text(self.trouble, text)
+        if m is None:
+            return
+        sale = self.panel.sell.view["sessions"].get(m["session"], {})
+        if self.state.text != m["state"]:
+            self.state.set_text(m["state"])
+            self.state.classes(replace=f"state {m['state']}")
+            self.history.refresh()
+        self._text(self.said, STATES[m["state"]])
+        self.close.set_enabled(bool(m["session"]))
+        self.unlock.set_enabled(m["state"] == "lockout")
+        self.board.update(m)
+        self._show_credit(m, sale)
+        self._show_code(self._which)
+        self._show_chart(m)
+
+    def _show_credit(self, m: dict[str, Any], sale: dict[str, Any]) -> None:
+        t = m["tariff"]
+        credit = m["credit_msat"]
+        self._text(self.credit, self.money(credit))
+        part = max(0, min(100, 100 * credit // t["quantum_msat"]))
+        if self.bar.value != part / 100:
+            self.bar.set_value(part / 100)
+            self.bar.props(f"color={'negative' if m['low'] else 'primary'}")
+        cost_an_hour = m["flow"] * t["price_msat"] // t["ticks_per_unit"]
+        lasts = (
+            f"lasts about {duration(credit * 3600 // cost_an_hour)} at this flow" if cost_an_hour and credit > 0 else ""
+        )
+        self._text(self.lasts, lasts)
+        self.facts["flow"] = flow(m)
+        self.facts["register"] = count(m)
+        self.facts["paid"] = self.money(sale.get("paid_msat", 0))
+        self.facts["charged"] = self.money(sale.get("charged_msat", 0))
+        self.facts["payments"] = f"{sale.get('payments', 0):,}"
+        self.facts["out"] = f"{sale.get('invoices_out', 0)} of {self.money(sale.get('out_msat', 0))}"
+        self.facts["exposure"] = f"{self.money(m['exposure_msat'])}, at most {self.money(m['exposure_bound_msat'])}"
+
+    def _show_code(self, which: str) -> None:
+        self._which = which
+        m = self.meter
+        if m is None:
+            return
+        text = (m["address"] if which == "address" else m["offer"]).upper()
+        if text == self._code and text:
+            return
+        self._code = text
+        if not text:
+            nothing = (
+                "No address: this node's option meter-address says HOST:PORT where buyers reach it."
+                if which == "address"
+                else "No invoice now: make one."
+            )
+        self.qr.set_content(draw.svg(make(text)) if text else "")
+        self._text(self.text, text or nothing)
+
+    def _show_chart(self, m: dict[str, Any]) -> None:
+        points = self.panel.flows.of(self.name)
+        newest = points[-1][0] if points else 0
+        if newest < self._drawn + 1000:
+            return
+        self._drawn = newest
+        per_unit = m["tariff"]["ticks_per_unit"]
+        self.chart.options["series"][0]["data"] = [[at, value / per_unit] for at, value in points]
+        self.chart.options["yAxis"]["name"] = f"{m['tariff']['unit']}/h"
+        self.chart.update()
+
+    async def _follow_invoices(self) -> None:
+        """List the newest invoices of the session as its journal has them."""
+        m = self.meter
+        session = (m or {}).get("session") or self._session
+        if not session or self.panel.sell.trouble or not self.runs.client.has_socket_connection:
+            return
+        self._session = session
+        found = await doing(self.panel.call("meter-history", stream=session, limit=60, newest=True))
+        if found is None:
+            return
+        lines = _invoices(found["events"], self.money)
+        if lines == getattr(self, "_lines", None):
+            return
+        self._lines = lines
+        self.runs.clear()
+        with self.runs:
+            for line in lines:
+                with ui.element("li"):
+                    ui.label(line)
+
+    @staticmethod
+    def _text(label: ui.label, text: str) -> None:
+        if label.text != text:
+            label.set_text(text)
+
+    # --- what a person does
+
+    async def _close(self) -> None:
+        if await asked("End the session? What is not used goes back to the buyer.", "End it"):
+            await doing(self.panel.call("meter-close", name=self.name), "closing")
+
+    async def _unlock(self) -> None:
+        await doing(self.panel.call("meter-unlock", name=self.name), "unlocked")
+
+    async def _invoice(self) -> None:
+        amount = str(self.amount.value or "").strip()
+        params = {"amount_msat": amount} if amount else {}
+        if await doing(self.panel.call("meter-invoice", name=self.name, **params), "invoice made") is not None:
+            self.toggle.set_value("invoice")
+
+    def _tariff(self) -> None:
+        if self.meter is not None:
+            tariff.edit(self.panel, self.name, self.meter["tariff"], self.panel.sell.refresh)
+
+
+def _invoices(events: list[dict[str, Any]], money: Money) -> list[str]:
+    """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
+    import json
+
+    stands: dict[int, tuple[int, str]] = {}
+    words = {"invoice_paid": "paid", "invoice_dropped": "no longer wanted", "invoice_expired": "expired"}
+    for e in events:
+        data = json.loads(e["data"])
+        if e["kind"] == "invoice_asked":
+            stands[data["n"]] = (data["amount"], "asked for")
+        elif e["kind"] in words:
+            amount = data.get("amount") or stands.get(data["n"], (0, ""))[0]
+            stands[data["n"]] = (amount, words[e["kind"]])
+    return [f"invoice {n}: {money(amount)}, {how}" for n, (amount, how) in sorted(stands.items(), reverse=True)[:12]]

@@ -1,0 +1,159 @@
+"""A devnet with a board in software, the panel of each side as its user starts it, and a real browser."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from lanes import chromium, lane
+from satmeter import devnet
+
+LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
+METER = {
+    "name": "socket",
+    "unit": "Wh",
+    "price_msat": 1000,
+    "ticks_per_unit": 100,
+    "quantum_msat": 20_000,
+    "low_water_msat": 8_000,
+    "grace_s": 20,
+    "lockout_s": 5,
+}
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PATIENCE_MS = 30_000
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class RunningPanel:
+    """`satmeter panel` as a process, until stop()."""
+
+    def __init__(self, directory, rpc, *args, password=None):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = directory / f"panel-{self.port}.log"
+        command = [sys.executable, "-m", "satmeter.cli", "panel", "--rpc", str(rpc), "--port", str(self.port), *args]
+        command += ["--password-file", str(directory / "password"), "--key", str(directory / "board.key")]
+        command += ["--set-password"] if password is not None else ["--no-password"]
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT)
+        self.process.stdin.write(f"{password}\n".encode() if password is not None else b"")
+        self.process.stdin.close()
+        end = time.monotonic() + 60
+        while not self._answers():
+            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+
+    def _answers(self):
+        try:
+            urllib.request.urlopen(self.url + "/static/style.css", timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="session", params=["emulated", "real"])
+def net(request):
+    lane(LANE[request.param], count=False)
+    directory = Path(tempfile.mkdtemp(prefix="satmeter-test-"))
+    with devnet.start(request.param, directory) as running:
+        running.directory = directory
+        running["seller"].rpc.call("meter-add", METER)
+        yield running
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def panels(net):
+    """The seller's and the buyer's panel; the seller's runs the board of the meter `socket`."""
+    rpcs = [net[name].lightning_dir / "lightning-rpc" for name in ("seller", "buyer")]
+    running = [RunningPanel(net.directory, rpcs[0], "--virtual", "socket"), RunningPanel(net.directory, rpcs[1])]
+    yield running
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture(autouse=True)
+def _counted(request):
+    if "net" in request.fixturenames:
+        lane(LANE[request.getfixturevalue("net").kind])
+    if "browser" in request.fixturenames:
+        lane("browser")
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory):
+    """The file that the browser takes for its camera's picture."""
+    return tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+
+
+@pytest.fixture(scope="session")
+def browser(film):
+    lane("browser", count=False)
+    from playwright.sync_api import sync_playwright
+
+    camera = [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
+    ]
+    with sync_playwright() as p:
+        running = p.chromium.launch(
+            executable_path=chromium(), headless=True, args=FLAGS + camera, env=dict(os.environ)
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def tab(browser):
+    """Open a page of the browser; afterwards none may have had an error, or asked anything off this machine."""
+    contexts, wrong = [], []
+
+    def opened(url, **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda e: wrong.append(str(e)))
+        page.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(LOCAL) else None)
+        page.goto(url)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+LOCAL = ("http://127.0.0.1:", "https://127.0.0.1:", "data:", "blob:http://127.0.0.1:")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Keep what the browser showed when a test failed, in the folder that SATMETER_SHOTS names."""
+    report = yield
+    folder = os.environ.get("SATMETER_SHOTS")
+    if folder and report.failed and report.when == "call" and "browser" in item.funcargs:
+        for n, page in enumerate(p for c in item.funcargs["browser"].contexts for p in c.pages):
+            page.screenshot(path=f"{folder}/{item.name}-{n}.png", full_page=True)
+    return report
