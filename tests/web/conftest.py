@@ -2,16 +2,11 @@
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from running import RunningPanel
 
 from lanes import chromium, lane
 from satmeter import devnet
@@ -32,43 +27,6 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 PATIENCE_MS = 30_000
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-class RunningPanel:
-    """`satmeter panel` as a process, until stop()."""
-
-    def __init__(self, directory, rpc, *args, password=None):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = directory / f"panel-{self.port}.log"
-        command = [sys.executable, "-m", "satmeter.cli", "panel", "--rpc", str(rpc), "--port", str(self.port), *args]
-        command += ["--password-file", str(directory / "password"), "--key", str(directory / "board.key")]
-        command += ["--set-password"] if password is not None else ["--no-password"]
-        with self.log.open("w") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT)
-        self.process.stdin.write(f"{password}\n".encode() if password is not None else b"")
-        self.process.stdin.close()
-        end = time.monotonic() + 60
-        while not self._answers():
-            assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()
-            time.sleep(0.1)
-
-    def _answers(self):
-        try:
-            urllib.request.urlopen(self.url + "/static/style.css", timeout=2).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(20)
 
 
 @pytest.fixture(scope="session", params=["emulated", "real"])

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import expect
+from running import RunningPanel, free_port
 
-from conftest import RunningPanel, free_port
 from satmeter.web.guard import Guard
 
 PASSWORD = "correct horse battery"
