@@ -10,9 +10,12 @@ import tempfile
 from pathlib import Path
 
 import books
+import codes
+import panels
 import trading
 
 import board
+from lanes import chromium
 from satmeter import devnet
 from satmeter.board import rp2040
 from satmeter.devnet import ChannelSpec, NodeSpec
@@ -55,6 +58,8 @@ def measured(kind, wanted):
             print(f"SKIPPED: figures of the board: {rp2040.missing()}")
         else:
             yield from board.board()
+    if asked(codes.codes):
+        yield from codes.codes()
     with tempfile.TemporaryDirectory(prefix="satmeter-bench-", ignore_cleanup_errors=True) as directory:
         chosen = [f for f in ON_NODES if asked(f)]
         if chosen:
@@ -62,6 +67,12 @@ def measured(kind, wanted):
                 trading.plain_rate(net, 3)  # warm
                 for figure in chosen:
                     yield figure(net)
+        if asked(panels.panels):
+            if chromium():
+                with devnet.start(kind, Path(directory) / "d", nodes(), CHANNEL) as net:
+                    yield from panels.panels(net)
+            else:
+                print("SKIPPED: figures of the pages: `make deps` brings a browser")
         if asked(trading.thirty_streams_thirty_htlcs):
             with devnet.start(kind, Path(directory) / "b", nodes(**{"max-concurrent-htlcs": "30"}), CHANNEL) as net:
                 yield trading.thirty_streams_thirty_htlcs(net)

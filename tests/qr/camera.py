@@ -91,20 +91,20 @@ def shown(text, width, height):
     return pixels, fit.scale_of(made.n, width, height)
 
 
-def picture(pixels, scale, shot):
-    """Return what the camera gives: a grey picture, FRAME wide and high."""
+def picture(pixels, scale, shot, frame=FRAME):
+    """Return what the camera gives: a grey picture, as wide and high as its frame."""
     rng = np.random.default_rng(shot.seed)
     thing = _thing(pixels, shot)
     across = pixels.shape[0] / scale  # modules, the margin included: the code stays in the frame, however it is turned
-    px = min(shot.module_px, 0.7 * FRAME[1] / across) / scale
-    view = _view(pixels.shape[1], pixels.shape[0], shot, px)
-    size = (FRAME[0] * SUB, FRAME[1] * SUB)
+    px = min(shot.module_px, 0.7 * frame[1] / across) / scale
+    view = _view(pixels.shape[1], pixels.shape[0], shot, px, frame)
+    size = (frame[0] * SUB, frame[1] * SUB)
     seen = cv2.warpPerspective(
         thing, view, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=-1
     )
     table = cv2.resize(rng.uniform(30, 190, (9, 12)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     seen = np.where(seen < 0, table, seen)
-    seen = cv2.resize(seen, FRAME, interpolation=cv2.INTER_AREA)
+    seen = cv2.resize(seen, frame, interpolation=cv2.INTER_AREA)
     seen = cv2.GaussianBlur(seen, (0, 0), shot.blur)
     return _sensed(seen, shot, rng)
 
@@ -120,7 +120,7 @@ def _thing(pixels, shot):
     return cv2.copyMakeBorder(lit, EDGE, EDGE, EDGE, EDGE, cv2.BORDER_CONSTANT, value=18)
 
 
-def _view(width, height, shot, px):
+def _view(width, height, shot, px, frame):
     """The homography from points of the display to samples of the sensor: turned, tilted, `px` of them a pixel."""
     far = 3.0 * max(width, height)
     turn, tilt, azimuth = (math.radians(a) for a in (shot.turn, shot.tilt, shot.azimuth))
@@ -134,7 +134,7 @@ def _view(width, height, shot, px):
         along, across = along * math.cos(tilt) * depth, across * depth
         x = along * math.cos(azimuth + turn) - across * math.sin(azimuth + turn)
         y = along * math.sin(azimuth + turn) + across * math.cos(azimuth + turn)
-        corners.append((FRAME[0] * SUB / 2 + x * px * SUB, FRAME[1] * SUB / 2 + y * px * SUB))
+        corners.append((frame[0] * SUB / 2 + x * px * SUB, frame[1] * SUB / 2 + y * px * SUB))
     source = [
         (middle[0] + sx * width * FINE / 2, middle[1] + sy * height * FINE / 2)
         for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))
