@@ -14,7 +14,9 @@ import typer
 from rich.console import Console
 
 from . import __version__
-from .board.commands import KEY, board_app, flash_board
+from .board.commands import KEY, Port, board_app, flash_board
+from .board.ports import find
+from .core.errors import SatmeterError
 from .panel import panel
 from .scan import scan
 
@@ -43,7 +45,7 @@ def version() -> None:
 
 @app.command()
 def bridge(
-    port: Annotated[str, typer.Option(help="serial port of the board, such as /dev/ttyACM0")],
+    port: Port = "",
     meter: Annotated[str, typer.Option(help="the seller's meter that the board belongs to")] = "",
     stream: Annotated[str, typer.Option(help="the buyer's stream (session id or meter name)")] = "",
     rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
@@ -63,7 +65,11 @@ def bridge(
         raise fail(f"no key for the board: {e}") from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     side = MeterSide(meter) if meter else StreamSide(stream)
-    running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
+    try:
+        where = port or find()  # one that was named may come later
+    except SatmeterError as e:
+        raise fail(str(e)) from None
+    running = Bridge(where, secret, Node(str(rpc.expanduser())), side, plugin)
     try:
         running.run()
     except KeyboardInterrupt:

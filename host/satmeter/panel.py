@@ -30,7 +30,7 @@ def panel(
     key: Annotated[Path, typer.Option(help="key file of boards in software; made if missing")] = KEY,
     fiat: Annotated[str, typer.Option(help="EUR (by the node's currencyrate), or EUR=61234.50")] = "",
     unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
-    set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password first")] = False,
+    set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
     no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
     password_file: Annotated[Path, typer.Option(help="where the password's hash is kept")] = PASSWORD,
     tls_cert: Annotated[Path | None, typer.Option(help="certificate: https, and with it a live camera")] = None,
@@ -45,7 +45,10 @@ def panel(
         from .web.amounts import Rate
 
         loopback = _is_loopback(host)
-        logins = _logins(password_file.expanduser(), set_password, no_password, loopback)
+        if set_password:
+            _set_password(password_file.expanduser())
+            return
+        logins = _logins(password_file.expanduser(), no_password, loopback)
         if (tls_cert is None) != (tls_key is None):
             raise BadParam("--tls-cert and --tls-key come together")
         made = server.made(Node(str(rpc.expanduser())))
@@ -73,27 +76,32 @@ def _is_loopback(host: str) -> bool:
         raise BadParam(f"--host: must be an address of this machine, got {host!r}") from None
 
 
-def _logins(path: Path, renew: bool, none: bool, loopback: bool) -> "Logins | None":
+def _logins(path: Path, none: bool, loopback: bool) -> "Logins | None":
     """Return who checks the password; None on loopback without one, which is said plainly."""
-    from .web.login import Logins, set_password
+    from .web.login import Logins
 
     if none:
         if not loopback:
             raise BadParam("--no-password: only on loopback; others could spend this node's money")
         console.print("No password: everybody who is on this machine can use these pages, and spend.", style="yellow")
         return None
-    if renew or not path.exists():
-        set_password(path, _new_password(renew))
-        console.print(f"the password's hash is in {path}", highlight=False)
+    if not path.exists():
+        if not sys.stdin.isatty():
+            raise BadParam("no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password")
+        _set_password(path)
     return Logins.load(path)
 
 
-def _new_password(renew: bool) -> str:
-    if not sys.stdin.isatty():
-        if renew:
-            return sys.stdin.readline().rstrip("\n")
-        raise BadParam("no password is set: run it with --set-password once, or (on loopback) with --no-password")
-    return str(typer.prompt("a password for these pages", hide_input=True, confirmation_prompt=True))
+def _set_password(path: Path) -> None:
+    """Ask for a password, twice where somebody types it, and keep its hash."""
+    from .web.login import set_password
+
+    if sys.stdin.isatty():
+        given = str(typer.prompt("a password for these pages", hide_input=True, confirmation_prompt=True))
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    set_password(path, given)
+    console.print(f"the password's hash is in {path}", highlight=False, soft_wrap=True)
 
 
 class _software:

@@ -7,7 +7,7 @@ from pico import started
 from typer.testing import CliRunner
 
 from lanes import lane
-from satmeter.board import flash
+from satmeter.board import flash, ports
 from satmeter.cli import app
 
 pytestmark = pytest.mark.timeout(300)
@@ -44,7 +44,7 @@ def test_what_goes_wrong_is_said_in_words(tmp_path, monkeypatch):
     config.write_text("full_scale = 0\n")
     wrong = run("flash", "--port", tmp_path / "none", "--key", key, "--config", config)
     assert wrong.exit_code == 1 and "full_scale: a whole number from 1" in wrong.output
-    monkeypatch.setattr(flash.list_ports, "comports", list)
+    monkeypatch.setattr(ports.list_ports, "comports", list)
     none = run("flash", "--key", key)
     assert none.exit_code == 1 and "BOOTSEL" in none.output and ".uf2" in none.output
     gone = run("board", "info", "--port", tmp_path / "none", "--key", key)

@@ -12,7 +12,9 @@ ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
 
 
-@pytest.mark.parametrize("unit", ["lightningd.service", "satmeter-bridge@.service", "satmeter-stream@.service"])
+@pytest.mark.parametrize(
+    "unit", ["lightningd.service", "satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service"]
+)
 def test_systemd_accepts_the_units(unit, tmp_path):
     """Checked as they are, but for programs that this machine does not have in their place."""
     lane("systemd-analyze")
@@ -30,7 +32,7 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     assert found.returncode == 0, found.stderr
 
 
-@pytest.mark.parametrize("unit", ["satmeter-bridge@.service", "satmeter-stream@.service"])
+@pytest.mark.parametrize("unit", ["satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service"])
 def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner
 

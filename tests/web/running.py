@@ -23,11 +23,12 @@ class RunningPanel:
         self.log = directory / f"panel-{self.port}.log"
         command = [sys.executable, "-m", "satmeter.cli", "panel", "--rpc", str(rpc), "--port", str(self.port), *args]
         command += ["--password-file", str(directory / "password"), "--key", str(directory / "board.key")]
-        command += ["--set-password"] if password is not None else ["--no-password"]
+        if password is not None:
+            subprocess.run([*command, "--set-password"], input=f"{password}\n", text=True, check=True, timeout=60)
+        else:
+            command.append("--no-password")
         with self.log.open("w") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT)
-        self.process.stdin.write(f"{password}\n".encode() if password is not None else b"")
-        self.process.stdin.close()
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         end = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None and time.monotonic() < end, self.log.read_text()

@@ -11,13 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ..core.errors import SatmeterError
+from .ports import find
 from .virtual import load_key
 
 board_app = typer.Typer(no_args_is_help=True, help="Boards: real ones on a port, and those without hardware.")
 console = Console()
 
 KEY = Path("~/.config/satmeter/board.key")
-Port = Annotated[str, typer.Option(help="serial port of the board; found by itself if it is the only one")]
+Port = Annotated[
+    str, typer.Option(envvar="SATMETER_PORT", help="serial port of the board; found by itself if it is the only one")
+]
 Key = Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")]
 Config = Annotated[Path | None, typer.Option(help="the board's config (TOML); see docs/wiring.md")]
 
@@ -41,7 +44,7 @@ def flash_board(port: Port = "", config: Config = None, key: Key = KEY) -> None:
         from . import flash, image
 
         given = image.load_config(config, load_key(key.expanduser(), make=True))
-        where = flash.find(port)
+        where = find(port)
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(where)
@@ -68,7 +71,7 @@ def info(port: Port = "", key: Key = KEY) -> None:
         from . import flash
         from .lease import Lease
 
-        where = flash.find(port)
+        where = find(port)
         with Lease(where):
             _print_hello(flash.hello(where, load_key(key.expanduser()), 8))
 
@@ -82,7 +85,7 @@ def monitor(
         from . import flash
         from .lease import Lease
 
-        where = flash.find(port)
+        where = find(port)
         secret = load_key(key.expanduser())
         end = time.monotonic() + (seconds or 10**9)
         try:
@@ -110,7 +113,7 @@ def calibrate(
         from . import flash
         from .lease import Lease
 
-        where = flash.find(port)
+        where = find(port)
         with Lease(where):
             secret = load_key(key.expanduser())
             flash.maintain(where, secret)
@@ -132,7 +135,7 @@ def reset(port: Port = "", key: Key = KEY) -> None:
     with failing():
         from . import flash
 
-        _print_hello(flash.reset(flash.find(port), load_key(key.expanduser())))
+        _print_hello(flash.reset(find(port), load_key(key.expanduser())))
 
 
 @board_app.command("virtual")

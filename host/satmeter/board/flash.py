@@ -10,13 +10,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
-from serial.tools import list_ports
 
 from ..core.errors import BoardTrouble
 from ..wire.link import HOST, Link
@@ -28,13 +26,8 @@ MARKER = "flashing"
 FRESH = ".new"
 PROMPT = b">>> "
 OLDEST = (1, 24)
-VENDOR = 0x2E8A
 CHUNK = 1024
 OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 4.0, 3.0, 20.0
-NO_BOARD = (
-    "no board found: connect it by USB. A Pico that has no MicroPython yet: hold BOOTSEL while you plug it in, and "
-    "copy the official .uf2 (https://micropython.org/download/RPI_PICO) onto the drive RPI-RP2; then run this again"
-)
 NO_REPL = (
     "{port} does not answer as MicroPython. If the board is locked and its key is lost, hold its button while you plug "
     "it in. Else hold BOOTSEL while you plug it in, copy the official .uf2 (https://micropython.org/download/RPI_PICO) "
@@ -78,20 +71,6 @@ class Flashed:
 
     copied: list[str]
     hello: dict[str, Any]
-
-
-def find(port: str = "") -> str:
-    """Return the port to flash: the given one, or the only one that looks like a board; BoardTrouble otherwise."""
-    if port:
-        if not Path(port).exists():
-            raise BoardTrouble(f"{port}: no such port; {NO_BOARD}")
-        return port
-    found = [p.device for p in list_ports.comports() if p.vid == VENDOR]
-    if not found:
-        raise BoardTrouble(NO_BOARD)
-    if len(found) > 1:
-        raise BoardTrouble(f"{len(found)} boards are connected ({', '.join(found)}); say which by --port")
-    return str(found[0])
 
 
 def flash(port: str, config: dict[str, Any], say: Say = lambda what, done, of: None) -> Flashed:
