@@ -25,7 +25,6 @@ STATES = {
     "streaming": "running: invoices are paid as they come",
     "paused": "paused: nothing is paid",
     "closing": "ending: the receipt is on its way",
-    "closed": "ended: its receipt is below",
 }
 
 
@@ -61,7 +60,7 @@ class StreamCard:
             self._changed()
         self._text(self.said, p["trouble"] or p["why"] or STATES.get(p["state"], ""))
         for button in self.buttons:
-            button.set_enabled(p["state"] not in ("closing", "closed"))
+            button.set_enabled(p["state"] != "closing")
         self._text(self.pause, "Resume" if p["state"] == "paused" else "Pause")
         left = p["budget_left_msat"]
         part = 100 * left // max(1, p["policy"]["budget_msat"]) / 100
@@ -72,7 +71,8 @@ class StreamCard:
         self.facts["own"] = used(p["own_ticks"], t) if p["own_ticks"] >= 0 else "no sensor of our own"
         self.facts["paid"] = f"{money(p['paid_msat'])} in {p['payments']:,} payments"
         self.facts["fees"] = money(p["fees_msat"])
-        self.facts["credit"] = money(p["credit_msat"])
+        spent = p["ticks"] * t["price_msat"] // t["ticks_per_unit"] if t else 0
+        self.facts["credit"] = money(max(0, p["paid_msat"] + p["carried_msat"] - spent))
         self.facts["left"] = f"{money(left)} of {money(p['policy']['budget_msat'])}"
         self.facts["exposure"] = f"{money(p['exposure_msat'])}, at most {money(p['exposure_bound_msat'])}"
         self._refusals(p["refusals"])
@@ -186,6 +186,6 @@ class BuyPage:
         self.receipts.refresh()
 
     def _gone(self, session: str) -> None:
-        why = self.cards[session]._view.get("why", "")
+        why = self.panel.buy.view.get("ended", {}).get(session, {}).get("why", "")
         with self.streams:
             tell(f"a stream has ended{': ' + why if why else ''}; its receipt is below", good=not why)
