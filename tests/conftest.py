@@ -1,6 +1,9 @@
 """Lanes, and the report of which ran: one whose system parts are missing is skipped loudly, with what brings them."""
 
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ settings.load_profile("default")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lanes import LANES, RAN  # noqa: E402
+from lanes import LANES, RAN, lane  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -27,3 +30,31 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(f"SKIPPED  {name}: {missing()}", yellow=True, bold=True)
         else:
             terminalreporter.write_line(f"ran      {name}: {RAN.get(name, 0)} tests")
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server of its own on a unix socket; as root it runs as the user postgres."""
+    lane("PostgreSQL")
+    tools = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), None)
+    tools = tools or Path(shutil.which("postgres")).resolve().parent
+    home = Path(tempfile.mkdtemp(prefix="satmeter-pg-"))
+    as_user = []
+    if subprocess.run(["id", "-u"], capture_output=True, text=True).stdout.strip() == "0":
+        shutil.chown(home, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    subprocess.run(
+        [*as_user, tools / "initdb", "-D", home / "db", "-A", "trust", "-U", "satmeter"],
+        check=True,
+        capture_output=True,
+    )
+    options = f"-k {home} -c listen_addresses='' -c fsync=off"
+    log = ["-l", str(home / "log")]
+    subprocess.run(
+        [*as_user, tools / "pg_ctl", "-D", home / "db", "-o", options, *log, "-w", "start"],
+        check=True,
+        capture_output=True,
+    )
+    yield f"postgresql://satmeter@/postgres?host={home}"
+    subprocess.run([*as_user, tools / "pg_ctl", "-D", home / "db", "-m", "immediate", "stop"], capture_output=True)
+    shutil.rmtree(home, ignore_errors=True)

@@ -96,7 +96,7 @@ class Journal:
         self.newest_at = 0
         """The time of the newest event, in ms."""
         try:
-            self._engine = _engine(url)
+            self._engine = engine(url)
             self._open(role, node_id)
         except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
             raise _words(url, e) from e
@@ -269,17 +269,18 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def _engine(url: str) -> sa.Engine:
+def engine(url: str, connections: int = 2) -> sa.Engine:
+    """Return the engine of a database URL (sqlite:///PATH, postgresql://...), set up to lose nothing."""
     if url.startswith("postgresql:"):
         url = "postgresql+psycopg" + url[len("postgresql") :]
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=2)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=connections, max_overflow=2)
+    made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
-    @sa.event.listens_for(engine, "connect")
+    @sa.event.listens_for(made, "connect")
     def _settings(connection: Any, _: Any) -> None:
         # FULL: what is committed before a payment must survive a power cut.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
 
-    return engine
+    return made

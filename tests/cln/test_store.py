@@ -1,14 +1,9 @@
 """The journal on SQLite and PostgreSQL: one code path, and every trouble said in words."""
 
-import shutil
 import sqlite3
-import subprocess
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from lanes import lane
 from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble
 from satmeter.store import Journal, SessionRow, sqlite_url
@@ -18,34 +13,6 @@ NODE = "02" + "aa" * 32
 
 def events(n, start=0):
     return [ev.InvoicePaid(i, "s" * 32, i, 1000, i, "ab" * 32, 7) for i in range(start, start + n)]
-
-
-@pytest.fixture(scope="session")
-def postgresql():
-    """A PostgreSQL server of its own on a unix socket; as root it runs as the user postgres."""
-    lane("PostgreSQL")
-    tools = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), None)
-    tools = tools or Path(shutil.which("postgres")).resolve().parent
-    home = Path(tempfile.mkdtemp(prefix="satmeter-pg-"))
-    as_user = []
-    if subprocess.run(["id", "-u"], capture_output=True, text=True).stdout.strip() == "0":
-        shutil.chown(home, "postgres")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    subprocess.run(
-        [*as_user, tools / "initdb", "-D", home / "db", "-A", "trust", "-U", "satmeter"],
-        check=True,
-        capture_output=True,
-    )
-    options = f"-k {home} -c listen_addresses='' -c fsync=off"
-    log = ["-l", str(home / "log")]
-    subprocess.run(
-        [*as_user, tools / "pg_ctl", "-D", home / "db", "-o", options, *log, "-w", "start"],
-        check=True,
-        capture_output=True,
-    )
-    yield f"postgresql://satmeter@/postgres?host={home}"
-    subprocess.run([*as_user, tools / "pg_ctl", "-D", home / "db", "-m", "immediate", "stop"], capture_output=True)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

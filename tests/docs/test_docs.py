@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from satmeter.billing.config import Config
+from satmeter.billing.secrets import SCOPES
 from satmeter.board.virtual import firmware
 from satmeter.cln.meter_rpc import MeterRpc
 from satmeter.cln.stream_rpc import StreamRpc
@@ -89,3 +91,9 @@ def test_the_firmware_keeps_to_what_micropython_has(path):
         assert not isinstance(node, (ast.Match, ast.TryStar)), f"{path.name}:{node.lineno}"
         if isinstance(node, ast.arguments):
             assert not node.posonlyargs, path.name
+
+
+def test_every_field_of_the_services_config_and_every_scope_is_in_the_docs():
+    page = (ROOT / "docs" / "billing.md").read_text()
+    for name in [f.name for f in fields(Config)] + list(SCOPES):
+        assert f"`{name}`" in page, name

@@ -38,6 +38,7 @@ NEEDED: dict[str, set[str]] = {
     },
     "decode amountless": {"type", "valid", "payee", "payment_hash"},
     "signmessage": {"zbase"},
+    "newaddr": {"bech32"},
     "checkmessage": {"verified"},
     "listpeers": {"id", "connected"},
     "connect": {"id"},
@@ -170,6 +171,7 @@ def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
 
 
 def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:
+    step("newaddr", seller, "newaddr", addresstype="bech32")
     signed = step("signmessage", seller, "signmessage", message="hello")
     step("signmessage too long", seller, "signmessage", message="x" * 65536)
     step("checkmessage", buyer, "checkmessage", message="hello", zbase=signed["zbase"], pubkey=seller_id)

@@ -1,6 +1,7 @@
 """The RPC methods of an emulated node: rpc_NAME answers NAME, with lightningd's parameters, fields and errors."""
 
 import inspect
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -296,6 +297,16 @@ class RpcNode(Node):
             raise RpcFault(err.INVALID_PARAMS, f"subsystem: the emulated node cleans {', '.join(stores)} only")
         cleaned = stores[subsystem].clean(int(time.time()) - int(age))
         return {"autoclean": {subsystem: {"cleaned": cleaned, "uncleaned": 0}}}
+
+    # the wallet
+
+    def rpc_newaddr(self, addresstype: str = "bech32") -> dict[str, Any]:
+        """A well-formed regtest address; nothing can be sent to it, for there is no chain."""
+        import bech32
+
+        if addresstype != "bech32":
+            raise RpcFault(err.INVALID_PARAMS, "addresstype: the emulated node makes bech32 ones only")
+        return {"bech32": bech32.encode("bcrt", 0, list(secrets.token_bytes(20)))}
 
     # signatures
 

@@ -1,0 +1,70 @@
+"""Request bodies as the clients of Lightning Charge send them: JSON, a form, or a form with nested names."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+
+from ..core.errors import BadParam
+
+MOST_BYTES = 65_536
+MOST_FIELDS = 200
+_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
+
+
+async def raw(request: Request) -> bytes:
+    """Return the body; BadParam for one that is too large, as soon as it is."""
+    data = bytearray()
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MOST_BYTES:
+            raise BadParam(f"body: may have at most {MOST_BYTES:,} bytes", param="body")
+    return bytes(data)
+
+
+def fields(data: bytes, kind: str) -> dict[str, Any]:
+    """Return the fields of a body of a content type."""
+    if not data.strip():
+        return {}
+    try:
+        if kind.split(";")[0].strip().lower() == "application/json":
+            found = json.loads(data)
+            if not isinstance(found, dict):
+                raise BadParam("body: must be a JSON object", param="body")
+            return found
+        text = data.decode()
+        return nested(parse_qsl(text, keep_blank_values=True, strict_parsing=False, max_num_fields=MOST_FIELDS))
+    except (ValueError, RecursionError) as e:
+        raise BadParam(f"body: is neither JSON nor a form ({e})", param="body") from None
+
+
+def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """Return what a[b]=1&a[c]=2&d[]=3&d[]=4 stands for: {a: {b: 1, c: 2}, d: [3, 4]}, values as text."""
+    out: dict[str, Any] = {}
+    for name, value in pairs:
+        found = _NAME.fullmatch(name)
+        path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else [name]
+        if len(path) > 8:
+            raise BadParam(f"body: {name[:40]!r} is nested too deep", param="body")
+        _put(out, path, value)
+    return {key: _lists(value) for key, value in out.items()}
+
+
+def _put(into: dict[str, Any], path: list[str], value: str) -> None:
+    for key in path[:-1]:
+        there = into.setdefault(key, {})
+        if not isinstance(there, dict):
+            raise BadParam(f"body: {key[:40]!r} is a value and has fields too", param="body")
+        into = there
+    key = path[-1] if path[-1] or len(path) == 1 else str(len(into))
+    into[key] = value
+
+
+def _lists(value: Any) -> Any:
+    """Turn {0: a, 1: b} into [a, b]."""
+    if not isinstance(value, dict):
+        return value
+    made = {k: _lists(v) for k, v in value.items()}
+    return list(made.values()) if list(made) == [str(n) for n in range(len(made))] and made else made

@@ -1,0 +1,104 @@
+"""The service's config: a TOML file, checked whole before anything starts; every field stands here with its default."""
+
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import BadParam
+from ..core.money import msat, whole
+
+RPC = Path("~/.lightning/bitcoin/lightning-rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """rpc: the node's socket. database: "" is SQLite beside the node's. Amounts in msat, times in seconds.
+
+    invoice_cap_msat: most that an invoice may be of (0: no cap). payment_cap_msat: most that /pay may pay (0: nothing).
+    mint_per_minute: invoices that a client may make. rates: units of a currency for a bitcoin, as text.
+    hook_hosts: hosts of private networks that webhooks may go to all the same. hook_secret: signs them.
+    """
+
+    rpc: Path = RPC
+    database: str = ""
+    host: str = "127.0.0.1"
+    port: int = 9112
+    workers: int = 1
+    public_url: str = ""
+    invoice_cap_msat: int = 0
+    payment_cap_msat: int = 0
+    mint_per_minute: int = 600
+    uses: int = 1
+    rates: dict[str, Decimal] = field(default_factory=dict)
+    hook_hosts: tuple[str, ...] = ()
+    hook_secret: str = ""
+
+
+WHOLE = {"port": (1, 65535), "workers": (1, 64), "mint_per_minute": (1, 10**6), "uses": (1, 10**6)}
+AMOUNTS = ("invoice_cap_msat", "payment_cap_msat")
+TEXTS = ("rpc", "database", "host", "public_url", "hook_secret")
+
+
+def load(path: Path | None) -> Config:
+    """Return the config of a file, or the defaults. BadParam names the field, its value and what would be right."""
+    if path is None:
+        return Config(rpc=RPC.expanduser())
+    try:
+        given = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise BadParam(f"{path}: {e}") from None
+    return checked(given)
+
+
+def checked(given: dict[str, Any]) -> Config:
+    known = {f.name for f in fields(Config)}
+    for name in given:
+        if name not in known:
+            raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in WHOLE:
+            values[name] = whole(name, value, *WHOLE[name])
+        elif name in AMOUNTS:
+            values[name] = msat(name, value)
+        elif name in TEXTS:
+            values[name] = _text(name, value)
+    values["rpc"] = Path(values.get("rpc", str(RPC))).expanduser()
+    values["rates"] = _rates(given.get("rates", {}))
+    values["hook_hosts"] = _hosts(given.get("hook_hosts", []))
+    config = Config(**values)
+    if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):
+        raise BadParam(f"public_url: must be http(s)://HOST[/PATH], got {config.public_url!r}", param="public_url")
+    if config.workers > 1 and not config.database.startswith("postgresql:"):
+        raise BadParam(f"workers: {config.workers} need a PostgreSQL database; SQLite takes one", param="workers")
+    return config
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise BadParam(f"{name}: must be text, got {value!r}", param=name)
+    return value
+
+
+def _rates(given: object) -> dict[str, Decimal]:
+    if not isinstance(given, dict):
+        raise BadParam(f'rates: must be a table such as EUR = "61234.50", got {given!r}', param="rates")
+    out = {}
+    for currency, value in given.items():
+        try:
+            rate = Decimal(str(value))
+        except InvalidOperation:
+            rate = Decimal(0)
+        if not re.fullmatch(r"[A-Z]{3}", currency) or not rate.is_finite() or rate <= 0:
+            raise BadParam(f'rates: must be like EUR = "61234.50", got {currency} = {value!r}', param="rates")
+        out[currency] = rate
+    return out
+
+
+def _hosts(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(h, str) for h in given):
+        raise BadParam(f"hook_hosts: must be a list of hosts, got {given!r}", param="hook_hosts")
+    return tuple(h.lower() for h in given)

@@ -1,0 +1,105 @@
+"""The billing service's database: opened, brought to this version's schema, and used in short transactions."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..core.errors import JournalTrouble
+from ..store import engine
+from .tables import ABOUT
+
+CONNECTIONS = 8
+
+
+class Database:
+    """One database of one node's service. JournalTrouble, in words, where it can't be used."""
+
+    def __init__(self, url: str, node_id: str):
+        self.url = url
+        self.shared = not url.startswith("sqlite")
+        """Whether several workers may use it at once."""
+        try:
+            self._engine = engine(url, CONNECTIONS)
+            if not self.shared:
+                _begin_at_once(self._engine)
+            self._migrate()
+            self._belongs_to(node_id)
+        except (SQLAlchemyError, CommandError, OSError, ImportError, ValueError) as e:
+            raise _words(url, e) from e
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction: all of it is recorded, or nothing."""
+        try:
+            with self._engine.begin() as db:
+                yield db
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect().execution_options(satmeter_reads=True) as db:
+                yield db
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _migrate(self) -> None:
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        known = {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}
+        with self._engine.begin() as db:
+            if self.shared:  # workers that start together do this one after the other
+                db.execute(sa.text("SELECT pg_advisory_xact_lock(720576)"))
+            found = MigrationContext.configure(db, opts={"version_table": "billing_version"}).get_current_revision()
+            if found is not None and found not in known:
+                raise JournalTrouble(f"the database has schema {found}, which this version does not know; it is newer")
+            config.attributes["connection"] = db
+            command.upgrade(config, "head")
+
+    def _belongs_to(self, node_id: str) -> None:
+        """A database follows the payments of one node; another node's would be credited wrongly."""
+        with self.writing() as db:
+            found = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "node_id")).scalar()
+            if found is None:
+                db.execute(sa.insert(ABOUT), {"name": "node_id", "value": node_id})
+            elif found != node_id:
+                raise JournalTrouble(f"the database belongs to node {found}, this is {node_id}")
+
+
+def _begin_at_once(made: sa.Engine) -> None:
+    """Have SQLite take the write lock where a transaction begins. Left to itself it begins at the first change, so that
+    what was read before could have changed meanwhile."""
+
+    @sa.event.listens_for(made, "connect")
+    def _manual(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(made, "begin")
+    def _begin(db: sa.Connection) -> None:
+        db.exec_driver_sql("BEGIN" if db.get_execution_options().get("satmeter_reads") else "BEGIN IMMEDIATE")
+
+
+def only(result: sa.CursorResult[Any]) -> bool:
+    """Whether a statement changed the one row that it was about."""
+    return result.rowcount == 1
+
+
+def _words(url: str, e: Exception) -> JournalTrouble:
+    if isinstance(e, JournalTrouble):
+        return e
+    where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    cause = (str(getattr(e, "orig", None) or e).splitlines() or [type(e).__name__])[0]
+    return JournalTrouble(f"the database at {where} can't be used: {cause}")

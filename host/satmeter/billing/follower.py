@@ -1,0 +1,57 @@
+"""Follows the node's payments: each is counted once, whoever of several workers sees it first."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..cln.node import Node
+from .invoices import LABEL, Invoices
+
+log = logging.getLogger("satmeter.billing")
+
+WAIT_S = 30
+RETRY_S = 1.0
+
+
+class Follower:
+    """A thread, from start() until the process ends. `counted` is called for each payment that this worker counted, and
+    `seen` for each that it saw, whoever counted it."""
+
+    def __init__(self, node: Node, invoices: Invoices, seen: Callable[[dict[str, Any]], None]):
+        self._node, self._invoices, self._seen = node, invoices, seen
+        self._stopping = threading.Event()
+        self._index = 0
+        self._thread = threading.Thread(target=self._run, name="billing-paid", daemon=True)
+
+    def start(self) -> None:
+        """Begin at the newest payment in a fresh database; look up by label what was open when nobody looked."""
+        known = self._invoices.index()
+        if known is None:
+            known = self._node.newest_index()
+            self._invoices.begin_at(known)
+        self._index = known
+        for row in self._invoices.open():
+            found = self._node.find_invoice(LABEL + row["id"])
+            if found is not None and found.status == "paid":
+                self._invoices.paid(LABEL + row["id"], found)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                found = self._node.next_paid(self._index, WAIT_S)
+                if found is None:
+                    continue
+                label, made = found
+                self._invoices.paid(label, made)
+                self._index = made.index
+                row = self._invoices.find(label.removeprefix(LABEL)) if label.startswith(LABEL) else None
+                if row is not None:
+                    self._seen(row)
+            except Exception as e:
+                log.warning("following payments: %s", e)
+                self._stopping.wait(RETRY_S)

@@ -1,0 +1,66 @@
+"""Who in this process waits for payments: long polls, event streams and websockets are told from here."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+BEHIND = 1000
+"""A reader who is so many payments behind is let go: it would take the memory of all."""
+
+
+class Hub:
+    """Lives on one event loop; say() may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queues: set[asyncio.Queue[dict[str, Any] | None]] = set()
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def say(self, paid: dict[str, Any]) -> None:
+        """Tell everybody of a payment."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._put, paid)
+
+    def stop(self) -> None:
+        """End every stream."""
+        for queue in self._queues:
+            queue.put_nowait(None)
+
+    def _put(self, paid: dict[str, Any]) -> None:
+        for queue in list(self._queues):
+            if queue.qsize() >= BEHIND:
+                queue.put_nowait(None)
+                self._queues.discard(queue)
+            else:
+                queue.put_nowait(paid)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["asyncio.Queue[dict[str, Any] | None]"]:
+        """A queue of payments from now on; None in it ends the stream."""
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._queues.add(queue)
+        try:
+            yield queue
+        finally:
+            self._queues.discard(queue)
+
+    async def first(self, good: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any] | None:
+        """Return the first payment for which it holds, None if none comes in time."""
+        async with self.listening() as queue:
+            return await self.first_of(queue, good, timeout_s)
+
+    @staticmethod
+    async def first_of(
+        queue: "asyncio.Queue[dict[str, Any] | None]", good: Callable[[dict[str, Any]], bool], timeout_s: float
+    ) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (paid := await queue.get()) is not None:
+                    if good(paid):
+                        return paid
+        except TimeoutError:
+            pass
+        return None

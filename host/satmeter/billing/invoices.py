@@ -1,0 +1,230 @@
+"""Invoices of the service: made on the node, kept with what the shop wants to remember, and marked paid once."""
+
+import json
+import secrets
+import time
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..cln.node import Made, Node
+from ..core.errors import BadParam, WrongState
+from ..core.money import MAX_MSAT, msat, whole
+from .database import Database, only
+from .tables import ABOUT, HOOK, INVOICE, SERVICE
+
+LABEL = "bill/"
+"""Before the id, in the node's label: the meter plugin lets such invoices pass."""
+EXPIRY_S = 3600
+DESCRIPTION = "Satmeter invoice"
+METADATA_BYTES = 16_384
+PAGE = 1000
+
+Row = dict[str, Any]
+
+
+def new_id() -> str:
+    return secrets.token_hex(12)
+
+
+class Invoices:
+    """Of one node, in one database. Every invoice belongs to the client (api-token) that made it."""
+
+    def __init__(self, database: Database, node: Node):
+        self._database, self._node = database, node
+
+    def make(
+        self,
+        client: str,
+        amount_msat: int | None,
+        description: str = DESCRIPTION,
+        expiry_s: int = EXPIRY_S,
+        metadata: Any = None,
+        quoted: tuple[str, str] | None = None,
+        id: str = "",
+        services: tuple[str, ...] = (),
+        hook: str = "",
+    ) -> Row:
+        """Make an invoice on the node and record it. With an `id` that was used before, that one is found instead, as
+        after a crash between the two. amount_msat None: any amount."""
+        id = id or new_id()
+        known = self.find(id, client)
+        if known is not None:
+            return known
+        now = int(time.time())
+        made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s)
+        decoded = self._node.decode(made.bolt11)
+        row = {
+            "id": id,
+            "client": client,
+            "msatoshi": amount_msat,
+            "quoted_currency": quoted[0] if quoted else None,
+            "quoted_amount": quoted[1] if quoted else None,
+            "rhash": made.hash,
+            "payreq": made.bolt11,
+            "description": description,
+            "created_at": now,
+            "expires_at": int(decoded["created_at"]) + int(decoded.get("expiry", EXPIRY_S)),
+            "metadata": json.dumps(metadata),
+        }
+        with self._database.writing() as db:
+            db.execute(sa.insert(INVOICE), row)
+            if services:
+                db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
+            if hook:
+                db.execute(sa.insert(HOOK), hook_row(id, hook))
+        return {**row, "msatoshi_received": None, "pay_index": None, "paid_at": None}
+
+    def find(self, id: str, client: str = "") -> Row | None:
+        """Return an invoice; with `client` only if it is theirs."""
+        return self._one(INVOICE.c.id == id, *([INVOICE.c.client == client] if client else []))
+
+    def by_payreq(self, payreq: str) -> Row | None:
+        return self._one(INVOICE.c.payreq == payreq.lower())
+
+    def by_hash(self, rhash: str) -> Row | None:
+        return self._one(INVOICE.c.rhash == rhash)
+
+    def of(self, client: str, limit: int = PAGE, before: str = "") -> list[Row]:
+        """Return a client's invoices, oldest first; the newest `limit` of those before an id."""
+        query = sa.select(INVOICE).where(INVOICE.c.client == client)
+        if before:
+            edge = sa.select(INVOICE.c.created_at).where(INVOICE.c.id == before).scalar_subquery()
+            query = query.where(INVOICE.c.created_at <= edge, INVOICE.c.id != before)
+        with self._database.reading() as db:
+            rows = db.execute(query.order_by(INVOICE.c.created_at.desc(), INVOICE.c.id).limit(limit))
+            return [dict(row._mapping) for row in rows][::-1]
+
+    def delete(self, row: Row, status: str) -> None:
+        """Delete an invoice that is in the status given, on the node first. WrongState where it is in another."""
+        if status_of(row) != status:
+            raise WrongState(f"status: invoice {row['id']} is {status_of(row)}, not {status}", param="status")
+        if status == "unpaid":
+            found = self._node.delete_invoice(LABEL + row["id"])
+            if found is not None:
+                raise WrongState(f"status: invoice {row['id']} is {found.status} by now", param="status")
+        with self._database.writing() as db:
+            db.execute(sa.delete(INVOICE).where(INVOICE.c.id == row["id"]))
+            db.execute(sa.delete(SERVICE).where(SERVICE.c.invoice == row["id"]))
+            db.execute(sa.delete(HOOK).where(HOOK.c.invoice == row["id"], HOOK.c.state == "waiting"))
+
+    # --- payments that came in
+
+    def paid(self, label: str, found: Made) -> Row | None:
+        """Count a payment once: the invoice, its webhooks and the index of payments move in one transaction. Returns
+        the invoice if this call was the one that counted it."""
+        now = int(time.time())
+        id = label.removeprefix(LABEL)
+        with self._database.writing() as db:
+            if label.startswith(LABEL):
+                mine = sa.update(INVOICE).where(INVOICE.c.id == id, INVOICE.c.pay_index.is_(None))
+                values = {"pay_index": found.index, "paid_at": now, "msatoshi_received": found.received_msat}
+                counted = only(db.execute(mine.values(values)))
+                if counted:
+                    due = sa.update(HOOK).where(HOOK.c.invoice == id, HOOK.c.state == "waiting")
+                    db.execute(due.values(state="due", next_at=now))
+            else:
+                counted = False
+            self._note_index(db, found.index)
+        return self.find(id) if counted else None
+
+    def index(self) -> int | None:
+        """Return the newest pay_index that was looked at; None in a fresh database."""
+        with self._database.reading() as db:
+            value = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "pay_index")).scalar()
+        return int(value) if value is not None else None
+
+    def begin_at(self, index: int) -> None:
+        with self._database.writing() as db:
+            self._note_index(db, index)
+
+    def open(self) -> list[Row]:
+        """Return the invoices that may have been paid while nobody looked: unpaid ones, expired a day ago at most."""
+        since = int(time.time()) - 86_400
+        with self._database.reading() as db:
+            query = sa.select(INVOICE).where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at > since)
+            return [dict(row._mapping) for row in db.execute(query)]
+
+    def _note_index(self, db: sa.Connection, index: int) -> None:
+        there = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "pay_index").with_for_update()).scalar()
+        if there is None:
+            db.execute(sa.insert(ABOUT), {"name": "pay_index", "value": str(index)})
+        elif int(there) < index:
+            db.execute(sa.update(ABOUT).where(ABOUT.c.name == "pay_index").values(value=str(index)))
+
+    def _one(self, *conditions: Any) -> Row | None:
+        with self._database.reading() as db:
+            row = db.execute(sa.select(INVOICE).where(*conditions)).first()
+        return dict(row._mapping) if row is not None else None
+
+
+def hook_row(invoice: str, url: str) -> Row:
+    """Return the row of a webhook that waits for its invoice to be paid."""
+    row = {"id": new_id(), "invoice": invoice, "url": url, "state": "waiting", "tries": 0, "next_at": 0, "said": ""}
+    return {**row, "created_at": int(time.time())}
+
+
+def status_of(row: Row) -> str:
+    """Return unpaid, paid or expired."""
+    if row["pay_index"] is not None:
+        return "paid"
+    return "unpaid" if row["expires_at"] > time.time() else "expired"
+
+
+def shown(row: Row) -> Row:
+    """Return an invoice with the fields of Lightning Charge's API: amounts as text, times in seconds."""
+    status = status_of(row)
+    return {
+        "id": row["id"],
+        "msatoshi": _text(row["msatoshi"]),
+        "msatoshi_received": _text(row["msatoshi_received"]),
+        "quoted_currency": row["quoted_currency"],
+        "quoted_amount": row["quoted_amount"],
+        "rhash": row["rhash"],
+        "payreq": row["payreq"],
+        "description": row["description"],
+        "created_at": row["created_at"],
+        "expires_at": row["expires_at"],
+        "pay_index": row["pay_index"],
+        "paid_at": row["paid_at"],
+        "metadata": json.loads(row["metadata"]),
+        "status": status,
+        "completed": status == "paid",
+    }
+
+
+def _text(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def check_amount(value: object) -> int | None:
+    """Return `msatoshi` of a request: msat, as a number or text; None for any amount."""
+    if value is None or value == "":
+        return None
+    return msat("msatoshi", value, 1)
+
+
+def check_expiry(value: object) -> int:
+    return whole("expiry", value, 1, 31_536_000) if value not in (None, "") else EXPIRY_S
+
+
+def check_description(value: object) -> str:
+    if value in (None, ""):
+        return DESCRIPTION
+    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 639 or not value.isprintable():
+        raise BadParam("description: must be text of at most 639 bytes without control characters", param="description")
+    return value
+
+
+def check_metadata(value: object) -> Any:
+    """Metadata is any JSON that is not too large."""
+    if len(json.dumps(value)) > METADATA_BYTES:
+        raise BadParam(f"metadata: may have {METADATA_BYTES:,} bytes as JSON", param="metadata")
+    return value
+
+
+def check_cap(amount: int | None, most: int) -> int | None:
+    """Refuse an amount over the operator's cap."""
+    if amount is not None and amount > (most or MAX_MSAT):
+        raise BadParam(f"msatoshi: may be at most {most}, got {amount}", param="msatoshi")
+    return amount

@@ -1,0 +1,64 @@
+"""Idempotency: a POST that comes again with the same Idempotency-Key is answered as the first time, and done once."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from ..core.errors import BadParam, JournalTrouble
+from .database import Database
+from .invoices import new_id
+from .tables import ONCE
+
+KEPT_S = 7 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One asked-for act: `ref` is the id under which it is done, at each try; `status` 0 while it has no answer."""
+
+    client: str
+    key: str
+    ref: str
+    status: int = 0
+    body: str = ""
+
+
+class Once:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def begin(self, client: str, key: str, what: bytes) -> Attempt:
+        """Return the attempt of a key: a new one, or the known one. BadParam where the key stood for something else."""
+        if not key:
+            return Attempt(client, "", new_id())
+        if len(key) > 255 or not key.isascii() or not key.isprintable():
+            raise BadParam("Idempotency-Key: must be at most 255 printable ASCII characters", param="Idempotency-Key")
+        mark = hashlib.sha256(what).hexdigest()
+        row = {"client": client, "key": key, "fingerprint": mark, "ref": new_id(), "status": 0, "body": ""}
+        try:
+            with self._database.writing() as db:
+                db.execute(sa.insert(ONCE), {**row, "created_at": int(time.time())})
+            return Attempt(client, key, str(row["ref"]))
+        except JournalTrouble as e:
+            if not isinstance(e.__cause__, IntegrityError):
+                raise
+        with self._database.reading() as db:
+            found = db.execute(sa.select(ONCE).where(ONCE.c.client == client, ONCE.c.key == key)).one()
+        if found.fingerprint != mark:
+            raise BadParam("Idempotency-Key: was used for another request", param="Idempotency-Key")
+        return Attempt(client, key, found.ref, found.status, found.body)
+
+    def end(self, attempt: Attempt, status: int, body: str) -> None:
+        """Keep an answer for the next time; refusals are not kept, since they may be mended."""
+        if attempt.key and status < 400:
+            mine = sa.update(ONCE).where(ONCE.c.client == attempt.client, ONCE.c.key == attempt.key)
+            with self._database.writing() as db:
+                db.execute(mine.values(status=status, body=body))
+
+    def forget(self) -> None:
+        """Let go of keys that are older than KEPT_S."""
+        with self._database.writing() as db:
+            db.execute(sa.delete(ONCE).where(ONCE.c.created_at < int(time.time()) - KEPT_S))

@@ -1,0 +1,80 @@
+"""The api-tokens of clients: secrets with scopes, stored hashed; made, listed and revoked by command."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..core.errors import BadParam, NameTaken
+from .database import Database, only
+from .tables import SECRET
+
+SCOPES = {
+    "invoice": "make, see and delete invoices, and follow payments",
+    "pay": "pay invoices with the node's money, and make on-chain addresses",
+    "verify": "verify payments, and spend and refresh hash tokens",
+}
+NAME = re.compile(r"[a-z0-9-]{1,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who holds a secret, and what it allows."""
+
+    name: str
+    scopes: frozenset[str]
+
+
+def digest(secret: str) -> str:
+    """Return what is stored of a secret. They have 256 random bits: nothing slower is needed against guessing."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Secrets:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def add(self, name: str, scopes: list[str], secret: str = "") -> str:
+        """Make a client; returns its secret, which is told this once. BadParam, NameTaken."""
+        if not NAME.fullmatch(name):
+            raise BadParam(f"name: must be 1 to 40 of a-z, 0-9 and -, got {name!r}", param="name")
+        for scope in scopes:
+            if scope not in SCOPES:
+                raise BadParam(f"scope: must be one of {', '.join(SCOPES)}, got {scope!r}", param="scope")
+        if secret and len(secret) < 16:
+            raise BadParam("secret: must have at least 16 characters", param="secret")
+        secret = secret or secrets.token_urlsafe(32)
+        with self._database.writing() as db:
+            if db.execute(sa.select(SECRET.c.name).where(SECRET.c.name == name)).first():
+                raise NameTaken(
+                    f"name: there is a client {name!r} already; revoked ones keep their names", param="name"
+                )
+            row = {"name": name, "hash": digest(secret), "scopes": " ".join(sorted(set(scopes))), "revoked_at": 0}
+            db.execute(sa.insert(SECRET), {**row, "created_at": int(time.time())})
+        return secret
+
+    def all(self) -> list[dict[str, object]]:
+        """Return every client, revoked ones too; nothing of their secrets."""
+        with self._database.reading() as db:
+            columns = (SECRET.c.name, SECRET.c.scopes, SECRET.c.created_at, SECRET.c.revoked_at)
+            return [dict(row._mapping) for row in db.execute(sa.select(*columns).order_by(SECRET.c.name))]
+
+    def revoke(self, name: str) -> None:
+        """From now on the client's secret is good for nothing. BadParam for one that is not there."""
+        with self._database.writing() as db:
+            found = sa.update(SECRET).where(SECRET.c.name == name, SECRET.c.revoked_at == 0)
+            if not only(db.execute(found.values(revoked_at=int(time.time())))):
+                raise BadParam(f"name: there is no client {name!r} that could be revoked", param="name")
+
+    def find(self, secret: str) -> Client | None:
+        """Return whose secret it is. Found by its hash, so that the time it takes tells nothing about a secret."""
+        wanted = digest(secret)
+        with self._database.reading() as db:
+            row = db.execute(sa.select(SECRET).where(SECRET.c.hash == wanted, SECRET.c.revoked_at == 0)).first()
+        if row is None or not hmac.compare_digest(row.hash, wanted):
+            return None
+        return Client(row.name, frozenset(row.scopes.split()))

@@ -1,0 +1,108 @@
+"""The tables of the billing service. Amounts in msat, times in seconds since 1970; secrets and tokens stand hashed.
+
+Their history is in migrations/; a test holds the two together.
+"""
+
+import sqlalchemy as sa
+
+META = sa.MetaData()
+
+ABOUT = sa.Table(
+    "billing_about",
+    META,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+"""node_id; pay_index: the newest payment of the node that was looked at."""
+
+SECRET = sa.Table(
+    "billing_secret",
+    META,
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", sa.String(120), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at", sa.BigInteger, nullable=False),
+)
+
+INVOICE = sa.Table(
+    "billing_invoice",
+    META,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client", sa.String(40), nullable=False),
+    sa.Column("msatoshi", sa.BigInteger),
+    sa.Column("msatoshi_received", sa.BigInteger),
+    sa.Column("quoted_currency", sa.String(8)),
+    sa.Column("quoted_amount", sa.String(32)),
+    sa.Column("rhash", sa.String(64), nullable=False, index=True),
+    sa.Column("payreq", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
+    sa.Column("pay_index", sa.BigInteger),
+    sa.Column("paid_at", sa.BigInteger),
+    sa.Column("metadata", sa.Text, nullable=False),
+)
+
+SERVICE = sa.Table(
+    "billing_invoice_service",
+    META,
+    sa.Column("invoice", sa.String(32), primary_key=True),
+    sa.Column("service", sa.String(200), primary_key=True),
+)
+"""Which services an invoice is for."""
+
+TOKEN = sa.Table(
+    "billing_token",
+    META,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("invoice", sa.String(32), nullable=False, unique=True),
+    sa.Column("uses", sa.BigInteger, nullable=False),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+"""Proofs of payment: how many uses were bought, and how many of them are spent."""
+
+PAYMENT = sa.Table(
+    "billing_payment",
+    META,
+    sa.Column("rhash", sa.String(64), primary_key=True),
+    sa.Column("client", sa.String(40), nullable=False),
+    sa.Column("payreq", sa.Text, nullable=False),
+    sa.Column("msatoshi", sa.BigInteger, nullable=False),
+    sa.Column("maxfee", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.String(10), nullable=False, index=True),
+    sa.Column("sent", sa.BigInteger, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("done_at", sa.BigInteger, nullable=False),
+)
+"""Payments made for clients: pending (recorded before it is sent), complete, or failed."""
+
+HOOK = sa.Table(
+    "billing_hook",
+    META,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("invoice", sa.String(32), nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("tries", sa.BigInteger, nullable=False),
+    sa.Column("next_at", sa.BigInteger, nullable=False),
+    sa.Column("said", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Index("billing_hook_due", "state", "next_at"),
+)
+"""Webhooks: waiting (for the payment), due, done, or dead (kept until somebody replays them)."""
+
+ONCE = sa.Table(
+    "billing_once",
+    META,
+    sa.Column("client", sa.String(40), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("ref", sa.String(32), nullable=False),
+    sa.Column("status", sa.BigInteger, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+"""Idempotency keys: what was asked, under which id it is done, and what was answered (status 0: not yet)."""

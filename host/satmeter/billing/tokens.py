@@ -1,0 +1,98 @@
+"""Hash tokens: proof of payment, as random text that whoever holds it may use so many times for the services paid for.
+
+Stored hashed, so that a stolen database opens nothing; spent atomically, so that of two requests at once with a last
+use one passes. Who asks for an unknown token and for one that is spent hears the same.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..core.errors import BadParam
+from .database import Database, only
+from .secrets import digest
+from .tables import INVOICE, SERVICE, TOKEN
+
+MOST_SERVICES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a token stands for."""
+
+    invoice: str
+    services: tuple[str, ...]
+    uses: int
+    spent: int
+
+
+def services_of(text: object) -> tuple[str, ...]:
+    """Return the services of a request: names separated by commas. BadParam for none, too many or odd ones."""
+    if not isinstance(text, str):
+        raise BadParam("service: is required, names separated by commas", param="service")
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not 1 <= len(found) <= MOST_SERVICES:
+        raise BadParam(f"service: must be 1 to {MOST_SERVICES} names separated by commas", param="service")
+    for name in found:
+        if len(name) > 200 or not name.isprintable():
+            raise BadParam(f"service: a name has at most 200 printable characters, got {name[:60]!r}", param="service")
+    return found
+
+
+class Tokens:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def store_services(self, invoice: str, services: tuple[str, ...]) -> None:
+        """Say what an unpaid invoice is for, once; the same again is fine, another is BadParam."""
+        with self._database.writing() as db:
+            there = self._services(db, invoice)
+            if there and set(there) != set(services):
+                raise BadParam("service: this invoice is for other services already", param="service")
+            if not there:
+                db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": s} for s in services])
+
+    def issue(self, invoice: str, services: tuple[str, ...], uses: int = 1) -> str | None:
+        """Return a hash token for a paid invoice that is for just these services; None if it is not. It is made anew at
+        each call, and an earlier one of the invoice ends: only its hash is kept, so none could be shown again. What was
+        spent of it stays spent."""
+        token = secrets.token_urlsafe(18)
+        with self._database.writing() as db:
+            # The invoice's row is locked, so that of two calls at once one comes after the other.
+            paid = sa.select(INVOICE.c.id).where(INVOICE.c.id == invoice, INVOICE.c.pay_index.is_not(None))
+            if db.execute(paid.with_for_update()).first() is None or set(self._services(db, invoice)) != set(services):
+                return None
+            old = db.execute(sa.select(TOKEN).where(TOKEN.c.invoice == invoice)).first()
+            spent = 0
+            if old is not None:
+                uses, spent = old.uses, old.spent
+                db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice))
+            row = {"hash": digest(token), "invoice": invoice, "uses": uses, "spent": spent}
+            db.execute(sa.insert(TOKEN), {**row, "created_at": int(time.time())})
+        return token
+
+    def spend(self, token: str, services: tuple[str, ...]) -> bool:
+        """Use a token once for services that are all among those paid for; whether it passed."""
+        hashed = digest(token)
+        with self._database.writing() as db:
+            row = db.execute(sa.select(TOKEN.c.invoice).where(TOKEN.c.hash == hashed)).first()
+            if row is None or not set(services) <= set(self._services(db, row.invoice)):
+                return False
+            use = sa.update(TOKEN).where(TOKEN.c.hash == hashed, TOKEN.c.spent < TOKEN.c.uses)
+            return only(db.execute(use.values(spent=TOKEN.c.spent + 1)))
+
+    def find(self, token: str) -> Bought | None:
+        """Return what a token stands for, whether it is spent or not."""
+        with self._database.reading() as db:
+            row = db.execute(sa.select(TOKEN).where(TOKEN.c.hash == digest(token))).first()
+            return Bought(row.invoice, self._services(db, row.invoice), row.uses, row.spent) if row else None
+
+    def services_of_invoice(self, invoice: str) -> tuple[str, ...]:
+        with self._database.reading() as db:
+            return self._services(db, invoice)
+
+    @staticmethod
+    def _services(db: sa.Connection, invoice: str) -> tuple[str, ...]:
+        return tuple(db.execute(sa.select(SERVICE.c.service).where(SERVICE.c.invoice == invoice)).scalars())

@@ -1,0 +1,126 @@
+"""`satmeter serve` and `satmeter client`: the billing service, and the api-tokens of its clients."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .core.errors import SatmeterError
+
+if TYPE_CHECKING:
+    from .billing.config import Config
+    from .billing.database import Database
+
+console = Console()
+client_app = typer.Typer(no_args_is_help=True, help="Clients of the billing service: their api-tokens.")
+hooks_app = typer.Typer(no_args_is_help=True, help="Webhooks that nobody took.")
+Where = Annotated[Path | None, typer.Option("--config", help="the service's config (TOML); see docs/billing.md")]
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what goes wrong into a line for the user."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[billing]'[/red]", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except (SatmeterError, OSError) as e:
+        console.print(str(e), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def serve(config: Where = None) -> None:
+    """Run the billing service until Ctrl-C."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    for name in ("httpx", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with failing():
+        from .billing import service
+        from .billing.config import load
+
+        given = load(config)
+        console.print(f"billing at http://{given.host}:{given.port}/", highlight=False)
+        service.serve(given, config)
+
+
+def _database(config: Path | None) -> "tuple[Config, Database]":
+    from .billing.config import load
+    from .billing.database import Database
+    from .cln.node import Node
+    from .store import sqlite_url
+
+    given = load(config)
+    url = given.database or sqlite_url(given.rpc.parent / "satmeter-billing.sqlite3")
+    return given, Database(url, str(Node(str(given.rpc)).info()["id"]))
+
+
+@client_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="a-z, 0-9 and -")],
+    scope: Annotated[list[str], typer.Option(help="invoice, pay or verify; several times for several")],
+    config: Where = None,
+) -> None:
+    """Make a client, and print its api-token, which is shown this once."""
+    with failing():
+        from .billing.secrets import Secrets
+
+        print(Secrets(_database(config)[1]).add(name, scope))
+
+
+@client_app.command("list")
+def list_(config: Where = None) -> None:
+    """List the clients."""
+    with failing():
+        from .billing.secrets import Secrets
+
+        table = Table("name", "scopes", "made", "revoked")
+        for row in Secrets(_database(config)[1]).all():
+            made, revoked = (_day(row[k]) for k in ("created_at", "revoked_at"))
+            table.add_row(str(row["name"]), str(row["scopes"]), made, revoked)
+        console.print(table)
+
+
+def _day(seconds: object) -> str:
+    return f"{datetime.fromtimestamp(int(str(seconds)), UTC):%Y-%m-%d %H:%M}" if seconds else ""
+
+
+@client_app.command("revoke")
+def revoke(name: str, config: Where = None) -> None:
+    """End a client's api-token: within five seconds it is good for nothing."""
+    with failing():
+        from .billing.secrets import Secrets
+
+        Secrets(_database(config)[1]).revoke(name)
+        console.print(f"{name} is revoked", highlight=False)
+
+
+@hooks_app.command("dead")
+def dead(config: Where = None) -> None:
+    """List the webhooks that were given up."""
+    with failing():
+        for row in _hooks(config).dead():
+            console.print(f"{row['id']}  {row['invoice']}  {row['url']}  {row['said']}", markup=False, soft_wrap=True)
+
+
+@hooks_app.command("replay")
+def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")] = "", config: Where = None) -> None:
+    """Have given-up webhooks tried anew by the running service."""
+    with failing():
+        console.print(f"{_hooks(config).replay(id)} will be tried again")
+
+
+def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
+    from .billing.hooks import Hooks
+    from .billing.invoices import Invoices
+    from .cln.node import Node
+
+    given, database = _database(config)
+    return Hooks(database, Invoices(database, Node(str(given.rpc))), given.hook_secret, given.hook_hosts)

@@ -1,0 +1,40 @@
+"""A devnet, and the billing service as its operator starts it, on the seller's node."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from billing import Service
+from lanes import lane
+from satmeter import devnet
+from satmeter.devnet import ChannelSpec, NodeSpec
+
+LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
+NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer"))
+CHANNELS = (ChannelSpec("hop", "seller"), ChannelSpec("buyer", "hop"), ChannelSpec("buyer", "seller"))
+
+
+@pytest.fixture(scope="session", params=["emulated", "real"])
+def net(request):
+    lane(LANE[request.param], count=False)
+    directory = Path(tempfile.mkdtemp(prefix="satmeter-test-"))
+    with devnet.start(request.param, directory, NODES, CHANNELS) as running:
+        running.directory = directory
+        yield running
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _counted(request):
+    if "net" in request.fixturenames:
+        lane(LANE[request.getfixturevalue("net").kind])
+
+
+@pytest.fixture(scope="session")
+def service(net):
+    """The service on SQLite, with a client who may do everything."""
+    running = Service(net.directory / "service", net["seller"])
+    yield running
+    running.stop()

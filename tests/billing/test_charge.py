@@ -1,0 +1,250 @@
+"""The backend API: an invoice's life as clients of Lightning Charge see it, and what the deliverable adds."""
+
+import hashlib
+import hmac
+import json
+import threading
+import time
+
+import httpx
+import pytest
+import websockets.sync.client
+
+from billing import CONFIG, Shop, until
+
+
+@pytest.fixture(scope="module")
+def http(service):
+    with service.http() as client:
+        yield client
+
+
+def pay(net, payreq):
+    return net["buyer"].rpc.call("xpay", {"invstring": payreq, "maxfee": 5000})
+
+
+def made(http, **fields):
+    answer = http.post("/invoice", json=fields)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def test_info_tells_the_node(net, http):
+    found = http.get("/info").json()
+    assert found["id"] == net["seller"].id and found["network"] == "regtest" and found["port"] == net["seller"].port
+    assert {"version", "blockheight", "address"} <= set(found)
+
+
+def test_an_invoice_from_unpaid_to_paid(net, http):
+    invoice = made(http, msatoshi=7000, description="a cat", metadata={"customer_id": 9817, "products": [593, 182]})
+    assert invoice["msatoshi"] == "7000" and invoice["status"] == "unpaid" and invoice["completed"] is False
+    assert invoice["metadata"] == {"customer_id": 9817, "products": [593, 182]} and invoice["paid_at"] is None
+    decoded = net["buyer"].rpc.call("decode", [invoice["payreq"]])
+    assert decoded["payment_hash"] == invoice["rhash"] and decoded["description"] == "a cat"
+    assert decoded["created_at"] + decoded["expiry"] == invoice["expires_at"]
+    assert http.get(f"/invoice/{invoice['id']}").json() == invoice
+    pay(net, invoice["payreq"])
+    paid = http.get(f"/invoice/{invoice['id']}/wait", params={"timeout": 20}).json()
+    assert paid["status"] == "paid" and paid["msatoshi_received"] == "7000" and paid["pay_index"] > 0
+    assert abs(paid["paid_at"] - time.time()) < 60
+    assert paid in http.get("/invoices").json()
+    for token in (invoice["id"], invoice["payreq"]):
+        assert http.get("/listinvoice", params={"token": token}).json() == paid
+
+
+@pytest.mark.parametrize(
+    ("form", "metadata"),
+    [
+        (
+            {"metadata[customer_id]": "9817", "metadata[product_id]": "7189"},
+            {"customer_id": "9817", "product_id": "7189"},
+        ),
+        ({"metadata[a][b]": "1", "metadata[a][c]": "2"}, {"a": {"b": "1", "c": "2"}}),
+        ({"metadata[]": ["x", "y"]}, ["x", "y"]),
+        ({"metadata": "order 123"}, "order 123"),
+    ],
+)
+def test_forms_with_nested_names(http, form, metadata):
+    answer = http.post("/invoice", data={"msatoshi": "5000", **form})
+    assert answer.status_code == 201 and answer.json()["metadata"] == metadata and answer.json()["msatoshi"] == "5000"
+
+
+def test_no_amount_and_an_amount_in_money(net, http):
+    free = http.post("/invoice").json()
+    assert free["msatoshi"] is None
+    net["buyer"].rpc.call("xpay", {"invstring": free["payreq"], "amount_msat": 3000, "maxfee": 5000})
+    paid = http.get(f"/invoice/{free['id']}/wait").json()
+    assert paid["msatoshi_received"] == "3000"
+    quoted = http.post("/invoice", data={"currency": "EUR", "amount": "0.5"}).json()
+    assert (quoted["quoted_currency"], quoted["quoted_amount"]) == ("EUR", "0.5")
+    assert quoted["msatoshi"] == "1000000"  # half a euro at 50,000 a bitcoin is 1,000 sat
+
+
+def test_wait_for_what_is_not_paid(http):
+    invoice = made(http, msatoshi=1000, expiry=600)
+    assert http.get(f"/invoice/{invoice['id']}/wait", params={"timeout": 0.2}).status_code == 402
+    short = made(http, msatoshi=1000, expiry=1)
+    assert http.get(f"/invoice/{short['id']}/wait", params={"timeout": 9}).status_code == 410
+    assert http.get(f"/invoice/{short['id']}").json()["status"] == "expired"
+    assert http.post(f"/invoice/{short['id']}/webhook", json={"url": "http://127.0.0.1/x"}).status_code == 410
+
+
+def test_delete_wants_the_status_that_it_is_in(net, http):
+    invoice = made(http, msatoshi=1000)
+    path = f"/invoice/{invoice['id']}"
+    assert http.request("DELETE", path, data={"status": "paid"}).status_code == 409
+    assert http.request("DELETE", path).status_code == 400
+    assert http.request("DELETE", path, data={"status": "unpaid"}).status_code == 204
+    assert http.get(path).status_code == 404
+    with pytest.raises(Exception, match=r"."):
+        pay(net, invoice["payreq"])
+
+
+def test_payments_by_stream_and_websocket(net, service, http):
+    told = []
+
+    def listen():
+        with service.http() as mine, mine.stream("GET", "/payment-stream") as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data:"):
+                    told.append(json.loads(line[5:]))
+                    return
+                if line == ": hello":
+                    ready.set()
+
+    ready = threading.Event()
+    reader = threading.Thread(target=listen, daemon=True)
+    reader.start()
+    assert ready.wait(20)
+    auth = httpx.BasicAuth("api-token", service.secrets["all"])._auth_header
+    with websockets.sync.client.connect(
+        service.url.replace("http", "ws") + "/ws", additional_headers={"Authorization": auth}
+    ) as ws:
+        invoice = made(http, msatoshi=2000)
+        pay(net, invoice["payreq"])
+        assert json.loads(ws.recv(20))["id"] == invoice["id"]
+    reader.join(20)
+    assert told[0]["id"] == invoice["id"] and told[0]["status"] == "paid"
+
+
+def test_a_webhook_that_was_down_is_told_in_the_end(net, service, http):
+    shop = Shop()
+    shop.shut()
+    invoice = made(http, msatoshi=1500, webhook=shop.url, metadata={"order": 7})
+    pay(net, invoice["payreq"])
+    until(lambda: "Connect" in (service.directory / "log").read_text() or "attempts failed" in _log(service))
+    shop.open()
+    headers, body = shop.told.get(timeout=60)
+    assert json.loads(body) == http.get(f"/invoice/{invoice['id']}").json()
+    expected = hmac.new(CONFIG["hook_secret"].encode(), body, hashlib.sha256).hexdigest()
+    assert headers["x-satmeter-signature"] == f"sha256={expected}"
+    assert http.post(f"/invoice/{invoice['id']}/webhook", json={"url": shop.url}).status_code == 405
+    shop.shut()
+
+
+def _log(service):
+    return (service.directory / "log").read_text()
+
+
+def test_pay_and_its_cap(net, http):
+    bought = net["hop"].rpc.call("invoice", [4000, f"b{time.time_ns()}", "a thing"])
+    answer = http.post("/pay", content=bought["bolt11"])
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["completed"] is True and found["status"] == "paid" and found["msatoshi"] == "4000"
+    assert found["payhash"] == bought["payment_hash"] and abs(found["paid_at"] - time.time()) < 60
+    again = http.post("/pay", data={"payreq": bought["bolt11"]}).json()
+    assert again == found
+    paid = net["seller"].rpc.call("listpays", {"payment_hash": bought["payment_hash"]})["pays"]
+    assert len(paid) == 1
+    dear = net["hop"].rpc.call("invoice", [50_001, f"c{time.time_ns()}", "dear"])
+    assert http.post("/pay", json={"payreq": dear["bolt11"]}).status_code == 403
+    for wrong in ("lnbcrt1nonsense", "", "hello"):
+        assert http.post("/pay", data={"payreq": wrong}).status_code in (400, 502)
+
+
+def test_newaddr(http):
+    assert http.get("/newaddr").json()["address"].startswith("bcrt1")
+
+
+def test_an_idempotency_key_makes_one_invoice(http):
+    headers = {"Idempotency-Key": f"k{time.time_ns()}"}
+    first = http.post("/invoice", json={"msatoshi": 1000}, headers=headers)
+    again = http.post("/invoice", json={"msatoshi": 1000}, headers=headers)
+    assert first.status_code == again.status_code == 201 and first.json() == again.json()
+    other = http.post("/invoice", json={"msatoshi": 2000}, headers=headers)
+    assert other.status_code == 400 and "another request" in other.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"msatoshi": 0},
+        {"msatoshi": -5},
+        {"msatoshi": "many"},
+        {"msatoshi": 1.5},
+        {"msatoshi": 10**30},
+        {"msatoshi": True},
+        {"currency": "EURO", "amount": 1},
+        {"currency": "EUR"},
+        {"currency": "EUR", "amount": "NaN"},
+        {"currency": "EUR", "amount": -1},
+        {"msatoshi": 1000, "expiry": 0},
+        {"msatoshi": 1000, "expiry": "soon"},
+        {"msatoshi": 1000, "description": "\x00"},
+        {"msatoshi": 1000, "description": "x" * 700},
+        {"msatoshi": 1000, "webhook": "ftp://x"},
+        {"msatoshi": 1000, "webhook": 5},
+        {"msatoshi": 1000, "metadata": {"x": "y" * 20_000}},
+    ],
+)
+def test_a_wrong_field_is_named(http, fields):
+    answer = http.post("/invoice", json=fields)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found = answer.json()
+    assert found["type"] == "urn:satmeter:error:2101" and found["detail"].split(":")[0] in {*fields, "amount"}
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff\xfe", b'{"a":' * 5000, b"x" * 70_000])
+def test_a_body_that_is_none_is_refused(http, body):
+    assert http.post("/invoice", content=body, headers={"Content-Type": "application/json"}).status_code == 400
+
+
+def test_who_may_do_what(service, http):
+    if "reader" not in service.secrets:
+        service.secret("reader", "verify")
+        service.secret("other", "invoice")
+    invoice = made(http, msatoshi=1000)
+    assert httpx.get(service.url + "/invoices").status_code == 401
+    assert "WWW-Authenticate" in httpx.get(service.url + "/invoices").headers
+    assert httpx.get(service.url + "/invoices", auth=("api-token", "wrong")).status_code == 401
+    assert httpx.get(service.url + "/invoices", auth=("root", service.secrets["all"])).status_code == 401
+    with service.http("reader") as reader, service.http("other") as other:
+        assert reader.post("/invoice", json={"msatoshi": 1}).status_code == 403
+        assert reader.post("/pay", json={"payreq": "x"}).status_code == 403
+        assert other.get(f"/invoice/{invoice['id']}").status_code == 404
+        assert invoice["id"] not in [i["id"] for i in other.get("/invoices").json()]
+        assert other.get("/newaddr").status_code == 403
+
+
+def test_a_revoked_secret_is_good_for_nothing(service):
+    secret = service.secret(f"gone{time.time_ns() % 10**6}", "invoice")
+    name = next(n for n, s in service.secrets.items() if s == secret)
+    with service.http(name) as client:
+        assert client.get("/invoices").status_code == 200
+        assert service.command("client", "revoke", name)[0] == 0
+        until(lambda: client.get("/invoices").status_code == 401)
+    code, out = service.command("client", "list")
+    assert code == 0 and name in out and secret not in out
+    assert secret.encode() not in (service.directory / "billing.sqlite3").read_bytes()
+    assert service.command("client", "revoke", name)[0] == 1
+
+
+def test_what_was_paid_while_nobody_looked_is_counted_at_the_start(net, service):
+    with service.http() as http:
+        invoice = made(http, msatoshi=2500)
+        service.kill()
+        pay(net, invoice["payreq"])
+        service.start()
+        until(lambda: http.get(f"/invoice/{invoice['id']}").json()["status"] == "paid")

@@ -1,0 +1,188 @@
+"""The billing service's parts without HTTP: config, bodies, database, webhooks' addresses."""
+
+import asyncio
+import json
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from satmeter.billing import body, config
+from satmeter.billing.database import Database
+from satmeter.billing.hooks import Hooks, check_url
+from satmeter.billing.once import Once
+from satmeter.billing.secrets import Secrets
+from satmeter.billing.tables import ABOUT, META
+from satmeter.billing.tokens import services_of
+from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
+from satmeter.store import engine, sqlite_url
+
+NODE = "02" * 33
+
+
+@pytest.fixture
+def url(tmp_path):
+    return sqlite_url(tmp_path / "b.sqlite3")
+
+
+def test_the_migrations_make_the_tables(url):
+    Database(url, NODE)
+    with engine(url).connect() as db:
+        context = MigrationContext.configure(db, opts={"version_table": "billing_version"})
+        assert compare_metadata(context, META) == []
+
+
+def test_a_database_of_another_node_or_a_newer_version_is_refused(url):
+    database = Database(url, NODE)
+    with pytest.raises(JournalTrouble, match="belongs to node"):
+        Database(url, "03" * 33)
+    with database.writing() as db:
+        db.execute(sa.text("UPDATE billing_version SET version_num = '9999'"))
+    with pytest.raises(JournalTrouble, match="is newer"):
+        Database(url, NODE)
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/b.sqlite3", "postgresql://x@/y?host=/nowhere", "what"])
+def test_a_database_that_is_not_there_is_said(url):
+    with pytest.raises(JournalTrouble, match="can't be used"):
+        Database(url, NODE)
+
+
+def test_what_fails_half_way_is_not_recorded(url):
+    database = Database(url, NODE)
+    with pytest.raises(JournalTrouble):
+        with database.writing() as db:
+            db.execute(sa.insert(ABOUT), {"name": "x", "value": "1"})
+            db.execute(sa.insert(ABOUT), {"name": "x", "value": "2"})
+    with database.reading() as db:
+        assert db.execute(sa.select(ABOUT).where(ABOUT.c.name == "x")).first() is None
+
+
+def test_secrets(url):
+    secrets = Secrets(Database(url, NODE))
+    secret = secrets.add("shop", ["invoice", "pay"])
+    found = secrets.find(secret)
+    assert found is not None and found.name == "shop" and found.scopes == {"invoice", "pay"}
+    for wrong in ("", secret[:-1], secret + "x", "\ud800"):
+        assert secrets.find(wrong) is None
+    with pytest.raises(NameTaken):
+        secrets.add("shop", ["pay"])
+    for name, scopes in (("A", ["pay"]), ("", ["pay"]), ("x", ["root"])):
+        with pytest.raises(BadParam):
+            secrets.add(name, scopes)
+    secrets.revoke("shop")
+    assert secrets.find(secret) is None
+    with pytest.raises(BadParam):
+        secrets.revoke("shop")
+
+
+def test_an_attempt_that_was_not_answered_goes_on_under_its_id(url):
+    once = Once(Database(url, NODE))
+    first = once.begin("shop", "k", b"body")
+    again = once.begin("shop", "k", b"body")
+    assert again.ref == first.ref and again.status == 0
+    once.end(first, 201, "{}")
+    assert (once.begin("shop", "k", b"body").status, once.begin("shop", "k", b"body").body) == (201, "{}")
+    assert once.begin("other", "k", b"body").ref != first.ref
+    with pytest.raises(BadParam, match="another request"):
+        once.begin("shop", "k", b"other")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("prot = 1", "prot"),
+        ("port = 0", "port"),
+        ("port = 'x'", "port"),
+        ("workers = 4", "workers"),
+        ("invoice_cap_msat = -1", "invoice_cap_msat"),
+        ("public_url = 'ftp://x'", "public_url"),
+        ("rates = {EUR = 'x'}", "rates"),
+        ("rates = {eur = 5}", "rates"),
+        ("rates = {EUR = 0}", "rates"),
+        ("hook_hosts = 'x'", "hook_hosts"),
+        ("host = 5", "host"),
+        ("[", ""),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused_before_anything_starts(tmp_path, text, why):
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(BadParam, match=why):
+        config.load(path)
+
+
+def test_a_config_that_is_right(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('port = 9000\npayment_cap_msat = "50sat"\nrates = {EUR = "60000.5"}\n')
+    found = config.load(path)
+    assert (found.port, found.payment_cap_msat, str(found.rates["EUR"])) == (9000, 50_000, "60000.5")
+
+
+@given(
+    data=st.binary(max_size=300), kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded", ""])
+)
+def test_any_body_is_fields_or_an_error(data, kind):
+    try:
+        assert isinstance(body.fields(data, kind), dict)
+    except BadParam as e:
+        assert str(e).startswith("body:")
+
+
+@given(
+    value=st.recursive(
+        st.text("abc", min_size=1, max_size=3),
+        lambda inner: (
+            st.dictionaries(st.text("xyz", min_size=1, max_size=2), inner, min_size=1, max_size=3)
+            | st.lists(inner, min_size=1, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_nested_forms_come_back(value):
+    def flat(name, inner):
+        if isinstance(inner, str):
+            return [(name, inner)]
+        items = inner.items() if isinstance(inner, dict) else enumerate(inner)
+        return [pair for key, each in items for pair in flat(f"{name}[{key}]", each)]
+
+    assert body.nested(flat("m", value)) == {"m": value}
+
+
+@given(text=st.text(max_size=80) | st.integers() | st.none())
+def test_any_services_are_names_or_an_error(text):
+    try:
+        found = services_of(text)
+    except SatmeterError:
+        return
+    assert found and all(name.strip() == name and name for name in found)
+
+
+@given(url=st.text(max_size=60) | st.text(max_size=40).map(lambda t: "http://" + t) | st.integers())
+def test_any_url_is_one_or_an_error(url):
+    try:
+        assert check_url(url) == url
+    except BadParam as e:
+        assert str(e).startswith("url:")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost", "10.0.0.1", "192.168.1.1", "169.254.169.254", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]"],
+)
+def test_a_webhook_does_not_lead_into_our_own_network(url, host):
+    hooks = Hooks(Database(url, NODE), None, "", ())
+    with pytest.raises((BadParam, OSError), match=r"private network|address"):
+        asyncio.run(hooks._address(host.strip("[]"), 80))
+    allowed = Hooks(Database(url, NODE), None, "", ("127.0.0.1",))
+    assert asyncio.run(allowed._address("127.0.0.1", 80)) == "127.0.0.1"
+
+
+def test_what_a_problem_says_is_json():
+    from satmeter.billing.problem import answer
+
+    said = json.loads(answer(400, "BadParam", "x: y", 2101).body)
+    assert said == {"type": "urn:satmeter:error:2101", "title": "BadParam", "status": 400, "detail": "x: y"}
