@@ -22,6 +22,18 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
 
 
+def pytest_sessionfinish(session):
+    """Where tests run in several processes, each tells the first which lanes it ran."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["ran"] = RAN
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for name, count in getattr(node, "workeroutput", {}).get("ran", {}).items():
+        RAN[name] = RAN.get(name, 0) + count
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("lanes")

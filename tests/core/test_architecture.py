@@ -12,6 +12,9 @@ ROOT = Path(satmeter.__file__).parent
 PURE = set("abc binascii collections csv dataclasses enum hashlib io itertools json re typing".split())
 
 
+COMMANDS = ("cli.py", "panel.py")
+
+
 def imports(path: Path) -> set[str]:
     """Absolute names of what a module imports, ours from `satmeter`."""
     package = ["satmeter", *path.relative_to(ROOT).parent.parts]
@@ -52,9 +55,18 @@ def test_core_does_not_import_wire():
         assert not any(name.startswith("satmeter.wire") for name in imports(path)), path
 
 
-def test_nothing_imports_the_command():
+def test_nothing_imports_the_commands_or_the_pages():
+    """But the pages each other, and the command that shows them."""
     for path in modules():
-        assert not any(re.match(r"satmeter\.(cli|web)\b", name) for name in imports(path)), path
+        found = imports(path)
+        assert not any(re.match(r"satmeter\.(cli|panel|serve|scan)\b", name) for name in found) or path.name in COMMANDS
+        if path.parent != ROOT / "web" and path.name != "panel.py":
+            assert not any(re.match(r"satmeter\.web\b", name) for name in found), path
+
+
+def test_billing_is_beside_the_pages_and_the_board():
+    for path in modules("billing"):
+        assert not any(re.match(r"satmeter\.(board|bridge|devnet|web)\b", name) for name in imports(path)), path
 
 
 @pytest.mark.parametrize("path", modules("core") + [ROOT / "store.py"], ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,0 +1,158 @@
+"""The service on PostgreSQL with four workers: what is raced for is had once, and what fell over is known."""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psycopg
+import pytest
+
+from billing import Service, until
+
+CLIENTS = 200
+
+
+@pytest.fixture
+def service(net, postgresql, tmp_path):
+    name = f"b{time.time_ns()}"
+    with psycopg.connect(postgresql, autocommit=True) as db:
+        db.execute(f"CREATE DATABASE {name}")
+    url = postgresql.replace("/postgres?", f"/{name}?")
+    running = Service(tmp_path, net["seller"], database=url, workers=4)
+    yield running
+    running.kill()
+
+
+def paid(net, http):
+    invoice = http.post("/invoice", json={"msatoshi": 1000}).json()
+    http.post("/payment/pay", params={"token": invoice["id"], "service": "a"})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["payreq"], "maxfee": 5000})
+    assert http.get(f"/invoice/{invoice['id']}/wait", params={"timeout": 20}).status_code == 200
+    return invoice
+
+
+def test_200_clients_race_for_tokens_with_one_use(net, service):
+    with service.http() as http:
+        invoices = [paid(net, http) for _ in range(4)]
+        tokens = [
+            http.post("/payment/verify", params={"token": i["id"], "service": "a"}).json()["hash"] for i in invoices
+        ]
+    start = threading.Barrier(CLIENTS)
+
+    def one(n):
+        with service.http() as mine:
+            start.wait(60)
+            return n % 4, mine.post("/verifyHash", params={"hash": tokens[n % 4], "service": "a"}).status_code
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        found = list(pool.map(one, range(CLIENTS)))
+    for which in range(4):
+        assert sorted(status for n, status in found if n == which) == [200] + [404] * (CLIENTS // 4 - 1)
+
+
+def test_every_worker_hears_of_a_payment(net, service):
+    """A long poll may be at one worker, and the payment be counted by another."""
+    with service.http() as http:
+        invoices = [http.post("/invoice", json={"msatoshi": 1000}).json() for _ in range(8)]
+
+        def wait(invoice):
+            with service.http() as mine:
+                return mine.get(f"/invoice/{invoice['id']}/wait", params={"timeout": 30}).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            waiting = [pool.submit(wait, i) for i in invoices]
+            for invoice in invoices:
+                net["buyer"].rpc.call("xpay", {"invstring": invoice["payreq"], "maxfee": 5000})
+            assert [w.result(60) for w in waiting] == [200] * 8
+
+
+def test_killed_in_mid_pay_each_payment_is_known_once(net, service):
+    if net.kind != "emulated":
+        pytest.skip("holding a payment on demand is the emulated node's")
+    hop, seller = net["hop"].rpc, net["seller"].rpc
+    bought = [hop.call("invoice", [1000 + n, f"k{time.time_ns()}{n}", "a thing"]) for n in range(3)]
+    hop.call("emulate-fault", {"hang": 3})
+    with service.http() as http, ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(_try, service, b["bolt11"]) for b in bought]
+        until(lambda: all(_status(seller, b) == "pending" for b in bought))
+        service.kill()
+        assert [a.result(30) for a in asked] == [None] * 3
+        service.start()
+        hop.call("emulate-release")
+        until(lambda: all(_status(seller, b) == "complete" for b in bought))
+        for b in bought:
+            until(lambda b=b: http.post("/pay", content=b["bolt11"]).json()["status"] == "paid")
+            assert len(seller.call("listpays", {"payment_hash": b["payment_hash"]})["pays"]) == 1
+            assert int(hop.call("listinvoices", {"payment_hash": b["payment_hash"]})["invoices"][0]["pay_index"]) > 0
+
+
+def _try(service, bolt11):
+    try:
+        with service.http() as http:
+            return http.post("/pay", content=bolt11).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def _status(rpc, invoice):
+    found = rpc.call("listsendpays", {"payment_hash": invoice["payment_hash"]})["payments"]
+    return found[-1]["status"] if found else "none"
+
+
+CLIENT = """
+const charge = require('lightning-charge-client')(process.argv[2], process.argv[3]);
+(async () => {
+  const out = {};
+  out.info = await charge.info();
+  out.made = await charge.invoice({ msatoshi: 50, metadata: { order: 123, products: [789, 987] } });
+  out.text = (await charge.invoice({ msatoshi: 50, metadata: 'order 123' })).metadata;
+  out.same = (await charge.fetch(out.made.id)).rhash === out.made.rhash;
+  out.hook = await charge.registerHook(out.made.id, 'http://127.0.0.1:9/');
+  out.all = (await charge.fetchAll()).length;
+  out.vain = await charge.wait(out.made.id, 1);
+  const stream = charge.stream();
+  const streamed = new Promise((done) => stream.on('payment', (inv) => { stream.close(); done(inv); }));
+  await new Promise((done) => stream.on('open', done));
+  const waited = charge.wait(out.made.id, 60);
+  console.log(JSON.stringify(out));
+  console.log(JSON.stringify({ waited: await waited, streamed: await streamed }));
+})().catch((e) => { console.error(e); process.exit(1); });
+"""
+
+
+@pytest.fixture(scope="session")
+def npm(tmp_path_factory):
+    """The client of Lightning Charge from npm, as its users have it."""
+    if shutil.which("npm") is None:
+        pytest.skip("node and npm are not installed: `make board-image` brings them")
+    where = tmp_path_factory.mktemp("npm")
+    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "lightning-charge-client@0.1.12"]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=150)
+    if done.returncode:
+        pytest.skip(f"npm does not give lightning-charge-client: {done.stderr[-300:]}")
+    (where / "client.js").write_text(CLIENT)
+    return where
+
+
+def test_the_client_from_npm_through_an_invoices_life(net, npm, tmp_path):
+    service = Service(tmp_path, net["seller"])
+    command = ["node", "client.js", service.url, service.secrets["all"]]
+    running = subprocess.Popen(command, cwd=npm, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = running.stdout.readline()
+        assert line, running.stderr.read()
+        first = json.loads(line)
+        assert first["info"]["id"] == net["seller"].id and first["made"]["msatoshi"] == "50"
+        assert first["made"]["metadata"] == {"order": 123, "products": [789, 987]} and first["text"] == "order 123"
+        assert first["same"] and first["hook"] is True and first["all"] == 2 and first["vain"] is None
+        net["buyer"].rpc.call("xpay", {"invstring": first["made"]["payreq"], "maxfee": 5000})
+        out, err = running.communicate(timeout=60)
+        last = json.loads(out)
+        assert last["waited"]["status"] == "paid" and last["streamed"]["id"] == first["made"]["id"], err
+    finally:
+        running.kill()
+        service.stop()
