@@ -64,7 +64,7 @@ class Screen:
 
     def _wanted(self, board, now: int) -> int:  # type: ignore[no-untyped-def]
         """The page of the button for a while; else what is of use now: a code to scan, or how long the credit lasts."""
-        if now - self._turned < AUTO_MS:
+        if now - self._turned < AUTO_MS and self.page < len(pages.TEXTS) + len(board.codes):
             return self.page
         if board.faults or not board.heard:
             return 0

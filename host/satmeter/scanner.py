@@ -206,4 +206,6 @@ def _chosen(meanings: list[Meaning], pick: int) -> Meaning:
 def _with_payee(order: Order, meanings: list[Meaning]) -> Order:
     """Where the picture names a meter as well, its invoice has to be of that meter's node."""
     nodes = {m.node_id for m in meanings if isinstance(m, Address)}
+    if order.pay and len(nodes) > 1 and not order.node:
+        raise BadParam("addresses of two nodes in one picture: say by --node whose invoice is to be paid")
     return replace(order, node=nodes.pop()) if len(nodes) == 1 and not order.node else order

@@ -118,6 +118,20 @@ def test_two_codes_take_turns():
     assert turns == [alone[0], alone[0], alone[1], alone[0]]
 
 
+def test_a_code_that_is_taken_off_while_the_button_shows_it_gives_way():
+    shown = Shown({0: arrived("INVOICE", 128, 64)[1]})
+    display = VirtualDisplay(128, 64)
+    s = screen.Screen(display)
+    while s.page != len(pages.TEXTS):
+        s.turn(shown, 0)
+    while s.step(shown, 0):
+        pass
+    shown.codes, shown.lamp, shown.version = {}, "on", 2
+    while s.step(shown, 1000):
+        pass
+    assert display.picture() == drawn(shown, now=40_000)[0].picture()
+
+
 def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="400 characters does not fit 128x64"):
         fitted("A" * 400, 128, 64)

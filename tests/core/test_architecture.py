@@ -50,6 +50,13 @@ def test_codes_are_made_without_the_firmware_that_only_a_checkout_has():
     assert not any(name.startswith("satmeter.board") for path in modules("qr") for name in imports(path))
 
 
+def test_pages_never_parse_what_strangers_say():
+    """NiceGUI's props(text) parses its text: what is not our own is set by name."""
+    for path in modules("web"):
+        for text in re.findall(r"\.props\(f\"([^\"]*)\"", path.read_text()):
+            assert re.match(r"(data-fact=|data-figure=|dense name=|color=)", text), f"{path}: {text}"
+
+
 def test_core_does_not_import_wire():
     for path in modules("core"):
         assert not any(name.startswith("satmeter.wire") for name in imports(path)), path

@@ -92,6 +92,11 @@ def test_any_text_is_understood_or_refused(text):
         assert str(e) and "\x1b" not in str(e)
 
 
+def test_an_invoice_beyond_all_calendars_is_refused():
+    with pytest.raises(BadParam, match="does not decode"):
+        understand(invoice(expiry=2**40))
+
+
 def test_why_an_invoice_must_not_be_paid():
     def against(text, now=NOW, network="regtest", payee=""):
         return objections(understand(text), now, network, payee)

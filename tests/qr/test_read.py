@@ -118,11 +118,27 @@ def encoded(width, height, kind):
     return out.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_hundred_megapixels_are_made_smaller_and_read(kind):
-    picture = read.load(encoded(12_000, 8_400, kind))
+@pytest.mark.parametrize(("kind", "size"), [("JPEG", (12_000, 8_400)), ("PNG", (7_000, 5_000))])
+def test_what_is_very_large_is_made_smaller_and_read(kind, size):
+    picture = read.load(encoded(*size, kind))
     assert picture.size <= read.WORK_PIXELS
     assert [f.text for f in read.read(picture)] == [ADDRESS]
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGBA"])
+def test_every_kind_of_colours_is_read(mode):
+    out = io.BytesIO()
+    Image.fromarray(grey(make(ADDRESS))).resize((6000, 6000)).convert(mode).save(out, "PNG")
+    assert [f.text for f in read.read(read.load(out.getvalue()))] == [ADDRESS]
+
+
+def test_what_would_be_run_is_no_picture():
+    with pytest.raises(BadParam, match="is no picture"):
+        read.load(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{ } loop\n")
+    out = io.BytesIO()
+    Image.new("1", (66_000, 8)).save(out, "PNG")
+    with pytest.raises(BadParam, match="pixels"):
+        read.load(out.getvalue())
 
 
 def test_more_pixels_than_anybody_has_are_refused_unseen():

@@ -41,6 +41,13 @@ def test_two_codes_are_numbered(tmp_path):
     assert code == 0 and "1. meter socket" in out and "2. invoice of 20 sat" in out
 
 
+def test_beside_addresses_of_two_nodes_no_invoice_is_paid(tmp_path):
+    other = ADDRESS.replace("/0282", "/0382")
+    picture = saved(tmp_path, ADDRESS, other, invoice().upper())
+    code, out = scanned(picture, "--pay", "--max-amount", "20sat", "--pick", "3", "--yes")
+    assert code == 1 and "addresses of two nodes" in out
+
+
 def test_a_folder_says_what_each_file_has(tmp_path):
     saved(tmp_path, ADDRESS)
     saved(tmp_path, invoice().upper())

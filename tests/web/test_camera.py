@@ -56,7 +56,13 @@ def test_of_two_codes_the_user_chooses(panels, tab):
     page.locator("input[type=file]").set_input_files(files=[picture])
     expect(page.get_by_text("2 codes in this picture")).to_be_visible()
     page.get_by_role("button", name="meter tap").click()
-    expect(page.locator("[data-part=found]").last).to_contain_text("Meter tap")
+    chosen = page.locator("[data-part=found]").last
+    expect(chosen).to_contain_text("Meter tap")
+    expect(page.get_by_text("2 codes in this picture")).to_have_count(0)
+    chosen.locator("[data-part=max-price]").fill("1sat")  # it is still there when the first one has gone
+    chosen.locator("[data-part=budget]").fill("nonsense")
+    chosen.get_by_role("button", name="Open a stream").click()
+    expect(page.get_by_role("alert").get_by_text("budget_msat: must be an amount")).to_be_visible()
 
 
 def test_a_picture_without_a_code_is_said(panels, tab):

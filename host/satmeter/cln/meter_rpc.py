@@ -284,11 +284,16 @@ _COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
 _FIGURES = ("ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat")
 
 
+def _cell(value: Any) -> Any:
+    """A reason may be the buyer's own words, and a spreadsheet take it for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
 def _csv(rows: "list[dict[str, Any]]") -> str:
     out = io.StringIO()
     table = csv.writer(out)
     table.writerow(_COLUMNS + _FIGURES)
     for row in rows:
         receipt = json.loads(row["receipt"]) if row["receipt"] else {}
-        table.writerow([row[c] for c in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
+        table.writerow([_cell(row[c]) for c in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
     return out.getvalue()

@@ -7,6 +7,7 @@ from .journal import canonical
 from .sale import Sale
 
 FORMAT = "satmeter-receipt-1"
+TEXT_MOST = 500
 
 
 def text(sale: Sale, seller: str, revision: int) -> str:
@@ -26,7 +27,7 @@ def text(sale: Sale, seller: str, revision: int) -> str:
             "tariff": sale.tariff.to_dict(),
             "opened_at": sale.opened_at,
             "closed_at": sale.closed_at,
-            "reason": sale.reason,
+            "reason": _plain(sale.reason),
             "start": {"boot": sale.start_boot, "register": sale.start_register},
             "stop": {"boot": sale.end_boot, "register": sale.end_register},
             "ticks": sale.ticks,
@@ -58,8 +59,18 @@ def read(receipt_text: str) -> dict[str, Any] | None:
         return None
     if not isinstance(r, dict) or r.get("format") != FORMAT or not isinstance(r.get("tariff"), dict):
         return None
-    sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(isinstance(r.get(n), str) for n in _TEXT)
+    sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(_is_plain(r.get(n)) for n in _TEXT)
     return r if sound else None
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is text that pages and terminals may show."""
+    return isinstance(value, str) and len(value) <= TEXT_MOST and value.isprintable()
+
+
+def _plain(text: str) -> str:
+    """Return text for a receipt: a reason may be the other side's own words."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:TEXT_MOST]
 
 
 def figures(receipt_text: str) -> tuple[int, ...]:

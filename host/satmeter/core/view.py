@@ -70,6 +70,7 @@ def sale(s: Sale) -> dict[str, Any]:
         "buyer": s.buyer,
         "phase": s.phase,
         "opened_at": s.opened_at,
+        "tariff": s.tariff.to_dict(),
         "ticks": s.ticks,
         "payments": s.payments,
         "paid_msat": s.received,

@@ -15,6 +15,7 @@ from ..wire.address import Address
 MOST = 4296
 """Characters of the largest QR code there is."""
 
+YEAR_9999 = 253_370_764_800
 NETWORKS = {"bc": "bitcoin", "bcrt": "regtest", "tb": "testnet", "tbs": "signet"}
 """BOLT 11's prefixes, and lightningd's names of the networks."""
 
@@ -97,6 +98,8 @@ def _invoice(text: str) -> Invoice:
             expires_at=int(found.date) + int(found.expiry or 3600),
             payment_hash=str(found.payment_hash),
         )
+        if not 0 < invoice.expires_at < YEAR_9999:
+            raise ValueError(f"it expires at {invoice.expires_at} s, beyond all calendars")
     except Exception as e:  # the library raises what it meets: IndexError, bitstring's, coincurve's, its own
         raise BadParam(f"code: an invoice that does not decode ({e or type(e).__name__})", param="code") from None
     return invoice

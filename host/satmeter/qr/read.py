@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import zxingcpp
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..core.errors import BadParam
 
@@ -21,7 +21,12 @@ Picture = np.ndarray[Any, Any]
 """Grey, height x width, 8 bits."""
 
 MOST_BYTES = 32 << 20
-MOST_PIXELS = 200_000_000
+MOST_PIXELS = {"JPEG": 200_000_000}
+OTHER_PIXELS = 40_000_000
+"""JPEG is made smaller while it is read; anything else stands in memory whole, with all its colours."""
+MOST_SIDE = 65_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What cameras and screenshots make. Pillow would know more, and run Ghostscript for one of them."""
 Image.MAX_IMAGE_PIXELS = None  # which would refuse what a good phone makes; the bound is ours, by the header alone
 WORK_PIXELS = 24_000_000
 """Larger pictures are made smaller: nobody's code needs them, and enlarging them would take minutes."""
@@ -56,16 +61,18 @@ def load(data: bytes, name: str = "picture") -> Picture:
     if len(data) > MOST_BYTES:
         raise BadParam(f"{name}: has {len(data):,} bytes; a picture may have {MOST_BYTES:,}", param="picture")
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            pixels = image.width * image.height
-            if pixels > MOST_PIXELS:
-                raise BadParam(f"{name}: has {pixels:,} pixels; a picture may have {MOST_PIXELS:,}", param="picture")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            pixels, most = image.width * image.height, MOST_PIXELS.get(image.format or "", OTHER_PIXELS)
+            if pixels > most or max(image.size) > MOST_SIDE:
+                raise BadParam(f"{name}: has {pixels:,} pixels; a {image.format} may have {most:,}", param="picture")
             shrink = 1
             while pixels // shrink**2 > WORK_PIXELS:
                 shrink *= 2
             image.draft("L", (image.width // shrink, image.height // shrink))
-            return np.asarray(_small(image).convert("L"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as e:
+            return np.asarray(_small(image.convert("L")))
+    except BadParam:
+        raise
+    except Exception as e:  # its decoders raise what they meet
         raise BadParam(f"{name}: is no picture that can be read ({e})", param="picture") from None
 
 

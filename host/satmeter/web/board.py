@@ -67,7 +67,7 @@ class BoardView:
         if not meter:
             return
         board = self._virtual
-        self._set(self._display, "src", mirror.of_virtual(board) if board is not None else self._mirror.picture(meter))
+        self._set(self._display, "src", self._picture(meter))
         lamp = str(meter["lamp"] if board is None else board.lamp)
         heard = meter["board"] == "heard"
         self._set(self._led, "class", f"led {lamp if heard else 'off'}")
@@ -82,6 +82,14 @@ class BoardView:
             said = f"fault: {meter['fault']}"
         if self._said.text != said:
             self._said.set_text(said)
+
+    def _picture(self, meter: dict[str, Any]) -> str:
+        if self._virtual is not None:
+            return mirror.of_virtual(self._virtual)
+        try:
+            return self._mirror.picture(meter)
+        except FileNotFoundError:  # the firmware, which draws it, is in a checkout only
+            return ""
 
     @staticmethod
     def _set(element: ui.element, name: str, value: str) -> None:

@@ -34,7 +34,8 @@ class StreamCard:
     def __init__(self, panel: Panel, session: str, money: Money, changed: Callable[[], None]):
         """changed: called when the stream's state has."""
         self.panel, self.session, self.money, self._changed = panel, session, money, changed
-        with ui.element("article").classes("stream").props(f"data-stream={session}"):
+        with ui.element("article").classes("stream") as self.element:
+            self.element.props["data-stream"] = session
             with ui.row().classes("title-row"):
                 self.meter = ui.label().classes("title")
                 self.state = ui.label().classes("state").props("data-fact=state")
@@ -178,11 +179,11 @@ class BuyPage:
         """Cards come and go with their streams; one that went has left a receipt, or a reason."""
         for session in set(self.cards) - set(streams):
             self._gone(session)
-        self.streams.clear()
-        self.cards.clear()
-        with self.streams:
-            for session in sorted(streams, key=lambda s: -int(streams[s]["opened_at"])):
+            self.cards.pop(session).element.delete()
+        for session in sorted(set(streams) - set(self.cards), key=lambda s: int(streams[s]["opened_at"])):
+            with self.streams:
                 self.cards[session] = StreamCard(self.panel, session, self.money, self.receipts.refresh)
+            self.cards[session].element.move(target_index=0)
         self.receipts.refresh()
 
     def _gone(self, session: str) -> None:

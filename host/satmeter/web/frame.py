@@ -81,8 +81,12 @@ def follow(feed: Feed, show: Callable[[], None]) -> None:
         feed.join(show)
         show()
 
+    def end() -> None:
+        if not client.has_socket_connection:  # an old connection may be given up after a new one has come
+            feed.leave(show)
+
     client.on_connect(begin)
-    client.on_disconnect(lambda: feed.leave(show))
+    client.on_disconnect(end)
     client.on_delete(lambda: feed.leave(show))
     show()
 
@@ -108,14 +112,17 @@ def tell(text: str, good: bool = True) -> None:
 
 
 async def doing(what: Awaitable[Any], done: str = "") -> Any:
-    """Await what a button began; tell how it went. Returns its result, None where it failed."""
+    """Await what a button began; tell how it went, even if the button is gone by then. Returns its result, or None."""
+    client = ui.context.client
     try:
         result = await what
     except (RpcError, SatmeterError, OSError) as e:
-        tell(words(e), good=False)
+        with client:
+            tell(words(e), good=False)
         return None
     if done:
-        tell(done)
+        with client:
+            tell(done)
     return result if result is not None else True
 
 
@@ -147,6 +154,8 @@ def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) ->
         ui.space()
 
         def choose(unit: str) -> None:
+            if unit not in UNITS:
+                return
             money.unit = unit
             ui.run_javascript(f"localStorage.setItem('satmeter-unit', '{unit}')")
             changed()
@@ -167,7 +176,10 @@ def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) ->
         ui.label(panel.rate.trouble).classes("warning")
 
     async def remembered() -> None:
-        kept = await ui.run_javascript("localStorage.getItem('satmeter-unit')")
+        try:
+            kept = await ui.run_javascript("localStorage.getItem('satmeter-unit')")
+        except TimeoutError:  # the page is gone already
+            return
         if kept in UNITS and kept != money.unit:
             unit.set_value(kept)
 

@@ -8,9 +8,10 @@ Origin must be that same host, and where there is a password the cookie of a log
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
+
+from starlette.requests import cookie_parser
 
 from .login import COOKIE, Logins
 
@@ -58,8 +59,10 @@ class Guard:
         why = self.objection(headers.get("host", ""), headers.get("origin"))
         if why:
             await _refuse(scope, receive, send, 403, why)
-        elif self.logins is None or scope["path"].startswith(OPEN) or self.logins.knows(cookie(headers)):
+        elif self.logins is None or scope["path"].startswith(OPEN):
             await self.app(scope, receive, _with_headers(send))
+        elif self.logins.knows(cookie(headers)):
+            await self.app(scope, _while_known(self.logins, cookie(headers), receive, send), _with_headers(send))
         elif scope["type"] == "http" and "text/html" in headers.get("accept", "") and scope["method"] == "GET":
             await _answer(send, 303, b"", ((b"location", b"/login"),))
         else:
@@ -108,11 +111,20 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 def cookie(headers: dict[str, str]) -> str:
     """Return the login's cookie."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+
+
+def _while_known(logins: Logins, value: str, receive: Receive, send: Send) -> Receive:
+    """A websocket lives longer than its request: with the login it ends as well, at the next thing it says."""
+
+    async def receiving() -> MutableMapping[str, Any]:
+        message = await receive()
+        if message["type"] == "websocket.receive" and not logins.knows(value):
+            await send({"type": "websocket.close", "code": 1008})
+            return {"type": "websocket.disconnect", "code": 1008}
+        return message
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:

@@ -23,6 +23,7 @@ class History:
         self._panel, self._money, self._rows = panel, money, rows
         self._list = ui.element("div").classes("receipts").props("data-part=receipts")
         self._again = 0
+        self._shown: Any = None
 
     def refresh(self) -> None:
         """Look again, and a few times after: a receipt is signed and sent a moment after its session ends."""
@@ -38,13 +39,13 @@ class History:
             rows = [row for row in await self._rows() if row["receipt"]]
             good = await asyncio.gather(*(receipt.signed(self._panel, row) for row in rows))
         except (RpcError, SatmeterError) as e:
-            rows, good = [], []
+            self._shown = None
             self._list.clear()
             with self._list:
                 ui.label(words(e)).classes("warning")
             return
-        shown = [(row["receipt"], ok) for row, ok in zip(rows, good)] + [self._money.unit]
-        if shown == getattr(self, "_shown", None):
+        shown = [*((row["receipt"], ok) for row, ok in zip(rows, good)), self._money.unit]
+        if shown == self._shown:
             return
         self._shown = shown
         self._list.clear()

@@ -1,6 +1,7 @@
 """The password of the pages, and who has given it. The password is kept hashed (argon2); logins live in memory, so that
 a restart ends them all."""
 
+import asyncio
 import hashlib
 import html
 import os
@@ -93,6 +94,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Satmeter: 
 def routes(logins: Logins, secure: bool) -> APIRouter:
     """The login's page and its answer. secure: the cookie is for https only."""
     router = APIRouter()
+    one = asyncio.Lock()  # else many at once are looked at before the first wrong one counts, 64 MiB each
 
     @router.get("/login")
     async def show() -> HTMLResponse:
@@ -107,7 +109,8 @@ def routes(logins: Logins, secure: bool) -> APIRouter:
                 return _again("that is no password", 413)
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
         try:
-            good = await run_in_threadpool(logins.right, given)
+            async with one:
+                good = await run_in_threadpool(logins.right, given)
         except PermissionError as e:
             return _again(str(e), 429)
         if not good:

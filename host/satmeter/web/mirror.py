@@ -5,6 +5,7 @@ are.
 """
 
 import base64
+import functools
 import io
 import time
 from typing import Any
@@ -83,6 +84,7 @@ def _size(text: str) -> tuple[int, int]:
     return SIZE
 
 
+@functools.lru_cache(maxsize=64)
 def _code(text: str, size: tuple[int, int]) -> Any:
     if not text:
         return None

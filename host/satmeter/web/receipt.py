@@ -33,7 +33,8 @@ async def signed(panel: Panel, row: dict[str, Any]) -> bool:
 def show(row: dict[str, Any], money: Money, good: bool) -> None:
     """Draw a receipt: row as in meter-sessions or stream-receipts."""
     r = json.loads(row["receipt"])
-    with ui.element("article").classes("receipt").props(f"data-session={r['session']}"):
+    with ui.element("article").classes("receipt") as article:
+        article.props["data-session"] = str(row["id"])  # never by text to be parsed: a receipt is a stranger's
         badge = "signature checked" if good else "signature NOT valid"
         ui.label(badge).classes("state good" if good else "state bad")
         ui.label(f"meter {r['meter']}, ended: {r['reason']}").classes("title")

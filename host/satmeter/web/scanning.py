@@ -80,6 +80,7 @@ class Scan:
         with ui.row().classes("paste"):
             text = ui.input("or paste an invoice or address").props("dense data-part=paste")
             ui.button("Go", on_click=lambda: self.take([str(text.value or "")])).props("dense")
+        self._slot = ui.element("div")  # of the dialogs: one that opens another must not take it away when it closes
         ui.add_body_html('<script src="/static/scan.js"></script>')
         ui.on("satmeter-scanned", self._scanned)
 
@@ -89,7 +90,7 @@ class Scan:
 
     def take(self, texts: list[str]) -> None:
         """Show what was found; of several codes the user chooses."""
-        with ui.dialog() as dialog, ui.card().classes("wide").props("data-part=found"):
+        with self._slot, ui.dialog() as dialog, ui.card().classes("wide").props("data-part=found"):
             if len(texts) > 1:
                 ui.label(f"{len(texts)} codes in this picture: which one?").classes("title")
                 for text in texts:
@@ -127,6 +128,7 @@ class Scan:
 
         async def pay() -> None:
             button.disable()
+            dialog.props("persistent")
             answer = await doing(self._io(buying.pay, invoice, cap.value, fee.value), "paid")
             if answer is None:
                 button.enable()
@@ -144,6 +146,7 @@ class Scan:
 
         async def open_() -> None:
             button.disable()
+            dialog.props("persistent")
             answer = await doing(self._io(buying.open_stream, address, price.value, budget.value))
             if answer is None:
                 button.enable()

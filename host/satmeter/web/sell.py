@@ -1,9 +1,12 @@
 """The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
 
+import json
 from typing import Any
 
 from nicegui import ui
+from pyln.client import RpcError
 
+from ..core.errors import NodeTrouble
 from ..core.text import duration
 from ..qr import draw
 from ..qr.make import make
@@ -167,6 +170,7 @@ class MeterPage:
         if m is None:
             return
         sale = self.panel.sell.view["sessions"].get(m["session"], {})
+        m = {**m, "tariff": sale.get("tariff", m["tariff"])}  # a session keeps the terms that it was opened with
         if self.state.text != m["state"]:
             self.state.set_text(m["state"])
             self.state.classes(replace=f"state {m['state']}")
@@ -236,9 +240,10 @@ class MeterPage:
         if not session or self.panel.sell.trouble or not self.runs.client.has_socket_connection:
             return
         self._session = session
-        found = await doing(self.panel.call("meter-history", stream=session, limit=60, newest=True))
-        if found is None:
-            return
+        try:
+            found = await self.panel.call("meter-history", stream=session, limit=60, newest=True)
+        except (RpcError, NodeTrouble):
+            return  # the feed says what is wrong
         lines = _invoices(found["events"], self.money)
         if lines == getattr(self, "_lines", None):
             return
@@ -276,8 +281,6 @@ class MeterPage:
 
 def _invoices(events: list[dict[str, Any]], money: Money) -> list[str]:
     """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
-    import json
-
     stands: dict[int, tuple[int, str]] = {}
     words = {"invoice_paid": "paid", "invoice_dropped": "no longer wanted", "invoice_expired": "expired"}
     for e in events:
@@ -287,4 +290,5 @@ def _invoices(events: list[dict[str, Any]], money: Money) -> list[str]:
         elif e["kind"] in words:
             amount = data.get("amount") or stands.get(data["n"], (0, ""))[0]
             stands[data["n"]] = (amount, words[e["kind"]])
-    return [f"invoice {n}: {money(amount)}, {how}" for n, (amount, how) in sorted(stands.items(), reverse=True)[:12]]
+    newest = sorted(stands.items(), reverse=True)[:12]
+    return [f"invoice {n}{f': {money(amount)}' if amount else ''}, {how}" for n, (amount, how) in newest]
