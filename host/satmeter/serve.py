@@ -51,6 +51,22 @@ def serve(config: Where = None) -> None:
         service.serve(given, config)
 
 
+def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); see docs/billing.md")]) -> None:
+    """Run a gate: a reverse proxy that lets a request through only when it is paid for."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with failing():
+        import uvicorn
+
+        from .gate.config import load
+        from .gate.proxy import Gate
+
+        given = load(config)
+        console.print(f"gate at http://{given.host}:{given.port}/ before {given.upstream}", highlight=False)
+        settings = {"log_level": "warning", "server_header": False, "timeout_graceful_shutdown": 5}
+        uvicorn.run(Gate(given).app(), host=given.host, port=given.port, **settings)  # type: ignore[arg-type]
+
+
 def _database(config: Path | None) -> "tuple[Config, Database]":
     from .billing.config import load
     from .billing.database import Database

@@ -71,6 +71,12 @@ def test_nothing_imports_the_commands_or_the_pages():
             assert not any(re.match(r"satmeter\.web\b", name) for name in found), path
 
 
+def test_the_gate_is_alone():
+    """It may stand on another host than everything else."""
+    for path in modules("gate"):
+        assert not any(re.match(r"satmeter\.(?!core\b|gate\b)", name) for name in imports(path)), path
+
+
 def test_billing_is_beside_the_pages_and_the_board():
     for path in modules("billing"):
         assert not any(re.match(r"satmeter\.(board|bridge|devnet|web)\b", name) for name in imports(path)), path

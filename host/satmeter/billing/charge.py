@@ -29,6 +29,7 @@ from .invoices import (
     status_of,
 )
 from .secrets import Client
+from .tokens import services_of
 
 WAIT_S, MOST_WAIT_S = 30, 600
 BEAT_S = 25
@@ -61,7 +62,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/invoice", status_code=201, openapi_extra=_body(INVOICE))
     async def make(request: Request) -> Response:
-        """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; and what else it is to have."""
+        """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
         client = await run_in_threadpool(desk.client, request, "invoice")
         data = await body.raw(request)
         key = request.headers.get("idempotency-key", "")
@@ -199,11 +200,15 @@ def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Respo
     hook = hooks.check_url(given["webhook"], "webhook") if given.get("webhook") else ""
     described, expiry = check_description(given.get("description")), check_expiry(given.get("expiry"))
     metadata = check_metadata(given.get("metadata"))
+    services = services_of(given["service"]) if given.get("service") else ()
+    uses = whole("uses", given.get("uses", desk.config.uses), 1, 10**6)
     attempt = desk.once.begin(client.name, key, b"POST /invoice\n" + data)
     if attempt.status:
         return Response(attempt.body, attempt.status, media_type="application/json")
     desk.may_mint(client.name)
-    row = desk.invoices.make(client.name, amount, described, expiry, metadata, quoted, attempt.ref, hook=hook)
+    row = desk.invoices.make(
+        client.name, amount, described, expiry, metadata, quoted, attempt.ref, services, hook, uses
+    )
     text = json.dumps(shown(row))
     desk.once.end(attempt, 201, text)
     return Response(text, 201, media_type="application/json")

@@ -44,6 +44,7 @@ class Invoices:
         id: str = "",
         services: tuple[str, ...] = (),
         hook: str = "",
+        uses: int = 1,
     ) -> Row:
         """Make an invoice on the node and record it. With an `id` that was used before, that one is found instead, as
         after a crash between the two. amount_msat None: any amount."""
@@ -65,6 +66,7 @@ class Invoices:
             "description": description,
             "created_at": now,
             "expires_at": int(decoded["created_at"]) + int(decoded.get("expiry", EXPIRY_S)),
+            "uses": uses,
             "metadata": json.dumps(metadata),
         }
         with self._database.writing() as db:

@@ -54,23 +54,18 @@ class Tokens:
             if not there:
                 db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": s} for s in services])
 
-    def issue(self, invoice: str, services: tuple[str, ...], uses: int = 1) -> str | None:
+    def issue(self, invoice: str, services: tuple[str, ...]) -> str | None:
         """Return a hash token for a paid invoice that is for just these services; None if it is not. It is made anew at
         each call, and an earlier one of the invoice ends: only its hash is kept, so none could be shown again. What was
         spent of it stays spent."""
         token = secrets.token_urlsafe(18)
         with self._database.writing() as db:
-            # The invoice's row is locked, so that of two calls at once one comes after the other.
-            paid = sa.select(INVOICE.c.id).where(INVOICE.c.id == invoice, INVOICE.c.pay_index.is_not(None))
-            if db.execute(paid.with_for_update()).first() is None or set(self._services(db, invoice)) != set(services):
+            uses = self._paid_for(db, invoice)
+            if uses is None or set(self._services(db, invoice)) != set(services):
                 return None
-            old = db.execute(sa.select(TOKEN).where(TOKEN.c.invoice == invoice)).first()
-            spent = 0
-            if old is not None:
-                uses, spent = old.uses, old.spent
-                db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice))
-            row = {"hash": digest(token), "invoice": invoice, "uses": uses, "spent": spent}
-            db.execute(sa.insert(TOKEN), {**row, "created_at": int(time.time())})
+            old = db.execute(sa.select(TOKEN.c.spent).where(TOKEN.c.invoice == invoice)).scalar()
+            db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice))
+            self._insert(db, token, invoice, uses, old or 0)
         return token
 
     def spend(self, token: str, services: tuple[str, ...]) -> bool:
@@ -83,6 +78,25 @@ class Tokens:
             use = sa.update(TOKEN).where(TOKEN.c.hash == hashed, TOKEN.c.spent < TOKEN.c.uses)
             return only(db.execute(use.values(spent=TOKEN.c.spent + 1)))
 
+    def spend_invoice(self, invoice: str, services: tuple[str, ...]) -> bool:
+        """Use a paid invoice once, for who shows in another way (a preimage) that they paid; whether it passed. Its
+        uses are those of its hash token."""
+        with self._database.writing() as db:
+            uses = self._paid_for(db, invoice)
+            if uses is None or not set(services) <= set(self._services(db, invoice)):
+                return False
+            if db.execute(sa.select(TOKEN.c.hash).where(TOKEN.c.invoice == invoice)).first() is None:
+                self._insert(db, secrets.token_urlsafe(18), invoice, uses, 0)
+            use = sa.update(TOKEN).where(TOKEN.c.invoice == invoice, TOKEN.c.spent < TOKEN.c.uses)
+            return only(db.execute(use.values(spent=TOKEN.c.spent + 1)))
+
+    def give_back(self, token: str = "", invoice: str = "") -> bool:
+        """Take one use back that was spent and not delivered, of a hash token or of an invoice."""
+        which = TOKEN.c.hash == digest(token) if token else TOKEN.c.invoice == invoice
+        with self._database.writing() as db:
+            back = sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1)
+            return only(db.execute(back))
+
     def find(self, token: str) -> Bought | None:
         """Return what a token stands for, whether it is spent or not."""
         with self._database.reading() as db:
@@ -92,6 +106,19 @@ class Tokens:
     def services_of_invoice(self, invoice: str) -> tuple[str, ...]:
         with self._database.reading() as db:
             return self._services(db, invoice)
+
+    @staticmethod
+    def _paid_for(db: sa.Connection, invoice: str) -> int | None:
+        """Return how many uses a paid invoice bought, None if it is not paid. Its row is locked, so that of two calls
+        at once one comes after the other."""
+        paid = sa.select(INVOICE.c.uses).where(INVOICE.c.id == invoice, INVOICE.c.pay_index.is_not(None))
+        found = db.execute(paid.with_for_update()).scalar()
+        return None if found is None else int(found)
+
+    @staticmethod
+    def _insert(db: sa.Connection, token: str, invoice: str, uses: int, spent: int) -> None:
+        row = {"hash": digest(token), "invoice": invoice, "uses": uses, "spent": spent}
+        db.execute(sa.insert(TOKEN), {**row, "created_at": int(time.time())})
 
     @staticmethod
     def _services(db: sa.Connection, invoice: str) -> tuple[str, ...]:

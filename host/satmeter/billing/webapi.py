@@ -44,7 +44,7 @@ def routes(desk: Desk) -> APIRouter:
 
     def issued(token: str, service: str) -> str:
         row = invoice(token)
-        found = desk.tokens.issue(row["id"], services_of(service), desk.config.uses)
+        found = desk.tokens.issue(row["id"], services_of(service))
         if found is None:
             raise HTTPException(404, "Not Found")
         return found
@@ -65,6 +65,26 @@ def routes(desk: Desk) -> APIRouter:
     for path in ("/payment/verifyHash", "/verifyHash"):
         router.post(path)(verify_hash)
 
+    @router.post("/payment/spend")
+    async def spend(request: Request, rhash: str, service: str) -> dict[str, Any]:
+        """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
+        await run_in_threadpool(desk.client, request, "verify")
+        row = await run_in_threadpool(desk.invoices.by_hash, rhash)
+        if row is None or not await run_in_threadpool(desk.tokens.spend_invoice, row["id"], services_of(service)):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    @router.post("/payment/return")
+    async def give_back(request: Request, hash: str = "", rhash: str = "") -> dict[str, Any]:
+        """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
+        await run_in_threadpool(desk.client, request, "verify")
+        row = await run_in_threadpool(desk.invoices.by_hash, rhash) if rhash else None
+        if bool(hash) == bool(rhash) or (rhash and row is None):
+            raise HTTPException(404, "Not Found")
+        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else ""):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
     def renewed(hash: str) -> Row:
         bought = desk.tokens.find(hash)
         if bought is None:
@@ -75,7 +95,8 @@ def routes(desk: Desk) -> APIRouter:
         if old is None:
             raise HTTPException(404, "Not Found")
         desk.may_mint(old["client"])
-        return desk.invoices.make(old["client"], old["msatoshi"], old["description"], services=bought.services)
+        services, uses = bought.services, old["uses"]
+        return desk.invoices.make(old["client"], old["msatoshi"], old["description"], services=services, uses=uses)
 
     @router.post("/refresh", status_code=402)
     async def refresh(request: Request, hash: str) -> Response:

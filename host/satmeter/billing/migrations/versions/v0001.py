@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("pay_index", sa.BigInteger),
         sa.Column("paid_at", sa.BigInteger),
+        sa.Column("uses", sa.BigInteger, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
     )
     op.create_index("ix_billing_invoice_created_at", "billing_invoice", ["created_at"])

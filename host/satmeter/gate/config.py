@@ -1,0 +1,65 @@
+"""The gate's config: a TOML file, checked whole before anything starts."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import BadParam
+from ..core.money import whole
+from .prices import Price, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """upstream: what stands behind the gate; service: the billing service, api_token for it (scopes invoice, verify);
+    secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds."""
+
+    upstream: str
+    service: str
+    api_token: str
+    secret: str
+    prices: tuple[Price, ...]
+    host: str = "127.0.0.1"
+    port: int = 8083
+    most_bytes: int = 10_000_000
+    timeout_s: int = 30
+    mint_per_minute: int = 60
+
+
+WHOLE = {
+    "port": (1, 65535),
+    "most_bytes": (0, 2**40),
+    "timeout_s": (1, 3600),
+    "mint_per_minute": (1, 10**6),
+}
+NEEDED = ("upstream", "service", "api_token", "secret")
+
+
+def load(path: Path) -> Config:
+    """Return the config of a file. BadParam names the field, its value and what would be right."""
+    try:
+        return checked(tomllib.loads(path.read_text()))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise BadParam(f"{path}: {e}") from None
+
+
+def checked(given: dict[str, Any]) -> Config:
+    known = {*NEEDED, *WHOLE, "price", "host"}
+    for name in given:
+        if name not in known:
+            raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
+    for name in NEEDED:
+        if not isinstance(given.get(name), str) or not given[name]:
+            raise BadParam(f"{name}: is required, as text", param=name)
+    for name in ("upstream", "service"):
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", given[name]):
+            raise BadParam(f"{name}: must be http(s)://HOST[:PORT], got {given[name]!r}", param=name)
+    if len(given["secret"]) < 32:
+        raise BadParam("secret: must have at least 32 characters", param="secret")
+    if not isinstance(given.get("host", ""), str):
+        raise BadParam(f"host: must be text, got {given['host']!r}", param="host")
+    values: dict[str, Any] = {name: given[name] for name in (*NEEDED, "host") if name in given}
+    values |= {name: whole(name, given[name], *WHOLE[name]) for name in WHOLE if name in given}
+    return Config(prices=parse(given.get("price")), **values)

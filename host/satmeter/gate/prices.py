@@ -1,0 +1,60 @@
+"""What a request costs, by its method and path: the first price that fits holds; what has none is not let through."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import BadParam
+from ..core.money import msat, whole
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """path: a pattern, * for anything within a part of a path and ** for anything; methods: () for all; msatoshi 0 is
+    free; service: what a token has to be for; uses: requests that one payment buys."""
+
+    path: str
+    service: str
+    msatoshi: int
+    methods: tuple[str, ...] = ()
+    uses: int = 1
+
+    def fits(self, method: str, path: str) -> bool:
+        return (not self.methods or method in self.methods) and _pattern(self.path).fullmatch(path) is not None
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*|\*)", path)
+    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts), re.DOTALL)
+
+
+def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
+    return next((p for p in prices if p.fits(method, path)), None)
+
+
+def parse(given: Any) -> tuple[Price, ...]:
+    """Return the prices of a config. BadParam names the one that is wrong."""
+    if not isinstance(given, list) or not given:
+        raise BadParam("price: at least one [[price]] is needed: what has none is not let through", param="price")
+    return tuple(_price(n, each) for n, each in enumerate(given, 1))
+
+
+def _price(number: int, given: Any) -> Price:
+    where = f"price {number}"
+    known = {"path", "service", "msatoshi", "methods", "uses"}
+    if not isinstance(given, dict) or not set(given) <= known:
+        raise BadParam(f"{where}: its fields are {', '.join(sorted(known))}", param="price")
+    path, methods = given.get("path"), given.get("methods", [])
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise BadParam(f"{where}: path must begin with /, got {path!r}", param="price")
+    if not isinstance(methods, list) or not set(methods) <= set(METHODS):
+        raise BadParam(f"{where}: methods must be some of {', '.join(METHODS)}, got {methods!r}", param="price")
+    if "msatoshi" not in given:
+        raise BadParam(f"{where}: msatoshi is needed (0: free)", param="price")
+    amount = msat(f"{where}: msatoshi", given["msatoshi"])
+    service = given.get("service", "")
+    if amount and (not isinstance(service, str) or not service.strip() or "," in service or len(service) > 200):
+        raise BadParam(f"{where}: service must be a name without commas, got {service!r}", param="price")
+    return Price(path, str(service), amount, tuple(methods), whole(f"{where}: uses", given.get("uses", 1), 1, 10**6))

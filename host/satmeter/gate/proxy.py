@@ -1,0 +1,177 @@
+"""The proxy: looks at a request's price, at what it brings to pay it, and lets it through, or answers 402.
+
+A use is spent before the request goes through, and given back where nothing came of it: the holder pays for what was
+delivered. Tokens go no further than here.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Scope
+
+from ..core.errors import NodeTrouble, SatmeterError
+from .config import Config
+from .l402 import L402
+from .prices import METHODS, Price, find
+from .till import Till
+
+log = logging.getLogger("satmeter.gate")
+
+HOP = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
+)
+"""Headers that end at a proxy (RFC 9110, 7.6.1), and the host, which is the upstream's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """A use that was spent: by which kind of token (hash or rhash), and which."""
+
+    kind: str
+    which: str
+
+
+class Gate:
+    def __init__(self, config: Config):
+        self.config = config
+        self.till = Till(config.service, config.api_token)
+        self.l402 = L402(config.secret)
+        limits = httpx.Limits(max_connections=500, max_keepalive_connections=100)
+        self._upstream = httpx.AsyncClient(
+            timeout=config.timeout_s, limits=limits, follow_redirects=False, trust_env=False
+        )
+        self._base = httpx.URL(config.upstream)
+        self._minted: dict[str, deque[float]] = {}
+
+    def app(self) -> Starlette:
+        @asynccontextmanager
+        async def running(_: Starlette) -> AsyncIterator[None]:
+            yield
+            await self._upstream.aclose()
+            await self.till.close()
+
+        return Starlette(routes=[Route("/{path:path}", self.handle, methods=list(METHODS))], lifespan=running)
+
+    async def handle(self, request: Request) -> Response:
+        try:
+            return await self._handle(request)
+        except SatmeterError as e:
+            log.warning("%s %s: %s", request.method, request.url.path, e)
+            return problem(502 if isinstance(e, NodeTrouble) else 400, e.name, e.message)
+
+    async def _handle(self, request: Request) -> Response:
+        if int(request.headers.get("content-length") or 0) > self.config.most_bytes:
+            return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
+        path = plain_path(request.scope)
+        if path is None:
+            return problem(400, "Bad Request", "this path could mean another one behind the gate")
+        price = find(self.config.prices, request.method, path)
+        if price is None:
+            return problem(403, "Forbidden", "nothing is sold at this address")
+        if not price.msatoshi:
+            return await self._forward(request, None)
+        spent = await self._spend(request.headers.get("authorization", ""), price.service)
+        if spent is None:
+            return await self._challenge(request, price)
+        return await self._forward(request, spent)
+
+    async def _spend(self, authorization: str, service: str) -> Spent | None:
+        """Spend a use of what the request brings; None where it brings nothing that is good for it."""
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() == "bearer" and 0 < len(value) <= 200:
+            return Spent("hash", value) if await self.till.spend_token(value, service) else None
+        good = self.l402.check(authorization, service)
+        if good is None or not await self.till.spend_payment(good.payment_hash, service):
+            return None
+        return Spent("rhash", good.payment_hash)
+
+    async def _challenge(self, request: Request, price: Price) -> Response:
+        """402 with a new invoice: the same whether a token was unknown, used up or for something else."""
+        who = request.client.host if request.client else ""
+        if not self._may_mint(who):
+            return problem(429, "Too Many Requests", "too many invoices asked for; try again in a minute")
+        asked = await self.till.ask(price)
+        challenge = self.l402.challenge(asked.payment_hash, asked.payreq, price.service)
+        answer = problem(402, "Payment Required", f"{price.msatoshi} msat for {price.uses} of {price.service}")
+        answer.headers["WWW-Authenticate"] = challenge
+        return answer
+
+    def _may_mint(self, who: str) -> bool:
+        now = time.monotonic()
+        if len(self._minted) > 10_000:
+            self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
+        times = self._minted.setdefault(who, deque())
+        while times and times[0] < now - 60:
+            times.popleft()
+        times.append(now)
+        return len(times) <= self.config.mint_per_minute
+
+    async def _forward(self, request: Request, spent: Spent | None) -> Response:
+        headers = [(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in HOP | {"authorization"}]
+        raw = request.scope["raw_path"] + (
+            b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
+        )
+        target = self._base.copy_with(raw_path=self._base.raw_path.rstrip(b"/") + raw)
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+        sent = self._upstream.build_request(
+            request.method, target, headers=headers, content=self._body(request) if has_body else None
+        )
+        try:
+            answer = await self._upstream.send(sent, stream=True)
+        except (httpx.HTTPError, TooLarge) as e:
+            await self._undo(spent)
+            if isinstance(e, TooLarge):
+                return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
+            status = 504 if isinstance(e, httpx.TimeoutException) else 502
+            return problem(status, "Bad Gateway", "what stands behind this gate does not answer; nothing was charged")
+        if answer.status_code >= 500:
+            await self._undo(spent)
+        passed = [(k, v) for k, v in answer.headers.multi_items() if k.lower() not in HOP]
+        out = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
+        out.raw_headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in passed]
+        return out
+
+    async def _undo(self, spent: Spent | None) -> None:
+        if spent is not None:
+            try:
+                await self.till.give_back(spent.kind, spent.which)
+            except NodeTrouble as e:
+                log.error("%s (%s %s)", e, spent.kind, spent.which[:8])
+
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        seen = 0
+        async for piece in request.stream():
+            seen += len(piece)
+            if seen > self.config.most_bytes:
+                raise TooLarge
+            yield piece
+
+
+def plain_path(scope: Scope) -> str | None:
+    """Return a request's path, decoded; None for one that what stands behind the gate may read as another than we do:
+    with . or .. or nothing between slashes, or with a slash or an odd character encoded."""
+    path, raw = str(scope["path"]), scope["raw_path"]
+    encoded = raw.lower()
+    if b"%2f" in encoded or b"%5c" in encoded or "\\" in path or not path.isprintable() or "%" in path:
+        return None
+    parts = path.split("/")[1:]
+    return None if any(part in (".", "..") for part in parts) or "" in parts[:-1] else path
+
+
+class TooLarge(Exception):
+    """A body that went on beyond what it may have."""
+
+
+def problem(status: int, title: str, detail: str) -> JSONResponse:
+    body = {"type": f"urn:satmeter:error:{status}", "title": title, "status": status, "detail": detail}
+    return JSONResponse(body, status, media_type="application/problem+json")

@@ -1,0 +1,81 @@
+"""Where the gate asks about money: the billing service, over HTTP, on this host or another."""
+
+from dataclasses import dataclass
+
+import httpx
+
+from ..core.errors import NodeTrouble
+from .prices import Price
+
+TIMEOUT_S = 10
+SPENT_MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An invoice that the payer is shown."""
+
+    payreq: str
+    payment_hash: str
+
+
+class Till:
+    """Speaks with the billing service under an api-token with the scopes invoice and verify. What it once said is used
+    up is not asked again: a token never gets uses back but by us."""
+
+    def __init__(self, url: str, secret: str):
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
+        auth = ("api-token", secret)
+        self._http = httpx.AsyncClient(base_url=url, auth=auth, timeout=TIMEOUT_S, limits=limits, trust_env=False)
+        self._spent: dict[tuple[str, str, str], None] = {}
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, price: Price) -> Asked:
+        """Make an invoice for a price. NodeTrouble where the service does not."""
+        fields = {
+            "msatoshi": price.msatoshi,
+            "description": price.service,
+            "service": price.service,
+            "uses": price.uses,
+        }
+        answer = await self._post("/invoice", json=fields)
+        if answer.status_code != 201:
+            raise NodeTrouble(f"no invoice: the billing service answered {answer.status_code}")
+        made = answer.json()
+        return Asked(str(made["payreq"]), str(made["rhash"]))
+
+    async def spend_token(self, token: str, service: str) -> bool:
+        return await self._spend("/verifyHash", "hash", token, service)
+
+    async def spend_payment(self, payment_hash: str, service: str) -> bool:
+        return await self._spend("/payment/spend", "rhash", payment_hash, service)
+
+    async def give_back(self, kind: str, which: str) -> None:
+        """Return a use; kind: hash or rhash. What can't be returned now is said to whoever runs the gate."""
+        answer = await self._post("/payment/return", params={kind: which})
+        if answer.status_code != 200:
+            raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status_code}")
+        self._spent = {key: None for key in self._spent if key[1] != which}
+
+    async def _spend(self, path: str, kind: str, which: str, service: str) -> bool:
+        key = (path, which, service)
+        if key in self._spent:
+            return False
+        answer = await self._post(path, params={kind: which, "service": service})
+        if answer.status_code == 200:
+            return True
+        if answer.status_code not in (400, 404):
+            raise NodeTrouble(f"the billing service answered {answer.status_code}")
+        if kind == "hash":  # a payment that is not settled yet may be in a moment
+            self._spent[key] = None
+            while len(self._spent) > SPENT_MOST:
+                del self._spent[next(iter(self._spent))]
+        return False
+
+    async def _post(self, path: str, **what: object) -> httpx.Response:
+        try:
+            return await self._http.post(path, **what)  # type: ignore[arg-type]
+        except httpx.HTTPError as e:
+            raise NodeTrouble(f"the billing service does not answer: {e or type(e).__name__}") from None

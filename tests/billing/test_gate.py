@@ -1,0 +1,271 @@
+"""The gate before a real server: by hash token, and by L402 as today's clients do."""
+
+import hashlib
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing import free_port, until
+from satmeter.core.errors import BadParam
+from satmeter.gate import config as gate_config
+from satmeter.gate.l402 import L402
+from satmeter.gate.prices import Price, find, parse
+from satmeter.gate.proxy import plain_path
+
+SECRET = "a secret of the gate, long enough"
+CONFIG = """
+upstream = "http://127.0.0.1:{upstream}"
+service = "{service}"
+api_token = "{token}"
+secret = "{secret}"
+port = {port}
+most_bytes = 100000
+timeout_s = 2
+mint_per_minute = 100
+
+[[price]]
+path = "/free/**"
+msatoshi = 0
+
+[[price]]
+path = "/weather/*"
+methods = ["GET"]
+service = "weather"
+msatoshi = 1000
+
+[[price]]
+path = "/**"
+methods = ["GET", "POST"]
+service = "rest"
+msatoshi = "2sat"
+uses = 3
+"""
+
+
+class Upstream:
+    """What stands behind the gate: it says what it was asked."""
+
+    def __init__(self):
+        self.asked, self.port = [], free_port()
+        upstream = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                upstream.asked.append((self.command, self.path, dict(self.headers), body))
+                status = 500 if "broken" in self.path else 200
+                self.send_response(status)
+                self.send_header("content-type", "text/plain")
+                self.send_header("content-length", str(len(self.path) + len(body)))
+                self.end_headers()
+                self.wfile.write(self.path.encode() + body)
+
+            do_GET = do_POST = do_HEAD = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def gate(service, tmp_path_factory):
+    upstream, port = Upstream(), free_port()
+    path = tmp_path_factory.mktemp("gate") / "gate.toml"
+    values = {"upstream": upstream.port, "service": service.url, "token": service.secrets["all"]}
+    path.write_text(CONFIG.format(port=port, secret=SECRET, **values))
+    log = path.with_suffix(".log").open("w")
+    command = [sys.executable, "-m", "satmeter.cli", "gate", "--config", str(path)]
+    running = subprocess.Popen(command, stdout=log, stderr=log)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def answers():
+        assert running.poll() is None, path.with_suffix(".log").read_text()
+        try:
+            return client.get("/free/x").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    until(answers)
+    client.upstream, client.service = upstream, service
+    yield client
+    running.terminate()
+    running.wait(20)
+    log.close()
+    upstream.server.shutdown()
+
+
+def challenged(answer):
+    """The macaroon and the invoice of a 402."""
+    assert answer.status_code == 402, answer.text
+    return re.fullmatch(r'L402 macaroon="([^"]+)", invoice="([^"]+)"', answer.headers["www-authenticate"]).groups()
+
+
+def paid(net, answer):
+    """Pay what a 402 asks for; returns the header that opens the gate."""
+    macaroon, invoice = challenged(answer)
+    done = net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5000})
+    return {"Authorization": f"L402 {macaroon}:{done['payment_preimage']}"}
+
+
+def test_what_is_free_passes_and_what_is_not_sold_does_not(gate):
+    assert gate.get("/free/a?b=c").text == "/free/a?b=c"
+    assert gate.request("DELETE", "/weather/paris").status_code == 403
+    assert gate.get("/").status_code == 402
+
+
+def test_l402_from_402_to_the_answer_once(net, gate):
+    header = paid(net, gate.get("/weather/paris"))
+    until(lambda: gate.get("/weather/paris?d=1", headers=header).text == "/weather/paris?d=1")
+    assert "Authorization" not in gate.upstream.asked[-1][2] and "authorization" not in gate.upstream.asked[-1][2]
+    assert challenged(gate.get("/weather/rome", headers=header))  # one use: used up
+
+
+def test_a_pass_for_one_service_is_none_for_another(net, gate):
+    header = paid(net, gate.get("/weather/paris"))
+    assert gate.get("/other", headers=header).status_code == 402
+    until(lambda: gate.get("/weather/x", headers=header).status_code == 200)
+
+
+def test_three_uses_are_three_however_many_ask_at_once(net, gate):
+    header = paid(net, gate.post("/things", content=b"x"))
+    until(lambda: gate.post("/things", headers=header, content=b"hello").text == "/thingshello")
+    with ThreadPoolExecutor(10) as pool:
+        found = list(pool.map(lambda n: gate.get(f"/things/{n}", headers=header).status_code, range(20)))
+    assert sorted(found) == [200] * 2 + [402] * 18
+
+
+def test_a_hash_token_opens_it_too(net, gate):
+    with gate.service.http() as http_:
+        invoice = http_.post("/invoice", json={"msatoshi": 1000, "service": "weather"}).json()
+        net["buyer"].rpc.call("xpay", {"invstring": invoice["payreq"], "maxfee": 5000})
+        assert http_.get(f"/invoice/{invoice['id']}/wait").status_code == 200
+        where = {"token": invoice["id"], "service": "weather"}
+        token = http_.post("/payment/verify", params=where).json()["hash"]
+    header = {"Authorization": f"Bearer {token}"}
+    assert [gate.get("/weather/oslo", headers=header).status_code for _ in range(3)] == [200, 402, 402]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer nonsense", "Bearer", "L402 x:y", "L402 :", "LSAT a", "Basic abc", "L402 " + "A" * 5000, "Bearer \xff"],
+)
+def test_what_is_no_token_is_asked_to_pay(gate, value):
+    assert challenged(gate.get("/weather/x", headers={"Authorization": value.encode("latin-1")}))
+
+
+def test_what_was_not_delivered_is_not_charged(net, gate):
+    header = paid(net, gate.get("/broken"))
+    until(lambda: gate.get("/broken", headers=header).status_code == 500)
+    assert [gate.get("/broken", headers=header).status_code for _ in range(5)] == [500] * 5
+    assert [gate.get("/whole", headers=header).status_code for _ in range(4)] == [200, 200, 200, 402]
+
+
+def test_an_unpaid_invoice_opens_nothing(gate):
+    macaroon, _ = challenged(gate.get("/weather/x"))
+    assert gate.get("/weather/x", headers={"Authorization": f"L402 {macaroon}:{'00' * 32}"}).status_code == 402
+
+
+def test_a_path_that_could_mean_another_is_refused(gate):
+    seen = len(gate.upstream.asked)
+    for path in (
+        "/free/../weather/x",
+        "/free/%2e%2e/weather/x",
+        "/free/..%2fweather",
+        "//weather/x",
+        "/free/%5c..%5cx",
+    ):
+        raw = httpx.URL(str(gate.base_url)).copy_with(raw_path=path.encode())
+        assert gate.send(gate.build_request("GET", raw)).status_code in (400, 402), path
+    assert len(gate.upstream.asked) == seen
+
+
+def test_too_large_a_body_is_refused(gate):
+    assert gate.post("/free/x", content=bytes(100_001)).status_code == 413
+    pieces = (bytes(40_000) for _ in range(5))
+    assert gate.post("/free/x", content=pieces).status_code in (413, 502)
+    assert gate.post("/free/x", content=b"ok").text == "/free/xok"
+
+
+@given(path=st.text(max_size=40), method=st.sampled_from(["GET", "POST", "DELETE"]))
+def test_the_first_price_that_fits_holds(path, method):
+    prices = (Price("/a/*", "a", 1), Price("/a/**", "b", 2, ("GET",)))
+    found = find(prices, method, path)
+    if found is None:
+        assert not path.startswith("/a/") or method != "GET"
+    elif found.service == "a":
+        assert path.count("/") == 2
+    else:
+        assert path.startswith("/a/") and method == "GET"
+
+
+@given(raw=st.binary(max_size=40))
+def test_a_plain_path_is_plain(raw):
+    from urllib.parse import unquote_to_bytes
+
+    found = plain_path({"path": "/" + unquote_to_bytes(raw).decode("utf-8", "replace"), "raw_path": b"/" + raw})
+    assert found is None or not {"..", "."} & set(found.split("/"))
+
+
+@given(value=st.text(max_size=200) | st.text(max_size=100).map("L402 ".__add__))
+def test_any_authorization_is_a_pass_or_none(value):
+    assert L402(SECRET).check(value, "weather") is None
+
+
+def test_l402_holds_for_its_service_and_time_only():
+    preimage = bytes(range(32))
+    rhash = hashlib.sha256(preimage).hexdigest()
+    made = L402(SECRET).challenge(rhash, "lnbc1", "a, b", 1000)
+    value = f"L402 {re.search('macaroon=.([^,]+).,', made)[1]}:{preimage.hex()}"
+    assert L402(SECRET).check(value, "a, b", 1001).payment_hash == rhash
+    assert L402(SECRET).check(value, "a", 1001) is None
+    assert L402(SECRET).check(value, "a, b", 1000 + 31 * 86_400) is None
+    assert L402(SECRET + "x").check(value, "a, b", 1001) is None
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        [],
+        None,
+        [{"path": "x", "msatoshi": 0}],
+        [{"path": "/x"}],
+        [{"path": "/x", "msatoshi": -1, "service": "a"}],
+        [{"path": "/x", "msatoshi": 1}],
+        [{"path": "/x", "msatoshi": 1, "service": "a,b"}],
+        [{"path": "/x", "msatoshi": 1, "service": "a", "uses": 0}],
+        [{"path": "/x", "msatoshi": 0, "methods": ["FETCH"]}],
+        [{"path": "/x", "msatoshi": 0, "colour": 1}],
+    ],
+)
+def test_prices_that_are_wrong_are_refused(given_):
+    with pytest.raises(BadParam, match="price"):
+        parse(given_)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"upstream": "x"}, "upstream"),
+        ({"secret": "short"}, "secret"),
+        ({"port": 0}, "port"),
+        ({"colour": 1}, "colour"),
+        ({"api_token": ""}, "api_token"),
+        ({"host": 5}, "host"),
+    ],
+)
+def test_a_config_that_is_wrong_is_refused(change, why):
+    good = {"upstream": "http://a", "service": "http://b", "api_token": "t", "secret": SECRET}
+    good["price"] = [{"path": "/x", "msatoshi": 0}]
+    assert gate_config.checked(good).port == 8083
+    with pytest.raises(BadParam, match=why):
+        gate_config.checked({**good, **change})
