@@ -12,8 +12,14 @@ from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
-NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer"))
-CHANNELS = (ChannelSpec("hop", "seller"), ChannelSpec("buyer", "hop"), ChannelSpec("buyer", "seller"))
+NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer"), NodeSpec("far"))
+CHANNELS = (
+    ChannelSpec("hop", "seller"),
+    ChannelSpec("buyer", "hop"),
+    ChannelSpec("buyer", "seller"),
+    ChannelSpec("far", "hop"),
+)
+"""far reaches the seller over the hop only."""
 
 
 @pytest.fixture(scope="session", params=["emulated", "real"])
