@@ -27,7 +27,7 @@ FRESH = ".new"
 PROMPT = b">>> "
 OLDEST = (1, 24)
 CHUNK = 1024
-OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 4.0, 3.0, 20.0
+OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 8.0, 10.0, 20.0
 NO_REPL = (
     "{port} does not answer as MicroPython. If the board is locked and its key is lost, hold its button while you plug "
     "it in. Else hold BOOTSEL while you plug it in, copy the official .uf2 (https://micropython.org/download/RPI_PICO) "
