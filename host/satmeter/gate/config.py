@@ -14,7 +14,8 @@ from .prices import Price, parse
 @dataclass(frozen=True, slots=True)
 class Config:
     """upstream: what stands behind the gate; service: the billing service, api_token for it (scopes invoice, verify);
-    secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds."""
+    secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds. omi: an O-MI
+    node stands behind, and the paths are those that an envelope asks for."""
 
     upstream: str
     service: str
@@ -26,6 +27,7 @@ class Config:
     most_bytes: int = 10_000_000
     timeout_s: int = 30
     mint_per_minute: int = 60
+    omi: bool = False
 
 
 WHOLE = {
@@ -46,7 +48,7 @@ def load(path: Path) -> Config:
 
 
 def checked(given: dict[str, Any]) -> Config:
-    known = {*NEEDED, *WHOLE, "price", "host"}
+    known = {*NEEDED, *WHOLE, "price", "host", "omi"}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -62,4 +64,7 @@ def checked(given: dict[str, Any]) -> Config:
         raise BadParam(f"host: must be text, got {given['host']!r}", param="host")
     values: dict[str, Any] = {name: given[name] for name in (*NEEDED, "host") if name in given}
     values |= {name: whole(name, given[name], *WHOLE[name]) for name in WHOLE if name in given}
-    return Config(prices=parse(given.get("price")), **values)
+    omi = given.get("omi", False)
+    if not isinstance(omi, bool):
+        raise BadParam(f"omi: must be true or false, got {omi!r}", param="omi")
+    return Config(prices=parse(given.get("price"), omi), omi=omi, **values)

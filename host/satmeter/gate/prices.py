@@ -13,7 +13,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 @dataclass(frozen=True, slots=True)
 class Price:
     """path: a pattern, * for anything within a part of a path and ** for anything; methods: () for all; msatoshi 0 is
-    free; service: what a token has to be for; uses: requests that one payment buys."""
+    free; service: what a token has to be for (in O-MI each path is
+    its own); uses: requests that one payment buys."""
 
     path: str
     service: str
@@ -34,14 +35,24 @@ def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
     return next((p for p in prices if p.fits(method, path)), None)
 
 
-def parse(given: Any) -> tuple[Price, ...]:
+def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
+    """Return the price of several things at once, which are their own services: the sum of theirs, for as many uses as
+    the least gives; None where one has no price."""
+    found = [find(prices, "POST", f"/{path}") for path in paths]
+    each = [price for price in found if price is not None]
+    if len(each) < len(paths):
+        return None
+    return Price("/", ",".join(paths), sum(p.msatoshi for p in each), uses=min(p.uses for p in each))
+
+
+def parse(given: Any, omi: bool = False) -> tuple[Price, ...]:
     """Return the prices of a config. BadParam names the one that is wrong."""
     if not isinstance(given, list) or not given:
         raise BadParam("price: at least one [[price]] is needed: what has none is not let through", param="price")
-    return tuple(_price(n, each) for n, each in enumerate(given, 1))
+    return tuple(_price(n, each, omi) for n, each in enumerate(given, 1))
 
 
-def _price(number: int, given: Any) -> Price:
+def _price(number: int, given: Any, omi: bool) -> Price:
     where = f"price {number}"
     known = {"path", "service", "msatoshi", "methods", "uses"}
     if not isinstance(given, dict) or not set(given) <= known:
@@ -55,6 +66,10 @@ def _price(number: int, given: Any) -> Price:
         raise BadParam(f"{where}: msatoshi is needed (0: free)", param="price")
     amount = msat(f"{where}: msatoshi", given["msatoshi"])
     service = given.get("service", "")
-    if amount and (not isinstance(service, str) or not service.strip() or "," in service or len(service) > 200):
+    if (
+        amount
+        and not omi
+        and (not isinstance(service, str) or not service.strip() or "," in service or len(service) > 200)
+    ):
         raise BadParam(f"{where}: service must be a name without commas, got {service!r}", param="price")
     return Price(path, str(service), amount, tuple(methods), whole(f"{where}: uses", given.get("uses", 1), 1, 10**6))

@@ -19,10 +19,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Scope
 
-from ..core.errors import NodeTrouble, SatmeterError
+from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from . import omi
 from .config import Config
 from .l402 import L402
-from .prices import METHODS, Price, find
+from .prices import METHODS, Price, find, together
 from .till import Till
 
 log = logging.getLogger("satmeter.gate")
@@ -75,15 +76,20 @@ class Gate:
         path = plain_path(request.scope)
         if path is None:
             return problem(400, "Bad Request", "this path could mean another one behind the gate")
-        price = find(self.config.prices, request.method, path)
+        body = None
+        if self.config.omi:
+            body = await self._whole(request)
+            price = together(self.config.prices, omi.asked(body)) if request.method == "POST" else None
+        else:
+            price = find(self.config.prices, request.method, path)
         if price is None:
             return problem(403, "Forbidden", "nothing is sold at this address")
         if not price.msatoshi:
-            return await self._forward(request, None)
+            return await self._forward(request, None, body)
         spent = await self._spend(request.headers.get("authorization", ""), price.service)
         if spent is None:
             return await self._challenge(request, price)
-        return await self._forward(request, spent)
+        return await self._forward(request, spent, body)
 
     async def _spend(self, authorization: str, service: str) -> Spent | None:
         """Spend a use of what the request brings; None where it brings nothing that is good for it."""
@@ -116,16 +122,15 @@ class Gate:
         times.append(now)
         return len(times) <= self.config.mint_per_minute
 
-    async def _forward(self, request: Request, spent: Spent | None) -> Response:
+    async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         headers = [(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in HOP | {"authorization"}]
         raw = request.scope["raw_path"] + (
             b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
         )
         target = self._base.copy_with(raw_path=self._base.raw_path.rstrip(b"/") + raw)
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-        sent = self._upstream.build_request(
-            request.method, target, headers=headers, content=self._body(request) if has_body else None
-        )
+        content = body if body is not None else self._body(request) if has_body else None
+        sent = self._upstream.build_request(request.method, target, headers=headers, content=content)
         try:
             answer = await self._upstream.send(sent, stream=True)
         except (httpx.HTTPError, TooLarge) as e:
@@ -147,6 +152,15 @@ class Gate:
                 await self.till.give_back(spent.kind, spent.which)
             except NodeTrouble as e:
                 log.error("%s (%s %s)", e, spent.kind, spent.which[:8])
+
+    async def _whole(self, request: Request) -> bytes:
+        """Return a body that is looked into; BadParam for one that is larger than an envelope."""
+        data = bytearray()
+        async for piece in request.stream():
+            data += piece
+            if len(data) > omi.MOST_BYTES:
+                raise BadParam(f"envelope: may have {omi.MOST_BYTES:,} bytes", param="envelope")
+        return bytes(data)
 
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
         seen = 0

@@ -1,5 +1,6 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
+import time
 from dataclasses import dataclass
 
 import httpx
@@ -8,7 +9,7 @@ from ..core.errors import NodeTrouble
 from .prices import Price
 
 TIMEOUT_S = 10
-SPENT_MOST = 10_000
+SPENT_MOST, SPENT_S = 10_000, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +21,14 @@ class Asked:
 
 
 class Till:
-    """Speaks with the billing service under an api-token with the scopes invoice and verify. What it once said is used
-    up is not asked again: a token never gets uses back but by us."""
+    """Speaks with the billing service under an api-token with the scopes invoice and verify. What it said is used up is
+    not asked again for a few seconds; that something is good is never remembered."""
 
     def __init__(self, url: str, secret: str):
         limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
         auth = ("api-token", secret)
         self._http = httpx.AsyncClient(base_url=url, auth=auth, timeout=TIMEOUT_S, limits=limits, trust_env=False)
-        self._spent: dict[tuple[str, str, str], None] = {}
+        self._spent: dict[tuple[str, str, str], float] = {}
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -57,11 +58,11 @@ class Till:
         answer = await self._post("/payment/return", params={kind: which})
         if answer.status_code != 200:
             raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status_code}")
-        self._spent = {key: None for key in self._spent if key[1] != which}
+        self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
     async def _spend(self, path: str, kind: str, which: str, service: str) -> bool:
         key = (path, which, service)
-        if key in self._spent:
+        if self._spent.get(key, 0.0) > time.monotonic():
             return False
         answer = await self._post(path, params={kind: which, "service": service})
         if answer.status_code == 200:
@@ -69,7 +70,8 @@ class Till:
         if answer.status_code not in (400, 404):
             raise NodeTrouble(f"the billing service answered {answer.status_code}")
         if kind == "hash":  # a payment that is not settled yet may be in a moment
-            self._spent[key] = None
+            self._spent.pop(key, None)
+            self._spent[key] = time.monotonic() + SPENT_S
             while len(self._spent) > SPENT_MOST:
                 del self._spent[next(iter(self._spent))]
         return False
