@@ -81,6 +81,29 @@ def bridge(
         running.stop()
 
 
+@app.command()
+def code(
+    text: Annotated[str, typer.Argument(help="an invoice, an address, or any text")],
+    out: Annotated[Path | None, typer.Option(help="write a .png or .svg instead of showing it here")] = None,
+) -> None:
+    """Show a text as a QR code in the terminal, or write it as a picture."""
+    try:
+        from .qr import draw
+        from .qr.make import make
+
+        made = make(text.upper() if text.lower().startswith(("ln", "satmeter:", "lightning:")) else text)
+        if out is None:
+            print(draw.blocks(made))
+        elif out.suffix in (".png", ".svg"):
+            out.write_bytes(draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
+        else:
+            raise fail(f"--out: must end in .png or .svg, got {out}")
+    except ModuleNotFoundError as e:
+        raise fail(f"{e.name} is not installed: pip install 'satmeter\\[qr]'") from None
+    except (ValueError, OSError) as e:
+        raise fail(str(e)) from None
+
+
 @devnet_app.callback(invoke_without_command=True)
 def devnet(
     context: typer.Context,
@@ -109,7 +132,11 @@ def devnet(
             f"  satmeter board virtual --link /tmp/board --key {where}/board.key --percent 50 &\n"
             f"  satmeter bridge --port /tmp/board --key {where}/board.key --meter socket "
             f"--rpc {seller.lightning_dir}/lightning-rpc --plugin {METER} &\n"
-            f"  {a} stream-open {address} 1000 500sat\n  {b} meter-status socket\n  {a} stream-list\n",
+            f"  {a} stream-open {address} 1000 500sat\n  {b} meter-status socket\n  {a} stream-list\n\n"
+            f"Or in a browser, B at http://127.0.0.1:8420/ with a board in software, A at http://127.0.0.1:8421/:\n"
+            f"  satmeter panel --no-password --rpc {seller.lightning_dir}/lightning-rpc --virtual socket "
+            f"--key {where}/panel.key &\n"
+            f"  satmeter panel --no-password --rpc {buyer.lightning_dir}/lightning-rpc --port 8421 &\n",
             soft_wrap=True,
         )
         if kind == "emulated":

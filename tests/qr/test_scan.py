@@ -100,6 +100,18 @@ def test_what_can_not_be_is_said(args, why):
     assert code == 1 and why in out
 
 
+def test_a_code_is_shown_in_the_terminal_and_written(tmp_path):
+    shown = CliRunner().invoke(app, ["code", ADDRESS.lower()])
+    assert shown.exit_code == 0 and len({len(line) for line in shown.output.splitlines()}) == 1
+    for kind in ("png", "svg"):
+        assert CliRunner().invoke(app, ["code", ADDRESS, "--out", str(tmp_path / f"a.{kind}")]).exit_code == 0
+    assert scanned(str(tmp_path / "a.png"))[1].startswith("meter socket")
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+    for wrong in (["x", "--out", str(tmp_path / "a.gif")], ["x" * 5000]):
+        found = CliRunner().invoke(app, ["code", *wrong])
+        assert found.exit_code == 1 and len(found.output) < 200
+
+
 def test_the_preview_is_as_wide_as_the_terminal(tmp_path):
     frame = next(frames(saved(tmp_path, ADDRESS)))
     shades, why = preview(frame, "too dark").renderables
