@@ -12,6 +12,7 @@ from pathlib import Path
 import books
 import codes
 import panels
+import services
 import trading
 
 import board
@@ -73,6 +74,9 @@ def measured(kind, wanted):
                     yield from panels.panels(net)
             else:
                 print("SKIPPED: figures of the pages: `make deps` brings a browser")
+        if asked(services.services):
+            with devnet.start(kind, Path(directory) / "e", nodes(), CHANNEL) as net:
+                yield from services.services(net, directory)
         if asked(trading.thirty_streams_thirty_htlcs):
             with devnet.start(kind, Path(directory) / "b", nodes(**{"max-concurrent-htlcs": "30"}), CHANNEL) as net:
                 yield trading.thirty_streams_thirty_htlcs(net)

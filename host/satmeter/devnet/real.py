@@ -1,6 +1,7 @@
 """The real kind: bitcoind and lightningd on regtest, started through pyln-testing."""
 
 import logging
+import contextlib
 import os
 import signal
 import sys
@@ -40,8 +41,9 @@ class RealNode(DevNode):
         import psutil
 
         for child in psutil.Process(self.node.daemon.proc.pid).children(recursive=True):
-            if any(part.endswith(path.name) for part in child.cmdline()):
-                return int(child.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just died
+                if any(part.endswith(path.name) for part in child.cmdline()):
+                    return int(child.pid)
         raise ProcessLookupError(f"{path.name} does not run on {self.name}")
 
 
