@@ -1,7 +1,7 @@
 """The real kind: bitcoind and lightningd on regtest, started through pyln-testing."""
 
-import logging
 import contextlib
+import logging
 import os
 import signal
 import sys
