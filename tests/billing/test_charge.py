@@ -196,6 +196,7 @@ def test_an_idempotency_key_makes_one_invoice(http):
         {"msatoshi": 1000, "webhook": "ftp://x"},
         {"msatoshi": 1000, "webhook": 5},
         {"msatoshi": 1000, "metadata": {"x": "y" * 20_000}},
+        {"msatoshi": 1000, "metadata": [[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]},
     ],
 )
 def test_a_wrong_field_is_named(http, fields):
@@ -204,6 +205,24 @@ def test_a_wrong_field_is_named(http, fields):
     assert answer.headers["content-type"] == "application/problem+json"
     found = answer.json()
     assert found["type"] == "urn:satmeter:error:2101" and found["detail"].split(":")[0] in {*fields, "amount"}
+
+
+@pytest.mark.parametrize("metadata", [b'"\\ud83d"', b"NaN", b"[" * 450 + b"]" * 450])
+def test_metadata_that_nobody_could_read_back_is_refused(http, metadata):
+    content = b'{"msatoshi": 1000, "metadata": ' + metadata + b"}"
+    answer = http.post("/invoice", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400 and http.get("/invoices").status_code == 200
+
+
+def test_pages_of_invoices_of_one_second(http):
+    for _ in range(4):
+        made(http, msatoshi=1000)
+    everything = [i["id"] for i in http.get("/invoices").json()]
+    paged, before = [], ""
+    while page := http.get("/invoices", params={"limit": 1, "before": before}).json():
+        paged.insert(0, page[0]["id"])
+        before = page[0]["id"]
+    assert sorted(paged) == sorted(everything)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[1]", b"\xff\xfe", b'{"a":' * 5000, b"x" * 70_000])
@@ -237,7 +256,8 @@ def test_a_revoked_secret_is_good_for_nothing(service):
         until(lambda: client.get("/invoices").status_code == 401)
     code, out = service.command("client", "list")
     assert code == 0 and name in out and secret not in out
-    assert secret.encode() not in (service.directory / "billing.sqlite3").read_bytes()
+    files = [path.read_bytes() for path in service.directory.glob("billing.sqlite3*")]
+    assert any(name.encode() in data for data in files) and not any(secret.encode() in data for data in files)
     assert service.command("client", "revoke", name)[0] == 1
 
 
@@ -248,3 +268,16 @@ def test_what_was_paid_while_nobody_looked_is_counted_at_the_start(net, service)
         pay(net, invoice["payreq"])
         service.start()
         until(lambda: http.get(f"/invoice/{invoice['id']}").json()["status"] == "paid")
+
+
+def test_a_payment_that_is_held_holds_nobody_up(net, service, http):
+    if net.kind != "emulated":
+        pytest.skip("holding a payment on demand is the emulated node's")
+    hop = net["hop"].rpc
+    bought = [hop.call("invoice", [1000, f"h{time.time_ns()}{n}", "held"]) for n in range(3)]
+    hop.call("emulate-fault", {"hang": 3})
+    found = [http.post("/pay", content=b["bolt11"]) for b in bought]
+    assert [f.status_code for f in found] == [202] * 3 and found[0].json()["status"] == "pending"
+    assert http.get("/info").status_code == 200
+    hop.call("emulate-release")
+    until(lambda: all(http.post("/pay", content=b["bolt11"]).json()["status"] == "paid" for b in bought))

@@ -54,6 +54,33 @@ def test_200_clients_race_for_tokens_with_one_use(net, service):
         assert sorted(status for n, status in found if n == which) == [200] + [404] * (CLIENTS // 4 - 1)
 
 
+def test_verifying_and_spending_at_once_wins_no_use(net, service):
+    with service.http() as http:
+        for _ in range(5):
+            invoice = paid(net, http)
+            where = {"token": invoice["id"], "service": "a"}
+            tokens = [http.post("/payment/verify", params=where).json()["hash"]]
+            start = threading.Barrier(8)
+
+            def verify(_, where=where, tokens=tokens, start=start):
+                with service.http() as mine:
+                    start.wait(30)
+                    tokens.append(mine.post("/payment/verify", params=where).json()["hash"])
+                return 0
+
+            def spend(_, token=tokens[0], start=start):
+                with service.http() as mine:
+                    start.wait(30)
+                    return mine.post("/verifyHash", params={"hash": token, "service": "a"}).status_code == 200
+
+            with ThreadPoolExecutor(8) as pool:
+                first = [pool.submit(job, n) for job in (verify, spend) for n in range(4)]
+                passed = sum(f.result(60) for f in first)
+            params = [{"hash": t, "service": "a"} for t in tokens]
+            passed += sum(http.post("/verifyHash", params=p).status_code == 200 for p in params)
+            assert passed == 1
+
+
 def test_every_worker_hears_of_a_payment(net, service):
     """A long poll may be at one worker, and the payment be counted by another."""
     with service.http() as http:

@@ -121,7 +121,11 @@ def routes(desk: Desk) -> APIRouter:
         """Payments as server-sent events, from now on."""
         client = await run_in_threadpool(desk.client, request, "invoice")
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_events(desk, client.name), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            _events(desk, client.name, request.headers["authorization"]),
+            media_type="text/event-stream",
+            headers=headers,
+        )
 
     @router.websocket("/ws")
     async def socket(ws: WebSocket) -> None:
@@ -138,7 +142,9 @@ def routes(desk: Desk) -> APIRouter:
                 await asyncio.wait({paid, ended}, return_when=asyncio.FIRST_COMPLETED)
                 if not paid.done():
                     paid.cancel()
-                elif (row := paid.result()) is None:
+                elif (row := paid.result()) is None or not await run_in_threadpool(
+                    desk.still, ws.headers["authorization"]
+                ):
                     await ws.close(1012)
                     break
                 elif row["client"] == client.name:
@@ -263,7 +269,7 @@ def _payreq(data: bytes, kind: str) -> str:
     return found.strip().lower().removeprefix("lightning:")
 
 
-async def _events(desk: Desk, client: str) -> AsyncIterator[str]:
+async def _events(desk: Desk, client: str, secret: str) -> AsyncIterator[str]:
     async with desk.hub.listening() as queue:
         yield ": hello\n\n"
         while True:
@@ -271,9 +277,11 @@ async def _events(desk: Desk, client: str) -> AsyncIterator[str]:
                 paid = await asyncio.wait_for(queue.get(), BEAT_S)
             except TimeoutError:
                 yield ": keepalive\n\n"
-                continue
-            if paid is None:
+                paid = {}
+            if paid is None or not await asyncio.to_thread(desk.still, secret):
                 return
+            if not paid:
+                continue
             if paid["client"] == client:
                 yield f"id:{paid['pay_index']}\ndata:{json.dumps(shown(paid))}\n\n"
 

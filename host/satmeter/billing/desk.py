@@ -72,6 +72,10 @@ class Desk:
         found = self._client(connection.headers.get("authorization", ""))
         return found if found is not None and scope in found.scopes else None
 
+    def still(self, header: str) -> bool:
+        """Whether who has begun to listen may still: a revoked secret ends its streams, too."""
+        return self._client(header) is not None
+
     def _client(self, header: str) -> Client | None:
         kind, _, value = header.partition(" ")
         if kind.lower() != "basic":

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 import sqlalchemy as sa
 
-from ..core.errors import BadParam, SatmeterError
+from ..core.errors import BadParam
 from .database import Database, only
 from .invoices import Invoices, hook_row, shown
 from .tables import HOOK, INVOICE
@@ -40,12 +40,22 @@ def check_url(url: object, name: str = "url") -> str:
         raise BadParam(f"{name}: must be an http(s) address of at most 2000 characters", param=name)
     try:
         parts = urlsplit(url)
+        httpx.URL(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         good = False
     if not good:
         raise BadParam(f"{name}: must be http(s)://HOST/..., got {url[:200]!r}", param=name)
     return url
+
+
+INWARD = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
+"""Forms of IPv6 that may carry an inner IPv4 address, or a site's own."""
+
+
+def _public(address: str) -> bool:
+    found = ipaddress.ip_address(address.split("%")[0])
+    return found.is_global and not found.is_multicast and not any(found in net for net in INWARD if found.version == 6)
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -81,9 +91,9 @@ class Hooks:
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             while True:
                 try:
-                    for row in await asyncio.to_thread(self._claim):
-                        await self._send(client, row)
-                except SatmeterError as e:
+                    rows = await asyncio.to_thread(self._claim)
+                    await asyncio.gather(*(self._send(client, row) for row in rows))
+                except Exception as e:  # whatever one of them is like, the others go on
                     log.warning("webhooks: %s", e)
                 await asyncio.sleep(EVERY_S)
 
@@ -110,8 +120,8 @@ class Hooks:
             if self._secret:
                 headers["x-satmeter-signature"] = signature(self._secret, body)
             try:
-                said = await self._post(client, row["url"], body, headers)
-            except (httpx.HTTPError, OSError, BadParam, ValueError) as e:
+                said = await asyncio.wait_for(self._post(client, row["url"], body, headers), TIMEOUT_S)
+            except Exception as e:  # the address is a stranger's, and so is the server
                 said = str(e) or type(e).__name__
         await asyncio.to_thread(self._done, row, said)
 
@@ -139,7 +149,7 @@ class Hooks:
         if not addresses:
             raise OSError(f"{host} has no address")
         for each in addresses:
-            if host.lower() not in self._allowed and not ipaddress.ip_address(each.split("%")[0]).is_global:
+            if host.lower() not in self._allowed and not _public(each):
                 raise BadParam(f"{host} is in a private network ({each}); hook_hosts in the config may allow it")
         return addresses[0]
 
@@ -150,4 +160,5 @@ class Hooks:
         if said:
             log.warning("webhook %s of invoice %s: %s", row["id"], row["invoice"], said)
         with self._database.writing() as db:
-            db.execute(sa.update(HOOK).where(HOOK.c.id == row["id"]).values(values))
+            mine = sa.update(HOOK).where(HOOK.c.id == row["id"], HOOK.c.tries == row["tries"], HOOK.c.state == "due")
+            db.execute(mine.values(values))

@@ -1,11 +1,13 @@
 """Invoices of the service: made on the node, kept with what the shop wants to remember, and marked paid once."""
 
 import json
+import re
 import secrets
 import time
 from typing import Any
 
 import sqlalchemy as sa
+from pyln.client import RpcError
 
 from ..cln.node import Made, Node
 from ..core.errors import BadParam, WrongState
@@ -17,10 +19,11 @@ LABEL = "bill/"
 """Before the id, in the node's label: the meter plugin lets such invoices pass."""
 EXPIRY_S = 3600
 DESCRIPTION = "Satmeter invoice"
-METADATA_BYTES = 16_384
+METADATA_BYTES, METADATA_DEPTH = 16_384, 20
 PAGE = 1000
 
 Row = dict[str, Any]
+_ID = re.compile(r"[0-9a-z]{1,32}")
 
 
 def new_id() -> str:
@@ -79,20 +82,32 @@ class Invoices:
 
     def find(self, id: str, client: str = "") -> Row | None:
         """Return an invoice; with `client` only if it is theirs."""
+        if not _ID.fullmatch(id):
+            return None
         return self._one(INVOICE.c.id == id, *([INVOICE.c.client == client] if client else []))
 
     def by_payreq(self, payreq: str) -> Row | None:
-        return self._one(INVOICE.c.payreq == payreq.lower())
+        """Found by the hash that stands in it, which is what has an index."""
+        lower = payreq.lower()
+        if not lower.isascii() or not lower.isalnum() or not lower.startswith("ln"):
+            return None
+        try:
+            rhash = str(self._node.decode(lower)["payment_hash"])
+        except (RpcError, KeyError):
+            return None
+        row = self.by_hash(rhash)
+        return row if row is not None and row["payreq"] == lower else None
 
     def by_hash(self, rhash: str) -> Row | None:
-        return self._one(INVOICE.c.rhash == rhash)
+        return self._one(INVOICE.c.rhash == rhash) if re.fullmatch(r"[0-9a-f]{64}", rhash) else None
 
     def of(self, client: str, limit: int = PAGE, before: str = "") -> list[Row]:
         """Return a client's invoices, oldest first; the newest `limit` of those before an id."""
         query = sa.select(INVOICE).where(INVOICE.c.client == client)
         if before:
             edge = sa.select(INVOICE.c.created_at).where(INVOICE.c.id == before).scalar_subquery()
-            query = query.where(INVOICE.c.created_at <= edge, INVOICE.c.id != before)
+            same = sa.and_(INVOICE.c.created_at == edge, INVOICE.c.id > before)
+            query = query.where(sa.or_(INVOICE.c.created_at < edge, same))
         with self._database.reading() as db:
             rows = db.execute(query.order_by(INVOICE.c.created_at.desc(), INVOICE.c.id).limit(limit))
             return [dict(row._mapping) for row in rows][::-1]
@@ -220,9 +235,24 @@ def check_description(value: object) -> str:
 
 def check_metadata(value: object) -> Any:
     """Metadata is any JSON that is not too large."""
-    if len(json.dumps(value)) > METADATA_BYTES:
-        raise BadParam(f"metadata: may have {METADATA_BYTES:,} bytes as JSON", param="metadata")
+    try:
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    except (ValueError, RecursionError):
+        raise BadParam("metadata: is no JSON that every client could read", param="metadata") from None
+    if size > METADATA_BYTES or _depth(value) > METADATA_DEPTH:
+        raise BadParam(
+            f"metadata: may have {METADATA_BYTES:,} bytes as JSON, nested {METADATA_DEPTH} deep", param="metadata"
+        )
     return value
+
+
+def _depth(value: object) -> int:
+    level, deep = [value], 0
+    while level and deep <= METADATA_DEPTH:
+        inner = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list))]
+        level = [item for items in inner for item in items]
+        deep += 1
+    return deep
 
 
 def check_cap(amount: int | None, most: int) -> int | None:

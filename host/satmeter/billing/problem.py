@@ -1,5 +1,6 @@
 """Errors as HTTP says them: problem+json (RFC 9457), with the same names and numbers as everywhere else."""
 
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +11,8 @@ from starlette.exceptions import HTTPException
 from ..cln.node import code_of, words_of
 from ..core import errors
 from ..core.errors import SatmeterError
+
+log = logging.getLogger("satmeter.billing")
 
 STATUS = {
     errors.BadParam: 400,
@@ -34,6 +37,9 @@ def install(app: FastAPI) -> None:
     async def ours(_: Request, e: Exception) -> Response:
         assert isinstance(e, SatmeterError)
         status = next((STATUS[c] for c in type(e).__mro__ if c in STATUS), 400)
+        if isinstance(e, errors.JournalTrouble):  # it names the database
+            log.error("%s", e.message)
+            return answer(status, e.name, "the database can't be used now; the service's log says why", e.code)
         return answer(status, e.name, e.message, e.code)
 
     @app.exception_handler(RpcError)

@@ -10,14 +10,16 @@ from sqlalchemy.exc import IntegrityError
 
 from ..cln.node import Node
 from ..cln.payments import Outcome, Payments
-from ..core.errors import BadParam, JournalTrouble, OverCap
+from ..core.errors import BadParam, JournalTrouble, NodeTrouble, OverCap
 from .database import Database, only
 from .tables import PAYMENT
 
 log = logging.getLogger("satmeter.billing")
 
 MAXDELAY = 500
-WAIT_S = 60
+WAIT_S = 5
+ABOUT_S = 120
+AT_ONCE = 100
 Row = dict[str, Any]
 
 
@@ -27,6 +29,8 @@ class Spending:
     def __init__(self, database: Database, node: Node, cap_msat: int):
         self._database, self._node, self._cap = database, node, cap_msat
         self._payments = Payments(node)
+        self._sending: set[str] = set()
+        self._lock = threading.Lock()
 
     def pay(self, client: str, payreq: str) -> Row:
         """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
@@ -37,16 +41,17 @@ class Spending:
         if not amount:
             raise BadParam("payreq: has no amount; what is to be paid must stand in it", param="payreq")
         if amount > self._cap:
-            raise OverCap(f"payreq: is of {amount} msat, over the cap of {self._cap} msat (payments.cap_msat)")
+            raise OverCap(f"payreq: is of {amount} msat, over the cap of {self._cap} msat (payment_cap_msat)")
         rhash = str(decoded["payment_hash"])
         begun = self._begin(client, payreq, rhash, amount)
         if begun["status"] in ("new", "failed"):
             if int(decoded["created_at"]) + int(decoded.get("expiry", 3600)) < time.time():
                 self._end(rhash, Outcome("failed"), "the invoice has expired")
             else:
-                self._carry_out(payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
-        else:
-            self._wait(rhash)
+                self._send(payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
+        elif begun["status"] == "pending" and rhash not in self._sending:
+            self._learn(rhash, int(begun["created_at"]))
+        self._wait(rhash)
         return self.find(rhash) or begun
 
     def find(self, rhash: str) -> Row | None:
@@ -59,7 +64,28 @@ class Spending:
         with self._database.reading() as db:
             rows = [dict(r._mapping) for r in db.execute(sa.select(PAYMENT).where(PAYMENT.c.status == "pending"))]
         for row in rows:
-            threading.Thread(target=self._carry_out, args=("", row["rhash"], "", 0), daemon=True).start()
+            try:
+                self._learn(row["rhash"], int(row["created_at"]))
+            except NodeTrouble as e:  # it stays pending; whoever asks for it has it looked up again
+                log.warning("payment %s: %s", row["rhash"][:16], e)
+
+    def _learn(self, rhash: str, created_at: int) -> None:
+        """Record what the node says of a payment that this worker does not send itself. One that the node does not know
+        was not sent, unless another worker is only about to: so it gets time for that."""
+        outcome = self._payments.outcome(rhash)
+        if outcome.status == "complete":
+            self._end(rhash, outcome, "")
+        elif outcome.status != "pending" and time.time() > created_at + ABOUT_S:
+            self._end(rhash, outcome, "it was not sent, or failed, and who sent it is gone")
+
+    def _send(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
+        """Have a payment carried out on a thread of its own: a payee may hold it for hours."""
+        with self._lock:
+            if len(self._sending) >= AT_ONCE:
+                self._end(rhash, Outcome("failed"), "too many payments are under way; it was not sent")
+                return
+            self._sending.add(rhash)
+        threading.Thread(target=self._carry_out, args=(payreq, rhash, payee, maxfee), daemon=True).start()
 
     def _begin(self, client: str, payreq: str, rhash: str, amount: int) -> Row:
         """Record a payment as pending; "new" or "failed" in what is returned means that it is ours to send."""
@@ -81,23 +107,26 @@ class Spending:
                 raise
         again = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status == "failed")
         with self._database.writing() as db:
-            mine = only(db.execute(again.values(status="pending", client=client, created_at=now, why="")))
+            mine = only(db.execute(again.values(fresh)))
         found = self.find(rhash) or fresh
         return {**found, "status": "failed"} if mine else found
 
     def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         try:
             outcome, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY)
+            self._end(rhash, outcome, why)
         except Exception as e:  # it stays pending: whoever asks again, or the next start, learns what became of it
             log.warning("payment %s: %s", rhash[:16], e)
-            raise
-        self._end(rhash, outcome, why)
+        finally:
+            with self._lock:
+                self._sending.discard(rhash)
 
     def _wait(self, rhash: str) -> None:
-        """Somebody else pays it: wait a while for how it ends."""
-        end = time.monotonic() + WAIT_S
+        """Wait a little for how it ends; 202 says that it is not known yet."""
+        end, pause = time.monotonic() + WAIT_S, 0.01
         while time.monotonic() < end and (self.find(rhash) or {}).get("status") == "pending":
-            time.sleep(0.2)
+            time.sleep(pause)
+            pause = min(0.2, pause * 2)
 
     def _end(self, rhash: str, outcome: Outcome, why: str) -> None:
         status = "complete" if outcome.status == "complete" else "failed"

@@ -63,8 +63,7 @@ class Tokens:
             uses = self._paid_for(db, invoice)
             if uses is None or set(self._services(db, invoice)) != set(services):
                 return None
-            old = db.execute(sa.select(TOKEN.c.spent).where(TOKEN.c.invoice == invoice)).scalar()
-            db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice))
+            old = db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice).returning(TOKEN.c.spent)).scalar()
             self._insert(db, token, invoice, uses, old or 0)
         return token
 

@@ -2,7 +2,6 @@
 macaroon opens the gate. Checked by hashes alone. Facts: the L402 protocol specification, and aperture's `l402` package.
 """
 
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from pymacaroons import Macaroon, Verifier
-from pymacaroons.exceptions import MacaroonException
 
 VERSION = b"\x00\x00"
 SCHEMES = ("l402", "lsat")
-MOST = 4096
+MOST = 32_768
 LASTS_S = 30 * 86_400
 
 
@@ -59,7 +57,7 @@ class L402:
             verifier.satisfy_exact(_services(service))
             verifier.satisfy_general(lambda caveat: _still_valid(caveat, now_s or int(time.time())))
             verifier.verify(macaroon, self._key(identifier))
-        except (MacaroonException, ValueError, TypeError, KeyError, IndexError, binascii.Error, AttributeError):
+        except Exception:  # the library raises what it meets in a stranger's bytes
             return None
         return Pass(identifier[2:34].hex(), service)
 

@@ -4,6 +4,7 @@ A use is spent before the request goes through, and given back where nothing cam
 delivered. Tokens go no further than here.
 """
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -127,23 +128,27 @@ class Gate:
         raw = request.scope["raw_path"] + (
             b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
         )
+        if self.config.omi:
+            raw = b"/"  # the envelope says what is asked for, and nothing else does
         target = self._base.copy_with(raw_path=self._base.raw_path.rstrip(b"/") + raw)
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
         content = body if body is not None else self._body(request) if has_body else None
         sent = self._upstream.build_request(request.method, target, headers=headers, content=content)
         try:
             answer = await self._upstream.send(sent, stream=True)
-        except (httpx.HTTPError, TooLarge) as e:
-            await self._undo(spent)
+        except BaseException as e:
+            # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
+            await asyncio.shield(self._undo(spent))
+            if not isinstance(e, (httpx.HTTPError, TooLarge)):
+                raise
             if isinstance(e, TooLarge):
                 return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
             status = 504 if isinstance(e, httpx.TimeoutException) else 502
             return problem(status, "Bad Gateway", "what stands behind this gate does not answer; nothing was charged")
         if answer.status_code >= 500:
             await self._undo(spent)
-        passed = [(k, v) for k, v in answer.headers.multi_items() if k.lower() not in HOP]
         out = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
-        out.raw_headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in passed]
+        out.raw_headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower().decode("latin-1") not in HOP]
         return out
 
     async def _undo(self, spent: Spent | None) -> None:
@@ -173,13 +178,13 @@ class Gate:
 
 def plain_path(scope: Scope) -> str | None:
     """Return a request's path, decoded; None for one that what stands behind the gate may read as another than we do:
-    with . or .. or nothing between slashes, or with a slash or an odd character encoded."""
+    with . or .. or nothing between slashes, with ; (which ends a name for some), or with an odd character encoded."""
     path, raw = str(scope["path"]), scope["raw_path"]
     encoded = raw.lower()
-    if b"%2f" in encoded or b"%5c" in encoded or "\\" in path or not path.isprintable() or "%" in path:
+    if b"%2f" in encoded or b"%5c" in encoded or "\\" in path or not path.isprintable() or set(path) & set("%;"):
         return None
     parts = path.split("/")[1:]
-    return None if any(part in (".", "..") for part in parts) or "" in parts[:-1] else path
+    return None if any(part.strip() in (".", "..") for part in parts) or "" in parts[:-1] else path
 
 
 class TooLarge(Exception):

@@ -12,6 +12,10 @@ TIMEOUT_S = 10
 SPENT_MOST, SPENT_S = 10_000, 5
 
 
+def _short(services: str) -> str:
+    return services if len(services) <= 200 else f"{services[:180]}... and more"
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """An invoice that the payer is shown."""
@@ -35,9 +39,10 @@ class Till:
 
     async def ask(self, price: Price) -> Asked:
         """Make an invoice for a price. NodeTrouble where the service does not."""
+        described = _short(price.service)
         fields = {
             "msatoshi": price.msatoshi,
-            "description": price.service,
+            "description": described,
             "service": price.service,
             "uses": price.uses,
         }
