@@ -5,7 +5,6 @@ import binascii
 import threading
 import time
 from collections import deque
-from typing import Any
 
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection
@@ -18,7 +17,7 @@ from .database import Database
 from .follower import Follower
 from .hooks import Hooks
 from .hub import Hub
-from .invoices import Invoices, shown
+from .invoices import Invoices
 from .once import Once
 from .secrets import Client, Secrets
 from .spending import Spending
@@ -109,7 +108,3 @@ class Desk:
             if len(times) >= self.config.mint_per_minute:
                 raise TooMany(f"more than {self.config.mint_per_minute} invoices in a minute (mint_per_minute)")
             times.append(now)
-
-    @staticmethod
-    def shown(row: dict[str, Any]) -> dict[str, Any]:
-        return shown(row)

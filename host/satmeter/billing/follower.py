@@ -15,8 +15,8 @@ RETRY_S = 1.0
 
 
 class Follower:
-    """A thread, from start() until the process ends. `counted` is called for each payment that this worker counted, and
-    `seen` for each that it saw, whoever counted it."""
+    """A thread, from start() until the process ends. `seen` is called for each payment that this worker saw,
+    whoever counted it."""
 
     def __init__(self, node: Node, invoices: Invoices, seen: Callable[[dict[str, Any]], None]):
         self._node, self._invoices, self._seen = node, invoices, seen

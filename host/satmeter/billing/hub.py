@@ -47,15 +47,11 @@ class Hub:
         finally:
             self._queues.discard(queue)
 
-    async def first(self, good: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any] | None:
-        """Return the first payment for which it holds, None if none comes in time."""
-        async with self.listening() as queue:
-            return await self.first_of(queue, good, timeout_s)
-
     @staticmethod
     async def first_of(
         queue: "asyncio.Queue[dict[str, Any] | None]", good: Callable[[dict[str, Any]], bool], timeout_s: float
     ) -> dict[str, Any] | None:
+        """Return the first payment of a queue for which it holds, None if none comes in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 while (paid := await queue.get()) is not None:
