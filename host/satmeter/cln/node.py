@@ -61,14 +61,20 @@ class Node:
 
     # --- invoices
 
-    def invoice(self, label: str, amount_msat: int | None, description: str, expiry_s: int) -> Made:
-        """Make an invoice, or find the one that has this label already. None makes one without an amount.
+    def invoice(
+        self, label: str, amount_msat: int | None, description: str, expiry_s: int, hash_only: bool = False
+    ) -> Made:
+        """Make an invoice, or find the one that has this label already. None makes one without an amount; hash_only one
+        that holds the description's hash.
 
         One that is unpaid and of another amount was made ahead and told to nobody: it makes room.
         """
         amount: int | str = "any" if amount_msat is None else amount_msat
+        what: dict[str, Any] = {"amount_msat": amount, "label": label, "description": description, "expiry": expiry_s}
+        if hash_only:
+            what["deschashonly"] = True
         try:
-            made = self.call("invoice", amount_msat=amount, label=label, description=description, expiry=expiry_s)
+            made = self.call("invoice", **what)
         except RpcError as e:
             if code_of(e) != INVOICE_LABEL_TAKEN:
                 raise
@@ -78,7 +84,7 @@ class Node:
             if found.status == "paid" or found.amount_msat == amount_msat:
                 return found
             self.call("delinvoice", label=label, status=found.status)
-            made = self.call("invoice", amount_msat=amount, label=label, description=description, expiry=expiry_s)
+            made = self.call("invoice", **what)
         return Made("unpaid", made["bolt11"], made["payment_hash"], amount_msat)
 
     def find_invoice(self, label: str) -> Made | None:
@@ -129,7 +135,11 @@ class Node:
     def decode(self, bolt11: str) -> dict[str, Any]:
         return self.call("decode", string=bolt11)
 
-    # --- peers and signatures
+    # --- peers, signatures and secrets
+
+    def secret(self, what: str) -> bytes:
+        """Return 32 bytes that only this node has, for a purpose; the same each time."""
+        return bytes.fromhex(str(self.call("makesecret", string=what)["secret"]))
 
     def connect(self, peer: str, address: str) -> None:
         """Connect to a peer unless it is connected; RpcError with the node's reason."""

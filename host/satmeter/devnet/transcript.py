@@ -36,6 +36,8 @@ NEEDED: dict[str, set[str]] = {
         "expiry",
         "min_final_cltv_expiry",
     },
+    "decode of a hash": {"type", "valid", "payee", "amount_msat", "payment_hash", "description_hash"},
+    "makesecret": {"secret"},
     "decode amountless": {"type", "valid", "payee", "payment_hash"},
     "signmessage": {"zbase"},
     "newaddr": {"bech32"},
@@ -105,6 +107,12 @@ def _invoices(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("decode", buyer, "decode", string=made["bolt11"])
     amountless = step("invoice any", buyer, "invoice", amount_msat="any", label=f"any{tag}", description="any")
     step("decode amountless", seller, "decode", string=amountless["bolt11"])
+    hashed = step(
+        "invoice of a hash", buyer, "invoice", amount_msat=1, label=f"h{tag}", description="h" * 700, deschashonly=True
+    )
+    step("decode of a hash", seller, "decode", string=hashed["bolt11"])
+    step("makesecret", seller, "makesecret", string="x")
+    step("makesecret of nothing", seller, "makesecret")
     step("decode of nonsense", seller, "decode", string="lnbcrt1nonsense")
     step("wait", seller, "wait", subsystem="invoices", indexname="created", nextvalue=0)
     step("waitanyinvoice in vain", seller, "waitanyinvoice", lastpay_index=10**9, timeout=0)

@@ -75,14 +75,14 @@ class Invoices:
         self.paid = 0
         self.changed = threading.Condition()
 
-    def make(self, label: str, amount: int | None, description: str, expiry_s: int) -> Invoice:
+    def make(self, label: str, amount: int | None, description: str, expiry_s: int, hash_only: bool = False) -> Invoice:
         with self.changed:
             if label in self._by_label:
                 raise RpcFault(INVOICE_LABEL_EXISTS, f"Duplicate label '{label}'")
             preimage, secret = secrets.token_bytes(32), secrets.token_hex(32)
             payment_hash = hashlib.sha256(preimage).hexdigest()
             now = int(time.time())
-            bolt11 = sign(self._key, amount, payment_hash, secret, description, expiry_s, now)
+            bolt11 = sign(self._key, amount, payment_hash, secret, description, expiry_s, now, hash_only)
             self.created += 1
             made = Invoice(
                 label, amount, description, preimage.hex(), payment_hash, secret, bolt11, now + expiry_s, self.created
@@ -137,16 +137,26 @@ class Invoices:
 
 
 def sign(
-    key: str, amount: int | None, payment_hash: str, secret: str, description: str, expiry_s: int, now: int
+    key: str,
+    amount: int | None,
+    payment_hash: str,
+    secret: str,
+    description: str,
+    expiry_s: int,
+    now: int,
+    hash_only: bool = False,
 ) -> str:
-    """Return a regtest BOLT 11 invoice signed by a private key in hex."""
+    """Return a regtest BOLT 11 invoice signed by a private key in hex; hash_only: with the description's hash."""
     from bolt11 import Bolt11, MilliSatoshi, TagChar, Tags, encode
     from bolt11.models.features import Feature, Features, FeatureState
 
     tags = Tags()
     tags.add(TagChar.payment_secret, secret)
     tags.add(TagChar.payment_hash, payment_hash)
-    tags.add(TagChar.description, description)
+    if hash_only:
+        tags.add(TagChar.description_hash, hashlib.sha256(description.encode()).hexdigest())
+    else:
+        tags.add(TagChar.description, description)
     tags.add(TagChar.expire_time, expiry_s)
     tags.add(TagChar.min_final_cltv_expiry, FINAL_CLTV)
     tags.add(
@@ -177,11 +187,14 @@ def decode(text: str) -> dict[str, Any]:
         "payee": found.payee,
         "payment_hash": found.payment_hash,
         "payment_secret": found.payment_secret,
-        "description": found.description,
         "created_at": found.date,
         "expiry": found.expiry or 3600,
         "min_final_cltv_expiry": found.min_final_cltv_expiry,
     }
+    if found.description_hash:
+        answer["description_hash"] = found.description_hash
+    else:
+        answer["description"] = found.description
     if found.amount_msat is not None:
         answer["amount_msat"] = int(found.amount_msat)
     return answer

@@ -1,5 +1,7 @@
 """The RPC methods of an emulated node: rpc_NAME answers NAME, with lightningd's parameters, fields and errors."""
 
+import hashlib
+import hmac
 import inspect
 import secrets
 import threading
@@ -88,10 +90,15 @@ class RpcNode(Node):
     # invoices
 
     def rpc_invoice(
-        self, amount_msat: Any, label: str, description: str, expiry: int = invoices.DEFAULT_EXPIRY_S
+        self,
+        amount_msat: Any,
+        label: str,
+        description: str,
+        expiry: int = invoices.DEFAULT_EXPIRY_S,
+        deschashonly: bool = False,
     ) -> dict[str, Any]:
         amount = None if amount_msat == "any" else _msat("amount_msat", amount_msat)
-        made = self.invoices.make(str(label), amount, description, int(expiry))
+        made = self.invoices.make(str(label), amount, description, int(expiry), deschashonly)
         return {
             "payment_hash": made.hash,
             "expires_at": made.expires_at,
@@ -308,7 +315,14 @@ class RpcNode(Node):
             raise RpcFault(err.INVALID_PARAMS, "addresstype: the emulated node makes bech32 ones only")
         return {"bech32": bech32.encode("bcrt", 0, list(secrets.token_bytes(20)))}
 
-    # signatures
+    # signatures and secrets
+
+    def rpc_makesecret(self, hex: str | None = None, string: str | None = None) -> dict[str, Any]:
+        """Return a secret that is this node's own for a text, and the same each time."""
+        if (hex is None) == (string is None):
+            raise RpcFault(err.INVALID_PARAMS, "Must have either hex or string")
+        about = bytes.fromhex(hex) if hex is not None else str(string).encode()
+        return {"secret": hmac.new(bytes.fromhex(self.key), about, hashlib.sha256).hexdigest()}
 
     def rpc_signmessage(self, message: str) -> dict[str, Any]:
         if len(message) >= 65536:
