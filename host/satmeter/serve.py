@@ -39,16 +39,20 @@ def failing() -> Iterator[None]:
 
 def serve(config: Where = None) -> None:
     """Run the billing service until Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    for name in ("httpx", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     with failing():
-        from .billing import service
+        from .billing import logs
         from .billing.config import load
 
         given = load(config)
+        logs.begin()
+        if given.workers > 1:  # before the library that counts is imported
+            from .billing.shared import share_between_workers
+
+            share_between_workers()
+        from . import site
+
         console.print(f"billing at http://{given.host}:{given.port}/", highlight=False)
-        service.serve(given, config)
+        site.serve(given, config)
 
 
 def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); see docs/billing.md")]) -> None:
@@ -134,9 +138,13 @@ def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")
 
 
 def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
+    from .billing.events import Events
     from .billing.hooks import Hooks
     from .billing.invoices import Invoices
+    from .billing.outward import Outward
     from .cln.node import Node
 
     given, database = _database(config)
-    return Hooks(database, Invoices(database, Node(str(given.rpc))), given.hook_secret, given.hook_hosts)
+    events = Events(database)
+    invoices = Invoices(database, Node(str(given.rpc)), events)
+    return Hooks(database, invoices, events, given.hook_secret, Outward(given.hook_hosts, "hook_hosts"))

@@ -42,12 +42,15 @@ class Service:
         rpc = node.lightning_dir / "lightning-rpc"
         database = f"sqlite:///{directory / 'billing.sqlite3'}"
         values = {"rpc": str(rpc), "database": database, "port": self.port, **CONFIG, **config}
-        values["rates"] = {"EUR": "50000"}
-        lines = [f"{k} = {json.dumps(v)}" for k, v in values.items() if k != "rates"]
-        rates = [f"{k} = {json.dumps(v)}" for k, v in values["rates"].items()]
-        self.config.write_text("\n".join([*lines, "[rates]", *rates]) + "\n")
+        values.setdefault("rates", {"EUR": "50000"})
+        values = {k: v(self) if callable(v) else v for k, v in values.items()}
+        tables = {k: v for k, v in values.items() if isinstance(v, dict)}
+        lines = [f"{k} = {json.dumps(v)}" for k, v in values.items() if k not in tables]
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
+        self.config.write_text("\n".join(lines) + "\n")
         self.secrets = {}
-        self.secret("all", "invoice", "pay", "verify")
+        self.secret("all", "invoice", "pay", "verify", "meter", "metrics")
         self.start()
 
     def command(self, *args):
@@ -119,3 +122,70 @@ class Shop:
     def shut(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+MARKET = {
+    "market": True,
+    "sign_ups_per_minute": 1000,
+    "public_url": lambda service: service.url,
+    "node_hosts": ["127.0.0.1"],
+    "hub_hosts": ["127.0.0.1"],
+}
+"""A hub's config, for Service."""
+
+
+class Visitor:
+    """Somebody with an account, as a program sees the pages: forms and JSON."""
+
+    def __init__(self, service, name, net=None):
+        self.service, self.name, self.net = service, name, net
+        self.http = httpx.Client(base_url=service.url, headers={"accept": "application/json"}, timeout=60)
+        made = self.post("/register", name=name, password=f"password of {name}")
+        assert made["name"] == name
+
+    def post(self, path, status=200, **fields):
+        answer = self.http.post(path, data=fields)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def get(self, path, status=200, **params):
+        answer = self.http.get(path, params=params)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    @property
+    def balance(self):
+        return self.get("/account")["msatoshi"]
+
+    def fund(self, msat, payer="buyer"):
+        """Add funds from a node's wallet."""
+        before = self.balance
+        made = self.post("/account/deposit", msatoshi=msat)
+        self.net[payer].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 50_000})
+        until(lambda: self.balance == before + msat)
+
+    def publish(self, service, msat, url, **more):
+        return self.post("/sell", service=service, msatoshi=msat, node_url=url, **more)["offer"]
+
+    def buy(self, *offers):
+        """Put offers into the cart and check out; returns the invoice."""
+        for offer in offers:
+            self.post("/market/cart", offer=offer["id"])
+        return self.post("/market/checkout")
+
+    def buy_from_account(self, *offers):
+        invoice = self.buy(*offers)
+        self.post(f"/checkout/{invoice['id']}/pay")
+        return [p for p in self.get("/dashboard")["purchases"] if p["invoice"] == invoice["id"]]
+
+
+def stranger(service):
+    return httpx.Client(base_url=service.url, headers={"accept": "application/json"}, timeout=60)
+
+
+def books(service):
+    """The hub's ledger as its operator sees it."""
+    with service.http() as http:
+        text = http.get("/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("satmeter_accounts_msat{")]
+    return {line.split('"')[1]: int(float(line.rsplit(" ", 1)[1])) for line in lines}

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from satmeter.billing import body, config
 from satmeter.billing.database import Database
-from satmeter.billing.hooks import Hooks, check_url
 from satmeter.billing.once import Once
+from satmeter.billing.outward import Outward, check_url
 from satmeter.billing.secrets import Secrets
-from satmeter.billing.tables import ABOUT, META
+from satmeter.billing.tables import ABOUT
 from satmeter.billing.tokens import services_of
 from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
+from satmeter.market.tables import META
 from satmeter.store import engine, sqlite_url
 
 NODE = "02" * 33
@@ -183,12 +184,10 @@ def test_any_url_is_one_or_an_error(url):
         "[64:ff9b::7f00:1]",
     ],
 )
-def test_a_webhook_does_not_lead_into_our_own_network(url, host):
-    hooks = Hooks(Database(url, NODE), None, "", ())
-    with pytest.raises((BadParam, OSError), match=r"private network|address"):
-        asyncio.run(hooks._address(host.strip("[]"), 80))
-    allowed = Hooks(Database(url, NODE), None, "", ("127.0.0.1",))
-    assert asyncio.run(allowed._address("127.0.0.1", 80)) == "127.0.0.1"
+def test_no_request_leads_into_our_own_network(host):
+    with pytest.raises((BadParam, OSError), match=r"private network.*hook_hosts|address"):
+        asyncio.run(Outward((), "hook_hosts").address(host.strip("[]"), 80))
+    assert asyncio.run(Outward(("127.0.0.1",), "hook_hosts").address("127.0.0.1", 80)) == "127.0.0.1"
 
 
 def test_what_a_problem_says_is_json():

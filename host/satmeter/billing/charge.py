@@ -16,8 +16,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, MSAT_PER_BTC, whole
-from . import body, hooks
+from . import body
 from .desk import Desk
+from .events import told
 from .invoices import (
     Row,
     check_amount,
@@ -28,6 +29,7 @@ from .invoices import (
     shown,
     status_of,
 )
+from .outward import check_url
 from .secrets import Client
 from .tokens import services_of
 
@@ -113,7 +115,7 @@ def routes(desk: Desk) -> APIRouter:
         status = status_of(row)
         if status != "unpaid":
             raise HTTPException(405, "Method Not Allowed") if status == "paid" else HTTPException(410, "Gone")
-        await run_in_threadpool(desk.hooks.add, id, hooks.check_url(given.get("url")))
+        await run_in_threadpool(desk.hooks.add, id, check_url(given.get("url")))
         return Response("Created", 201)
 
     @router.get("/payment-stream")
@@ -150,6 +152,35 @@ def routes(desk: Desk) -> APIRouter:
                 elif row["client"] == client.name:
                     await ws.send_text(json.dumps(shown(row)))
             ended.cancel()
+
+    @router.get("/events")
+    async def events(request: Request) -> StreamingResponse:
+        """Events (paid, low, closed) as server-sent events; with Last-Event-ID from there on, else from now on."""
+        client = await run_in_threadpool(desk.client, request, "invoice")
+        last = request.headers.get("last-event-id", "")
+        since = whole("Last-Event-ID", last, 0, 2**62) if last else await run_in_threadpool(desk.events.newest)
+        stream = _happenings(desk, client, request.headers["authorization"], since)
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+    @router.post("/hooks", status_code=201, openapi_extra=_body({"url": INVOICE["webhook"], "events": ["paid"]}))
+    async def subscribe(request: Request) -> Row:
+        """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed."""
+        client = await run_in_threadpool(desk.client, request, "invoice")
+        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        return await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
+
+    @router.get("/hooks")
+    async def subscriptions(request: Request) -> list[Row]:
+        client = await run_in_threadpool(desk.client, request, "invoice")
+        return await run_in_threadpool(desk.events.subscriptions, client.name)
+
+    @router.delete("/hooks/{id}", status_code=204)
+    async def unsubscribe(request: Request, id: str) -> Response:
+        client = await run_in_threadpool(desk.client, request, "invoice")
+        if not await run_in_threadpool(desk.events.unsubscribe, client.name, id):
+            raise HTTPException(404, "Not Found")
+        return Response(status_code=204)
 
     @router.get("/newaddr")
     async def newaddr(request: Request) -> dict[str, Any]:
@@ -203,7 +234,7 @@ def _body(example: dict[str, Any]) -> dict[str, Any]:
 def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Response:
     given = body.fields(data, kind)
     amount, quoted = _amount(desk, given)
-    hook = hooks.check_url(given["webhook"], "webhook") if given.get("webhook") else ""
+    hook = check_url(given["webhook"], "webhook") if given.get("webhook") else ""
     described, expiry = check_description(given.get("description")), check_expiry(given.get("expiry"))
     metadata = check_metadata(given.get("metadata"))
     services = services_of(given["service"]) if given.get("service") else ()
@@ -284,6 +315,22 @@ async def _events(desk: Desk, client: str, secret: str) -> AsyncIterator[str]:
                 continue
             if paid["client"] == client:
                 yield f"id:{paid['pay_index']}\ndata:{json.dumps(shown(paid))}\n\n"
+
+
+async def _happenings(desk: Desk, client: Client, secret: str, since: int) -> AsyncIterator[str]:
+    """A client's events after an id: those on record, again whenever one is told of. `meter` adds the node's meters."""
+    of = (client.name, "") if "meter" in client.scopes else (client.name,)
+    async with desk.happenings.listening() as queue:
+        yield ": hello\n\n"
+        while await asyncio.to_thread(desk.still, secret):
+            for event in await asyncio.to_thread(desk.events.after, since, of):
+                since = event["id"]
+                yield f"id:{since}\nevent:{event['kind']}\ndata:{json.dumps(told(event))}\n\n"
+            try:
+                if await asyncio.wait_for(queue.get(), BEAT_S) is None:
+                    return
+            except TimeoutError:
+                yield ": keepalive\n\n"
 
 
 async def _silence(ws: WebSocket) -> None:

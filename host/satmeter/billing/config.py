@@ -14,12 +14,25 @@ RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 
 
 @dataclass(frozen=True, slots=True)
+class OpenID:
+    """A provider of OpenID Connect: how the button calls it, where it is, and what it knows us by."""
+
+    name: str
+    issuer: str
+    client_id: str
+    client_secret: str
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """rpc: the node's socket. database: "" is SQLite beside the node's. Amounts in msat, times in seconds.
 
     invoice_cap_msat: most that an invoice may be of (0: no cap). payment_cap_msat: most that /pay may pay (0: nothing).
     mint_per_minute: invoices that a client may make. rates: units of a currency for a bitcoin, as text.
-    hook_hosts: hosts of private networks that webhooks may go to all the same. hook_secret: signs them.
+    hook_hosts: hosts of private networks that webhooks may go to all the same. hook_secret: signs them. market: whether
+    there are accounts and a market. hub_fee_ppm: the hub's part of a sale or of a payment from an account, in
+    millionths. node_hosts, hub_hosts: as hook_hosts, for sellers' nodes and other hubs. openid: the provider to sign
+    in with.
     """
 
     rpc: Path = RPC
@@ -35,9 +48,23 @@ class Config:
     rates: dict[str, Decimal] = field(default_factory=dict)
     hook_hosts: tuple[str, ...] = ()
     hook_secret: str = ""
+    market: bool = False
+    hub_fee_ppm: int = 10_000
+    sign_ups_per_minute: int = 30
+    node_hosts: tuple[str, ...] = ()
+    hub_hosts: tuple[str, ...] = ()
+    openid: OpenID | None = None
 
 
-WHOLE = {"port": (1, 65535), "workers": (1, 64), "mint_per_minute": (1, 10**6), "uses": (1, 10**6)}
+WHOLE = {
+    "port": (1, 65535),
+    "workers": (1, 64),
+    "mint_per_minute": (1, 10**6),
+    "uses": (1, 10**6),
+    "hub_fee_ppm": (0, 500_000),
+    "sign_ups_per_minute": (0, 10**6),
+}
+HOSTS = ("hook_hosts", "node_hosts", "hub_hosts")
 AMOUNTS = ("invoice_cap_msat", "payment_cap_msat")
 TEXTS = ("rpc", "database", "host", "public_url", "hook_secret")
 
@@ -68,7 +95,12 @@ def checked(given: dict[str, Any]) -> Config:
             values[name] = _text(name, value)
     values["rpc"] = Path(values.get("rpc", str(RPC))).expanduser()
     values["rates"] = _rates(given.get("rates", {}))
-    values["hook_hosts"] = _hosts(given.get("hook_hosts", []))
+    for name in HOSTS:
+        values[name] = _hosts(name, given.get(name, []))
+    values["market"] = given.get("market", False)
+    if not isinstance(values["market"], bool):
+        raise BadParam(f"market: must be true or false, got {given['market']!r}", param="market")
+    values["openid"] = _openid(given.get("openid"))
     config = Config(**values)
     if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):
         raise BadParam(f"public_url: must be http(s)://HOST[/PATH], got {config.public_url!r}", param="public_url")
@@ -98,7 +130,18 @@ def _rates(given: object) -> dict[str, Decimal]:
     return out
 
 
-def _hosts(given: object) -> tuple[str, ...]:
+def _hosts(name: str, given: object) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(h, str) for h in given):
-        raise BadParam(f"hook_hosts: must be a list of hosts, got {given!r}", param="hook_hosts")
+        raise BadParam(f"{name}: must be a list of hosts, got {given!r}", param=name)
     return tuple(h.lower() for h in given)
+
+
+def _openid(given: object) -> OpenID | None:
+    if given is None:
+        return None
+    needed = {f.name for f in fields(OpenID)}
+    if not isinstance(given, dict) or set(given) != needed or not all(isinstance(v, str) and v for v in given.values()):
+        raise BadParam(f"openid: must be a table with {', '.join(sorted(needed))}, as text", param="openid")
+    if not re.fullmatch(r"https?://[^\s]+", given["issuer"]):
+        raise BadParam(f"openid: issuer must be http(s)://..., got {given['issuer']!r}", param="openid")
+    return OpenID(**given)

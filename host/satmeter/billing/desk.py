@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from fastapi import HTTPException
 from starlette.requests import HTTPConnection
@@ -14,14 +16,17 @@ from ..core.errors import TooMany
 from ..store import sqlite_url
 from .config import Config
 from .database import Database
+from .events import Events, News
 from .follower import Follower
 from .hooks import Hooks
 from .hub import Hub
-from .invoices import Invoices
+from .invoices import Invoices, Row
+from .meters import Meters
 from .once import Once
+from .outward import Outward
 from .secrets import Client, Secrets
 from .spending import Spending
-from .tokens import Tokens
+from .tokens import Bought, Tokens
 
 USER = "api-token"
 FRESH_S = 5
@@ -36,12 +41,18 @@ class Desk:
         url = config.database or sqlite_url(config.rpc.parent / "satmeter-billing.sqlite3")
         self.database = Database(url, str(self.info["id"]))
         self.secrets = Secrets(self.database)
-        self.invoices = Invoices(self.database, self.node)
-        self.tokens = Tokens(self.database)
+        self.events = Events(self.database)
+        self.invoices = Invoices(self.database, self.node, self.events)
+        self.tokens = Tokens(self.database, self.events)
         self.once = Once(self.database)
         self.spending = Spending(self.database, self.node, config.payment_cap_msat)
-        self.hooks = Hooks(self.database, self.invoices, config.hook_secret, config.hook_hosts)
-        self.hub = Hub()
+        outward = Outward(config.hook_hosts, "hook_hosts")
+        self.hooks = Hooks(self.database, self.invoices, self.events, config.hook_secret, outward)
+        self.hub, self.happenings = Hub(), Hub()
+        self.news = News(self.events, self._told)
+        self.meters = Meters(self.node, self.database, self.events)
+        self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
+        """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""
         self.follower = Follower(self.node, self.invoices, lambda row: self.hub.say(row))
         self._known: dict[str, tuple[Client, float]] = {}
         self._minted: dict[str, deque[float]] = {}
@@ -51,11 +62,29 @@ class Desk:
         """Take up what was left, and follow payments."""
         self.spending.recover()
         self.once.forget()
+        self.events.forget()
+        self.news.start()
+        self.meters.start()
         self.follower.start()
 
     def close(self) -> None:
         self.follower.stop()
+        self.news.stop()
+        self.meters.stop()
         self.hub.stop()
+        self.happenings.stop()
+
+    def _told(self, event: Row) -> None:
+        """An event that any worker recorded. An invoice that was paid from an account is told from here."""
+        self.happenings.say(event)
+        if event["kind"] == "paid":
+            row = self.invoices.find(json.loads(event["body"])["id"])
+            if row is not None:
+                self.hub.say(row)
+
+    @staticmethod
+    def _unknown_renewal(bought: Bought, ask: bool) -> str | Row | None:
+        return None
 
     def client(self, connection: HTTPConnection, scope: str) -> Client:
         """Return who asks, by HTTP basic auth; 401 for nobody we know, 403 for one who may not."""
@@ -65,6 +94,14 @@ class Desk:
         if scope not in found.scopes:
             raise HTTPException(403, f"this api-token lacks the scope {scope}")
         return found
+
+    def verifier(self, connection: HTTPConnection) -> str:
+        """Return whose sales the client may verify: its own name, or "" (see secrets.covers)."""
+        found = self._client(connection.headers.get("authorization", ""))
+        if found is not None and "verify-own" in found.scopes and "verify" not in found.scopes:
+            return found.name
+        self.client(connection, "verify")
+        return ""
 
     def maybe(self, connection: HTTPConnection, scope: str) -> Client | None:
         """The same for what strangers may ask as well."""

@@ -1,61 +1,34 @@
 """Webhooks: a paid invoice is posted to the URLs that wait for it, signed, again and again with growing pauses; what
 nobody took in the end is kept as a dead letter until it is replayed.
 
-A URL comes from a client, and the request goes out from here: so it must not lead into our own network (SSRF). The name
-is resolved once, every address of it has to be public, and the request goes to that very address.
+A URL comes from a client, and the request goes out from here: outward.py sees that it does not lead into our own
+network.
 """
 
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import json
 import logging
-import socket
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import sqlalchemy as sa
 
-from ..core.errors import BadParam
 from .database import Database, only
-from .invoices import Invoices, hook_row, shown
+from .events import Events, hook_row, told
+from .invoices import Invoices, shown
+from .outward import TIMEOUT_S, Outward, check_url
 from .tables import HOOK, INVOICE
 
 log = logging.getLogger("satmeter.billing")
 
-TIMEOUT_S = 15
 LEASE_S = 60
 TRIES = 10
 FIRST_S = 2
 EVERY_S = 0.5
 AT_ONCE = 20
-
-
-def check_url(url: object, name: str = "url") -> str:
-    """Return a URL that a webhook may have. BadParam for anything but http(s) to a host."""
-    if not isinstance(url, str) or len(url) > 2000 or not url.isprintable():
-        raise BadParam(f"{name}: must be an http(s) address of at most 2000 characters", param=name)
-    try:
-        parts = urlsplit(url)
-        httpx.URL(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except (ValueError, httpx.InvalidURL):
-        good = False
-    if not good:
-        raise BadParam(f"{name}: must be http(s)://HOST/..., got {url[:200]!r}", param=name)
-    return url
-
-
-INWARD = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
-"""Forms of IPv6 that may carry an inner IPv4 address, or a site's own."""
-
-
-def _public(address: str) -> bool:
-    found = ipaddress.ip_address(address.split("%")[0])
-    return found.is_global and not found.is_multicast and not any(found in net for net in INWARD if found.version == 6)
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -64,8 +37,9 @@ def signature(secret: str, body: bytes) -> str:
 
 
 class Hooks:
-    def __init__(self, database: Database, invoices: Invoices, secret: str, allowed: tuple[str, ...]):
-        self._database, self._invoices, self._secret, self._allowed = database, invoices, secret, allowed
+    def __init__(self, database: Database, invoices: Invoices, events: Events, secret: str, outward: Outward):
+        self._database, self._invoices, self._events = database, invoices, events
+        self._secret, self._outward = secret, outward
 
     def add(self, invoice: str, url: str) -> None:
         """Have a URL told once the invoice is paid, at once if it was paid a moment ago."""
@@ -112,10 +86,10 @@ class Hooks:
         return mine
 
     async def _send(self, client: httpx.AsyncClient, row: dict[str, Any]) -> None:
-        invoice = await asyncio.to_thread(self._invoices.find, row["invoice"])
-        said = "the invoice is gone"
-        if invoice is not None:
-            body = json.dumps(shown(invoice)).encode()
+        found = await asyncio.to_thread(self._what, row)
+        said = "what it tells of is gone"
+        if found is not None:
+            body = json.dumps(found).encode()
             headers = {"content-type": "application/json", "x-satmeter-id": row["id"]}
             if self._secret:
                 headers["x-satmeter-signature"] = signature(self._secret, body)
@@ -125,33 +99,19 @@ class Hooks:
                 said = str(e) or type(e).__name__
         await asyncio.to_thread(self._done, row, said)
 
+    def _what(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return what a webhook tells: an event, or a paid invoice as Lightning Charge does."""
+        if row["event"] is not None:
+            event = self._events.find(row["event"])
+            return told(event) if event is not None else None
+        invoice = self._invoices.find(row["invoice"])
+        return shown(invoice) if invoice is not None else None
+
     async def _post(self, client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> str:
-        """Post to the one address that was looked at; returns "" where it was taken, else what was answered."""
-        parts = urlsplit(check_url(url))
-        host = parts.hostname or ""
-        address = await self._address(host, parts.port or (443 if parts.scheme == "https" else 80))
-        target = httpx.URL(url).copy_with(host=address)
-        extensions = {"sni_hostname": host} if parts.scheme == "https" else {}
-        request = client.build_request(
-            "POST",
-            target,
-            content=body,
-            headers={**headers, "host": parts.netloc.rpartition("@")[2]},
-            extensions=extensions,
-        )
-        answer = await client.send(request, stream=True)
+        """Returns "" where it was taken, else what was answered."""
+        answer = await self._outward.send(client, "POST", url, content=body, headers=headers)
         await answer.aclose()
         return "" if answer.is_success else f"HTTP {answer.status_code}"
-
-    async def _address(self, host: str, port: int) -> str:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(each[4][0]) for each in found]
-        if not addresses:
-            raise OSError(f"{host} has no address")
-        for each in addresses:
-            if host.lower() not in self._allowed and not _public(each):
-                raise BadParam(f"{host} is in a private network ({each}); hook_hosts in the config may allow it")
-        return addresses[0]
 
     def _done(self, row: dict[str, Any], said: str) -> None:
         state = "done" if not said else "dead" if row["tries"] >= TRIES else "due"

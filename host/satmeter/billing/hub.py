@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+REMEMBERED = 10_000
 BEHIND = 1000
 """A reader who is so many payments behind is let go: it would take the memory of all."""
 
@@ -15,12 +16,13 @@ class Hub:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: set[asyncio.Queue[dict[str, Any] | None]] = set()
+        self._said: dict[Any, None] = {}
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
 
     def say(self, paid: dict[str, Any]) -> None:
-        """Tell everybody of a payment."""
+        """Tell everybody of a payment (or an event), by its id once: it may be heard of in two ways."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._put, paid)
 
@@ -30,6 +32,11 @@ class Hub:
             queue.put_nowait(None)
 
     def _put(self, paid: dict[str, Any]) -> None:
+        if paid["id"] in self._said:
+            return
+        self._said[paid["id"]] = None
+        if len(self._said) > REMEMBERED:
+            del self._said[next(iter(self._said))]
         for queue in list(self._queues):
             if queue.qsize() >= BEHIND:
                 queue.put_nowait(None)

@@ -2,8 +2,8 @@
 
 import json
 import re
-import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +12,15 @@ from pyln.client import RpcError
 from ..cln.node import Made, Node
 from ..core.errors import BadParam, WrongState
 from ..core.money import MAX_MSAT, msat, whole
-from .database import Database, only
+from .database import Database
+from .events import Events, hook_row
+from .ids import new_id
 from .tables import ABOUT, HOOK, INVOICE, SERVICE
 
 LABEL = "bill/"
 """Before the id, in the node's label: the meter plugin lets such invoices pass."""
+INTERNAL = 0
+"""The pay_index of what was paid from an account: the node has none for it."""
 EXPIRY_S = 3600
 DESCRIPTION = "Satmeter invoice"
 METADATA_BYTES, METADATA_DEPTH = 16_384, 20
@@ -26,15 +30,14 @@ Row = dict[str, Any]
 _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
-def new_id() -> str:
-    return secrets.token_hex(12)
-
-
 class Invoices:
     """Of one node, in one database. Every invoice belongs to the client (api-token) that made it."""
 
-    def __init__(self, database: Database, node: Node):
-        self._database, self._node = database, node
+    def __init__(self, database: Database, node: Node, events: Events):
+        self._database, self._node, self._events = database, node, events
+        self.settlers: list[Callable[[sa.Connection, Row, str | None], None]] = []
+        """Called in the transaction that counts a payment, with the invoice and the account that paid it (None: by the
+        node's channels): whatever a payment moves, moves with it or not at all."""
 
     def make(
         self,
@@ -48,6 +51,7 @@ class Invoices:
         services: tuple[str, ...] = (),
         hook: str = "",
         uses: int = 1,
+        hash_only: bool = False,
     ) -> Row:
         """Make an invoice on the node and record it. With an `id` that was used before, that one is found instead, as
         after a crash between the two. amount_msat None: any amount."""
@@ -56,7 +60,7 @@ class Invoices:
         if known is not None:
             return known
         now = int(time.time())
-        made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s)
+        made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s, hash_only)
         decoded = self._node.decode(made.bolt11)
         row = {
             "id": id,
@@ -130,20 +134,35 @@ class Invoices:
     def paid(self, label: str, found: Made) -> Row | None:
         """Count a payment once: the invoice, its webhooks and the index of payments move in one transaction. Returns
         the invoice if this call was the one that counted it."""
-        now = int(time.time())
         id = label.removeprefix(LABEL)
         with self._database.writing() as db:
-            if label.startswith(LABEL):
-                mine = sa.update(INVOICE).where(INVOICE.c.id == id, INVOICE.c.pay_index.is_(None))
-                values = {"pay_index": found.index, "paid_at": now, "msatoshi_received": found.received_msat}
-                counted = only(db.execute(mine.values(values)))
-                if counted:
-                    due = sa.update(HOOK).where(HOOK.c.invoice == id, HOOK.c.state == "waiting")
-                    db.execute(due.values(state="due", next_at=now))
-            else:
-                counted = False
             self._note_index(db, found.index)
+            counted = label.startswith(LABEL) and self._count(db, id, found.index, found.received_msat, None)
         return self.find(id) if counted else None
+
+    def pay_from(self, account: str, row: Row) -> None:
+        """Pay an invoice of ours from an account with us, in full, without the node: it is deleted there first, so that
+        nobody pays it twice. WrongState where it is being paid; what the settlers raise undoes it."""
+        if self._node.delete_invoice(LABEL + row["id"]) is not None:
+            raise WrongState(f"invoice {row['id']} is being paid by a wallet already")
+        with self._database.writing() as db:
+            if not self._count(db, row["id"], INTERNAL, row["msatoshi"], account):
+                raise WrongState(f"invoice {row['id']} is paid already")
+
+    def _count(self, db: sa.Connection, id: str, index: int, received: int, payer: str | None) -> bool:
+        """Mark an invoice as paid, with all that follows; whether this call was the one that did. The event is last."""
+        now = int(time.time())
+        mine = sa.update(INVOICE).where(INVOICE.c.id == id, INVOICE.c.pay_index.is_(None))
+        values = {"pay_index": index, "paid_at": now, "msatoshi_received": received}
+        row = db.execute(mine.values(values).returning(*INVOICE.c)).first()
+        if row is None:
+            return False
+        due = sa.update(HOOK).where(HOOK.c.invoice == id, HOOK.c.state == "waiting")
+        db.execute(due.values(state="due", next_at=now))
+        for settle in self.settlers:
+            settle(db, dict(row._mapping), payer)
+        self._events.emit(db, row.client, "paid", shown(dict(row._mapping)), f"paid/{id}")
+        return True
 
     def index(self) -> int | None:
         """Return the newest pay_index that was looked at; None in a fresh database."""
@@ -173,12 +192,6 @@ class Invoices:
         with self._database.reading() as db:
             row = db.execute(sa.select(INVOICE).where(*conditions)).first()
         return dict(row._mapping) if row is not None else None
-
-
-def hook_row(invoice: str, url: str) -> Row:
-    """Return the row of a webhook that waits for its invoice to be paid."""
-    row = {"id": new_id(), "invoice": invoice, "url": url, "state": "waiting", "tries": 0, "next_at": 0, "said": ""}
-    return {**row, "created_at": int(time.time())}
 
 
 def status_of(row: Row) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam, JournalTrouble
 from .database import Database
-from .invoices import new_id
+from .ids import new_id
 from .tables import ONCE
 
 KEPT_S = 7 * 86_400
@@ -51,12 +51,15 @@ class Once:
             raise BadParam("Idempotency-Key: was used for another request", param="Idempotency-Key")
         return Attempt(client, key, found.ref, found.status, found.body)
 
-    def end(self, attempt: Attempt, status: int, body: str) -> None:
-        """Keep an answer for the next time; refusals are not kept, since they may be mended."""
-        if attempt.key and status < 400:
-            mine = sa.update(ONCE).where(ONCE.c.client == attempt.client, ONCE.c.key == attempt.key)
-            with self._database.writing() as db:
-                db.execute(mine.values(status=status, body=body))
+    def end(self, attempt: Attempt, status: int, body: str) -> str:
+        """Keep an answer for the next time, and return the one that is kept: the first. Refusals are not kept, since
+        they may be mended."""
+        if not attempt.key or status >= 400:
+            return body
+        mine = sa.and_(ONCE.c.client == attempt.client, ONCE.c.key == attempt.key)
+        with self._database.writing() as db:
+            db.execute(sa.update(ONCE).where(mine, ONCE.c.status == 0).values(status=status, body=body))
+            return str(db.execute(sa.select(ONCE.c.body).where(mine)).scalar_one())
 
     def forget(self) -> None:
         """Let go of keys that are older than KEPT_S."""

@@ -1,6 +1,8 @@
 """Errors as HTTP says them: problem+json (RFC 9457), with the same names and numbers as everywhere else."""
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,6 +21,7 @@ STATUS = {
     errors.NameTaken: 409,
     errors.WrongState: 409,
     errors.OverCap: 403,
+    errors.NoCredit: 402,
     errors.TooMany: 429,
     errors.NodeTrouble: 502,
     errors.JournalTrouble: 503,
@@ -30,27 +33,36 @@ def answer(status: int, name: str, detail: str, code: int = 0, headers: dict[str
     return JSONResponse({**body, "detail": detail}, status, headers=headers, media_type="application/problem+json")
 
 
-def install(app: FastAPI) -> None:
-    """Have every error answered so; nothing of a traceback reaches a client."""
+def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
+    """Have every error answered so, as a `page` to a browser; nothing of a traceback reaches a client."""
+
+    def said(request: Request, status: int, name: str, detail: str, code: int = 0, **more: Any) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            with suppress(SatmeterError):  # a page without a database is none
+                return page(request, status, name, detail)
+        return answer(status, name, detail, code, **more)
 
     @app.exception_handler(SatmeterError)
-    async def ours(_: Request, e: Exception) -> Response:
+    def ours(request: Request, e: Exception) -> Response:
         assert isinstance(e, SatmeterError)
         status = next((STATUS[c] for c in type(e).__mro__ if c in STATUS), 400)
         if isinstance(e, errors.JournalTrouble):  # it names the database
             log.error("%s", e.message)
             return answer(status, e.name, "the database can't be used now; the service's log says why", e.code)
-        return answer(status, e.name, e.message, e.code)
+        return said(request, status, e.name, e.message, e.code)
 
     @app.exception_handler(RpcError)
-    async def nodes(_: Request, e: Exception) -> Response:
+    def nodes(request: Request, e: Exception) -> Response:
         assert isinstance(e, RpcError)
-        return answer(502, "NodeTrouble", words_of(e), code_of(e))
+        return said(request, 502, "NodeTrouble", words_of(e), code_of(e))
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, e: Exception) -> Response:
+    def http(request: Request, e: Exception) -> Response:
         assert isinstance(e, HTTPException)
-        return answer(e.status_code, str(e.detail), str(e.detail), headers=dict(e.headers or {}))
+        headers = dict(e.headers or {})
+        if headers:
+            return answer(e.status_code, str(e.detail), str(e.detail), headers=headers)
+        return said(request, e.status_code, str(e.detail), str(e.detail))
 
     @app.exception_handler(Exception)
     async def bug(_: Request, e: Exception) -> Response:

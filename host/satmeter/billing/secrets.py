@@ -16,9 +16,14 @@ from .tables import SECRET
 SCOPES = {
     "invoice": "make, see and delete invoices, and follow payments",
     "pay": "pay invoices with the node's money, and make on-chain addresses",
-    "verify": "verify payments, and spend and refresh hash tokens",
+    "verify": "verify payments, and spend and refresh hash tokens, whichever client sold them",
+    "verify-own": "the same for what this client sold",
+    "meter": "hear of the node's meters, and have gates spend credit of their sessions",
+    "metrics": "read the service's metrics",
 }
 NAME = re.compile(r"[a-z0-9-]{1,40}")
+SELLER = "seller/"
+"""Before a user's id: the client under which the market's sellers sell, which no client's name can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,13 @@ class Client:
 
     name: str
     scopes: frozenset[str]
+
+
+def covers(verifier: str, client: str) -> bool:
+    """Whether who may verify (a client its own sales, "" the operator's gates) may verify what a client sold. A
+    seller of the market may call a service as the operator's is called, and sell it for little: that opens the
+    seller's gates."""
+    return client == verifier if verifier else not client.startswith(SELLER)
 
 
 def digest(secret: str) -> str:
@@ -55,6 +67,15 @@ class Secrets:
                 )
             row = {"name": name, "hash": digest(secret), "scopes": " ".join(sorted(set(scopes))), "revoked_at": 0}
             db.execute(sa.insert(SECRET), {**row, "created_at": int(time.time())})
+        return secret
+
+    def renew(self, name: str, scopes: list[str]) -> str:
+        """Give a client (made here if there is none) a new secret, which ends the earlier one; returns it."""
+        secret = secrets.token_urlsafe(32)
+        row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), "revoked_at": 0}
+        with self._database.writing() as db:
+            if not only(db.execute(sa.update(SECRET).where(SECRET.c.name == name).values(row))):
+                db.execute(sa.insert(SECRET), {**row, "name": name, "created_at": int(time.time())})
         return secret
 
     def all(self) -> list[dict[str, object]]:

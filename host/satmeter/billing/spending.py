@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,27 +24,52 @@ AT_ONCE = 100
 Row = dict[str, Any]
 
 
+def maxfee_of(amount: int) -> int:
+    """Return the most that routing a payment may cost: 1 %, at least 1 sat."""
+    return max(1000, amount // 100)
+
+
 class Spending:
     """Of one node. Every payment stands in the database under its hash: pending, complete or failed."""
 
     def __init__(self, database: Database, node: Node, cap_msat: int):
         self._database, self._node, self._cap = database, node, cap_msat
         self._payments = Payments(node)
+        self.watchers: list[Callable[[sa.Connection, Row, str, int], None]] = []
+        """Called in the transaction in which a payment ends otherwise than it stood: with its row as it was, its status
+        from now on, and what was sent."""
         self._sending: set[str] = set()
         self._lock = threading.Lock()
 
-    def pay(self, client: str, payreq: str) -> Row:
-        """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
+    def decoded(self, payreq: str) -> dict[str, Any]:
+        """Return what an invoice says; BadParam for none, or one without an amount."""
         decoded = self._node.decode(payreq)
         if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid"):
             raise BadParam("payreq: is no BOLT 11 invoice", param="payreq")
-        amount = int(decoded.get("amount_msat", 0))
-        if not amount:
+        if not int(decoded.get("amount_msat", 0)):
             raise BadParam("payreq: has no amount; what is to be paid must stand in it", param="payreq")
+        return decoded
+
+    def pay(self, client: str, payreq: str) -> Row:
+        """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
+        decoded = self.decoded(payreq)
+        amount = int(decoded["amount_msat"])
         if amount > self._cap:
             raise OverCap(f"payreq: is of {amount} msat, over the cap of {self._cap} msat (payment_cap_msat)")
-        rhash = str(decoded["payment_hash"])
-        begun = self._begin(client, payreq, rhash, amount)
+        return self.send(client, payreq, decoded)
+
+    def send(
+        self,
+        client: str,
+        payreq: str,
+        decoded: dict[str, Any],
+        fee: int = 0,
+        held: Callable[[sa.Connection, Row], None] | None = None,
+    ) -> Row:
+        """Pay a decoded invoice. `held` is called in the transaction that records the payment as ours to send, and can
+        refuse by raising; the watchers hear of its end."""
+        amount, rhash = int(decoded["amount_msat"]), str(decoded["payment_hash"])
+        begun = self._begin(client, payreq, rhash, amount, fee, held)
         if begun["status"] in ("new", "failed"):
             if int(decoded["created_at"]) + int(decoded.get("expiry", 3600)) < time.time():
                 self._end(rhash, Outcome("failed"), "the invoice has expired")
@@ -87,7 +113,15 @@ class Spending:
             self._sending.add(rhash)
         threading.Thread(target=self._carry_out, args=(payreq, rhash, payee, maxfee), daemon=True).start()
 
-    def _begin(self, client: str, payreq: str, rhash: str, amount: int) -> Row:
+    def _begin(
+        self,
+        client: str,
+        payreq: str,
+        rhash: str,
+        amount: int,
+        fee: int,
+        held: Callable[[sa.Connection, Row], None] | None,
+    ) -> Row:
         """Record a payment as pending; "new" or "failed" in what is returned means that it is ours to send."""
         now = int(time.time())
         row = {
@@ -95,12 +129,15 @@ class Spending:
             "client": client,
             "payreq": payreq,
             "msatoshi": amount,
-            "maxfee": max(1000, amount // 100),
+            "maxfee": maxfee_of(amount),
+            "fee": fee,
         }
         fresh = {**row, "status": "pending", "sent": 0, "why": "", "created_at": now, "done_at": 0}
         try:
             with self._database.writing() as db:
                 db.execute(sa.insert(PAYMENT), fresh)
+                if held is not None:
+                    held(db, fresh)
             return {**fresh, "status": "new"}
         except JournalTrouble as e:
             if not isinstance(e.__cause__, IntegrityError):
@@ -108,6 +145,8 @@ class Spending:
         again = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status == "failed")
         with self._database.writing() as db:
             mine = only(db.execute(again.values(fresh)))
+            if mine and held is not None:
+                held(db, fresh)
         found = self.find(rhash) or fresh
         return {**found, "status": "failed"} if mine else found
 
@@ -132,6 +171,10 @@ class Spending:
         status = "complete" if outcome.status == "complete" else "failed"
         values = {"status": status, "sent": outcome.sent_msat, "why": why, "done_at": int(time.time())}
         # That it is complete stands whatever another worker, who only looked, has taken it for meanwhile.
-        mine = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status != "complete")
         with self._database.writing() as db:
-            db.execute(mine.values(values))
+            was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
+            if was is None or was.status in ("complete", status):
+                return
+            db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
+            for watch in self.watchers:
+                watch(db, dict(was._mapping), status, outcome.sent_msat)

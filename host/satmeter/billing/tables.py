@@ -61,8 +61,10 @@ TOKEN = sa.Table(
     sa.Column("uses", sa.BigInteger, nullable=False),
     sa.Column("spent", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("client", sa.String(40), nullable=False),
 )
-"""Proofs of payment: how many uses were bought, and how many of them are spent."""
+"""Proofs of payment: how many uses were bought, how many of them are spent, and who sold them. `invoice` is an
+invoice's id, or a purchase's in the market."""
 
 PAYMENT = sa.Table(
     "billing_payment",
@@ -77,8 +79,10 @@ PAYMENT = sa.Table(
     sa.Column("why", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("done_at", sa.BigInteger, nullable=False),
+    sa.Column("fee", sa.BigInteger, nullable=False),
 )
-"""Payments made for clients: pending (recorded before it is sent), complete, or failed."""
+"""Payments made for clients: pending (recorded before it is sent), complete, or failed. fee: the hub's, of an
+account's payment."""
 
 HOOK = sa.Table(
     "billing_hook",
@@ -91,9 +95,11 @@ HOOK = sa.Table(
     sa.Column("next_at", sa.BigInteger, nullable=False),
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("event", sa.BigInteger),
     sa.Index("billing_hook_due", "state", "next_at"),
 )
-"""Webhooks: waiting (for the payment), due, done, or dead (kept until somebody replays them)."""
+"""Webhooks, of an invoice or of an event: waiting (for the payment), due, done, or dead (kept until somebody replays
+them)."""
 
 ONCE = sa.Table(
     "billing_once",
@@ -107,3 +113,31 @@ ONCE = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 """Idempotency keys: what was asked, under which id it is done, and what was answered (status 0: not yet)."""
+
+SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""SQLite counts by itself in INTEGER columns only."""
+
+EVENT = sa.Table(
+    "billing_event",
+    META,
+    sa.Column("id", SERIAL, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(120), nullable=False, unique=True),
+    sa.Column("client", sa.String(40), nullable=False),
+    sa.Column("kind", sa.String(10), nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Index("billing_event_of", "client", "id"),
+    sqlite_autoincrement=True,
+)
+"""What happened, in the order of ids: paid, low, closed. client "": of the node's meters."""
+
+SUBSCRIPTION = sa.Table(
+    "billing_subscription",
+    META,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("client", sa.String(40), nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("kinds", sa.String(40), nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+"""Webhooks for every event of some kinds, rather than for one invoice."""

@@ -12,10 +12,14 @@ import sqlalchemy as sa
 
 from ..core.errors import BadParam
 from .database import Database, only
-from .secrets import digest
+from .events import Events
+from .invoices import Row
+from .secrets import covers, digest
 from .tables import INVOICE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
+LOW = 5
+"""A token is low when a fifth of its uses is left, or one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,11 @@ class Bought:
     services: tuple[str, ...]
     uses: int
     spent: int
+    client: str
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(18)
 
 
 def services_of(text: object) -> tuple[str, ...]:
@@ -42,8 +51,8 @@ def services_of(text: object) -> tuple[str, ...]:
 
 
 class Tokens:
-    def __init__(self, database: Database):
-        self._database = database
+    def __init__(self, database: Database, events: Events):
+        self._database, self._events = database, events
 
     def store_services(self, invoice: str, services: tuple[str, ...]) -> None:
         """Say what an unpaid invoice is for, once; the same again is fine, another is BadParam."""
@@ -54,45 +63,65 @@ class Tokens:
             if not there:
                 db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": s} for s in services])
 
-    def issue(self, invoice: str, services: tuple[str, ...]) -> str | None:
+    def issue(self, row: Row, services: tuple[str, ...]) -> str | None:
         """Return a hash token for a paid invoice that is for just these services; None if it is not. It is made anew at
         each call, and an earlier one of the invoice ends: only its hash is kept, so none could be shown again. What was
         spent of it stays spent."""
-        token = secrets.token_urlsafe(18)
+        token, invoice = new_token(), row["id"]
         with self._database.writing() as db:
             uses = self._paid_for(db, invoice)
             if uses is None or set(self._services(db, invoice)) != set(services):
                 return None
             old = db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice).returning(TOKEN.c.spent)).scalar()
-            self._insert(db, token, invoice, uses, old or 0)
+            self.insert(db, token, invoice, row["client"], uses, old or 0)
         return token
 
-    def spend(self, token: str, services: tuple[str, ...]) -> bool:
-        """Use a token once for services that are all among those paid for; whether it passed."""
+    def spend(self, token: str, services: tuple[str, ...], seller: str = "") -> bool:
+        """Use a token once for services that are all among those paid for; whether it passed. `seller`: whose
+        sales count (secrets.covers): another's service of the same name is another service."""
         hashed = digest(token)
         with self._database.writing() as db:
-            row = db.execute(sa.select(TOKEN.c.invoice).where(TOKEN.c.hash == hashed)).first()
-            if row is None or not set(services) <= set(self._services(db, row.invoice)):
+            row = db.execute(sa.select(TOKEN.c.invoice, TOKEN.c.client).where(TOKEN.c.hash == hashed)).first()
+            if row is None or not covers(seller, row.client) or not self._for(db, row.invoice, services):
                 return False
-            use = sa.update(TOKEN).where(TOKEN.c.hash == hashed, TOKEN.c.spent < TOKEN.c.uses)
-            return only(db.execute(use.values(spent=TOKEN.c.spent + 1)))
+            return self._use(db, TOKEN.c.hash == hashed)
 
-    def spend_invoice(self, invoice: str, services: tuple[str, ...]) -> bool:
+    def spend_invoice(self, row: Row, services: tuple[str, ...]) -> bool:
         """Use a paid invoice once, for who shows in another way (a preimage) that they paid; whether it passed. Its
         uses are those of its hash token."""
+        invoice = row["id"]
         with self._database.writing() as db:
             uses = self._paid_for(db, invoice)
-            if uses is None or not set(services) <= set(self._services(db, invoice)):
+            if uses is None or not self._for(db, invoice, services):
                 return False
             if db.execute(sa.select(TOKEN.c.hash).where(TOKEN.c.invoice == invoice)).first() is None:
-                self._insert(db, secrets.token_urlsafe(18), invoice, uses, 0)
-            use = sa.update(TOKEN).where(TOKEN.c.invoice == invoice, TOKEN.c.spent < TOKEN.c.uses)
-            return only(db.execute(use.values(spent=TOKEN.c.spent + 1)))
+                self.insert(db, new_token(), invoice, row["client"], uses)
+            return self._use(db, TOKEN.c.invoice == invoice)
 
-    def give_back(self, token: str = "", invoice: str = "") -> bool:
+    def _for(self, db: sa.Connection, invoice: str, services: tuple[str, ...]) -> bool:
+        return set(services) <= set(self._services(db, invoice))
+
+    def _use(self, db: sa.Connection, which: sa.ColumnElement[bool]) -> bool:
+        """Spend one use, if one is left. Of a token with several, "low" and "closed" are told on the way."""
+        use = sa.update(TOKEN).where(which, TOKEN.c.spent < TOKEN.c.uses).values(spent=TOKEN.c.spent + 1)
+        row = db.execute(use.returning(*TOKEN.c)).first()
+        if row is None:
+            return False
+        left = row.uses - row.spent
+        kind = "closed" if not left else "low" if left == max(1, row.uses // LOW) else ""
+        if row.uses > 1 and kind:
+            services = ",".join(self._services(db, row.invoice))
+            body = {"invoice": row.invoice, "service": services, "uses": row.uses, "left": left}
+            self._events.emit(db, row.client, kind, body, f"{kind}/{row.hash}")
+        return True
+
+    def give_back(self, token: str = "", invoice: str = "", seller: str = "") -> bool:
         """Take one use back that was spent and not delivered, of a hash token or of an invoice."""
         which = TOKEN.c.hash == digest(token) if token else TOKEN.c.invoice == invoice
         with self._database.writing() as db:
+            row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
+            if row is None or not covers(seller, row.client):
+                return False
             back = sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1)
             return only(db.execute(back))
 
@@ -100,7 +129,9 @@ class Tokens:
         """Return what a token stands for, whether it is spent or not."""
         with self._database.reading() as db:
             row = db.execute(sa.select(TOKEN).where(TOKEN.c.hash == digest(token))).first()
-            return Bought(row.invoice, self._services(db, row.invoice), row.uses, row.spent) if row else None
+            if row is None:
+                return None
+            return Bought(row.invoice, self._services(db, row.invoice), row.uses, row.spent, row.client)
 
     def services_of_invoice(self, invoice: str) -> tuple[str, ...]:
         with self._database.reading() as db:
@@ -115,8 +146,9 @@ class Tokens:
         return None if found is None else int(found)
 
     @staticmethod
-    def _insert(db: sa.Connection, token: str, invoice: str, uses: int, spent: int) -> None:
-        row = {"hash": digest(token), "invoice": invoice, "uses": uses, "spent": spent}
+    def insert(db: sa.Connection, token: str, invoice: str, client: str, uses: int, spent: int = 0) -> None:
+        """Record a token: what it is for stands under the same id (of an invoice, or a purchase)."""
+        row = {"hash": digest(token), "invoice": invoice, "client": client, "uses": uses, "spent": spent}
         db.execute(sa.insert(TOKEN), {**row, "created_at": int(time.time())})
 
     @staticmethod

@@ -10,8 +10,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ..core.errors import BadParam
+from ..core.money import MAX_MSAT, whole
 from .desk import Desk
 from .invoices import Row, shown
+from .secrets import covers
 from .tokens import services_of
 
 
@@ -42,9 +44,18 @@ def routes(desk: Desk) -> APIRouter:
         base = desk.config.public_url.rstrip("/")
         return RedirectResponse(f"{base}/checkout/{id}", 303)
 
-    def issued(token: str, service: str) -> str:
+    def sold(token: str, seller: str) -> Row:
         row = invoice(token)
-        found = desk.tokens.issue(row["id"], services_of(service))
+        if not covers(seller, row["client"]):
+            raise HTTPException(404, "Not Found")
+        return row
+
+    def by_hash(rhash: str, seller: str) -> Row | None:
+        row = desk.invoices.by_hash(rhash)
+        return row if row is not None and covers(seller, row["client"]) else None
+
+    def issued(token: str, service: str, seller: str) -> str:
+        found = desk.tokens.issue(sold(token, seller), services_of(service))
         if found is None:
             raise HTTPException(404, "Not Found")
         return found
@@ -52,13 +63,13 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/payment/verify")
     async def verify(request: Request, token: str, service: str) -> dict[str, Any]:
         """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
-        await run_in_threadpool(desk.client, request, "verify")
-        return {"hash": await run_in_threadpool(issued, token, service)}
+        seller = await run_in_threadpool(desk.verifier, request)
+        return {"hash": await run_in_threadpool(issued, token, service, seller)}
 
     async def verify_hash(request: Request, hash: str, service: str) -> dict[str, Any]:
         """Spend one use of a hash token; 404 where it is unknown, spent or for other services, which is not told."""
-        await run_in_threadpool(desk.client, request, "verify")
-        if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service)):
+        seller = await run_in_threadpool(desk.verifier, request)
+        if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service), seller):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
@@ -68,40 +79,67 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/payment/spend")
     async def spend(request: Request, rhash: str, service: str) -> dict[str, Any]:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
-        await run_in_threadpool(desk.client, request, "verify")
-        row = await run_in_threadpool(desk.invoices.by_hash, rhash)
-        if row is None or not await run_in_threadpool(desk.tokens.spend_invoice, row["id"], services_of(service)):
+        seller = await run_in_threadpool(desk.verifier, request)
+        row = await run_in_threadpool(by_hash, rhash, seller)
+        if row is None or not await run_in_threadpool(desk.tokens.spend_invoice, row, services_of(service)):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
     @router.post("/payment/return")
     async def give_back(request: Request, hash: str = "", rhash: str = "") -> dict[str, Any]:
         """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
-        await run_in_threadpool(desk.client, request, "verify")
-        row = await run_in_threadpool(desk.invoices.by_hash, rhash) if rhash else None
+        seller = await run_in_threadpool(desk.verifier, request)
+        row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
         if bool(hash) == bool(rhash) or (rhash and row is None):
             raise HTTPException(404, "Not Found")
-        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else ""):
+        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else "", seller):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
-    def renewed(hash: str) -> Row:
+    @router.post("/payment/credit")
+    async def credit(
+        request: Request, session: str, signed_at: int, signature: str, id: str, msatoshi: int
+    ) -> dict[str, Any]:
+        """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
+        buyer did not sign `satmeter-gate SESSION SIGNED_AT` in the last ten minutes, or the credit does not suffice."""
+        await run_in_threadpool(desk.client, request, "meter")
+        amount = whole("msatoshi", msatoshi, 1, MAX_MSAT)
+        if not await run_in_threadpool(desk.meters.reserve, session, signed_at, signature, id, amount):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    @router.post("/payment/credit/{step}")
+    async def credit_ends(request: Request, step: str, session: str, id: str) -> dict[str, Any]:
+        """`settle` or `release` what is held."""
+        await run_in_threadpool(desk.client, request, "meter")
+        await run_in_threadpool(desk.meters.end, session, id, step)
+        return {"status": "success"}
+
+    def renewed(hash: str, seller: str, ask: bool) -> str | Row:
         bought = desk.tokens.find(hash)
-        if bought is None:
+        if bought is None or not covers(seller, bought.client):
             raise HTTPException(404, "Not Found")
         if bought.spent < bought.uses:
             raise BadParam(f"hash: has {bought.uses - bought.spent} of {bought.uses} uses left", param="hash")
         old = desk.invoices.find(bought.invoice)
         if old is None:
+            found = desk.renewal(bought, ask)
+        elif ask:
+            desk.may_mint(old["client"])
+            services, uses = bought.services, old["uses"]
+            found = desk.invoices.make(old["client"], old["msatoshi"], old["description"], services=services, uses=uses)
+        else:
+            found = None
+        if found is None:
             raise HTTPException(404, "Not Found")
-        desk.may_mint(old["client"])
-        services, uses = bought.services, old["uses"]
-        return desk.invoices.make(old["client"], old["msatoshi"], old["description"], services=services, uses=uses)
+        return found
 
-    @router.post("/refresh", status_code=402)
-    async def refresh(request: Request, hash: str) -> Response:
-        """A new invoice for the services of a hash token that is used up (402); paid, it gives a new hash token."""
-        await run_in_threadpool(desk.client, request, "verify")
-        return JSONResponse(shown(await run_in_threadpool(renewed, hash)), 402)
+    @router.post("/refresh", responses={402: {"description": "an invoice; paid, it gives a new hash token"}})
+    async def refresh(request: Request, hash: str, ask: bool = True) -> Response:
+        """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
+        (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""
+        seller = await run_in_threadpool(desk.verifier, request)
+        found = await run_in_threadpool(renewed, hash, seller, ask)
+        return JSONResponse({"hash": found}) if isinstance(found, str) else JSONResponse(shown(found), 402)
 
     return router

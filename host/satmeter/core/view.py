@@ -76,6 +76,7 @@ def sale(s: Sale) -> dict[str, Any]:
         "paid_msat": s.received,
         "charged_msat": s.charged,
         "credit_msat": s.credit if s.phase == "open" else 0,
+        "low": s.low and s.phase == "open",
         "reserved_msat": s.on_hold,
         "spent_msat": s.spent,
         "invoices_out": len(s.out),

@@ -115,7 +115,7 @@ class Invoices:
 
     def settle(self, invoice: Invoice, amount: int) -> None:
         with self.changed:
-            if invoice.pay_index:
+            if invoice.pay_index or self._by_label.get(invoice.label) is not invoice:  # paid, or deleted meanwhile
                 raise rejected()
             self.paid += 1
             invoice.pay_index, invoice.received, invoice.paid_at = self.paid, amount, int(time.time())

@@ -1,0 +1,148 @@
+"""What happened, for who follows it: paid, low, closed. An event is recorded with what it tells of, in one transaction,
+and the webhooks that want it become due in the same; streams read the record, so that nothing falls between.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..core.errors import BadParam, SatmeterError
+from .database import Database
+from .ids import new_id
+from .outward import check_url
+from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
+
+log = logging.getLogger("satmeter.billing")
+
+KINDS = ("paid", "low", "closed")
+EVERY_S = 0.3
+PAGE = 500
+KEPT_S = 30 * 86_400
+MOST_SUBSCRIPTIONS = 20
+
+Row = dict[str, Any]
+
+
+class Events:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def emit(self, db: sa.Connection, client: str, kind: str, body: Row, key: str = "") -> None:
+        """Record an event of a client's. To be the last thing of its transaction: on PostgreSQL events come one after
+        the other from here on, so that who has seen an id has seen every lower one. A key is recorded once."""
+        if db.dialect.name == "postgresql":
+            db.execute(sa.text("SELECT pg_advisory_xact_lock(720577)"))
+        if key and db.execute(sa.select(EVENT.c.id).where(EVENT.c.key == key)).first() is not None:
+            return
+        now = int(time.time())
+        row = {"key": key or new_id(), "client": client, "kind": kind, "body": json.dumps(body), "created_at": now}
+        id = db.execute(sa.insert(EVENT).returning(EVENT.c.id), row).scalar_one()
+        wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
+        if not client:  # of the node's meters: for whom may hear of those
+            of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, SECRET.c.scopes.contains("meter"))
+            wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client.in_(of))
+        hooks = [hook_row("", s.url, id) for s in db.execute(wanted) if kind in s.kinds.split()]
+        if hooks:
+            db.execute(sa.insert(HOOK), hooks)
+
+    def after(self, id: int, clients: tuple[str, ...] | None = None, limit: int = PAGE) -> list[Row]:
+        """Return the events after an id, of some clients or of all, oldest first."""
+        query = sa.select(EVENT).where(EVENT.c.id > id).order_by(EVENT.c.id).limit(limit)
+        if clients is not None:
+            query = query.where(EVENT.c.client.in_(clients))
+        with self._database.reading() as db:
+            return [dict(row._mapping) for row in db.execute(query)]
+
+    def find(self, id: int) -> Row | None:
+        with self._database.reading() as db:
+            row = db.execute(sa.select(EVENT).where(EVENT.c.id == id)).first()
+        return dict(row._mapping) if row is not None else None
+
+    def newest(self) -> int:
+        with self._database.reading() as db:
+            return int(db.execute(sa.select(sa.func.max(EVENT.c.id))).scalar() or 0)
+
+    def forget(self) -> None:
+        """Let go of events that are older than KEPT_S; webhooks that still want one keep it."""
+        waiting = sa.select(HOOK.c.event).where(HOOK.c.event.is_not(None), HOOK.c.state != "done")
+        old = sa.delete(EVENT).where(EVENT.c.created_at < int(time.time()) - KEPT_S, EVENT.c.id.not_in(waiting))
+        with self._database.writing() as db:
+            db.execute(old)
+
+    # --- webhooks for all events of some kinds
+
+    def subscribe(self, client: str, url: object, kinds: object) -> Row:
+        """Have a URL told of every event of some kinds from now on. BadParam."""
+        good = check_url(url)
+        if not isinstance(kinds, list) or not kinds or not all(k in KINDS for k in kinds):
+            raise BadParam(f"events: must be a list of some of {', '.join(KINDS)}, got {kinds!r}", param="events")
+        named = " ".join(k for k in KINDS if k in kinds)
+        row = {"id": new_id(), "client": client, "url": good, "kinds": named, "created_at": int(time.time())}
+        with self._database.writing() as db:
+            have = sa.select(sa.func.count()).select_from(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
+            if db.execute(have).scalar_one() >= MOST_SUBSCRIPTIONS:
+                raise BadParam(f"url: a client may have {MOST_SUBSCRIPTIONS} webhooks", param="url")
+            db.execute(sa.insert(SUBSCRIPTION), row)
+        return _shown(row)
+
+    def subscriptions(self, client: str) -> list[Row]:
+        with self._database.reading() as db:
+            rows = db.execute(sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client))
+            return [_shown(dict(row._mapping)) for row in rows]
+
+    def unsubscribe(self, client: str, id: str) -> bool:
+        mine = sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client, SUBSCRIPTION.c.id == id)
+        with self._database.writing() as db:
+            return bool(db.execute(mine).rowcount)
+
+
+def told(event: Row) -> Row:
+    """Return an event as streams and webhooks tell it."""
+    return {
+        "id": event["id"],
+        "event": event["kind"],
+        "created_at": event["created_at"],
+        "data": json.loads(event["body"]),
+    }
+
+
+def _shown(row: Row) -> Row:
+    return {"id": row["id"], "url": row["url"], "events": row["kinds"].split(), "created_at": row["created_at"]}
+
+
+def hook_row(invoice: str, url: str, event: int | None = None) -> Row:
+    """Return the row of a webhook: of an event, due at once; of an invoice, waiting for its payment."""
+    now = int(time.time())
+    row = {"id": new_id(), "invoice": invoice, "url": url, "tries": 0, "said": "", "created_at": now, "event": event}
+    return {**row, "state": "waiting" if event is None else "due", "next_at": 0 if event is None else now}
+
+
+class News:
+    """A thread in each worker that reads new events, whoever recorded them, and tells them here."""
+
+    def __init__(self, events: Events, tell: Callable[[Row], None]):
+        self._events, self._tell = events, tell
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="billing-news", daemon=True)
+        self._seen = 0
+
+    def start(self) -> None:
+        self._seen = self._events.newest()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(EVERY_S):
+            try:
+                for event in self._events.after(self._seen):
+                    self._seen = event["id"]
+                    self._tell(event)
+            except SatmeterError as e:
+                log.warning("reading events: %s", e)

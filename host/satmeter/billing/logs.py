@@ -1,0 +1,91 @@
+"""Logs as JSON, a line each, and one for every request. No line holds a secret: of a request there are its method, its
+route as it stands in the API (no ids, no query: tokens stand there), status, time and client; URLs are cut at the
+query.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+log = logging.getLogger("satmeter.requests")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Seen = Callable[[str, str, int, float], None]
+
+_SECRET = re.compile(r"(://[^\s/@]*:)[^\s/@]*@|(\?)[^\s\"']*|(Basic|Bearer|L402|LSAT|Meter) [^\s\"']+", re.IGNORECASE)
+
+
+def plain(text: str) -> str:
+    """Return a text without what could be a secret in it: passwords in URLs, queries, credentials."""
+    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] + " ") + ("...@" if m[1] else "..."), text)
+
+
+class Lines(logging.Formatter):
+    """One JSON object a record: at (UTC), level, logger, message, and what `extra={"facts": {...}}` brings."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
+        line: dict[str, Any] = {"at": at, "level": record.levelname.lower(), "logger": record.name}
+        line |= {"message": plain(record.getMessage()), **getattr(record, "facts", {})}
+        if record.exc_info:
+            line["trace"] = plain(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+
+def begin() -> None:
+    """Have this process log so, on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    for name in ("httpx", "alembic", "httpcore", "satmeter.rpc"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+class Requests:
+    """ASGI middleware: logs every request, and tells `seen` of it (method, route, status, seconds)."""
+
+    def __init__(self, app: App, seen: Seen):
+        self._app, self._seen = app, seen
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status, began
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                self._tell(scope, status, time.monotonic() - began)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        method, route = str(scope["method"]), route_of(scope)
+        facts = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+        log.info("%s %s %d", method, route, status, extra={"facts": facts})
+        self._seen(method if method in METHODS else "other", route, status, seconds)
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def route_of(scope: Scope) -> str:
+    """Return the route that took a request, as it was declared; "none" where none did."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "none"

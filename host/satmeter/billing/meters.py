@@ -1,0 +1,156 @@
+"""The node's meters, for who follows events or sells by their credit: sessions' payments, low credit and receipts."""
+
+import json
+import logging
+import threading
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from pyln.client import RpcError
+
+from ..cln.node import Node, words_of
+from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from .database import Database
+from .events import Events
+from .tables import ABOUT
+
+log = logging.getLogger("satmeter.billing")
+
+EVERY_S, AWAY_S = 1.0, 30.0
+PAGE = 200
+CURSOR = "meter_event"
+UNKNOWN_METHOD = -32601
+SIGNED_S = 600
+CONFIRM_S = 3.0
+
+Row = dict[str, Any]
+
+
+class Meters:
+    """A thread that follows the meter plugin's journal, where the node has one: each event is told once, whichever
+    worker sees it first. Its methods spend the credit of sessions."""
+
+    def __init__(self, node: Node, database: Database, events: Events):
+        self._node, self._database, self._events = node, database, events
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="billing-meters", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _run(self) -> None:
+        wait = EVERY_S
+        while not self._stopping.wait(wait):
+            try:
+                self._look()
+                wait = EVERY_S
+            except RpcError as e:
+                wait = AWAY_S  # there may be no meter plugin, or it comes later
+                if e.error.get("code") != UNKNOWN_METHOD if isinstance(e.error, dict) else True:
+                    log.warning("following meters: %s", words_of(e))
+            except (SatmeterError, KeyError, ValueError) as e:
+                log.warning("following meters: %s", e)
+
+    def _look(self) -> None:
+        cursor = self._cursor()
+        if cursor is None:
+            newest = self._node.call("meter-history", newest=True, limit=1)["events"]
+            self._move(None, newest[-1]["id"] if newest else 0, [])
+            return
+        for session in self._node.call("meter-status")["sessions"]:
+            if session.get("low"):
+                key = f"low/{session['session']}/{session['payments']}"
+                self._tell([("low", _brief(session), key)])
+        events = self._node.call("meter-history", after=cursor, limit=PAGE)["events"]
+        if events:
+            self._move(cursor, events[-1]["id"], [told for e in events if (told := _told(e)) is not None])
+
+    def _cursor(self) -> int | None:
+        with self._database.reading() as db:
+            value = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == CURSOR)).scalar()
+        return None if value is None else int(value)
+
+    def _tell(self, told: list[tuple[str, Row, str]]) -> None:
+        with self._database.writing() as db:
+            for kind, body, key in told:
+                self._events.emit(db, "", kind, body, key)
+
+    def _move(self, was: int | None, now: int, told: list[tuple[str, Row, str]]) -> None:
+        with self._database.writing() as db:
+            if was is None:
+                db.execute(sa.insert(ABOUT), {"name": CURSOR, "value": str(now)})
+            else:
+                same = sa.update(ABOUT).where(ABOUT.c.name == CURSOR, ABOUT.c.value == str(was))
+                if not db.execute(same.values(value=str(now))).rowcount:
+                    return  # another worker was first
+            for kind, body, key in told:
+                self._events.emit(db, "", kind, body, key)
+
+    # --- credit of sessions, spent at gates
+
+    def reserve(self, session: str, signed_at: int, signature: str, id: str, amount_msat: int) -> bool:
+        """Hold credit of a session for what a gate is about to deliver; whether it may be delivered now.
+
+        Who spends it shows by a signature of the session's buyer (the node that pays) that it is theirs; it is good for
+        ten minutes. False where the credit does not suffice, or the session or signature is not good."""
+        if not 0 <= time.time() - signed_at + 60 <= SIGNED_S + 60:
+            return False
+        buyer = next((s["buyer"] for s in self._sessions() if s["session"] == session), "")
+        if not buyer or not self._node.verify(pledge(session, signed_at), signature, buyer):
+            return False
+        end = time.monotonic() + CONFIRM_S
+        while True:
+            try:
+                held = self._node.call("meter-spend", session=session, id=id, step="reserve", amount_msat=amount_msat)
+            except RpcError as e:
+                log.info("credit of session %s: %s", session[:8], words_of(e))
+                return False
+            if held["confirmed"]:
+                return True
+            if time.monotonic() > end:  # a board that does not answer: what is held is released
+                self.end(session, id, "release")
+                return False
+            time.sleep(0.1)
+
+    def end(self, session: str, id: str, step: str) -> None:
+        """settle or release what is held. BadParam for another step, NodeTrouble with the plugin's reason."""
+        if step not in ("settle", "release"):
+            raise BadParam(f"step: must be settle or release, got {step!r}", param="step")
+        try:
+            self._node.call("meter-spend", session=session, id=id, step=step)
+        except RpcError as e:
+            raise NodeTrouble(f"meter-spend: {words_of(e)}") from None
+
+    def _sessions(self) -> list[Row]:
+        try:
+            return list(self._node.call("meter-status")["sessions"])
+        except RpcError:
+            return []
+
+
+def pledge(session: str, signed_at: int) -> str:
+    """Return what a buyer signs (`signmessage`) to spend a session's credit at a gate; signed_at in seconds."""
+    return f"satmeter-gate {session} {signed_at}"
+
+
+def _brief(session: Row) -> Row:
+    return {k: session[k] for k in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
+
+
+def _told(e: Row) -> tuple[str, Row, str] | None:
+    """Return kind, body and key of an event of the journal that is told, None for the others."""
+    session, data = e["stream"], json.loads(e["data"]) if isinstance(e["data"], str) else e["data"]
+    if e["kind"] == "InvoicePaid":
+        body = {"session": session, "amount_msat": data["amount"], "payment_hash": data["hash"]}
+        return "paid", body, f"meter/{e['id']}"
+    if e["kind"] == "ReceiptSigned":
+        return (
+            "closed",
+            {"session": session, "receipt": data["text"], "signature": data["signature"]},
+            f"meter/{e['id']}",
+        )
+    return None

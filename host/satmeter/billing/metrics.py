@@ -1,0 +1,89 @@
+"""Metrics for Prometheus. Amounts and counts come from the database when they are asked for, so that every worker tells
+the same; what a worker counts itself (requests) is summed over the workers by prometheus_client's multiprocess mode.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from .database import Database
+from .shared import SHARED
+from .tables import EVENT, HOOK, INVOICE, PAYMENT, TOKEN
+
+REQUESTS = Counter("satmeter_requests", "Requests answered, by route and status.", ["method", "route", "status"])
+SECONDS = Histogram("satmeter_request_seconds", "Time to an answer's first byte, by route.", ["route"])
+
+Figures = dict[tuple[str, str], dict[str, int]]
+"""(name, label) -> value of the label -> figure."""
+
+
+class _Stored(Collector):
+    def __init__(self, sources: list[Callable[[], Figures]]):
+        self._sources = sources
+
+    def collect(self) -> Iterator[Metric]:
+        for source in self._sources:
+            for (name, label), values in source().items():
+                family = GaugeMetricFamily(f"satmeter_{name}", ABOUT[name], labels=[label])
+                for value, figure in sorted(values.items()):
+                    family.add_metric([value], figure)
+                yield family
+
+    def describe(self) -> list[Metric]:
+        return []
+
+
+ABOUT = {
+    "invoices": "Invoices, by whether they are paid.",
+    "received_msat": "What was received for invoices, by how it was paid.",
+    "payments": "Payments made for clients and accounts, by status.",
+    "webhooks": "Webhooks, by state.",
+    "events": "Events on record, by kind.",
+    "token_uses": "Uses of hash tokens, bought and spent.",
+    "accounts_msat": "The hub's books, by account; users' together.",
+}
+
+
+class Metrics:
+    def __init__(self, database: Database):
+        self._database = database
+        self.sources: list[Callable[[], Figures]] = [self._stored]
+
+    def text(self) -> bytes:
+        """Return the exposition that Prometheus reads."""
+        registry = CollectorRegistry()
+        registry.register(_Stored(self.sources))
+        if os.environ.get(SHARED):
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        else:
+            registry.register(REQUESTS)
+            registry.register(SECONDS)
+        return generate_latest(registry)
+
+    def _stored(self) -> Figures:
+        one = sa.func.count()
+        paid = sa.case((INVOICE.c.pay_index.is_not(None), "paid"), else_="unpaid")
+        how = sa.case((INVOICE.c.pay_index > 0, "lightning"), else_="account")
+        received = sa.select(how, sa.func.sum(INVOICE.c.msatoshi_received)).where(INVOICE.c.pay_index.is_not(None))
+        with self._database.reading() as db:
+
+            def grouped(query: sa.Select[Any], column: sa.ColumnElement[Any]) -> dict[str, int]:
+                return {str(row[0]): int(row[1] or 0) for row in db.execute(query.group_by(column))}
+
+            bought, spent = (
+                int(db.execute(sa.select(sa.func.sum(c))).scalar() or 0) for c in (TOKEN.c.uses, TOKEN.c.spent)
+            )
+            return {
+                ("invoices", "status"): grouped(sa.select(paid, one), paid),
+                ("received_msat", "by"): grouped(received, how),
+                ("payments", "status"): grouped(sa.select(PAYMENT.c.status, one), PAYMENT.c.status),
+                ("webhooks", "state"): grouped(sa.select(HOOK.c.state, one), HOOK.c.state),
+                ("events", "kind"): grouped(sa.select(EVENT.c.kind, one), EVENT.c.kind),
+                ("token_uses", "is"): {"bought": bought, "spent": spent},
+            }

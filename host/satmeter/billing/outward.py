@@ -1,0 +1,91 @@
+"""Requests that go out from here to addresses that strangers gave: they must not lead into our own network (SSRF).
+
+A name is resolved once, every address of it has to be public (or its host allowed by the config), and the request
+goes to that very address.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from ..core.errors import BadParam
+
+TIMEOUT_S = 15
+MOST_BYTES = 65_536
+
+INWARD = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
+"""Forms of IPv6 that may carry an inner IPv4 address, or a site's own."""
+
+
+def check_url(url: object, name: str = "url") -> str:
+    """Return a URL that we may call. BadParam for anything but http(s) to a host."""
+    if not isinstance(url, str) or len(url) > 2000 or not url.isprintable():
+        raise BadParam(f"{name}: must be an http(s) address of at most 2000 characters", param=name)
+    try:
+        parts = urlsplit(url)
+        httpx.URL(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except (ValueError, httpx.InvalidURL):
+        good = False
+    if not good:
+        raise BadParam(f"{name}: must be http(s)://HOST/..., got {url[:200]!r}", param=name)
+    return url
+
+
+def public(address: str) -> bool:
+    found = ipaddress.ip_address(address.split("%")[0])
+    return found.is_global and not found.is_multicast and not any(found in net for net in INWARD if found.version == 6)
+
+
+class Outward:
+    """allowed: hosts of private networks that may be called all the same; setting: the config's name for them."""
+
+    def __init__(self, allowed: tuple[str, ...], setting: str):
+        self.allowed, self._setting = allowed, setting
+
+    async def send(self, client: httpx.AsyncClient, method: str, url: str, **what: Any) -> httpx.Response:
+        """Send a request to the one address that was looked at; returns the answer, its body not yet read."""
+        parts = urlsplit(check_url(url))
+        host = parts.hostname or ""
+        address = await self.address(host, parts.port or (443 if parts.scheme == "https" else 80))
+        target = httpx.URL(url).copy_with(host=address)
+        headers = {**what.pop("headers", {}), "host": parts.netloc.rpartition("@")[2]}
+        extensions = {"sni_hostname": host} if parts.scheme == "https" else {}
+        request = client.build_request(method, target, headers=headers, extensions=extensions, **what)
+        return await client.send(request, stream=True)
+
+    async def get(self, url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+        """Return status and body (at most MOST_BYTES) of an address. BadParam where it is none of the public network,
+        or does not answer."""
+        try:
+            async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False) as client:
+                async with asyncio.timeout(timeout_s):
+                    answer = await self.send(client, "GET", url)
+                    data = bytearray()
+                    async for piece in answer.aiter_bytes():
+                        data += piece
+                        if len(data) > MOST_BYTES:
+                            raise BadParam(f"url: {url[:200]} answers more than {MOST_BYTES:,} bytes", param="url")
+                    await answer.aclose()
+                    return answer.status_code, bytes(data)
+        except (httpx.HTTPError, OSError, UnicodeError) as e:
+            said = str(e) or type(e).__name__
+            raise BadParam(f"url: {url[:200]} does not answer: {said}", param="url") from None
+
+    async def address(self, host: str, port: int) -> str:
+        """Return the address of a host; BadParam where it leads to a private one."""
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(each[4][0]) for each in found]
+        if not addresses:
+            raise OSError(f"{host} has no address")
+        for each in addresses:
+            if host.lower() not in self.allowed and not public(each):
+                raise BadParam(
+                    f"url: {host} is in a private network ({each}); {self._setting} in the config may allow it",
+                    param="url",
+                )
+        return addresses[0]

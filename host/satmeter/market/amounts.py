@@ -1,0 +1,25 @@
+"""Amounts as people type them into forms."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from ..core.errors import BadParam
+from ..core.money import MAX_MSAT
+
+
+def priced(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a form with `sat` (three decimals at most) turned into `msatoshi`, which stands as it is where it is
+    given. BadParam for what is no amount."""
+    if "sat" not in given or given.get("msatoshi"):
+        return given
+    return {**given, "msatoshi": msat_of(given["sat"])}
+
+
+def msat_of(sat: object) -> int:
+    try:
+        value = Decimal(str(sat)) * 1000
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not value.is_finite() or not 1 <= value <= MAX_MSAT or value != value.to_integral_value():
+        raise BadParam(f"sat: must be an amount of sat, three decimals at most, got {str(sat)[:40]!r}", param="sat")
+    return int(value)

@@ -1,0 +1,96 @@
+"""The door: registering, logging in by password or by an OpenID Connect provider, and leaving."""
+
+from typing import Annotated, Any
+
+from authlib.integrations.base_client import OAuthError
+from authlib.integrations.starlette_client import OAuth
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from httpx import HTTPError
+
+from ..billing.config import OpenID
+from ..core.errors import SatmeterError
+from .market import Market
+from .visit import COOKIE, Visits, inside, sent
+
+Form = Annotated[dict[str, Any], Depends(sent)]
+
+
+def routes(market: Market, visits: Visits) -> APIRouter:
+    router = APIRouter(tags=["accounts"])
+    openid = market.desk.config.openid
+    provider = openid.name if openid is not None else ""
+
+    def door(request: Request, why: str = "", status: int = 200, where: str = "") -> Response:
+        return visits.answer(request, "login", {"why": why, "provider": provider, "next": inside(where)}, None, status)
+
+    @router.get("/login")
+    def show(request: Request, next: str = "") -> Response:
+        return door(request, where=next)
+
+    @router.post("/login")
+    def log_in(request: Request, given: Form) -> Response:
+        """Log in with `name` and `password`; a cookie stands for that from then on."""
+        where = str(given.get("next", ""))
+        try:
+            user = market.users.by_password(given.get("name"), given.get("password"))
+        except SatmeterError as e:
+            return door(request, e.message, 429, where)
+        if user is None:
+            return door(request, "no such name and password", 401, where)
+        return visits.log_in(request, user, where)
+
+    @router.post("/register")
+    def register(request: Request, given: Form) -> Response:
+        """Make an account: `name`, `password` (8 characters or more)."""
+        where = str(given.get("next", ""))
+        try:
+            user = market.users.register(given.get("name"), given.get("password"))
+        except SatmeterError as e:
+            return door(request, e.message, 400, where)
+        return visits.log_in(request, user, where)
+
+    @router.post("/logout")
+    def leave(request: Request, given: Form) -> Response:
+        market.users.end(request.cookies.get(COOKIE, ""))
+        answer = visits.done(request, "/login")
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    if openid is not None:
+        _openid(router, openid, market, visits)
+    return router
+
+
+def _openid(router: APIRouter, openid: OpenID, market: Market, visits: Visits) -> None:
+    oauth = OAuth()
+    oauth.register(
+        "openid",
+        server_metadata_url=f"{openid.issuer.rstrip('/')}/.well-known/openid-configuration",
+        client_id=openid.client_id,
+        client_secret=openid.client_secret,
+        client_kwargs={"scope": "openid profile", "code_challenge_method": "S256", "timeout": 15},
+    )
+
+    @router.get("/login/openid")
+    async def away(request: Request) -> Response:
+        """To the provider."""
+        back = f"{visits.base or str(request.base_url).rstrip('/')}/login/openid/back"
+        try:
+            return await oauth.openid.authorize_redirect(request, back)  # type: ignore[no-any-return]
+        except (HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as e:
+            raise HTTPException(502, f"{openid.name} does not answer as it should: {type(e).__name__}") from None
+
+    @router.get("/login/openid/back")
+    async def back(request: Request) -> Response:
+        """From the provider: its word on who this is, checked."""
+        try:
+            token = await oauth.openid.authorize_access_token(request)
+            who = token["userinfo"]
+            subject, issuer = str(who["sub"]), str(who["iss"])
+        except (HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as e:
+            raise HTTPException(401, f"{openid.name} did not say who you are: {type(e).__name__}") from None
+        wish = str(who.get("preferred_username") or who.get("name") or "user")
+        user = await run_in_threadpool(market.users.by_openid, issuer, subject[:255], wish)
+        return await run_in_threadpool(visits.log_in, request, user, "/dashboard")

@@ -1,0 +1,304 @@
+"""Buying: a cart becomes an order, one invoice for all its services; paid in whichever way, each service gets its own
+hash token, each seller their part, the hub its fee, in the transaction that counts the payment.
+"""
+
+import time
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+
+from ..billing.database import Database, only
+from ..billing.ids import new_id
+from ..billing.invoices import Invoices, status_of
+from ..billing.secrets import SELLER
+from ..billing.tables import INVOICE, SERVICE, TOKEN
+from ..billing.tokens import Bought, Tokens, new_token
+from ..core.errors import BadParam, NoCredit, WrongState
+from ..core.money import MAX_MSAT
+from .ledger import HUB, NODE, Ledger, of_user
+from .offers import Offers
+from .tables import BILL, CART, OFFER, PURCHASE
+
+ORDER, DEPOSIT = "order", "deposit"
+MOST_IN_CART = 20
+UNPAID_S = 7 * 86_400
+
+Row = dict[str, Any]
+
+
+def client_of(seller: str) -> str:
+    """Return the client under which a user's sales and gates stand."""
+    return f"{SELLER}{seller}"
+
+
+class Orders:
+    """`seal` keeps tokens so that their holder can see them again, and nobody with the database alone."""
+
+    def __init__(
+        self, database: Database, invoices: Invoices, tokens: Tokens, offers: Offers, ledger: Ledger, seal: Fernet
+    ):
+        self._database, self._invoices, self._tokens = database, invoices, tokens
+        self._offers, self._ledger, self._seal = offers, ledger, seal
+
+    # --- the cart
+
+    def cart(self, user: str) -> list[Row]:
+        with self._database.reading() as db:
+            ids = list(db.execute(sa.select(CART.c.offer).where(CART.c.user == user)).scalars())
+        return self._offers.among(ids)
+
+    def put(self, user: str, offer: object) -> None:
+        """Put an offer into the cart. BadParam for one that is not on the market, or the user's own."""
+        found = self._offers.find(offer) if isinstance(offer, str) else None
+        if found is None or not found["shown"]:
+            raise BadParam("offer: is not on the market", param="offer")
+        if found["seller"] == user:
+            raise BadParam("offer: is your own", param="offer")
+        with self._database.writing() as db:
+            mine = CART.c.user == user
+            there = list(db.execute(sa.select(CART.c.offer).where(mine)).scalars())
+            if found["id"] in there:
+                return
+            if len(there) >= MOST_IN_CART:
+                raise BadParam(f"offer: a cart holds {MOST_IN_CART}", param="offer")
+            db.execute(sa.insert(CART), {"user": user, "offer": found["id"]})
+
+    def take_out(self, user: str, offer: object) -> None:
+        with self._database.writing() as db:
+            db.execute(sa.delete(CART).where(CART.c.user == user, CART.c.offer == str(offer)))
+
+    # --- orders
+
+    def check_out(self, user: str) -> Row:
+        """Make the order of all that is in the cart, at the prices of now; returns its invoice."""
+        return self.order(user, self.cart(user))
+
+    def order(self, user: str, offers: list[Row]) -> Row:
+        if not offers:
+            raise BadParam("cart: is empty", param="cart")
+        total = sum(o["msatoshi"] for o in offers)
+        if total > MAX_MSAT:
+            raise BadParam(f"cart: comes to {total} msat, more than there is", param="cart")
+        id = new_id()
+        with self._database.writing() as db:
+            db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": ORDER})
+            db.execute(sa.insert(PURCHASE), [self._purchase(user, o, id, 0) for o in offers])
+        names = ", ".join(o["service"] for o in offers)
+        described = names if len(names.encode()) <= 600 else f"{len(offers)} services"
+        return self._invoices.make(of_user(user), total, described, id=id)
+
+    def deposit(self, user: str, msat: int, description: str, hash_only: bool = False) -> Row:
+        """Make an invoice whose payment goes to the user's account."""
+        id = new_id()
+        with self._database.writing() as db:
+            db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": DEPOSIT})
+        return self._invoices.make(of_user(user), msat, description, id=id, hash_only=hash_only)
+
+    def bill(self, invoice: str) -> Row | None:
+        """Return whose order or deposit an invoice is, None for a client's."""
+        with self._database.reading() as db:
+            row = db.execute(sa.select(BILL).where(BILL.c.invoice == invoice)).first()
+        return dict(row._mapping) if row is not None else None
+
+    def pay(self, user: str, row: Row) -> None:
+        """Pay an invoice of this hub from a user's account. NoCredit before anything is touched where it has not that
+        much; WrongState where it is not to be paid any more."""
+        if row["msatoshi"] is None:
+            raise BadParam("invoice: has no amount of its own; pay it from a wallet", param="invoice")
+        if status_of(row) != "unpaid":
+            raise WrongState(f"invoice {row['id']} is {status_of(row)}")
+        have = self._ledger.balance(of_user(user))
+        if have < row["msatoshi"]:
+            raise NoCredit(f"balance: the account has {have} msat, this needs {row['msatoshi']} msat")
+        self._invoices.pay_from(of_user(user), row)
+
+    def cancel(self, user: str, row: Row) -> None:
+        """Let an unpaid order or deposit of the user's go; nobody can pay it then. WrongState where it is paid."""
+        bill = self.bill(row["id"])
+        if bill is None or bill["user"] != user:
+            raise WrongState("invoice: is not of your account")
+        self._invoices.delete(row, "unpaid")
+        with self._database.writing() as db:
+            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0))
+            db.execute(sa.delete(BILL).where(BILL.c.invoice == row["id"]))
+
+    def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
+        """Move the money of a paid invoice to whom it is due (a settler of Invoices). What came in beyond an order's
+        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's."""
+        received, source, about = int(row["msatoshi_received"]), payer or NODE, f"invoice/{row['id']}"
+        bill = db.execute(sa.select(BILL).where(BILL.c.invoice == row["id"])).first()
+        if bill is None:
+            if row["client"].startswith(SELLER):
+                seller = of_user(row["client"].removeprefix(SELLER))
+                fee = self._ledger.fee(received)
+                self._ledger.move(db, "sale", about, _sum({source: -received, seller: received - fee, HUB: fee}))
+            elif payer is not None:
+                self._ledger.move(db, "purchase", about, {payer: -received, HUB: received})
+            return
+        if bill.kind == DEPOSIT:
+            moved = _sum({source: -received}, {of_user(bill.user): received})
+            self._ledger.move(db, "deposit" if payer is None else "transfer", about, moved)
+            return
+        bought = db.execute(sa.select(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0))
+        parts: list[dict[str, int]] = [{source: -received}]
+        left = received
+        for purchase in bought.all():
+            parts.append({of_user(purchase.seller): purchase.msatoshi - purchase.fee, HUB: purchase.fee})
+            left -= purchase.msatoshi
+            self._deliver(db, dict(purchase._mapping))
+        parts.append({of_user(bill.user): left})
+        self._ledger.move(db, "purchase", about, _sum(*parts))
+        offers = sa.select(PURCHASE.c.offer).where(PURCHASE.c.invoice == row["id"])
+        db.execute(sa.delete(CART).where(CART.c.user == bill.user, CART.c.offer.in_(offers)))
+
+    def _purchase(self, user: str, offer: Row, invoice: str, renew_msat: int) -> Row:
+        copied = {k: offer[k] for k in ("seller", "service", "node_url", "msatoshi", "uses")}
+        row = {"id": new_id(), "invoice": invoice, "user": user, "offer": offer["id"], **copied}
+        row |= {"fee": self._ledger.fee(offer["msatoshi"]), "sealed": "", "renewed_by": "", "stars": 0, "paid_at": 0}
+        return {**row, "renew_msat": renew_msat, "created_at": int(time.time())}
+
+    def _deliver(self, db: sa.Connection, purchase: Row) -> str:
+        """Give a paid purchase its token: stored hashed to be spent, sealed to be shown to its holder."""
+        token = new_token()
+        db.execute(sa.insert(SERVICE), {"invoice": purchase["id"], "service": purchase["service"]})
+        self._tokens.insert(db, token, purchase["id"], client_of(purchase["seller"]), purchase["uses"])
+        sealed = self._seal.encrypt(token.encode()).decode()
+        mine = sa.update(PURCHASE).where(PURCHASE.c.id == purchase["id"])
+        db.execute(mine.values(paid_at=int(time.time()), sealed=sealed))
+        return token
+
+    # --- what was bought
+
+    def purchases(self, user: str, limit: int = 200) -> list[Row]:
+        """Return what a user bought, newest first, with its token and the uses left."""
+        mine = sa.select(PURCHASE, TOKEN.c.spent).join(TOKEN, TOKEN.c.invoice == PURCHASE.c.id)
+        mine = mine.where(PURCHASE.c.user == user, PURCHASE.c.paid_at > 0)
+        with self._database.reading() as db:
+            rows = db.execute(mine.order_by(PURCHASE.c.created_at.desc(), PURCHASE.c.id).limit(limit))
+            return [self._shown(dict(row._mapping)) for row in rows]
+
+    def of_invoice(self, invoice: str) -> list[Row]:
+        """Return the purchases of an order, paid or not; without their tokens."""
+        query = sa.select(PURCHASE).where(PURCHASE.c.invoice == invoice).order_by(PURCHASE.c.service)
+        with self._database.reading() as db:
+            rows = [dict(r._mapping) for r in db.execute(query)]
+        return [{k: r[k] for k in ("id", "service", "node_url", "msatoshi", "fee", "uses")} for r in rows]
+
+    def sales(self, seller: str, limit: int = 100) -> list[Row]:
+        """Return a seller's sales in the market, newest first; nothing of who bought."""
+        mine = sa.select(PURCHASE).where(PURCHASE.c.seller == seller, PURCHASE.c.paid_at > 0)
+        with self._database.reading() as db:
+            rows = [dict(r._mapping) for r in db.execute(mine.order_by(PURCHASE.c.paid_at.desc()).limit(limit))]
+        return [{k: r[k] for k in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for r in rows]
+
+    def rate(self, user: str, id: str, stars: int) -> None:
+        """Rate a purchase, once, after its token was used: only then is there something to tell. BadParam,
+        WrongState."""
+        if not 1 <= stars <= 5:
+            raise BadParam(f"stars: must be from 1 to 5, got {stars}", param="stars")
+        with self._database.writing() as db:
+            mine = sa.and_(PURCHASE.c.id == id, PURCHASE.c.user == user, PURCHASE.c.paid_at > 0)
+            used = sa.select(TOKEN.c.invoice).where(TOKEN.c.invoice == id, TOKEN.c.spent > 0)
+            if db.execute(used).first() is None:
+                raise WrongState("purchase: is not yours, or was not used yet")
+            row = db.execute(
+                sa.update(PURCHASE).where(mine, PURCHASE.c.stars == 0).values(stars=stars).returning(PURCHASE.c.offer)
+            ).first()
+            if row is None:
+                raise WrongState("purchase: is not yours, or was rated already")
+            grown = {"stars": OFFER.c.stars + stars, "ratings": OFFER.c.ratings + 1}
+            db.execute(sa.update(OFFER).where(OFFER.c.id == row.offer).values(grown))
+
+    def allow_renewal(self, user: str, id: str, msat: int) -> None:
+        """Say for how much, in all, a purchase may be renewed from the user's account when its token is used up."""
+        mine = sa.update(PURCHASE).where(PURCHASE.c.id == id, PURCHASE.c.user == user, PURCHASE.c.renewed_by == "")
+        with self._database.writing() as db:
+            if not only(db.execute(mine.where(PURCHASE.c.paid_at > 0).values(renew_msat=msat))):
+                raise WrongState("purchase: is not yours, or was renewed already")
+
+    def renew(self, bought: Bought, ask: bool) -> str | Row | None:
+        """Renew what a used-up token stood for: return the token that follows it, paid from its holder's account if
+        they allowed that; else (`ask`) an invoice of the same, or None. Asked again, the token that was bought last
+        is returned as long as it has a use left: nobody pays twice for an answer that was lost."""
+        with self._database.writing() as db:
+            last = self._newest(db, bought.invoice)
+            if last is None:
+                return None
+            left = db.execute(sa.select(TOKEN.c.uses - TOKEN.c.spent).where(TOKEN.c.invoice == last["id"])).scalar()
+            if left:
+                return self._open(last)
+            offer = db.execute(sa.select(OFFER).where(OFFER.c.id == last["offer"], OFFER.c.shown)).first()
+            if offer is None:
+                return None
+            price = int(offer.msatoshi)
+            account = of_user(last["user"])
+            if price <= last["renew_msat"] and price <= self._ledger.in_account(db, account):
+                return self._renewed(db, last, dict(offer._mapping))
+        return self.order(last["user"], [dict(offer._mapping)]) if ask else None
+
+    def _newest(self, db: sa.Connection, id: str) -> Row | None:
+        """Follow a purchase to the last one that renewed it, and lock that."""
+        while True:
+            row = db.execute(sa.select(PURCHASE).where(PURCHASE.c.id == id).with_for_update()).first()
+            if row is None or not row.renewed_by:
+                return dict(row._mapping) if row is not None else None
+            id = row.renewed_by
+
+    def _renewed(self, db: sa.Connection, last: Row, offer: Row) -> str:
+        price = int(offer["msatoshi"])
+        fresh = self._purchase(last["user"], offer, "", last["renew_msat"] - price)
+        db.execute(sa.insert(PURCHASE), fresh)
+        mine = sa.update(PURCHASE).where(PURCHASE.c.id == last["id"])
+        db.execute(mine.values(renewed_by=fresh["id"], renew_msat=0))
+        token = self._deliver(db, fresh)
+        moved = {of_user(offer["seller"]): price - fresh["fee"], HUB: fresh["fee"]}
+        self._ledger.move(db, "renewal", f"purchase/{fresh['id']}", _sum({of_user(last["user"]): -price}, moved))
+        return token
+
+    def receipt(self, user: str, id: str) -> Row | None:
+        """Return what a receipt of a purchase says, for its buyer."""
+        mine = sa.select(PURCHASE, INVOICE.c.rhash, INVOICE.c.pay_index)
+        mine = mine.outerjoin(INVOICE, INVOICE.c.id == PURCHASE.c.invoice)
+        with self._database.reading() as db:
+            where = (PURCHASE.c.id == id, PURCHASE.c.user == user, PURCHASE.c.paid_at > 0)
+            row = db.execute(mine.where(*where)).first()
+        if row is None:
+            return None
+        kept = ("id", "service", "node_url", "msatoshi", "fee", "uses", "paid_at")
+        by_wallet = bool(row.pay_index)
+        return {
+            **{k: row._mapping[k] for k in kept},
+            "seller": row.seller,
+            "paid_by": "lightning" if by_wallet else "account",
+            "payment_hash": row.rhash if by_wallet else None,
+        }
+
+    def forget(self) -> None:
+        """Let go of orders that nobody paid."""
+        old = PURCHASE.c.created_at < int(time.time()) - UNPAID_S
+        with self._database.writing() as db:
+            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.paid_at == 0, old))
+
+    def _open(self, purchase: Row) -> str:
+        return self._seal.decrypt(str(purchase["sealed"]).encode()).decode()
+
+    def _shown(self, row: Row) -> Row:
+        kept = ("id", "invoice", "service", "node_url", "msatoshi", "fee", "uses", "renew_msat", "stars", "paid_at")
+        renewed = bool(row["renewed_by"])
+        return {
+            **{k: row[k] for k in kept},
+            "hash": self._open(row),
+            "left": row["uses"] - row["spent"],
+            "used": row["spent"] > 0,
+            "renewed": renewed,
+        }
+
+
+def _sum(*parts: dict[str, int]) -> dict[str, int]:
+    """Add up entries by account: a seller may have several parts, and may be the payer too."""
+    out: dict[str, int] = {}
+    for part in parts:
+        for account, msat in part.items():
+            out[account] = out.get(account, 0) + msat
+    return out

@@ -1,0 +1,145 @@
+"""A user's own pages: the account, and the dashboard with what was bought."""
+
+import json
+import secrets
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+
+from ..core.errors import BadParam
+from ..core.money import MAX_MSAT, msat, whole
+from .amounts import priced
+from .ledger import of_user
+from .market import Market
+from .visit import Visits, sent
+
+Form = Annotated[dict[str, Any], Depends(sent)]
+
+
+def routes(market: Market, visits: Visits) -> APIRouter:
+    router = APIRouter(tags=["accounts"])
+    orders, ledger, sending = market.orders, market.ledger, market.sending
+
+    @router.get("/dashboard")
+    def dashboard(request: Request) -> Response:
+        """What was bought: tokens, uses left, receipts."""
+        user = visits.known(request)
+        return visits.answer(request, "dashboard", {"purchases": orders.purchases(user.id)}, user)
+
+    @router.post("/dashboard/{id}/rate")
+    def rate(request: Request, id: str, given: Form) -> Response:
+        """Rate a purchase that was used: `stars`, 1 to 5."""
+        orders.rate(visits.known(request).id, id, whole("stars", given.get("stars"), 1, 5))
+        return visits.done(request, "/dashboard")
+
+    @router.post("/dashboard/{id}/renew")
+    def renew(request: Request, id: str, given: Form) -> Response:
+        """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all; 0 ends that."""
+        given = given if str(given.get("sat")) == "0" else priced(given)
+        most = msat("msatoshi", given.get("msatoshi") or 0, 0)
+        orders.allow_renewal(visits.known(request).id, id, most)
+        return visits.done(request, "/dashboard")
+
+    @router.get("/receipt/{id}")
+    def receipt(request: Request, id: str) -> Response:
+        """A purchase's receipt, signed by the hub's node (`signature`, of `text`: lightning-cli checkmessage)."""
+        user = visits.known(request)
+        found = orders.receipt(user.id, id)
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        names = market.users.names({found["seller"]})
+        facts = {**found, "seller": names.get(found["seller"], ""), "buyer": user.name}
+        text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        signed = {"text": text, "signature": market.desk.node.sign(text), "node": market.desk.info["id"]}
+        return visits.answer(request, "receipt", {"receipt": facts, **signed}, user)
+
+    # --- the account
+
+    @router.get("/account")
+    def account(request: Request, before: int = 0) -> Response:
+        return room(request, before=whole("before", before, 0, 2**62))
+
+    def room(request: Request, before: int = 0, quote: Any = None, said: str = "", status: int = 200) -> Response:
+        user = visits.known(request)
+        data = {
+            "msatoshi": ledger.balance(of_user(user.id)),
+            "entries": ledger.entries(of_user(user.id), before),
+            "address": sending.address(user),
+            "fee_ppm": ledger.fee_ppm,
+            "quote": quote,
+            "said": said,
+            "once": secrets.token_urlsafe(12),
+        }
+        return visits.answer(request, "account", data, user, status)
+
+    @router.post("/account/deposit")
+    def deposit(request: Request, given: Form) -> Response:
+        """An invoice of `sat` (or `msatoshi`) whose payment goes to the account."""
+        user = visits.known(request)
+        market.desk.may_mint(of_user(user.id))
+        amount = msat("msatoshi", priced(given).get("msatoshi"), 1)
+        row = orders.deposit(user.id, amount, f"to the account of {user.name}")
+        return visits.done(request, f"/checkout/{row['id']}", {"id": row["id"], "payreq": row["payreq"]})
+
+    @router.post("/account/quote")
+    def quote(request: Request, given: Form) -> Response:
+        """What a payment would cost: nothing is paid."""
+        user = visits.known(request)
+        to, amount = target(given)
+        return room(request, quote={"to": to, "user": user.name, **sending.quote(amount)})
+
+    @router.post("/account/send")
+    async def send(request: Request, given: Form) -> Response:
+        """Pay a BOLT 11 invoice, or `sat` (or `msatoshi`) to NAME@HUB, from the account. With the same `once` (or
+        Idempotency-Key) it is the same payment."""
+        user = await run_in_threadpool(visits.known, request)
+        to, amount = await run_in_threadpool(target, given)
+        key = request.headers.get("idempotency-key") or str(given.get("once") or "")
+        attempt = await run_in_threadpool(sending.begin, user.id, key, f"{to} {amount}")
+        payreq = attempt.body or (to if to.startswith("ln") else await sending.invoice_of(to, amount))
+        payreq = await run_in_threadpool(sending.fix, attempt, payreq)
+        sent_ = await run_in_threadpool(sending.send, user.id, payreq)
+        said = {"paid": "It is paid.", "pending": "It is under way."}.get(sent_["status"], f"It failed: {sent_['why']}")
+        if "json" in request.headers.get("accept", ""):
+            status = {"paid": 200, "pending": 202}.get(sent_["status"], 402)
+            return JSONResponse(sent_, status, headers={"Cache-Control": "no-store"})
+        return await run_in_threadpool(room, request, said=said)
+
+    def target(given: dict[str, Any]) -> tuple[str, int]:
+        to = str(given.get("to") or "").strip().lower().removeprefix("lightning:")
+        if "@" in to:
+            return to, msat("msatoshi", priced(given).get("msatoshi"), 1)
+        if not to.startswith("ln") or not to.isascii() or not to.isalnum() or len(to) > 8000:
+            raise BadParam(f"to: must be a BOLT 11 invoice, or NAME@HUB, got {to[:80]!r}", param="to")
+        amount = int(market.desk.spending.decoded(to)["amount_msat"])
+        if not 1 <= amount <= MAX_MSAT:
+            raise BadParam(f"to: {amount} msat is no amount that can be paid", param="to")
+        return to, amount
+
+    # --- our users' addresses, for everybody's wallets
+
+    @router.get("/.well-known/lnurlp/{name}")
+    def terms(request: Request, name: str) -> Response:
+        """A user's Lightning Address (LUD-16)."""
+        base = visits.base or str(request.base_url).rstrip("/")
+        user = market.users.named(name)
+        if user is None or not sending.host:
+            return JSONResponse({"status": "ERROR", "reason": "nobody has that name"})
+        return JSONResponse(sending.terms(user, f"{base}/lnurlp/{name}"))
+
+    @router.get("/lnurlp/{name}")
+    def asked(request: Request, name: str, amount: str = "") -> Response:
+        """An invoice of `amount` msat for a user's address (LUD-06)."""
+        user = market.users.named(name)
+        if user is None or not sending.host:
+            return JSONResponse({"status": "ERROR", "reason": "nobody has that name"})
+        market.desk.may_mint(f"lnurlp/{user.id}")
+        try:
+            row = sending.asked(user, amount)
+        except BadParam as e:
+            return JSONResponse({"status": "ERROR", "reason": e.message})
+        return JSONResponse({"pr": row["payreq"], "routes": []})
+
+    return router

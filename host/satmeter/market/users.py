@@ -1,0 +1,139 @@
+"""Who has an account: by a password (argon2), or by an OpenID Connect provider; and who is logged in."""
+
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy.exc import IntegrityError
+
+from ..billing.database import Database
+from ..billing.ids import new_id
+from ..billing.secrets import digest
+from ..core.errors import BadParam, JournalTrouble, NameTaken, TooMany
+from .tables import LOGIN, USER
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,29}")
+LEAST, MOST = 8, 200
+LASTS_S = 30 * 86_400
+TRIES, TRIES_S = 5, 60
+"""So many wrong passwords of one name within so long: then they are not looked at for a while."""
+NEW_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    name: str
+
+
+class Users:
+    def __init__(self, database: Database, most_new: int):
+        """most_new: accounts that may be made in a minute: each costs an argon2 hash."""
+        self._database, self._most_new = database, most_new
+        self._hasher = PasswordHasher()
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._wrong: dict[str, list[float]] = {}
+        self._made: list[float] = []
+        self._one = threading.Lock()
+        """One password at a time: each takes 64 MiB, and many at once would all be looked at before one counts."""
+
+    def register(self, name: object, password: object) -> User:
+        """Make an account. BadParam, NameTaken; TooMany where very many are being made."""
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise BadParam(f"name: must be 3 to 30 of a-z, 0-9 and -, got {str(name)[:40]!r}", param="name")
+        if not isinstance(password, str) or not LEAST <= len(password) <= MOST:
+            raise BadParam(f"password: must have {LEAST} to {MOST} characters", param="password")
+        with self._one:
+            now = time.monotonic()
+            self._made = [at for at in self._made if at > now - NEW_S]
+            if len(self._made) >= self._most_new:
+                raise TooMany(f"very many accounts are being made; try again in {NEW_S} s (sign_ups_per_minute)")
+            self._made.append(now)
+            hashed = self._hasher.hash(password.encode("utf-8", "surrogatepass"))
+        return self._add(name, {"password": hashed})
+
+    def by_password(self, name: object, password: object) -> User | None:
+        """Return whose name and password it is; takes as long for names that nobody has. TooMany after wrong ones."""
+        if not isinstance(name, str) or not isinstance(password, str) or len(password) > MOST:
+            return None
+        row = self._find(USER.c.name == name)
+        with self._one:
+            now = time.monotonic()
+            if len(self._wrong) > 10_000:
+                self._wrong = {n: ats for n, ats in self._wrong.items() if ats[-1] > now - TRIES_S}
+            tries = [at for at in self._wrong.get(name, []) if at > now - TRIES_S]
+            if len(tries) >= TRIES:
+                raise TooMany(f"too many wrong passwords; try again in {TRIES_S} s")
+            hashed = row.password if row is not None and row.password else self._nobody
+            try:
+                self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
+            except (VerificationError, InvalidHashError):
+                self._wrong[name] = [*tries, now]
+                return None
+        return User(row.id, row.name) if row is not None and row.password else None
+
+    def by_openid(self, issuer: str, subject: str, wish: str) -> User:
+        """Return who a provider says this is, by its subject; a new account has a name like the one wished for."""
+        found = self._find(sa.and_(USER.c.issuer == issuer, USER.c.subject == subject))
+        if found is not None:
+            return User(found.id, found.name)
+        base = re.sub(r"[^a-z0-9-]+", "-", wish.lower()).strip("-")[:20] or "user"
+        for name in (base if len(base) > 2 else f"{base}-user", *(f"{base}-{secrets.token_hex(3)}" for _ in range(5))):
+            try:
+                return self._add(name, {"issuer": issuer, "subject": subject})
+            except NameTaken:
+                found = self._find(sa.and_(USER.c.issuer == issuer, USER.c.subject == subject))
+                if found is not None:  # the same person in another tab
+                    return User(found.id, found.name)
+        raise NameTaken(f"name: no free one like {base!r} was found", param="name")
+
+    def named(self, name: str) -> User | None:
+        row = self._find(USER.c.name == name)
+        return User(row.id, row.name) if row is not None else None
+
+    def names(self, ids: set[str]) -> dict[str, str]:
+        with self._database.reading() as db:
+            return {r.id: r.name for r in db.execute(sa.select(USER.c.id, USER.c.name).where(USER.c.id.in_(ids)))}
+
+    # --- logins
+
+    def begin(self, user: User) -> str:
+        """Return a new cookie; only its hash is kept."""
+        value, now = secrets.token_urlsafe(32), int(time.time())
+        with self._database.writing() as db:
+            db.execute(sa.delete(LOGIN).where(LOGIN.c.until < now))
+            db.execute(sa.insert(LOGIN), {"hash": digest(value), "user": user.id, "until": now + LASTS_S})
+        return value
+
+    def of_cookie(self, value: str) -> User | None:
+        if not value:
+            return None
+        joined = sa.select(USER.c.id, USER.c.name).join(LOGIN, LOGIN.c.user == USER.c.id)
+        with self._database.reading() as db:
+            live = joined.where(LOGIN.c.hash == digest(value), LOGIN.c.until > int(time.time()))
+            row = db.execute(live).first()
+        return User(row.id, row.name) if row is not None else None
+
+    def end(self, value: str) -> None:
+        with self._database.writing() as db:
+            db.execute(sa.delete(LOGIN).where(LOGIN.c.hash == digest(value)))
+
+    def _find(self, which: sa.ColumnElement[bool]) -> "sa.Row[tuple[str, ...]] | None":
+        with self._database.reading() as db:
+            return db.execute(sa.select(USER).where(which)).first()
+
+    def _add(self, name: str, how: dict[str, str]) -> User:
+        row = {"password": None, "issuer": None, "subject": None, **how, "id": new_id(), "name": name}
+        try:
+            with self._database.writing() as db:
+                db.execute(sa.insert(USER), {**row, "created_at": int(time.time())})
+        except JournalTrouble as e:
+            if not isinstance(e.__cause__, IntegrityError):
+                raise
+            raise NameTaken(f"name: {name!r} is taken", param="name") from None
+        return User(str(row["id"]), name)

@@ -1,0 +1,110 @@
+"""The site put together, one ASGI application a worker: billing, checkout, and the market where the config has one."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.sessions import SessionMiddleware
+
+from . import __version__
+from .billing import charge, logs, problem, webapi
+from .billing.config import Config, load
+from .billing.desk import Desk
+from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
+from .market import checkout, door, rooms, stalls
+from .market.market import COOKIES, Market
+from .market.visit import Visits
+
+STATIC = Path(__file__).parent / "web" / "static"
+CONFIG = "SATMETER_CONFIG"
+"""The environment's name for the config's path: how it comes to workers, each a process of its own."""
+
+
+def build(config: Config) -> FastAPI:
+    """Return the application of a worker. NodeTrouble, JournalTrouble where node or database can't be used."""
+    desk = Desk(config)
+    market = Market(desk) if config.market else None
+    visits = Visits(config.public_url, market)
+    metrics = Metrics(desk.database)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        desk.hub.start()
+        desk.happenings.start()
+        if market is not None:
+            await asyncio.to_thread(market.start)
+        await asyncio.to_thread(desk.start)
+        hooks = asyncio.create_task(desk.hooks.run())
+        yield
+        desk.close()
+        hooks.cancel()
+        with suppress(asyncio.CancelledError):
+            await hooks
+
+    app = FastAPI(title="Satmeter billing", version=__version__, lifespan=running)
+    app.state.public_url = config.public_url
+
+    def page(request: Request, status: int, title: str, detail: str) -> Response:
+        return visits.answer(request, "error", {"title": title, "detail": detail}, visits.user(request), status)
+
+    problem.install(app, page)
+    for part in (charge, webapi):
+        app.include_router(part.routes(desk))
+    app.include_router(checkout.routes(desk, market, visits))
+    if market is not None:
+        metrics.sources.append(lambda: _books(market))
+        for room in (door, stalls, rooms):
+            app.include_router(room.routes(market, visits))
+        key = desk.node.secret(COOKIES).hex()
+        app.add_middleware(SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600)
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.get("/metrics", tags=["operating"])
+    def exposition(request: Request) -> Response:
+        """Figures for Prometheus; scope `metrics`."""
+        desk.client(request, "metrics")
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    app.add_middleware(logs.Requests, seen=_seen)
+    return app
+
+
+def _seen(method: str, route: str, status: int, seconds: float) -> None:
+    REQUESTS.labels(method, route, str(status)).inc()
+    SECONDS.labels(route).observe(seconds)
+
+
+def _books(market: Market) -> Figures:
+    return {("accounts_msat", "account"): market.ledger.totals()}
+
+
+def worker() -> FastAPI:
+    """Return the application of a worker process, by the config that SATMETER_CONFIG names."""
+    logs.begin()
+    path = os.environ.get(CONFIG, "")
+    return build(load(Path(path) if path else None))
+
+
+def serve(config: Config, path: Path | None) -> None:
+    """Run until SIGINT or SIGTERM; what is under way ends in order."""
+    settings: dict[str, Any] = {
+        "host": config.host,
+        "port": config.port,
+        "log_level": "warning",
+        "log_config": None,
+        "server_header": False,
+        "timeout_graceful_shutdown": 5,
+        "limit_concurrency": 2000,
+    }
+    if config.workers == 1:
+        uvicorn.run(build(config), **settings)
+    else:
+        os.environ[CONFIG] = str(path or "")
+        uvicorn.run("satmeter.site:worker", factory=True, workers=config.workers, **settings)
