@@ -32,7 +32,7 @@ def move(ledger, database, **entries):
 
 def test_what_an_account_has_not_got_is_not_moved(ledger, database):
     move(ledger, database, node=-1000, user_x=1000)
-    with pytest.raises(NoCredit, match="has 1 sat, this needs 1.001 sat"):
+    with pytest.raises(NoCredit, match=r"has 1 sat, this needs 1\.001 sat"):
         move(ledger, database, user_x=-1001, user_y=1001)
     assert ledger.balance("user/x") == 1000 and ledger.balance("user/y") == 0
     move(ledger, database, user_x=-1000, hub=10, user_y=990)
