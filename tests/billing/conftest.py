@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import gates
 import pytest
 
 from billing import Service
@@ -12,7 +13,7 @@ from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
-NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer"), NodeSpec("far"))
+NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer", (devnet.STREAM,)), NodeSpec("far"))
 CHANNELS = (
     ChannelSpec("hop", "seller"),
     ChannelSpec("buyer", "hop"),
@@ -44,3 +45,10 @@ def service(net):
     running = Service(net.directory / "service", net["seller"])
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def gate(service, tmp_path_factory):
+    client, stop = gates.start(service, tmp_path_factory.mktemp("gate"))
+    yield client
+    stop()

@@ -1,108 +1,21 @@
 """The gate before a real server: by hash token, and by L402 as today's clients do."""
 
 import hashlib
-import http.server
 import re
 import socket
-import subprocess
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
+from gates import SECRET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import free_port, until
+from billing import until
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402
 from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
-
-SECRET = "a secret of the gate, long enough"
-CONFIG = """
-upstream = "http://127.0.0.1:{upstream}"
-service = "{service}"
-api_token = "{token}"
-secret = "{secret}"
-port = {port}
-most_bytes = 100000
-timeout_s = 2
-mint_per_minute = 100
-
-[[price]]
-path = "/free/**"
-msatoshi = 0
-
-[[price]]
-path = "/weather/*"
-methods = ["GET"]
-service = "weather"
-msatoshi = 1000
-
-[[price]]
-path = "/**"
-methods = ["GET", "POST"]
-service = "rest"
-msatoshi = "2sat"
-uses = 3
-"""
-
-
-class Upstream:
-    """What stands behind the gate: it says what it was asked."""
-
-    def __init__(self):
-        self.asked, self.port = [], free_port()
-        upstream = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
-                upstream.asked.append((self.command, self.path, dict(self.headers), body))
-                status = 500 if "broken" in self.path else 200
-                self.send_response(status)
-                self.send_header("content-type", "text/plain")
-                self.send_header("content-length", str(len(self.path) + len(body)))
-                self.end_headers()
-                self.wfile.write(self.path.encode() + body)
-
-            do_GET = do_POST = do_HEAD = answer
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-@pytest.fixture(scope="module")
-def gate(service, tmp_path_factory):
-    upstream, port = Upstream(), free_port()
-    path = tmp_path_factory.mktemp("gate") / "gate.toml"
-    values = {"upstream": upstream.port, "service": service.url, "token": service.secrets["all"]}
-    path.write_text(CONFIG.format(port=port, secret=SECRET, **values))
-    log = path.with_suffix(".log").open("w")
-    command = [sys.executable, "-m", "satmeter.cli", "gate", "--config", str(path)]
-    running = subprocess.Popen(command, stdout=log, stderr=log)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
-
-    def answers():
-        assert running.poll() is None, path.with_suffix(".log").read_text()
-        try:
-            return client.get("/free/x").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    until(answers)
-    client.upstream, client.service = upstream, service
-    yield client
-    running.terminate()
-    running.wait(20)
-    log.close()
-    upstream.server.shutdown()
 
 
 def challenged(answer):

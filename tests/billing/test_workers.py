@@ -157,7 +157,10 @@ def npm(tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("node and npm are not installed: `make board-image` brings them")
     where = tmp_path_factory.mktemp("npm")
-    command = ["npm", "install", "--silent", "--no-audit", "--no-fund", "lightning-charge-client@0.1.12"]
+    # One of its dependencies is named by an address of git:// that no longer serves; npm has it too.
+    wanted = {"dependencies": {"lightning-charge-client": "0.1.12"}, "overrides": {"superagent-use": "0.1.0"}}
+    (where / "package.json").write_text(json.dumps(wanted))
+    command = ["npm", "install", "--no-audit", "--no-fund"]
     done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=150)
     if done.returncode:
         pytest.skip(f"npm does not give lightning-charge-client: {done.stderr[-300:]}")

@@ -6,6 +6,7 @@ delivered. Tokens go no further than here.
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from . import omi
 from .config import Config
 from .l402 import L402
 from .prices import METHODS, Price, find, together
-from .till import Till
+from .till import Pledge, Till
 
 log = logging.getLogger("satmeter.gate")
 
@@ -37,10 +38,13 @@ HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A use that was spent: by which kind of token (hash or rhash), and which."""
+    """A use that was spent: by which kind of token (hash or rhash), and which; or credit that is held (credit: `which`
+    is the session, `id` ours). renewed: the token that followed the one that the request brought."""
 
     kind: str
     which: str
+    id: str = ""
+    renewed: str = ""
 
 
 class Gate:
@@ -87,16 +91,25 @@ class Gate:
             return problem(403, "Forbidden", "nothing is sold at this address")
         if not price.msatoshi:
             return await self._forward(request, None, body)
-        spent = await self._spend(request.headers.get("authorization", ""), price.service)
+        spent = await self._spend(request.headers.get("authorization", ""), price)
         if spent is None:
             return await self._challenge(request, price)
         return await self._forward(request, spent, body)
 
-    async def _spend(self, authorization: str, service: str) -> Spent | None:
+    async def _spend(self, authorization: str, price: Price) -> Spent | None:
         """Spend a use of what the request brings; None where it brings nothing that is good for it."""
         scheme, _, value = authorization.partition(" ")
+        service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
-            return Spent("hash", value) if await self.till.spend_token(value, service) else None
+            if await self.till.spend_token(value, service):
+                return Spent("hash", value)
+            renewed = await self.till.renew_token(value, service)
+            return Spent("hash", renewed, renewed=renewed) if renewed else None
+        if scheme.lower() == "meter":
+            pledge, id = Pledge.parse(value), secrets.token_hex(16)
+            if pledge is None or not await self.till.hold_credit(pledge, id, max(1, price.msatoshi // price.uses)):
+                return None
+            return Spent("credit", pledge.session, id)
         good = self.l402.check(authorization, service)
         if good is None or not await self.till.spend_payment(good.payment_hash, service):
             return None
@@ -147,14 +160,30 @@ class Gate:
             return problem(status, "Bad Gateway", "what stands behind this gate does not answer; nothing was charged")
         if answer.status_code >= 500:
             await self._undo(spent)
+        elif spent is not None and spent.kind == "credit":
+            await self._settle(spent, answer)
         out = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
         out.raw_headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower().decode("latin-1") not in HOP]
+        if spent is not None and spent.renewed:
+            out.headers["Satmeter-Token"] = spent.renewed
         return out
+
+    async def _settle(self, spent: Spent, answer: httpx.Response) -> None:
+        """Take credit that was held, before what it pays for goes on; NodeTrouble, and nothing goes on, if it can't
+        be."""
+        try:
+            await self.till.end_credit(spent.which, spent.id, "settle")
+        except BaseException:
+            await answer.aclose()
+            raise
 
     async def _undo(self, spent: Spent | None) -> None:
         if spent is not None:
             try:
-                await self.till.give_back(spent.kind, spent.which)
+                if spent.kind == "credit":
+                    await self.till.end_credit(spent.which, spent.id, "release")
+                else:
+                    await self.till.give_back(spent.kind, spent.which)
             except NodeTrouble as e:
                 log.error("%s (%s %s)", e, spent.kind, spent.which[:8])
 

@@ -1,7 +1,9 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
+import re
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -10,6 +12,7 @@ from .prices import Price
 
 TIMEOUT_S = 10
 SPENT_MOST, SPENT_S = 10_000, 5
+RENEWAL = "renewal"
 
 
 def _short(services: str) -> str:
@@ -22,6 +25,22 @@ class Asked:
 
     payreq: str
     payment_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pledge:
+    """A buyer's word that a metered session's credit may be spent: its node's signature of
+    `satmeter-gate SESSION SIGNED_AT` (signed_at in seconds)."""
+
+    session: str
+    signed_at: int
+    signature: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Pledge | None":
+        """Read SESSION:SIGNED_AT:SIGNATURE, None for anything else."""
+        found = re.fullmatch(r"([0-9a-f]{32}):([0-9]{1,12}):([a-z0-9]{50,200})", text.strip())
+        return cls(found[1], int(found[2]), found[3]) if found else None
 
 
 class Till:
@@ -55,6 +74,35 @@ class Till:
     async def spend_token(self, token: str, service: str) -> bool:
         return await self._spend("/verifyHash", "hash", token, service)
 
+    async def renew_token(self, token: str, service: str) -> str:
+        """Return the token that follows a used-up one and is paid from its holder's account, with one of its uses
+        spent; "" where the holder did not ask for that, or the account does not suffice."""
+        if self._spent.get((RENEWAL, token, service), 0.0) > time.monotonic():
+            return ""
+        answer = await self._post("/refresh", params={"hash": token, "ask": "false"})
+        fresh = str(answer.json()["hash"]) if answer.status_code == 200 else ""
+        if fresh and await self.spend_token(fresh, service):
+            return fresh
+        self._remember((RENEWAL, token, service))
+        return ""
+
+    async def hold_credit(self, pledge: Pledge, id: str, msatoshi: int) -> bool:
+        """Hold credit of a metered session under an id of ours; whether it may be delivered."""
+        params: dict[str, Any] = {"session": pledge.session, "signed_at": pledge.signed_at}
+        params |= {"signature": pledge.signature, "id": id, "msatoshi": msatoshi}
+        answer = await self._post("/payment/credit", params=params)
+        if answer.status_code in (400, 403, 404):
+            return False
+        if answer.status_code != 200:
+            raise NodeTrouble(f"the billing service answered {answer.status_code}")
+        return True
+
+    async def end_credit(self, session: str, id: str, step: str) -> None:
+        """settle or release what is held."""
+        answer = await self._post(f"/payment/credit/{step}", params={"session": session, "id": id})
+        if answer.status_code != 200:
+            raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status_code}")
+
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
         return await self._spend("/payment/spend", "rhash", payment_hash, service)
 
@@ -75,11 +123,14 @@ class Till:
         if answer.status_code not in (400, 404):
             raise NodeTrouble(f"the billing service answered {answer.status_code}")
         if kind == "hash":  # a payment that is not settled yet may be in a moment
-            self._spent.pop(key, None)
-            self._spent[key] = time.monotonic() + SPENT_S
-            while len(self._spent) > SPENT_MOST:
-                del self._spent[next(iter(self._spent))]
+            self._remember(key)
         return False
+
+    def _remember(self, key: tuple[str, str, str]) -> None:
+        self._spent.pop(key, None)
+        self._spent[key] = time.monotonic() + SPENT_S
+        while len(self._spent) > SPENT_MOST:
+            del self._spent[next(iter(self._spent))]
 
     async def _post(self, path: str, **what: object) -> httpx.Response:
         try:

@@ -1,18 +1,19 @@
 """The door: registering, logging in by password or by an OpenID Connect provider, and leaving."""
 
+import logging
 from typing import Annotated, Any
 
-from authlib.integrations.base_client import OAuthError
 from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from httpx import HTTPError
 
 from ..billing.config import OpenID
 from ..core.errors import SatmeterError
 from .market import Market
 from .visit import COOKIE, Visits, inside, sent
+
+log = logging.getLogger("satmeter.market")
 
 Form = Annotated[dict[str, Any], Depends(sent)]
 
@@ -79,7 +80,8 @@ def _openid(router: APIRouter, openid: OpenID, market: Market, visits: Visits) -
         back = f"{visits.base or str(request.base_url).rstrip('/')}/login/openid/back"
         try:
             return await oauth.openid.authorize_redirect(request, back)  # type: ignore[no-any-return]
-        except (HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as e:
+        except Exception as e:
+            log.warning("%s: %s", openid.name, e)
             raise HTTPException(502, f"{openid.name} does not answer as it should: {type(e).__name__}") from None
 
     @router.get("/login/openid/back")
@@ -89,7 +91,8 @@ def _openid(router: APIRouter, openid: OpenID, market: Market, visits: Visits) -
             token = await oauth.openid.authorize_access_token(request)
             who = token["userinfo"]
             subject, issuer = str(who["sub"]), str(who["iss"])
-        except (HTTPError, OAuthError, ValueError, KeyError, RuntimeError) as e:
+        except Exception as e:  # the libraries raise what they meet in what it says: nothing of it is believed then
+            log.warning("%s: %s", openid.name, e)
             raise HTTPException(401, f"{openid.name} did not say who you are: {type(e).__name__}") from None
         wish = str(who.get("preferred_username") or who.get("name") or "user")
         user = await run_in_threadpool(market.users.by_openid, issuer, subject[:255], wish)

@@ -1,0 +1,96 @@
+"""A gate before a real server."""
+
+import http.server
+import subprocess
+import sys
+import threading
+
+import httpx
+
+from billing import free_port, until
+
+SECRET = "a secret of the gate, long enough"
+CONFIG = """
+upstream = "http://127.0.0.1:{upstream}"
+service = "{service}"
+api_token = "{token}"
+secret = "{secret}"
+port = {port}
+most_bytes = 100000
+timeout_s = 2
+mint_per_minute = 100
+
+[[price]]
+path = "/free/**"
+msatoshi = 0
+
+[[price]]
+path = "/weather/*"
+methods = ["GET"]
+service = "weather"
+msatoshi = 1000
+
+[[price]]
+path = "/**"
+methods = ["GET", "POST"]
+service = "rest"
+msatoshi = "2sat"
+uses = 3
+"""
+
+
+class Upstream:
+    """What stands behind the gate: it says what it was asked."""
+
+    def __init__(self):
+        self.asked, self.port = [], free_port()
+        upstream = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def answer(self):
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                upstream.asked.append((self.command, self.path, dict(self.headers), body))
+                status = 500 if "broken" in self.path else 200
+                self.send_response(status)
+                self.send_header("content-type", "text/plain")
+                self.send_header("content-length", str(len(self.path) + len(body)))
+                self.end_headers()
+                self.wfile.write(self.path.encode() + body)
+
+            do_GET = do_POST = do_HEAD = answer
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def start(service, directory, config=CONFIG, token=None):
+    """Run `satmeter gate` before an Upstream; returns a client of it and what ends it."""
+    upstream, port = Upstream(), free_port()
+    path = directory / "gate.toml"
+    values = {"upstream": upstream.port, "service": service.url, "token": token or service.secrets["all"]}
+    path.write_text(config.format(port=port, secret=SECRET, **values))
+    log = path.with_suffix(".log").open("w")
+    command = [sys.executable, "-m", "satmeter.cli", "gate", "--config", str(path)]
+    running = subprocess.Popen(command, stdout=log, stderr=log)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def answers():
+        assert running.poll() is None, path.with_suffix(".log").read_text()
+        try:
+            return client.get("/free/x").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    until(answers)
+    client.upstream, client.service = upstream, service
+
+    def stop():
+        running.terminate()
+        running.wait(20)
+        log.close()
+        upstream.server.shutdown()
+
+    return client, stop
