@@ -143,11 +143,11 @@ def _brief(session: Row) -> Row:
 
 def _told(e: Row) -> tuple[str, Row, str] | None:
     """Return kind, body and key of an event of the journal that is told, None for the others."""
-    session, data = e["stream"], json.loads(e["data"]) if isinstance(e["data"], str) else e["data"]
-    if e["kind"] == "InvoicePaid":
+    session, data = e["stream"], json.loads(e["data"])
+    if e["kind"] == "invoice_paid":
         body = {"session": session, "amount_msat": data["amount"], "payment_hash": data["hash"]}
         return "paid", body, f"meter/{e['id']}"
-    if e["kind"] == "ReceiptSigned":
+    if e["kind"] == "receipt_signed":
         return (
             "closed",
             {"session": session, "receipt": data["text"], "signature": data["signature"]},
