@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -37,13 +38,17 @@ class Meters:
         self._thread = threading.Thread(target=self._run, name="billing-meters", daemon=True)
 
     def start(self) -> None:
+        """A fresh database begins at the newest event of now."""
+        with suppress(RpcError, SatmeterError):
+            if self._cursor() is None:
+                self._look()
         self._thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
 
     def _run(self) -> None:
-        wait = EVERY_S
+        wait = 0.0
         while not self._stopping.wait(wait):
             try:
                 self._look()
