@@ -127,9 +127,9 @@ def test_the_nodes_meters_are_heard_of(net, service, other):
     with meters.Shop(net["seller"]) as shop:
         board = shop.add()
         until(lambda: net["seller"].rpc.call("meter-history", {"newest": True})["events"])
-        session = meters.open_stream(net["buyer"], shop, board, budget_msat=15_000)
+        session = meters.open_stream(net["buyer"], shop, board)
         until(lambda: stream.kinds(session=session)[:1] == ["paid"])
-        board.use_all(90)
+        board.use_all(180)
         until(lambda: "low" in stream.kinds(session=session))
         meters.close(net["buyer"], session)
         until(lambda: stream.kinds(session=session)[-1:] == ["closed"])

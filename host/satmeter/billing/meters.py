@@ -67,7 +67,7 @@ class Meters:
             self._move(None, newest[-1]["id"] if newest else 0, [])
             return
         for session in self._node.call("meter-status")["sessions"]:
-            if session.get("low"):
+            if session.get("low") and not session["buyer"]:
                 key = f"low/{session['session']}/{session['payments']}"
                 self._tell([("low", _brief(session), key)])
         events = self._node.call("meter-history", after=cursor, limit=PAGE)["events"]
@@ -147,11 +147,14 @@ def _brief(session: Row) -> Row:
 
 
 def _told(e: Row) -> tuple[str, Row, str] | None:
-    """Return kind, body and key of an event of the journal that is told, None for the others."""
+    """Return kind, body and key of an event of the journal that is told, None for the others. A buyer with the plugin
+    is asked for the next invoice when the credit is low; who pays by a wallet is not, so there one looks (_look)."""
     session, data = e["stream"], json.loads(e["data"])
     if e["kind"] == "invoice_paid":
         body = {"session": session, "amount_msat": data["amount"], "payment_hash": data["hash"]}
         return "paid", body, f"meter/{e['id']}"
+    if e["kind"] == "invoice_asked" and data["n"] > 1:
+        return "low", {"session": session, "asked_msat": data["amount"]}, f"meter/{e['id']}"
     if e["kind"] == "receipt_signed":
         return (
             "closed",
