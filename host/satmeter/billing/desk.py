@@ -78,7 +78,7 @@ class Desk:
         """An event that any worker recorded. An invoice that was paid from an account is told from here."""
         self.happenings.say(event)
         if event["kind"] == "paid":
-            row = self.invoices.find(json.loads(event["body"])["id"])
+            row = self.invoices.find(json.loads(event["body"]).get("id", ""))  # a meter's payment has none
             if row is not None:
                 self.hub.say(row)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..core.errors import BadParam, SatmeterError
+from ..core.errors import BadParam
 from .database import Database
 from .ids import new_id
 from .outward import check_url
@@ -144,5 +144,5 @@ class News:
                 for event in self._events.after(self._seen):
                     self._seen = event["id"]
                     self._tell(event)
-            except SatmeterError as e:
+            except Exception as e:  # whatever one event is like, the next ones are told
                 log.warning("reading events: %s", e)
