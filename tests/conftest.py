@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from lanes import LANES, RAN, lane  # noqa: E402
 
+pytest_plugins = ["browsing"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--seeds", type=int, default=2000, help="how many seeds of the simulation to run")
