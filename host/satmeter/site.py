@@ -31,7 +31,7 @@ def build(config: Config) -> FastAPI:
     """Return the application of a worker. NodeTrouble, JournalTrouble where node or database can't be used."""
     desk = Desk(config)
     market = Market(desk) if config.market else None
-    visits = Visits(config.public_url, market)
+    visits = Visits(config.public_url, market, desk.info)
     metrics = Metrics(desk.database)
 
     @asynccontextmanager

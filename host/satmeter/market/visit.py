@@ -59,8 +59,9 @@ async def sent(request: Request) -> dict[str, Any]:
 class Visits:
     """Answers requests for the pages. market None: there are no accounts here, and nobody is ever logged in."""
 
-    def __init__(self, base: str, market: Market | None):
-        self.base, self._market = base.rstrip("/"), market
+    def __init__(self, base: str, market: Market | None, about: Mapping[str, Any]):
+        """base: where browsers find the pages. about: the node, as getinfo tells it."""
+        self.base, self._market, self._about = base.rstrip("/"), market, about
         self.path = urlsplit(self.base).path
 
     def user(self, request: Request) -> User | None:
@@ -90,7 +91,7 @@ class Visits:
             "user": user,
             "market": market is not None,
             "balance": market.ledger.balance(f"user/{user.id}") if market is not None and user is not None else 0,
-            "node": market.desk.info if market is not None else {},
+            "about": self._about,
         }
         return HTMLResponse(PAGES.get_template(f"{page}.html").render({**about, **data}), status, headers=HEADERS)
 
