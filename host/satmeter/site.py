@@ -48,7 +48,7 @@ def build(config: Config) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await hooks
 
-    app = FastAPI(title="Satmeter billing", version=__version__, lifespan=running)
+    app = FastAPI(title="Satmeter billing", version=__version__, lifespan=running, responses={"4XX": problem.PROBLEM})
     app.state.public_url = config.public_url
 
     def page(request: Request, status: int, title: str, detail: str) -> Response:

@@ -35,7 +35,7 @@ from .tokens import services_of
 
 WAIT_S, MOST_WAIT_S = 30, 600
 BEAT_S = 25
-INVOICE = {
+INVOICE: dict[str, Any] = {
     "msatoshi": "10000",
     "description": "a cat",
     "expiry": 3600,
@@ -62,7 +62,7 @@ def routes(desk: Desk) -> APIRouter:
         listed = [*found.get("address", []), *found.get("binding", [])]
         return {**found, "port": next((a["port"] for a in listed if "port" in a), 0)}
 
-    @router.post("/invoice", status_code=201, openapi_extra=_body(INVOICE))
+    @router.post("/invoice", status_code=201, openapi_extra=body.takes(**INVOICE))
     async def make(request: Request) -> Response:
         """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
         client = await run_in_threadpool(desk.client, request, "invoice")
@@ -82,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
     async def fetch(request: Request, id: str) -> Row:
         return shown((await own(request, id))[1])
 
-    @router.delete("/invoice/{id}", status_code=204, openapi_extra=_body({"status": "unpaid"}))
+    @router.delete("/invoice/{id}", status_code=204, openapi_extra=body.takes(status="unpaid"))
     async def delete(request: Request, id: str) -> Response:
         """Delete an invoice; its present `status` has to be given."""
         _, row = await own(request, id)
@@ -107,7 +107,7 @@ def routes(desk: Desk) -> APIRouter:
             return JSONResponse(shown(row))
         raise HTTPException(410, "Gone") if status == "expired" else HTTPException(402, "Payment Required")
 
-    @router.post("/invoice/{id}/webhook", status_code=201, openapi_extra=_body({"url": INVOICE["webhook"]}))
+    @router.post("/invoice/{id}/webhook", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"]))
     async def webhook(request: Request, id: str) -> Response:
         """Have `url` told by a POST once the invoice is paid. 405 if it is, 410 if it has expired."""
         _, row = await own(request, id)
@@ -163,7 +163,7 @@ def routes(desk: Desk) -> APIRouter:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    @router.post("/hooks", status_code=201, openapi_extra=_body({"url": INVOICE["webhook"], "events": ["paid"]}))
+    @router.post("/hooks", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed."""
         client = await run_in_threadpool(desk.client, request, "invoice")
@@ -189,7 +189,7 @@ def routes(desk: Desk) -> APIRouter:
         found = await run_in_threadpool(desk.node.call, "newaddr", addresstype="bech32")
         return {"address": found["bech32"]}
 
-    @router.post("/pay", openapi_extra=_body({"payreq": "lnbc10n1..."}))
+    @router.post("/pay", openapi_extra=body.takes(payreq="lnbc10n1..."))
     async def pay(request: Request) -> Response:
         """Pay an invoice with the node's money: the body is `payreq`, or the invoice itself as text."""
         client = await run_in_threadpool(desk.client, request, "pay")
@@ -223,12 +223,6 @@ def routes(desk: Desk) -> APIRouter:
         return shown(row)
 
     return router
-
-
-def _body(example: dict[str, Any]) -> dict[str, Any]:
-    content = {"example": example, "schema": {"type": "object"}}
-    kinds = ("application/json", "application/x-www-form-urlencoded")
-    return {"requestBody": {"content": dict.fromkeys(kinds, content)}}
 
 
 def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Response:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pyln.client import RpcError
 from starlette.exceptions import HTTPException
@@ -31,6 +32,22 @@ STATUS = {
 def answer(status: int, name: str, detail: str, code: int = 0, headers: dict[str, str] | None = None) -> JSONResponse:
     body: dict[str, Any] = {"type": f"urn:satmeter:error:{code or status}", "title": name, "status": status}
     return JSONResponse({**body, "detail": detail}, status, headers=headers, media_type="application/problem+json")
+
+
+PROBLEM = {
+    "description": "what was wrong, and with which value (RFC 9457)",
+    "content": {
+        "application/problem+json": {
+            "schema": {"type": "object", "required": ["type", "title", "status", "detail"]},
+            "example": {
+                "type": "urn:satmeter:error:2101",
+                "title": "BadParam",
+                "status": 400,
+                "detail": "msatoshi: must be an amount such as 1000, 1sat or 0.001btc, got 'many'",
+            },
+        }
+    },
+}
 
 
 def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
@@ -63,6 +80,12 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         if headers:
             return answer(e.status_code, str(e.detail), str(e.detail), headers=headers)
         return said(request, e.status_code, str(e.detail), str(e.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, e: Exception) -> Response:
+        assert isinstance(e, RequestValidationError)
+        first = e.errors()[0]
+        return said(request, 400, "BadParam", f"{first['loc'][-1]}: {first['msg']}", errors.BadParam.code)
 
     @app.exception_handler(Exception)
     async def bug(_: Request, e: Exception) -> Response:

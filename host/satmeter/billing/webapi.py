@@ -3,9 +3,9 @@
 An invoice token is an invoice's payreq or id. Parameters stand in the URL, as the document has them.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
@@ -15,6 +15,11 @@ from .desk import Desk
 from .invoices import Row, shown
 from .secrets import covers
 from .tokens import services_of
+
+Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
+Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
+Hash = Annotated[str, Query(description="a hash token", examples=["lBmK8DdCB9dgzqfYLiRIkFx7"])]
+PaymentHash = Annotated[str, Query(description="the payment hash of an invoice, in hex", examples=["4aa0" + "13" * 30])]
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -38,7 +43,7 @@ def routes(desk: Desk) -> APIRouter:
         return str(row["id"])
 
     @router.post("/payment/pay", status_code=303)
-    async def pay(request: Request, token: str, service: str) -> Response:
+    async def pay(request: Request, token: Token, service: Service) -> Response:
         """Store which services an invoice token is for, and take the payer to the checkout page."""
         id = await run_in_threadpool(stored, request, token, service)
         base = desk.config.public_url.rstrip("/")
@@ -61,12 +66,12 @@ def routes(desk: Desk) -> APIRouter:
         return found
 
     @router.post("/payment/verify")
-    async def verify(request: Request, token: str, service: str) -> dict[str, Any]:
+    async def verify(request: Request, token: Token, service: Service) -> dict[str, Any]:
         """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
         seller = await run_in_threadpool(desk.verifier, request)
         return {"hash": await run_in_threadpool(issued, token, service, seller)}
 
-    async def verify_hash(request: Request, hash: str, service: str) -> dict[str, Any]:
+    async def verify_hash(request: Request, hash: Hash, service: Service) -> dict[str, Any]:
         """Spend one use of a hash token; 404 where it is unknown, spent or for other services, which is not told."""
         seller = await run_in_threadpool(desk.verifier, request)
         if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service), seller):
@@ -77,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
         router.post(path)(verify_hash)
 
     @router.post("/payment/spend")
-    async def spend(request: Request, rhash: str, service: str) -> dict[str, Any]:
+    async def spend(request: Request, rhash: Hash, service: Service) -> dict[str, Any]:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
         seller = await run_in_threadpool(desk.verifier, request)
         row = await run_in_threadpool(by_hash, rhash, seller)
@@ -86,7 +91,7 @@ def routes(desk: Desk) -> APIRouter:
         return {"status": "success"}
 
     @router.post("/payment/return")
-    async def give_back(request: Request, hash: str = "", rhash: str = "") -> dict[str, Any]:
+    async def give_back(request: Request, hash: Hash = "", rhash: PaymentHash = "") -> dict[str, Any]:
         """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
         seller = await run_in_threadpool(desk.verifier, request)
         row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
@@ -135,7 +140,7 @@ def routes(desk: Desk) -> APIRouter:
         return found
 
     @router.post("/refresh", responses={402: {"description": "an invoice; paid, it gives a new hash token"}})
-    async def refresh(request: Request, hash: str, ask: bool = True) -> Response:
+    async def refresh(request: Request, hash: Hash, ask: bool = True) -> Response:
         """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
         (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""
         seller = await run_in_threadpool(desk.verifier, request)

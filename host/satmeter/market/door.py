@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from ..billing.body import takes
 from ..billing.config import OpenID
 from ..core.errors import SatmeterError
 from .market import Market
@@ -30,7 +31,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     def show(request: Request, next: str = "") -> Response:
         return door(request, where=next)
 
-    @router.post("/login")
+    @router.post("/login", openapi_extra=takes(name="ann", password="correct horse"))
     def log_in(request: Request, given: Form) -> Response:
         """Log in with `name` and `password`; a cookie stands for that from then on."""
         where = str(given.get("next", ""))
@@ -42,7 +43,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
             return door(request, "no such name and password", 401, where)
         return visits.log_in(request, user, where)
 
-    @router.post("/register")
+    @router.post("/register", openapi_extra=takes(name="ann", password="correct horse"))
     def register(request: Request, given: Form) -> Response:
         """Make an account: `name`, `password` (8 characters or more)."""
         where = str(given.get("next", ""))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
+from ..billing.body import takes
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, msat, whole
 from .amounts import priced
@@ -28,13 +29,13 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         user = visits.known(request)
         return visits.answer(request, "dashboard", {"purchases": orders.purchases(user.id)}, user)
 
-    @router.post("/dashboard/{id}/rate")
+    @router.post("/dashboard/{id}/rate", openapi_extra=takes(stars=5))
     def rate(request: Request, id: str, given: Form) -> Response:
         """Rate a purchase that was used: `stars`, 1 to 5."""
         orders.rate(visits.known(request).id, id, whole("stars", given.get("stars"), 1, 5))
         return visits.done(request, "/dashboard")
 
-    @router.post("/dashboard/{id}/renew")
+    @router.post("/dashboard/{id}/renew", openapi_extra=takes(sat="20"))
     def renew(request: Request, id: str, given: Form) -> Response:
         """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all; 0 ends that."""
         given = given if str(given.get("sat")) == "0" else priced(given)
@@ -74,7 +75,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         }
         return visits.answer(request, "account", data, user, status)
 
-    @router.post("/account/deposit")
+    @router.post("/account/deposit", openapi_extra=takes(sat="2500"))
     def deposit(request: Request, given: Form) -> Response:
         """An invoice of `sat` (or `msatoshi`) whose payment goes to the account."""
         user = visits.known(request)
@@ -83,14 +84,14 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         row = orders.deposit(user.id, amount, f"to the account of {user.name}")
         return visits.done(request, f"/checkout/{row['id']}", {"id": row["id"], "payreq": row["payreq"]})
 
-    @router.post("/account/quote")
+    @router.post("/account/quote", openapi_extra=takes(to="bob@hub.example", sat="100"))
     def quote(request: Request, given: Form) -> Response:
         """What a payment would cost: nothing is paid."""
         user = visits.known(request)
         to, amount = target(given)
         return room(request, quote={"to": to, "user": user.name, **sending.quote(amount)})
 
-    @router.post("/account/send")
+    @router.post("/account/send", openapi_extra=takes(to="bob@hub.example", sat="100", once="k7"))
     async def send(request: Request, given: Form) -> Response:
         """Pay a BOLT 11 invoice, or `sat` (or `msatoshi`) to NAME@HUB, from the account. With the same `once` (or
         Idempotency-Key) it is the same payment."""

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from ..billing.body import takes
 from ..core.money import whole
 from .amounts import priced
 from .market import Market
@@ -14,6 +15,13 @@ from .orders import client_of
 from .visit import Visits, sent
 
 Form = Annotated[dict[str, Any], Depends(sent)]
+OFFER = {
+    "service": "Objects/Parking/capacity",
+    "node_url": "https://node.example:8083/",
+    "sat": "1",
+    "uses": 1,
+    "description": "parking facilities",
+}
 SELLER_SCOPES = ["invoice", "verify-own"]
 
 
@@ -50,13 +58,13 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         fee = sum(market.ledger.fee(o["msatoshi"]) for o in found)
         return visits.answer(request, "cart", {"offers": found, "msatoshi": total, "fee": fee}, user)
 
-    @router.post("/market/cart")
+    @router.post("/market/cart", openapi_extra=takes(offer="5f2c..."))
     def put(request: Request, given: Form) -> Response:
         """Put an `offer` into the cart."""
         orders.put(visits.known(request).id, given.get("offer"))
         return visits.done(request, "/market/cart")
 
-    @router.post("/market/cart/remove")
+    @router.post("/market/cart/remove", openapi_extra=takes(offer="5f2c..."))
     def take_out(request: Request, given: Form) -> Response:
         orders.take_out(visits.known(request).id, given.get("offer"))
         return visits.done(request, "/market/cart")
@@ -76,7 +84,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     def sell(request: Request) -> Response:
         return stall(request)
 
-    @router.post("/sell")
+    @router.post("/sell", openapi_extra=takes(**OFFER))
     async def publish(request: Request, given: Form) -> Response:
         """Publish a `service` at `node_url` for `sat` (or `msatoshi`), with a `description` and `uses`."""
         user = await run_in_threadpool(visits.known, request)
@@ -84,7 +92,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         row = await run_in_threadpool(offers.publish, user.id, priced(given), checked)
         return visits.done(request, "/sell", {"offer": shown(row)})
 
-    @router.post("/sell/show")
+    @router.post("/sell/show", openapi_extra=takes(offer="5f2c...", shown="0"))
     def show(request: Request, given: Form) -> Response:
         """Take an `offer` off the market (`shown` 0), or put it back."""
         if not offers.show(visits.known(request).id, str(given.get("offer")), str(given.get("shown")) == "1"):
