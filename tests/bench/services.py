@@ -19,6 +19,7 @@ from billing import Service, free_port
 from satmeter.billing.tables import INVOICE, SERVICE
 
 THREADS, CLIENTS, ROUNDS = 8, 100, 5
+EVERY_S = 1.0
 UPSTREAM = """
 import sys, uvicorn
 async def app(scope, receive, send):
@@ -105,19 +106,22 @@ def gate(net, service, directory):
         preimage = net["buyer"].rpc.call("xpay", [invoice])["payment_preimage"]
         header = {"Authorization": f"L402 {macaroon}:{preimage}"}
         until(lambda: httpx.get(url + "/sold", headers=header).status_code == 200)
-        latencies = {"/sold": [], "/free": []}
+        requests = {"/sold": _request("/sold", header), "/free": _request("/free", {})}
 
         def run(path):
-            done, took = asyncio.run(_load(url + path, header if path == "/sold" else {}))
-            latencies[path] += took
-            return done
+            return asyncio.run(_load(port, requests[path]))[0]
 
         mine, theirs, ratio = interleaved(lambda: run("/sold"), lambda: run("/free"), ROUNDS)
-        note = f"{mine:.0f} a second against {theirs:.0f}, by {CLIENTS} clients"
+        note = f"{mine:.0f} a second against {theirs:.0f}, by {CLIENTS} clients as fast as they can"
         yield Figure("gate, paid against free", ratio, 0.7, least=True, note=note)
-        p99 = {path: statistics.quantiles(took, n=100)[98] * 1000 for path, took in latencies.items()}
-        note = f"{p99['/sold']:.0f} ms against {p99['/free']:.0f}"
-        yield Figure("gate, p99 added by the check, ms", p99["/sold"] - p99["/free"], 5, note=note)
+        p99 = {path: [] for path in requests}
+        for _ in range(ROUNDS):
+            for path, bytes_ in requests.items():
+                took = asyncio.run(_load(port, bytes_, 5, EVERY_S))[1]
+                p99[path].append(statistics.quantiles(took, n=100)[98] * 1000)
+        sold, free = (statistics.median(p99[path]) for path in ("/sold", "/free"))
+        note = f"{sold:.1f} ms against {free:.1f}, {CLIENTS} clients with a request a second each"
+        yield Figure("gate, p99 added by the check, ms", sold - free, 5, note=note)
     finally:
         for process in running:
             process.terminate()
@@ -131,19 +135,33 @@ def _answers(url):
         return False
 
 
-async def _load(url, headers, seconds=3):
-    """CLIENTS clients that ask again and again; returns requests a second, and how long each took."""
+def _request(path, headers):
+    lines = [f"GET {path} HTTP/1.1", "Host: bench", *(f"{k}: {v}" for k, v in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _load(port, request, seconds=3, every_s=0.0):
+    """CLIENTS clients that ask again and again, each on a connection that stays (with `every_s` at that rate, else as
+    fast as they are answered); returns requests a second, and how long each took. By hand: a client library takes
+    longer than the gate, and then it would be what is measured."""
     took, end = [], time.monotonic() + seconds
-    limits = httpx.Limits(max_connections=CLIENTS)
-    async with httpx.AsyncClient(limits=limits, timeout=30, headers=headers) as http:
 
-        async def client():
-            while time.monotonic() < end:
-                began = time.monotonic()
-                (await http.get(url)).raise_for_status()
-                took.append(time.monotonic() - began)
+    async def client(n):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        due = time.monotonic() + every_s * n / CLIENTS
+        while time.monotonic() < end:
+            if every_s:
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                due += every_s
+            began = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+            took.append(time.perf_counter() - began)
+        writer.close()
 
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await asyncio.gather(*(client(n) for n in range(CLIENTS)))
     return len(took) / seconds, took
 
 
@@ -191,6 +209,6 @@ def _store(url, first, last):
             db.execute(sa.insert(INVOICE), rows)
             db.execute(sa.insert(SERVICE), [{"invoice": f"bench{n}", "service": "s"} for n in some])
             db.execute(
-                sa.text("INSERT INTO billing_token VALUES (:hash, :invoice, 1, 0, :at)"),
+                sa.text("INSERT INTO billing_token VALUES (:hash, :invoice, 1, 0, :at, 'all')"),
                 [{"hash": f"{n:064x}", "invoice": f"bench{n}", "at": now} for n in some],
             )

@@ -131,3 +131,28 @@ def test_the_checkout_page(net, service, http):
 def test_services_that_are_none_are_refused(http, service_):
     answer = http.post("/verifyHash", params={"hash": "x", "service": service_})
     assert answer.status_code == 400 and "service" in answer.json()["detail"]
+
+
+def test_several_uses_at_once_each_pass_for_themselves(net, service):
+    """As a gate asks under load: one that is unknown, spent or malformed spoils no other."""
+    with service.http() as http:
+        tokens = []
+        for n in range(2):
+            made = http.post("/invoice", json={"msatoshi": 1000, "service": f"s{n}"}).json()
+            net["buyer"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})
+            assert http.get(f"/invoice/{made['id']}/wait", params={"timeout": 20}).status_code == 200
+            tokens.append((made, http.post("/payment/verify", params={"token": made["id"], "service": f"s{n}"}).json()))
+        uses = [
+            {"hash": tokens[0][1]["hash"], "service": "s0"},
+            {"hash": "unknown", "service": "s0"},
+            {"hash": tokens[0][1]["hash"], "service": "s0"},
+            {"rhash": tokens[1][0]["rhash"], "service": "x" * 300},
+            {"rhash": tokens[1][0]["rhash"], "service": "s0"},
+            {"rhash": tokens[1][0]["rhash"], "service": "s1"},
+            {"rhash": "zz", "service": "s1"},
+        ]
+        assert http.post("/payment/uses", json={"uses": uses}).json()["passed"] == [
+            True, False, False, False, False, True, False
+        ]  # fmt: skip
+        for wrong in ({}, {"uses": []}, {"uses": [1]}, {"uses": [{"hash": 1}]}, {"uses": [{}] * 201}, {"uses": "x"}):
+            assert http.post("/payment/uses", json=wrong).status_code == 400

@@ -130,16 +130,16 @@ def hub(net, postgresql, tmp_path):
 
 
 def test_killed_while_accounts_pay_the_books_agree(net, hub):
-    """Held payments, and every worker killed: what was held for them is spent once they settle, and comes back when they
-    fail, whoever learns of it."""
+    """Held payments, and every worker killed: what was held for them is spent once they settle, and comes back when
+    they fail, whoever learns of it."""
     if net.kind != "emulated":
         pytest.skip("holding a payment on demand is the emulated node's")
     hop, seller = net["hop"].rpc, net["seller"].rpc
     ann = Visitor(hub, "ann", net)
     ann.fund(100_000)
-    bought = [hop.call("invoice", [1000 * (n + 1), f"a{time.time_ns()}{n}", "a thing"]) for n in range(4)]
-    hop.call("delinvoice", [next(i["label"] for i in hop.call("listinvoices")["invoices"]
-                                 if i["payment_hash"] == bought[3]["payment_hash"]), "unpaid"])  # fmt: skip
+    labels = [f"a{time.time_ns()}{n}" for n in range(4)]
+    bought = [hop.call("invoice", [1000 * (n + 1), label, "a thing"]) for n, label in enumerate(labels)]
+    hop.call("delinvoice", [labels[3], "unpaid"])
     hop.call("emulate-fault", {"hang": 4})
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(_send, ann, b["bolt11"]) for b in bought]

@@ -48,7 +48,7 @@ def routes(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["backend"])
 
     async def own(request: Request, id: str) -> tuple[Client, Row]:
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         row = await run_in_threadpool(desk.invoices.find, id, client.name)
         if row is None:
             raise HTTPException(404, "Not Found")
@@ -57,7 +57,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/info")
     async def info(request: Request) -> dict[str, Any]:
         """The node: id, port, address, version, blockheight, network."""
-        await run_in_threadpool(desk.client, request, "invoice")
+        await desk.admit(request, "invoice")
         found = await run_in_threadpool(desk.node.info)
         listed = [*found.get("address", []), *found.get("binding", [])]
         return {**found, "port": next((a["port"] for a in listed if "port" in a), 0)}
@@ -65,7 +65,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/invoice", status_code=201, openapi_extra=body.takes(**INVOICE))
     async def make(request: Request) -> Response:
         """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         data = await body.raw(request)
         key = request.headers.get("idempotency-key", "")
         kind = request.headers.get("content-type", "")
@@ -74,7 +74,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/invoices")
     async def list_(request: Request, limit: int = 1000, before: str = "") -> list[Row]:
         """A client's invoices, oldest first: the newest `limit` of those before an id."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         found = await run_in_threadpool(desk.invoices.of, client.name, whole("limit", limit, 1, 1000), before)
         return [shown(row) for row in found]
 
@@ -121,7 +121,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/payment-stream")
     async def stream(request: Request) -> StreamingResponse:
         """Payments as server-sent events, from now on."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             _events(desk, client.name, request.headers["authorization"]),
@@ -132,7 +132,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.websocket("/ws")
     async def socket(ws: WebSocket) -> None:
         try:
-            client = await run_in_threadpool(desk.client, ws, "invoice")
+            client = await desk.admit(ws, "invoice")
         except HTTPException:
             await ws.close(1008)
             return
@@ -156,7 +156,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/events")
     async def events(request: Request) -> StreamingResponse:
         """Events (paid, low, closed) as server-sent events; with Last-Event-ID from there on, else from now on."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         last = request.headers.get("last-event-id", "")
         since = whole("Last-Event-ID", last, 0, 2**62) if last else await run_in_threadpool(desk.events.newest)
         stream = _happenings(desk, client, request.headers["authorization"], since)
@@ -166,18 +166,18 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/hooks", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
         return await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
 
     @router.get("/hooks")
     async def subscriptions(request: Request) -> list[Row]:
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         return await run_in_threadpool(desk.events.subscriptions, client.name)
 
     @router.delete("/hooks/{id}", status_code=204)
     async def unsubscribe(request: Request, id: str) -> Response:
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         if not await run_in_threadpool(desk.events.unsubscribe, client.name, id):
             raise HTTPException(404, "Not Found")
         return Response(status_code=204)
@@ -185,14 +185,14 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/newaddr")
     async def newaddr(request: Request) -> dict[str, Any]:
         """A new on-chain address of the node."""
-        await run_in_threadpool(desk.client, request, "pay")
+        await desk.admit(request, "pay")
         found = await run_in_threadpool(desk.node.call, "newaddr", addresstype="bech32")
         return {"address": found["bech32"]}
 
     @router.post("/pay", openapi_extra=body.takes(payreq="lnbc10n1..."))
     async def pay(request: Request) -> Response:
         """Pay an invoice with the node's money: the body is `payreq`, or the invoice itself as text."""
-        client = await run_in_threadpool(desk.client, request, "pay")
+        client = await desk.admit(request, "pay")
         data = await body.raw(request)
         payreq = _payreq(data, request.headers.get("content-type", ""))
         row = await run_in_threadpool(desk.spending.pay, client.name, payreq)
@@ -214,7 +214,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/listinvoice")
     async def listinvoice(request: Request, token: str = "", payreq: str = "") -> Row:
         """An invoice by its token: its payreq, or its id."""
-        client = await run_in_threadpool(desk.client, request, "invoice")
+        client = await desk.admit(request, "invoice")
         given = token or payreq
         row = await run_in_threadpool(desk.invoices.find, given, client.name)
         row = row or await run_in_threadpool(desk.invoices.by_payreq, given)

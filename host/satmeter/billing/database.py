@@ -1,7 +1,8 @@
 """The billing service's database: opened, brought to this version's schema, and used in short transactions."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class Database:
         self.url = url
         self.shared = not url.startswith("sqlite")
         """Whether several workers may use it at once."""
+        self._turn: AbstractContextManager[Any] = nullcontext() if self.shared else threading.Lock()
+        """SQLite has one writer at a time; left to it, the others sleep longer and longer before they look again."""
         try:
             self._engine = engine(url, CONNECTIONS)
             if not self.shared:
@@ -40,7 +43,7 @@ class Database:
     def writing(self) -> Iterator[sa.Connection]:
         """A transaction: all of it is recorded, or nothing."""
         try:
-            with self._engine.begin() as db:
+            with self._turn, self._engine.begin() as db:
                 yield db
         except SQLAlchemyError as e:
             raise _words(self.url, e) from e

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fastapi import HTTPException
+from fastapi.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from ..cln.node import Node
@@ -86,6 +87,12 @@ class Desk:
     def _unknown_renewal(bought: Bought, ask: bool) -> str | Row | None:
         return None
 
+    async def admit(self, connection: HTTPConnection, scope: str) -> Client:
+        """client(), without leaving the event loop where the secret was good a moment ago."""
+        if self._fresh(connection.headers.get("authorization", "")) is not None:
+            return self.client(connection, scope)
+        return await run_in_threadpool(self.client, connection, scope)
+
     def client(self, connection: HTTPConnection, scope: str) -> Client:
         """Return who asks, by HTTP basic auth; 401 for nobody we know, 403 for one who may not."""
         found = self._client(connection.headers.get("authorization", ""))
@@ -95,9 +102,10 @@ class Desk:
             raise HTTPException(403, f"this api-token lacks the scope {scope}")
         return found
 
-    def verifier(self, connection: HTTPConnection) -> str:
+    async def verifier(self, connection: HTTPConnection) -> str:
         """Return whose sales the client may verify: its own name, or "" (see secrets.covers)."""
-        found = self._client(connection.headers.get("authorization", ""))
+        header = connection.headers.get("authorization", "")
+        found = self._fresh(header) or await run_in_threadpool(self._client, header)
         if found is not None and "verify-own" in found.scopes and "verify" not in found.scopes:
             return found.name
         self.client(connection, "verify")
@@ -113,27 +121,23 @@ class Desk:
         return self._client(header) is not None
 
     def _client(self, header: str) -> Client | None:
-        kind, _, value = header.partition(" ")
-        if kind.lower() != "basic":
-            return None
-        try:
-            user, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            return None
-        if user != USER or not secret:
-            return None
-        now = time.monotonic()
-        with self._lock:
-            known = self._known.get(secret)
-            if known is not None and known[1] > now:
-                return known[0]
-        found = self.secrets.find(secret)
+        known = self._fresh(header)
+        if known is not None:
+            return known
+        secret = _secret(header)
+        found = self.secrets.find(secret) if secret else None
         with self._lock:
             if found is None:
                 self._known.pop(secret, None)
             else:
-                self._known[secret] = found, now + FRESH_S
+                self._known[secret] = found, time.monotonic() + FRESH_S
         return found
+
+    def _fresh(self, header: str) -> Client | None:
+        """Return whose secret it is, if it was looked up a moment ago."""
+        with self._lock:
+            client, until = self._known.get(_secret(header), (None, 0.0))
+        return client if until > time.monotonic() else None
 
     def may_mint(self, who: str) -> None:
         """TooMany for a client who makes more invoices in a minute than the config allows."""
@@ -145,3 +149,15 @@ class Desk:
             if len(times) >= self.config.mint_per_minute:
                 raise TooMany(f"more than {self.config.mint_per_minute} invoices in a minute (mint_per_minute)")
             times.append(now)
+
+
+def _secret(header: str) -> str:
+    """Return the secret in an Authorization header; "" where there is none of ours."""
+    kind, _, value = header.partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    try:
+        user, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""
+    return secret if user == USER else ""

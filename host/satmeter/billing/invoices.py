@@ -61,7 +61,6 @@ class Invoices:
             return known
         now = int(time.time())
         made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s, hash_only)
-        decoded = self._node.decode(made.bolt11)
         row = {
             "id": id,
             "client": client,
@@ -72,7 +71,7 @@ class Invoices:
             "payreq": made.bolt11,
             "description": description,
             "created_at": now,
-            "expires_at": int(decoded["created_at"]) + int(decoded.get("expiry", EXPIRY_S)),
+            "expires_at": made.expires_at,
             "uses": uses,
             "metadata": json.dumps(metadata),
         }

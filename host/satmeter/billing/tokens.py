@@ -6,7 +6,9 @@ use one passes. Who asks for an unknown token and for one that is spent hears th
 
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -50,6 +52,24 @@ def services_of(text: object) -> tuple[str, ...]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One use that is asked for: of a hash token (hash), or of an invoice by its payment hash (rhash)."""
+
+    kind: str
+    which: str
+    services: tuple[str, ...]
+
+    @property
+    def order(self) -> tuple[str, str]:
+        return self.kind, self.key
+
+    @property
+    def key(self) -> str:
+        """What it is found by."""
+        return digest(self.which) if self.kind == "hash" else self.which
+
+
 class Tokens:
     def __init__(self, database: Database, events: Events):
         self._database, self._events = database, events
@@ -77,43 +97,66 @@ class Tokens:
         return token
 
     def spend(self, token: str, services: tuple[str, ...], seller: str = "") -> bool:
-        """Use a token once for services that are all among those paid for; whether it passed. `seller`: whose
-        sales count (secrets.covers): another's service of the same name is another service."""
-        hashed = digest(token)
+        """Use a token once for services that are all among those paid for; whether it passed. `seller`: whose sales
+        count (secrets.covers): another's service of the same name is another service."""
+        return self.spend_all([Use("hash", token, services)], seller)[0]
+
+    def spend_invoice(self, rhash: str, services: tuple[str, ...], seller: str = "") -> bool:
+        """Use a paid invoice once, by its payment hash, for who shows in another way (a preimage) that they paid;
+        whether it passed. Its uses are those of its hash token."""
+        return self.spend_all([Use("rhash", rhash, services)], seller)[0]
+
+    def spend_all(self, uses: Sequence["Use | None"], seller: str = "") -> list[bool]:
+        """Use several, in one transaction: whether each passed. They are taken in the order of their hashes, and events
+        recorded last, so that no two such transactions wait for each other."""
+        passed = [False] * len(uses)
+        told: list[tuple[sa.Row[Any, Any], str, tuple[str, ...]]] = []
         with self._database.writing() as db:
-            row = db.execute(sa.select(TOKEN.c.invoice, TOKEN.c.client).where(TOKEN.c.hash == hashed)).first()
-            if row is None or not covers(seller, row.client) or not self._for(db, row.invoice, services):
-                return False
-            return self._use(db, TOKEN.c.hash == hashed)
+            for use, n in sorted(((u, n) for n, u in enumerate(uses) if u is not None), key=lambda each: each[0].order):
+                passed[n] = self._use(db, use, seller, told)
+            for row, kind, services in told:
+                body = {"invoice": row.invoice, "service": ",".join(services), "uses": row.uses}
+                body["left"] = row.uses - row.spent
+                self._events.emit(db, row.client, kind, body, f"{kind}/{row.hash}")
+        return passed
 
-    def spend_invoice(self, row: Row, services: tuple[str, ...]) -> bool:
-        """Use a paid invoice once, for who shows in another way (a preimage) that they paid; whether it passed. Its
-        uses are those of its hash token."""
-        invoice = row["id"]
-        with self._database.writing() as db:
-            uses = self._paid_for(db, invoice)
-            if uses is None or not self._for(db, invoice, services):
-                return False
-            if db.execute(sa.select(TOKEN.c.hash).where(TOKEN.c.invoice == invoice)).first() is None:
-                self.insert(db, new_token(), invoice, row["client"], uses)
-            return self._use(db, TOKEN.c.invoice == invoice)
-
-    def _for(self, db: sa.Connection, invoice: str, services: tuple[str, ...]) -> bool:
-        return set(services) <= set(self._services(db, invoice))
-
-    def _use(self, db: sa.Connection, which: sa.ColumnElement[bool]) -> bool:
+    def _use(
+        self, db: sa.Connection, use: "Use", seller: str, told: list[tuple[sa.Row[Any, Any], str, tuple[str, ...]]]
+    ) -> bool:
         """Spend one use, if one is left. Of a token with several, "low" and "closed" are told on the way."""
-        use = sa.update(TOKEN).where(which, TOKEN.c.spent < TOKEN.c.uses).values(spent=TOKEN.c.spent + 1)
-        row = db.execute(use.returning(*TOKEN.c)).first()
+        if use.kind == "hash":
+            which = TOKEN.c.hash == use.key
+        else:
+            invoice = db.execute(sa.select(INVOICE.c.id).where(INVOICE.c.rhash == use.key)).scalar()
+            which = TOKEN.c.invoice == invoice
+        token = db.execute(sa.select(TOKEN.c.invoice, TOKEN.c.client).where(which)).first()
+        if token is None and use.kind == "rhash":
+            token = self._first_use(db, invoice)
+        if token is None or not covers(seller, token.client):
+            return False
+        services = self._services(db, token.invoice)
+        if not set(use.services) <= set(services):
+            return False
+        spent = sa.update(TOKEN).where(which, TOKEN.c.spent < TOKEN.c.uses).values(spent=TOKEN.c.spent + 1)
+        row = db.execute(spent.returning(*TOKEN.c)).first()
         if row is None:
             return False
         left = row.uses - row.spent
         kind = "closed" if not left else "low" if left == max(1, row.uses // LOW) else ""
         if row.uses > 1 and kind:
-            services = ",".join(self._services(db, row.invoice))
-            body = {"invoice": row.invoice, "service": services, "uses": row.uses, "left": left}
-            self._events.emit(db, row.client, kind, body, f"{kind}/{row.hash}")
+            told.append((row, kind, services))
         return True
+
+    def _first_use(self, db: sa.Connection, invoice: str | None) -> "sa.Row[Any, Any] | None":
+        """Make the token of a paid invoice of which none was asked for yet; nobody is ever told it."""
+        uses = self._paid_for(db, invoice) if invoice is not None else None
+        if uses is None or invoice is None:
+            return None
+        mine = sa.select(TOKEN.c.invoice, TOKEN.c.client).where(TOKEN.c.invoice == invoice)
+        if db.execute(mine).first() is None:
+            client = db.execute(sa.select(INVOICE.c.client).where(INVOICE.c.id == invoice)).scalar_one()
+            self.insert(db, new_token(), invoice, client, uses)
+        return db.execute(mine).first()
 
     def give_back(self, token: str = "", invoice: str = "", seller: str = "") -> bool:
         """Take one use back that was spent and not delivered, of a hash token or of an invoice."""

@@ -11,10 +11,13 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, whole
+from . import body
 from .desk import Desk
 from .invoices import Row, shown
 from .secrets import covers
-from .tokens import services_of
+from .tokens import Use, services_of
+
+MOST_USES = 200
 
 Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
 Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
@@ -68,12 +71,12 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/payment/verify")
     async def verify(request: Request, token: Token, service: Service) -> dict[str, Any]:
         """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
-        seller = await run_in_threadpool(desk.verifier, request)
+        seller = await desk.verifier(request)
         return {"hash": await run_in_threadpool(issued, token, service, seller)}
 
     async def verify_hash(request: Request, hash: Hash, service: Service) -> dict[str, Any]:
         """Spend one use of a hash token; 404 where it is unknown, spent or for other services, which is not told."""
-        seller = await run_in_threadpool(desk.verifier, request)
+        seller = await desk.verifier(request)
         if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service), seller):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
@@ -82,18 +85,24 @@ def routes(desk: Desk) -> APIRouter:
         router.post(path)(verify_hash)
 
     @router.post("/payment/spend")
-    async def spend(request: Request, rhash: Hash, service: Service) -> dict[str, Any]:
+    async def spend(request: Request, rhash: PaymentHash, service: Service) -> dict[str, Any]:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
-        seller = await run_in_threadpool(desk.verifier, request)
-        row = await run_in_threadpool(by_hash, rhash, seller)
-        if row is None or not await run_in_threadpool(desk.tokens.spend_invoice, row, services_of(service)):
+        seller = await desk.verifier(request)
+        if not await run_in_threadpool(desk.tokens.spend_invoice, rhash, services_of(service), seller):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
+
+    @router.post("/payment/uses", openapi_extra=body.takes(uses=[{"hash": "lBmK8DdC...", "service": "weather"}]))
+    async def uses(request: Request) -> dict[str, Any]:
+        """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
+        seller = await desk.verifier(request)
+        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        return {"passed": await run_in_threadpool(desk.tokens.spend_all, _uses(given.get("uses")), seller)}
 
     @router.post("/payment/return")
     async def give_back(request: Request, hash: Hash = "", rhash: PaymentHash = "") -> dict[str, Any]:
         """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
-        seller = await run_in_threadpool(desk.verifier, request)
+        seller = await desk.verifier(request)
         row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
         if bool(hash) == bool(rhash) or (rhash and row is None):
             raise HTTPException(404, "Not Found")
@@ -107,7 +116,7 @@ def routes(desk: Desk) -> APIRouter:
     ) -> dict[str, Any]:
         """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
         buyer did not sign `satmeter-gate SESSION SIGNED_AT` in the last ten minutes, or the credit does not suffice."""
-        await run_in_threadpool(desk.client, request, "meter")
+        await desk.admit(request, "meter")
         amount = whole("msatoshi", msatoshi, 1, MAX_MSAT)
         if not await run_in_threadpool(desk.meters.reserve, session, signed_at, signature, id, amount):
             raise HTTPException(404, "Not Found")
@@ -116,7 +125,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/payment/credit/{step}")
     async def credit_ends(request: Request, step: str, session: str, id: str) -> dict[str, Any]:
         """`settle` or `release` what is held."""
-        await run_in_threadpool(desk.client, request, "meter")
+        await desk.admit(request, "meter")
         await run_in_threadpool(desk.meters.end, session, id, step)
         return {"status": "success"}
 
@@ -143,8 +152,26 @@ def routes(desk: Desk) -> APIRouter:
     async def refresh(request: Request, hash: Hash, ask: bool = True) -> Response:
         """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
         (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""
-        seller = await run_in_threadpool(desk.verifier, request)
+        seller = await desk.verifier(request)
         found = await run_in_threadpool(renewed, hash, seller, ask)
         return JSONResponse({"hash": found}) if isinstance(found, str) else JSONResponse(shown(found), 402)
 
     return router
+
+
+def _uses(given: object) -> list[Use | None]:
+    """Return the uses of a request. One that could never pass (None) is no reason to refuse the others: they are of
+    other people."""
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_USES:
+        raise BadParam(f"uses: must be a list of 1 to {MOST_USES}", param="uses")
+    return [_use(each) for each in given]
+
+
+def _use(each: object) -> Use | None:
+    kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
+    if not kind or not isinstance(each, dict):
+        raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
+    try:
+        return Use(kind, each[kind], services_of(each.get("service")))
+    except BadParam:
+        return None

@@ -18,7 +18,8 @@ PLUGIN_GONE = -4
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An invoice as the node has it. status: unpaid, paid or expired; index and received are set when paid."""
+    """An invoice as the node has it. status: unpaid, paid or expired; index and received are set when paid; times in
+    seconds since 1970."""
 
     status: str
     bolt11: str
@@ -26,6 +27,7 @@ class Made:
     amount_msat: int | None = None
     received_msat: int = 0
     index: int = 0
+    expires_at: int = 0
 
 
 def code_of(e: RpcError) -> int:
@@ -85,7 +87,7 @@ class Node:
                 return found
             self.call("delinvoice", label=label, status=found.status)
             made = self.call("invoice", **what)
-        return Made("unpaid", made["bolt11"], made["payment_hash"], amount_msat)
+        return Made("unpaid", made["bolt11"], made["payment_hash"], amount_msat, expires_at=int(made["expires_at"]))
 
     def find_invoice(self, label: str) -> Made | None:
         found = self.call("listinvoices", label=label)["invoices"]
@@ -174,4 +176,5 @@ def _made(row: dict[str, Any]) -> Made:
         int(row["amount_msat"]) if "amount_msat" in row else None,
         int(row["amount_received_msat"]) if paid else 0,
         int(row["pay_index"]) if paid else 0,
+        int(row["expires_at"]),
     )

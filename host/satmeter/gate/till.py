@@ -1,5 +1,6 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .prices import Price
 TIMEOUT_S = 10
 SPENT_MOST, SPENT_S = 10_000, 5
 RENEWAL = "renewal"
+TOGETHER = 100
 
 
 def _short(services: str) -> str:
@@ -52,6 +54,8 @@ class Till:
         auth = ("api-token", secret)
         self._http = httpx.AsyncClient(base_url=url, auth=auth, timeout=TIMEOUT_S, limits=limits, trust_env=False)
         self._spent: dict[tuple[str, str, str], float] = {}
+        self._waiting: list[tuple[dict[str, str], asyncio.Future[bool]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -72,7 +76,7 @@ class Till:
         return Asked(str(made["payreq"]), str(made["rhash"]))
 
     async def spend_token(self, token: str, service: str) -> bool:
-        return await self._spend("/verifyHash", "hash", token, service)
+        return await self._spend("hash", token, service)
 
     async def renew_token(self, token: str, service: str) -> str:
         """Return the token that follows a used-up one and is paid from its holder's account, with one of its uses
@@ -104,7 +108,7 @@ class Till:
             raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status_code}")
 
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
-        return await self._spend("/payment/spend", "rhash", payment_hash, service)
+        return await self._spend("rhash", payment_hash, service)
 
     async def give_back(self, kind: str, which: str) -> None:
         """Return a use; kind: hash or rhash. What can't be returned now is said to whoever runs the gate."""
@@ -113,18 +117,38 @@ class Till:
             raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status_code}")
         self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
-    async def _spend(self, path: str, kind: str, which: str, service: str) -> bool:
-        key = (path, which, service)
+    async def _spend(self, kind: str, which: str, service: str) -> bool:
+        """Ask for a use. While an answer is under way, others wait for the next request, and go in it together: what a
+        request costs is shared by all that come in its time."""
+        key = (kind, which, service)
         if self._spent.get(key, 0.0) > time.monotonic():
             return False
-        answer = await self._post(path, params={kind: which, "service": service})
-        if answer.status_code == 200:
-            return True
-        if answer.status_code not in (400, 404):
-            raise NodeTrouble(f"the billing service answered {answer.status_code}")
-        if kind == "hash":  # a payment that is not settled yet may be in a moment
+        passed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(({kind: which, "service": service}, passed))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all())
+        good = await passed
+        if not good and kind == "hash":  # a payment that is not settled yet may be in a moment
             self._remember(key)
-        return False
+        return good
+
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            try:
+                answer = await self._post("/payment/uses", json={"uses": [use for use, _ in some]})
+                if answer.status_code != 200:
+                    raise NodeTrouble(f"the billing service answered {answer.status_code}")
+                for (_, passed), good in zip(some, answer.json()["passed"], strict=True):
+                    if not passed.done():
+                        passed.set_result(bool(good))
+            except Exception as e:
+                trouble = (
+                    e if isinstance(e, NodeTrouble) else NodeTrouble(f"the billing service answered nonsense: {e}")
+                )
+                for _, passed in some:
+                    if not passed.done():
+                        passed.set_exception(trouble)
 
     def _remember(self, key: tuple[str, str, str]) -> None:
         self._spent.pop(key, None)
