@@ -62,8 +62,10 @@ def build(config: Config) -> FastAPI:
         metrics.sources.append(lambda: _books(market))
         for room in (door, stalls, rooms):
             app.include_router(room.routes(market, visits))
-        key = desk.node.secret(COOKIES).hex()
-        app.add_middleware(SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600)
+        key, secure = desk.node.secret(COOKIES).hex(), config.public_url.startswith("https")
+        app.add_middleware(
+            SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600, https_only=secure
+        )
     app.mount("/static", StaticFiles(directory=STATIC))
 
     @app.get("/metrics", tags=["operating"])

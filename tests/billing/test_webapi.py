@@ -130,7 +130,7 @@ def test_the_checkout_page(net, service, http):
 @pytest.mark.parametrize("service_", ["", ",", "x" * 300, "a\x00b", ",".join(f"s{n}" for n in range(60))])
 def test_services_that_are_none_are_refused(http, service_):
     answer = http.post("/verifyHash", params={"hash": "x", "service": service_})
-    assert answer.status_code == 400 and "service" in answer.json()["detail"]
+    assert answer.status_code == 400 and answer.json()["detail"].startswith(("service:", "url:"))
 
 
 def test_several_uses_at_once_each_pass_for_themselves(net, service):

@@ -40,14 +40,25 @@ def fields(data: bytes, kind: str) -> dict[str, Any]:
         return {}
     try:
         if kind.split(";")[0].strip().lower() == "application/json":
-            found = json.loads(data)
+            found: dict[str, Any] = json.loads(data)
             if not isinstance(found, dict):
                 raise BadParam("body: must be a JSON object", param="body")
-            return found
-        text = data.decode()
-        return nested(parse_qsl(text, keep_blank_values=True, strict_parsing=False, max_num_fields=MOST_FIELDS))
+        else:
+            pairs = parse_qsl(data.decode(), keep_blank_values=True, strict_parsing=False, max_num_fields=MOST_FIELDS)
+            found = nested(pairs)
+        for name, value in found.items():
+            check_text(name, value)
+        return found
     except (ValueError, RecursionError) as e:
         raise BadParam(f"body: is neither JSON nor a form ({e})", param="body") from None
+
+
+def check_text(name: str, value: Any) -> None:
+    """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
+    text = name + json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in text or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        plain = name.encode("ascii", "replace").decode().replace("\0", "?")[:40]
+        raise BadParam(f"{plain}: has a character that is none (NUL, or a lone surrogate)", param="body")
 
 
 def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:

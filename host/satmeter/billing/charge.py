@@ -22,7 +22,6 @@ from .events import told
 from .invoices import (
     Row,
     check_amount,
-    check_cap,
     check_description,
     check_expiry,
     check_metadata,
@@ -250,7 +249,7 @@ def _amount(desk: Desk, given: dict[str, Any]) -> tuple[int | None, tuple[str, s
     amount = check_amount(given.get("msatoshi"))
     currency = given.get("currency")
     if amount is not None or not currency:
-        return check_cap(amount, desk.config.invoice_cap_msat), None
+        return amount, None
     value = _decimal(given.get("amount"))
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isalpha() or not currency.isascii():
         raise BadParam(f"currency: must be three letters such as EUR, got {currency!r}", param="currency")
@@ -259,7 +258,7 @@ def _amount(desk: Desk, given: dict[str, Any]) -> tuple[int | None, tuple[str, s
         raise BadParam(
             f"amount: {value} {currency.upper()} is {found} msat, which no invoice can be of", param="amount"
         )
-    return check_cap(found, desk.config.invoice_cap_msat), (currency.upper(), str(given["amount"])[:32])
+    return found, (currency.upper(), str(given["amount"])[:32])
 
 
 def _decimal(value: object) -> Decimal:

@@ -30,6 +30,7 @@ from .spending import Spending
 from .tokens import Bought, Tokens
 
 USER = "api-token"
+MINTERS = 10_000
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
@@ -43,7 +44,7 @@ class Desk:
         self.database = Database(url, str(self.info["id"]))
         self.secrets = Secrets(self.database)
         self.events = Events(self.database)
-        self.invoices = Invoices(self.database, self.node, self.events)
+        self.invoices = Invoices(self.database, self.node, self.events, config.invoice_cap_msat)
         self.tokens = Tokens(self.database, self.events)
         self.once = Once(self.database)
         self.spending = Spending(self.database, self.node, config.payment_cap_msat)
@@ -61,7 +62,7 @@ class Desk:
 
     def start(self) -> None:
         """Take up what was left, and follow payments."""
-        self.spending.recover()
+        self.spending.start()
         self.once.forget()
         self.events.forget()
         self.news.start()
@@ -70,6 +71,7 @@ class Desk:
 
     def close(self) -> None:
         self.follower.stop()
+        self.spending.stop()
         self.news.stop()
         self.meters.stop()
         self.hub.stop()
@@ -139,15 +141,17 @@ class Desk:
             client, until = self._known.get(_secret(header), (None, 0.0))
         return client if until > time.monotonic() else None
 
-    def may_mint(self, who: str) -> None:
-        """TooMany for a client who makes more invoices in a minute than the config allows."""
-        now = time.monotonic()
+    def may_mint(self, who: str, most: int = 0) -> None:
+        """TooMany for a client who makes more invoices in a minute than the config allows, or than `most`."""
+        now, most = time.monotonic(), most or self.config.mint_per_minute
         with self._lock:
+            if len(self._minted) > MINTERS:
+                self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
             times = self._minted.setdefault(who, deque())
             while times and times[0] < now - 60:
                 times.popleft()
-            if len(times) >= self.config.mint_per_minute:
-                raise TooMany(f"more than {self.config.mint_per_minute} invoices in a minute (mint_per_minute)")
+            if len(times) >= most:
+                raise TooMany(f"more than {most} invoices in a minute (mint_per_minute)")
             times.append(now)
 
 

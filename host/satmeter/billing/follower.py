@@ -34,7 +34,7 @@ class Follower:
         for row in self._invoices.open():
             found = self._node.find_invoice(LABEL + row["id"])
             if found is not None and found.status == "paid":
-                self._invoices.paid(LABEL + row["id"], found)
+                self._invoices.paid(LABEL + row["id"], found, in_turn=False)
         self._thread.start()
 
     def stop(self) -> None:

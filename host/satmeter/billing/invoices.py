@@ -12,7 +12,7 @@ from pyln.client import RpcError
 from ..cln.node import Made, Node
 from ..core.errors import BadParam, WrongState
 from ..core.money import MAX_MSAT, msat, whole
-from .database import Database
+from .database import Database, only
 from .events import Events, hook_row
 from .ids import new_id
 from .tables import ABOUT, HOOK, INVOICE, SERVICE
@@ -33,8 +33,9 @@ _ID = re.compile(r"[0-9a-z]{1,32}")
 class Invoices:
     """Of one node, in one database. Every invoice belongs to the client (api-token) that made it."""
 
-    def __init__(self, database: Database, node: Node, events: Events):
-        self._database, self._node, self._events = database, node, events
+    def __init__(self, database: Database, node: Node, events: Events, cap_msat: int = 0):
+        """cap_msat: most that an invoice may be of; 0: no cap."""
+        self._database, self._node, self._events, self._cap = database, node, events, cap_msat
         self.settlers: list[Callable[[sa.Connection, Row, str | None], None]] = []
         """Called in the transaction that counts a payment, with the invoice and the account that paid it (None: by the
         node's channels): whatever a payment moves, moves with it or not at all."""
@@ -59,6 +60,7 @@ class Invoices:
         known = self.find(id, client)
         if known is not None:
             return known
+        check_cap(amount_msat, self._cap)
         now = int(time.time())
         made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s, hash_only)
         row = {
@@ -124,29 +126,34 @@ class Invoices:
             if found is not None:
                 raise WrongState(f"status: invoice {row['id']} is {found.status} by now", param="status")
         with self._database.writing() as db:
-            db.execute(sa.delete(INVOICE).where(INVOICE.c.id == row["id"]))
+            gone = sa.delete(INVOICE).where(INVOICE.c.id == row["id"])
+            if status != "paid":
+                gone = gone.where(INVOICE.c.pay_index.is_(None))
+            if not only(db.execute(gone)):
+                raise WrongState(f"status: invoice {row['id']} is paid by now", param="status")
             db.execute(sa.delete(SERVICE).where(SERVICE.c.invoice == row["id"]))
             db.execute(sa.delete(HOOK).where(HOOK.c.invoice == row["id"], HOOK.c.state == "waiting"))
 
     # --- payments that came in
 
-    def paid(self, label: str, found: Made) -> Row | None:
+    def paid(self, label: str, found: Made, in_turn: bool = True) -> Row | None:
         """Count a payment once: the invoice, its webhooks and the index of payments move in one transaction. Returns
-        the invoice if this call was the one that counted it."""
+        the invoice if this call was the one that counted it. in_turn: every payment with a lower index was counted; one
+        that was found by its label is not, and moves no index."""
         id = label.removeprefix(LABEL)
         with self._database.writing() as db:
-            self._note_index(db, found.index)
+            if in_turn:
+                self._note_index(db, found.index)
             counted = label.startswith(LABEL) and self._count(db, id, found.index, found.received_msat, None)
         return self.find(id) if counted else None
 
-    def pay_from(self, account: str, row: Row) -> None:
-        """Pay an invoice of ours from an account with us, in full, without the node: it is deleted there first, so that
-        nobody pays it twice. WrongState where it is being paid; what the settlers raise undoes it."""
-        if self._node.delete_invoice(LABEL + row["id"]) is not None:
-            raise WrongState(f"invoice {row['id']} is being paid by a wallet already")
-        with self._database.writing() as db:
-            if not self._count(db, row["id"], INTERNAL, row["msatoshi"], account):
-                raise WrongState(f"invoice {row['id']} is paid already")
+    def shut(self, row: Row) -> bool:
+        """Delete an invoice on the node, so that no wallet can pay it; False where one did, or is just doing so."""
+        return self._node.delete_invoice(LABEL + row["id"]) is None
+
+    def count_internal(self, db: sa.Connection, row: Row, account: str) -> bool:
+        """Count an invoice that was shut as paid in full from an account with us; False where it is paid already."""
+        return self._count(db, row["id"], INTERNAL, row["msatoshi"], account)
 
     def _count(self, db: sa.Connection, id: str, index: int, received: int, payer: str | None) -> bool:
         """Mark an invoice as paid, with all that follows; whether this call was the one that did. The event is last."""

@@ -65,16 +65,22 @@ class Requests:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        began = time.monotonic()
+        status: int | None = None
 
         async def sending(message: Message) -> None:
-            nonlocal status, began
+            nonlocal status
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 self._tell(scope, status, time.monotonic() - began)
             await send(message)
 
-        await self._app(scope, receive, sending)
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            if status is None:
+                self._tell(scope, 500, time.monotonic() - began)
+            raise
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = str(scope["method"]), route_of(scope)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pyln.client import RpcError
 
 from ..cln.node import Node, words_of
-from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from ..core.errors import BadParam, SatmeterError, WrongState
 from .database import Database
 from .events import Events
 from .tables import ABOUT
@@ -102,7 +102,7 @@ class Meters:
 
         Who spends it shows by a signature of the session's buyer (the node that pays) that it is theirs; it is good for
         ten minutes. False where the credit does not suffice, or the session or signature is not good."""
-        if not 0 <= time.time() - signed_at + 60 <= SIGNED_S + 60:
+        if not time.time() - SIGNED_S <= signed_at <= time.time() + 60:
             return False
         buyer = next((s["buyer"] for s in self._sessions() if s["session"] == session), "")
         if not buyer or not self._node.verify(pledge(session, signed_at), signature, buyer):
@@ -122,13 +122,13 @@ class Meters:
             time.sleep(0.1)
 
     def end(self, session: str, id: str, step: str) -> None:
-        """settle or release what is held. BadParam for another step, NodeTrouble with the plugin's reason."""
+        """settle or release what is held. BadParam for another step, WrongState with the plugin's reason."""
         if step not in ("settle", "release"):
             raise BadParam(f"step: must be settle or release, got {step!r}", param="step")
         try:
             self._node.call("meter-spend", session=session, id=id, step=step)
         except RpcError as e:
-            raise NodeTrouble(f"meter-spend: {words_of(e)}") from None
+            raise WrongState(f"credit: {words_of(e)}") from None
 
     def _sessions(self) -> list[Row]:
         try:

@@ -64,9 +64,12 @@ class Outward:
         try:
             async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False) as client:
                 async with asyncio.timeout(timeout_s):
-                    answer = await self.send(client, "GET", url)
+                    answer = await self.send(client, "GET", url, headers={"accept-encoding": "identity"})
+                    if answer.headers.get("content-encoding", "identity") != "identity":
+                        # A small answer may be a very large one when it is unpacked.
+                        raise BadParam(f"url: {url[:200]} answers packed, which was not asked for", param="url")
                     data = bytearray()
-                    async for piece in answer.aiter_bytes():
+                    async for piece in answer.aiter_raw():
                         data += piece
                         if len(data) > MOST_BYTES:
                             raise BadParam(f"url: {url[:200]} answers more than {MOST_BYTES:,} bytes", param="url")

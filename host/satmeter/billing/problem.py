@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pyln.client import RpcError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..cln.node import code_of, words_of
 from ..core import errors
@@ -50,8 +51,24 @@ PROBLEM = {
 }
 
 
+class _Readable:
+    """ASGI middleware: no database keeps a NUL, so no address has one."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            said = answer(400, "BadParam", "url: has a NUL in it", errors.BadParam.code)
+            await said(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
     """Have every error answered so, as a `page` to a browser; nothing of a traceback reaches a client."""
+
+    app.add_middleware(_Readable)
 
     def said(request: Request, status: int, name: str, detail: str, code: int = 0, **more: Any) -> Response:
         if "text/html" in request.headers.get("accept", ""):

@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from ..core.errors import BadParam, NameTaken
+from ..core.errors import BadParam, NameTaken, WrongState
 from .database import Database, only
-from .tables import SECRET
+from .tables import SECRET, SUBSCRIPTION
 
 SCOPES = {
     "invoice": "make, see and delete invoices, and follow payments",
@@ -70,12 +71,18 @@ class Secrets:
         return secret
 
     def renew(self, name: str, scopes: list[str]) -> str:
-        """Give a client (made here if there is none) a new secret, which ends the earlier one; returns it."""
+        """Give a client (made here if there is none) a new secret, which ends the earlier one and its webhooks; returns
+        it. WrongState for one that the operator revoked."""
         secret = secrets.token_urlsafe(32)
         row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), "revoked_at": 0}
+        insert = postgresql.insert if self._database.shared else sqlite.insert
         with self._database.writing() as db:
-            if not only(db.execute(sa.update(SECRET).where(SECRET.c.name == name).values(row))):
-                db.execute(sa.insert(SECRET), {**row, "name": name, "created_at": int(time.time())})
+            fresh = {**row, "name": name, "created_at": int(time.time())}
+            if not only(db.execute(insert(SECRET).on_conflict_do_nothing(), fresh)):
+                mine = sa.update(SECRET).where(SECRET.c.name == name, SECRET.c.revoked_at == 0)
+                if not only(db.execute(mine.values(row))):
+                    raise WrongState("token: this seller's was revoked by the hub's operator")
+                db.execute(sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == name))
         return secret
 
     def all(self) -> list[dict[str, object]]:
@@ -90,6 +97,7 @@ class Secrets:
             found = sa.update(SECRET).where(SECRET.c.name == name, SECRET.c.revoked_at == 0)
             if not only(db.execute(found.values(revoked_at=int(time.time())))):
                 raise BadParam(f"name: there is no client {name!r} that could be revoked", param="name")
+            db.execute(sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == name))
 
     def find(self, secret: str) -> Client | None:
         """Return whose secret it is. Found by its hash, so that the time it takes tells nothing about a secret."""

@@ -7,20 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from pyln.client import RpcError
 from sqlalchemy.exc import IntegrityError
 
-from ..cln.node import Node
+from ..cln.node import Node, code_of
 from ..cln.payments import Outcome, Payments
-from ..core.errors import BadParam, JournalTrouble, NodeTrouble, OverCap
+from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
 from .database import Database, only
+from .ids import new_id
 from .tables import PAYMENT
 
 log = logging.getLogger("satmeter.billing")
 
+INVALID_PARAMS = -32602
 MAXDELAY = 500
 WAIT_S = 5
-ABOUT_S = 120
-AT_ONCE = 100
+LEASE_S, BEAT_S = 60, 15
+"""A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
+for its end."""
+LOOK_S = 30
+AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
+"""Payments under way in a worker: in all, of all accounts, and of one of these."""
 Row = dict[str, Any]
 
 
@@ -38,12 +45,29 @@ class Spending:
         self.watchers: list[Callable[[sa.Connection, Row, str, int], None]] = []
         """Called in the transaction in which a payment ends otherwise than it stood: with its row as it was, its status
         from now on, and what was sent."""
-        self._sending: set[str] = set()
+        self.chores: list[Callable[[], None]] = []
+        """What else is looked after every LOOK_S, and at the start."""
+        self._me = new_id()
+        self._sending: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="billing-payments", daemon=True)
+
+    def start(self) -> None:
+        """Take up what was left, from now on and whenever a worker falls."""
+        self._keeper.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
 
     def decoded(self, payreq: str) -> dict[str, Any]:
         """Return what an invoice says; BadParam for none, or one without an amount."""
-        decoded = self._node.decode(payreq)
+        try:
+            decoded = self._node.decode(payreq)
+        except RpcError as e:
+            if code_of(e) != INVALID_PARAMS:
+                raise
+            raise BadParam("payreq: is no BOLT 11 invoice", param="payreq") from None
         if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid"):
             raise BadParam("payreq: is no BOLT 11 invoice", param="payreq")
         if not int(decoded.get("amount_msat", 0)):
@@ -69,14 +93,15 @@ class Spending:
         """Pay a decoded invoice. `held` is called in the transaction that records the payment as ours to send, and can
         refuse by raising; the watchers hear of its end."""
         amount, rhash = int(decoded["amount_msat"]), str(decoded["payment_hash"])
+        self._not_paid_otherwise(rhash)
         begun = self._begin(client, payreq, rhash, amount, fee, held)
         if begun["status"] in ("new", "failed"):
             if int(decoded["created_at"]) + int(decoded.get("expiry", 3600)) < time.time():
                 self._end(rhash, Outcome("failed"), "the invoice has expired")
             else:
-                self._send(payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
+                self._send(client, payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
         elif begun["status"] == "pending" and rhash not in self._sending:
-            self._learn(rhash, int(begun["created_at"]))
+            self._learn(begun)
         self._wait(rhash)
         return self.find(rhash) or begun
 
@@ -85,33 +110,80 @@ class Spending:
             row = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash)).first()
         return dict(row._mapping) if row is not None else None
 
-    def recover(self) -> None:
-        """At the start: learn what became of payments that were under way when we died."""
-        with self._database.reading() as db:
-            rows = [dict(r._mapping) for r in db.execute(sa.select(PAYMENT).where(PAYMENT.c.status == "pending"))]
-        for row in rows:
-            try:
-                self._learn(row["rhash"], int(row["created_at"]))
-            except NodeTrouble as e:  # it stays pending; whoever asks for it has it looked up again
-                log.warning("payment %s: %s", row["rhash"][:16], e)
-
-    def _learn(self, rhash: str, created_at: int) -> None:
-        """Record what the node says of a payment that this worker does not send itself. One that the node does not know
-        was not sent, unless another worker is only about to: so it gets time for that."""
+    def _not_paid_otherwise(self, rhash: str) -> None:
+        """WrongState for what the node has paid, or is paying, and no client of ours asked for: nobody here is to be
+        charged for it. One that we took for failed and was paid all the same is put right."""
+        row = self.find(rhash)
+        if row is not None and row["status"] != "failed":
+            return
         outcome = self._payments.outcome(rhash)
-        if outcome.status == "complete":
+        if row is not None and outcome.status == "complete":
             self._end(rhash, outcome, "")
-        elif outcome.status != "pending" and time.time() > created_at + ABOUT_S:
-            self._end(rhash, outcome, "it was not sent, or failed, and who sent it is gone")
+        elif row is None and outcome.status in ("complete", "pending"):
+            raise WrongState("payreq: the node has paid this invoice already, or is paying it", param="payreq")
 
-    def _send(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
+    def _keep(self) -> None:
+        looked = 0.0
+        while True:
+            try:
+                self._beat()
+                if time.monotonic() > looked + LOOK_S:
+                    looked = time.monotonic()
+                    self._look()
+            except Exception as e:  # the node or the database is away: the next round tries again
+                log.warning("looking after payments: %s", e)
+            if self._stopping.wait(BEAT_S):
+                return
+
+    def _beat(self) -> None:
+        """Say that what this worker sends is still its own."""
+        with self._lock:
+            mine = list(self._sending)
+        if mine:
+            own = sa.update(PAYMENT).where(PAYMENT.c.rhash.in_(mine), PAYMENT.c.worker == self._me)
+            with self._database.writing() as db:
+                db.execute(own.values(lease_until=int(time.time()) + LEASE_S))
+
+    def _look(self) -> None:
+        """Learn what became of payments whose worker fell, or lost its node."""
+        now = int(time.time())
+        left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", PAYMENT.c.lease_until < now)
+        with self._database.reading() as db:
+            rows = [dict(r._mapping) for r in db.execute(left)]
+        for row in rows:
+            self._learn(row)
+        for chore in self.chores:
+            chore()
+
+    def _learn(self, row: Row) -> None:
+        """Record what the node says of a payment that this worker does not send. That it failed, or was never sent, is
+        believed only once nobody may be sending it any more."""
+        outcome = self._payments.outcome(row["rhash"])
+        if outcome.status == "complete":
+            self._end(row["rhash"], outcome, "")
+        elif outcome.status != "pending":
+            self._end(row["rhash"], outcome, "it was not sent, or failed, and who sent it is gone", left=True)
+
+    def _send(self, client: str, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         """Have a payment carried out on a thread of its own: a payee may hold it for hours."""
         with self._lock:
-            if len(self._sending) >= AT_ONCE:
-                self._end(rhash, Outcome("failed"), "too many payments are under way; it was not sent")
-                return
-            self._sending.add(rhash)
+            accounts = [c for c in self._sending.values() if c.startswith("user/")]
+            full = len(self._sending) >= AT_ONCE
+            if client.startswith("user/"):
+                full = full or len(accounts) >= OF_ACCOUNTS or accounts.count(client) >= OF_ONE
+            if not full:
+                self._sending[rhash] = client
+        if full:
+            self._end(rhash, Outcome("failed"), "too many payments are under way; it was not sent")
+            return
         threading.Thread(target=self._carry_out, args=(payreq, rhash, payee, maxfee), daemon=True).start()
+
+    def _mine(self, rhash: str) -> bool:
+        """Whether a payment is still this worker's to send; asked before each try."""
+        own = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.worker == self._me)
+        with self._database.writing() as db:
+            lease = int(time.time()) + LEASE_S
+            return only(db.execute(own.where(PAYMENT.c.status == "pending").values(lease_until=lease)))
 
     def _begin(
         self,
@@ -131,6 +203,8 @@ class Spending:
             "msatoshi": amount,
             "maxfee": maxfee_of(amount),
             "fee": fee,
+            "worker": self._me,
+            "lease_until": now + LEASE_S,
         }
         fresh = {**row, "status": "pending", "sent": 0, "why": "", "created_at": now, "done_at": 0}
         try:
@@ -152,13 +226,13 @@ class Spending:
 
     def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         try:
-            outcome, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY)
+            outcome, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
             self._end(rhash, outcome, why)
-        except Exception as e:  # it stays pending: whoever asks again, or the next start, learns what became of it
+        except Exception as e:  # it stays pending: once its lease is over, one of us learns what became of it
             log.warning("payment %s: %s", rhash[:16], e)
         finally:
             with self._lock:
-                self._sending.discard(rhash)
+                self._sending.pop(rhash, None)
 
     def _wait(self, rhash: str) -> None:
         """Wait a little for how it ends; 202 says that it is not known yet."""
@@ -167,13 +241,16 @@ class Spending:
             time.sleep(pause)
             pause = min(0.2, pause * 2)
 
-    def _end(self, rhash: str, outcome: Outcome, why: str) -> None:
+    def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
+        """Record how a payment ended; `left`: only if its worker has left it."""
         status = "complete" if outcome.status == "complete" else "failed"
         values = {"status": status, "sent": outcome.sent_msat, "why": why, "done_at": int(time.time())}
         # That it is complete stands whatever another worker, who only looked, has taken it for meanwhile.
         with self._database.writing() as db:
             was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
             if was is None or was.status in ("complete", status):
+                return
+            if left and was.lease_until >= time.time():
                 return
             db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
             for watch in self.watchers:

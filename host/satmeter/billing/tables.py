@@ -80,9 +80,11 @@ PAYMENT = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("done_at", sa.BigInteger, nullable=False),
     sa.Column("fee", sa.BigInteger, nullable=False),
+    sa.Column("worker", sa.String(32), nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
 )
 """Payments made for clients: pending (recorded before it is sent), complete, or failed. fee: the hub's, of an
-account's payment."""
+account's payment. worker: who sends it, as long as its lease lasts."""
 
 HOOK = sa.Table(
     "billing_hook",

@@ -137,6 +137,8 @@ def routes(desk: Desk) -> APIRouter:
             raise BadParam(f"hash: has {bought.uses - bought.spent} of {bought.uses} uses left", param="hash")
         old = desk.invoices.find(bought.invoice)
         if old is None:
+            if ask:
+                desk.may_mint(bought.client)
             found = desk.renewal(bought, ask)
         elif ask:
             desk.may_mint(old["client"])

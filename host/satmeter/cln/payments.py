@@ -7,6 +7,7 @@ HTLC could not do.
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,13 +89,15 @@ class Payments:
         amount_msat: int | None = None,
         fresh: bool = False,
         last: LastHop | None = None,
+        may: Callable[[], bool] = lambda: True,
     ) -> tuple[Outcome, str]:
         """Pay and return the outcome, with the error's words where it failed.
 
         Never pays twice: what the node knows as complete or pending stands (a `fresh` hash it can't know), and the node
         takes no second payment of a hash while one is under way. An error of a call decides nothing; the outcome does.
         Blocks while an HTLC is held, however long: giving up on a payment that may still settle would free money that
-        is not free. `amount_msat` only for an invoice without one; `last` allows a direct HTLC.
+        is not free. `amount_msat` only for an invoice without one; `last` allows a direct HTLC. `may` is asked before
+        each try: when it is False, there is none.
         """
         if not fresh and self.outcome(payment_hash).status in ("complete", "pending"):
             return self._landed(payment_hash), ""
@@ -104,17 +107,24 @@ class Payments:
         params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
         if amount_msat is not None:
             params["amount_msat"] = amount_msat
-        paid, why = self._tried(payee, params, payment_hash, last)
+        paid, why = self._tried(payee, params, payment_hash, last, may)
         return paid or self._landed(payment_hash), why
 
     def _tried(
-        self, payee: str, params: dict[str, Any], payment_hash: str, last: LastHop | None
+        self,
+        payee: str,
+        params: dict[str, Any],
+        payment_hash: str,
+        last: LastHop | None,
+        may: Callable[[], bool],
     ) -> tuple[Outcome | None, str]:
         """Return the outcome, or None with the error that ended it."""
         tries, aged = TRIES, False
         with self._turns.turn(payee) as turn:
             while True:
                 channel = ""
+                if not may():
+                    return None, "it is no longer ours to send"
                 try:
                     if last is not None:
                         channel = self._channel(payee, last.amount_msat)

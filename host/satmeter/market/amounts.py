@@ -1,6 +1,6 @@
 """Amounts as people type them into forms."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from ..core.errors import BadParam
@@ -18,7 +18,7 @@ def priced(given: dict[str, Any]) -> dict[str, Any]:
 def msat_of(sat: object) -> int:
     try:
         value = Decimal(str(sat)) * 1000
-    except InvalidOperation:
+    except ArithmeticError:
         value = Decimal(-1)
     if not value.is_finite() or not 1 <= value <= MAX_MSAT or value != value.to_integral_value():
         raise BadParam(f"sat: must be an amount of sat, three decimals at most, got {str(sat)[:40]!r}", param="sat")

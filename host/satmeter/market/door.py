@@ -1,6 +1,8 @@
 """The door: registering, logging in by password or by an OpenID Connect provider, and leaving."""
 
+import asyncio
 import logging
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from authlib.integrations.starlette_client import OAuth
@@ -10,9 +12,13 @@ from fastapi.responses import Response
 
 from ..billing.body import takes
 from ..billing.config import OpenID
-from ..core.errors import SatmeterError
+from ..core.errors import BadParam, NameTaken, TooMany
 from .market import Market
+from .users import User
 from .visit import COOKIE, Visits, inside, sent
+
+QUEUE = 16
+"""Passwords that wait to be looked at."""
 
 log = logging.getLogger("satmeter.market")
 
@@ -31,27 +37,42 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     def show(request: Request, next: str = "") -> Response:
         return door(request, where=next)
 
+    one, waiting = asyncio.Lock(), 0
+
+    async def in_turn(look: Callable[..., User | None], *what: object) -> User | None:
+        """Look at one password at a time, off the threads that everything else needs: each takes argon2 a moment."""
+        nonlocal waiting
+        if waiting >= QUEUE:
+            raise TooMany("very many are logging in; try again in a moment")
+        waiting += 1
+        try:
+            async with one:
+                return await run_in_threadpool(look, *what)
+        finally:
+            waiting -= 1
+
     @router.post("/login", openapi_extra=takes(name="ann", password="correct horse"))
-    def log_in(request: Request, given: Form) -> Response:
+    async def log_in(request: Request, given: Form) -> Response:
         """Log in with `name` and `password`; a cookie stands for that from then on."""
         where = str(given.get("next", ""))
         try:
-            user = market.users.by_password(given.get("name"), given.get("password"))
-        except SatmeterError as e:
+            user = await in_turn(market.users.by_password, given.get("name"), given.get("password"))
+        except TooMany as e:
             return door(request, e.message, 429, where)
         if user is None:
             return door(request, "no such name and password", 401, where)
-        return visits.log_in(request, user, where)
+        return await run_in_threadpool(visits.log_in, request, user, where)
 
     @router.post("/register", openapi_extra=takes(name="ann", password="correct horse"))
-    def register(request: Request, given: Form) -> Response:
+    async def register(request: Request, given: Form) -> Response:
         """Make an account: `name`, `password` (8 characters or more)."""
         where = str(given.get("next", ""))
         try:
-            user = market.users.register(given.get("name"), given.get("password"))
-        except SatmeterError as e:
-            return door(request, e.message, 400, where)
-        return visits.log_in(request, user, where)
+            user = await in_turn(market.users.register, given.get("name"), given.get("password"))
+        except (BadParam, NameTaken, TooMany) as e:
+            return door(request, e.message, 429 if isinstance(e, TooMany) else 400, where)
+        assert user is not None
+        return await run_in_threadpool(visits.log_in, request, user, where)
 
     @router.post("/logout")
     def leave(request: Request, given: Form) -> Response:

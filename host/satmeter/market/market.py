@@ -37,6 +37,7 @@ class Market:
         )
         desk.invoices.settlers.append(self.orders.settle)
         desk.spending.watchers.append(self.sending.ended)
+        desk.spending.chores.append(self.orders.take_up)
         desk.renewal = self.orders.renew
 
     def start(self) -> None:

@@ -52,6 +52,8 @@ class Offers:
         mine = sa.and_(OFFER.c.seller == seller, OFFER.c.service == service)
         try:
             with self._database.writing() as db:
+                elsewhere = sa.and_(mine, OFFER.c.node_url != row["node_url"])
+                db.execute(sa.update(OFFER).where(elsewhere).values(stars=0, ratings=0))  # another thing by its name
                 if not only(db.execute(sa.update(OFFER).where(mine).values(row))):
                     count = sa.select(sa.func.count()).select_from(OFFER).where(OFFER.c.seller == seller)
                     if db.execute(count).scalar_one() >= MOST:

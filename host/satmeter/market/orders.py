@@ -7,6 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from ..billing.database import Database, only
 from ..billing.ids import new_id
@@ -14,15 +16,17 @@ from ..billing.invoices import Invoices, status_of
 from ..billing.secrets import SELLER
 from ..billing.tables import INVOICE, SERVICE, TOKEN
 from ..billing.tokens import Bought, Tokens, new_token
-from ..core.errors import BadParam, NoCredit, WrongState
+from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT
-from .ledger import HUB, NODE, Ledger, of_user
+from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .offers import Offers
-from .tables import BILL, CART, OFFER, PURCHASE
+from .tables import BILL, CART, HOLD, OFFER, PURCHASE
 
 ORDER, DEPOSIT = "order", "deposit"
 MOST_IN_CART = 20
 UNPAID_S = 7 * 86_400
+PAGE = 50
+MOST_STALE = 10_000
 
 Row = dict[str, Any]
 
@@ -40,6 +44,7 @@ class Orders:
     ):
         self._database, self._invoices, self._tokens = database, invoices, tokens
         self._offers, self._ledger, self._seal = offers, ledger, seal
+        self._seen: set[str] = set()
 
     # --- the cart
 
@@ -62,7 +67,8 @@ class Orders:
                 return
             if len(there) >= MOST_IN_CART:
                 raise BadParam(f"offer: a cart holds {MOST_IN_CART}", param="offer")
-            db.execute(sa.insert(CART), {"user": user, "offer": found["id"]})
+            insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+            db.execute(insert(CART).on_conflict_do_nothing(), {"user": user, "offer": found["id"]})
 
     def take_out(self, user: str, offer: object) -> None:
         with self._database.writing() as db:
@@ -102,16 +108,46 @@ class Orders:
         return dict(row._mapping) if row is not None else None
 
     def pay(self, user: str, row: Row) -> None:
-        """Pay an invoice of this hub from a user's account. NoCredit before anything is touched where it has not that
-        much; WrongState where it is not to be paid any more."""
+        """Pay an invoice of this hub from a user's account: the money is set aside, the invoice shut to wallets on the
+        node, and counted, each step recorded before the next. NoCredit, with nothing touched, where the account has not
+        that much; WrongState where it is not to be paid any more, or somebody else is paying it."""
         if row["msatoshi"] is None:
             raise BadParam("invoice: has no amount of its own; pay it from a wallet", param="invoice")
         if status_of(row) != "unpaid":
             raise WrongState(f"invoice {row['id']} is {status_of(row)}")
-        have = self._ledger.balance(of_user(user))
-        if have < row["msatoshi"]:
-            raise NoCredit(f"balance: the account has {have} msat, this needs {row['msatoshi']} msat")
-        self._invoices.pay_from(of_user(user), row)
+        hold = {"invoice": row["id"], "user": user, "msat": row["msatoshi"]}
+        try:
+            with self._database.writing() as db:
+                db.execute(sa.insert(HOLD), hold)
+                moved = {of_user(user): -hold["msat"], PAYING: hold["msat"]}
+                self._ledger.move(db, "payment", f"invoice/{row['id']}", moved)
+        except JournalTrouble as e:
+            if not isinstance(e.__cause__, IntegrityError):
+                raise
+            raise WrongState(f"invoice {row['id']} is being paid") from None
+        if not self._finish(hold):
+            raise WrongState(f"invoice {row['id']} is paid already, or being paid by a wallet")
+
+    def _finish(self, hold: Row) -> bool:
+        """Shut the invoice of a hold and count it, or give the money back; whether it was counted."""
+        row = self._invoices.find(hold["invoice"])
+        shut = row is not None and status_of(row) != "paid" and self._invoices.shut(row)
+        with self._database.writing() as db:
+            if not only(db.execute(sa.delete(HOLD).where(HOLD.c.invoice == hold["invoice"]))):
+                return False  # another worker was at it
+            counted = shut and row is not None and self._invoices.count_internal(db, row, PAYING)
+            if not counted:
+                moved = {PAYING: -hold["msat"], of_user(hold["user"]): hold["msat"]}
+                self._ledger.move(db, "returned", f"invoice/{hold['invoice']}", moved)
+        return counted
+
+    def take_up(self) -> None:
+        """Finish what a worker that fell had begun: holds that are there at two looks in turn."""
+        with self._database.reading() as db:
+            there = {row.invoice: dict(row._mapping) for row in db.execute(sa.select(HOLD))}
+        for invoice in there.keys() & self._seen:
+            self._finish(there[invoice])
+        self._seen = set(there)
 
     def cancel(self, user: str, row: Row) -> None:
         """Let an unpaid order or deposit of the user's go; nobody can pay it then. WrongState where it is paid."""
@@ -134,11 +170,11 @@ class Orders:
                 fee = self._ledger.fee(received)
                 self._ledger.move(db, "sale", about, _sum({source: -received, seller: received - fee, HUB: fee}))
             elif payer is not None:
-                self._ledger.move(db, "purchase", about, {payer: -received, HUB: received})
+                self._ledger.move(db, "sale", about, {payer: -received, HUB: received})
             return
         if bill.kind == DEPOSIT:
             moved = _sum({source: -received}, {of_user(bill.user): received})
-            self._ledger.move(db, "deposit" if payer is None else "transfer", about, moved)
+            self._ledger.move(db, "deposit", about, moved)
             return
         bought = db.execute(sa.select(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0))
         parts: list[dict[str, int]] = [{source: -received}]
@@ -148,7 +184,7 @@ class Orders:
             left -= purchase.msatoshi
             self._deliver(db, dict(purchase._mapping))
         parts.append({of_user(bill.user): left})
-        self._ledger.move(db, "purchase", about, _sum(*parts))
+        self._ledger.move(db, "sale", about, _sum(*parts))
         offers = sa.select(PURCHASE.c.offer).where(PURCHASE.c.invoice == row["id"])
         db.execute(sa.delete(CART).where(CART.c.user == bill.user, CART.c.offer.in_(offers)))
 
@@ -170,12 +206,14 @@ class Orders:
 
     # --- what was bought
 
-    def purchases(self, user: str, limit: int = 200) -> list[Row]:
-        """Return what a user bought, newest first, with its token and the uses left."""
+    def purchases(self, user: str, page: int = 1) -> list[Row]:
+        """Return a page of what a user bought, newest first, with its token and the uses left."""
         mine = sa.select(PURCHASE, TOKEN.c.spent).join(TOKEN, TOKEN.c.invoice == PURCHASE.c.id)
         mine = mine.where(PURCHASE.c.user == user, PURCHASE.c.paid_at > 0)
         with self._database.reading() as db:
-            rows = db.execute(mine.order_by(PURCHASE.c.created_at.desc(), PURCHASE.c.id).limit(limit))
+            rows = db.execute(
+                mine.order_by(PURCHASE.c.created_at.desc(), PURCHASE.c.id).limit(PAGE).offset((page - 1) * PAGE)
+            )
             return [self._shown(dict(row._mapping)) for row in rows]
 
     def of_invoice(self, invoice: str) -> list[Row]:
@@ -193,8 +231,8 @@ class Orders:
         return [{k: r[k] for k in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for r in rows]
 
     def rate(self, user: str, id: str, stars: int) -> None:
-        """Rate a purchase, once, after its token was used: only then is there something to tell. BadParam,
-        WrongState."""
+        """Rate a purchase after its token was used: only then is there something to tell. A buyer rates an offer
+        once, and none that cost the hub's fee nothing. BadParam, WrongState."""
         if not 1 <= stars <= 5:
             raise BadParam(f"stars: must be from 1 to 5, got {stars}", param="stars")
         with self._database.writing() as db:
@@ -202,11 +240,15 @@ class Orders:
             used = sa.select(TOKEN.c.invoice).where(TOKEN.c.invoice == id, TOKEN.c.spent > 0)
             if db.execute(used).first() is None:
                 raise WrongState("purchase: is not yours, or was not used yet")
-            row = db.execute(
-                sa.update(PURCHASE).where(mine, PURCHASE.c.stars == 0).values(stars=stars).returning(PURCHASE.c.offer)
-            ).first()
+            row = db.execute(sa.select(PURCHASE).where(mine).with_for_update()).first()
             if row is None:
-                raise WrongState("purchase: is not yours, or was rated already")
+                raise WrongState("purchase: is not yours, or was not used yet")
+            if not row.fee and self._ledger.fee_ppm:
+                raise WrongState("purchase: was too cheap to be rated")
+            alike = sa.and_(PURCHASE.c.user == user, PURCHASE.c.offer == row.offer, PURCHASE.c.stars > 0)
+            if db.execute(sa.select(PURCHASE.c.id).where(alike)).first() is not None:
+                raise WrongState("purchase: you have rated this service already")
+            db.execute(sa.update(PURCHASE).where(mine).values(stars=stars))
             grown = {"stars": OFFER.c.stars + stars, "ratings": OFFER.c.ratings + 1}
             db.execute(sa.update(OFFER).where(OFFER.c.id == row.offer).values(grown))
 
@@ -233,7 +275,8 @@ class Orders:
                 return None
             price = int(offer.msatoshi)
             account = of_user(last["user"])
-            if price <= last["renew_msat"] and price <= self._ledger.in_account(db, account):
+            as_cheap = price * last["uses"] <= last["msatoshi"] * int(offer.uses)
+            if as_cheap and price <= last["renew_msat"] and price <= self._ledger.in_account(db, account):
                 return self._renewed(db, last, dict(offer._mapping))
         return self.order(last["user"], [dict(offer._mapping)]) if ask else None
 
@@ -277,8 +320,13 @@ class Orders:
     def forget(self) -> None:
         """Let go of orders that nobody paid."""
         old = PURCHASE.c.created_at < int(time.time()) - UNPAID_S
+        stale = sa.select(INVOICE.c.id).join(BILL, BILL.c.invoice == INVOICE.c.id)
+        stale = stale.where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at < int(time.time()) - UNPAID_S)
         with self._database.writing() as db:
+            gone = list(db.execute(stale.limit(MOST_STALE)).scalars())
             db.execute(sa.delete(PURCHASE).where(PURCHASE.c.paid_at == 0, old))
+            db.execute(sa.delete(INVOICE).where(INVOICE.c.id.in_(gone), INVOICE.c.pay_index.is_(None)))
+            db.execute(sa.delete(BILL).where(BILL.c.invoice.in_(gone)))
 
     def _open(self, purchase: Row) -> str:
         return self._seal.decrypt(str(purchase["sealed"]).encode()).decode()

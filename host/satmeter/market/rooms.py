@@ -9,12 +9,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from ..billing.body import takes
-from ..core.errors import BadParam
+from ..core.errors import BadParam, TooMany
 from ..core.money import MAX_MSAT, msat, whole
 from .amounts import priced
 from .ledger import of_user
 from .market import Market
+from .orders import PAGE
 from .visit import Visits, sent
+
+ASKED_PER_MINUTE = 60
+"""Invoices of our users' addresses that one asker may have."""
 
 Form = Annotated[dict[str, Any], Depends(sent)]
 
@@ -24,10 +28,12 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     orders, ledger, sending = market.orders, market.ledger, market.sending
 
     @router.get("/dashboard")
-    def dashboard(request: Request) -> Response:
+    def dashboard(request: Request, page: int = 1) -> Response:
         """What was bought: tokens, uses left, receipts."""
         user = visits.known(request)
-        return visits.answer(request, "dashboard", {"purchases": orders.purchases(user.id)}, user)
+        found = orders.purchases(user.id, whole("page", page, 1, 100_000))
+        data = {"purchases": found, "page": page, "more": len(found) == PAGE}
+        return visits.answer(request, "dashboard", data, user)
 
     @router.post("/dashboard/{id}/rate", openapi_extra=takes(stars=5))
     def rate(request: Request, id: str, given: Form) -> Response:
@@ -136,10 +142,11 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         user = market.users.named(name)
         if user is None or not sending.host:
             return JSONResponse({"status": "ERROR", "reason": "nobody has that name"})
-        market.desk.may_mint(f"lnurlp/{user.id}")
+        who = request.client.host if request.client else ""
         try:
+            market.desk.may_mint(f"lnurlp/{who}", ASKED_PER_MINUTE)
             row = sending.asked(user, amount)
-        except BadParam as e:
+        except (BadParam, TooMany) as e:
             return JSONResponse({"status": "ERROR", "reason": e.message})
         return JSONResponse({"pr": row["payreq"], "routes": []})
 

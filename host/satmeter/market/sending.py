@@ -13,6 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 import sqlalchemy as sa
 
+from ..billing.body import check_text
 from ..billing.invoices import Invoices
 from ..billing.once import Attempt, Once
 from ..billing.outward import Outward, check_url
@@ -89,7 +90,8 @@ class Sending:
         _, data = await self._outward.get(url)
         try:
             found = json.loads(data)
-        except ValueError:
+            check_text("answer", found)
+        except (ValueError, RecursionError, BadParam):
             found = None
         if not isinstance(found, dict):
             raise BadParam("to: what answers there is no Lightning Address", param="to")

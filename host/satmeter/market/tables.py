@@ -89,6 +89,15 @@ BILL = sa.Table(
 )
 """What an invoice of ours is for: an order of purchases, or a deposit to the user's account."""
 
+HOLD = sa.Table(
+    "market_hold",
+    META,
+    sa.Column("invoice", sa.String(32), primary_key=True),
+    sa.Column("user", sa.String(24), nullable=False),
+    sa.Column("msat", sa.BigInteger, nullable=False),
+)
+"""Invoices of ours that a user's account is paying: the money is set aside, and wallets are being shut out."""
+
 PURCHASE = sa.Table(
     "market_purchase",
     META,

@@ -48,6 +48,8 @@ class Users:
             raise BadParam(f"name: must be 3 to 30 of a-z, 0-9 and -, got {str(name)[:40]!r}", param="name")
         if not isinstance(password, str) or not LEAST <= len(password) <= MOST:
             raise BadParam(f"password: must have {LEAST} to {MOST} characters", param="password")
+        if self._find(USER.c.name == name) is not None:
+            raise NameTaken(f"name: {name!r} is taken", param="name")
         with self._one:
             now = time.monotonic()
             self._made = [at for at in self._made if at > now - NEW_S]

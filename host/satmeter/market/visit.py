@@ -7,7 +7,7 @@ so a request that changes something must not come from such a page.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -49,8 +49,11 @@ def wants_json(request: Request) -> bool:
 async def sent(request: Request) -> dict[str, Any]:
     """Return the fields of a form or of JSON; 403 for one that a page of another site sent."""
     origin = request.headers.get("origin")
-    hosts = (request.headers.get("host", "").lower(), urlsplit(request.app.state.public_url).netloc.lower())
-    alien = origin is not None and urlsplit(origin).netloc.lower() not in hosts
+    hosts = {request.headers.get("host", "").lower(), urlsplit(request.app.state.public_url).netloc.lower()} - {""}
+    try:
+        alien = origin is not None and urlsplit(origin).netloc.lower() not in hosts
+    except ValueError:
+        alien = True
     if alien or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise HTTPException(403, "a page of another site has no business here")
     return body.fields(await body.raw(request), request.headers.get("content-type", ""))
@@ -75,7 +78,7 @@ class Visits:
         user = self.user(request)
         if user is None:
             if request.method == "GET" and not wants_json(request):
-                raise HTTPException(303, "See Other", {"Location": f"{self.path}/login?next={request.url.path}"})
+                raise HTTPException(303, "See Other", {"Location": f"{self.path}/login?next={quote(request.url.path)}"})
             raise HTTPException(401, "log in first: POST /login with name and password")
         return user
 

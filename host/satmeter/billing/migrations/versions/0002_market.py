@@ -12,6 +12,8 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     op.add_column("billing_hook", sa.Column("event", sa.BigInteger))
     op.add_column("billing_payment", sa.Column("fee", sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("billing_payment", sa.Column("worker", sa.String(32), nullable=False, server_default=""))
+    op.add_column("billing_payment", sa.Column("lease_until", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("billing_token", sa.Column("client", sa.String(40), nullable=False, server_default=""))
     sold = "SELECT client FROM billing_invoice WHERE billing_invoice.id = billing_token.invoice"
     op.execute(f"UPDATE billing_token SET client = COALESCE(({sold}), '')")
@@ -89,6 +91,12 @@ def _accounts() -> None:
         sa.Column("kind", sa.String(10), nullable=False),
     )
     op.create_index("ix_market_bill_user", "market_bill", ["user"])
+    op.create_table(
+        "market_hold",
+        sa.Column("invoice", sa.String(32), primary_key=True),
+        sa.Column("user", sa.String(24), nullable=False),
+        sa.Column("msat", sa.BigInteger, nullable=False),
+    )
 
 
 def _market() -> None:
