@@ -100,6 +100,7 @@ def name_of(browser):
 
 
 def test_who_comes_again_is_the_same(hub, provider):
+    provider.who = {"sub": "7", "preferred_username": "Ann B."}
     assert "Log in with Example" in httpx.get(hub.url + "/login", headers={"accept": "text/html"}).text
     browser, page = enter(hub)
     assert page.status_code == 200 and page.url.path == "/dashboard"
