@@ -115,7 +115,9 @@ def test_a_path_that_could_mean_another_is_refused(gate):
 def test_too_large_a_body_is_refused(gate):
     assert gate.post("/free/x", content=bytes(100_001)).status_code == 413
     pieces = (bytes(40_000) for _ in range(5))
-    assert gate.post("/free/x", content=pieces).status_code in (413, 502)
+    # In pieces it is cut off where it becomes too large; this upstream may have answered by then, without a look at it.
+    assert gate.post("/free/x", content=pieces).status_code in (200, 413, 502)
+    assert all(len(body) <= 100_000 for _, _, _, body in gate.upstream.asked)
     assert gate.post("/free/x", content=b"ok").text == "/free/xok"
 
 

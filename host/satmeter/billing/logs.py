@@ -29,12 +29,15 @@ def plain(text: str) -> str:
 
 
 class Lines(logging.Formatter):
-    """One JSON object a record: at (UTC), level, logger, message, and what `extra={"facts": {...}}` brings."""
+    """One JSON object a record: at (UTC), level, logger, message, and what `extra={"facts": {...}}` brings (from here,
+    where there are no secrets in it)."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         line: dict[str, Any] = {"at": at, "level": record.levelname.lower(), "logger": record.name}
-        line |= {"message": plain(record.getMessage()), **getattr(record, "facts", {})}
+        facts = getattr(record, "facts", None)
+        message = record.getMessage()
+        line |= {"message": plain(message)} if facts is None else {"message": message, **facts}
         if record.exc_info:
             line["trace"] = plain(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
@@ -66,21 +69,18 @@ class Requests:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        status: int | None = None
+        status, took = 500, None
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, took
             if message["type"] == "http.response.start":
-                status = int(message["status"])
-                self._tell(scope, status, time.monotonic() - began)
+                status, took = int(message["status"]), time.monotonic() - began
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
-        except Exception:
-            if status is None:
-                self._tell(scope, 500, time.monotonic() - began)
-            raise
+        finally:  # when it is answered: who asked does not wait for the log
+            self._tell(scope, status, time.monotonic() - began if took is None else took)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = str(scope["method"]), route_of(scope)
@@ -89,10 +89,12 @@ class Requests:
         self._seen(method if method in METHODS else "other", route, status, seconds)
 
 
+PLAIN = {"/payment/uses": "/payment/uses"}
+"""Routes that are not FastAPI's, and leave no word of themselves."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def route_of(scope: Scope) -> str:
     """Return the route that took a request, as it was declared; "none" where none did."""
     path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else "none"
+    return path if isinstance(path, str) else PLAIN.get(str(scope["path"]), "none")

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from ..core.errors import BadParam
 from .database import Database, only
 from .events import Events
 from .invoices import Row
-from .secrets import covers, digest
+from .secrets import SELLER, covers, digest
 from .tables import INVOICE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
@@ -33,6 +34,19 @@ class Bought:
     uses: int
     spent: int
     client: str
+
+
+@cache
+def _one_use(kind: str, own: bool) -> "sa.sql.dml.ReturningUpdate[Any]":
+    """Return the statement that spends one use of a key, for a service; own: of what a `seller` sold. Made once: most
+    of its time would go into making it."""
+    key: sa.BindParameter[str] = sa.bindparam("key")
+    paid = sa.select(INVOICE.c.id).where(INVOICE.c.rhash == key).scalar_subquery()
+    which = TOKEN.c.hash == key if kind == "hash" else TOKEN.c.invoice == paid
+    sold = TOKEN.c.client == sa.bindparam("seller") if own else TOKEN.c.client.not_like(f"{SELLER}%")
+    bought = sa.and_(SERVICE.c.invoice == TOKEN.c.invoice, SERVICE.c.service == sa.bindparam("service"))
+    left = sa.and_(which, sold, TOKEN.c.spent < TOKEN.c.uses, sa.exists().where(bought))
+    return sa.update(TOKEN).where(left).values(spent=TOKEN.c.spent + 1).returning(*TOKEN.c)
 
 
 def new_token() -> str:
@@ -59,10 +73,6 @@ class Use:
     kind: str
     which: str
     services: tuple[str, ...]
-
-    @property
-    def order(self) -> tuple[str, str]:
-        return self.kind, self.key
 
     @property
     def key(self) -> str:
@@ -107,56 +117,89 @@ class Tokens:
         return self.spend_all([Use("rhash", rhash, services)], seller)[0]
 
     def spend_all(self, uses: Sequence["Use | None"], seller: str = "") -> list[bool]:
-        """Use several, in one transaction: whether each passed. They are taken in the order of their hashes, and events
-        recorded last, so that no two such transactions wait for each other."""
+        """Use several at once: whether each passed. Those of a kind are one transaction; their tokens are locked in the
+        order of their hashes, and events recorded last, so that no two such transactions wait for each other."""
         passed = [False] * len(uses)
-        told: list[tuple[sa.Row[Any, Any], str, tuple[str, ...]]] = []
-        with self._database.writing() as db:
-            for use, n in sorted(((u, n) for n, u in enumerate(uses) if u is not None), key=lambda each: each[0].order):
-                passed[n] = self._use(db, use, seller, told)
-            for row, kind, services in told:
-                body = {"invoice": row.invoice, "service": ",".join(services), "uses": row.uses}
-                body["left"] = row.uses - row.spent
-                self._events.emit(db, row.client, kind, body, f"{kind}/{row.hash}")
+        for kind in ("rhash", "hash"):
+            some = {n: use for n, use in enumerate(uses) if use is not None and use.kind == kind}
+            if some:
+                with self._database.writing() as db:
+                    for n in self._alone(db, some, seller) or self._spend(db, kind, some, seller):
+                        passed[n] = True
         return passed
 
-    def _use(
-        self, db: sa.Connection, use: "Use", seller: str, told: list[tuple[sa.Row[Any, Any], str, tuple[str, ...]]]
-    ) -> bool:
-        """Spend one use, if one is left. Of a token with several, "low" and "closed" are told on the way."""
-        if use.kind == "hash":
-            which = TOKEN.c.hash == use.key
-        else:
-            invoice = db.execute(sa.select(INVOICE.c.id).where(INVOICE.c.rhash == use.key)).scalar()
-            which = TOKEN.c.invoice == invoice
-        token = db.execute(sa.select(TOKEN.c.invoice, TOKEN.c.client).where(which)).first()
-        if token is None and use.kind == "rhash":
-            token = self._first_use(db, invoice)
-        if token is None or not covers(seller, token.client):
-            return False
-        services = self._services(db, token.invoice)
-        if not set(use.services) <= set(services):
-            return False
-        spent = sa.update(TOKEN).where(which, TOKEN.c.spent < TOKEN.c.uses).values(spent=TOKEN.c.spent + 1)
-        row = db.execute(spent.returning(*TOKEN.c)).first()
-        if row is None:
-            return False
-        left = row.uses - row.spent
-        kind = "closed" if not left else "low" if left == max(1, row.uses // LOW) else ""
-        if row.uses > 1 and kind:
-            told.append((row, kind, services))
-        return True
+    def _alone(self, db: sa.Connection, uses: dict[int, "Use"], seller: str) -> list[int]:
+        """The usual case, in one statement: a use that comes alone, of one service, and passes. What it does not settle
+        is looked at as any other."""
+        ((n, use), *others) = uses.items()
+        if others or len(use.services) != 1:
+            return []
+        given = {"key": use.key, "service": use.services[0]} | ({"seller": seller} if seller else {})
+        token = db.execute(_one_use(use.kind, bool(seller)), given).first()
+        if token is None:
+            return []
+        self._tell(db, token, token.spent - 1, 1, set(use.services))
+        return [n]
 
-    def _first_use(self, db: sa.Connection, invoice: str | None) -> "sa.Row[Any, Any] | None":
-        """Make the token of a paid invoice of which none was asked for yet; nobody is ever told it."""
-        uses = self._paid_for(db, invoice) if invoice is not None else None
-        if uses is None or invoice is None:
-            return None
-        mine = sa.select(TOKEN.c.invoice, TOKEN.c.client).where(TOKEN.c.invoice == invoice)
-        if db.execute(mine).first() is None:
-            client = db.execute(sa.select(INVOICE.c.client).where(INVOICE.c.id == invoice)).scalar_one()
-            self.insert(db, new_token(), invoice, client, uses)
-        return db.execute(mine).first()
+    def _spend(self, db: sa.Connection, kind: str, uses: dict[int, "Use"], seller: str) -> list[int]:
+        """Return which of the uses passed."""
+        tokens = self._tokens(db, kind, {use.key for use in uses.values()})
+        passed: list[int] = []
+        granted: dict[str, int] = {}
+        for n, use in uses.items():
+            token, services = tokens.get(use.key, (None, set()))
+            if token is None or not covers(seller, token.client) or not set(use.services) <= services:
+                continue
+            if token.spent + granted.get(token.hash, 0) < token.uses:
+                granted[token.hash] = granted.get(token.hash, 0) + 1
+                passed.append(n)
+        if granted:
+            more = sa.update(TOKEN).where(TOKEN.c.hash == sa.bindparam("which"))
+            more = more.values(spent=TOKEN.c.spent + sa.bindparam("more"))
+            db.execute(more, [{"which": hash, "more": count} for hash, count in granted.items()])
+        for token, services in tokens.values():
+            self._tell(db, token, token.spent, granted.get(token.hash, 0), services)
+        return passed
+
+    def _tokens(self, db: sa.Connection, kind: str, keys: set[str]) -> dict[str, tuple[Any, set[str]]]:
+        """Return tokens, locked, and what each is for, by the hash (of the token, or the payment) they are found by."""
+        column = TOKEN.c.hash if kind == "hash" else INVOICE.c.rhash
+        query = sa.select(TOKEN, SERVICE.c.service, column.label("key")).join(
+            SERVICE, SERVICE.c.invoice == TOKEN.c.invoice
+        )
+        if kind == "rhash":
+            query = query.join(INVOICE, INVOICE.c.id == TOKEN.c.invoice)
+        query = query.where(column.in_(keys)).order_by(TOKEN.c.hash).with_for_update(of=TOKEN)
+        found: dict[str, tuple[Any, set[str]]] = {}
+        for row in db.execute(query):
+            found.setdefault(row.key, (row, set()))[1].add(row.service)
+        unasked = keys - found.keys() if kind == "rhash" else set()
+        if unasked:
+            invoices = sa.select(INVOICE.c.id).where(INVOICE.c.rhash.in_(unasked)).order_by(INVOICE.c.id)
+            made = [self._first_use(db, invoice) for invoice in db.execute(invoices).scalars().all()]
+            return self._tokens(db, kind, keys) if any(made) else found
+        return found
+
+    def _tell(self, db: sa.Connection, token: Any, spent: int, more: int, services: set[str]) -> None:
+        """Of a token with several uses, tell when it becomes low, and when it is closed: by `more` after `spent`."""
+        left = token.uses - spent
+        if not more or token.uses == 1:
+            return
+        body = {"invoice": token.invoice, "service": ",".join(sorted(services)), "uses": token.uses}
+        for kind, mark in (("low", max(1, token.uses // LOW)), ("closed", 0)):
+            if left > mark >= left - more:
+                self._events.emit(db, token.client, kind, {**body, "left": mark}, f"{kind}/{token.hash}")
+
+    def _first_use(self, db: sa.Connection, invoice: str) -> bool:
+        """Make the token of a paid invoice of which none was asked for yet; nobody is ever told it. Whether it did."""
+        uses = self._paid_for(db, invoice)
+        if uses is None or not self._services(db, invoice):
+            return False
+        if db.execute(sa.select(TOKEN.c.hash).where(TOKEN.c.invoice == invoice)).first() is not None:
+            return False
+        client = db.execute(sa.select(INVOICE.c.client).where(INVOICE.c.id == invoice)).scalar_one()
+        self.insert(db, new_token(), invoice, client, uses)
+        return True
 
     def give_back(self, token: str = "", invoice: str = "", seller: str = "") -> bool:
         """Take one use back that was spent and not delivered, of a hash token or of an invoice."""

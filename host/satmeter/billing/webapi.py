@@ -11,13 +11,10 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, whole
-from . import body
 from .desk import Desk
 from .invoices import Row, shown
 from .secrets import covers
-from .tokens import Use, services_of
-
-MOST_USES = 200
+from .tokens import services_of
 
 Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
 Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
@@ -92,13 +89,6 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
-    @router.post("/payment/uses", openapi_extra=body.takes(uses=[{"hash": "lBmK8DdC...", "service": "weather"}]))
-    async def uses(request: Request) -> dict[str, Any]:
-        """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
-        seller = await desk.verifier(request)
-        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
-        return {"passed": await run_in_threadpool(desk.tokens.spend_all, _uses(given.get("uses")), seller)}
-
     @router.post("/payment/return")
     async def give_back(request: Request, hash: Hash = "", rhash: PaymentHash = "") -> dict[str, Any]:
         """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
@@ -159,21 +149,3 @@ def routes(desk: Desk) -> APIRouter:
         return JSONResponse({"hash": found}) if isinstance(found, str) else JSONResponse(shown(found), 402)
 
     return router
-
-
-def _uses(given: object) -> list[Use | None]:
-    """Return the uses of a request. One that could never pass (None) is no reason to refuse the others: they are of
-    other people."""
-    if not isinstance(given, list) or not 1 <= len(given) <= MOST_USES:
-        raise BadParam(f"uses: must be a list of 1 to {MOST_USES}", param="uses")
-    return [_use(each) for each in given]
-
-
-def _use(each: object) -> Use | None:
-    kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
-    if not kind or not isinstance(each, dict):
-        raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
-    try:
-        return Use(kind, each[kind], services_of(each.get("service")))
-    except BadParam:
-        return None

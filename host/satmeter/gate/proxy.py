@@ -13,20 +13,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
+import aiohttp
+from multidict import CIMultiDict
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Scope
+from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from . import omi
 from .config import Config
 from .l402 import L402
 from .prices import METHODS, Price, find, together
-from .till import Pledge, Till
+from .till import KEPT_S, Pledge, Till
 
 log = logging.getLogger("satmeter.gate")
 
@@ -52,19 +54,22 @@ class Gate:
         self.config = config
         self.till = Till(config.service, config.api_token)
         self.l402 = L402(config.secret)
-        limits = httpx.Limits(max_connections=500, max_keepalive_connections=100)
-        self._upstream = httpx.AsyncClient(
-            timeout=config.timeout_s, limits=limits, follow_redirects=False, trust_env=False
-        )
-        self._base = httpx.URL(config.upstream)
+        self._upstream: aiohttp.ClientSession | None = None
+        self._base = config.upstream.rstrip("/")
         self._minted: dict[str, deque[float]] = {}
 
     def app(self) -> Starlette:
         @asynccontextmanager
         async def running(_: Starlette) -> AsyncIterator[None]:
-            yield
-            await self._upstream.aclose()
-            await self.till.close()
+            limits = aiohttp.TCPConnector(limit=500, keepalive_timeout=KEPT_S)
+            timeout = aiohttp.ClientTimeout(total=None, connect=self.config.timeout_s, sock_read=self.config.timeout_s)
+            async with (
+                self.till,
+                aiohttp.ClientSession(
+                    connector=limits, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+                ) as self._upstream,
+            ):
+                yield
 
         return Starlette(routes=[Route("/{path:path}", self.handle, methods=list(METHODS))], lifespan=running)
 
@@ -137,44 +142,58 @@ class Gate:
         return len(times) <= self.config.mint_per_minute
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
-        headers = [(k, v) for k, v in request.headers.raw if k.decode("latin-1").lower() not in HOP | {"authorization"}]
-        raw = request.scope["raw_path"] + (
-            b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
+        assert self._upstream is not None
+        headers = CIMultiDict(
+            (name, v.decode("latin-1"))
+            for k, v in request.headers.raw
+            if (name := k.decode("latin-1").lower()) not in HOP | {"authorization", "content-length"}
         )
+        raw = request.scope["raw_path"].decode("ascii")
+        if request.scope["query_string"]:
+            raw += "?" + request.scope["query_string"].decode("latin-1")
         if self.config.omi:
-            raw = b"/"  # the envelope says what is asked for, and nothing else does
-        target = self._base.copy_with(raw_path=self._base.raw_path.rstrip(b"/") + raw)
-        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+            raw = "/"  # the envelope says what is asked for, and nothing else does
+        target = URL(self._base + raw, encoded=True)
+        length = request.headers.get("content-length")
+        has_body = length is not None or "transfer-encoding" in request.headers
         content = body if body is not None else self._body(request) if has_body else None
-        sent = self._upstream.build_request(request.method, target, headers=headers, content=content)
+        if content is not None and length is not None:
+            headers["content-length"] = length
         try:
-            answer = await self._upstream.send(sent, stream=True)
+            answer = await self._upstream.request(
+                request.method,
+                target,
+                headers=headers,
+                data=content,
+                allow_redirects=False,
+                skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+            )
         except BaseException as e:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             await asyncio.shield(self._undo(spent))
-            if not isinstance(e, (httpx.HTTPError, TooLarge)):
-                raise
-            if isinstance(e, TooLarge):
+            if isinstance(e, TooLarge) or isinstance(e.__cause__, TooLarge):
                 return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
-            status = 504 if isinstance(e, httpx.TimeoutException) else 502
+            if not isinstance(e, (aiohttp.ClientError, TimeoutError)):
+                raise
+            status = 504 if isinstance(e, TimeoutError) else 502
             return problem(status, "Bad Gateway", "what stands behind this gate does not answer; nothing was charged")
-        if answer.status_code >= 500:
+        if answer.status >= 500:
             await self._undo(spent)
         elif spent is not None and spent.kind == "credit":
             await self._settle(spent, answer)
-        out = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
-        out.raw_headers = [(k.lower(), v) for k, v in answer.headers.raw if k.lower().decode("latin-1") not in HOP]
+        out = StreamingResponse(answer.content.iter_any(), answer.status, background=BackgroundTask(_closed, answer))
+        out.raw_headers = [(k.lower(), v) for k, v in answer.raw_headers if k.lower().decode("latin-1") not in HOP]
         if spent is not None and spent.renewed:
             out.headers["Satmeter-Token"] = spent.renewed
         return out
 
-    async def _settle(self, spent: Spent, answer: httpx.Response) -> None:
+    async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Take credit that was held, before what it pays for goes on; NodeTrouble, and nothing goes on, if it can't
         be."""
         try:
             await self.till.end_credit(spent.which, spent.id, "settle")
         except BaseException:
-            await answer.aclose()
+            answer.close()
             raise
 
     async def _undo(self, spent: Spent | None) -> None:
@@ -203,6 +222,10 @@ class Gate:
             if seen > self.config.most_bytes:
                 raise TooLarge
             yield piece
+
+
+async def _closed(answer: aiohttp.ClientResponse) -> None:
+    answer.close()
 
 
 def plain_path(scope: Scope) -> str | None:

@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import aiohttp
 
 from ..core.errors import NodeTrouble
 from .prices import Price
 
 TIMEOUT_S = 10
+KEPT_S = 4
+"""Less than the five seconds after which the service lets go of a quiet connection."""
 SPENT_MOST, SPENT_S = 10_000, 5
 RENEWAL = "renewal"
-TOGETHER = 100
+TOGETHER, AT_ONCE = 100, 3
 
 
 def _short(services: str) -> str:
@@ -27,6 +29,14 @@ class Asked:
 
     payreq: str
     payment_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the billing service answered: an HTTP status, and JSON."""
+
+    status: int
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +60,21 @@ class Till:
     not asked again for a few seconds; that something is good is never remembered."""
 
     def __init__(self, url: str, secret: str):
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
-        auth = ("api-token", secret)
-        self._http = httpx.AsyncClient(base_url=url, auth=auth, timeout=TIMEOUT_S, limits=limits, trust_env=False)
+        self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth("api-token", secret).encode()
+        self._http: aiohttp.ClientSession | None = None
         self._spent: dict[tuple[str, str, str], float] = {}
         self._waiting: list[tuple[dict[str, str], asyncio.Future[bool]]] = []
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
 
-    async def close(self) -> None:
-        await self._http.aclose()
+    async def __aenter__(self) -> "Till":
+        connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=KEPT_S)
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"authorization": self._auth})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
 
     async def ask(self, price: Price) -> Asked:
         """Make an invoice for a price. NodeTrouble where the service does not."""
@@ -70,9 +86,9 @@ class Till:
             "uses": price.uses,
         }
         answer = await self._post("/invoice", json=fields)
-        if answer.status_code != 201:
-            raise NodeTrouble(f"no invoice: the billing service answered {answer.status_code}")
-        made = answer.json()
+        if answer.status != 201:
+            raise NodeTrouble(f"no invoice: the billing service answered {answer.status}")
+        made = answer.data
         return Asked(str(made["payreq"]), str(made["rhash"]))
 
     async def spend_token(self, token: str, service: str) -> bool:
@@ -84,7 +100,7 @@ class Till:
         if self._spent.get((RENEWAL, token, service), 0.0) > time.monotonic():
             return ""
         answer = await self._post("/refresh", params={"hash": token, "ask": "false"})
-        fresh = str(answer.json()["hash"]) if answer.status_code == 200 else ""
+        fresh = str(answer.data["hash"]) if answer.status == 200 else ""
         if fresh and await self.spend_token(fresh, service):
             return fresh
         self._remember((RENEWAL, token, service))
@@ -95,17 +111,17 @@ class Till:
         params: dict[str, Any] = {"session": pledge.session, "signed_at": pledge.signed_at}
         params |= {"signature": pledge.signature, "id": id, "msatoshi": msatoshi}
         answer = await self._post("/payment/credit", params=params)
-        if answer.status_code in (400, 403, 404):
+        if answer.status in (400, 403, 404):
             return False
-        if answer.status_code != 200:
-            raise NodeTrouble(f"the billing service answered {answer.status_code}")
+        if answer.status != 200:
+            raise NodeTrouble(f"the billing service answered {answer.status}")
         return True
 
     async def end_credit(self, session: str, id: str, step: str) -> None:
         """settle or release what is held."""
         answer = await self._post(f"/payment/credit/{step}", params={"session": session, "id": id})
-        if answer.status_code != 200:
-            raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status_code}")
+        if answer.status != 200:
+            raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status}")
 
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
         return await self._spend("rhash", payment_hash, service)
@@ -113,20 +129,22 @@ class Till:
     async def give_back(self, kind: str, which: str) -> None:
         """Return a use; kind: hash or rhash. What can't be returned now is said to whoever runs the gate."""
         answer = await self._post("/payment/return", params={kind: which})
-        if answer.status_code != 200:
-            raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status_code}")
+        if answer.status != 200:
+            raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status}")
         self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
     async def _spend(self, kind: str, which: str, service: str) -> bool:
-        """Ask for a use. While an answer is under way, others wait for the next request, and go in it together: what a
-        request costs is shared by all that come in its time."""
+        """Ask for a use. While some answers are under way, others wait for the next request, and go in it together:
+        what a request costs is shared by all that come in its time."""
         key = (kind, which, service)
         if self._spent.get(key, 0.0) > time.monotonic():
             return False
         passed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(({kind: which, "service": service}, passed))
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_all())
+        if len(self._asking) < AT_ONCE:
+            task = asyncio.create_task(self._ask_all())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
         good = await passed
         if not good and kind == "hash":  # a payment that is not settled yet may be in a moment
             self._remember(key)
@@ -137,9 +155,9 @@ class Till:
             some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             try:
                 answer = await self._post("/payment/uses", json={"uses": [use for use, _ in some]})
-                if answer.status_code != 200:
-                    raise NodeTrouble(f"the billing service answered {answer.status_code}")
-                for (_, passed), good in zip(some, answer.json()["passed"], strict=True):
+                if answer.status != 200:
+                    raise NodeTrouble(f"the billing service answered {answer.status}")
+                for (_, passed), good in zip(some, answer.data["passed"], strict=True):
                     if not passed.done():
                         passed.set_result(bool(good))
             except Exception as e:
@@ -156,8 +174,11 @@ class Till:
         while len(self._spent) > SPENT_MOST:
             del self._spent[next(iter(self._spent))]
 
-    async def _post(self, path: str, **what: object) -> httpx.Response:
+    async def _post(self, path: str, **what: Any) -> Said:
+        assert self._http is not None, "a Till is used within `async with`"
         try:
-            return await self._http.post(path, **what)  # type: ignore[arg-type]
-        except httpx.HTTPError as e:
+            async with self._http.post(self._url + path, **what) as answer:
+                is_json = answer.content_type.endswith("json")
+                return Said(answer.status, await answer.json(content_type=None) if is_json else None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as e:
             raise NodeTrouble(f"the billing service does not answer: {e or type(e).__name__}") from None

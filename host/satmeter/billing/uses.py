@@ -1,0 +1,51 @@
+"""POST /payment/uses: what gates ask for each request that they let through, many at once where many come.
+
+A plain route, the first to be looked at, and its work on a thread that is its own: this is the way of every paid
+request.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..core.errors import BadParam
+from . import body
+from .desk import Desk
+from .tokens import Use, services_of
+
+MOST_USES = 200
+
+
+def route(desk: Desk) -> Route:
+    worker = ThreadPoolExecutor(1, "billing-uses")
+
+    async def uses(request: Request) -> Response:
+        """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
+        seller = await desk.verifier(request)
+        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        wanted = _uses(given.get("uses"))
+        passed = await asyncio.get_running_loop().run_in_executor(worker, desk.tokens.spend_all, wanted, seller)
+        return JSONResponse({"passed": passed})
+
+    return Route("/payment/uses", uses, methods=["POST"])
+
+
+def _uses(given: object) -> list[Use | None]:
+    """Return the uses of a request. One that could never pass (None) is no reason to refuse the others: they are of
+    other people."""
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_USES:
+        raise BadParam(f"uses: must be a list of 1 to {MOST_USES}", param="uses")
+    return [_use(each) for each in given]
+
+
+def _use(each: object) -> Use | None:
+    kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
+    if not kind or not isinstance(each, dict):
+        raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
+    try:
+        return Use(kind, each[kind], services_of(each.get("service")))
+    except BadParam:
+        return None
