@@ -1,7 +1,7 @@
 """The billing service's database: opened, brought to this version's schema, and used in short transactions."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..store import engine
 from .tables import ABOUT
 
 CONNECTIONS = 8
+SAID = "satmeter_said"
 
 
 class Database:
@@ -28,6 +29,9 @@ class Database:
         self.url = url
         self.shared = not url.startswith("sqlite")
         """Whether several workers may use it at once."""
+        self.hearers: list[Callable[[], None]] = []
+        """Called after a transaction in which something was recorded that others wait for (a connection's info has
+        SAID)."""
         self._turn: AbstractContextManager[Any] = nullcontext() if self.shared else threading.Lock()
         """SQLite has one writer at a time; left to it, the others sleep longer and longer before they look again."""
         try:
@@ -45,6 +49,10 @@ class Database:
         try:
             with self._turn, self._engine.begin() as db:
                 yield db
+                said = db.info.pop(SAID, False)
+            if said:
+                for hear in self.hearers:
+                    hear()
         except SQLAlchemyError as e:
             raise _words(self.url, e) from e
 

@@ -51,7 +51,7 @@ class Desk:
         outward = Outward(config.hook_hosts, "hook_hosts")
         self.hooks = Hooks(self.database, self.invoices, self.events, config.hook_secret, outward)
         self.hub, self.happenings = Hub(), Hub()
-        self.news = News(self.events, self._told)
+        self.news = News(self.database, self.events, self._told)
         self.meters = Meters(self.node, self.database, self.events)
         self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
         """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..core.errors import BadParam
-from .database import Database
+from .database import SAID, Database
 from .ids import new_id
 from .outward import check_url
 from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
@@ -20,7 +20,7 @@ from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
 log = logging.getLogger("satmeter.billing")
 
 KINDS = ("paid", "low", "closed")
-EVERY_S = 0.3
+EVERY_S, ALONE_S = 0.3, 5.0
 PAGE = 500
 KEPT_S = 30 * 86_400
 MOST_SUBSCRIPTIONS = 20
@@ -42,6 +42,7 @@ class Events:
         now = int(time.time())
         row = {"key": key or new_id(), "client": client, "kind": kind, "body": json.dumps(body), "created_at": now}
         id = db.execute(sa.insert(EVENT).returning(EVENT.c.id), row).scalar_one()
+        db.info[SAID] = True
         wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
         if not client:  # of the node's meters: for whom may hear of those
             of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, SECRET.c.scopes.contains("meter"))
@@ -123,11 +124,14 @@ def hook_row(invoice: str, url: str, event: int | None = None) -> Row:
 
 
 class News:
-    """A thread in each worker that reads new events, whoever recorded them, and tells them here."""
+    """A thread in each worker that reads new events, whoever recorded them, and tells them here: its own at once, those
+    of other workers when it looks."""
 
-    def __init__(self, events: Events, tell: Callable[[Row], None]):
+    def __init__(self, database: Database, events: Events, tell: Callable[[Row], None]):
         self._events, self._tell = events, tell
-        self._stopping = threading.Event()
+        self._every_s = EVERY_S if database.shared else ALONE_S
+        self._stopping, self._said = False, threading.Event()
+        database.hearers.append(self._said.set)
         self._thread = threading.Thread(target=self._run, name="billing-news", daemon=True)
         self._seen = 0
 
@@ -136,10 +140,13 @@ class News:
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
+        self._said.set()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
+        while not self._stopping:
+            self._said.wait(self._every_s)
+            self._said.clear()
             try:
                 for event in self._events.after(self._seen):
                     self._seen = event["id"]

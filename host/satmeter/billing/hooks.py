@@ -11,6 +11,7 @@ import hmac
 import json
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -27,7 +28,7 @@ log = logging.getLogger("satmeter.billing")
 LEASE_S = 60
 TRIES = 10
 FIRST_S = 2
-EVERY_S = 0.5
+EVERY_S = 2
 AT_ONCE = 20
 
 
@@ -61,7 +62,14 @@ class Hooks:
             return int(db.execute(query.values(state="due", tries=0, next_at=int(time.time()))).rowcount)
 
     async def run(self) -> None:
-        """Forever: send what is due."""
+        """Forever: send what is due, at once where this worker recorded it."""
+        said, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def hear() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(said.set)
+
+        self._database.hearers.append(hear)
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             while True:
                 try:
@@ -69,7 +77,9 @@ class Hooks:
                     await asyncio.gather(*(self._send(client, row) for row in rows))
                 except Exception as e:  # whatever one of them is like, the others go on
                     log.warning("webhooks: %s", e)
-                await asyncio.sleep(EVERY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(said.wait(), EVERY_S)
+                said.clear()
 
     def _claim(self) -> list[dict[str, Any]]:
         """Take what is due, so that no other worker does: each is ours until its lease is over."""

@@ -18,7 +18,7 @@ from .tables import ABOUT
 
 log = logging.getLogger("satmeter.billing")
 
-EVERY_S, AWAY_S = 1.0, 30.0
+EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
 UNKNOWN_METHOD = -32601
