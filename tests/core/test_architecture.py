@@ -67,6 +67,7 @@ def test_nothing_imports_the_commands_or_the_pages():
     for path in modules():
         found = imports(path)
         assert not any(re.match(r"satmeter\.(cli|panel|serve|scan)\b", name) for name in found) or path.name in COMMANDS
+        assert not any(name.startswith("satmeter.site") for name in found) or path.name == "serve.py", path
         if path.parent != ROOT / "web" and path.name != "panel.py":
             assert not any(re.match(r"satmeter\.web\b", name) for name in found), path
 
@@ -77,9 +78,21 @@ def test_the_gate_is_alone():
         assert not any(re.match(r"satmeter\.(?!core\b|gate\b)", name) for name in imports(path)), path
 
 
-def test_billing_is_beside_the_pages_and_the_board():
-    for path in modules("billing"):
+def test_billing_is_beside_the_pages_and_the_board_and_under_the_market():
+    for path in modules("billing") + modules("market"):
         assert not any(re.match(r"satmeter\.(board|bridge|devnet|web)\b", name) for name in imports(path)), path
+    for path in modules("billing"):
+        assert not any(name.startswith("satmeter.market") for name in imports(path)), path
+
+
+MONEY = [ROOT / "market" / f"{name}.py" for name in ("amounts", "ledger", "offers", "orders", "sending")]
+
+
+@pytest.mark.parametrize("path", MONEY, ids=lambda p: p.name)
+def test_no_float_touches_an_account(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Name) or node.id != "float", f"{path}:{node.lineno}"
+        assert not isinstance(node, ast.Constant) or not isinstance(node.value, float), f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("path", modules("core") + [ROOT / "store.py"], ids=lambda p: str(p.relative_to(ROOT)))
