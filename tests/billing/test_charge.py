@@ -1,16 +1,22 @@
 """The backend API: an invoice's life as clients of Lightning Charge see it, and what the deliverable adds."""
 
+import asyncio
 import hashlib
 import hmac
 import json
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 import pytest
 import websockets.sync.client
+from fastapi import HTTPException, Request
 
-from billing import CONFIG, Shop, until
+from billing import CONFIG, Service, Shop, until
+from satmeter.billing import body
 
 
 @pytest.fixture(scope="module")
@@ -281,3 +287,62 @@ def test_a_payment_that_is_held_holds_nobody_up(net, service, http):
     assert http.get("/info").status_code == 200
     hop.call("emulate-release")
     until(lambda: all(http.post("/pay", content=b["bolt11"]).json()["status"] == "paid" for b in bought))
+
+
+def test_a_stop_lets_what_is_under_way_end(net, tmp_path):
+    """A long poll that has begun is answered, and then the service is gone, with nothing wrong."""
+    running = Service(tmp_path, net["seller"])
+    with running.http() as http, ThreadPoolExecutor(1) as pool:
+        made = http.post("/invoice", json={"msatoshi": 1000}).json()
+        waiting = pool.submit(http.get, f"/invoice/{made['id']}/wait", params={"timeout": 3})
+        until(lambda: f":{running.port}" in _connections(running.process.pid))
+        net["buyer"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})
+        running.process.send_signal(signal.SIGTERM)
+        assert waiting.result(30).status_code in (200, 402)
+    assert running.process.wait(20) in (0, -signal.SIGTERM)  # uvicorn ends by the signal, once all is in order
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def _connections(pid):
+    """The service's established connections, as text."""
+    found = psutil.Process(pid).net_connections(kind="tcp")
+    return " ".join(f":{c.laddr.port}" for c in found if c.status == psutil.CONN_ESTABLISHED)
+
+
+def test_a_body_that_stops_coming_is_given_up():
+    async def half():
+        sent = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+        async def receive():
+            return sent.pop() if sent else await asyncio.sleep(60)
+
+        request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+        with pytest.raises(HTTPException) as e:
+            await body.raw(request)
+        return e.value.status_code
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body, "SLOW_S", 0.1)
+        assert asyncio.run(half()) == 408
+
+
+def test_the_annexes_calls_field_by_field(net, http):
+    """D3.8, annex 1: what stands there of each answer stands here; amounts as text, fields of metadata as they came."""
+    info = http.get("/info").json()
+    assert {"id", "port", "address", "version", "blockheight", "network"} <= set(info)
+    assert info["id"] == net["seller"].id and info["network"] == "regtest" and info["port"] == int(info["port"]) > 0
+    assert set(http.get("/newaddr").json()) == {"address"}
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = http.post("/invoice", content=b"msatoshi=10000&metadata[service_id]=12", headers=form)
+    invoice = answer.json()
+    said = {"id", "msatoshi", "rhash", "payreq", "expires_at", "created_at", "metadata", "completed", "status"}
+    assert answer.status_code == 201 and said <= set(invoice)
+    assert invoice["msatoshi"] == "10000" and invoice["metadata"] == {"service_id": "12"}
+    assert invoice["completed"] is False and invoice["status"] == "unpaid"
+    assert invoice["expires_at"] - invoice["created_at"] == 3600 and len(invoice["rhash"]) == 64
+    bought = net["buyer"].rpc.call("invoice", [10_000, f"annex{time.time_ns()}", "from another node"])
+    paid = http.post("/pay", content=bought["bolt11"]).json()
+    assert {"id", "msatoshi", "payhash", "completed", "paid_at", "status"} <= set(paid)
+    assert paid["msatoshi"] == "10000" and paid["completed"] is True and paid["status"] == "paid"
+    listed = http.get("/listinvoice", params={"token": invoice["payreq"]}).json()
+    assert listed["id"] == invoice["id"] and listed["status"] == "unpaid"

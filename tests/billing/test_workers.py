@@ -6,8 +6,10 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx
+import psutil
 import psycopg
 import pytest
 
@@ -127,6 +129,46 @@ def hub(net, postgresql, tmp_path):
     running.database = url
     yield running
     running.kill()
+
+
+def _workers(mother):
+    found = set()
+    for child in mother.children():
+        with suppress(psutil.NoSuchProcess):  # one that was killed, and not yet buried
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
+
+
+def test_a_worker_killed_in_mid_pay_is_replaced_and_the_payment_known_once(net, service):
+    """kill -9 of each worker in turn, under the process that watches over them."""
+    if net.kind != "emulated":
+        pytest.skip("holding a payment on demand is the emulated node's")
+    hop, seller = net["hop"].rpc, net["seller"].rpc
+    bought = hop.call("invoice", [1000, f"w{time.time_ns()}", "a thing"])
+    hop.call("emulate-fault", {"hang": 1})
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(_try, service, bought["bolt11"])
+        until(lambda: _status(seller, bought) == "pending")
+        mother = psutil.Process(service.process.pid)
+        old = _workers(mother)
+        assert len(old) == 4
+        for pid in old:
+            psutil.Process(pid).kill()
+        asked.result(60)
+    until(lambda: len(_workers(mother) - old) == 4, 60)
+    hop.call("emulate-release")
+    until(lambda: _status(seller, bought) == "complete")
+    with service.http() as http:
+
+        def known():
+            try:
+                return http.post("/pay", content=bought["bolt11"]).json()["status"] == "paid"
+            except httpx.HTTPError:
+                return False
+
+        until(known, 60)
+    assert len(seller.call("listpays", {"payment_hash": bought["payment_hash"]})["pays"]) == 1
 
 
 def test_killed_while_accounts_pay_the_books_agree(net, hub):

@@ -1,26 +1,33 @@
 """Request bodies as the clients of Lightning Charge send them: JSON, a form, or a form with nested names."""
 
+import asyncio
 import json
 import re
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 
 from ..core.errors import BadParam
 
 MOST_BYTES = 65_536
 MOST_FIELDS = 200
+SLOW_S = 20
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
 async def raw(request: Request) -> bytes:
-    """Return the body; BadParam for one that is too large, as soon as it is."""
+    """Return the body; BadParam for one that is too large, as soon as it is; 408 for one that does not come to an
+    end."""
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > MOST_BYTES:
-            raise BadParam(f"body: may have at most {MOST_BYTES:,} bytes", param="body")
+    try:
+        async with asyncio.timeout(SLOW_S):
+            async for piece in request.stream():
+                data += piece
+                if len(data) > MOST_BYTES:
+                    raise BadParam(f"body: may have at most {MOST_BYTES:,} bytes", param="body")
+    except TimeoutError:
+        raise HTTPException(408, "Request Timeout") from None
     return bytes(data)
 
 

@@ -76,6 +76,8 @@ class Gate:
     async def handle(self, request: Request) -> Response:
         try:
             return await self._handle(request)
+        except TooSlow:
+            return problem(408, "Request Timeout", "the body did not come to its end")
         except SatmeterError as e:
             log.warning("%s %s: %s", request.method, request.url.path, e)
             return problem(502 if isinstance(e, NodeTrouble) else 400, e.name, e.message)
@@ -171,8 +173,11 @@ class Gate:
         except BaseException as e:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             await asyncio.shield(self._undo(spent))
-            if isinstance(e, TooLarge) or isinstance(e.__cause__, TooLarge):
-                return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
+            for reason in (e, e.__cause__):
+                if isinstance(reason, TooLarge):
+                    return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
+                if isinstance(reason, TooSlow):
+                    return problem(408, "Request Timeout", "the body did not come to its end")
             if not isinstance(e, (aiohttp.ClientError, TimeoutError)):
                 raise
             status = 504 if isinstance(e, TimeoutError) else 502
@@ -209,15 +214,26 @@ class Gate:
     async def _whole(self, request: Request) -> bytes:
         """Return a body that is looked into; BadParam for one that is larger than an envelope."""
         data = bytearray()
-        async for piece in request.stream():
+        async for piece in self._pieces(request):
             data += piece
             if len(data) > omi.MOST_BYTES:
                 raise BadParam(f"envelope: may have {omi.MOST_BYTES:,} bytes", param="envelope")
         return bytes(data)
 
+    async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
+        """The body as it comes; TooSlow where nothing comes for the time that the upstream has, too."""
+        stream = request.stream()
+        while True:
+            try:
+                yield await asyncio.wait_for(anext(stream), self.config.timeout_s)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise TooSlow from None
+
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
         seen = 0
-        async for piece in request.stream():
+        async for piece in self._pieces(request):
             seen += len(piece)
             if seen > self.config.most_bytes:
                 raise TooLarge
@@ -237,6 +253,10 @@ def plain_path(scope: Scope) -> str | None:
         return None
     parts = path.split("/")[1:]
     return None if any(part.strip() in (".", "..") for part in parts) or "" in parts[:-1] else path
+
+
+class TooSlow(Exception):
+    """A body that stopped coming."""
 
 
 class TooLarge(Exception):
