@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from shop import Shop
 
 from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
+from shop import Shop
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
 NODES = (

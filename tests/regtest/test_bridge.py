@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 from pyln.client import LightningRpc
-from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
 from test_crash import alive
 
 from lanes import lane
@@ -20,6 +19,7 @@ from satmeter.board.rp2040.board import EmulatedBoard
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide, StreamSide
 from satmeter.cln.node import Node
+from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
 
 FAST = 3_600_000  # ticks an hour: a thousand a second
 

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from shop import Shop, close, error_of, identity, open_stream, status, until
 
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
+from shop import Shop, close, error_of, identity, open_stream, status, until
 
 HOLDING = Path(__file__).parent / "holding" / "holding.py"
 

@@ -5,6 +5,7 @@ import socket
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from shop import TARIFF, balance, error_of
 
 GOOD = {"name": "bad-input", **TARIFF}

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from shop import error_of, until
 
 from lanes import lane
 from satmeter import devnet
+from shop import error_of, until
 
 
 @pytest.mark.parametrize("plugin", [devnet.METER, devnet.STREAM], ids=["meter", "stream"])

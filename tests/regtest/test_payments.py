@@ -3,10 +3,10 @@
 import secrets
 
 import pytest
-from shop import until
 
 from satmeter.cln.node import Node
 from satmeter.cln.payments import LastHop, Payments
+from shop import until
 
 
 @pytest.fixture

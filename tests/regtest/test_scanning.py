@@ -1,11 +1,11 @@
 """A scanned code is paid or opened by the node, within the caps, or refused with the reason."""
 
 import pytest
-from shop import balance, close, settled, status
 from typer.testing import CliRunner
 
 from pictures import invoice, saved
 from satmeter.cli import app
+from shop import balance, close, settled, status
 
 
 @pytest.fixture
