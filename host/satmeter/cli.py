@@ -19,7 +19,7 @@ from .board.ports import find
 from .core.errors import SatmeterError
 from .panel import panel
 from .scan import scan
-from .serve import client_app, gate, hooks_app, serve
+from .serve import books, client_app, gate, hooks_app, serve
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 devnet_app = typer.Typer(help="A private network to try and test on.")
@@ -28,6 +28,7 @@ app.command("flash")(flash_board)
 app.command("scan")(scan)
 app.command("panel")(panel)
 app.command("serve")(serve)
+app.command("books")(books)
 app.command("gate")(gate)
 app.add_typer(client_app, name="client")
 app.add_typer(hooks_app, name="hooks")

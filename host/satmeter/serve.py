@@ -137,6 +137,21 @@ def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")
         console.print(f"{_hooks(config).replay(id)} will be tried again")
 
 
+def books(config: Where = None) -> None:
+    """Show the hub's accounts, and whether they agree: exit code 1 where they do not."""
+    with failing():
+        from .market.ledger import Ledger
+
+        given, database = _database(config)
+        sums = Ledger(database, given.hub_fee_ppm).sums()
+        wrong = sums.pop("wrong")
+        for name, msat in sums.items():
+            console.print(f"{name:<30} {msat:>20,} msat", highlight=False)
+        console.print("[red]they do not agree[/red]" if wrong else "they agree")
+        if wrong:
+            raise typer.Exit(1)
+
+
 def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
     from .billing.events import Events
     from .billing.hooks import Hooks

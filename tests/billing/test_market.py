@@ -1,6 +1,7 @@
 """Accounts and market over HTTP, on both kinds of node: who pays what, who gets it, and who may do what."""
 
 import json
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -53,6 +54,19 @@ def test_funds_come_in_and_go_out_and_the_books_agree(net, hub, visitor):
     assert net["hop"].rpc.call("listinvoices", [f"out{ann.name}"])["invoices"][0]["status"] == "paid"
     assert [e["kind"] for e in ann.get("/account")["entries"]] == ["sent", "sending", "deposit"]
     assert sum(books(hub).values()) == 0
+
+
+def test_the_operator_looks_whether_the_books_agree(net, hub, visitor):
+    ann = visitor("ann")
+    ann.fund(3_000)
+    code, out = hub.command("books")
+    assert code == 0 and "they agree" in out and "3,000 msat" in out
+    with sqlite3.connect(hub.directory / "billing.sqlite3") as db:
+        db.execute("UPDATE market_account SET balance = balance + 1 WHERE name = 'node'")
+    code, out = hub.command("books")
+    with sqlite3.connect(hub.directory / "billing.sqlite3") as db:
+        db.execute("UPDATE market_account SET balance = balance - 1 WHERE name = 'node'")
+    assert code == 1 and "do not agree" in out
 
 
 def test_what_an_account_has_not_got_is_not_sent(net, hub, visitor):
