@@ -64,7 +64,7 @@ def check_text(name: str, value: Any) -> None:
     """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
     text = name + json.dumps(value, ensure_ascii=False)
     if "\\u0000" in text or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
-        plain = name.encode("ascii", "replace").decode().replace("\0", "?")[:40]
+        plain = name if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) else "body"
         raise BadParam(f"{plain}: has a character that is none (NUL, or a lone surrogate)", param="body")
 
 
