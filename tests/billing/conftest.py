@@ -7,7 +7,7 @@ from pathlib import Path
 import gates
 import pytest
 
-from billing import Service
+from billing import Service, Shop, Visitor
 from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
@@ -52,3 +52,23 @@ def gate(service, tmp_path_factory):
     client, stop = gates.start(service, tmp_path_factory.mktemp("gate"))
     yield client
     stop()
+
+
+@pytest.fixture(scope="module")
+def somewhere():
+    """A seller's node, of which the market only looks whether it answers."""
+    shop = Shop()
+    yield shop.url
+    shop.shut()
+
+
+@pytest.fixture
+def visitor(hub, net, request):
+    """Make people with accounts at the module's hub."""
+    made = []
+
+    def make(kind):
+        made.append(kind)
+        return Visitor(hub, f"{kind}-{abs(hash(request.node.name)) % 10**9}-{len(made)}", net)
+
+    return make

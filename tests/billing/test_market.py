@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from billing import MARKET, Service, Shop, Visitor, books, stranger, until
+from billing import MARKET, Service, books, stranger, until
 
 PRICE = 10_000
 FEE = 100
@@ -19,25 +19,6 @@ def hub(net):
     running = Service(net.directory / "market", net["seller"], **MARKET)
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def somewhere():
-    """A seller's node, of which the market only looks whether it answers."""
-    shop = Shop()
-    yield shop.url
-    shop.shut()
-
-
-@pytest.fixture
-def visitor(hub, net, request):
-    made = []
-
-    def make(kind):
-        made.append(kind)
-        return Visitor(hub, f"{kind}-{abs(hash(request.node.name)) % 10**9}-{len(made)}", net)
-
-    return make
 
 
 def test_funds_come_in_and_go_out_and_the_books_agree(net, hub, visitor):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from billing import MARKET, Service, Shop, Visitor, books, stranger, until
+from billing import MARKET, Service, Visitor, books, stranger, until
 
 
 @pytest.fixture(scope="module")
@@ -22,24 +22,6 @@ def hub(net):
     running = Service(net.directory / "attacked", net["seller"], **MARKET, invoice_cap_msat=10_000_000)
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def somewhere():
-    shop = Shop()
-    yield shop.url
-    shop.shut()
-
-
-@pytest.fixture
-def visitor(hub, net, request):
-    made = []
-
-    def make(kind):
-        made.append(kind)
-        return Visitor(hub, f"{kind}-{abs(hash(request.node.name)) % 10**9}-{len(made)}", net)
-
-    return make
 
 
 def database(service):

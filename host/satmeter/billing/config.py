@@ -31,8 +31,8 @@ class Config:
     mint_per_minute: invoices that a client may make. rates: units of a currency for a bitcoin, as text.
     hook_hosts: hosts of private networks that webhooks may go to all the same. hook_secret: signs them. market: whether
     there are accounts and a market. hub_fee_ppm: the hub's part of a sale or of a payment from an account, in
-    millionths. node_hosts, hub_hosts: as hook_hosts, for sellers' nodes and other hubs. openid: the provider to sign
-    in with.
+    millionths. sign_ups_per_minute: accounts that may be made. node_hosts, hub_hosts: as hook_hosts, for sellers'
+    nodes and other hubs. openid: the provider to sign in with.
     """
 
     rpc: Path = RPC
