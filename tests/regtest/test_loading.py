@@ -5,8 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from pyln.client import LightningRpc, RpcError
 
 from lanes import lane
 from satmeter import devnet
@@ -27,6 +31,32 @@ def test_dynamic_and_through_a_symlink(net, tmp_path, plugin):
         node.rpc.call("plugin", ["start", str(path)])
         assert node.rpc.call(method)
         running = path
+
+
+def test_a_node_that_restarts_starts_a_plugin_once(net):
+    """However a client hurries to start it, as the bridge does for a plugin that died."""
+    node, over = net["poor"], threading.Event()
+
+    def hurry():
+        rpc = LightningRpc(str(node.lightning_dir / "lightning-rpc"))
+        while not over.is_set():
+            with suppress(RpcError, OSError, ValueError):
+                rpc.call("plugin", ["start", str(devnet.METER)])
+
+    clients = [threading.Thread(target=hurry) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(3):
+            node.kill()
+            node.start()
+    finally:
+        over.set()
+        for client in clients:
+            client.join()
+    running = node.rpc.call("plugin", ["list"])["plugins"]
+    assert [Path(p["name"]).name for p in running].count(devnet.METER.name) == 1
+    assert node.rpc.call("meter-list") == {"meters": []}
 
 
 def test_every_method_has_usage_and_help(net):

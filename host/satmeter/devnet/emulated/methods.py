@@ -79,6 +79,8 @@ class RpcNode(Node):
         if subcommand == "start":
             path = Path(str(plugin))
             with self._starting:
+                if self._socket is None:
+                    raise RpcFault(err.PLUGIN_TERMINATED, "the node is shutting down")
                 if any(running.path == path for running in self.plugins):
                     raise RpcFault(err.INVALID_PARAMS, f"{path}: already registered")
                 self._start_plugin(path)

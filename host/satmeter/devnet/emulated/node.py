@@ -55,8 +55,8 @@ class Node(DevNode):
 
     def start(self) -> None:
         self.epoch += 1
-        self._socket = RpcSocket(self.lightning_dir / "lightning-rpc", self.handle)
         with self._starting:
+            self._socket = RpcSocket(self.lightning_dir / "lightning-rpc", self.handle)
             for path in self._plugin_paths():
                 self._start_plugin(path, startup=True)
         self.up.set()
@@ -76,16 +76,17 @@ class Node(DevNode):
         self._end(told=False)
 
     def _end(self, told: bool) -> None:
-        if self._socket is None:
-            return
-        self.up.clear()
-        self.epoch += 1
-        plugins, self.plugins = self.plugins, []
-        for plugin in plugins:
-            plugin.on_exit = lambda gone: None
-            plugin.stop(told)
-        self._socket.close()
-        self._socket = None
+        with self._starting:  # nor does a client start a plugin on a node that ends: it would outlive it
+            if self._socket is None:
+                return
+            self.up.clear()
+            self.epoch += 1
+            plugins, self.plugins = self.plugins, []
+            for plugin in plugins:
+                plugin.on_exit = lambda gone: None
+                plugin.stop(told)
+            self._socket.close()
+            self._socket = None
         for peer in list(self.peers):
             self.network.disconnect(self.id, peer)
 
