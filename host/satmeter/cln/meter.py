@@ -14,11 +14,13 @@ from ..core import messages as msg
 from ..core import view
 from ..core.books import Books
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
+from ..core.growing import FEERATE_MOST
 from ..core.journal import Event
 from ..core.labels import PREFIX
 from ..core.seller import Ended, Limits, Seller
 from ..store import Journal, SessionRow
 from ..wire.address import Address
+from .chain import Bitcoind, Chain
 from .clock import wall_ms
 from .meter_rpc import MeterRpc
 from .node import words_of
@@ -45,6 +47,13 @@ class MeterPlugin(RolePlugin):
         plugin.add_option("meter-max-sessions", "2000", "most live sessions")
         plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
         plugin.add_option("meter-refund-maxfee-msat", "2000", "most that one refund may cost in routing fees, in msat")
+        plugin.add_option(
+            "meter-feerate", "0", "on-chain: sat per 1,000 weight units that versions have to pay; 0: as estimated"
+        )
+        plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
+        plugin.add_option(
+            "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try versions on"
+        )
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
         plugin.add_hook("invoice_payment", self._invoice_payment)
@@ -68,6 +77,7 @@ class MeterPlugin(RolePlugin):
             meters=self.whole_option("meter-max-meters", 1, 100_000),
             sessions=self.whole_option("meter-max-sessions", 1, 100_000),
             sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
+            bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
             unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
         )
@@ -106,6 +116,9 @@ class MeterPlugin(RolePlugin):
     def prepare(self) -> None:
         self.reach = str(self.plugin.get_option("meter-address") or "") or _announced(self.info)
         self.offers: dict[str, Callable[[Any], None]] = {}
+        url = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
+        feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
+        self.chain = Chain(self.node, feerate, Bitcoind(url) if url else None)
         self.refund_maxfee = self.whole_option("meter-refund-maxfee-msat", 0, 10**9)
 
     def started(self) -> None:
@@ -183,6 +196,16 @@ class MeterPlugin(RolePlugin):
             self.hands.payment(self._pay_refund, action)
         elif isinstance(action, do.Sign):
             self.hands.quick(self._sign, action)
+        elif isinstance(action, do.CheckVersion):
+            self.hands.quick(self._post, self.chain.check, action)
+        elif isinstance(action, do.GiveAddress):
+            self.hands.quick(self._post, self.chain.give_address, action)
+        elif isinstance(action, do.Broadcast):
+            self.hands.quick(self.chain.broadcast, action)
+        elif isinstance(action, do.LookAt):
+            self.hands.slow(self._post, self.chain.look, action)
+        elif isinstance(action, do.Bump):
+            self.hands.slow(self._post, self.chain.bump, action)
         elif isinstance(action, do.Notify):
             self.plugin.notify(action.topic, action.payload)
 
@@ -243,7 +266,7 @@ class MeterPlugin(RolePlugin):
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.BUYER
-        return isinstance(message, (msg.Open, msg.Agree))
+        return isinstance(message, (msg.Open, msg.Agree, msg.Version))
 
     def changed(self, core: Seller, streams: set[str]) -> None:
         sales = core.books.sales

@@ -137,6 +137,10 @@ class Node:
     def decode(self, bolt11: str) -> dict[str, Any]:
         return self.call("decode", string=bolt11)
 
+    def new_address(self) -> str:
+        """Return a fresh taproot address of the node's wallet."""
+        return str(self.call("newaddr", addresstype="p2tr")["p2tr"])
+
     # --- peers, signatures and secrets
 
     def secret(self, what: str) -> bytes:

@@ -151,6 +151,12 @@ class RolePlugin:
         if self.mine(message):
             self.receive(peer_id, message)
 
+    def _post(self, job: Callable[[Any], inp.Input | None], action: Any) -> None:
+        """Do a job for an action, and hand what came of it to the core."""
+        came = job(action)
+        if came is not None:
+            self.service.post(came)
+
     def receive(self, peer_id: str, message: Message) -> None:
         self.service.post(inp.FromPeer(peer_id, message))
 

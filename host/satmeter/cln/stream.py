@@ -21,6 +21,7 @@ from .node import words_of
 from .payments import LastHop
 from .plugin import RolePlugin
 from .stream_rpc import StreamRpc
+from .wallet import Wallet
 
 REFUND_EXPIRY_S = 30 * 86400
 RECALLED = 5_000
@@ -47,6 +48,7 @@ class StreamPlugin(RolePlugin):
 
     def prepare(self) -> None:
         self.opening: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.wallet = Wallet(self.node)
         self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
 
     def open_journal(self) -> Journal:
@@ -100,6 +102,12 @@ class StreamPlugin(RolePlugin):
             self.hands.quick(self._make_refund_invoice, action)
         elif isinstance(action, do.CheckReceipt):
             self.hands.quick(self._check_receipt, action)
+        elif isinstance(action, do.Fund):
+            self.hands.quick(self._post, self.wallet.fund, action)
+        elif isinstance(action, do.SignVersion):
+            self.hands.quick(self._post, self.wallet.sign, action)
+        elif isinstance(action, do.Reserve):
+            self.hands.quick(self.wallet.reserve, action)
         elif isinstance(action, do.Notify):
             self.plugin.notify(action.topic, action.payload)
 
@@ -164,7 +172,7 @@ class StreamPlugin(RolePlugin):
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.SELLER
-        return not isinstance(message, (msg.Open, msg.Agree))
+        return not isinstance(message, (msg.Open, msg.Agree, msg.Version))
 
     def changed(self, core: Buyer, streams: set[str]) -> None:
         purchases = core.ledger.purchases

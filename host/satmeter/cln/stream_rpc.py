@@ -54,6 +54,7 @@ class StreamRpc:
         max_final_cltv: int | None = None,
         tolerance_pct: int | None = None,
         tolerance_ticks: int | None = None,
+        max_feerate: int | None = None,
     ) -> None:
         """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
@@ -112,6 +113,7 @@ class StreamRpc:
         max_invoice_msat: int | None = None,
         day_msat: int | None = None,
         max_spend_msat: int | None = None,
+        max_feerate: int | None = None,
     ) -> None:
         """Change the caps of a running stream."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}

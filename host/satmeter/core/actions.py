@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from .growing import Signed
 from .inputs import Inspected
 from .journal import Event
 from .messages import Message
@@ -105,6 +106,97 @@ class CheckReceipt(Action):
     seller: str
     text: str
     signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveAddress(Action):
+    """Seller: make a fresh address for growing transaction k, and say at which feerate; answered by AddressMade."""
+
+    session: str
+    k: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckVersion(Action):
+    """Seller: check a version against what is agreed; answered by VersionChecked or VersionBad. `inputs` are those of
+    the version before, none for the first; `heights` where the buyer says that they are confirmed."""
+
+    session: str
+    n: int
+    k: int
+    raw: str
+    heights: str
+    address: str
+    value: int
+    feerate: int
+    inputs: list[list[str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Action):
+    """Seller: broadcast the highest version; LookAt finds out what comes of it."""
+
+    session: str
+    k: int
+    raw: str
+    inputs: list[list[str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAt(Action):
+    """Seller: find out how a growing transaction stands on the chain; answered by TxSeen."""
+
+    session: str
+    k: int
+    raw: str
+    txid: str
+    vout: int
+    address: str
+    outpoints: tuple[str, ...]
+    sent: bool
+    tip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bump(Action):
+    """Seller: pay for a stuck transaction by a child (CPFP) that spends `tip` (`value` sat); answered by TxBumped."""
+
+    session: str
+    k: int
+    tip: str
+    value: int
+    weight: int
+    fee: int
+    feerate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fund(Action):
+    """Buyer: find inputs that cover `maximum` sat and the fee, and reserve them; answered by Funded or FundsShort."""
+
+    session: str
+    k: int
+    maximum: int
+    feerate: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignVersion(Action):
+    """Buyer: sign the version worth `value` sat; the same asked again is the same signed again. Answered by
+    VersionMade, or VersionUnsigned."""
+
+    session: str
+    n: int
+    tx: Signed
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve(Action):
+    """Buyer: keep the wallet from spending these inputs for at least so many blocks from now; 0 frees them."""
+
+    inputs: tuple[str, ...]
+    blocks: int
 
 
 @dataclass(frozen=True, slots=True)

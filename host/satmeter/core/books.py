@@ -10,8 +10,10 @@ from typing import Any
 
 from . import events as ev
 from .errors import LocalError, UnknownMeter, UnknownSession, WrongState
+from .growing import SENT, SETTLED, Growing
 from .journal import Event, chain
 from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .receipt import TXIDS_MOST
 from .sale import CLOSED, CLOSING, OPEN, Sale
 from .snapshot import dump, revive
 from .tariff import Tariff
@@ -34,7 +36,7 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "
-    "touched_at ask_at agreed".split()
+    "touched_at ask_at agreed address_at looked_at seen_height gone_at".split()
 )
 
 
@@ -174,6 +176,58 @@ class Books:
         self.index = max(self.index, e.index)
         self._sale_count(s, e.count)
 
+    # --- growing transactions
+
+    def address_given(self, e: ev.AddressGiven) -> None:
+        s = self.sale(e.stream)
+        s.tx_count = e.k
+        s.txs = {k: g for k, g in s.txs.items() if g.pending} | {e.k: Growing(e.k, e.address, e.feerate)}
+
+    def version_taken(self, e: ev.VersionTaken) -> None:
+        s = self.sale(e.stream)
+        g = s.txs[e.k]
+        if not g.versions:
+            g.first_at = e.at
+            s.first_fee = s.first_fee or e.fee
+        s.fees += e.fee - g.fee
+        s.basic_fees += e.fee
+        g.value, g.fee, g.weight, g.txid, g.vout, g.raw = e.value, e.fee, e.weight, e.txid, e.vout, e.raw
+        g.inputs = [list(each) for each in e.inputs]
+        g.versions += 1
+        s.out.pop(e.n, None)
+        s.waiting_since = e.at
+        s.paid += e.amount
+        s.payments += 1
+        self._sale_count(s, e.count)
+
+    def tx_sent(self, e: ev.TxSent) -> None:
+        s = self.sale(e.stream)
+        g = s.txs[e.k]
+        g.state, g.why = SENT, e.why
+        s.txids = [*s.txids, g.txid][-TXIDS_MOST:]
+
+    def tx_conflicted(self, e: ev.TxConflicted) -> None:
+        s = self.sale(e.stream)
+        g = s.txs[e.k]
+        s.lost += e.lost - g.lost
+        g.lost, g.evidence = e.lost, e.evidence or g.evidence
+
+    def tx_bumped(self, e: ev.TxBumped) -> None:
+        s = self.sale(e.stream)
+        g = s.txs[e.k]
+        g.tip, g.tip_value = e.tip, e.value
+        g.bump_fee += e.fee
+        s.bump_fees += e.fee
+
+    def tx_settled(self, e: ev.TxSettled) -> None:
+        s = self.sale(e.stream)
+        g = s.txs[e.k]
+        g.state = SETTLED
+        lost = max(0, g.value - e.arrived)
+        s.lost += lost - g.lost
+        g.lost = lost
+        s.arrived += min(g.value, e.arrived)
+
     def invoice_dropped(self, e: ev.InvoiceDropped) -> None:
         s = self.sale(e.stream)
         s.dropped[e.n] = s.out.pop(e.n)
@@ -296,7 +350,8 @@ class Books:
             m = revive(Meter, values)
             self.meters[m.name] = m
         for values in dumped["sales"]:
-            s = revive(Sale, values)
+            txs = {int(k): Growing(**g) for k, g in values.get("txs", {}).items()}
+            s = revive(Sale, {**values, "txs": txs})
             self.sales[s.id] = s
 
 

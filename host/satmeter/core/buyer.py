@@ -13,10 +13,10 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy
-from .errors import OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
-from .paying import Paying
+from .errors import BadVersion, OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, STREAMING, Purchase
+from .signing import Signing
 from .tariff import check_name
 
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
@@ -26,7 +26,7 @@ LINGER_MS = 5_000
 GIVE_UP_MS = 60 * DAY_MS
 
 
-class Buyer(Paying):
+class Buyer(Signing):
     """One buyer node, at its desk."""
 
     def decide(self, what: inp.Input) -> Any:
@@ -36,7 +36,7 @@ class Buyer(Paying):
         """Outcomes of payments first."""
         for p in self.ledger.purchases.values():
             p.heard_at = p.touched_at = self.now
-            for n, f in p.flights.items():
+            for n, f in p.flights.items() if p.signed is None else ():
                 self._do(do.Pay(p.id, p.seller, n, f.hash, f.maxfee, p.policy.maxdelay))
             if p.state != CLOSED or p.short:
                 self._do(do.Connect(p.seller, p.address))
@@ -103,6 +103,9 @@ class Buyer(Paying):
         self._do(do.Notify("stream_low", {"session": p.id, "credit_msat": m.credit_msat, "ticks": m.ticks}))
 
     def _error(self, p: Purchase, m: msg.Error) -> None:
+        if m.code == BadVersion.code and p.state == STREAMING:
+            self._begin_close(p, f"the seller refused a version: {msg.words(m.text)}")
+            return
         if p.state == OPENING:
             self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code)
         elif m.code == UnknownSession.code and p.state != CLOSED:
@@ -146,6 +149,7 @@ class Buyer(Paying):
 
     def _tick(self, _: inp.Tick) -> None:
         for p in list(self.ledger.purchases.values()):
+            self._look_after(p)
             if p.state == OPENING and self.now >= p.opened_at + OPEN_MS:
                 self._send(p, msg.Close, by=msg.BUYER, reason="the open was given up")
                 self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s")
@@ -174,6 +178,9 @@ class Buyer(Paying):
 _MESSAGES: dict[type[msg.Message], Callable[[Buyer, Purchase, Any], None]] = {
     msg.Terms: Buyer._terms,
     msg.Invoice: Buyer._invoice,
+    msg.Increment: Buyer._increment,
+    msg.Taken: Buyer._taken,
+    msg.Version: lambda buyer, p, m: None,
     msg.Low: Buyer._low,
     msg.Close: Buyer._peer_close,
     msg.Receipt: Buyer._receipt,
@@ -190,6 +197,10 @@ _HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {
     inp.OpenStream: Buyer._open,
     inp.ConnectFailed: Buyer._connect_failed,
     inp.Inspected: Buyer._inspected,
+    inp.Funded: Buyer._funded,
+    inp.FundsShort: Buyer._funds_short,
+    inp.VersionMade: Buyer._version_made,
+    inp.VersionUnsigned: Buyer._version_unsigned,
     inp.Undecodable: Buyer._undecodable,
     inp.PaymentDone: Buyer._paid,
     inp.PaymentLost: Buyer._lost,

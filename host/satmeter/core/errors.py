@@ -137,6 +137,12 @@ class PolicyBreach(RemoteError):
     code = 2154
 
 
+class BadVersion(RemoteError):
+    """A version of a growing transaction that is not as agreed."""
+
+    code = 2156
+
+
 class Refused(RemoteError):
     """The other side answered with an error; `data` holds its number."""
 

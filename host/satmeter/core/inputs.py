@@ -155,6 +155,66 @@ class Signed(Input):
     signature: str
 
 
+@dataclass(frozen=True, slots=True)
+class AddressMade(Input):
+    """`feerate` in sat per 1,000 weight units."""
+
+    session: str
+    k: int
+    address: str
+    feerate: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChecked(Input):
+    """A version is as agreed: value and fee in sat, weight in weight units, inputs as [outpoint, sat, script]."""
+
+    session: str
+    n: int
+    k: int
+    value: int
+    fee: int
+    weight: int
+    txid: str
+    vout: int
+    raw: str
+    inputs: list[list[str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionBad(Input):
+    session: str
+    n: int
+    k: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TxSeen(Input):
+    """How a growing transaction stands, `sent` where it was looked at as one on its way: `known` to the mempool or the
+    chain, `conflict` words and evidence where its inputs are spent by another, `arrived` sat at its address
+    `confirmations` deep; `feerate` is today's estimate."""
+
+    session: str
+    k: int
+    sent: bool
+    known: bool
+    conflict: str
+    arrived: int
+    confirmations: int
+    height: int
+    feerate: int
+
+
+@dataclass(frozen=True, slots=True)
+class TxBumped(Input):
+    session: str
+    k: int
+    tip: str
+    value: int
+    fee: int
+
+
 # --- buyer ------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +286,42 @@ class ReceiptChecked(Input):
     text: str
     signature: str
     verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Funded(Input):
+    """Inputs are reserved: [outpoint, sat, script, height] each, `fee` sat for any version, `change` our script."""
+
+    session: str
+    k: int
+    fee: int
+    change: str
+    inputs: list[list[str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class FundsShort(Input):
+    session: str
+    k: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMade(Input):
+    session: str
+    n: int
+    k: int
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionUnsigned(Input):
+    """The wallet does not sign: `why` in its words."""
+
+    session: str
+    n: int
+    k: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

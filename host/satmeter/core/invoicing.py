@@ -5,21 +5,26 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from .errors import BadParam, TooMany, WrongState
+from .holding import Holding
 from .journal import canonical
 from .labels import bearer_session, offer_label, parse_label, session_label
 from .meter import STANDBY, Meter
 from .sale import OPEN, Sale
-from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS, Shop
+from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS
 from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
 
 
-class Invoicing(Shop):
+class Invoicing(Holding):
     """Invoices of sessions and, for any wallet, of meters."""
 
     def _make_invoice(self, s: Sale, n: int) -> None:
         s.asked_at[n] = self.now
+        if s.tariff.onchain:
+            if n in s.out:
+                self._tell_increment(s, n)
+            return
         amount = s.out[n] if n in s.out else s.dropped[n]
         label = session_label(self.journal, s.id, n)
         self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
@@ -42,6 +47,9 @@ class Invoicing(Shop):
         return (s, n) if s is not None and (n in s.out or n in s.dropped) else (None, n)
 
     def _ask(self, s: Sale) -> None:
+        if s.tariff.onchain:
+            self._ask_version(s)
+            return
         while (amount := s.next_invoice()) > 0:
             hurry = self.just_paid == s.id
             spare = s.spares.take(amount, hurry, self.now - s.tariff.invoice_expiry_s * 500)
@@ -99,12 +107,19 @@ class Invoicing(Shop):
 
     def _cancel(self, s: Sale) -> None:
         """Have the node delete what is no longer wanted, until it says that it is gone or was paid."""
+        if s.tariff.onchain:
+            for n in list(s.dropped):  # the node knows nothing of it
+                self._emit(ev.InvoiceExpired(self.now, s.id, n))
+            return
         for n in s.dropped:
             if self.now >= s.asked_at.get(-n, 0) + NODE_RETRY_MS:
                 s.asked_at[-n] = self.now
                 self._do(do.CancelInvoice(session_label(self.journal, s.id, n)))
 
     def _send_invoice(self, s: Sale, n: int) -> None:
+        if s.tariff.onchain:
+            self._tell_increment(s, n)
+            return
         if self._unseen(s):
             return  # it would state a count that is behind what was told before
         s.sent[n] = (self.now, s.sent.get(n, (0, 0))[1] + 1)
@@ -211,6 +226,8 @@ class Invoicing(Shop):
         t = m.tariff
         if not t.prepaid:
             raise BadParam(f"name: meter {m.name} sells in arrears; a plain wallet can only prepay", param="name")
+        if t.onchain:
+            raise BadParam(f"name: meter {m.name} settles on-chain; it makes no Lightning invoices", param="name")
         amount = i.amount_msat or t.quantum_msat
         if amount > t.quantum_msat or t.ticks(amount) < 1:
             least = -(-t.price_msat // t.ticks_per_unit)

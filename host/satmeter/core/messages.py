@@ -59,6 +59,41 @@ class Invoice(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Increment(Message):
+    """Seller, on-chain: sign growing transaction `k` again, now worth `value_sat` to `address` (amount_msat more than
+    before) at `feerate` sat per 1,000 weight units. The other fields are an invoice's."""
+
+    n: int
+    amount_msat: int
+    k: int
+    value_sat: int
+    address: str
+    feerate: int
+    ticks: int
+    charged_msat: int
+    paid_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Version(Message):
+    """Buyer, on-chain: the signed transaction, in hex; `heights` are those of the blocks that its inputs are in."""
+
+    n: int
+    k: int
+    raw: str
+    heights: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Message):
+    """Seller, on-chain: version `n` counts, and all that was paid so far is `paid_msat`."""
+
+    n: int
+    k: int
+    paid_msat: int
+
+
+@dataclass(frozen=True, slots=True)
 class Low(Message):
     """Seller: what may still be used (in arrears: of the limit) is under the low-water mark. Needs no answer."""
 

@@ -173,6 +173,7 @@ class Metering(Settling):
         for s in list(self.books.sales.values()):
             if s.phase == OPEN:
                 self._resend(s)
+                self._send_off(s)
             else:
                 self._settle(s)
         self._forget()

@@ -87,9 +87,12 @@ class Parting(Purse):
             return
         if p.revision and not p.revision < r["revision"] <= REVISIONS:
             return
+        if p.signed is not None:
+            self._reconcile(p, i.text)
         why = self._wrong_with(p, r)
         p.touched_at = self.now
         self._emit(ev.StreamClosed(self.now, p.id, 0, r["revision"], i.text, i.signature, True, why))
+        self._release(p)
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
             self._close_when_landed(p)

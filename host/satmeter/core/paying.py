@@ -59,6 +59,8 @@ class Paying(Parting):
     def _invoice(self, p: Purchase, m: msg.Invoice) -> None:
         if p.was_handled(m.n) or m.n in p.flights or p.tariff is None or not p.pays:
             return
+        if p.tariff.onchain:
+            raise PolicyBreach("a Lightning invoice, where on-chain settlement was agreed")
         p.invoices = {n: known for n, known in p.invoices.items() if self.now < known[1] + INSPECT_MS and n != m.n}
         if len(p.flights) + len(p.invoices) >= FLIGHTS:
             return  # it is sent again
@@ -74,7 +76,7 @@ class Paying(Parting):
             p.ahead = dict([*p.ahead.items(), (m.ahead, None)][-AHEAD:])
             self._do(do.Inspect(p.id, 0, m.ahead))
 
-    def _told(self, p: Purchase, t: Tariff, m: msg.Invoice) -> None:
+    def _told(self, p: Purchase, t: Tariff, m: msg.Invoice | msg.Increment) -> None:
         """Check the count that a message states against the newest one told before; messages may overtake another."""
         last, since = (p.told_ticks, p.told_at) if p.told_at else (p.ticks, p.ticks_at)
         if m.ticks < last and m.seq < p.told_seq:
@@ -108,7 +110,7 @@ class Paying(Parting):
         try:
             policy.check_invoice(p.policy, p.seller, i.payee, m.amount_msat, i.amount_msat, i.final_cltv)
             self._check_due(p, p.tariff, m, p.carried + p.paid)
-            self._check_caps(p, m.amount_msat)
+            self._check_caps(p, m.amount_msat, p.fee_left)
         except PolicyBreach as e:
             self._breach(p, e, m.n, message=m.bolt11)
             return
@@ -133,15 +135,15 @@ class Paying(Parting):
         elif i.bolt11 in p.ahead:
             p.ahead[i.bolt11] = i
 
-    def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice, paid: int) -> None:
+    def _check_due(self, p: Purchase, t: Tariff, m: msg.Invoice | msg.Increment, paid: int) -> None:
         ticks = max(m.ticks, p.told_ticks)
         charged = max(m.charged_msat, t.charge(ticks))
         policy.check_amount(p.policy, t, m.amount_msat, paid, ticks, charged)
         if p.own_ticks is not None and self.now - p.sensor_at < SENSOR_MS:
             policy.check_sensor(p.policy, ticks, p.own_ticks)
 
-    def _check_caps(self, p: Purchase, amount: int) -> None:
-        most = amount + p.fee_left
+    def _check_caps(self, p: Purchase, amount: int, fee: int) -> None:
+        most = amount + fee
         if amount > p.policy.max_invoice_msat:
             raise OverCap(f"an invoice of {amount} msat is over the cap of {p.policy.max_invoice_msat}")
         if p.sent + p.in_flight + most + p.kept_back > p.policy.budget_msat:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import BadParam, OverCap, PolicyBreach
+from .growing import FEERATE_MOST
+from .messages import Increment
 from .money import MAX_TICKS, msat, whole
 from .tariff import Tariff
 
@@ -22,6 +24,8 @@ class Policy:
     max_invoice_msat: int
     day_msat: int = 0
     max_fee_msat: int = 1000
+    max_feerate: int = 25_000
+    """On-chain, in sat per 1,000 weight units."""
     max_spend_msat: int = 0
     unit: str = ""
     maxdelay: int = 500
@@ -48,7 +52,12 @@ class Policy:
             if name.endswith("_msat"):
                 low = 1 if name in ("max_price_msat", "budget_msat", "max_invoice_msat") else 0
                 given[name] = msat(name, given[name], low)
-        for name, high in (("maxdelay", 2016), ("max_final_cltv", 2016), ("tolerance_pct", 1000)):
+        for name, high in (
+            ("max_feerate", FEERATE_MOST),
+            ("maxdelay", 2016),
+            ("max_final_cltv", 2016),
+            ("tolerance_pct", 1000),
+        ):
             given[name] = whole(name, given.get(name, getattr(_DEFAULTS, name)), 0, high)
         given["tolerance_ticks"] = whole(
             "tolerance_ticks", given.get("tolerance_ticks", _DEFAULTS.tolerance_ticks), 0, MAX_TICKS
@@ -72,6 +81,20 @@ def check_terms(p: Policy, t: Tariff) -> None:
     if t.slice_msat + p.max_fee_msat + kept_back(p, t) > p.budget_msat:
         owed = "" if t.prepaid else f", beside {kept_back(p, t)} that may be owed at the end,"
         raise OverCap(f"one invoice of {t.slice_msat} msat and its fee{owed} are over the budget of {p.budget_msat}")
+
+
+EARLY = 3
+"""Transactions more than the value asks for that a seller may broadcast early: a lost connection, rising fees."""
+
+
+def check_new_transaction(p: Policy, t: Tariff, m: Increment, transactions: int, paid: int, elapsed_ms: int) -> None:
+    """Raise where a further transaction, each of which costs a fee, is not due by value or time, or costs too much."""
+    if not 0 < m.feerate <= p.max_feerate:
+        raise OverCap(f"a feerate of {m.feerate} sat per 1,000 weight units is over the cap of {p.max_feerate}")
+    by_value = 2 * paid // max(t.slice_msat, t.hold_msat - t.slice_msat)
+    most = EARLY + by_value + max(0, elapsed_ms) // (t.hold_s * 1000)
+    if transactions >= most:
+        raise PolicyBreach(f"transaction {m.k} asked for after {paid} msat; at most {most} are due", most=most)
 
 
 def kept_back(p: Policy, t: Tariff) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import events as ev
+from .growing import Signed
 from .journal import Event
 from .policy import Policy, kept_back
 from .receipt import figures
@@ -71,6 +72,10 @@ class Purchase:
     """Why the newest payment that failed did."""
     code: int = 0
 
+    signed: Signed | None = None
+    """On-chain: the transaction that grows, or the last one."""
+    tx_count: int = 0
+
     sensor_boot: str = ""
     sensor_offset: int = 0
     sensor_start: int | None = None
@@ -92,6 +97,14 @@ class Purchase:
     sensor_count: int = 0
     sensor_at: int = 0
     credit: int = 0
+    increment: Any = None
+    """The seller's request that waits for inputs."""
+    funding_at: int = 0
+    renewed_at: int = 0
+    raw: str = ""
+    """The version in flight, signed."""
+    version_at: int = 0
+    version_tries: int = 0
 
     @property
     def own_ticks(self) -> int | None:
@@ -203,6 +216,12 @@ MEMORY = frozenset(
         "sensor_count",
         "sensor_at",
         "credit",
+        "increment",
+        "funding_at",
+        "renewed_at",
+        "raw",
+        "version_at",
+        "version_tries",
     }
 )
 
@@ -249,7 +268,8 @@ class Ledger:
 
     def _revive(self, dumped: dict[str, Any]) -> None:
         flights = {n: Flight(**f) for n, f in dumped["flights"].items()}
-        p = revive(Purchase, {**dumped, "policy": Policy(**dumped["policy"]), "flights": flights})
+        signed = Signed(**dumped["signed"]) if dumped.get("signed") else None
+        p = revive(Purchase, {**dumped, "policy": Policy(**dumped["policy"]), "flights": flights, "signed": signed})
         self.purchases[p.id] = p
 
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
@@ -262,6 +282,18 @@ class Ledger:
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
         p.started = max(p.started, e.n)
         p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash)
+        p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
+
+    def inputs_chosen(self, p: Purchase, e: ev.InputsChosen) -> None:
+        p.tx_count = e.k
+        p.signed = Signed(e.k, e.address, e.feerate, e.fee, e.maximum, e.change, [list(each) for each in e.inputs])
+
+    def version_signed(self, p: Purchase, e: ev.VersionSigned) -> None:
+        assert p.signed is not None
+        p.signed.value, p.signed.n = e.value, e.n
+        p.signed.versions += 1
+        p.started = max(p.started, e.n)
+        p.flights[e.n] = Flight(e.amount, e.fee, "")
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
 
     def payment_settled(self, p: Purchase, e: ev.PaymentSettled) -> None:

@@ -1,5 +1,6 @@
 """What a buyer has at hand in all that it does: its ledger, its words to a seller, and a refusal with its evidence."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,14 @@ class Purse(Desk):
             raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them")
         return max(named, key=lambda p: (p.state != CLOSED, p.opened_at))
 
+    @abstractmethod
+    def _release(self, p: Purchase) -> None:
+        """Free what an ended stream does not need any more (signing.py)."""
+
+    @abstractmethod
+    def _reconcile(self, p: Purchase, text: str) -> None:
+        """Learn from a signed receipt what the seller took of what is in flight (signing.py)."""
+
     def _send(self, p: Purchase, make: Callable[..., msg.Message], **fields: Any) -> None:
         p.seq = max(p.seq + 1, self.now)
         p.asked_at = self.now
@@ -60,4 +69,5 @@ class Purse(Desk):
         """End a stream that has no receipt to wait for."""
         p.touched_at = self.now
         self._emit(ev.StreamClosed(self.now, p.id, code=code, why=why[:500]))
+        self._release(p)
         self._notify(p, why=why)

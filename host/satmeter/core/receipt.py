@@ -1,6 +1,7 @@
 """The receipt: a session's closing statement, as the text that the seller's node signs."""
 
 import json
+import re
 from typing import Any
 
 from .journal import canonical
@@ -8,6 +9,7 @@ from .sale import Sale
 
 FORMAT = "satmeter-receipt-1"
 TEXT_MOST = 500
+TXIDS_MOST = 20
 
 
 def text(sale: Sale, seller: str, revision: int) -> str:
@@ -42,8 +44,22 @@ def text(sale: Sale, seller: str, revision: int) -> str:
             "owed_msat": sale.owed,
             "debt_msat": sale.debt,
             "head": sale.head,
+            **({"onchain": _onchain(sale)} if sale.tariff.onchain else {}),
         }
     )
+
+
+def _onchain(sale: Sale) -> dict[str, Any]:
+    """What the growing transactions came to: fee_msat is what the buyer paid; each of the two protocols would have
+    cost basic_fee_msat (a transaction for each payment) and single_fee_msat. txids: the newest ones."""
+    return {
+        "transactions": sale.tx_count - (1 if sale.growing is not None else 0),
+        "txids": sale.txids,
+        "fee_msat": sale.fees * 1000,
+        "basic_fee_msat": sale.basic_fees * 1000,
+        "single_fee_msat": sale.single_fees * 1000,
+        "lost_msat": sale.lost * 1000,
+    }
 
 
 _FIGURES = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
@@ -60,7 +76,17 @@ def read(receipt_text: str) -> dict[str, Any] | None:
     if not isinstance(r, dict) or r.get("format") != FORMAT or not isinstance(r.get("tariff"), dict):
         return None
     sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(_is_plain(r.get(n)) for n in _TEXT)
-    return r if sound else None
+    return r if sound and ("onchain" not in r or _sound_onchain(r["onchain"])) else None
+
+
+_ONCHAIN = ("transactions", "fee_msat", "basic_fee_msat", "single_fee_msat", "lost_msat")
+
+
+def _sound_onchain(o: object) -> bool:
+    if not isinstance(o, dict) or not isinstance(o.get("txids"), list) or len(o["txids"]) > TXIDS_MOST:
+        return False
+    whole = all(type(o.get(n)) is int and o[n] >= 0 for n in _ONCHAIN)
+    return whole and all(isinstance(txid, str) and re.fullmatch("[0-9a-f]{64}", txid) for txid in o["txids"])
 
 
 def _is_plain(value: object) -> bool:

@@ -1,6 +1,6 @@
 """A sale: the seller's side of one session, and all arithmetic of its money. See docs/metering.md for the why.
 
-received = payments + what was brought from an earlier session
+received = payments + what was brought from an earlier session - what was lost to a conflicting spend (on-chain)
 charged  = min(charge of the whole register difference, what is there to charge) + what gates spent
 credit   = received - charged - reserved; negative only in arrears
 At the end:  received + debt = charged + refunded + taken to a later session + lapsed + owed
@@ -8,6 +8,7 @@ At the end:  received + debt = charged + refunded + taken to a later session + l
 
 from dataclasses import dataclass, field
 
+from .growing import DUST_SAT, GROWING, Growing
 from .journal import CHAIN_START
 from .spares import Spares
 from .tariff import Tariff
@@ -71,6 +72,22 @@ class Sale:
     receipt: str = ""
     signature: str = ""
     head: str = CHAIN_START
+    txs: dict[int, Growing] = field(default_factory=dict)
+    """On-chain: growing transactions whose fate is open, the newest one last."""
+    tx_count: int = 0
+    txids: list[str] = field(default_factory=list)
+    """The newest ones that were broadcast."""
+    fees: int = 0
+    """What the transactions cost their buyer in fees (sat)."""
+    basic_fees: int = 0
+    """What they would have cost with a transaction for each payment (sat)."""
+    first_fee: int = 0
+    lost: int = 0
+    """What conflicting spends took (sat)."""
+    arrived: int = 0
+    """What is confirmed as deep as agreed (sat)."""
+    bump_fees: int = 0
+    """What we paid to have stuck ones confirmed (sat)."""
 
     # Memory only: repeated from the state after a restart.
     spares: Spares = field(default_factory=Spares)
@@ -93,12 +110,43 @@ class Sale:
     arriving: set[int] = field(default_factory=set)
     """Invoices whose payment was accepted and not yet credited. Paid or not they count as out in the exposure, so that
     the next one may be asked for meanwhile; only the window does not count them."""
+    address_at: int = 0
+    looked_at: dict[int, int] = field(default_factory=dict)
+    seen_height: dict[int, int] = field(default_factory=dict)
+    """The node's height when a transaction was first seen on its way, or a child last paid for it."""
+    gone_at: int = 0
+    """Since when the buyer is not connected; 0 while it is."""
     ask_at: int = 0
     """When a debt may be asked for again: one whose invoice expired waits for its buyer, or a day."""
 
     @property
     def received(self) -> int:
-        return self.paid + self.brought
+        return self.paid + self.brought - self.lost * 1000
+
+    @property
+    def growing(self) -> Growing | None:
+        """The transaction that still grows, if there is one."""
+        g = self.txs.get(self.tx_count)
+        return g if g is not None and g.state == GROWING else None
+
+    @property
+    def held_msat(self) -> int:
+        """What only the highest version stands for: until it is broadcast, the buyer could spend it elsewhere."""
+        g = self.growing
+        return g.value * 1000 if g is not None else 0
+
+    @property
+    def unconfirmed_msat(self) -> int:
+        """What was broadcast and is not yet as deep as agreed, without what is known as lost."""
+        return sum(g.value - g.lost for g in self.txs.values() if g.pending and g.state != GROWING) * 1000
+
+    def has_taken(self, k: int, raw: str) -> bool:
+        return k in self.txs and self.txs[k].raw == raw
+
+    @property
+    def single_fees(self) -> int:
+        """What the session would have cost in fees as growing transactions (sat)."""
+        return self.fees if self.tariff.hold_msat > self.tariff.slice_msat else self.first_fee
 
     @property
     def ticks(self) -> int:
@@ -113,7 +161,7 @@ class Sale:
     def _for_ticks(self) -> int:
         """What ticks may be charged against: a board's last sample may pass its grant, and that is not the buyer's."""
         limit = 0 if self.tariff.prepaid else self.tariff.limit_msat
-        return max(0, self.received + limit - self.spent - self.on_hold)
+        return max(0, self.received + self.lost * 1000 + limit - self.spent - self.on_hold)
 
     @property
     def charged(self) -> int:
@@ -191,7 +239,15 @@ class Sale:
             left = t.slice_msat
         amount = self._due_prepaid() if t.prepaid else self._due_arrears()
         amount = max(0, min(amount, left))
+        if t.onchain:
+            amount = self._fitting(amount)
         return amount if self.buys_a_tick(amount) else 0
+
+    def _fitting(self, amount: int) -> int:
+        """Return what of an amount fits a transaction: whole sat, no dust, and within what may be held."""
+        held = self.held_msat
+        amount = min(amount, self.tariff.hold_msat - held) // 1000 * 1000
+        return amount if held or amount >= DUST_SAT * 1000 else 0
 
     def _due_prepaid(self) -> int:
         t = self.tariff
@@ -217,5 +273,5 @@ class Sale:
     @property
     def done(self) -> bool:
         """True where nothing can follow any more, so that it need not be kept in memory."""
-        due = self.owed or self.debt >= DUST_MSAT or self.refunding
+        due = self.owed or self.debt >= DUST_MSAT or self.refunding or any(g.pending for g in self.txs.values())
         return self.phase == CLOSED and not (due or self.out or self.dropped or self.signing)

@@ -56,6 +56,8 @@ class Seller(Gates):
         for s in list(self.books.sales.values()):
             for n in {**s.out, **s.dropped}:
                 self._make_invoice(s, n)
+            if s.txs:
+                s.gone_at = self.now  # until it is heard
             if s.refunding:
                 self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
             self._settle(s)
@@ -101,6 +103,8 @@ class Seller(Gates):
         """A message of a buyer. What it breaks is answered with an error message, and changes nothing."""
         try:
             s = self.books.sales.get(i.message.session)
+            if s is not None and s.buyer == i.peer:
+                s.gone_at = 0
             ended = self.recall(i.message.session) if s is None else None
             if (s is not None and s.buyer != i.peer) or (ended is not None and ended.buyer != i.peer):
                 raise UnknownSession("session: not one of yours")
@@ -113,6 +117,8 @@ class Seller(Gates):
                 self._peer_open(i.peer, i.message)
             elif s is None:
                 raise UnknownSession(f"session: {i.message.session} is not live here")
+            elif isinstance(i.message, msg.Version):
+                self._peer_version(s, i.message)
             elif isinstance(i.message, msg.Close):
                 self._peer_close(s, i.message)
             elif isinstance(i.message, msg.Agree):
@@ -202,9 +208,16 @@ class Seller(Gates):
         if s.phase == OPEN:
             self._end(s, msg.words(f"the buyer refused: {e.text}"))
 
+    def _lost_peer(self, i: inp.PeerLost) -> None:
+        """It is the buyer who comes back; what we hold of it does not wait for ever."""
+        for s in self.books.sales.values():
+            if s.buyer == i.peer:
+                s.gone_at = s.gone_at or self.now
+
     def _connected(self, i: inp.PeerConnected) -> None:
         for s in list(self.books.sales.values()):
             if s.buyer == i.peer:
+                s.gone_at = 0
                 s.sent.clear()
                 if self.now >= s.refund_tried_at + REFUND_RETRY_MS:
                     s.refund_tried_at = 0
@@ -225,7 +238,12 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.Unlock: Seller._unlock,
     inp.FromPeer: Seller._from_peer,
     inp.PeerConnected: Seller._connected,
-    inp.PeerLost: lambda seller, i: None,  # it is the buyer who comes back
+    inp.PeerLost: Seller._lost_peer,
+    inp.AddressMade: Seller._address_made,
+    inp.VersionChecked: Seller._version_checked,
+    inp.VersionBad: Seller._version_bad,
+    inp.TxSeen: Seller._tx_seen,
+    inp.TxBumped: Seller._tx_bumped,
     inp.InvoiceMade: Seller._made,
     inp.InvoiceSettled: Seller._settled,
     inp.InvoiceArriving: Seller._arriving,

@@ -86,6 +86,9 @@ class Settling(Invoicing):
         self._ask_debt(s)
         self._resend(s)
         self._cancel(s)
+        self._send_off(s)
+        if s.held_msat:
+            return  # the receipt waits for the broadcast
         if not s.debt:
             for m in self.books.meters.values():
                 if m.state == LOCKOUT and m.lock_session == s.id and not s.tariff.prepaid:

@@ -27,6 +27,8 @@ class Limits:
     offers_per_meter: int = 20
     silent_ms: int = 15_000
     unheard_ms: int = 600_000
+    bump_blocks: int = 6
+    """Blocks that a transaction may wait for its first confirmation before a child pays for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,10 @@ class Shop(Desk):
     @abstractmethod
     def _close(self, s: Sale, reason: str, tell: bool = True) -> None:
         """Make the charge of a session final (settling.py)."""
+
+    @abstractmethod
+    def _ask(self, s: Sale) -> None:
+        """Ask for what is due (invoicing.py)."""
 
     @abstractmethod
     def _settle(self, s: Sale) -> None:

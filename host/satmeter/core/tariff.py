@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import BadParam
+from .growing import DUST_SAT
 from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
 
 NAME = re.compile(r"[a-z0-9-]{1,32}")
 PREPAID, ARREARS = "prepaid", "arrears"
+LIGHTNING, ONCHAIN = "lightning", "onchain"
 YEAR_S = 366 * 86400
 
 
@@ -18,6 +20,9 @@ class Tariff:
 
     quantum_msat is the most that a prepaid buyer has at risk: credit and invoices out together never exceed it.
     rating_ticks_per_s is the highest plausible flow; 0 states none, and then neither side can check it.
+    Where settlement is onchain, hold_msat is the most that a growing transaction is worth before it is broadcast, which
+    is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held, and
+    confirmations the depth at which it counts as final.
     """
 
     price_msat: int
@@ -37,12 +42,19 @@ class Tariff:
     session_max_s: int = 0
     invoice_expiry_s: int = 600
     remainder_s: int = 86400
-    settlement: str = "lightning"
+    settlement: str = LIGHTNING
+    hold_msat: int = 0
+    hold_s: int = 3600
+    confirmations: int = 6
 
     @property
     def slice_msat(self) -> int:
         """The largest single invoice of a session."""
         return self.quantum_msat // self.window
+
+    @property
+    def onchain(self) -> bool:
+        return self.settlement == ONCHAIN
 
     @property
     def prepaid(self) -> bool:
@@ -83,6 +95,8 @@ _WHOLE = {
     "session_max_s": (0, YEAR_S),
     "invoice_expiry_s": (10, 86400),
     "remainder_s": (0, YEAR_S),
+    "hold_s": (1, YEAR_S),
+    "confirmations": (1, 144),
 }
 
 
@@ -91,7 +105,7 @@ def check(tariff: Tariff) -> Tariff:
     values = asdict(tariff)
     values["price_msat"] = msat("price_msat", tariff.price_msat, 1, MAX_MSAT // 1000)
     values["quantum_msat"] = msat("quantum_msat", tariff.quantum_msat, 1)
-    for name in ("limit_msat", "session_max_msat"):
+    for name in ("limit_msat", "session_max_msat", "hold_msat"):
         values[name] = msat(name, values[name])
     for name, (low, high) in _WHOLE.items():
         values[name] = whole(name, values[name], low, high)
@@ -99,14 +113,45 @@ def check(tariff: Tariff) -> Tariff:
         raise BadParam(f"unit: must be 1 to 16 printable ASCII characters, got {tariff.unit!r}", param="unit")
     if tariff.mode not in (PREPAID, ARREARS):
         raise BadParam(f"mode: must be {PREPAID} or {ARREARS}, got {tariff.mode!r}", param="mode")
-    if tariff.settlement != "lightning":
-        raise BadParam(f"settlement: must be lightning, got {tariff.settlement!r}", param="settlement")
+    if tariff.settlement not in (LIGHTNING, ONCHAIN):
+        raise BadParam(f"settlement: must be {LIGHTNING} or {ONCHAIN}, got {tariff.settlement!r}", param="settlement")
+    if tariff.settlement == ONCHAIN and not values["hold_msat"]:
+        values["hold_msat"] = HELD_SLICES * (values["quantum_msat"] // max(1, values["window"]))
     low_water = values["low_water_msat"]
     if low_water == -1:
         values["low_water_msat"] = values["quantum_msat"] // 4
     values["low_water_msat"] = msat("low_water_msat", values["low_water_msat"], 0, values["quantum_msat"])
     _check_together(replace(tariff, **values))
     return replace(tariff, **values)
+
+
+HELD_SLICES = 50
+"""Of a growing transaction, where the tariff does not say how many it may hold."""
+
+
+def _check_onchain(t: Tariff) -> None:
+    if t.window != 1:
+        raise BadParam(
+            f"window: versions of a transaction follow one another; it must be 1, got {t.window}", param="window"
+        )
+    least = 2 * DUST_SAT * 1000
+    if t.slice_msat % 1000 or t.slice_msat < least:
+        raise BadParam(
+            f"quantum_msat: on-chain it must be whole sat, and at least {least} msat (twice the dust limit), "
+            f"got {t.quantum_msat}",
+            param="quantum_msat",
+        )
+    if t.quantum_msat - t.low_water_msat < DUST_SAT * 1000:
+        raise BadParam(
+            f"low_water_msat: must be at least {DUST_SAT * 1000} msat (the dust limit) under quantum_msat, "
+            f"got {t.low_water_msat}",
+            param="low_water_msat",
+        )
+    if t.hold_msat % 1000 or t.hold_msat < t.slice_msat:
+        raise BadParam(
+            f"hold_msat: must be whole sat, and at least a slice ({t.slice_msat} msat), got {t.hold_msat}",
+            param="hold_msat",
+        )
 
 
 def _check_together(t: Tariff) -> None:
@@ -121,6 +166,12 @@ def _check_together(t: Tariff) -> None:
             f"quantum_msat: an invoice of {t.slice_msat} msat buys no whole tick; one tick costs "
             f"{-(-t.price_msat // t.ticks_per_unit)} msat",
             param="quantum_msat",
+        )
+    if t.onchain:
+        _check_onchain(t)
+    elif t.hold_msat:
+        raise BadParam(
+            f"hold_msat: {t.hold_msat} given, but only settlement=onchain holds transactions", param="hold_msat"
         )
     if t.prepaid and t.limit_msat:
         raise BadParam(f"limit_msat: {t.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .growing import Growing
 from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .money import charge_msat
 from .purchase import Purchase
@@ -55,8 +56,8 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int) -> dict[str, Any]:
         "credit_msat": s.credit if s else 0,
         "low": s.low if s else False,
         "lock_until": m.lock_until,
-        "exposure_msat": (s.debt if s else 0) + allowance,
-        "exposure_bound_msat": t.limit_msat + allowance,
+        "exposure_msat": (s.debt + s.held_msat if s else 0) + allowance,
+        "exposure_bound_msat": t.limit_msat + t.hold_msat + allowance,
         "offer": m.offer_bolt11,
         "tariff": t.to_dict(),
     }
@@ -84,19 +85,44 @@ def sale(s: Sale) -> dict[str, Any]:
         "refunded_msat": s.refunded + s.taken,
         "owed_msat": s.owed,
         "debt_msat": s.debt,
+        "held_msat": s.held_msat,
+        "unconfirmed_msat": s.unconfirmed_msat,
+        "lost_msat": s.lost * 1000,
         "reason": s.reason,
         "receipt": s.receipt,
         "signature": s.signature,
     }
+    if s.tariff.onchain:
+        out["transactions"] = [transaction(g) for g in s.txs.values() if g.pending]
     if s.owed:
         out["owed_why"] = s.refund_why or ("no invoice for the refund yet" if not s.refund_bolt11 else "being paid")
     return out
+
+
+def transaction(g: Growing) -> dict[str, Any]:
+    """A growing transaction whose fate is open, in sat."""
+    return {
+        "number": g.k,
+        "state": g.state,
+        "txid": g.txid,
+        "address": g.address,
+        "value_sat": g.value,
+        "fee_sat": g.fee,
+        "feerate": g.feerate,
+        "versions": g.versions,
+        "lost_sat": g.lost,
+        "bump_fee_sat": g.bump_fee,
+        "why": g.why,
+        "evidence": g.evidence,
+    }
 
 
 def purchase(p: Purchase) -> dict[str, Any]:
     """A stream as the buyer sees it. exposure: what is lost if the seller vanishes now, fees included."""
     t = p.tariff
     fees = p.policy.max_fee_msat * (t.window if t is not None else 1)
+    if t is not None and t.onchain:
+        fees = p.signed.fee * 1000 if p.signed is not None else 0
     bound = fees + (t.quantum_msat if t is not None and t.prepaid else 0)
     return {
         "session": p.id,

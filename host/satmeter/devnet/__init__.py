@@ -88,6 +88,23 @@ class Devnet(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    @abstractmethod
+    def mine(self, blocks: int = 1) -> None:
+        """Make blocks of what the mempool has, and wait until every node knows them."""
+
+    @abstractmethod
+    def fund(self, name: str, *sats: int) -> None:
+        """Give a node's wallet confirmed outputs of these values, in sat."""
+
+    @abstractmethod
+    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
+        """Replace the newest blocks by others, one more; the transactions `without` (ids) are in none of them and are
+        forgotten."""
+
+    @abstractmethod
+    def mempool(self) -> list[str]:
+        """Return the ids of the transactions that wait for a block."""
+
     def __enter__(self) -> "Devnet":
         return self
 

@@ -117,6 +117,34 @@ class RealNet(Devnet):
         for c in channels:
             wait_for(lambda c=c: raw[c.a].channel_state(raw[c.b]) == "CHANNELD_NORMAL")
 
+    def _synced(self) -> None:
+        from pyln.testing.utils import sync_blockheight
+
+        sync_blockheight(self.bitcoind, [n.node for n in self.nodes.values() if isinstance(n, RealNode)])
+
+    def mine(self, blocks: int = 1) -> None:
+        self.bitcoind.generate_block(blocks)
+        self._synced()
+
+    def fund(self, name: str, *sats: int) -> None:
+        for sat in sats:
+            address = self.nodes[name].rpc.call("newaddr", {"addresstype": "bech32"})["bech32"]
+            self.bitcoind.rpc.sendtoaddress(address, sat / 10**8)
+        self.mine()
+
+    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
+        bitcoin = self.bitcoind.rpc
+        height = bitcoin.getblockcount()
+        bitcoin.invalidateblock(bitcoin.getblockhash(height - blocks + 1))
+        address = bitcoin.getnewaddress()
+        waiting = [txid for txid in bitcoin.getrawmempool() if txid not in without]
+        for n in range(blocks + 1):
+            bitcoin.generateblock(address, waiting if n == 0 else [])
+        self._synced()
+
+    def mempool(self) -> list[str]:
+        return list(self.bitcoind.rpc.getrawmempool())
+
     def close(self) -> None:
         self.factory.killall([False] * len(self.factory.nodes))
         try:

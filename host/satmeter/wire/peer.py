@@ -24,6 +24,9 @@ TYPES: dict[int, type[msg.Message]] = {
     45111: msg.Receipt,
     45113: msg.Error,
     45115: msg.Agree,
+    45117: msg.Increment,
+    45119: msg.Version,
+    45121: msg.Taken,
 }
 HEX_TYPES = tuple(f"{number:04x}" for number in TYPES)
 """How our messages begin, in hex."""
@@ -36,6 +39,7 @@ comes later gets an odd number of its own and a default, so that versions go on 
 
 LENGTHS = {"meter": 32, "by": 8, "reason": 1_000, "text": 12_000, "signature": 200}
 LENGTHS |= {"bolt11": 4_096, "ahead": 4_096, "tariff": 4_096}
+LENGTHS |= {"raw": 12_000, "heights": 400, "address": 100}
 """The most characters that a text may have."""
 
 _KINDS: dict[type[msg.Message], dict[str, Any]] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import inspect
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -12,14 +11,14 @@ from typing import Any
 
 from . import ALIAS, VERSION, invoices, messages
 from . import errors as err
+from .chain_rpc import ChainNode
 from .channels import Faults, Hop
 from .errors import RpcFault, expired
-from .node import Node
 
 Params = dict[str, Any] | list[Any]
 
 
-class RpcNode(Node):
+class RpcNode(ChainNode):
     """A node that answers on its socket."""
 
     def handle(self, method: str, params: Params) -> Any:
@@ -45,7 +44,7 @@ class RpcNode(Node):
             "address": [],
             "binding": [{"type": "ipv4", "address": self.host, "port": self.port}],
             "version": VERSION,
-            "blockheight": 111,
+            "blockheight": self.network.chain.height,
             "network": "regtest",
             "fees_collected_msat": 0,
             "lightning-dir": str(self.lightning_dir),
@@ -306,16 +305,6 @@ class RpcNode(Node):
             raise RpcFault(err.INVALID_PARAMS, f"subsystem: the emulated node cleans {', '.join(stores)} only")
         cleaned = stores[subsystem].clean(int(time.time()) - int(age))
         return {"autoclean": {subsystem: {"cleaned": cleaned, "uncleaned": 0}}}
-
-    # the wallet
-
-    def rpc_newaddr(self, addresstype: str = "bech32") -> dict[str, Any]:
-        """A well-formed regtest address; nothing can be sent to it, for there is no chain."""
-        import bech32
-
-        if addresstype != "bech32":
-            raise RpcFault(err.INVALID_PARAMS, "addresstype: the emulated node makes bech32 ones only")
-        return {"bech32": bech32.encode("bcrt", 0, list(secrets.token_bytes(20)))}
 
     # signatures and secrets
 

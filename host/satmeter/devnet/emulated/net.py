@@ -6,7 +6,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...chain.version import script_of
 from .. import ChannelSpec, Devnet, NodeSpec, Say
+from .chain import Chain
 from .channels import Channels
 from .methods import RpcNode
 from .node import Node
@@ -18,6 +20,7 @@ class Network:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.channels = Channels()
+        self.chain = Chain()
         self._lock = threading.RLock()
         self._post: queue.SimpleQueue[tuple[str, str, bytes] | None] = queue.SimpleQueue()
         threading.Thread(target=self._postman, daemon=True, name="devnet-post").start()
@@ -90,6 +93,21 @@ class EmulatedNet(Devnet):
         except BaseException:
             self.close()
             raise
+
+    def mine(self, blocks: int = 1) -> None:
+        self.network.chain.mine(blocks)
+
+    def fund(self, name: str, *sats: int) -> None:
+        wallet = self.network.nodes[self.nodes[name].id].wallet
+        for sat in sats:
+            self.network.chain.pay(script_of(wallet.address("bech32")), sat)
+        self.mine()
+
+    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
+        self.network.chain.reorganise(blocks, without)
+
+    def mempool(self) -> list[str]:
+        return list(self.network.chain.waiting)
 
     def close(self) -> None:
         for node in self.nodes.values():

@@ -16,6 +16,7 @@ from .invoices import Invoices
 from .pays import Pays
 from .plugins import Plugin
 from .socket import RpcSocket
+from .wallet import Wallet
 
 if TYPE_CHECKING:
     from .net import Network
@@ -35,6 +36,7 @@ class Node(DevNode):
         self.lightning_dir = directory
         self.invoices = Invoices(self.key)
         self.pays = Pays()
+        self.wallet = Wallet(network.chain, self.key)
         self.faults = Faults()
         self.plugins: list[Plugin] = []
         self.peers: set[str] = set()

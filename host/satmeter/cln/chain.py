@@ -1,0 +1,198 @@
+"""The seller's node as a look at the chain: versions checked, broadcast and watched, stuck ones paid for by a child.
+
+It asks the node's own bitcoind through the node (getutxout, getrawblockbyheight, sendrawtransaction: methods of
+lightningd's chain backend). sendpsbt is used where the wallet has to learn of the output that is to be ours.
+"""
+
+import base64
+import json
+import logging
+import urllib.request
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from embit.psbt import PSBT
+from pyln.client import RpcError
+
+from ..chain import block, version
+from ..core import actions as do
+from ..core import inputs as inp
+from ..core.errors import BadParam, BadVersion, NodeTrouble
+from ..core.growing import FEERATE_MOST
+from .node import Node, words_of
+
+log = logging.getLogger("satmeter")
+
+CHILD_WEIGHT = 450
+"""At most, of a transaction with one input and one output of the node's wallet."""
+SPENDER_BLOCKS = 6
+RPC_TIMEOUT_S = 10
+
+
+class Chain:
+    """As one node sees it. Any thread may call. `feerate`, if given, stands for the node's estimate."""
+
+    def __init__(self, node: Node, feerate: int = 0, bitcoind: "Bitcoind | None" = None):
+        self._node = node
+        self._feerate = feerate
+        self._bitcoind = bitcoind
+
+    def feerate(self) -> int:
+        """Return today's estimate, for about half a day's dozen of blocks, in sat per 1,000 weight units."""
+        if self._feerate:
+            return self._feerate
+        known = self._node.call("feerates", style="perkw")["perkw"]
+        return min(FEERATE_MOST, max(int(known["floor"]), int(known.get("opening") or known["min_acceptable"])))
+
+    def give_address(self, a: do.GiveAddress) -> inp.Input:
+        return inp.AddressMade(a.session, a.k, self._node.new_address(), self.feerate())
+
+    # --- versions
+
+    def check(self, a: do.CheckVersion) -> inp.Input:
+        try:
+            tx = version.read(a.raw)
+            inputs = a.inputs or self._find(version.outpoints(tx), a.heights)
+            found = version.check(tx, inputs, version.script_of(a.address), a.value, a.feerate)
+            if self._bitcoind is not None:
+                self._bitcoind.accepts(a.raw)
+        except BadVersion as e:
+            return inp.VersionBad(a.session, a.n, a.k, e.message)
+        facts = {"value": a.value, "fee": found.fee, "weight": found.weight, "txid": found.txid, "vout": found.vout}
+        return inp.VersionChecked(session=a.session, n=a.n, k=a.k, raw=a.raw, inputs=inputs, **facts)  # type: ignore[arg-type]
+
+    def _find(self, outpoints: list[str], heights: str) -> list[list[str | int]]:
+        """Return the inputs as the chain has them: there, unspent, and in the block that the buyer named."""
+        named = heights.split(",")
+        if len(named) != len(outpoints) or not all(h.isdecimal() and len(h) < 10 for h in named):
+            raise BadVersion("it does not say in which block each of its inputs is")
+        if len(outpoints) > version.INPUTS_MOST:
+            raise BadVersion(f"{len(outpoints)} inputs; at most {version.INPUTS_MOST} are taken")
+        inputs: list[list[str | int]] = []
+        blocks: dict[int, str] = {}
+        for outpoint, height in zip(outpoints, map(int, named)):
+            found = self._unspent(outpoint)
+            if found is None:
+                raise BadVersion(f"input {outpoint} is not there, or spent")
+            if height not in blocks:
+                blocks[height] = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
+            txid, _, vout = outpoint.partition(":")
+            if not blocks[height] or block.output(blocks[height], txid, int(vout)) != found:
+                raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
+            version.kind_of(found[1])
+            inputs.append([outpoint, *found])
+        return inputs
+
+    def _unspent(self, outpoint: str) -> tuple[int, str] | None:
+        """Return (sat, script) of an output that neither the chain nor the mempool spends."""
+        txid, _, vout = outpoint.partition(":")
+        found = self._node.call("getutxout", txid=txid, vout=int(vout))
+        if found.get("amount") is None:
+            return None
+        return int(str(found["amount"]).removesuffix("sat")), str(found["script"])
+
+    # --- on its way
+
+    def broadcast(self, a: do.Broadcast) -> None:
+        """Broadcast by sendpsbt; where it is refused, look() finds out why."""
+        try:
+            self._node.call("sendpsbt", psbt=version.to_send(a.raw, a.inputs))
+        except RpcError as e:
+            log.warning("transaction %s of %s is not taken: %s", a.k, a.session, words_of(e))
+
+    def look(self, a: do.LookAt) -> inp.Input:
+        """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
+        height = int(self._node.info()["blockheight"])
+        arrived, confirmations = self._arrived(a.address, height) if a.sent else (0, 0)
+        known, conflict = bool(arrived), ""
+        if a.sent and not known:
+            known = any(self._unspent(o) is not None for o in (f"{a.txid}:{a.vout}", a.tip) if o)
+        refused = "" if not a.sent or known else self._send(a.raw)
+        if a.sent and not known and not refused:
+            known = True
+        if not known:
+            spent = [o for o in a.outpoints if self._unspent(o) is None]
+            if spent:
+                conflict = self._evidence(spent, refused, height)
+        return inp.TxSeen(a.session, a.k, a.sent, known, conflict, arrived, confirmations, height, self.feerate())
+
+    def _arrived(self, address: str, height: int) -> tuple[int, int]:
+        """Return (sat, confirmations) of what is confirmed at an address of ours, whether we spent it since or not."""
+        outputs = self._node.call("listfunds", spent=True)["outputs"]
+        ours = [o for o in outputs if o.get("address") == address and o.get("blockheight")]
+        ours = [o for o in ours if o["status"] in ("confirmed", "spent")]
+        if not ours:
+            return 0, 0
+        deep = height - max(int(o["blockheight"]) for o in ours) + 1
+        return sum(int(o["amount_msat"]) // 1000 for o in ours), max(0, deep)
+
+    def _send(self, raw: str) -> str:
+        """Broadcast a raw transaction; returns "" or why it is refused."""
+        try:
+            done = self._node.call("sendrawtransaction", tx=raw, allowhighfees=False)
+        except RpcError as e:
+            return words_of(e) or "refused"
+        return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
+
+    def _evidence(self, spent: list[str], refused: str, height: int) -> str:
+        """Say what spends our inputs: the transaction itself where one of the last blocks has it."""
+        words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
+        for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
+            found = self._node.call("getrawblockbyheight", height=at).get("block")
+            raw = block.spender(str(found), set(spent)) if found else ""
+            if raw:
+                return f"{words}; by {raw} in block {at}"[:4000]
+        return f"{words}; in no block yet"
+
+    def bump(self, a: do.Bump) -> inp.Input | None:
+        """Spend our output by a child whose fee lifts both to the feerate, for a quarter of its value at most."""
+        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee, a.value // 4)
+        feerate = fee * 1000 // CHILD_WEIGHT
+        if feerate <= 253:
+            return None
+        try:
+            made = self._node.call(
+                "utxopsbt",
+                satoshi=0,
+                feerate=f"{feerate}perkw",
+                startweight=42,
+                utxos=[a.tip],
+                reserve=72,
+                reservedok=True,
+                excess_as_change=True,
+            )
+            done = self._node.call("signpsbt", psbt=made["psbt"])
+            sent = self._node.call("sendpsbt", psbt=done["signed_psbt"])
+        except RpcError as e:
+            log.warning("no child for transaction %s of %s: %s", a.k, a.session, words_of(e))
+            return None
+        vout = int(made["change_outnum"])
+        value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
+        return inp.TxBumped(a.session, a.k, f"{sent['txid']}:{vout}", value, a.value - value)
+
+
+class Bitcoind:
+    """A bitcoind's JSON-RPC at http://USER:PASSWORD@HOST:PORT, for what no node method gives: testmempoolaccept."""
+
+    def __init__(self, url: str):
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or not parts.username:
+            raise BadParam("meter-bitcoind-rpc: must be http://USER:PASSWORD@HOST:PORT", param="meter-bitcoind-rpc")
+        self._url = f"http://{parts.hostname}:{parts.port or 8332}/"
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        self._login = base64.b64encode(login.encode()).decode()
+
+    def accepts(self, raw: str) -> None:
+        """Raise BadVersion where it would not take the transaction, NodeTrouble where it can't be asked."""
+        found = self._call("testmempoolaccept", [[raw]])[0]
+        if not found["allowed"]:
+            raise BadVersion(f"bitcoind would not take it: {found.get('reject-reason', 'no reason given')}")
+
+    def _call(self, method: str, params: list[Any]) -> Any:
+        body = json.dumps({"id": "satmeter", "method": method, "params": params}).encode()
+        asked = urllib.request.Request(self._url, body, {"Authorization": f"Basic {self._login}"})
+        try:
+            with urllib.request.urlopen(asked, timeout=RPC_TIMEOUT_S) as answer:
+                return json.load(answer)["result"]
+        except (OSError, ValueError, KeyError) as e:
+            raise NodeTrouble(f"bitcoind does not answer {method}: {e}") from e

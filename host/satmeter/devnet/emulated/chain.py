@@ -1,0 +1,170 @@
+"""A chain that all emulated nodes share: blocks on demand, a mempool that keeps what it saw first, reorganisations.
+
+Transactions are real ones, and so are their signatures; proof of work, scripts of other kinds than a wallet of ours
+makes, and replacement by fee are not there. Values in sat.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from embit import compact
+from embit.script import Script, Witness
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
+
+from ...chain import version
+from ...core.errors import BadVersion
+
+BASE = 111
+"""Blocks that were there before the network's own: empty ones."""
+FLOOR = 253
+DUST_SAT = 330
+
+
+@dataclass
+class State:
+    """What the outputs are after some blocks: outpoint to (value, script in hex, height), and which are spent."""
+
+    made: dict[str, tuple[int, str, int]] = field(default_factory=dict)
+    spent: set[str] = field(default_factory=set)
+
+
+class Chain:
+    """Any thread may call. `feerate` is what every node estimates, in sat per 1,000 weight units."""
+
+    def __init__(self) -> None:
+        self.blocks: list[list[Transaction]] = []
+        self.waiting: dict[str, Transaction] = {}
+        self.feerate = 7500
+        self._coins = 0
+        self._lock = threading.RLock()
+        self._state: State | None = None
+
+    @property
+    def height(self) -> int:
+        return BASE + len(self.blocks)
+
+    def state(self) -> State:
+        """Return the outputs as the blocks leave them."""
+        with self._lock:
+            if self._state is None:
+                self._state = State()
+                for height, block in enumerate(self.blocks, BASE + 1):
+                    for tx in block:
+                        self._apply(self._state, tx, height)
+            return self._state
+
+    def _apply(self, state: State, tx: Transaction, height: int) -> None:
+        txid = txid_of(tx)
+        state.spent.update(version.outpoints(tx))
+        for vout, out in enumerate(tx.vout):
+            state.made[f"{txid}:{vout}"] = (out.value, bytes(out.script_pubkey.data).hex(), height)
+
+    def unspent(self, outpoint: str, mempool: bool = True) -> tuple[int, str] | None:
+        """Return (value, script) of an output that nothing spends, the mempool's ones included."""
+        with self._lock:
+            state = self.state()
+            if outpoint in state.spent or (mempool and outpoint in self._spent_by_waiting()):
+                return None
+            found = state.made.get(outpoint)
+            if found is not None:
+                return found[:2]
+            txid, _, vout = outpoint.partition(":")
+            tx = self.waiting.get(txid) if mempool else None
+            if tx is None or int(vout) >= len(tx.vout):
+                return None
+            return tx.vout[int(vout)].value, bytes(tx.vout[int(vout)].script_pubkey.data).hex()
+
+    def _spent_by_waiting(self) -> set[str]:
+        return {outpoint for tx in self.waiting.values() for outpoint in version.outpoints(tx)}
+
+    def send(self, raw: str) -> str:
+        """Take a transaction into the mempool; returns "" or why not, in bitcoind's words."""
+        try:
+            tx = version.read(raw)
+        except BadVersion:
+            return "TX decode failed. Make sure the tx has at least one input."
+        with self._lock:
+            txid = txid_of(tx)
+            if txid in self.waiting:
+                return ""
+            if f"{txid}:0" in self.state().made:
+                return "Transaction outputs already in utxo set"
+            inputs = []
+            for outpoint in version.outpoints(tx):
+                if outpoint in self._spent_by_waiting():
+                    return "txn-mempool-conflict"
+                found = self.unspent(outpoint)
+                if found is None:
+                    return "bad-txns-inputs-missingorspent"
+                inputs.append([outpoint, *found])
+            why = _wrong(tx, inputs)
+            if not why:
+                self.waiting[txid] = tx
+            return why
+
+    def pay(self, script: str, value: int) -> None:
+        """Make an output out of nothing, in the next block."""
+        with self._lock:
+            self._coins += 1
+            coin = hashlib.sha256(f"coin {self._coins}".encode()).digest()
+            vin = TransactionInput(coin, 0, witness=Witness([b"\0"]))
+            tx = Transaction(version=2, vin=[vin], vout=[TransactionOutput(value, Script(bytes.fromhex(script)))])
+            self.waiting[txid_of(tx)] = tx
+
+    def mine(self, blocks: int = 1) -> None:
+        with self._lock:
+            for _ in range(blocks):
+                self.blocks.append(list(self.waiting.values()))
+                self.waiting = {}
+            self._state = None
+
+    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
+        """Replace the newest blocks, one more: what was in them waits again and is mined anew, but for `without` and
+        what spends it."""
+        with self._lock:
+            gone = [tx for block in self.blocks[-blocks:] for tx in block]
+            del self.blocks[-blocks:]
+            self._state = None
+            again, self.waiting = [*gone, *self.waiting.values()], {}
+            lost = set(without)
+            for tx in again:
+                if txid_of(tx) in lost or any(o.partition(":")[0] in lost for o in version.outpoints(tx)):
+                    lost.add(txid_of(tx))
+                else:
+                    self.waiting[txid_of(tx)] = tx
+            self.mine(blocks + 1)
+
+    def forget(self, txid: str) -> None:
+        """Let the mempool forget a transaction, as it does with what pays too little."""
+        with self._lock:
+            self.waiting.pop(txid, None)
+
+    def block(self, height: int) -> str | None:
+        """Return a block's bytes in hex, None where there is none of that height."""
+        if not 0 <= height <= self.height:
+            return None
+        txs = self.blocks[height - BASE - 1] if height > BASE else []
+        txdata = b"".join(bytes(tx.serialize()) for tx in txs)
+        return (bytes(80) + bytes(compact.to_bytes(len(txs))) + txdata).hex()
+
+
+def txid_of(tx: Transaction) -> str:
+    return bytes(tx.txid()).hex()
+
+
+def _wrong(tx: Transaction, inputs: Sequence[version.Input]) -> str:
+    """Return why a transaction breaks the rules or is not relayed, "" if it does neither."""
+    if any(out.value < DUST_SAT for out in tx.vout):
+        return "dust"
+    fee = sum(int(each[1]) for each in inputs) - sum(out.value for out in tx.vout)
+    if fee < 0:
+        return "bad-txns-in-belowout"
+    if fee < version.fee_for(version.weight_of(tx), FLOOR):
+        return "min relay fee not met"
+    try:
+        version.check_signatures(tx, inputs)
+    except BadVersion as e:
+        return f"mandatory-script-verify-flag-failed ({e.message})"
+    return ""

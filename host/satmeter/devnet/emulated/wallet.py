@@ -1,0 +1,225 @@
+"""The on-chain wallet of an emulated node: its keys, what is reserved, and what it signs. Source: lightningd's RPCs."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from embit import ec, script
+from embit.networks import NETWORKS
+from embit.psbt import PSBT
+from embit.script import Script
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
+
+from ...chain import version
+from ...core.errors import BadVersion
+from . import errors as err
+from .chain import BASE, Chain, txid_of
+from .errors import RpcFault
+
+KINDS = ("bech32", "p2tr")
+
+
+class Wallet:
+    """Of one node; `seed` is its secret. Outlives the node's stop(), as a database does."""
+
+    def __init__(self, chain: Chain, seed: str):
+        self.chain = chain
+        self._seed = seed
+        self._keys: dict[str, tuple[ec.PrivateKey, str]] = {}
+        self.reserved: dict[str, int] = {}
+        """Outpoint to the height at which its reservation ends."""
+        self._told: set[str] = set()
+        """Transactions of sendpsbt: their outputs count as ours before they are confirmed."""
+
+    def address(self, kind: str) -> str:
+        secret = hashlib.sha256(f"{self._seed}/{len(self._keys)}".encode()).digest()
+        key = ec.PrivateKey(secret)
+        made = script.p2tr(key.get_public_key()) if kind == "p2tr" else script.p2wpkh(key.get_public_key())
+        self._keys[bytes(made.data).hex()] = (key, kind)
+        return str(made.address(NETWORKS["regtest"]))
+
+    # --- outputs
+
+    def outputs(self, spent: bool = False) -> list[dict[str, Any]]:
+        """Return the outputs as listfunds has them: those that wait for a block only where we sent them ourselves."""
+        state, rows = self.chain.state(), []
+        away = state.spent | {o for tx in self.chain.waiting.values() for o in version.outpoints(tx)}
+        for outpoint, (value, to, height) in state.made.items():
+            if to in self._keys and (spent or outpoint not in away):
+                rows.append(self._row(outpoint, value, to, "spent" if outpoint in away else "confirmed", height))
+        for txid, tx in self.chain.waiting.items():
+            for vout, out in enumerate(tx.vout):
+                to, outpoint = bytes(out.script_pubkey.data).hex(), f"{txid}:{vout}"
+                if to in self._keys and txid in self._told and (spent or outpoint not in away):
+                    rows.append(self._row(outpoint, out.value, to, "spent" if outpoint in away else "unconfirmed"))
+        return rows
+
+    def _row(self, outpoint: str, value: int, to: str, status: str, height: int = 0) -> dict[str, Any]:
+        txid, _, vout = outpoint.partition(":")
+        until = self.reserved.get(outpoint, 0)
+        row: dict[str, Any] = {
+            "txid": txid,
+            "output": int(vout),
+            "amount_msat": value * 1000,
+            "scriptpubkey": to,
+            "address": str(Script(bytes.fromhex(to)).address(NETWORKS["regtest"])),
+            "status": status,
+            "reserved": until > self.chain.height,
+        }
+        if height:
+            row["blockheight"] = height
+        if until > self.chain.height:
+            row["reserved_to_block"] = until
+        return row
+
+    def _reserve(self, outpoint: str, blocks: int) -> dict[str, Any]:
+        txid, _, vout = outpoint.partition(":")
+        height = self.chain.height
+        was = self.reserved.get(outpoint, 0) > height
+        until = max(height, self.reserved.get(outpoint, 0)) + blocks
+        self.reserved[outpoint] = until
+        row = {"txid": txid, "vout": int(vout), "was_reserved": was, "reserved": until > height}
+        return {**row, "reserved_to_block": until} if until > height else row
+
+    # --- PSBTs
+
+    def fund(self, satoshi: int, feerate: int, startweight: int, minconf: int, reserve: int) -> dict[str, Any]:
+        """fundpsbt: the largest outputs that are free, until they cover the amount and their own weight's fee."""
+        free = [o for o in self.outputs() if o["status"] == "confirmed" and not o["reserved"]]
+        free = [o for o in free if self.chain.height - o["blockheight"] + 1 >= minconf]
+        free.sort(key=lambda o: -int(o["amount_msat"]))
+        chosen: list[str] = []
+        for o in free:
+            chosen.append(f"{o['txid']}:{o['output']}")
+            if self._excess(chosen, satoshi, feerate, startweight) >= 0:
+                return self._funded(chosen, satoshi, feerate, startweight, reserve, change=False)
+        raise RpcFault(err.FUND_CANNOT_AFFORD, f"Could not afford {satoshi}sat using all {len(free)} available UTXOs")
+
+    def use(
+        self,
+        satoshi: int,
+        feerate: int,
+        startweight: int,
+        utxos: Sequence[str],
+        reserve: int,
+        reservedok: bool,
+        change: bool,
+    ) -> dict[str, Any]:
+        """utxopsbt: these outputs and no others."""
+        known = {f"{o['txid']}:{o['output']}": o for o in self.outputs()}
+        for outpoint in utxos:
+            if outpoint not in known:
+                raise RpcFault(err.INVALID_PARAMS, f"utxos: Unknown UTXO {outpoint}")
+            if known[outpoint]["reserved"] and not reservedok:
+                raise RpcFault(err.INVALID_PARAMS, f"utxos: UTXO {outpoint} is reserved")
+        if self._excess(list(utxos), satoshi, feerate, startweight) < 0:
+            raise RpcFault(err.FUND_CANNOT_AFFORD, f"Could not afford {satoshi}sat using UTXOs {', '.join(utxos)}")
+        return self._funded(list(utxos), satoshi, feerate, startweight, reserve, change)
+
+    def _value(self, outpoint: str) -> tuple[int, str]:
+        found = self.chain.unspent(outpoint)
+        if found is None:
+            raise RpcFault(err.INVALID_PARAMS, f"UTXO {outpoint} is spent")
+        return found
+
+    def _excess(self, utxos: list[str], satoshi: int, feerate: int, startweight: int) -> int:
+        found = [self._value(o) for o in utxos]
+        weight = startweight + sum(4 * 41 + version.WITNESS_BYTES[version.kind_of(to)] for _, to in found)
+        return sum(value for value, _ in found) - satoshi - version.fee_for(weight, feerate)
+
+    def _funded(
+        self, utxos: list[str], satoshi: int, feerate: int, startweight: int, reserve: int, change: bool
+    ) -> dict[str, Any]:
+        excess = self._excess(utxos, satoshi, feerate, startweight)
+        vin = [
+            TransactionInput(bytes.fromhex(o.partition(":")[0]), int(o.partition(":")[2]), sequence=0xFFFFFFFD)
+            for o in utxos
+        ]
+        tx = Transaction(version=2, vin=vin, vout=[], locktime=self.chain.height)
+        answer: dict[str, Any] = {"feerate_per_kw": feerate, "estimated_final_weight": startweight}
+        left = excess - version.fee_for(4 * 43, feerate)
+        if change and left >= 330:
+            to = script.address_to_scriptpubkey(self.address("p2tr"))
+            tx.vout.append(TransactionOutput(left, to))
+            answer["change_outnum"], excess = 0, 0
+        psbt = PSBT(tx, unknown={})
+        for scope, o in zip(psbt.inputs, utxos):
+            scope.unknown = {}
+            value, to_script = self._value(o)
+            scope.witness_utxo = TransactionOutput(value, Script(bytes.fromhex(to_script)))
+        answer |= {"psbt": psbt.to_base64(), "excess_msat": max(0, excess) * 1000}
+        if reserve:
+            answer["reservations"] = [self._reserve(o, reserve) for o in utxos]
+        return answer
+
+    def reserve(self, psbt: str, exclusive: bool, blocks: int) -> dict[str, Any]:
+        outpoints = self._mine(_psbt(psbt))
+        for o in outpoints:
+            if exclusive and self.reserved.get(o, 0) > self.chain.height:
+                raise RpcFault(err.INVALID_PARAMS, f"{o} already reserved")
+        return {"reservations": [self._reserve(o, blocks) for o in outpoints]}
+
+    def unreserve(self, psbt: str, blocks: int) -> dict[str, Any]:
+        rows = []
+        for o in self._mine(_psbt(psbt)):
+            was = self.reserved.get(o, 0) > self.chain.height
+            self.reserved[o] = max(BASE, self.reserved.get(o, 0) - blocks)
+            rows.append({**self._reserve(o, 0), "was_reserved": was})
+        return {"reservations": rows}
+
+    def _mine(self, psbt: PSBT) -> list[str]:
+        mine = {f"{o['txid']}:{o['output']}" for o in self.outputs(spent=True)}
+        return [o for o in version.outpoints(psbt.tx) if o in mine]
+
+    def sign(self, psbt_base64: str) -> dict[str, Any]:
+        psbt = _psbt(psbt_base64)
+        mine = set(self._mine(psbt))
+        if not mine:
+            raise RpcFault(err.INVALID_PARAMS, "No wallet inputs to sign. Are you sure you added inputs?")
+        outpoints = version.outpoints(psbt.tx)
+        for o in mine:
+            if self.reserved.get(o, 0) <= self.chain.height:
+                raise RpcFault(err.INVALID_PARAMS, f"Aborting PSBT signing. UTXO {o} is not reserved")
+        utxos = [scope.utxo for scope in psbt.inputs]
+        for i, (o, scope) in enumerate(zip(outpoints, psbt.inputs)):
+            if o not in mine:
+                continue
+            key, kind = self._keys[bytes(utxos[i].script_pubkey.data).hex()]
+            if kind == "p2tr":
+                digest = psbt.tx.sighash_taproot(i, [u.script_pubkey for u in utxos], [u.value for u in utxos])
+                scope.unknown = {
+                    **scope.unknown,
+                    version.TAP_KEY_SIG: key.taproot_tweak(b"").schnorr_sign(digest).serialize(),
+                }
+            else:
+                pub = key.get_public_key()
+                digest = psbt.tx.sighash_segwit(i, script.p2pkh_from_p2wpkh(script.p2wpkh(pub)), utxos[i].value)
+                scope.partial_sigs[pub] = key.sign(digest).serialize() + b"\x01"
+        return {"signed_psbt": psbt.to_base64()}
+
+    def send(self, psbt_base64: str) -> dict[str, Any]:
+        """sendpsbt: finish, broadcast, and know of the outputs that are ours."""
+        psbt = _psbt(psbt_base64)
+        inputs = [
+            [o, scope.utxo.value, bytes(scope.utxo.script_pubkey.data).hex()]
+            for o, scope in zip(version.outpoints(psbt.tx), psbt.inputs)
+        ]
+        try:
+            raw = version.signed(psbt_base64, psbt.tx, inputs)
+        except BadVersion as e:
+            raise RpcFault(err.INVALID_PARAMS, f"PSBT not finalizeable {e.message}") from None
+        refused = self.chain.send(raw)
+        txid = txid_of(version.read(raw))
+        if refused and txid not in self._told:
+            raise RpcFault(
+                err.INVALID_PARAMS, f"Error broadcasting transaction: error code: -25 error message: {refused}"
+            )
+        self._told.add(txid)
+        return {"tx": raw, "txid": txid}
+
+
+def _psbt(text: str) -> PSBT:
+    try:
+        return PSBT.from_base64(text)
+    except Exception:
+        raise RpcFault(err.INVALID_PARAMS, f"psbt: should be a PSBT: invalid token '{text[:60]}'") from None
