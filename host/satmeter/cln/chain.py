@@ -104,7 +104,7 @@ class Chain:
         """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
         height = int(self._node.info()["blockheight"])
         arrived, confirmations = self._arrived(a.address, height) if a.sent else (0, 0)
-        known, conflict = bool(arrived), ""
+        known, conflict, conflict_height = bool(arrived), "", 0
         if a.sent and not known:
             known = any(self._unspent(o) is not None for o in (f"{a.txid}:{a.vout}", a.tip) if o)
         refused = "" if not a.sent or known else self._send(a.raw)
@@ -113,8 +113,9 @@ class Chain:
         if not known:
             spent = [o for o in a.outpoints if self._unspent(o) is None]
             if spent:
-                conflict = self._evidence(spent, refused, height)
-        return inp.TxSeen(a.session, a.k, a.sent, known, conflict, arrived, confirmations, height, self.feerate())
+                conflict, conflict_height = self._evidence(spent, refused, height)
+        seen = (a.session, a.k, a.sent, known, conflict, arrived, confirmations, height)
+        return inp.TxSeen(*seen, self.feerate(), conflict_height)
 
     def _arrived(self, address: str, height: int) -> tuple[int, int]:
         """Return (sat, confirmations) of what is confirmed at an address of ours, whether we spent it since or not."""
@@ -134,15 +135,15 @@ class Chain:
             return words_of(e) or "refused"
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
-    def _evidence(self, spent: list[str], refused: str, height: int) -> str:
-        """Say what spends our inputs: the transaction itself where one of the last blocks has it."""
+    def _evidence(self, spent: list[str], refused: str, height: int) -> tuple[str, int]:
+        """Say what spends our inputs: the transaction itself, and its block's height, where a recent block has it."""
         words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
         for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
             found = self._node.call("getrawblockbyheight", height=at).get("block")
             raw = block.spender(str(found), set(spent)) if found else ""
             if raw:
-                return f"{words}; by {raw} in block {at}"[:4000]
-        return f"{words}; in no block yet"
+                return f"{words}; by {raw} in block {at}"[:4000], at
+        return f"{words}; in no block yet", 0
 
     def bump(self, a: do.Bump) -> inp.Input | None:
         """Spend our output by a child whose fee lifts both to the feerate, for a quarter of its value at most."""

@@ -210,7 +210,7 @@ class Books:
         s = self.sale(e.stream)
         g = s.txs[e.k]
         s.lost += e.lost - g.lost
-        g.lost, g.evidence = e.lost, e.evidence or g.evidence
+        g.lost, g.lost_height, g.evidence = e.lost, e.height, e.evidence or g.evidence
 
     def tx_bumped(self, e: ev.TxBumped) -> None:
         s = self.sale(e.stream)

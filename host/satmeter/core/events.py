@@ -145,10 +145,12 @@ class TxSent(Event):
 
 @event
 class TxConflicted(Event):
-    """An input was spent elsewhere: `lost` sat of the transaction's value never reached us. 0: they did after all."""
+    """An input was spent elsewhere: `lost` sat of the transaction's value never reached us. 0: they did after all.
+    `height` is that of the block with the other spend, 0 while it is in none."""
 
     k: int = 0
     lost: int = 0
+    height: int = 0
     evidence: str = ""
 
 

@@ -43,6 +43,7 @@ class Growing:
     lost: int = 0
     """What of `value` a conflicting spend took, as far as the chain shows."""
     evidence: str = ""
+    lost_height: int = 0
     tip: str = ""
     """The newest child's outpoint, where the fee was bumped (CPFP), and in `tip_value` what it holds."""
     tip_value: int = 0

@@ -15,6 +15,7 @@ from .meter import STANDBY
 from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, Shop
 
+GIVE_UP_BLOCKS = 144
 LOOK_MS = 3_000
 """How often a transaction of ours is looked at, where a spend elsewhere would be a loss."""
 
@@ -43,6 +44,7 @@ class Holding(Shop):
     def _address_made(self, i: inp.AddressMade) -> None:
         s = self.books.sales.get(i.session)
         if s is not None and i.k == s.tx_count + 1 and s.growing is None and (s.phase == OPEN or s.debt):
+            s.address_at = 0
             self._emit(ev.AddressGiven(self.now, s.id, i.k, i.address, i.feerate))
             self._after(s)
 
@@ -171,13 +173,12 @@ class Holding(Shop):
             self._seen_growing(s, g, i)
             return
         s.seen_height.setdefault(g.k, i.height)
-        if i.arrived and i.confirmations >= s.tariff.confirmations:
-            self._emit(ev.TxSettled(self.now, s.id, g.k, i.arrived))
-        elif i.conflict and not g.lost:
+        if i.conflict:
             self._conflicted(s, g, i)
-            return
-        elif g.lost and i.known and not i.conflict:
-            self._emit(ev.TxConflicted(self.now, s.id, g.k, 0, ""))  # ours is the one that stands, after all
+        elif i.arrived and i.confirmations >= s.tariff.confirmations:
+            self._emit(ev.TxSettled(self.now, s.id, g.k, i.arrived))
+        elif g.lost and i.known:
+            self._emit(ev.TxConflicted(self.now, s.id, g.k, 0, 0, ""))  # ours is the one that stands, after all
         elif not i.known:
             self._do(do.Broadcast(s.id, g.k, g.raw, g.inputs))
         elif not i.confirmations and i.height >= s.seen_height[g.k] + self.limits.bump_blocks:
@@ -195,10 +196,19 @@ class Holding(Shop):
             self._after(s)
 
     def _conflicted(self, s: Sale, g: Growing, i: inp.TxSeen) -> None:
+        """Another transaction has the inputs: a loss, and a final one when that is as deep as ours would have to be."""
         lost = max(0, g.value - i.arrived)
-        if not lost:
-            return
-        self._emit(ev.TxConflicted(self.now, s.id, g.k, lost, i.conflict))
+        if lost != g.lost or i.conflict_height != g.lost_height:
+            first = not g.lost
+            self._emit(ev.TxConflicted(self.now, s.id, g.k, lost, i.conflict_height, i.conflict))
+            if first and lost:
+                self._stop_for(s, g, lost)
+        deep = g.lost_height and i.height >= g.lost_height + s.tariff.confirmations - 1
+        if deep or i.height >= s.seen_height[g.k] + GIVE_UP_BLOCKS:
+            self._emit(ev.TxSettled(self.now, s.id, g.k, i.arrived))
+
+    def _stop_for(self, s: Sale, g: Growing, lost: int) -> None:
+        """End the session whose buyer spent twice, and lock it out."""
         why = f"an input of transaction {g.k} was spent elsewhere; {lost} sat are lost"
         m = self.books.meters.get(s.meter)
         if m is not None:
@@ -207,8 +217,6 @@ class Holding(Shop):
             self._end(s, why)
         elif m is not None and m.state == STANDBY:
             self._lock(m, s)
-        if s.phase != OPEN:
-            self._settle(s)
 
     def _bump(self, s: Sale, g: Growing, i: inp.TxSeen) -> None:
         """A child pays for what is stuck, and a further one for it if need be; at most a quarter of its value."""

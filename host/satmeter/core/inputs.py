@@ -193,7 +193,7 @@ class VersionBad(Input):
 class TxSeen(Input):
     """How a growing transaction stands, `sent` where it was looked at as one on its way: `known` to the mempool or the
     chain, `conflict` words and evidence where its inputs are spent by another, `arrived` sat at its address
-    `confirmations` deep; `feerate` is today's estimate."""
+    `confirmations` deep; `feerate` is today's estimate, `conflict_height` that of the other spend's block, if any."""
 
     session: str
     k: int
@@ -204,6 +204,7 @@ class TxSeen(Input):
     confirmations: int
     height: int
     feerate: int
+    conflict_height: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class Signing(Paying):
             self._sign_again(p)
         elif p.signed is not None and m.k == p.signed.k:
             self._sign(p, t, m)
-        elif self.now >= p.funding_at + FUND_MS:
+        elif p.increment is None or self.now >= p.funding_at + FUND_MS:
             self._fund(p, t, m)
 
     def _acknowledged(self, p: Purchase, paid: int) -> None:

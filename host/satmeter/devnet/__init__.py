@@ -89,17 +89,21 @@ class Devnet(ABC):
     def close(self) -> None: ...
 
     @abstractmethod
-    def mine(self, blocks: int = 1) -> None:
-        """Make blocks of what the mempool has, and wait until every node knows them."""
+    def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        """Make blocks of what the mempool has (or of nothing), and wait until every node knows them."""
 
     @abstractmethod
     def fund(self, name: str, *sats: int) -> None:
         """Give a node's wallet confirmed outputs of these values, in sat."""
 
     @abstractmethod
-    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
-        """Replace the newest blocks by others, one more; the transactions `without` (ids) are in none of them and are
-        forgotten."""
+    def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
+        """Replace the newest blocks by others, one more. What was in them is in the first of the new ones, but for
+        `without` (ids), which wait again; `instead` are raw transactions that are in it, too."""
+
+    @abstractmethod
+    def estimate(self, feerate: int) -> None:
+        """Have every node estimate this feerate (sat per 1,000 weight units) for the next dozen of blocks."""
 
     @abstractmethod
     def mempool(self) -> list[str]:

@@ -122,8 +122,13 @@ class RealNet(Devnet):
 
         sync_blockheight(self.bitcoind, [n.node for n in self.nodes.values() if isinstance(n, RealNode)])
 
-    def mine(self, blocks: int = 1) -> None:
-        self.bitcoind.generate_block(blocks)
+    def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        if empty:
+            address = self.bitcoind.rpc.getnewaddress()
+            for _ in range(blocks):
+                self.bitcoind.rpc.generateblock(address, [])
+        else:
+            self.bitcoind.generate_block(blocks)
         self._synced()
 
     def fund(self, name: str, *sats: int) -> None:
@@ -132,15 +137,20 @@ class RealNet(Devnet):
             self.bitcoind.rpc.sendtoaddress(address, sat / 10**8)
         self.mine()
 
-    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
+    def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
         bitcoin = self.bitcoind.rpc
         height = bitcoin.getblockcount()
         bitcoin.invalidateblock(bitcoin.getblockhash(height - blocks + 1))
         address = bitcoin.getnewaddress()
         waiting = [txid for txid in bitcoin.getrawmempool() if txid not in without]
         for n in range(blocks + 1):
-            bitcoin.generateblock(address, waiting if n == 0 else [])
+            bitcoin.generateblock(address, [*waiting, *instead] if n == 0 else [])
         self._synced()
+
+    def estimate(self, feerate: int) -> None:
+        for n in self.nodes.values():
+            assert isinstance(n, RealNode)
+            n.node.set_feerates((2 * feerate, 3 * feerate // 2, feerate, feerate // 2))
 
     def mempool(self) -> list[str]:
         return list(self.bitcoind.rpc.getrawmempool())

@@ -113,33 +113,37 @@ class Chain:
             tx = Transaction(version=2, vin=[vin], vout=[TransactionOutput(value, Script(bytes.fromhex(script)))])
             self.waiting[txid_of(tx)] = tx
 
-    def mine(self, blocks: int = 1) -> None:
+    def mine(self, blocks: int = 1, empty: bool = False) -> None:
         with self._lock:
             for _ in range(blocks):
-                self.blocks.append(list(self.waiting.values()))
-                self.waiting = {}
-            self._state = None
+                self._append([] if empty else list(self.waiting.values()))
 
-    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
-        """Replace the newest blocks, one more: what was in them waits again and is mined anew, but for `without` and
-        what spends it."""
+    def _append(self, txs: list[Transaction]) -> None:
+        """Put a block on top; what it makes impossible is forgotten, and what spends that."""
+        self.blocks.append(txs)
+        self._state = None
+        spent = {outpoint for tx in txs for outpoint in version.outpoints(tx)}
+        mined, lost = {txid_of(tx) for tx in txs}, set[str]()
+        still: dict[str, Transaction] = {}
+        for txid, tx in self.waiting.items():
+            needs = version.outpoints(tx)
+            if txid in mined:
+                continue
+            if spent.intersection(needs) or lost.intersection(o.partition(":")[0] for o in needs):
+                lost.add(txid)
+            else:
+                still[txid] = tx
+        self.waiting = still
+
+    def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
+        """Replace the newest blocks, one more; see Devnet."""
         with self._lock:
             gone = [tx for block in self.blocks[-blocks:] for tx in block]
             del self.blocks[-blocks:]
-            self._state = None
-            again, self.waiting = [*gone, *self.waiting.values()], {}
-            lost = set(without)
-            for tx in again:
-                if txid_of(tx) in lost or any(o.partition(":")[0] in lost for o in version.outpoints(tx)):
-                    lost.add(txid_of(tx))
-                else:
-                    self.waiting[txid_of(tx)] = tx
-            self.mine(blocks + 1)
-
-    def forget(self, txid: str) -> None:
-        """Let the mempool forget a transaction, as it does with what pays too little."""
-        with self._lock:
-            self.waiting.pop(txid, None)
+            self.waiting = {txid_of(tx): tx for tx in [*gone, *self.waiting.values()]}
+            again = [tx for txid, tx in self.waiting.items() if txid not in without]
+            self._append([*again, *[version.read(raw) for raw in instead]])
+            self.mine(blocks, empty=True)
 
     def block(self, height: int) -> str | None:
         """Return a block's bytes in hex, None where there is none of that height."""

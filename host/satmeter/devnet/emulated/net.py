@@ -94,8 +94,8 @@ class EmulatedNet(Devnet):
             self.close()
             raise
 
-    def mine(self, blocks: int = 1) -> None:
-        self.network.chain.mine(blocks)
+    def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        self.network.chain.mine(blocks, empty)
 
     def fund(self, name: str, *sats: int) -> None:
         wallet = self.network.nodes[self.nodes[name].id].wallet
@@ -103,8 +103,11 @@ class EmulatedNet(Devnet):
             self.network.chain.pay(script_of(wallet.address("bech32")), sat)
         self.mine()
 
-    def reorganise(self, blocks: int, without: Sequence[str] = ()) -> None:
-        self.network.chain.reorganise(blocks, without)
+    def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
+        self.network.chain.reorganise(blocks, without, instead)
+
+    def estimate(self, feerate: int) -> None:
+        self.network.chain.feerate = feerate
 
     def mempool(self) -> list[str]:
         return list(self.network.chain.waiting)
