@@ -83,7 +83,7 @@ class Sale:
     @property
     def pending(self):
         """Transactions whose fate is open."""
-        return self.seen["transactions"] if self.seen else []
+        return [t for t in self.seen["transactions"] if t["state"] != "settled"] if self.seen else []
 
     def use(self, steps):
         """Use so many steps but for a tick, so that the next one is not yet due; wait until they are paid."""
@@ -275,7 +275,7 @@ def test_inputs_are_reserved_while_they_are_promised_and_free_where_they_are_not
 
 
 def test_too_few_funds_are_said(net, shop):
-    sale = Sale(net, shop, hold_msat=10**12)
+    sale = Sale(net, shop, hold_msat=10**12, caps={"budget_msat": 10**13})
     end = sale.refused()
     assert "no funds" in end["reason"] and "afford" in end["reason"] and not end["paid_msat"]
 

@@ -22,13 +22,15 @@ from ..core.growing import DUST_SAT
 Input = Sequence[Any]
 
 SEQUENCE = 0xFFFFFFFE
-INPUTS_MOST, BYTES_MOST = 30, 6_000
+INPUTS_MOST, BYTES_MOST = 20, 6_000
 TAP_KEY_SIG = b"\x13"
 WITNESS_BYTES = {"p2wpkh": 109, "p2tr": 66, "p2sh": 109}
 """The most bytes that an input's witness takes, its count included."""
 SCRIPT_SIG_BYTES = {"p2sh": 23}
-CHANGE_MOST = 42
-"""The longest script of a witness program."""
+STANDARD = ("p2pkh", "p2sh", "p2wpkh", "p2wsh", "p2tr")
+"""Outputs of these kinds are relayed by every node, from DUST_SAT on."""
+FEE_MOST = 4
+"""So many times the agreed fee is refused: nodes do not relay what pays absurdly much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def read(raw: str) -> Transaction:
         if len(data) > BYTES_MOST:
             raise BadVersion(f"a transaction of {len(data)} bytes; at most {BYTES_MOST} are taken")
         tx = Transaction.parse(data)
-        if bytes(tx.serialize()) != data or not all(vin.witness.items for vin in tx.vin):
+        if bytes(tx.serialize()).hex() != raw or not all(vin.witness.items for vin in tx.vin):
             raise BadVersion("not one signed transaction in its shortest form")
     except BadVersion:
         raise
@@ -162,7 +164,7 @@ def check(tx: Transaction, inputs: Sequence[Input], script: str, value: int, fee
         raise BadVersion("its first output is not to the agreed address")
     if ours.value != value or value < DUST_SAT:
         raise BadVersion(f"its first output is worth {ours.value} sat; {value} were asked for")
-    if change.value < DUST_SAT or not 0 < len(change.script_pubkey.data) <= CHANGE_MOST:
+    if change.value < DUST_SAT or change.script_pubkey.script_type() not in STANDARD:
         raise BadVersion(f"change of {change.value} sat; at least {DUST_SAT} to a standard script")
     if bytes(change.script_pubkey.data).hex() == script:
         raise BadVersion("its change is to the seller's address")
@@ -170,6 +172,8 @@ def check(tx: Transaction, inputs: Sequence[Input], script: str, value: int, fee
     weight = weight_of(tx)
     if fee < fee_for(weight, feerate):
         raise BadVersion(f"a fee of {fee} sat for {weight} weight units; {fee_for(weight, feerate)} were agreed")
+    if fee > FEE_MOST * max(fee_for(weight, feerate), weight // 4):
+        raise BadVersion(f"a fee of {fee} sat for {weight} weight units; it would not be relayed")
     check_signatures(tx, inputs)
     return Checked(bytes(tx.txid()).hex(), 0, fee, weight)
 

@@ -26,6 +26,7 @@ log = logging.getLogger("satmeter")
 CHILD_WEIGHT = 450
 """At most, of a transaction with one input and one output of the node's wallet."""
 SPENDER_BLOCKS = 6
+COINBASE_BLOCKS = 100
 RPC_TIMEOUT_S = 10
 
 
@@ -52,8 +53,10 @@ class Chain:
     def check(self, a: do.CheckVersion) -> inp.Input:
         try:
             tx = version.read(a.raw)
-            inputs = a.inputs or self._find(version.outpoints(tx), a.heights)
+            inputs = a.inputs or self._spendable(version.outpoints(tx))
             found = version.check(tx, inputs, version.script_of(a.address), a.value, a.feerate)
+            if not a.inputs:
+                self._confirmed(inputs, a.heights)
             if self._bitcoind is not None:
                 self._bitcoind.accepts(a.raw)
         except BadVersion as e:
@@ -61,27 +64,32 @@ class Chain:
         facts = {"value": a.value, "fee": found.fee, "weight": found.weight, "txid": found.txid, "vout": found.vout}
         return inp.VersionChecked(session=a.session, n=a.n, k=a.k, raw=a.raw, inputs=inputs, **facts)  # type: ignore[arg-type]
 
-    def _find(self, outpoints: list[str], heights: str) -> list[list[str | int]]:
-        """Return the inputs as the chain has them: there, unspent, and in the block that the buyer named."""
-        named = heights.split(",")
-        if len(named) != len(outpoints) or not all(h.isdecimal() and len(h) < 10 for h in named):
-            raise BadVersion("it does not say in which block each of its inputs is")
+    def _spendable(self, outpoints: list[str]) -> list[list[str | int]]:
         if len(outpoints) > version.INPUTS_MOST:
             raise BadVersion(f"{len(outpoints)} inputs; at most {version.INPUTS_MOST} are taken")
         inputs: list[list[str | int]] = []
-        blocks: dict[int, str] = {}
-        for outpoint, height in zip(outpoints, map(int, named)):
+        for outpoint in outpoints:
             found = self._unspent(outpoint)
             if found is None:
                 raise BadVersion(f"input {outpoint} is not there, or spent")
-            if height not in blocks:
-                blocks[height] = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
-            txid, _, vout = outpoint.partition(":")
-            if not blocks[height] or block.output(blocks[height], txid, int(vout)) != found:
-                raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
-            version.kind_of(found[1])
             inputs.append([outpoint, *found])
         return inputs
+
+    def _confirmed(self, inputs: list[list[str | int]], heights: str) -> None:
+        """Raise BadVersion unless each input is in the block that the buyer named; blocks cost, so signatures first."""
+        named = heights.split(",")
+        if len(named) != len(inputs) or not all(h.isdecimal() and len(h) < 10 for h in named):
+            raise BadVersion("it does not say in which block each of its inputs is")
+        tip = int(self._node.info()["blockheight"])
+        for height in {int(h) for h in named}:
+            raw = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
+            for outpoint, value, script in (each for each, h in zip(inputs, named) if int(h) == height):
+                txid, _, vout = str(outpoint).partition(":")
+                found = block.output(raw, txid, int(vout)) if raw else None
+                if found is None or found[:2] != (value, script):
+                    raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
+                if found[2] and tip - height + 1 < COINBASE_BLOCKS:
+                    raise BadVersion(f"input {outpoint} is of a block's own reward, and not yet to be spent")
 
     def _unspent(self, outpoint: str) -> tuple[int, str] | None:
         """Return (sat, script) of an output that neither the chain nor the mempool spends."""
@@ -103,29 +111,26 @@ class Chain:
     def look(self, a: do.LookAt) -> inp.Input:
         """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
         height = int(self._node.info()["blockheight"])
-        arrived, confirmations = self._arrived(a.address, height) if a.sent else (0, 0)
-        known, conflict, conflict_height = bool(arrived), "", 0
+        arrived, confirmations = self._arrived(a, height) if a.sent else (0, 0)
+        known, refused, conflict, at = bool(confirmations), "", "", 0
         if a.sent and not known:
             known = any(self._unspent(o) is not None for o in (f"{a.txid}:{a.vout}", a.tip) if o)
-        refused = "" if not a.sent or known else self._send(a.raw)
-        if a.sent and not known and not refused:
-            known = True
+        if a.sent and not known:
+            refused = self._send(a.raw)
+            known = not refused
         if not known:
             spent = [o for o in a.outpoints if self._unspent(o) is None]
             if spent:
-                conflict, conflict_height = self._evidence(spent, refused, height)
-        seen = (a.session, a.k, a.sent, known, conflict, arrived, confirmations, height)
-        return inp.TxSeen(*seen, self.feerate(), conflict_height)
+                conflict, at, arrived = self._conflict(a, spent, refused, height)
+        seen = (a.session, a.k, a.sent, known, refused, conflict, at)
+        return inp.TxSeen(*seen, arrived, confirmations, height, self.feerate())
 
-    def _arrived(self, address: str, height: int) -> tuple[int, int]:
-        """Return (sat, confirmations) of what is confirmed at an address of ours, whether we spent it since or not."""
-        outputs = self._node.call("listfunds", spent=True)["outputs"]
-        ours = [o for o in outputs if o.get("address") == address and o.get("blockheight")]
-        ours = [o for o in ours if o["status"] in ("confirmed", "spent")]
-        if not ours:
-            return 0, 0
-        deep = height - max(int(o["blockheight"]) for o in ours) + 1
-        return sum(int(o["amount_msat"]) // 1000 for o in ours), max(0, deep)
+    def _arrived(self, a: do.LookAt, height: int) -> tuple[int, int]:
+        """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not."""
+        for o in self._node.call("listfunds", spent=True)["outputs"]:
+            if (o["txid"], o["output"]) == (a.txid, a.vout) and o.get("blockheight"):
+                return int(o["amount_msat"]) // 1000, max(0, height - int(o["blockheight"]) + 1)
+        return 0, 0
 
     def _send(self, raw: str) -> str:
         """Broadcast a raw transaction; returns "" or why it is refused."""
@@ -135,19 +140,22 @@ class Chain:
             return words_of(e) or "refused"
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
-    def _evidence(self, spent: list[str], refused: str, height: int) -> tuple[str, int]:
-        """Say what spends our inputs: the transaction itself, and its block's height, where a recent block has it."""
+    def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
+        """Say what spends the inputs: in words, with the transaction itself where a recent block has it; the height of
+        that block; and what it pays to our address (an older version, then), in sat."""
         words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
+        ours = version.script_of(a.address)
         for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
             found = self._node.call("getrawblockbyheight", height=at).get("block")
-            raw = block.spender(str(found), set(spent)) if found else ""
-            if raw:
-                return f"{words}; by {raw} in block {at}"[:4000], at
-        return f"{words}; in no block yet", 0
+            tx = block.spender(str(found), set(spent)) if found else None
+            if tx is not None:
+                arrived = sum(out.value for out in tx.vout if bytes(out.script_pubkey.data).hex() == ours)
+                return f"{words}; by {bytes(tx.serialize()).hex()} in block {at}"[:4000], at, arrived
+        return f"{words}; in no block yet", 0, 0
 
     def bump(self, a: do.Bump) -> inp.Input | None:
-        """Spend our output by a child whose fee lifts both to the feerate, for a quarter of its value at most."""
-        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee, a.value // 4)
+        """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
+        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee, a.budget)
         feerate = fee * 1000 // CHILD_WEIGHT
         if feerate <= 253:
             return None

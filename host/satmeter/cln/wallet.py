@@ -26,6 +26,7 @@ class Wallet:
     def fund(self, a: do.Fund) -> inp.Input:
         """Choose and reserve confirmed inputs for the maximum, its fee and a change that is no dust."""
         try:
+            seller = version.script_of(a.address)
             change = version.script_of(self._node.new_address())
             funded = self._node.call(
                 "fundpsbt",
@@ -35,19 +36,27 @@ class Wallet:
                 minconf=1,
                 reserve=RESERVED_BLOCKS,
             )
-        except RpcError as e:
-            return inp.FundsShort(a.session, a.k, words_of(e))
+        except (RpcError, BadVersion) as e:
+            return inp.FundsShort(a.session, a.k, words_of(e) if isinstance(e, RpcError) else e.message)
         chosen = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
+        try:
+            return self._chosen(a, chosen, seller, change)
+        except BaseException as e:
+            self.reserve(do.Reserve(tuple(chosen), 0))
+            if isinstance(e, BadVersion):
+                return inp.FundsShort(a.session, a.k, e.message)
+            raise
+
+    def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> inp.Input:
         known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
         inputs: list[list[str | int]] = []
         for outpoint in chosen:
             o = known[outpoint]
             inputs.append([outpoint, int(o["amount_msat"]) // 1000, str(o["scriptpubkey"]), int(o["blockheight"])])
-        fee = version.fee_for(version.most_weight(inputs, change, change), a.feerate)
+        fee = version.fee_for(version.most_weight(inputs, seller, change), a.feerate)
         short = a.maximum + fee + DUST_SAT - sum(int(each[1]) for each in inputs)
         if short > 0 or len(inputs) > version.INPUTS_MOST:
-            self.reserve(do.Reserve(tuple(chosen), 0))
-            return inp.FundsShort(a.session, a.k, f"{short} sat short, or more than {version.INPUTS_MOST} inputs")
+            raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
         return inp.Funded(a.session, a.k, fee, change, inputs)
 
     def sign(self, a: do.SignVersion) -> inp.Input:

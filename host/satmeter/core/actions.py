@@ -168,14 +168,17 @@ class Bump(Action):
     weight: int
     fee: int
     feerate: int
+    budget: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fund(Action):
-    """Buyer: find inputs that cover `maximum` sat and the fee, and reserve them; answered by Funded or FundsShort."""
+    """Buyer: find inputs that cover `maximum` sat to an address and the fee, and reserve them; answered by Funded or
+    FundsShort."""
 
     session: str
     k: int
+    address: str
     maximum: int
     feerate: int
 

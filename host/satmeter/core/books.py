@@ -36,7 +36,7 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "
-    "touched_at ask_at agreed address_at looked_at seen_height gone_at".split()
+    "touched_at ask_at agreed address_at look_at checking known seen_height gone_at".split()
 )
 
 

@@ -347,6 +347,13 @@ class VersionSigned(Event):
 
 
 @event
+class VersionStrayed(Event):
+    """The seller does not count this version; it holds it all the same, so its amount stays spent."""
+
+    n: int = 0
+
+
+@event
 class PaymentSettled(Event):
     n: int = 0
     sent: int = 0

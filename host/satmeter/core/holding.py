@@ -16,7 +16,8 @@ from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, Shop
 
 GIVE_UP_BLOCKS = 144
-LOOK_MS = 3_000
+"""Blocks after which a conflicting spend that is in none counts as final all the same."""
+LOOK_MS, LOST_LOOK_MS, UNANSWERED_MS = 3_000, 30_000, 30_000
 """How often a transaction of ours is looked at, where a spend elsewhere would be a loss."""
 
 
@@ -32,6 +33,8 @@ class Holding(Shop):
             return
         g = s.growing
         if g is None:
+            if any(other.pending and other.k not in s.known for other in s.txs.values()):
+                return  # nothing more before the node knows the last one
             if self.now >= s.address_at + NODE_RETRY_MS:
                 s.address_at = self.now
                 self._do(do.GiveAddress(s.id, s.tx_count + 1))
@@ -73,12 +76,15 @@ class Holding(Shop):
     def _peer_version(self, s: Sale, m: msg.Version) -> None:
         g = s.growing
         if m.n in s.out and g is not None and m.k == g.k:
+            if self.now < s.checking.get(m.n, -NODE_RETRY_MS) + NODE_RETRY_MS:
+                return
+            s.checking = {m.n: self.now}
             value = g.value + s.out[m.n] // 1000
             known = [list(each) for each in g.inputs]
             check = do.CheckVersion(s.id, m.n, m.k, m.raw, m.heights, g.address, value, g.feerate, known)
             self._do(check)
-        elif m.n not in s.out and s.has_taken(m.k, m.raw):
-            self._tell_taken(s, m.n, m.k)
+        elif m.n not in s.out:
+            self._tell_taken(s, m.n, m.k)  # it counts, or came too late: paid_msat tells
 
     def _tell_taken(self, s: Sale, n: int, k: int) -> None:
         self._send(s, msg.Taken, n=n, k=k, paid_msat=s.paid + s.brought)
@@ -90,6 +96,10 @@ class Holding(Shop):
             return
         if i.value != g.value + s.out[i.n] // 1000 or (g.inputs and [list(each) for each in i.inputs] != g.inputs):
             return  # it was checked against an older one; the buyer is asked again
+        if self._promised(s, i):
+            self._version_bad(inp.VersionBad(i.session, i.n, i.k, "an input is promised to another transaction"))
+            return
+        s.checking.clear()
         taken = ev.VersionTaken(
             at=self.now,
             stream=s.id,
@@ -111,6 +121,12 @@ class Holding(Shop):
         self._send_off(s)
         self._after(s)
 
+    def _promised(self, s: Sale, i: inp.VersionChecked) -> bool:
+        """Whether an input of a first version is under another transaction whose fate is open, of whatever session."""
+        wanted = {each[0] for each in i.inputs}
+        others = (g for other in self.books.sales.values() for g in other.txs.values() if other is not s or g.k != i.k)
+        return any(g.pending and wanted.intersection(each[0] for each in g.inputs) for g in others)
+
     def _asked_no_more(self, s: Sale, n: int) -> None:
         for known in (s.bolt11, s.asked_at, s.sent):
             known.pop(n, None)
@@ -120,6 +136,7 @@ class Holding(Shop):
         s = self.books.sales.get(i.session)
         if s is None or i.n not in s.out or s.growing is None or s.growing.k != i.k:
             return
+        s.checking.clear()
         why = msg.words(i.why)
         self._send(s, msg.Error, by=msg.SELLER, code=BadVersion.code, text=why, n=i.n)
         if s.phase == OPEN and not s.ending_at:
@@ -134,7 +151,7 @@ class Holding(Shop):
         if g is not None and why:
             self._broadcast(s, g, why)
         for each in s.txs.values():
-            if each.pending and self.now >= s.looked_at.get(each.k, 0) + LOOK_MS:
+            if each.pending and self.now >= s.look_at.get(each.k, 0):
                 self._look(s, each)
 
     def _why_send(self, s: Sale, g: Growing) -> str:
@@ -158,21 +175,29 @@ class Holding(Shop):
             self._emit(ev.InvoiceExpired(self.now, s.id, n))  # it asked for a version of what grows no more
             self._asked_no_more(s, n)
         self._do(do.Broadcast(s.id, g.k, g.raw, g.inputs))
+        self._look(s, g)
 
     def _look(self, s: Sale, g: Growing) -> None:
-        s.looked_at[g.k] = self.now
+        s.look_at[g.k] = self.now + UNANSWERED_MS
         outpoints = tuple(str(each[0]) for each in g.inputs)
         self._do(do.LookAt(s.id, g.k, g.raw, g.txid, g.vout, g.address, outpoints, g.state == SENT, g.tip))
 
     def _tx_seen(self, i: inp.TxSeen) -> None:
         s = self.books.sales.get(i.session)
         g = s.txs.get(i.k) if s is not None else None
-        if s is None or g is None or not g.pending or i.sent != (g.state == SENT):
+        if s is None or g is None or not g.pending:
+            return
+        s.look_at[g.k] = self.now + (LOST_LOOK_MS if g.lost else LOOK_MS)
+        if i.sent != (g.state == SENT):
+            self._look(s, g)
             return
         if g.state == GROWING:
             self._seen_growing(s, g, i)
             return
         s.seen_height.setdefault(g.k, i.height)
+        if i.known and g.k not in s.known:
+            s.known = [*s.known, g.k]
+            self._after(s)
         if i.conflict:
             self._conflicted(s, g, i)
         elif i.arrived and i.confirmations >= s.tariff.confirmations:
@@ -181,6 +206,8 @@ class Holding(Shop):
             self._emit(ev.TxConflicted(self.now, s.id, g.k, 0, 0, ""))  # ours is the one that stands, after all
         elif not i.known:
             self._do(do.Broadcast(s.id, g.k, g.raw, g.inputs))
+            if s.phase == OPEN and not s.ending_at:
+                self._end(s, f"transaction {g.k} is not relayed: {msg.words(i.refused)}")
         elif not i.confirmations and i.height >= s.seen_height[g.k] + self.limits.bump_blocks:
             self._bump(s, g, i)
         else:
@@ -189,8 +216,7 @@ class Holding(Shop):
 
     def _seen_growing(self, s: Sale, g: Growing, i: inp.TxSeen) -> None:
         if i.conflict:
-            self._broadcast(s, g, "an input was spent")
-            self._look(s, g)  # was it by ours, which the buyer may broadcast, too?
+            self._broadcast(s, g, "an input was spent")  # by ours, maybe: the buyer may broadcast it, too
         elif i.feerate > FEES_ROSE * g.feerate:
             self._broadcast(s, g, "fees rose")
             self._after(s)
@@ -206,6 +232,7 @@ class Holding(Shop):
         deep = g.lost_height and i.height >= g.lost_height + s.tariff.confirmations - 1
         if deep or i.height >= s.seen_height[g.k] + GIVE_UP_BLOCKS:
             self._emit(ev.TxSettled(self.now, s.id, g.k, i.arrived))
+            s.known = [k for k in s.known if k != g.k]
 
     def _stop_for(self, s: Sale, g: Growing, lost: int) -> None:
         """End the session whose buyer spent twice, and lock it out."""
@@ -221,10 +248,11 @@ class Holding(Shop):
     def _bump(self, s: Sale, g: Growing, i: inp.TxSeen) -> None:
         """A child pays for what is stuck, and a further one for it if need be; at most a quarter of its value."""
         tip, value = (g.tip, g.tip_value) if g.tip else (f"{g.txid}:{g.vout}", g.value)
-        if i.feerate <= g.feerate or value - g.value * 3 // 4 <= 0:
+        budget = value - g.value * 3 // 4
+        if i.feerate <= g.feerate or budget <= 0:
             return
         s.seen_height[g.k] = i.height
-        self._do(do.Bump(s.id, g.k, tip, value, g.weight, g.fee + g.bump_fee, i.feerate))
+        self._do(do.Bump(s.id, g.k, tip, value, g.weight, g.fee + g.bump_fee, i.feerate, budget))
 
     def _tx_bumped(self, i: inp.TxBumped) -> None:
         s = self.books.sales.get(i.session)

@@ -192,19 +192,21 @@ class VersionBad(Input):
 @dataclass(frozen=True, slots=True)
 class TxSeen(Input):
     """How a growing transaction stands, `sent` where it was looked at as one on its way: `known` to the mempool or the
-    chain, `conflict` words and evidence where its inputs are spent by another, `arrived` sat at its address
-    `confirmations` deep; `feerate` is today's estimate, `conflict_height` that of the other spend's block, if any."""
+    chain, or `refused` with these words; `conflict` is words and evidence where another spends its inputs, with the
+    height of that one's block (0: none yet). `arrived` sat came to us, `confirmations` deep (by ours), or by the other;
+    `feerate` is today's estimate."""
 
     session: str
     k: int
     sent: bool
     known: bool
+    refused: str
     conflict: str
+    conflict_height: int
     arrived: int
     confirmations: int
     height: int
     feerate: int
-    conflict_height: int = 0
 
 
 @dataclass(frozen=True, slots=True)

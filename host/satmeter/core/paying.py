@@ -146,7 +146,7 @@ class Paying(Parting):
         most = amount + fee
         if amount > p.policy.max_invoice_msat:
             raise OverCap(f"an invoice of {amount} msat is over the cap of {p.policy.max_invoice_msat}")
-        if p.sent + p.in_flight + most + p.kept_back > p.policy.budget_msat:
+        if p.sent + p.stray + p.in_flight + most + p.kept_back > p.policy.budget_msat:
             raise OverCap(f"the budget of {p.policy.budget_msat} msat is used up")
         if p.policy.day_msat and self.ledger.spent_on(self.now) + most > p.policy.day_msat:
             raise OverCap(f"the day's budget of {p.policy.day_msat} msat is used up")

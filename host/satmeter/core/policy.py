@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import BadParam, OverCap, PolicyBreach
-from .growing import FEERATE_MOST
+from .growing import DUST_SAT, FEERATE_MOST
 from .messages import Increment
 from .money import MAX_TICKS, msat, whole
 from .tariff import Tariff
@@ -91,7 +91,8 @@ def check_new_transaction(p: Policy, t: Tariff, m: Increment, transactions: int,
     """Raise where a further transaction, each of which costs a fee, is not due by value or time, or costs too much."""
     if not 0 < m.feerate <= p.max_feerate:
         raise OverCap(f"a feerate of {m.feerate} sat per 1,000 weight units is over the cap of {p.max_feerate}")
-    by_value = 2 * paid // max(t.slice_msat, t.hold_msat - t.slice_msat)
+    least = max(DUST_SAT * 1000, min(t.slice_msat // 2, t.quantum_msat - t.low_water_msat))
+    by_value = paid // max(least, t.hold_msat - t.slice_msat)
     most = EARLY + by_value + max(0, elapsed_ms) // (t.hold_s * 1000)
     if transactions >= most:
         raise PolicyBreach(f"transaction {m.k} asked for after {paid} msat; at most {most} are due", most=most)

@@ -75,6 +75,8 @@ class Purchase:
     signed: Signed | None = None
     """On-chain: the transaction that grows, or the last one."""
     tx_count: int = 0
+    stray: int = 0
+    """On-chain: versions that the seller has and does not count, fees included (msat)."""
 
     sensor_boot: str = ""
     sensor_offset: int = 0
@@ -302,9 +304,18 @@ class Ledger:
         p.sent += e.sent
         p.payments += 1
         p.note_handled(e.n)
-        day = e.at // DAY_MS
+        self._spent(e.at, e.sent)
+
+    def _spent(self, at: int, amount: int) -> None:
+        day = at // DAY_MS
         self.days = {d: v for d, v in self.days.items() if d >= day - 1}
-        self.days[day] = self.days.get(day, 0) + e.sent
+        self.days[day] = self.days.get(day, 0) + amount
+
+    def version_strayed(self, p: Purchase, e: ev.VersionStrayed) -> None:
+        flight = p.flights.pop(e.n)
+        p.stray += flight.amount + flight.maxfee
+        p.note_handled(e.n)
+        self._spent(e.at, flight.amount + flight.maxfee)
 
     def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
         p.flights.pop(e.n)

@@ -111,7 +111,11 @@ class Sale:
     """Invoices whose payment was accepted and not yet credited. Paid or not they count as out in the exposure, so that
     the next one may be asked for meanwhile; only the window does not count them."""
     address_at: int = 0
-    looked_at: dict[int, int] = field(default_factory=dict)
+    look_at: dict[int, int] = field(default_factory=dict)
+    checking: dict[int, int] = field(default_factory=dict)
+    """The version that is being checked, and since when."""
+    known: list[int] = field(default_factory=list)
+    """Transactions that the node was seen to know since they were broadcast."""
     seen_height: dict[int, int] = field(default_factory=dict)
     """The node's height when a transaction was first seen on its way, or a child last paid for it."""
     gone_at: int = 0
@@ -139,9 +143,6 @@ class Sale:
     def unconfirmed_msat(self) -> int:
         """What was broadcast and is not yet as deep as agreed, without what is known as lost."""
         return sum(g.value - g.lost for g in self.txs.values() if g.pending and g.state != GROWING) * 1000
-
-    def has_taken(self, k: int, raw: str) -> bool:
-        return k in self.txs and self.txs[k].raw == raw
 
     @property
     def single_fees(self) -> int:
@@ -187,7 +188,18 @@ class Sale:
     @property
     def debt(self) -> int:
         """What the buyer owes the seller (arrears only)."""
-        return max(0, self.charged - self.received)
+        given = self.charged + self.refunded + self.taken + self.lapsed
+        return max(0, given - self.received)
+
+    @property
+    def dust_msat(self) -> int:
+        """What is due under this at the end can't be paid any more, and keeps nobody."""
+        return DUST_SAT * 1000 if self.tariff.onchain else DUST_MSAT
+
+    @property
+    def firm(self) -> bool:
+        """Whether nothing that was paid can still be taken back: only then is anything given on or back."""
+        return not any(g.pending for g in self.txs.values())
 
     @property
     def grant_count(self) -> int:
@@ -245,8 +257,8 @@ class Sale:
 
     def _fitting(self, amount: int) -> int:
         """Return what of an amount fits a transaction: whole sat, no dust, and within what may be held."""
-        held = self.held_msat
-        amount = min(amount, self.tariff.hold_msat - held) // 1000 * 1000
+        held, t = self.held_msat, self.tariff
+        amount = min(amount, t.hold_msat - held, t.unconfirmed_msat - self.unconfirmed_msat - held) // 1000 * 1000
         return amount if held or amount >= DUST_SAT * 1000 else 0
 
     def _due_prepaid(self) -> int:
@@ -273,5 +285,5 @@ class Sale:
     @property
     def done(self) -> bool:
         """True where nothing can follow any more, so that it need not be kept in memory."""
-        due = self.owed or self.debt >= DUST_MSAT or self.refunding or any(g.pending for g in self.txs.values())
+        due = self.owed or self.debt >= self.dust_msat or self.refunding or not self.firm
         return self.phase == CLOSED and not (due or self.out or self.dropped or self.signing)

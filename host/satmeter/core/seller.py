@@ -33,11 +33,13 @@ from .errors import (
 from .gates import Gates
 from .labels import parse_label
 from .meter import LOCKOUT, Meter
-from .sale import CLOSED, DUST_MSAT, OPEN, Sale
+from .sale import CLOSED, OPEN, Sale
 from .settling import REFUND_RETRY_MS
 from .shop import Ended as Ended
 from .shop import Limits as Limits
 
+QUIET_MS = 60_000
+"""A buyer that has nothing to say says so twice a minute (core/buyer.py): after a restart it may be there."""
 REFUND_INVOICES = 50
 """Refund invoices that one session may use up."""
 
@@ -57,7 +59,7 @@ class Seller(Gates):
             for n in {**s.out, **s.dropped}:
                 self._make_invoice(s, n)
             if s.txs:
-                s.gone_at = self.now  # until it is heard
+                s.gone_at = self.now + QUIET_MS  # until it is heard
             if s.refunding:
                 self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
             self._settle(s)
@@ -154,14 +156,14 @@ class Seller(Gates):
         self._opened(m, o.session, peer)
         new = self.books.sales[o.session]
         for old in theirs:
-            if old.owed and not old.refunding:
+            if old.owed and not old.refunding and old.firm:
                 self._bring(old, new)
         self._notify("meter_state", m, buyer=peer)
         return new
 
     def _may_open(self, m: Meter, peer: str, theirs: list[Sale]) -> None:
         for s in theirs:
-            if s.debt >= DUST_MSAT and s.phase != OPEN:
+            if s.debt >= s.dust_msat and s.phase != OPEN:
                 self._want_debt(s)
                 raise LockedOut(f"session {s.id} left a debt of {s.debt} msat; pay that first")
         for other in self.books.meters.values():

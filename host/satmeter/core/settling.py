@@ -73,7 +73,7 @@ class Settling(Invoicing):
         s.spares.queue.clear()
         self._cancel(s)
         self._notify("meter_state", m, why=reason)
-        if s.debt:
+        if s.debt >= (s.dust_msat if s.tariff.onchain else 1):
             self._lock(m, s, more_s=s.tariff.grace_s)  # until it is paid, or for as long as unpaid ones are locked
         if s.buyer and tell:
             self._tell_end(s)
@@ -99,7 +99,7 @@ class Settling(Invoicing):
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
         if s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
             return
-        if s.owed and s.refund_bolt11 and self._refund_due(s):
+        if s.owed and s.refund_bolt11 and s.firm and self._refund_due(s):
             s.refund_tried_at = self.now
             self._emit(ev.RefundStarted(self.now, s.id, s.owed))
             self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))

@@ -52,8 +52,15 @@ class Signing(Paying):
                 if p.payments == 1:
                     self._notify(p)
 
+    def _gone_astray(self, p: Purchase) -> None:
+        """A version that the seller says it does not count: it can still be broadcast, so it stays spent for us."""
+        for n in list(p.flights):
+            self._emit(ev.VersionStrayed(self.now, p.id, n))
+
     def _taken(self, p: Purchase, m: msg.Taken) -> None:
         self._acknowledged(p, m.paid_msat)
+        if m.n in p.flights:
+            self._gone_astray(p)
         if p.state == CLOSING and not p.flights:
             self._close_when_landed(p)
 
@@ -62,11 +69,14 @@ class Signing(Paying):
     def _fund(self, p: Purchase, t: Tariff, m: msg.Increment) -> None:
         if m.k != p.tx_count + 1:
             raise PolicyBreach(f"transaction {m.k} is asked for; {p.tx_count} were signed so far", k=m.k)
-        if p.flights:
-            return  # the last version may yet be taken; the seller asks again
+        self._gone_astray(p)  # who asks for the next transaction has broadcast the last one
         policy.check_new_transaction(p.policy, t, m, p.tx_count, p.carried + p.paid, self.now - p.agreed_at)
         p.funding_at, p.increment = self.now, m
-        self._do(do.Fund(p.id, m.k, t.hold_msat // 1000, m.feerate))
+        self._do(do.Fund(p.id, m.k, m.address, self._maximum(p, t), m.feerate))
+
+    def _maximum(self, p: Purchase, t: Tariff) -> int:
+        """What the next transaction may come to, in sat: no more of the wallet than the budget has left."""
+        return min(t.hold_msat, max(0, p.policy.budget_msat - p.sent - p.stray)) // 1000
 
     def _funded(self, i: inp.Funded) -> None:
         p = self.ledger.purchases.get(i.session)
@@ -75,7 +85,7 @@ class Signing(Paying):
         if p is None or p.tariff is None or m is None or m.k != i.k or i.k != p.tx_count + 1 or not p.pays:
             self._do(do.Reserve(outpoints, 0))
             return
-        maximum = p.tariff.hold_msat // 1000
+        maximum = self._maximum(p, p.tariff)
         e = ev.InputsChosen(self.now, p.id, i.k, m.address, m.feerate, i.fee, maximum, i.change, i.inputs)
         self._emit(e)
         p.increment, p.renewed_at = None, self.now
@@ -101,8 +111,6 @@ class Signing(Paying):
             raise PolicyBreach(f"transaction {g.k} goes to {g.address} at {g.feerate}; asked for {m.address}")
         if odd or step < 1 or m.value_sat != g.value + step:
             raise PolicyBreach(f"a version of {m.value_sat} sat after one of {g.value}, for a step of {step}")
-        if not DUST_SAT <= m.value_sat <= g.maximum:
-            raise PolicyBreach(f"a version of {m.value_sat} sat; from {DUST_SAT} to {g.maximum} was agreed")
         fee = 0 if g.value else g.fee * 1000
         try:
             self._check_due(p, t, m, p.carried + p.paid)
@@ -110,6 +118,8 @@ class Signing(Paying):
         except OverCap as e:
             self._over_cap(p, e, m.n)
             return
+        if not DUST_SAT <= m.value_sat <= g.maximum:
+            raise PolicyBreach(f"a version of {m.value_sat} sat; from {DUST_SAT} to {g.maximum} was agreed")
         self._emit(ev.VersionSigned(self.now, p.id, m.n, g.k, m.value_sat, m.amount_msat, fee, m.ticks))
         p.raw = ""
         self._sign_again(p)
@@ -169,8 +179,7 @@ class Signing(Paying):
             return
         lost = stated["onchain"]["lost_msat"] if "onchain" in stated else 0
         self._acknowledged(p, stated["paid_msat"] + lost)
-        for n in list(p.flights):
-            self._emit(ev.PaymentFailed(self.now, p.id, n, "the seller's receipt does not count this version"))
+        self._gone_astray(p)
 
     def _release(self, p: Purchase) -> None:
         """The stream ended: inputs under a version that the seller may hold stay reserved, others are free. Without a

@@ -21,8 +21,8 @@ class Tariff:
     quantum_msat is the most that a prepaid buyer has at risk: credit and invoices out together never exceed it.
     rating_ticks_per_s is the highest plausible flow; 0 states none, and then neither side can check it.
     Where settlement is onchain, hold_msat is the most that a growing transaction is worth before it is broadcast, which
-    is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held, and
-    confirmations the depth at which it counts as final.
+    is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held,
+    unconfirmed_msat the most that is held or not yet final, and confirmations the depth at which it is final.
     """
 
     price_msat: int
@@ -45,6 +45,7 @@ class Tariff:
     settlement: str = LIGHTNING
     hold_msat: int = 0
     hold_s: int = 3600
+    unconfirmed_msat: int = 0
     confirmations: int = 6
 
     @property
@@ -105,7 +106,7 @@ def check(tariff: Tariff) -> Tariff:
     values = asdict(tariff)
     values["price_msat"] = msat("price_msat", tariff.price_msat, 1, MAX_MSAT // 1000)
     values["quantum_msat"] = msat("quantum_msat", tariff.quantum_msat, 1)
-    for name in ("limit_msat", "session_max_msat", "hold_msat"):
+    for name in ("limit_msat", "session_max_msat", "hold_msat", "unconfirmed_msat"):
         values[name] = msat(name, values[name])
     for name, (low, high) in _WHOLE.items():
         values[name] = whole(name, values[name], low, high)
@@ -117,6 +118,8 @@ def check(tariff: Tariff) -> Tariff:
         raise BadParam(f"settlement: must be {LIGHTNING} or {ONCHAIN}, got {tariff.settlement!r}", param="settlement")
     if tariff.settlement == ONCHAIN and not values["hold_msat"]:
         values["hold_msat"] = HELD_SLICES * (values["quantum_msat"] // max(1, values["window"]))
+    if tariff.settlement == ONCHAIN and not values["unconfirmed_msat"]:
+        values["unconfirmed_msat"] = UNCONFIRMED_HOLDS * values["hold_msat"]
     low_water = values["low_water_msat"]
     if low_water == -1:
         values["low_water_msat"] = values["quantum_msat"] // 4
@@ -125,8 +128,8 @@ def check(tariff: Tariff) -> Tariff:
     return replace(tariff, **values)
 
 
-HELD_SLICES = 50
-"""Of a growing transaction, where the tariff does not say how many it may hold."""
+HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
+"""What a growing transaction may hold, and all that are not yet final, where the tariff does not say."""
 
 
 def _check_onchain(t: Tariff) -> None:
@@ -152,6 +155,11 @@ def _check_onchain(t: Tariff) -> None:
             f"hold_msat: must be whole sat, and at least a slice ({t.slice_msat} msat), got {t.hold_msat}",
             param="hold_msat",
         )
+    if t.unconfirmed_msat < t.hold_msat:
+        raise BadParam(
+            f"unconfirmed_msat: must be at least hold_msat ({t.hold_msat}), got {t.unconfirmed_msat}",
+            param="unconfirmed_msat",
+        )
 
 
 def _check_together(t: Tariff) -> None:
@@ -169,9 +177,10 @@ def _check_together(t: Tariff) -> None:
         )
     if t.onchain:
         _check_onchain(t)
-    elif t.hold_msat:
+    elif t.hold_msat or t.unconfirmed_msat:
         raise BadParam(
-            f"hold_msat: {t.hold_msat} given, but only settlement=onchain holds transactions", param="hold_msat"
+            f"hold_msat: {t.hold_msat or t.unconfirmed_msat} given, but only settlement=onchain holds transactions",
+            param="hold_msat",
         )
     if t.prepaid and t.limit_msat:
         raise BadParam(f"limit_msat: {t.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")

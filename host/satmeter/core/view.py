@@ -56,8 +56,8 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int) -> dict[str, Any]:
         "credit_msat": s.credit if s else 0,
         "low": s.low if s else False,
         "lock_until": m.lock_until,
-        "exposure_msat": (s.debt + s.held_msat if s else 0) + allowance,
-        "exposure_bound_msat": t.limit_msat + t.hold_msat + allowance,
+        "exposure_msat": (s.debt + s.held_msat + s.unconfirmed_msat if s else 0) + allowance,
+        "exposure_bound_msat": t.limit_msat + t.unconfirmed_msat + allowance,
         "offer": m.offer_bolt11,
         "tariff": t.to_dict(),
     }
@@ -93,14 +93,14 @@ def sale(s: Sale) -> dict[str, Any]:
         "signature": s.signature,
     }
     if s.tariff.onchain:
-        out["transactions"] = [transaction(g) for g in s.txs.values() if g.pending]
+        out["transactions"] = [transaction(g) for g in s.txs.values() if g.pending or g.lost]
     if s.owed:
         out["owed_why"] = s.refund_why or ("no invoice for the refund yet" if not s.refund_bolt11 else "being paid")
     return out
 
 
 def transaction(g: Growing) -> dict[str, Any]:
-    """A growing transaction whose fate is open, in sat."""
+    """A growing transaction whose fate is open, or that was lost, in sat."""
     return {
         "number": g.k,
         "state": g.state,
@@ -136,9 +136,10 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "carried_msat": p.carried,
         "fees_msat": p.fees,
         "in_flight_msat": p.in_flight,
+        "stray_msat": p.stray,
         "exposure_msat": p.exposure,
         "exposure_bound_msat": bound,
-        "budget_left_msat": max(0, p.policy.budget_msat - p.sent - p.in_flight),
+        "budget_left_msat": max(0, p.policy.budget_msat - p.sent - p.stray - p.in_flight),
         "ticks": p.ticks,
         "own_ticks": -1 if p.own_ticks is None else p.own_ticks,
         "credit_msat": p.credit,

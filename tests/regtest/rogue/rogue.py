@@ -42,7 +42,7 @@ class Rogue(wallet.Wallet):
         return self._signed(self._make(g, g.maximum + 1), g.inputs)
 
     def other_inputs(self, g, value):
-        found = self.fund(do.Fund("", 1, 5_000, g.feerate))
+        found = self.fund(do.Fund("", 1, g.address, 5_000, g.feerate))
         tx = version.make(found.inputs, version.script_of(g.address), value, g.change, g.fee)
         return self._signed(tx, found.inputs)
 

@@ -20,6 +20,8 @@ BASE = 111
 """Blocks that were there before the network's own: empty ones."""
 FLOOR = 253
 DUST_SAT = 330
+MAX_FEE_PER_WEIGHT = 2_500
+"""bitcoind's maxfeerate of 0.1 BTC per 1,000 virtual bytes, in sat."""
 
 
 @dataclass
@@ -93,16 +95,42 @@ class Chain:
                 return "Transaction outputs already in utxo set"
             inputs = []
             for outpoint in version.outpoints(tx):
-                if outpoint in self._spent_by_waiting():
-                    return "txn-mempool-conflict"
-                found = self.unspent(outpoint)
+                found = self.unspent(outpoint) or self.unspent(outpoint, mempool=False)
                 if found is None:
                     return "bad-txns-inputs-missingorspent"
                 inputs.append([outpoint, *found])
-            why = _wrong(tx, inputs)
+            why = _wrong(tx, inputs) or self._replaces(tx, inputs)
             if not why:
                 self.waiting[txid] = tx
             return why
+
+    def _replaces(self, tx: Transaction, inputs: Sequence[version.Input]) -> str:
+        """Let go of what spends the same where this pays more (full RBF), or return why it does not."""
+        wanted = set(version.outpoints(tx))
+        others = {k: t for k, t in self.waiting.items() if wanted.intersection(version.outpoints(t))}
+        if not others:
+            return ""
+        paid = sum(self._fee(other) for other in others.values())
+        rates = max(self._fee(t) * 1000 // version.weight_of(t) for t in others.values())
+        fee = _fee(tx, inputs)
+        weight = version.weight_of(tx)
+        if fee < paid + weight // 4 or fee * 1000 // weight <= rates:
+            return "insufficient fee, rejecting replacement"
+        self.waiting = {k: t for k, t in self.waiting.items() if k not in others}
+        lost = set(others)
+        for txid, later in list(self.waiting.items()):
+            if lost.intersection(o.partition(":")[0] for o in version.outpoints(later)):
+                lost.add(txid)
+                del self.waiting[txid]
+        return ""
+
+    def _fee(self, tx: Transaction) -> int:
+        return _fee(tx, [(o, self._worth(o)) for o in version.outpoints(tx)])
+
+    def _worth(self, outpoint: str) -> int:
+        txid, _, vout = outpoint.partition(":")
+        made = self.state().made.get(outpoint)
+        return made[0] if made is not None else int(self.waiting[txid].vout[int(vout)].value)
 
     def pay(self, script: str, value: int) -> None:
         """Make an output out of nothing, in the next block."""
@@ -120,7 +148,9 @@ class Chain:
 
     def _append(self, txs: list[Transaction]) -> None:
         """Put a block on top; what it makes impossible is forgotten, and what spends that."""
-        self.blocks.append(txs)
+        reward = TransactionInput(bytes(32), 0xFFFFFFFF, witness=Witness([self.height.to_bytes(4, "little")]))
+        nothing = TransactionOutput(0, Script(b"\x6a" + self.height.to_bytes(4, "little")))
+        self.blocks.append([Transaction(version=2, vin=[reward], vout=[nothing]), *txs])
         self._state = None
         spent = {outpoint for tx in txs for outpoint in version.outpoints(tx)}
         mined, lost = {txid_of(tx) for tx in txs}, set[str]()
@@ -138,7 +168,7 @@ class Chain:
     def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
         """Replace the newest blocks, one more; see Devnet."""
         with self._lock:
-            gone = [tx for block in self.blocks[-blocks:] for tx in block]
+            gone = [tx for block in self.blocks[-blocks:] for tx in block[1:]]
             del self.blocks[-blocks:]
             self.waiting = {txid_of(tx): tx for tx in [*gone, *self.waiting.values()]}
             again = [tx for txid, tx in self.waiting.items() if txid not in without]
@@ -154,17 +184,25 @@ class Chain:
         return (bytes(80) + bytes(compact.to_bytes(len(txs))) + txdata).hex()
 
 
+def _fee(tx: Transaction, inputs: Sequence[version.Input]) -> int:
+    return sum(int(each[1]) for each in inputs) - sum(int(out.value) for out in tx.vout)
+
+
 def txid_of(tx: Transaction) -> str:
     return bytes(tx.txid()).hex()
 
 
 def _wrong(tx: Transaction, inputs: Sequence[version.Input]) -> str:
     """Return why a transaction breaks the rules or is not relayed, "" if it does neither."""
+    if any(out.script_pubkey.script_type() not in version.STANDARD for out in tx.vout):
+        return "scriptpubkey"
     if any(out.value < DUST_SAT for out in tx.vout):
         return "dust"
-    fee = sum(int(each[1]) for each in inputs) - sum(out.value for out in tx.vout)
+    fee = _fee(tx, inputs)
     if fee < 0:
         return "bad-txns-in-belowout"
+    if fee > MAX_FEE_PER_WEIGHT * version.weight_of(tx):
+        return "max-fee-exceeded"
     if fee < version.fee_for(version.weight_of(tx), FLOOR):
         return "min relay fee not met"
     try:
