@@ -2,6 +2,7 @@
 
 import json
 
+from coins import FEE
 from money import BUYER, SELLER
 from outlet import METER, STEP_MS, TICKS_PER_S
 
@@ -28,6 +29,8 @@ class Judge:
     def __init__(self, sim):
         self.sim = sim
         self.credited, self.refunded, self.paid = set(), set(), set()
+        self.versions = {}
+        """(coin, value) -> the one transaction that was ever signed so"""
         self.told = {}
         """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
         self.delivered_at = {}
@@ -74,7 +77,32 @@ class Judge:
         # What the board delivered of the allowance and has not yet reported counts as the session's.
         self.delivered_at[e.stream] = self.sim.outlet.delivered - self.sim.plan.tariff["allowance_ticks"]
 
+    def _seller_version_taken(self, e):
+        self.that((e.stream, e.k, e.value) not in self.credited, "a version credited twice", e)
+        self.credited.add((e.stream, e.k, e.value))
+
+    def _seller_tx_settled(self, e):
+        s = self.sim.seller.books.sales[e.stream]
+        true = self.sim.coins.arrived(s.txs[e.k].address)
+        self.that(true == e.arrived, f"{e.arrived} sat booked as arrived, {true} did")
+
+    def version(self, session, k, names, value, raw):
+        """A version is signed: over these coins there is none of a lower value, and none that differs."""
+        for coin in names:
+            before = self.sim.coins.signed.get(coin, [])
+            self.that(all(known[:2] == (session, k) for known in before), "a coin promised to two transactions", coin)
+            self.that(all(known[2] <= value for known in before), "a lower version was signed", value)
+            same = self.versions.setdefault((coin, value), raw)
+            self.that(same == raw, "a forked version was signed", raw)
+
+    def _buyer_version_signed(self, e):
+        self.sim.buyer.onchain.add((e.stream, e.n))
+
     def _buyer_payment_settled(self, e):
+        if (e.stream, e.n) in self.sim.buyer.onchain:
+            self.that((e.stream, e.n) not in self.paid, "one version booked as paid twice", e.n)
+            self.paid.add((e.stream, e.n))
+            return
         flight = self.sim.buyer.hash_of[e.stream, e.n]
         self.that(self.sim.money.status(flight) == "complete", "booked as paid what was not")
         self.that((e.stream, e.n) not in self.paid, "one invoice booked as paid twice", e.n)
@@ -93,8 +121,12 @@ class Judge:
     def _seller(self, core):
         for s in core.books.sales.values():
             t = s.tariff
-            self.that(s.credit >= (0 if t.prepaid else -t.limit_msat), "credit", s.credit, "under its limit")
-            self.that(s.debt <= t.limit_msat, "debt", s.debt, "over the limit of", t.limit_msat)
+            lost = s.lost * 1000
+            self.that(s.credit + lost >= (0 if t.prepaid else -t.limit_msat), "credit", s.credit, "under its limit")
+            self.that(s.debt - lost <= t.limit_msat, "debt", s.debt, "over the limit of", t.limit_msat)
+            if t.onchain:
+                at_risk = s.held_msat + s.unconfirmed_msat
+                self.that(s.held_msat <= t.hold_msat and at_risk <= t.unconfirmed_msat, at_risk, "msat at risk")
             if s.phase == "open" and t.prepaid and s.buyer and self.sim.plan.hostile != "buyer":
                 asked = s.received - s.charged + s.out_msat
                 # what was dropped or came late is the buyer's, and more than was asked for
@@ -106,11 +138,12 @@ class Judge:
                 continue
             t, fee = p.tariff, p.policy.max_fee_msat
             mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == p.id}
-            out = self.sim.money.spent(BUYER, mine) + p.carried
+            out = self.sim.money.spent(BUYER, mine) + p.carried + self.sim.coins.given(p.id)
             back = sum(i.received for i in self.sim.money.invoices.values() if i.node == BUYER and p.id in i.label)
             ticks, beyond = self._used(p)
             bound = t.charge(ticks) + beyond + (t.quantum_msat if t.prepaid else 0)
             slices = p.policy.max_fee_msat * (t.window + p.committed // t.slice_msat + 1) if fee else 0
+            slices += p.tx_count * FEE * 1000 + p.stray
             self.that(
                 out - back <= bound + p.carried + slices, f"{out - back - bound} msat beyond the bound are at risk"
             )
@@ -139,9 +172,16 @@ class Judge:
         books, ledger = fold(Books(), sim.seller.rows), fold(Ledger(), sim.buyer.rows)
         for s in books.sales.values():
             self.that(s.phase == "closed", f"session {s.id[:6]} never ended:", s.phase, s.reason)
-            arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
-            self.that(s.paid == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {s.paid} were credited")
-            free = s.tariff.charge(s.ticks) - s.received - s.tariff.limit_msat - s.tariff.charge(OVERSHOOT)
+            if s.tariff.onchain:
+                arrived = sum(sim.coins.arrived(f"to/{s.id}/{k}") for k in range(1, s.tx_count + 1)) * 1000
+                credited = s.paid - s.lost * 1000
+                self.that(sim.plan.hostile == "buyer" or not s.lost, f"{s.lost} sat of an honest buyer are lost")
+            else:
+                arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
+                credited = s.paid
+            self.that(credited == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {credited} were credited")
+            free = s.tariff.charge(s.ticks) - s.received - s.lost * 1000 - s.tariff.limit_msat
+            free -= s.tariff.charge(OVERSHOOT)
             self.that(free <= 0 or s.spent, f"{free} msat were delivered that nobody paid for or trusted")
             left = s.charged + s.refunded + s.taken + s.lapsed + s.owed - s.received - s.debt
             self.that(left == 0, f"session {s.id[:6]} does not balance by {left}")
@@ -151,7 +191,8 @@ class Judge:
         refunded, refunds = sum(s.refunded for s in books.sales.values()), sim.money.received(BUYER, "")
         self.that(refunded == refunds, f"refunds: {refunded} booked, {refunds} arrived")
         arrived = sum(i.received for i in sim.money.invoices.values() if i.node == SELLER)
-        self.that(sum(s.paid for s in books.sales.values()) == arrived, "what arrived is not what was credited")
+        paid = sum(s.paid for s in books.sales.values() if not s.tariff.onchain)
+        self.that(paid == arrived, "what arrived is not what was credited")
         self.that(books.meters[METER].state == "standby", "the meter is not free again:", books.meters[METER].state)
         self._count(books)
         if sim.plan.hostile == "":

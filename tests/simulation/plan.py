@@ -73,8 +73,28 @@ def _weather(r):
     return {"on": kind, "lasts": lasts, "how": "fail"}
 
 
-def _happening(r, hostile):
+def _onchain(tariff, r):
+    """The same terms, settled on-chain: whole sat, and steps over the dust limit."""
+    slice_sat = r.choice([1_200, 5_000])
+    tariff |= {
+        "settlement": "onchain",
+        "window": 1,
+        "quantum_msat": slice_sat * 1000,
+        "low_water_msat": r.choice([0, 500_000]),
+    }
+    tariff["price_msat"] = tariff["ticks_per_unit"] * r.choice([1, 3, 40]) * 1000 + r.choice([0, 7])
+    tariff |= {"hold_msat": slice_sat * 1000 * r.choice([1, 3, 20]), "hold_s": r.choice([6, 3600])}
+    tariff["confirmations"] = r.choice([1, 3])
+    if tariff.get("mode") == "arrears":
+        tariff["limit_msat"] = tariff["quantum_msat"] * r.choice([1, 2])
+    if "session_max_msat" in tariff:
+        tariff["session_max_msat"] = tariff["quantum_msat"] * 3
+
+
+def _happening(r, hostile, onchain):
     kinds = ["flow"] * 4 + ["plug", "unplug"] + ["weather"] * 4 + ["crash"] * 4 + ["reboot", "disconnect"]
+    if onchain:
+        kinds += ["weather", "reorganise"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
     if hostile:
         kinds += [hostile] * 8
@@ -91,6 +111,8 @@ def _happening(r, hostile):
             "left": r.randrange(6),
             "down": r.choice([50, 2000, 8000]),
         }
+    elif kind == "steal":
+        args = {"dice": r.randrange(10**6)}
     elif kind == "reboot":
         args = {"keep": r.random() < 0.5}
     elif kind == "wallet":
@@ -109,11 +131,18 @@ def _happening(r, hostile):
 def make(seed):
     r = random.Random(seed)
     tariff = _tariff(r)
+    onchain = r.random() < 0.35
+    if onchain:
+        _onchain(tariff, r)
     hostile = r.choice(["", "", "", "seller", "buyer"])
     budget = tariff["quantum_msat"] * r.choice([3, 1000])
     fee = r.choice([0, tariff["quantum_msat"] // 50])
     policy = {"max_price_msat": tariff["price_msat"], "budget_msat": budget + 2 * fee, "max_fee_msat": fee}
+    if onchain:
+        policy["budget_msat"] += 3_000_000  # the fees of some transactions
     policy["max_spend_msat"] = tariff["quantum_msat"] * 1000  # gates of our own making are agreed to
     begin = [Happening(0, "plug"), Happening(300, "open"), Happening(600, "flow", {"percent": r.choice([20, 100])})]
-    happenings = [Happening(r.randrange(PLAN_MS), *_happening(r, hostile)) for _ in range(r.choice([3, 8, 20]))]
+    happenings = [
+        Happening(r.randrange(PLAN_MS), *_happening(r, hostile, onchain)) for _ in range(r.choice([3, 8, 20]))
+    ]
     return Plan(seed, tariff, policy, hostile, r.random() < 0.3, (*begin, *sorted(happenings, key=lambda h: h.at)))

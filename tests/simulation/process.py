@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+from coins import FEE, FEERATE
 from money import BUYER, SELLER
 
 from satmeter.core import actions as do
@@ -178,7 +179,7 @@ class SellerProcess(Process):
                 self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash))
 
     def mine(self, m):
-        return isinstance(m, (msg.Open, msg.Agree)) or getattr(m, "by", "") == msg.BUYER
+        return isinstance(m, (msg.Open, msg.Agree, msg.Version)) or getattr(m, "by", "") == msg.BUYER
 
     def changed(self):
         self.sim.changed()
@@ -192,8 +193,57 @@ class SellerProcess(Process):
             self.hand(self._cancel, a)
         elif isinstance(a, do.PayRefund):
             self.hand(self._refund, a)
+        elif isinstance(a, do.GiveAddress):
+            self.hand(self.feed, inp.AddressMade(a.session, a.k, f"to/{a.session}/{a.k}", FEERATE))
+        elif isinstance(a, do.CheckVersion):
+            self.hand(self._check, a)
+        elif isinstance(a, do.Broadcast):
+            self.hand(self.sim.coins.send, a.raw)
+        elif isinstance(a, do.LookAt):
+            self.hand(self._look, a)
         elif isinstance(a, do.Sign):
             self.hand(self.feed, inp.Signed(a.session, a.revision, a.text, signature(a.text)))
+
+    def block(self):
+        self.feed(inp.BlockAdded())
+
+    def _check(self, a):
+        coins = self.sim.coins
+        try:
+            tx = json.loads(a.raw)
+            spent = a.inputs == [] and any(coins.spender(coin) for coin in tx["coins"])
+            good = (tx["address"], tx["value"]) == (a.address, a.value) and not spent
+        except (ValueError, KeyError, TypeError):
+            good = False
+        if not good:
+            self.feed(inp.VersionBad(a.session, a.n, a.k, "not as agreed"))
+            return
+        inputs = [[coin, 10**9, "51"] for coin in tx["coins"]]
+        if a.inputs and inputs != a.inputs:
+            self.feed(inp.VersionBad(a.session, a.n, a.k, "other inputs"))
+            return
+        txid = hashlib.sha256(a.raw.encode()).hexdigest()
+        self.feed(inp.VersionChecked(a.session, a.n, a.k, a.value, FEE, 560, txid, 0, a.raw, inputs))
+
+    def _look(self, a):
+        """As cln/chain.py."""
+        coins = self.sim.coins
+        spenders = [coins.spender(o) for o in a.outpoints]
+        mined = [coins.mined[o] for o in a.outpoints if o in coins.mined]
+        ours = [height for raw, height in mined if raw == a.raw]
+        confirmations = coins.height - max(ours) + 1 if a.sent and ours else 0
+        known = a.sent and (bool(ours) or any(raw == a.raw for raw in spenders))
+        refused = coins.send(a.raw) if a.sent and not known else ""
+        known = known or (a.sent and not refused)
+        conflict, at, arrived = "", 0, json.loads(a.raw)["value"] if confirmations else 0
+        if not known and any(spenders):
+            conflict = "spent elsewhere"
+            others = [(raw, height) for raw, height in mined if raw != a.raw]
+            if others:
+                at = others[0][1]
+                arrived = sum(json.loads(raw)["value"] for raw, _ in others if json.loads(raw)["address"] == a.address)
+        seen = (a.session, a.k, a.sent, known, refused, conflict, at, arrived, confirmations, coins.height, FEERATE)
+        self.feed(inp.TxSeen(*seen))
 
     def _make(self, a):
         self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s))
@@ -252,7 +302,7 @@ class BuyerProcess(Process):
         pass
 
     def mine(self, m):
-        return not isinstance(m, (msg.Open, msg.Agree)) and getattr(m, "by", msg.SELLER) == msg.SELLER
+        return not isinstance(m, (msg.Open, msg.Agree, msg.Version)) and getattr(m, "by", msg.SELLER) == msg.SELLER
 
     def perform(self, a):
         if isinstance(a, do.Send):
@@ -265,6 +315,12 @@ class BuyerProcess(Process):
             self.hand(self.sim.connect)
         elif isinstance(a, do.MakeRefundInvoice):
             self.hand(self._refund_invoice, a)
+        elif isinstance(a, do.Fund):
+            self.hand(self._fund, a)
+        elif isinstance(a, do.SignVersion):
+            self.hand(self._sign, a)
+        elif isinstance(a, do.Reserve):
+            self.hand(self._reserve, a)
         elif isinstance(a, do.CheckReceipt):
             self.hand(self.feed, inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text)))
 
@@ -294,6 +350,26 @@ class BuyerProcess(Process):
             money.payments[a.hash].told.append(done)
         else:
             done(money.status(a.hash))
+
+    def _fund(self, a):
+        coins = self.sim.coins
+        coin = coins.new()
+        coins.reserved[coin] = coins.height + 72
+        self.feed(inp.Funded(a.session, a.k, FEE, "52", [[coin, a.maximum + 10_000, "51", 100]]))
+
+    def _reserve(self, a):
+        for coin in a.inputs:
+            self.sim.coins.reserved[coin] = self.sim.coins.height + a.blocks
+
+    def _sign(self, a):
+        """The wallet signs whatever it is asked to, and the judge looks on."""
+        g, coins = a.tx, self.sim.coins
+        names = [each[0] for each in g.inputs]
+        raw = json.dumps({"coins": names, "address": g.address, "value": a.value})
+        self.sim.judge.version(a.session, g.k, names, a.value, raw)
+        for coin in names:
+            coins.signed.setdefault(coin, []).append((a.session, g.k, a.value))
+        self.feed(inp.VersionMade(a.session, a.n, g.k, raw))
 
     def _refund_invoice(self, a):
         made = self.sim.money.invoice(BUYER, a.label, None, 30 * 86_400)

@@ -1,6 +1,7 @@
 """One simulation: a seller, a buyer, an outlet, messages and money under one clock, and what a plan does to them."""
 
 from clockwork import START_MS, Clockwork
+from coins import Coins
 from judge import Judge, Wrong
 from money import BUYER, SELLER, STRANGER, Money
 from outlet import METER, Outlet
@@ -11,7 +12,6 @@ from tricks import Tricks
 from satmeter.core import inputs as inp
 from satmeter.core import metering, view
 from satmeter.core.errors import SatmeterError
-from satmeter.core.sale import DUST_MSAT
 
 TICK_MS = 250
 END_MS = PLAN_MS + 600_000
@@ -27,12 +27,13 @@ class Simulation:
         self.clock = Clockwork()
         self.judge = Judge(self)
         self.money = Money(self)
+        self.seller = self.buyer = self.outlet = None
+        self.coins = Coins(self)
         self.connected = True
         self.busy = True
         self._now = {}
         self._sent = 0
         self._opened = 0
-        self.seller = self.buyer = self.outlet = None
         self.tricks = Tricks(self)
 
     @property
@@ -48,7 +49,7 @@ class Simulation:
 
     def run(self):
         self.seller, self.buyer = SellerProcess(self), BuyerProcess(self)
-        self.buyer.hash_of = {}
+        self.buyer.hash_of, self.buyer.onchain = {}, set()
         self.seller.feed(inp.AddMeter(METER, self.plan.tariff))
         self.outlet = Outlet(self)
         self.after(TICK_MS, self._tick)
@@ -70,7 +71,8 @@ class Simulation:
         if any(p.status == "pending" for p in self.money.payments.values()):
             self.quiet_since = self.now
         if any(
-            s.phase != "closed" or (s.owed and s.buyer) or s.debt >= DUST_MSAT for s in self.seller.books.sales.values()
+            s.phase != "closed" or (s.owed and s.buyer) or (s.debt >= s.dust_msat and not s.lost) or not s.firm
+            for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
         if any(not p.done for p in self.buyer.books.purchases.values()):
@@ -224,6 +226,13 @@ class Simulation:
         for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
             if p.core is not None:
                 p.feed(inp.PeerConnected(other))
+
+    def _steal(self, dice):
+        if self.plan.hostile == "buyer":
+            self.coins.steal(dice)
+
+    def _reorganise(self):
+        self.coins.reorganise()
 
     def _seller(self, trick, dice):
         self.tricks.begin(trick, dice)

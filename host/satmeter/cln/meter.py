@@ -56,6 +56,7 @@ class MeterPlugin(RolePlugin):
         )
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
+        plugin.add_subscription("block_added", self._block_added)
         plugin.add_hook("invoice_payment", self._invoice_payment)
 
     def methods(self) -> dict[str, Callable[..., None]]:
@@ -163,6 +164,9 @@ class MeterPlugin(RolePlugin):
                 log.warning("waiting for payments: %s", e)
                 core = None
                 time.sleep(0.5)
+
+    def _block_added(self, **kwargs: Any) -> None:
+        self.service.post(inp.BlockAdded())
 
     def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
         """Deliver or don't charge: from memory, at once, and never failing open on our labels.

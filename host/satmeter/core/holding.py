@@ -177,6 +177,12 @@ class Holding(Shop):
         self._do(do.Broadcast(s.id, g.k, g.raw, g.inputs))
         self._look(s, g)
 
+    def _block_added(self, _: inp.BlockAdded) -> None:
+        for s in list(self.books.sales.values()):
+            for g in s.txs.values():
+                if g.pending:
+                    self._look(s, g)
+
     def _look(self, s: Sale, g: Growing) -> None:
         s.look_at[g.k] = self.now + UNANSWERED_MS
         outpoints = tuple(str(each[0]) for each in g.inputs)

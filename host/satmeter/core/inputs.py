@@ -166,6 +166,11 @@ class AddressMade(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class BlockAdded(Input):
+    """The node knows a new block."""
+
+
+@dataclass(frozen=True, slots=True)
 class VersionChecked(Input):
     """A version is as agreed: value and fee in sat, weight in weight units, inputs as [outpoint, sat, script]."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import events as ev
-from .growing import Signed
+from .growing import DUST_SAT, Signed
 from .journal import Event
 from .policy import Policy, kept_back
 from .receipt import figures
@@ -75,8 +75,8 @@ class Purchase:
     signed: Signed | None = None
     """On-chain: the transaction that grows, or the last one."""
     tx_count: int = 0
-    stray: int = 0
-    """On-chain: versions that the seller has and does not count, fees included (msat)."""
+    strays: dict[int, Flight] = field(default_factory=dict)
+    """On-chain: versions that the seller has and does not count; a newer receipt may count them yet."""
 
     sensor_boot: str = ""
     sensor_offset: int = 0
@@ -121,6 +121,11 @@ class Purchase:
     def in_flight(self) -> int:
         """What is out and not settled, with the highest fees."""
         return sum(f.amount + f.maxfee for f in self.flights.values())
+
+    @property
+    def stray(self) -> int:
+        """What went astray, in msat, fees included: it can still be broadcast, so it stays spent."""
+        return sum(f.amount + f.maxfee for f in self.strays.values())
 
     @property
     def fee_left(self) -> int:
@@ -198,7 +203,9 @@ class Purchase:
 
     @property
     def done(self) -> bool:
-        return self.state == CLOSED and not (self.flights or self.short or self.debt >= DUST_MSAT)
+        onchain = self.tariff is not None and self.tariff.onchain
+        dust = DUST_SAT * 1000 if onchain else DUST_MSAT  # no transaction for less would be relayed
+        return self.state == CLOSED and not (self.flights or self.short or self.debt >= dust)
 
 
 MEMORY = frozenset(
@@ -269,9 +276,14 @@ class Ledger:
             self._revive(values)
 
     def _revive(self, dumped: dict[str, Any]) -> None:
-        flights = {n: Flight(**f) for n, f in dumped["flights"].items()}
+        flights, strays = (
+            {int(n): Flight(**f) for n, f in dumped.get(kind, {}).items()} for kind in ("flights", "strays")
+        )
         signed = Signed(**dumped["signed"]) if dumped.get("signed") else None
-        p = revive(Purchase, {**dumped, "policy": Policy(**dumped["policy"]), "flights": flights, "signed": signed})
+        p = revive(
+            Purchase,
+            {**dumped, "policy": Policy(**dumped["policy"]), "flights": flights, "strays": strays, "signed": signed},
+        )
         self.purchases[p.id] = p
 
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
@@ -299,12 +311,13 @@ class Ledger:
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
 
     def payment_settled(self, p: Purchase, e: ev.PaymentSettled) -> None:
-        flight = p.flights.pop(e.n)
+        counted = e.n in p.strays  # in the day's budget, since it went astray
+        flight = p.strays.pop(e.n) if counted else p.flights.pop(e.n)
         p.paid += flight.amount
         p.sent += e.sent
         p.payments += 1
         p.note_handled(e.n)
-        self._spent(e.at, e.sent)
+        self._spent(e.at, 0 if counted else e.sent)
 
     def _spent(self, at: int, amount: int) -> None:
         day = at // DAY_MS
@@ -312,8 +325,7 @@ class Ledger:
         self.days[day] = self.days.get(day, 0) + amount
 
     def version_strayed(self, p: Purchase, e: ev.VersionStrayed) -> None:
-        flight = p.flights.pop(e.n)
-        p.stray += flight.amount + flight.maxfee
+        flight = p.strays[e.n] = p.flights.pop(e.n)
         p.note_handled(e.n)
         self._spent(e.at, flight.amount + flight.maxfee)
 

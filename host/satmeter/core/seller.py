@@ -242,6 +242,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.PeerConnected: Seller._connected,
     inp.PeerLost: Seller._lost_peer,
     inp.AddressMade: Seller._address_made,
+    inp.BlockAdded: Seller._block_added,
     inp.VersionChecked: Seller._version_checked,
     inp.VersionBad: Seller._version_bad,
     inp.TxSeen: Seller._tx_seen,

@@ -46,7 +46,7 @@ class Signing(Paying):
 
     def _acknowledged(self, p: Purchase, paid: int) -> None:
         """The seller counts so much as paid: the version in flight has arrived where that includes it."""
-        for n, f in list(p.flights.items()):
+        for n, f in [*p.strays.items(), *p.flights.items()]:
             if paid >= p.carried + p.paid + f.amount:
                 self._emit(ev.PaymentSettled(self.now, p.id, n, f.amount + f.maxfee))
                 if p.payments == 1:

@@ -96,6 +96,12 @@ class EmulatedNet(Devnet):
 
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
         self.network.chain.mine(blocks, empty)
+        self._tell_block()
+
+    def _tell_block(self) -> None:
+        chain = self.network.chain
+        for node in self.network.nodes.values():
+            node.notify("block_added", {"hash": f"{chain.height:064x}", "height": chain.height})
 
     def fund(self, name: str, *sats: int) -> None:
         wallet = self.network.nodes[self.nodes[name].id].wallet
@@ -105,6 +111,7 @@ class EmulatedNet(Devnet):
 
     def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
         self.network.chain.reorganise(blocks, without, instead)
+        self._tell_block()
 
     def estimate(self, feerate: int) -> None:
         self.network.chain.feerate = feerate

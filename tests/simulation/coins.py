@@ -1,0 +1,86 @@
+"""The chain of a simulation: coins, a mempool that keeps what it saw first, blocks, and what a thief does to them.
+
+What was truly paid on-chain is judged by this, never by what a core believes. Transactions are their own description,
+as text; that real ones are what they seem is tests/core/test_version.py's.
+"""
+
+import json
+
+BLOCK_MS = 2_500
+FEE, FEERATE = 300, 1_000
+
+
+class Coins:
+    def __init__(self, sim):
+        self.sim = sim
+        self.height = 100
+        self.waiting, self.mined = {}, {}
+        """coin -> raw; coin -> (raw, height)"""
+        self.coins, self.reserved = 0, {}
+        """how many were ever given out; coin -> the height until which it is kept from other use"""
+        self.signed = {}
+        """coin -> the values that were signed over it, in turn"""
+        sim.after(BLOCK_MS, self._mine)
+
+    # --- the chain
+
+    def _mine(self):
+        if self.sim.weather("blocks") != "empty":
+            self.height += 1
+            for coin, raw in self.waiting.items():
+                self.mined.setdefault(coin, (raw, self.height))
+            self.waiting = {}
+            if self.sim.seller is not None and self.sim.seller.core is not None:
+                self.sim.seller.block()
+        self.sim.after(BLOCK_MS, self._mine)
+
+    def reorganise(self):
+        """The newest block is undone, and its transactions wait again."""
+        again = {coin: raw for coin, (raw, height) in self.mined.items() if height == self.height}
+        self.mined = {coin: known for coin, known in self.mined.items() if coin not in again}
+        self.waiting |= again
+
+    def spender(self, coin):
+        return self.mined[coin][0] if coin in self.mined else self.waiting.get(coin, "")
+
+    def send(self, raw):
+        """Return "" or why not."""
+        for coin in json.loads(raw)["coins"]:
+            if self.spender(coin) not in ("", raw):
+                return "spent"
+        for coin in json.loads(raw)["coins"]:
+            if coin not in self.mined:
+                self.waiting[coin] = raw
+        return ""
+
+    def steal(self, dice):
+        """Spend a promised coin elsewhere; it wins over what only waits."""
+        promised = sorted(c for c in self.signed if c not in self.mined)
+        if promised:
+            coin = promised[dice % len(promised)]
+            self.sim.say("stolen", coin)
+            for other in [c for c, raw in self.waiting.items() if coin in json.loads(raw)["coins"]]:
+                del self.waiting[other]
+            self.waiting[coin] = json.dumps({"coins": [coin], "address": "thief", "value": 1})
+
+    # --- the wallet
+
+    def new(self):
+        self.coins += 1
+        return f"{self.coins:064x}:0"
+
+    # --- the truth
+
+    def arrived(self, address):
+        """What is mined at an address, in sat."""
+        raws = {raw for raw, _ in self.mined.values()}
+        return sum(tx["value"] for tx in map(json.loads, raws) if tx["address"] == address)
+
+    def given(self, session):
+        """The most that any transactions of a session could take, fees included, in msat."""
+        highest = {}
+        for values in self.signed.values():
+            for who, k, value in values:
+                if who == session:
+                    highest[k] = max(highest.get(k, 0), value)
+        return sum(value + FEE for value in highest.values()) * 1000
