@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import books
+import chained
 import codes
 import panels
 import services
@@ -77,6 +78,10 @@ def measured(kind, wanted):
         if asked(services.services):
             with devnet.start(kind, Path(directory) / "e", nodes(), CHANNEL) as net:
                 yield from services.services(net, directory)
+        if asked(chained.settlement):
+            others = (NodeSpec("other", (devnet.STREAM,)), NodeSpec("third", (devnet.STREAM,)))
+            with devnet.start(kind, Path(directory) / "f", (*nodes(), *others), ()) as net:
+                yield from chained.settlement(net)
         if asked(trading.thirty_streams_thirty_htlcs):
             with devnet.start(kind, Path(directory) / "b", nodes(**{"max-concurrent-htlcs": "30"}), CHANNEL) as net:
                 yield trading.thirty_streams_thirty_htlcs(net)

@@ -100,6 +100,8 @@ class Sale:
 
     def settle(self):
         """Mine until the session's transactions are final; return what came to the seller, in sat."""
+        mined = {o["txid"] for o in self.net["seller"].rpc.call("listfunds", {"spent": True})["outputs"]}
+        until(lambda: all(t["txid"] in mined or t["txid"] in self.net.mempool() for t in self.pending))
         self.net.mine(ONCHAIN["confirmations"])
         until(lambda: not self.pending)
         return wallet(self.net["seller"]) - self.had["seller"]
@@ -167,7 +169,7 @@ def test_fifty_steps_cost_one_fee(net, shop):
     assert sale.seen["held_msat"] == 50 * STEP_SAT * 1000
     assert net.mempool() == []  # nothing is broadcast while it grows
     end = sale.end()
-    assert net.mempool() == end["receipt"]["onchain"]["txids"]
+    until(lambda: net.mempool() == end["receipt"]["onchain"]["txids"])
     r = sale.agree(end)
     assert sale.paid(r) == 50 * STEP_SAT * 1000 and r["payments"] == 50 and r["onchain"]["transactions"] == 1
     assert r["onchain"]["basic_fee_msat"] >= 40 * r["onchain"]["fee_msat"] == 40 * r["onchain"]["single_fee_msat"] > 0
@@ -176,7 +178,7 @@ def test_fifty_steps_cost_one_fee(net, shop):
 def test_the_basic_protocol_broadcasts_each_payment(net, shop):
     sale = Sale(net, shop, funds=(20_000, 20_000, 20_000), hold_msat=STEP_SAT * 1000)
     sale.use(3)
-    assert sale.seen["held_msat"] == 0 and len(net.mempool()) == 3
+    until(lambda: sale.seen["held_msat"] == 0 and len(net.mempool()) == 3)
     end = sale.end()
     r = sale.agree(end)
     chain = r["onchain"]
@@ -229,7 +231,8 @@ def test_a_buyer_who_is_gone(net, shop):
     sale.use(2)
     sale.buyer.kill()
     gone = until(lambda: [t for t in sale.pending if t["state"] == "sent"])
-    assert gone[0]["why"] == "the buyer is gone" and net.mempool() == [gone[0]["txid"]]
+    assert gone[0]["why"] == "the buyer is gone"
+    until(lambda: net.mempool() == [gone[0]["txid"]])
     sale.buyer.start()
     until(lambda: status(sale.buyer, sale.session)["state"] == "streaming")
     sale.use(4)
@@ -354,6 +357,7 @@ def test_inputs_spent_elsewhere_after_the_broadcast(net, shop):
     sale.use(2)
     raw = spend_twice(sale.buyer, broadcast=False)
     txid = sale.end()["receipt"]["onchain"]["txids"][0]
+    until(net.mempool)
     net.mine(1)
     net.reorganise(1, without=[txid], instead=[raw])
     lost = until(lambda: (s := sale.seen)["lost_msat"] and s)
@@ -367,6 +371,7 @@ def test_a_reorganisation_takes_it_out_and_it_comes_in_again(net, shop):
     sale.use(2)
     end = sale.end()
     txid = end["receipt"]["onchain"]["txids"][0]
+    until(net.mempool)
     net.mine(1)
     net.reorganise(1, without=[txid])
     until(lambda: net.mempool() == [txid])
@@ -379,7 +384,8 @@ def test_rising_fees_end_the_holding(net, shop):
     sale.use(2)
     net.estimate(3 * FEERATE)
     sent = until(lambda: (t := sale.pending[0])["state"] == "sent" and t)
-    assert sent["why"] == "fees rose" and net.mempool() == [sent["txid"]]
+    assert sent["why"] == "fees rose"
+    until(lambda: net.mempool() == [sent["txid"]])
     net.estimate(FEERATE)
     sale.agree(sale.end())
 
@@ -389,7 +395,7 @@ def test_a_child_pays_for_what_is_stuck(net, shop):
     sale.board.use_all(100)
     sale.buyer.rpc.call("stream-close", [sale.session])
     end = sale.closed()
-    (txid,) = net.mempool()
+    (txid,) = until(net.mempool)
     net.estimate(2 * FEERATE)
     net.mine(1, empty=True)
     until(lambda: sale.pending)

@@ -126,11 +126,17 @@ class Chain:
         return inp.TxSeen(*seen, arrived, confirmations, height, self.feerate())
 
     def _arrived(self, a: do.LookAt, height: int) -> tuple[int, int]:
-        """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not."""
-        for o in self._node.call("listfunds", spent=True)["outputs"]:
-            if (o["txid"], o["output"]) == (a.txid, a.vout) and o.get("blockheight"):
-                return int(o["amount_msat"]) // 1000, max(0, height - int(o["blockheight"]) + 1)
-        return 0, 0
+        """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not.
+
+        lightningd never learns the height of an output that was spent before it was confirmed: then our child tells.
+        """
+        rows = self._node.call("listfunds", spent=True)["outputs"]
+        ours = {f"{o['txid']}:{o['output']}": o for o in rows}
+        found = ours.get(f"{a.txid}:{a.vout}")
+        at = max((int(ours[o].get("blockheight") or 0) for o in (f"{a.txid}:{a.vout}", a.tip) if o in ours), default=0)
+        if found is None or not at:
+            return 0, 0
+        return int(found["amount_msat"]) // 1000, max(0, height - at + 1)
 
     def _send(self, raw: str) -> str:
         """Broadcast a raw transaction; returns "" or why it is refused."""

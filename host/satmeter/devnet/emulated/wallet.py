@@ -30,6 +30,8 @@ class Wallet:
         """Outpoint to the height at which its reservation ends."""
         self._told: set[str] = set()
         """Transactions of sendpsbt: their outputs count as ours before they are confirmed."""
+        self._early: set[str] = set()
+        """Outputs that were spent before they were confirmed: lightningd never learns their height."""
 
     def address(self, kind: str) -> str:
         secret = hashlib.sha256(f"{self._seed}/{len(self._keys)}".encode()).digest()
@@ -46,7 +48,8 @@ class Wallet:
         away = state.spent | {o for tx in self.chain.waiting.values() for o in version.outpoints(tx)}
         for outpoint, (value, to, height) in state.made.items():
             if to in self._keys and (spent or outpoint not in away):
-                rows.append(self._row(outpoint, value, to, "spent" if outpoint in away else "confirmed", height))
+                known = 0 if outpoint in self._early else height
+                rows.append(self._row(outpoint, value, to, "spent" if outpoint in away else "confirmed", known))
         for txid, tx in self.chain.waiting.items():
             for vout, out in enumerate(tx.vout):
                 to, outpoint = bytes(out.script_pubkey.data).hex(), f"{txid}:{vout}"
@@ -208,6 +211,7 @@ class Wallet:
             raw = version.signed(psbt_base64, psbt.tx, inputs)
         except BadVersion as e:
             raise RpcFault(err.INVALID_PARAMS, f"PSBT not finalizeable {e.message}") from None
+        self._early |= {o for o in version.outpoints(psbt.tx) if o.partition(":")[0] in self.chain.waiting}
         refused = self.chain.send(raw)
         txid = txid_of(version.read(raw))
         if refused and txid not in self._told:
