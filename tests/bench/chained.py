@@ -40,10 +40,18 @@ class Sale:
         caps = {"seller": address, "max_price_msat": TARIFF["price_msat"], "budget_msat": 10**10}
         self.session = self.buyer.rpc.call("stream-open", caps)["session"]
         for step in range(1, STEPS + 1):
-            until(lambda step=step: self.paid() >= step, every_s=0.005)
+            self.granted()
             if step < STEPS:
                 self.register += TICKS
                 self.report()
+
+    def granted(self):
+        """Wait, as a bridge does, until the board may deliver beyond its register."""
+        index = 0
+        while (view := self.rpc.call("meter-wait", {"name": self.name, "lastindex": index, "timeout": 60})) and view[
+            "grant"
+        ] <= self.register:
+            index = view["index"]
 
     def report(self):
         self.rpc.call("meter-report", {"name": self.name, "boot": "b1", "register": self.register})

@@ -194,6 +194,7 @@ class Books:
         g.value, g.fee, g.weight, g.txid, g.vout, g.raw = e.value, e.fee, e.weight, e.txid, e.vout, e.raw
         g.inputs = [list(each) for each in e.inputs]
         g.versions += 1
+        s.taken_versions = dict([*s.taken_versions.items(), (e.n, e.amount)][-REMEMBERED_SPENDS:])
         s.out.pop(e.n, None)
         s.waiting_since = e.at
         s.paid += e.amount

@@ -84,10 +84,10 @@ class Holding(Shop):
             check = do.CheckVersion(s.id, m.n, m.k, m.raw, m.heights, g.address, value, g.feerate, known)
             self._do(check)
         elif m.n not in s.out:
-            self._tell_taken(s, m.n, m.k)  # it counts, or came too late: paid_msat tells
+            self._tell_taken(s, m.n, m.k)  # it counts, or came too late
 
     def _tell_taken(self, s: Sale, n: int, k: int) -> None:
-        self._send(s, msg.Taken, n=n, k=k, paid_msat=s.paid + s.brought)
+        self._send(s, msg.Taken, n=n, k=k, amount_msat=s.taken_versions.get(n, 0))
 
     def _version_checked(self, i: inp.VersionChecked) -> None:
         s = self.books.sales.get(i.session)
@@ -171,7 +171,7 @@ class Holding(Shop):
 
     def _broadcast(self, s: Sale, g: Growing, why: str) -> None:
         self._emit(ev.TxSent(self.now, s.id, g.k, why))
-        for n in [n for n in s.out if n in s.bolt11]:
+        for n in list(s.out):
             self._emit(ev.InvoiceExpired(self.now, s.id, n))  # it asked for a version of what grows no more
             self._asked_no_more(s, n)
         self._do(do.Broadcast(s.id, g.k, g.raw, g.inputs))

@@ -86,11 +86,11 @@ class Version(Message):
 
 @dataclass(frozen=True, slots=True)
 class Taken(Message):
-    """Seller, on-chain: version `n` counts, and all that was paid so far is `paid_msat`."""
+    """Seller, on-chain: version `n` counts for `amount_msat`; 0: it came too late, and counts nothing."""
 
     n: int
     k: int
-    paid_msat: int
+    amount_msat: int
 
 
 @dataclass(frozen=True, slots=True)

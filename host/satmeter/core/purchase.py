@@ -101,6 +101,8 @@ class Purchase:
     credit: int = 0
     increment: Any = None
     """The seller's request that waits for inputs."""
+    later: Any = None
+    """One that waits until it is known whether the version in flight counts."""
     funding_at: int = 0
     renewed_at: int = 0
     raw: str = ""
@@ -226,6 +228,7 @@ MEMORY = frozenset(
         "sensor_at",
         "credit",
         "increment",
+        "later",
         "funding_at",
         "renewed_at",
         "raw",

@@ -75,6 +75,8 @@ class Sale:
     txs: dict[int, Growing] = field(default_factory=dict)
     """On-chain: growing transactions whose fate is open, the newest one last."""
     tx_count: int = 0
+    taken_versions: dict[int, int] = field(default_factory=dict)
+    """The newest versions that count, and for how much: a repeated one is answered and not taken again."""
     txids: list[str] = field(default_factory=list)
     """The newest ones that were broadcast."""
     fees: int = 0

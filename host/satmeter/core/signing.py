@@ -7,6 +7,7 @@ it (or its receipt does), a version is in flight: it counts as spent.
 """
 
 from dataclasses import replace
+from itertools import combinations
 
 from . import actions as do
 from . import events as ev
@@ -23,6 +24,8 @@ RENEW_MS = 1_800_000
 RESERVED_BLOCKS, LEFT_BLOCKS = 72, 1008
 """How long inputs stay reserved: while a stream runs (renewed), and after it where the seller can still take them."""
 FUND_MS = 10_000
+MAY_COUNT = 8
+"""Versions that a receipt may count though nothing was heard of them; there is seldom more than one."""
 SIGN_MS, SIGN_MOST_MS = 2_000, 60_000
 
 
@@ -33,24 +36,25 @@ class Signing(Paying):
         t = p.tariff
         if t is None or not t.onchain:
             return
-        self._acknowledged(p, m.paid_msat)
-        if p.was_handled(m.n) or not p.pays:
+        signed = m.n in p.flights or m.n in p.strays
+        if not p.pays or (p.was_handled(m.n) and not signed):
             return
         self._told(p, t, m)
-        if m.n in p.flights:
+        if signed:
+            self._sign_again(p)
+        elif p.flights:
+            p.later = m  # first of all, what of the last version?
             self._sign_again(p)
         elif p.signed is not None and m.k == p.signed.k:
             self._sign(p, t, m)
         elif p.increment is None or self.now >= p.funding_at + FUND_MS:
             self._fund(p, t, m)
 
-    def _acknowledged(self, p: Purchase, paid: int) -> None:
-        """The seller counts so much as paid: the version in flight has arrived where that includes it."""
-        for n, f in [*p.strays.items(), *p.flights.items()]:
-            if paid >= p.carried + p.paid + f.amount:
-                self._emit(ev.PaymentSettled(self.now, p.id, n, f.amount + f.maxfee))
-                if p.payments == 1:
-                    self._notify(p)
+    def _counts(self, p: Purchase, n: int) -> None:
+        f = p.flights[n] if n in p.flights else p.strays[n]
+        self._emit(ev.PaymentSettled(self.now, p.id, n, f.amount + f.maxfee))
+        if p.payments == 1:
+            self._notify(p)
 
     def _gone_astray(self, p: Purchase) -> None:
         """A version that the seller says it does not count: it can still be broadcast, so it stays spent for us."""
@@ -58,9 +62,14 @@ class Signing(Paying):
             self._emit(ev.VersionStrayed(self.now, p.id, n))
 
     def _taken(self, p: Purchase, m: msg.Taken) -> None:
-        self._acknowledged(p, m.paid_msat)
-        if m.n in p.flights:
+        known = p.flights.get(m.n) or p.strays.get(m.n)
+        if known is not None and m.amount_msat == known.amount:
+            self._counts(p, m.n)
+        elif m.n in p.flights:
             self._gone_astray(p)
+        later, p.later = p.later, None
+        if later is not None:
+            self._increment(p, later)
         if p.state == CLOSING and not p.flights:
             self._close_when_landed(p)
 
@@ -69,7 +78,6 @@ class Signing(Paying):
     def _fund(self, p: Purchase, t: Tariff, m: msg.Increment) -> None:
         if m.k != p.tx_count + 1:
             raise PolicyBreach(f"transaction {m.k} is asked for; {p.tx_count} were signed so far", k=m.k)
-        self._gone_astray(p)  # who asks for the next transaction has broadcast the last one
         policy.check_new_transaction(p.policy, t, m, p.tx_count, p.carried + p.paid, self.now - p.agreed_at)
         p.funding_at, p.increment = self.now, m
         self._do(do.Fund(p.id, m.k, m.address, self._maximum(p, t), m.feerate))
@@ -127,7 +135,7 @@ class Signing(Paying):
     def _sign_again(self, p: Purchase) -> None:
         """Send the version in flight; its signature is made again where we have it no more."""
         g = p.signed
-        if g is None or g.n not in p.flights:
+        if g is None or (g.n not in p.flights and g.n not in p.strays):
             return
         if p.raw:
             self._send_version(p)
@@ -137,7 +145,7 @@ class Signing(Paying):
     def _version_made(self, i: inp.VersionMade) -> None:
         p = self.ledger.purchases.get(i.session)
         g = p.signed if p is not None else None
-        if p is not None and g is not None and (g.k, g.n) == (i.k, i.n) and i.n in p.flights:
+        if p is not None and g is not None and (g.k, g.n) == (i.k, i.n) and (i.n in p.flights or i.n in p.strays):
             p.raw = i.raw
             self._send_version(p)
 
@@ -178,7 +186,9 @@ class Signing(Paying):
         if stated is None:
             return
         lost = stated["onchain"]["lost_msat"] if "onchain" in stated else 0
-        self._acknowledged(p, stated["paid_msat"] + lost)
+        left = stated["paid_msat"] + lost - p.carried - p.paid
+        for n in _adding_up(left, {n: f.amount for n, f in [*p.flights.items(), *p.strays.items()]}):
+            self._counts(p, n)
         self._gone_astray(p)
 
     def _release(self, p: Purchase) -> None:
@@ -188,3 +198,13 @@ class Signing(Paying):
             self._emit(ev.PaymentSettled(self.now, p.id, n, f.amount + f.maxfee))
         if p.signed is not None:
             self._renew(p, LEFT_BLOCKS if p.signed.value else 0)
+
+
+def _adding_up(total: int, amounts: dict[int, int]) -> list[int]:
+    """Return the numbers of those amounts that add up to a total, [] where none do; there are few."""
+    newest = list(amounts.items())[-MAY_COUNT:]
+    for size in range(1, len(newest) + 1):
+        for some in combinations(newest, size):
+            if sum(amount for _, amount in some) == total:
+                return [n for n, _ in some]
+    return []
