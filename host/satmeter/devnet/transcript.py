@@ -41,6 +41,18 @@ NEEDED: dict[str, set[str]] = {
     "decode amountless": {"type", "valid", "payee", "payment_hash"},
     "signmessage": {"zbase"},
     "newaddr": {"bech32"},
+    "newaddr p2tr": {"p2tr"},
+    "listfunds": {"outputs"},
+    "fundpsbt": {"psbt"},
+    "utxopsbt": {"psbt", "change_outnum", "reservations"},
+    "signpsbt": {"signed_psbt"},
+    "sendpsbt": {"txid", "tx"},
+    "reserveinputs": {"txid", "vout", "reserved"},
+    "feerates": {"perkw"},
+    "getutxout": {"amount", "script"},
+    "getutxout spent": {"amount", "script"},
+    "getrawblockbyheight": {"block"},
+    "getrawblockbyheight beyond": {"block"},
     "checkmessage": {"verified"},
     "listpeers": {"id", "connected"},
     "connect": {"id"},
@@ -89,6 +101,8 @@ def run(net: Devnet) -> dict[str, Any]:
     _invoices(step, seller, buyer, tag)
     _payments(step, seller, buyer, tag)
     _peers(step, seller, buyer, seller_id)
+    net.fund("buyer", 100_000)
+    _wallet(step, seller, buyer)
     return said
 
 
@@ -176,6 +190,37 @@ def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("sendpay too much", buyer, "sendpay", route=hop(channel, 10**12), **given)
     step("waitsendpay too much", buyer, "waitsendpay", payment_hash=given["payment_hash"])
     step("waitsendpay of nothing", buyer, "waitsendpay", payment_hash="00" * 32)
+
+
+def _wallet(step: Step, seller: Any, buyer: Any) -> None:
+    step("newaddr p2tr", buyer, "newaddr", addresstype="p2tr")
+    step("newaddr of nonsense", buyer, "newaddr", addresstype="p2nonsense")
+    step("listfunds", buyer, "listfunds", spent=True)
+    free = [o for o in buyer.call("listfunds")["outputs"] if o["status"] == "confirmed" and not o["reserved"]]
+    outpoint = next(f"{o['txid']}:{o['output']}" for o in free if int(o["amount_msat"]) == 100_000_000)
+    some: dict[str, Any] = {"feerate": "1000perkw", "startweight": 400}
+    step("fundpsbt too much", buyer, "fundpsbt", satoshi=10**12, **some)
+    funded = step("fundpsbt", buyer, "fundpsbt", satoshi=1000, reserve=0, **some)
+    step("fundpsbt at nonsense", buyer, "fundpsbt", satoshi=1000, feerate="fast!", startweight=400)
+    step("signpsbt of what is not reserved", buyer, "signpsbt", psbt=funded["psbt"])
+    step("signpsbt of nonsense", buyer, "signpsbt", psbt="nonsense")
+    step("signpsbt of another's", seller, "signpsbt", psbt=funded["psbt"])
+    step("utxopsbt unknown", buyer, "utxopsbt", satoshi=0, utxos=["00" * 32 + ":0"], **some)
+    used = step("utxopsbt", buyer, "utxopsbt", satoshi=0, utxos=[outpoint], excess_as_change=True, **some)
+    step("utxopsbt reserved", buyer, "utxopsbt", satoshi=0, utxos=[outpoint], **some)
+    step("reserveinputs", buyer, "reserveinputs", psbt=used["psbt"], exclusive=False, reserve=10)
+    signed = step("signpsbt", buyer, "signpsbt", psbt=used["psbt"])
+    step("sendpsbt of what is not signed", buyer, "sendpsbt", psbt=used["psbt"])
+    txid, _, vout = outpoint.partition(":")
+    step("getutxout", seller, "getutxout", txid=txid, vout=int(vout))
+    step("sendpsbt", buyer, "sendpsbt", psbt=signed["signed_psbt"])
+    step("sendpsbt again", buyer, "sendpsbt", psbt=signed["signed_psbt"])
+    step("getutxout spent", seller, "getutxout", txid=txid, vout=int(vout))
+    step("unreserveinputs", buyer, "unreserveinputs", psbt=used["psbt"], reserve=1000)
+    step("feerates", seller, "feerates", style="perkw")
+    step("getrawblockbyheight", seller, "getrawblockbyheight", height=seller.call("getinfo")["blockheight"])
+    step("getrawblockbyheight beyond", seller, "getrawblockbyheight", height=10**6)
+    step("sendrawtransaction of nonsense", seller, "sendrawtransaction", tx="00", allowhighfees=False)
 
 
 def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:

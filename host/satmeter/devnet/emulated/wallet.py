@@ -178,11 +178,11 @@ class Wallet:
         psbt = _psbt(psbt_base64)
         mine = set(self._mine(psbt))
         if not mine:
-            raise RpcFault(err.INVALID_PARAMS, "No wallet inputs to sign. Are you sure you added inputs?")
+            raise RpcFault(err.LIGHTNINGD, "No wallet inputs to sign. Are you sure you added inputs?")
         outpoints = version.outpoints(psbt.tx)
         for o in mine:
             if self.reserved.get(o, 0) <= self.chain.height:
-                raise RpcFault(err.INVALID_PARAMS, f"Aborting PSBT signing. UTXO {o} is not reserved")
+                raise RpcFault(err.LIGHTNINGD, f"Aborting PSBT signing. UTXO {o} is not reserved")
         utxos = [scope.utxo for scope in psbt.inputs]
         for i, (o, scope) in enumerate(zip(outpoints, psbt.inputs)):
             if o not in mine:
@@ -210,14 +210,12 @@ class Wallet:
         try:
             raw = version.signed(psbt_base64, psbt.tx, inputs)
         except BadVersion as e:
-            raise RpcFault(err.INVALID_PARAMS, f"PSBT not finalizeable {e.message}") from None
+            raise RpcFault(err.LIGHTNINGD, f"PSBT not finalizeable {e.message}") from None
         self._early |= {o for o in version.outpoints(psbt.tx) if o.partition(":")[0] in self.chain.waiting}
         refused = self.chain.send(raw)
         txid = txid_of(version.read(raw))
         if refused and txid not in self._told:
-            raise RpcFault(
-                err.INVALID_PARAMS, f"Error broadcasting transaction: error code: -25 error message: {refused}"
-            )
+            raise RpcFault(err.LIGHTNINGD, f"Error broadcasting transaction: error code: -25 error message: {refused}")
         self._told.add(txid)
         return {"tx": raw, "txid": txid}
 
