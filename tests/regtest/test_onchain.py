@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from test_crash import alive, kill_plugin, start_plugin
 from lanes import lane
 from satmeter import devnet
 from satmeter.chain import version
+from satmeter.cln.chain import Bitcoind
+from satmeter.core.errors import BadParam, BadVersion, NodeTrouble
 from satmeter.devnet import NodeSpec
 from shop import Shop, close, error_of, identity, open_stream, status, until
 
@@ -377,6 +380,28 @@ def test_a_reorganisation_takes_it_out_and_it_comes_in_again(net, shop):
     until(lambda: net.mempool() == [txid])
     assert sale.pending and not sale.seen["lost_msat"]
     sale.agree(end)
+
+
+def test_bitcoind_is_asked_where_it_is_configured(net, shop):
+    """testmempoolaccept over the version that is held; emulated nodes have no bitcoind to ask."""
+    with pytest.raises(NodeTrouble, match="testmempoolaccept"):
+        Bitcoind("http://user:secret@127.0.0.1:9").accepts("00")
+    with pytest.raises(BadParam):
+        Bitcoind("127.0.0.1:8332")
+    if net.kind == "emulated":
+        return
+    sale = Sale(net, shop)
+    sale.use(1)
+    with sqlite3.connect(net["seller"].lightning_dir / "satmeter-meter.sqlite3") as db:
+        which = "select data from satmeter_event where stream = ? and kind = 'version_taken'"
+        raw = json.loads(db.execute(which, [sale.session]).fetchone()[0])["raw"]
+    asked = Bitcoind(f"http://rpcuser:rpcpass@127.0.0.1:{net.bitcoind.rpcport}")
+    asked.accepts(raw)
+    lower = raw.replace((STEP_SAT).to_bytes(8, "little").hex(), (STEP_SAT - 1).to_bytes(8, "little").hex())
+    assert lower != raw
+    with pytest.raises(BadVersion, match="script-verify"):
+        asked.accepts(lower)
+    sale.agree(sale.end())
 
 
 def test_rising_fees_end_the_holding(net, shop):

@@ -9,8 +9,9 @@ from plan import make
 from shrink import shortest
 from sim import Simulation
 
-from satmeter.core import books, events, sale, view
+from satmeter.core import books, events, purchase, sale, view
 from satmeter.core.buyer import Buyer
+from satmeter.core.seller import Seller
 
 CHUNK = 25
 LINES = 120
@@ -81,6 +82,30 @@ def _credited_twice(patch):
     patch.setitem(books._FOLD, events.InvoicePaid, paid)
 
 
+def _version_counted_twice(patch):
+    def taken(ledger, e):
+        ledger.version_taken(e)
+        ledger.sale(e.stream).paid += e.amount
+
+    patch.setitem(books._FOLD, events.VersionTaken, taken)
+
+
+def _never_broadcast(patch):
+    patch.setattr(Seller, "_broadcast", lambda self, s, g, why: self._emit(events.TxSent(self.now, s.id, g.k, why)))
+    patch.setattr(Seller, "_look", lambda self, s, g: None)
+
+
+def _forked(patch):
+    """The buyer forgets what it signed, and signs from the beginning."""
+
+    def signed(ledger, p, e):
+        ledger.version_signed(p, e)
+        p.signed.inputs[0][1] += 1
+        p.signed.value = max(0, p.signed.value - 600)
+
+    patch.setitem(purchase._FOLD, events.VersionSigned, signed)
+
+
 def _granted_too_much(patch):
     was = view.grant_register
     patch.setattr(view, "grant_register", lambda m, s: was(m, s) + 40 if s is not None and was(m, s) else was(m, s))
@@ -106,7 +131,17 @@ def _charged_too_much(patch):
 
 @pytest.mark.parametrize(
     "mistake",
-    [_credited_twice, _granted_too_much, _asked_too_much, _paid_too_much, _refund_forgotten, _charged_too_much],
+    [
+        _credited_twice,
+        _version_counted_twice,
+        _never_broadcast,
+        _forked,
+        _granted_too_much,
+        _asked_too_much,
+        _paid_too_much,
+        _refund_forgotten,
+        _charged_too_much,
+    ],
 )
 def test_the_judge_sees_a_mistake(mistake, monkeypatch):
     mistake(monkeypatch)

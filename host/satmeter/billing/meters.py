@@ -153,6 +153,8 @@ def _told(e: Row) -> tuple[str, Row, str] | None:
     if e["kind"] == "invoice_paid":
         body = {"session": session, "amount_msat": data["amount"], "payment_hash": data["hash"]}
         return "paid", body, f"meter/{e['id']}"
+    if e["kind"] == "version_taken":
+        return "paid", {"session": session, "amount_msat": data["amount"], "txid": data["txid"]}, f"meter/{e['id']}"
     if e["kind"] == "invoice_asked" and data["n"] > 1:
         return "low", {"session": session, "asked_msat": data["amount"]}, f"meter/{e['id']}"
     if e["kind"] == "receipt_signed":

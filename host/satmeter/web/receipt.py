@@ -19,6 +19,13 @@ FIGURES = {
     "debt_msat": "debt",
 }
 
+ONCHAIN = {
+    "fee_msat": "on-chain fee, paid by the buyer",
+    "basic_fee_msat": "… with a transaction for each payment",
+    "single_fee_msat": "… with growing transactions",
+    "lost_msat": "lost to a double spend",
+}
+
 
 async def signed(panel: Panel, row: dict[str, Any]) -> bool:
     """Ask the node whether a receipt bears the signature of the seller whom it names."""
@@ -44,6 +51,11 @@ def show(row: dict[str, Any], money: Money, good: bool) -> None:
                 if r[key] or key in ("paid_msat", "charged_msat", "refunded_msat"):
                     _line(name, money(r[key]), key)
             _line("payments", f"{r['payments']:,}")
+            for key, name in ONCHAIN.items() if "onchain" in r else ():
+                if r["onchain"][key] or key != "lost_msat":
+                    _line(name, money(r["onchain"][key]), f"onchain_{key}")
+            for txid in r["onchain"]["txids"][-3:] if "onchain" in r else ():
+                _line("transaction", txid)
             _line("lasted", duration(max(0, r["closed_at"] - r["opened_at"]) // 1000))
             _line("session", r["session"])
             _line("seller", r["seller"])

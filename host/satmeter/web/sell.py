@@ -282,7 +282,12 @@ class MeterPage:
 def _invoices(events: list[dict[str, Any]], money: Money) -> list[str]:
     """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
     stands: dict[int, tuple[int, str]] = {}
-    words = {"invoice_paid": "paid", "invoice_dropped": "no longer wanted", "invoice_expired": "expired"}
+    words = {
+        "invoice_paid": "paid",
+        "version_taken": "signed",
+        "invoice_dropped": "no longer wanted",
+        "invoice_expired": "expired",
+    }
     for e in events:
         data = json.loads(e["data"])
         if e["kind"] == "invoice_asked":

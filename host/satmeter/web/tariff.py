@@ -28,7 +28,11 @@ HELP = {
     "session_max_s": "longest session, seconds (0: no bound)",
     "invoice_expiry_s": "seconds until an invoice expires",
     "remainder_s": "seconds that a wallet's remainder stays",
-    "settlement": "settlement",
+    "settlement": "settlement: lightning or onchain",
+    "hold_msat": "onchain: value at which a transaction is broadcast, msat",
+    "hold_s": "onchain: seconds that one is held at most",
+    "unconfirmed_msat": "onchain: most that is held or not yet final, msat",
+    "confirmations": "onchain: blocks until one is final",
 }
 
 
