@@ -9,7 +9,7 @@ from plan import make
 from shrink import shortest
 from sim import Simulation
 
-from satmeter.core import books, events, purchase, sale, view
+from satmeter.core import actions, books, events, sale, view
 from satmeter.core.buyer import Buyer
 from satmeter.core.seller import Seller
 
@@ -96,14 +96,14 @@ def _never_broadcast(patch):
 
 
 def _forked(patch):
-    """The buyer forgets what it signed, and signs from the beginning."""
+    """The buyer signs a lower version, too, after the one that it recorded."""
+    was = Buyer._sign_again
 
-    def signed(ledger, p, e):
-        ledger.version_signed(p, e)
-        p.signed.inputs[0][1] += 1
-        p.signed.value = max(0, p.signed.value - 600)
+    def again(buyer, p):
+        was(buyer, p)
+        buyer._do(actions.SignVersion(p.id, p.signed.n, p.signed, p.signed.value - 1))
 
-    patch.setitem(purchase._FOLD, events.VersionSigned, signed)
+    patch.setattr(Buyer, "_sign_again", again)
 
 
 def _granted_too_much(patch):
