@@ -129,7 +129,7 @@ class Signing(Paying):
         if not DUST_SAT <= m.value_sat <= g.maximum:
             raise PolicyBreach(f"a version of {m.value_sat} sat; from {DUST_SAT} to {g.maximum} was agreed")
         self._emit(ev.VersionSigned(self.now, p.id, m.n, g.k, m.value_sat, m.amount_msat, fee, m.ticks))
-        p.raw = ""
+        p.raw, p.version_tries = "", 0
         self._sign_again(p)
 
     def _sign_again(self, p: Purchase) -> None:

@@ -1,0 +1,358 @@
+"""Growing transactions: what a seller may ask a buyer to sign, and what a seller takes for money."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from world import BUYER_ID, SELLER_ID, SESSION, refold
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.books import Books
+from satmeter.core.buyer import Buyer
+from satmeter.core.errors import BadParam
+from satmeter.core.journal import canonical
+from satmeter.core.purchase import Ledger
+from satmeter.core.seller import Limits, Seller
+from satmeter.core.tariff import Tariff
+
+STEP = 2_000
+TARIFF = {
+    "price_msat": 100_000,
+    "ticks_per_unit": 1,
+    "quantum_msat": STEP * 1000,
+    "low_water_msat": 0,
+    "settlement": "onchain",
+    "hold_msat": 10 * STEP * 1000,
+    "confirmations": 2,
+    "grace_s": 20,
+}
+POLICY = {"max_price_msat": 100_000, "budget_msat": 10**9, "max_feerate": 5_000}
+FEE, COIN = 400, [["c1:0", 10**6, "5120" + "11" * 32, 100]]
+
+
+class Wallet:
+    """A buyer before a seller that asks for what it likes; the wallet signs whatever it is asked to."""
+
+    def __init__(self, policy=None, **tariff):
+        self.now, self.n = 10**9, 0
+        self.buyer, self.events, self.signed = Buyer(), [], []
+        self.tell(inp.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
+        self.tell(inp.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
+
+    def tell(self, what):
+        step = self.buyer.handle(what, self.now)
+        self.done(step)
+        return step
+
+    def done(self, step):
+        self.events += step.events
+        for a in step.actions:
+            if isinstance(a, do.Fund):
+                self.tell(inp.Funded(a.session, a.k, FEE, "51", [[f"c{a.k}:0", 10**7, "5120" + "11" * 32, 100]]))
+            elif isinstance(a, do.SignVersion):
+                self.signed.append((a.tx.k, a.value, [each[0] for each in a.tx.inputs]))
+                self.tell(inp.VersionMade(a.session, a.n, a.tx.k, f"v{a.tx.k}-{a.value}"))
+
+    def ask(self, value, k=1, step=STEP, n=None, taken=True, ticks=None, address="to", feerate=1_000):
+        self.now += 1_000
+        self.n = n or self.n + 1
+        used = ticks if ticks is not None else (self.n - 1) * 20
+        m = msg.Increment(SESSION, self.now, self.n, step * 1000, k, value, address, feerate, used, used * 100_000, 0)
+        self.tell(inp.FromPeer(SELLER_ID, m))
+        if taken and self.purchase.flights:
+            self.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, self.now, self.n, k, step * 1000)))
+
+    def restart(self):
+        self.buyer = Buyer(ledger=refold(self.events, Ledger()))
+        self.done(self.buyer.resume(self.now))
+        self.tell(inp.Tick())
+
+    @property
+    def purchase(self):
+        return self.buyer.ledger.purchases[SESSION]
+
+
+def test_what_an_honest_seller_asks_for_is_signed():
+    w = Wallet()
+    for n in range(1, 6):
+        w.ask(n * STEP)
+    assert w.signed == [(1, n * STEP, ["c1:0"]) for n in range(1, 6)]
+    assert w.purchase.paid == 5 * STEP * 1000 and w.purchase.fees == FEE * 1000
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"value": STEP},  # a lower one, as a fork would need
+        {"value": 2 * STEP, "step": STEP - 1},  # the value is not one step more
+        {"value": 3 * STEP},
+        {"value": 2 * STEP, "address": "elsewhere"},
+        {"value": 2 * STEP, "feerate": 1_001},
+        {"value": STEP, "k": 3},
+        {"value": 4 * STEP, "step": 3 * STEP},  # more than a quantum at once
+        {"value": 2 * STEP, "ticks": 0},  # for nothing: the last step was not used
+    ],
+)
+def test_what_was_not_agreed_is_not_signed(asked):
+    w = Wallet()
+    w.ask(STEP)
+    w.ask(**asked)
+    assert w.signed == [(1, STEP, ["c1:0"])] and w.purchase.breached and w.purchase.state == "closing"
+
+
+def test_no_more_than_the_maximum_and_the_budget_is_signed():
+    w = Wallet()
+    for n in range(1, 12):
+        w.ask(n * STEP)
+    assert max(value for _, value, _ in w.signed) == 10 * STEP and w.purchase.breached
+    w = Wallet({"budget_msat": 3 * STEP * 1000})
+    for n in range(1, 12):
+        w.ask(n * STEP)
+    assert max(value for _, value, _ in w.signed) == 2 * STEP and not w.purchase.breached  # the fee is of the budget
+
+
+def test_a_feerate_over_the_cap_ends_it_before_anything_is_reserved():
+    w = Wallet()
+    w.ask(STEP, feerate=5_001)
+    assert not w.signed and w.purchase.signed is None and w.purchase.state == "closing"
+
+
+def test_each_transaction_costs_a_fee_so_they_are_counted():
+    w = Wallet()
+    for k in range(1, 40):
+        w.ask(STEP, k=k)
+        if w.purchase.state != "streaming":
+            break
+    assert k <= 8 and w.purchase.breached and "transaction" in w.purchase.refusals[-1]["why"]
+
+
+def test_after_a_crash_the_very_same_version_is_signed_again():
+    w = Wallet()
+    w.ask(STEP)
+    w.ask(2 * STEP, taken=False)
+    w.restart()
+    assert w.signed[1:] == [(1, 2 * STEP, ["c1:0"])] * (len(w.signed) - 1) and len(w.signed) > 2
+    w.ask(2 * STEP, n=3)  # another number for the same value: a fork
+    assert {value for _, value, _ in w.signed} == {STEP, 2 * STEP} and w.purchase.flights
+
+
+def test_a_version_that_the_seller_does_not_count_stays_spent():
+    w = Wallet({"budget_msat": 10**7})
+    w.ask(STEP, taken=False)
+    before = w.purchase.in_flight
+    w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
+    assert w.purchase.stray == before == (STEP + FEE) * 1000 and not w.purchase.flights
+    assert w.buyer.ledger.spent_on(w.now) == before
+    w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))  # it counts after all
+    assert w.purchase.paid == STEP * 1000 and not w.purchase.stray and w.buyer.ledger.spent_on(w.now) == before
+
+
+class Till:
+    """A seller whose buyer sends versions; the chain is what the test says."""
+
+    def __init__(self, **tariff):
+        self.now, self.events, self.did = 10**9, [], []
+        self.seller = Seller(SELLER_ID, Limits(silent_ms=10**9))
+        self.tell(inp.AddMeter("m", {**TARIFF, **tariff}))
+        self.register = 0
+        self.read()
+
+    def tell(self, what):
+        self.now += 10
+        step = self.seller.handle(what, self.now)
+        self.events += step.events
+        for a in step.actions:
+            self.did.append(a)
+            if isinstance(a, do.GiveAddress):
+                self.tell(inp.AddressMade(a.session, a.k, f"a{a.k}", 1_000))
+            elif isinstance(a, do.Sign):
+                self.tell(inp.Signed(a.session, a.revision, a.text, "sig"))
+
+    def read(self, ticks=0, plugged=True):
+        self.register += ticks
+        self.tell(inp.Reading("m", "b1", self.register, plugged=plugged, grant=0 if not plugged else None))
+
+    def open(self, session=SESSION, buyer=BUYER_ID):
+        self.tell(inp.FromPeer(buyer, msg.Open(session, self.now, "m")))
+
+    def pay(self, coin="c1:0", session=SESSION):
+        """The buyer's version for what is asked, checked as good."""
+        s = self.seller.books.sales[session]
+        (n,) = s.out
+        g = s.growing
+        value = g.value + s.out[n] // 1000
+        inputs = [list(each) for each in g.inputs] or [[coin, 10**6, "51"]]
+        raw = f"raw-{g.k}-{value}"
+        self.tell(inp.VersionChecked(session, n, g.k, value, FEE, 560, f"{g.k:064x}", 0, raw, inputs))
+
+    def seen(self, k=1, **how):
+        base = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived": 0}
+        base |= {"confirmations": 0, "height": 100, "feerate": 1_000}
+        self.tell(inp.TxSeen(SESSION, k, **{**base, **how}))
+
+    @property
+    def sale(self):
+        return self.seller.books.sales[SESSION]
+
+    def done(self, kind):
+        return [a for a in self.did if isinstance(a, kind)]
+
+
+def test_a_session_from_open_to_final():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    t.pay()
+    assert t.sale.held_msat == 2 * STEP * 1000 and not t.done(do.Broadcast)
+    t.read(15)
+    t.read(plugged=False)
+    (sent,) = t.done(do.Broadcast)
+    t.now += 30_000  # its buyer sends no refund invoice
+    t.tell(inp.Tick())
+    assert sent.raw == f"raw-1-{2 * STEP}" and t.sale.receipt and not t.sale.done
+    assert refold(t.events, Books()).sales[SESSION].txs[1].value == 2 * STEP
+    t.seen(arrived=2 * STEP, confirmations=2)
+    assert t.sale.firm and t.sale.arrived == 2 * STEP and t.sale.owed == 5 * 100_000
+
+
+def test_one_input_is_under_one_transaction_only():
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.seen()
+    t.read(20)
+    t.pay()  # the same coin again, while the first transaction is on its way
+    assert t.sale.payments == 1 and "promised" in t.sale.reason
+
+
+def test_nothing_new_begins_before_the_node_knows_the_last_one():
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.read(20)
+    assert t.sale.tx_count == 1
+    t.seen()
+    assert t.sale.tx_count == 2
+
+
+def test_what_is_not_relayed_ends_the_session():
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.seen(known=False, refused="scriptpubkey")
+    assert t.sale.ending_at and "not relayed: scriptpubkey" in t.sale.reason
+
+
+def test_what_is_held_and_not_final_is_capped():
+    t = Till(hold_msat=STEP * 1000, unconfirmed_msat=3 * STEP * 1000)
+    t.open()
+    for k in (1, 2, 3):
+        t.pay(f"c{k}:0")
+        t.seen(k)
+        t.read(20)
+    assert t.sale.unconfirmed_msat == 3 * STEP * 1000 and not t.sale.out
+    t.seen(1, arrived=STEP, confirmations=2)
+    assert t.sale.out
+
+
+def test_nothing_is_given_back_before_it_is_final():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(5)
+    t.tell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", STEP * 1000, "refund")))
+    t.read(plugged=False)
+    assert t.sale.owed and not t.done(do.PayRefund)
+    t.open("77" * 16)  # nor carried on
+    assert not t.seller.books.sales.get("77" * 16) or not t.seller.books.sales["77" * 16].brought
+    t.seen(arrived=STEP, confirmations=2)
+    (refund,) = t.done(do.PayRefund)
+    assert refund.amount_msat == STEP * 1000 - 5 * 100_000
+
+
+def test_an_older_version_that_confirms_is_a_loss_of_the_rest():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    t.pay()
+    t.tell(inp.TxSeen(SESSION, 1, False, False, "", "spent", 0, 0, 0, 100, 1_000))
+    assert t.sale.txs[1].state == "sent" and not t.sale.lost
+    t.seen(known=False, refused="spent", conflict="spent by the first version", conflict_height=101, arrived=STEP)
+    assert t.sale.lost == STEP and t.sale.ending_at
+    t.seen(known=False, conflict="the same", conflict_height=101, arrived=STEP, height=102)
+    assert t.sale.firm and t.sale.received == STEP * 1000 and t.sale.lost == STEP
+
+
+def test_ours_that_wins_after_all_is_no_loss():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.seen(known=False, refused="conflict", conflict="spent elsewhere")
+    assert t.sale.lost == STEP and t.sale.debt == t.sale.charged
+    t.seen()
+    assert not t.sale.lost
+    t.seen(arrived=STEP, confirmations=2, height=103)
+    assert t.sale.firm and not t.sale.lost and not t.sale.debt
+
+
+def test_a_version_is_checked_once_at_a_time():
+    t = Till()
+    t.open()
+    (n,) = t.sale.out
+    for _ in range(50):
+        t.tell(inp.FromPeer(BUYER_ID, msg.Version(SESSION, t.now, n, 1, "00", "1")))
+    assert len(t.done(do.CheckVersion)) == 1
+
+
+def test_a_child_costs_a_quarter_in_all_at_most():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.seen(height=100, feerate=5_000)
+    t.seen(height=106, feerate=5_000)
+    (bump,) = t.done(do.Bump)
+    assert bump.budget == STEP // 4
+    t.tell(inp.TxBumped(SESSION, 1, "child:0", STEP - 300, 300))
+    t.seen(height=112, feerate=9_000)
+    assert t.done(do.Bump)[-1].budget == STEP // 4 - 300
+    t.tell(inp.TxBumped(SESSION, 1, "child2:0", STEP - 500, 200))
+    t.seen(height=118, feerate=20_000)
+    assert len(t.done(do.Bump)) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"window": 2},
+        {"quantum_msat": STEP * 1000 + 1},
+        {"quantum_msat": 1_000_000, "hold_msat": 10_000_000},
+        {"low_water_msat": STEP * 1000 - 1},
+        {"hold_msat": STEP * 1000 - 1000},
+        {"hold_msat": STEP * 1500 + 1},
+        {"unconfirmed_msat": STEP * 1000},
+        {"confirmations": 0},
+        {"settlement": "cash"},
+        {"settlement": "lightning"},
+    ],
+)
+def test_terms_that_make_no_sense(wrong):
+    with pytest.raises(BadParam) as e:
+        Tariff.from_dict({**TARIFF, **wrong})
+    assert e.value.data["param"] in {*wrong, "hold_msat"}
+
+
+def test_a_snapshot_is_as_good_as_the_journal():
+    w = Wallet()
+    w.ask(STEP)
+    w.ask(2 * STEP, taken=False)
+    revived = Ledger()
+    revived.load(json.loads(canonical(w.buyer.ledger.dump())))
+    assert replace(revived.purchases[SESSION].signed) == w.purchase.signed
+    assert revived.purchases[SESSION].flights == w.purchase.flights
