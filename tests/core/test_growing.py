@@ -150,6 +150,14 @@ def test_a_version_that_the_seller_does_not_count_stays_spent():
     assert w.purchase.paid == STEP * 1000 and not w.purchase.stray and w.buyer.ledger.spent_on(w.now) == before
 
 
+def test_a_seller_that_denies_versions_gains_one():
+    w = Wallet()
+    for k in range(1, 6):
+        w.ask(STEP, k=k, taken=False, ticks=0)
+        w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, w.n, k, 0)))
+    assert len(w.signed) == 2 and w.purchase.state == "closing" and "does not count" in w.purchase.reason
+
+
 class Till:
     """A seller whose buyer sends versions; the chain is what the test says."""
 

@@ -155,8 +155,8 @@ class Purchase:
     def exposure(self) -> int:
         """What is lost if the seller vanishes now: paid or in flight and not used, and the fees of what flies."""
         if self.tariff is None or self.state == CLOSED:
-            return self.in_flight
-        return max(0, self.carried + self.paid - self.tariff.charge(self.ticks)) + self.in_flight
+            return self.in_flight + self.stray
+        return max(0, self.carried + self.paid - self.tariff.charge(self.ticks)) + self.in_flight + self.stray
 
     @property
     def relay(self) -> bool:

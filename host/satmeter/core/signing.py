@@ -24,6 +24,7 @@ RENEW_MS = 1_800_000
 RESERVED_BLOCKS, LEFT_BLOCKS = 72, 1008
 """How long inputs stay reserved: while a stream runs (renewed), and after it where the seller can still take them."""
 FUND_MS = 10_000
+STRAYS_MOST = 1
 MAY_COUNT = 8
 """Versions that a receipt may count though nothing was heard of them; there is seldom more than one."""
 SIGN_MS, SIGN_MOST_MS = 2_000, 60_000
@@ -57,9 +58,12 @@ class Signing(Paying):
             self._notify(p)
 
     def _gone_astray(self, p: Purchase) -> None:
-        """A version that the seller says it does not count: it can still be broadcast, so it stays spent for us."""
+        """A version that the seller says it does not count: it can still be broadcast, so it stays spent for us. That
+        happens to an honest seller, too, who broadcasts while one is on its way; but not again and again."""
         for n in list(p.flights):
             self._emit(ev.VersionStrayed(self.now, p.id, n))
+        if len(p.strays) > STRAYS_MOST and p.state == STREAMING:
+            self._begin_close(p, f"the seller has {len(p.strays)} versions that it does not count")
 
     def _taken(self, p: Purchase, m: msg.Taken) -> None:
         known = p.flights.get(m.n) or p.strays.get(m.n)

@@ -122,7 +122,7 @@ def purchase(p: Purchase) -> dict[str, Any]:
     t = p.tariff
     fees = p.policy.max_fee_msat * (t.window if t is not None else 1)
     if t is not None and t.onchain:
-        fees = p.signed.fee * 1000 if p.signed is not None else 0
+        fees = t.slice_msat + 2 * (p.signed.fee * 1000 if p.signed is not None else 0)  # and one version astray
     bound = fees + (t.quantum_msat if t is not None and t.prepaid else 0)
     return {
         "session": p.id,
