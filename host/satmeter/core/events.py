@@ -1,8 +1,20 @@
-"""Every kind of event, the seller's and the buyer's. Amounts in msat, counts in ticks, times in milliseconds."""
+"""Every kind of event, the seller's and the buyer's. Amounts in msat, counts in ticks, times in milliseconds.
+
+Those of growing transactions stand in chain_events.py.
+"""
 
 from dataclasses import field
 from typing import Any
 
+from .chain_events import AddressGiven as AddressGiven
+from .chain_events import InputsChosen as InputsChosen
+from .chain_events import TxBumped as TxBumped
+from .chain_events import TxConflicted as TxConflicted
+from .chain_events import TxSent as TxSent
+from .chain_events import TxSettled as TxSettled
+from .chain_events import VersionSigned as VersionSigned
+from .chain_events import VersionStrayed as VersionStrayed
+from .chain_events import VersionTaken as VersionTaken
 from .journal import Event, event
 
 # --- a seller's meter -------------------------------------------------------------------------------------------
@@ -105,71 +117,6 @@ class InvoicePaid(Event):
     index: int = 0
     hash: str = ""
     count: int = 0
-
-
-@event
-class AddressGiven(Event):
-    """A growing transaction begins: number `k` of the session, to a fresh address of ours, at `feerate` (sat per 1,000
-    weight units)."""
-
-    k: int = 0
-    address: str = ""
-    feerate: int = 0
-
-
-@event
-class VersionTaken(Event):
-    """A version was checked and counts as credit. `value`, `fee` in sat, `amount` in msat what it adds; `inputs` are
-    [outpoint, sat, script] each."""
-
-    n: int = 0
-    k: int = 0
-    amount: int = 0
-    value: int = 0
-    fee: int = 0
-    weight: int = 0
-    txid: str = ""
-    vout: int = 0
-    raw: str = ""
-    inputs: list[list[str | int]] = field(default_factory=list)
-    count: int = 0
-
-
-@event
-class TxSent(Event):
-    """The highest version is to be broadcast, and grows no more."""
-
-    k: int = 0
-    why: str = ""
-
-
-@event
-class TxConflicted(Event):
-    """An input was spent elsewhere: `lost` sat of the transaction's value never reached us. 0: they did after all.
-    `height` is that of the block with the other spend, 0 while it is in none."""
-
-    k: int = 0
-    lost: int = 0
-    height: int = 0
-    evidence: str = ""
-
-
-@event
-class TxBumped(Event):
-    """A child that pays for its parent was made: its outpoint, value and fee in sat."""
-
-    k: int = 0
-    tip: str = ""
-    value: int = 0
-    fee: int = 0
-
-
-@event
-class TxSettled(Event):
-    """As many blocks as agreed stand over what reached our address: `arrived` sat."""
-
-    k: int = 0
-    arrived: int = 0
 
 
 @event
@@ -317,40 +264,6 @@ class PaymentStarted(Event):
     maxfee: int = 0
     hash: str = ""
     ticks: int = 0
-
-
-@event
-class InputsChosen(Event):
-    """Inputs of ours for growing transaction `k`: [outpoint, sat, script, height] each. Fee, maximum in sat; `change`
-    is the script of our change output."""
-
-    k: int = 0
-    address: str = ""
-    feerate: int = 0
-    fee: int = 0
-    maximum: int = 0
-    change: str = ""
-    inputs: list[list[str | int]] = field(default_factory=list)
-
-
-@event
-class VersionSigned(Event):
-    """Recorded before the wallet is asked to sign: from here on `value` sat of transaction `k` can be taken. `amount`
-    and `fee` in msat are what this version adds."""
-
-    n: int = 0
-    k: int = 0
-    value: int = 0
-    amount: int = 0
-    fee: int = 0
-    ticks: int = 0
-
-
-@event
-class VersionStrayed(Event):
-    """The seller does not count this version; it holds it all the same, so its amount stays spent."""
-
-    n: int = 0
 
 
 @event
