@@ -13,7 +13,6 @@ GROWING, SENT, SETTLED = "growing", "sent", "settled"
 
 DUST_SAT = 546
 """No output may be smaller: nodes do not relay it (the highest of the limits of Bitcoin Core's output types)."""
-MAX_SAT = 21_000_000 * 10**8
 FEERATE_MOST = 10_000_000
 FEES_ROSE = 2
 """Where the estimate is so many times the agreed feerate, what is held is broadcast before it gets stuck."""
@@ -72,7 +71,3 @@ class Signed:
     versions: int = 0
     n: int = 0
     """The request that the highest version answers."""
-
-    @property
-    def total(self) -> int:
-        return sum(int(each[1]) for each in self.inputs)
