@@ -75,7 +75,7 @@ def panels() -> None:
         seller, buyer = context.new_page(), context.new_page()
         seller.goto(running[0].url + "/sell/socket")
         address = seller.locator("[data-part=code]").text_content()
-        opened = net["buyer"].rpc.call("stream-open", [address, 1000, "2000sat"])
+        opened = net["buyer"].rpc.call("stream-open", [address, "1000/Wh", "2000sat"])
         buyer.goto(running[1].url + "/buy")
         for percent in (2, 5, 3):
             knob = seller.locator(".q-slider__track-container")
@@ -90,7 +90,7 @@ def panels() -> None:
         seller.screenshot(path=ROOT / "docs" / "seller.png", full_page=False)
         net["buyer"].rpc.call("stream-close", [opened["session"]])
         buyer.locator("[data-session]").wait_for()
-        net["buyer"].rpc.call("stream-open", [address, 1000, "2000sat"])
+        net["buyer"].rpc.call("stream-open", [address, "1000/Wh", "2000sat"])
         buyer.wait_for_timeout(3000)
         buyer.screenshot(path=ROOT / "docs" / "buyer.png", full_page=False)
         browser.close()

@@ -124,7 +124,7 @@ class Shop:
 
 
 def open_stream(buyer, shop, board, **caps):
-    params = {"seller": shop.address(board), "max_price_msat": 1000, "budget_msat": 1_000_000, **caps}
+    params = {"seller": shop.address(board), "max_price_msat": 1000, "unit": "unit", "budget_msat": 1_000_000, **caps}
     return buyer.rpc.call("stream-open", params)["session"]
 
 

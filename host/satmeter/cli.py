@@ -133,7 +133,7 @@ def devnet(
             f"  satmeter board virtual --link /tmp/board --key {where}/board.key --percent 50 &\n"
             f"  satmeter bridge --port /tmp/board --key {where}/board.key --meter socket "
             f"--rpc {seller.lightning_dir}/lightning-rpc --plugin {METER} &\n"
-            f"  {a} stream-open {address} 1000 500sat\n  {b} meter-status socket\n  {a} stream-list\n\n"
+            f"  {a} stream-open {address} 1000/Wh 500sat\n  {b} meter-status socket\n  {a} stream-list\n\n"
             f"Or in a browser, B at http://127.0.0.1:8420/ with a board in software, A at http://127.0.0.1:8421/:\n"
             f"  satmeter panel --no-password --rpc {seller.lightning_dir}/lightning-rpc --virtual socket "
             f"--key {where}/panel.key &\n"

@@ -37,7 +37,8 @@ class Order:
     open: bool = False
     max_amount: int = 0
     max_fee: int | None = None
-    max_price: int = 0
+    max_price: str = ""
+    """With its unit, such as 30000sat/kWh."""
     budget: int = 0
     node: str = ""
     yes: bool = False
@@ -130,7 +131,7 @@ class Scanner:
             raise BadParam(
                 f"another node than the one named: the address is of {address.node_id}, not {self.order.node}"
             )
-        caps = f"at most {amount(self.order.max_price)} a unit, {amount(self.order.budget)} in all"
+        caps = f"at most {self.order.max_price}, {amount(self.order.budget)} in all"
         self._ask(f"open a stream at meter {address.meter}: {caps}")
         session = buying.open_stream(self.node, address, self.order.max_price, self.order.budget)["session"]
         self.console.print(f"open: stream {session}", highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ class Pair:
         self.kept = [[], []]
         self.sell(inp.AddMeter("m", TARIFF))
         self.sell(inp.Reading("m", "b1", 0))
-        self.buy(inp.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": 1000, "budget_msat": 10**15}))
+        self.buy(inp.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
         self.sell(inp.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
         terms = canonical(Tariff.from_dict(TARIFF).to_dict())
         self.buy(inp.FromPeer(SELLER, msg.Terms(SESSION, self.now, "m", terms, 0)))

@@ -37,7 +37,7 @@ class Sale:
         self.register = 0
         self.report()
         address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{self.name}".upper()
-        caps = {"seller": address, "max_price_msat": TARIFF["price_msat"], "budget_msat": 10**10}
+        caps = {"unit": "unit", "seller": address, "max_price_msat": TARIFF["price_msat"], "budget_msat": 10**10}
         self.session = self.buyer.rpc.call("stream-open", caps)["session"]
         for step in range(1, STEPS + 1):
             self.granted()

@@ -104,7 +104,7 @@ class Board:
 def opened(net, board, stride=STRIDE, **caps):
     """Open a stream to a board's meter, and return its id once it is in its stride."""
     address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{board.name}".upper()
-    params = {"seller": address, "max_price_msat": 10**6, "budget_msat": 10**11, "max_fee_msat": 0, **caps}
+    params = {"seller": address, "max_price_msat": "1000000/unit", "budget_msat": 10**11, "max_fee_msat": 0, **caps}
     session = net["buyer"].rpc.call("stream-open", params)["session"]
     until(lambda: paid_of(net, [session]) >= stride)
     return session

@@ -61,7 +61,7 @@ def plug_to_light(net):
     bridge = Bridge(board.port, key, Node(str(net["seller"].lightning_dir / "lightning-rpc")), MeterSide(name))
     bridge.start()
     address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{name}".upper()
-    caps = {"seller": address, "max_price_msat": 10**6, "budget_msat": 10**8, "max_fee_msat": 0}
+    caps = {"unit": "unit", "seller": address, "max_price_msat": 10**6, "budget_msat": 10**8, "max_fee_msat": 0}
 
     def shown():
         return net["seller"].rpc.call("meter-status", [name])["meters"][0]

@@ -28,7 +28,7 @@ TARIFF = {
     "confirmations": 2,
     "grace_s": 20,
 }
-POLICY = {"max_price_msat": 100_000, "budget_msat": 10**9, "max_feerate": 5_000}
+POLICY = {"unit": "unit", "max_price_msat": 100_000, "budget_msat": 10**9, "max_feerate": 5_000}
 FEE, COIN = 400, [["c1:0", 10**6, "5120" + "11" * 32, 100]]
 
 
@@ -188,7 +188,7 @@ class Till:
 
     def pay(self, coin="c1:0", session=SESSION):
         """The buyer's version for what is asked, checked as good."""
-        s = self.seller.books.sales[session]
+        s = self.seller.books.sales.get(session) or self.seller.openings[session]
         (n,) = s.out
         g = s.growing
         value = g.value + s.out[n] // 1000
@@ -203,7 +203,7 @@ class Till:
 
     @property
     def sale(self):
-        return self.seller.books.sales[SESSION]
+        return self.seller.books.sales.get(SESSION) or self.seller.openings[SESSION]
 
     def done(self, kind):
         return [a for a in self.did if isinstance(a, kind)]

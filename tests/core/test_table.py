@@ -20,8 +20,10 @@ def in_state(state):
     from satmeter.core import actions as do
 
     w = World()
-    if state in (NEGOTIATING, DELIVERING, SUSPENDED):
-        w.hold = {do.Pay} if state == NEGOTIATING else set()
+    if state == NEGOTIATING:  # a session without credit yet, as one is for a moment between its opening and its credit
+        tariff = Tariff.from_dict(TARIFF).to_dict()
+        w.seller.books.apply(ev.SessionOpened(w.now, SESSION, "m", BUYER_ID, tariff, w.meter.count, "b1", 0))
+    if state in (DELIVERING, SUSPENDED):
         w.open()
         w.hold = {do.Pay}
         if state == SUSPENDED:
@@ -90,5 +92,5 @@ def test_an_open_is_taken_in_standby_only(state):
     w.sell(inp.FromPeer(stranger, Open("0e" * 16, 1, "m")))
     answers = [a.message for side, a in w.todo if getattr(a, "peer", "") == stranger]
     assert isinstance(answers[0], Error) == (state != STANDBY)
-    assert ("0e" * 16 in w.seller.books.sales) == (state == STANDBY)
-    assert SESSION not in w.seller.books.sales or w.sale.buyer == BUYER_ID
+    assert ("0e" * 16 in w.seller.openings) == (state == STANDBY) and "0e" * 16 not in w.seller.books.sales
+    assert SESSION not in w.seller.books.sales or w.seller.books.sales[SESSION].buyer == BUYER_ID

@@ -7,13 +7,14 @@ from satmeter.core import inputs as inp
 from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
 from satmeter.core.journal import decode, encode
+from satmeter.core.labels import opening_label
 from satmeter.core.purchase import Ledger
 from satmeter.core.seller import Ended, Limits, Seller
 
 SELLER_ID, BUYER_ID = "02" + "aa" * 32, "02" + "bb" * 32
 SESSION = "5e" * 16
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 30, "lockout_s": 60}
-POLICY = {"max_price_msat": 1000, "budget_msat": 1_000_000}
+POLICY = {"max_price_msat": 1000, "budget_msat": 1_000_000, "unit": "unit"}
 
 
 def refold(events, fold):
@@ -43,6 +44,8 @@ class World:
         self.lose = lambda message: False
         self.channel_can_refund = True
         self.balance = 0  # msat the seller has gained
+        self.fee = 0  # what a refund costs where it may cost something; without a fee there is no way, then
+        self.refunds = {}  # bolt11 -> what arrived by it
         self.remembered = {}  # sales and purchases that the cores have let go
         self.policy = {**POLICY, **(policy or {})}
         self.sell(inp.AddMeter("m", {**TARIFF, **(tariff or {})}))
@@ -149,6 +152,8 @@ class World:
         if isinstance(a, do.MakeInvoice):
             new = [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}"]
             row = self.invoices.setdefault(a.label, new)
+            if row[1] == "gone" and a.renew:
+                row = self.invoices[a.label] = new
             if row[1] == "unpaid" and row[0] != a.amount_msat:
                 row = self.invoices[a.label] = new  # it was made ahead, and told to nobody
             if row[1] == "paid":
@@ -166,9 +171,10 @@ class World:
                     row[1] = "gone"
                 self.sell(inp.InvoiceGone(a.label))
         elif isinstance(a, do.PayRefund):
-            if self.channel_can_refund:
-                self.balance -= a.amount_msat
-                self.sell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, 0))
+            if self.channel_can_refund and self.fee <= a.maxfee_msat:
+                self.balance -= a.amount_msat + self.fee
+                self.refunds[a.bolt11] = self.refunds.get(a.bolt11, 0) + a.amount_msat
+                self.sell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, self.fee))
             else:
                 self.sell(inp.RefundLost(a.session, a.bolt11, "no capacity: the reserve is not passed yet"))
         elif isinstance(a, do.Sign):
@@ -181,7 +187,9 @@ class World:
             self.buy(inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, amount, a.bolt11, expires, 18))
         elif isinstance(a, do.Pay):
             label = a.hash[4:].rsplit(":", 1)[0]
-            if a.invoice is None and self.invoices[label][1] != "paid":
+            if a.fresh and self.invoices[label][1] == "paid":
+                self.buy(inp.PaymentKnown(a.session, a.n))
+            elif a.invoice is None and self.invoices[label][1] != "paid":
                 self.buy(inp.PaymentLost(a.session, a.n, "it was not begun"))
             elif self.fail:
                 self.fail -= 1
@@ -193,7 +201,8 @@ class World:
         elif isinstance(a, do.MakeRefundInvoice):
             self.buy(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):
-            self.buy(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text))
+            arrived = sum(self.refunds.get(f"refund:{label}", 0) for label in a.labels)
+            self.buy(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text, arrived))
         elif isinstance(a, do.Connect):
             pass
 
@@ -209,7 +218,7 @@ class World:
         self.paid_index += 1
         row[0], row[1], row[2] = amount or row[0], "paid", self.paid_index
         self.balance += row[0]
-        self.sell(inp.InvoiceSettled(label, row[0], self.paid_index, label))
+        self.sell(inp.InvoiceSettled(label, row[0], self.paid_index, label, after=self.paid_index - 1))
         return True
 
     # --- looks
@@ -217,7 +226,12 @@ class World:
     def unpaid(self):
         """Labels of what is asked for and not paid; an invoice that was only made ahead is not among them."""
         asked = {f"satmeter/0/s/{s.id}/{n}" for s in self.seller.books.sales.values() for n in {**s.out, **s.dropped}}
+        asked |= {opening_label("0", s.meter, s.id, s.buyer) for s in self.seller.openings.values()}
         return [label for label, row in self.invoices.items() if row[1] == "unpaid" and label in asked]
+
+    def first(self):
+        """The opening that waits for its first payment, None if there is none."""
+        return self.seller.openings.get(SESSION)
 
     @property
     def meter(self):

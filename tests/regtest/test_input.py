@@ -50,7 +50,7 @@ def test_a_missing_parameter_and_too_many(net):
 
 
 def opening(net, shop, board, **more):
-    return {"seller": shop.address(board), "max_price_msat": 1000, "budget_msat": 100_000, **more}
+    return {"seller": shop.address(board), "max_price_msat": 1000, "unit": "unit", "budget_msat": 100_000, **more}
 
 
 def test_stream_open(net, shop):

@@ -34,7 +34,7 @@ ONCHAIN = {
     "grace_s": 20,
     "lockout_s": 3,
 }
-CAPS = {"max_price_msat": 100_000, "budget_msat": 10**9}
+CAPS = {"unit": "unit", "max_price_msat": 100_000, "budget_msat": 10**9}
 
 
 @pytest.fixture(scope="module", params=["emulated", "real"])

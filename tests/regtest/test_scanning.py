@@ -36,7 +36,7 @@ def test_an_invoice_is_paid_once(net, shop, scanned):
 
 def test_an_address_is_opened(net, shop, scanned):
     board = shop.add()
-    code, out = scanned([shop.address(board)], "--open", "--max-price", "1sat", "--budget", "500sat", "--yes")
+    code, out = scanned([shop.address(board)], "--open", "--max-price", "1sat/unit", "--budget", "500sat", "--yes")
     assert code == 0 and "open: stream" in out, out
     session = out.split("open: stream ")[1].split()[0]
     assert status(net["buyer"], session)["policy"]["budget_msat"] == 500_000
@@ -67,7 +67,7 @@ def test_what_must_not_be_paid_is_refused_with_the_reason(net, shop, scanned):
     assert "expired" in refused([invoice(now=1_700_000_000).upper()], *pay, "20sat")
     assert "no amount" in refused([invoice(amount=None).upper()], *pay, "20sat")
     assert "open it with --open" in refused([shop.address(board)], *pay, "20sat")
-    stream = ["--open", "--yes", "--max-price", "1sat", "--budget", "10sat"]
+    stream = ["--open", "--yes", "--max-price", "1sat/unit", "--budget", "10sat"]
     assert "pay it with --pay" in refused([bolt11], *stream)
     assert "another node than the one named" in refused([shop.address(board)], *stream, "--node", net["hop"].id)
     assert "not opened" in refused([shop.address(board)], *stream[:3], "1msat", "--budget", "10sat")

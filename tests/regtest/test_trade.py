@@ -110,7 +110,7 @@ def test_non_payment_locks_out_buyer_and_plug(net, shop):
     board.use(1000)
     assert board.register == granted and board.view["state"] == "suspended"
     until(lambda: board.state == "lockout")
-    other = {"seller": shop.address(board), "max_price_msat": 1000, "budget_msat": 100_000}
+    other = {"seller": shop.address(board), "max_price_msat": "1000/unit", "budget_msat": 100_000}
     assert "LockedOut" in error_of(net["far"].rpc, "stream-open", other)["message"]  # another node, the same plug
     shop.rpc.call("meter-unlock", [board.name])
     assert board.state == "standby"
@@ -196,7 +196,7 @@ def test_a_full_channel_serves_everybody_in_turn(net, shop):
 def test_a_taken_meter_is_refused_and_nothing_is_reserved(net, shop):
     board = shop.add()
     session = open_stream(net["buyer"], shop, board)
-    params = {"seller": shop.address(board), "max_price_msat": 1000, "budget_msat": 100_000}
+    params = {"seller": shop.address(board), "max_price_msat": "1000/unit", "budget_msat": 100_000}
     before = balance(net["far"])
     assert "MeterTaken" in error_of(net["far"].rpc, "stream-open", params)["message"]
     assert balance(net["far"]) == before

@@ -177,7 +177,8 @@ class Judge:
                 credited = s.paid - s.lost * 1000
                 self.that(sim.plan.hostile == "buyer" or not s.lost, f"{s.lost} sat of an honest buyer are lost")
             else:
-                arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
+                labels = (f"satmeter/0/s/{s.id}/", f"satmeter/0/o/{METER}/{s.id}/")
+                arrived = sum(sim.money.received(SELLER, each) for each in labels) if s.buyer else s.paid
                 credited = s.paid
             self.that(credited == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {credited} were credited")
             free = s.tariff.charge(s.ticks) - s.received - s.lost * 1000 - s.tariff.limit_msat
@@ -188,7 +189,8 @@ class Judge:
             if sim.plan.hostile != "buyer":
                 self.that(not s.owed or not s.buyer, f"{s.owed} msat stay owed:", s.refund_why)
                 self.that(not s.refunding, "a refund is still being paid")
-        refunded, refunds = sum(s.refunded for s in books.sales.values()), sim.money.received(BUYER, "")
+        refunded = sum(s.refunded - s.refund_fee for s in books.sales.values())
+        refunds = sim.money.received(BUYER, "")
         self.that(refunded == refunds, f"refunds: {refunded} booked, {refunds} arrived")
         arrived = sum(i.received for i in sim.money.invoices.values() if i.node == SELLER)
         paid = sum(s.paid for s in books.sales.values() if not s.tariff.onchain)

@@ -41,18 +41,18 @@ class Money:
         self.invoices, self.by_hash, self.payments = {}, {}, {}
         self.newest_index = {SELLER: 0, BUYER: 0, STRANGER: 0}
 
-    def invoice(self, node, label, amount, expiry_s):
-        """Make an invoice, or find the one that has this label."""
+    def invoice(self, node, label, amount, expiry_s, renew=False):
+        """Make an invoice, or find the one that has this label; `renew`: an expired one makes room."""
         found = self.invoices.get((node, label))
+        if found is not None and found.status == "unpaid" and self.sim.now >= found.expires_at:
+            found.status = "expired"
         ahead = found is not None and found.status == "unpaid" and found.amount != amount
-        if found is None or found.status == "gone" or ahead:
+        if found is None or found.status == "gone" or ahead or (renew and found.status == "expired"):
             made = f"{node}/{label}/{len(self.by_hash)}"
             found = Invoice(
                 node, label, amount, hashlib.sha256(made.encode()).hexdigest(), self.sim.now + expiry_s * 1000
             )
             self.invoices[node, label] = self.by_hash[found.hash] = found
-        if found.status == "unpaid" and self.sim.now >= found.expires_at:
-            found.status = "expired"
         return found
 
     def delete(self, node, label):

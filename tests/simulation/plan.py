@@ -138,6 +138,7 @@ def make(seed):
     budget = tariff["quantum_msat"] * r.choice([3, 1000])
     fee = r.choice([0, tariff["quantum_msat"] // 50])
     policy = {"max_price_msat": tariff["price_msat"], "budget_msat": budget + 2 * fee, "max_fee_msat": fee}
+    policy["unit"] = "unit"
     if onchain:
         policy["budget_msat"] += 3_000_000  # the fees of some transactions
     policy["max_spend_msat"] = tariff["quantum_msat"] * 1000  # gates of our own making are agreed to

@@ -159,6 +159,7 @@ class SellerProcess(Process):
 
     def started(self):
         self.watched = self.books.index
+        self.claims = {}
         self.sim.after(5, self.watch)
 
     def recall(self, session):
@@ -175,8 +176,8 @@ class SellerProcess(Process):
         paid = [i for i in self.sim.money.invoices.values() if i.node == SELLER and i.index > self.watched]
         for i in sorted(paid, key=lambda i: i.index):
             if self.core is not None:
-                self.watched = i.index
-                self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash))
+                after, self.watched = self.watched, i.index
+                self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash, after))
 
     def mine(self, m):
         return isinstance(m, (msg.Open, msg.Agree, msg.Version)) or getattr(m, "by", "") == msg.BUYER
@@ -246,7 +247,7 @@ class SellerProcess(Process):
         self.feed(inp.TxSeen(*seen))
 
     def _make(self, a):
-        self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s))
+        self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s, a.renew))
 
     def _tell(self, i):
         if i.status == "paid":
@@ -264,21 +265,25 @@ class SellerProcess(Process):
             self.feed(inp.InvoiceGone(a.label))
 
     def _refund(self, a):
-        tell = self.told(self.life)
-        inv = self.sim.money.by_hash.get((a.bolt11.split(":") + [""])[1])
-        if inv is None or self.sim.now >= inv.expires_at:
+        """As cln/meter.py."""
+        tell, money = self.told(self.life), self.sim.money
+        inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
+        known = inv is not None and money.status(inv.hash) in ("pending", "complete")
+        owner = self.claims.get(inv.hash) if inv is not None else ""
+        if owner is None and not (a.fresh and known):
+            owner = self.claims[inv.hash] = a.session
+        if owner != a.session or (not known and self.sim.now >= inv.expires_at):
             tell(inp.RefundLost(a.session, a.bolt11, "not to be paid", True))
             return
 
         def done(status):
-            if status != "complete":
-                tell(inp.RefundLost(a.session, a.bolt11, "failed"))
-            elif self.sim.money.payments[inv.hash].amount != a.amount_msat:
-                tell(inp.RefundLost(a.session, a.bolt11, "paid before, for something else", True))
+            if status == "complete":
+                p = money.payments[inv.hash]
+                tell(inp.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
             else:
-                tell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, 0))
+                tell(inp.RefundLost(a.session, a.bolt11, "failed"))
 
-        self.sim.money.pay(a.bolt11, 0, a.amount_msat, done)
+        money.pay(a.bolt11, a.maxfee_msat, a.amount_msat, done)
 
 
 class BuyerProcess(Process):
@@ -322,7 +327,7 @@ class BuyerProcess(Process):
         elif isinstance(a, do.Reserve):
             self.hand(self._reserve, a)
         elif isinstance(a, do.CheckReceipt):
-            self.hand(self.feed, inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text)))
+            self.hand(self._check_receipt, a)
 
     def _inspect(self, a):
         try:
@@ -333,9 +338,17 @@ class BuyerProcess(Process):
             return
         self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
 
+    def _check_receipt(self, a):
+        made = [self.sim.money.invoices.get((BUYER, label)) for label in a.labels]
+        arrived = sum(i.received for i in made if i is not None)
+        self.feed(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
+
     def _pay(self, a):
         """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
+        if a.fresh and money.status(a.hash) in ("complete", "pending"):
+            tell(inp.PaymentKnown(a.session, a.n))
+            return
 
         def done(status):
             if status == "complete":

@@ -87,7 +87,7 @@ class Simulation:
                 p.feed(inp.Tick())
         if self.plan.sensor and self.buyer.core is not None:
             for p in list(self.buyer.books.purchases.values()):
-                if p.state == "streaming":
+                if p.state in ("streaming", "closing"):
                     self._sense(p)
         self.after(TICK_MS if self.busy else 4 * TICK_MS, self._tick)
 

@@ -44,7 +44,7 @@ class Tricks:
             return replace(m, text=m.text.replace('"paid_msat":', '"paid_msat":1'))
         if not isinstance(m, msg.Invoice):
             return m
-        t = self.sim.seller.books.sales[m.session].tariff
+        t = (self.sim.seller.books.sales.get(m.session) or self.sim.seller.core.openings[m.session]).tariff
         jump = self.dice % 5_000 + 100
         stranger = self.sim.money.invoice(STRANGER, f"x/{m.bolt11}", m.amount_msat, 600)
         lies = {

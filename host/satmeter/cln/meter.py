@@ -23,11 +23,13 @@ from ..wire.address import Address
 from .chain import Bitcoind, Chain
 from .clock import wall_ms
 from .meter_rpc import MeterRpc
-from .node import words_of
 from .plugin import RolePlugin, log
 
-MAXDELAY = 500
-TOPICS = ("meter_low", "meter_state", "meter_closed")
+REFUND_MAXDELAY = 288
+"""Blocks for which the payee of a refund can hold it at most."""
+REFUND_HASHES = 10_000
+"""Hashes of refunds that are remembered with their session."""
+TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 
 
 class MeterPlugin(RolePlugin):
@@ -46,7 +48,11 @@ class MeterPlugin(RolePlugin):
         plugin.add_option("meter-max-meters", "1000", "most meters")
         plugin.add_option("meter-max-sessions", "2000", "most live sessions")
         plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
-        plugin.add_option("meter-refund-maxfee-msat", "2000", "most that one refund may cost in routing fees, in msat")
+        plugin.add_option(
+            "meter-refund-maxfee-msat",
+            "2000",
+            "routing fee that a refund may cost, in msat; a hundredth of it where that is more. The refund bears it",
+        )
         plugin.add_option(
             "meter-feerate", "0", "on-chain: sat per 1,000 weight units that versions have to pay; 0: as estimated"
         )
@@ -81,6 +87,7 @@ class MeterPlugin(RolePlugin):
             bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
             unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
+            refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
         )
         assert self.service.journal is not None
         return Seller(self.node_id, limits, books, self.service.journal.name, self._recall)
@@ -97,9 +104,10 @@ class MeterPlugin(RolePlugin):
             books.index = self.node.newest_index()
             return
         created = self.node.invoices_created()
-        if books.index > created:
+        newest = max((books.index, *books.early))
+        if newest > created:
             raise JournalTrouble(
-                f"the journal has payments up to index {books.index}, the node made {created} invoices in all: it is "
+                f"the journal has payments up to index {newest}, the node made {created} invoices in all: it is "
                 f"not the node's present database that belongs to this journal"
             )
 
@@ -120,7 +128,8 @@ class MeterPlugin(RolePlugin):
         url = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
         feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
         self.chain = Chain(self.node, feerate, Bitcoind(url) if url else None)
-        self.refund_maxfee = self.whole_option("meter-refund-maxfee-msat", 0, 10**9)
+        self._refund_hashes: dict[str, str] = {}
+        self._refund_lock = threading.Lock()
 
     def started(self) -> None:
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
@@ -158,7 +167,7 @@ class MeterPlugin(RolePlugin):
                 if found is None:
                     continue
                 label, made = found
-                self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash), credited)
+                self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash, index), credited)
                 index = made.index
             except Exception as e:
                 log.warning("waiting for payments: %s", e)
@@ -214,7 +223,8 @@ class MeterPlugin(RolePlugin):
             self.plugin.notify(action.topic, action.payload)
 
     def _make_invoice(self, a: do.MakeInvoice) -> None:
-        self._tell(a.label, self.node.invoice(a.label, a.amount_msat, f"satmeter {a.description}", a.expiry_s))
+        what = f"satmeter {a.description}"
+        self._tell(a.label, self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, renew=a.renew))
 
     def _cancel_invoice(self, a: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(a.label)
@@ -240,27 +250,49 @@ class MeterPlugin(RolePlugin):
             told(answer)
 
     def _pay_refund(self, a: do.PayRefund) -> None:
-        """Pay a refund. Its fee may cost the half of it at most: else refunds would be a way to milk the seller."""
-        why, final = "", False
+        """Pay a refund, within the fee that it bears itself. What an earlier try of it can still come to goes first: an
+        invoice is given up only when nothing of it can settle any more."""
+        decoded = self._refund_invoice(a.bolt11)
+        if decoded is None:
+            why = "the buyer's refund invoice is not a BOLT 11 invoice without an amount"
+            self.service.post(inp.RefundLost(a.session, a.bolt11, why, True))
+            return
+        payment_hash = decoded["payment_hash"]
+        known = self.payments.outcome(payment_hash).status in ("pending", "complete")
+        if not self._claim_refund(payment_hash, a, known):
+            why = "the hash of the buyer's refund invoice was paid before, for something else"
+            self.service.post(inp.RefundLost(a.session, a.bolt11, why, True))
+            return
+        if not known and decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
+            self.service.post(inp.RefundLost(a.session, a.bolt11, "the buyer's refund invoice has expired", True))
+            return
+        outcome, why = self.payments.pay(
+            decoded["payee"], a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, a.amount_msat
+        )
+        if outcome.status == "complete":
+            fee = max(0, outcome.sent_msat - outcome.amount_msat)
+            self.service.post(inp.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
+        else:
+            self.service.post(inp.RefundLost(a.session, a.bolt11, why or "the payment failed"))
+
+    def _refund_invoice(self, bolt11: str) -> dict[str, Any] | None:
         try:
-            decoded = self.node.decode(a.bolt11)
-            if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid") or "amount_msat" in decoded:
-                why, final = "the buyer's refund invoice is not a BOLT 11 invoice without an amount", True
-            elif decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
-                why, final = "the buyer's refund invoice has expired", True
-            else:
-                maxfee = min(self.refund_maxfee, a.amount_msat // 2)
-                payee, payment_hash = decoded["payee"], decoded["payment_hash"]
-                outcome, why = self.payments.pay(payee, a.bolt11, payment_hash, maxfee, MAXDELAY, a.amount_msat)
-                if outcome.status == "complete" and outcome.amount_msat != a.amount_msat:
-                    why, final = "the buyer's refund invoice was paid before, for something else", True
-                elif outcome.status == "complete":
-                    fee = max(0, outcome.sent_msat - outcome.amount_msat)
-                    self.service.post(inp.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee))
-                    return
-        except RpcError as e:
-            why = words_of(e)
-        self.service.post(inp.RefundLost(a.session, a.bolt11, why or "the payment failed", final))
+            decoded = self.node.decode(bolt11)
+        except RpcError:
+            return None
+        sound = decoded.get("type") == "bolt11 invoice" and decoded.get("valid") and "amount_msat" not in decoded
+        return decoded if sound else None
+
+    def _claim_refund(self, payment_hash: str, a: do.PayRefund, known: bool) -> bool:
+        """Whether a hash is this session's to pay: a buyer may offer the same one in two sessions, or one that it was
+        paid by before. Once it is ours, a repeated try (the node was away) finds its own payment."""
+        with self._refund_lock:
+            owner = self._refund_hashes.get(payment_hash)
+            if owner is None and not (a.fresh and known):
+                self._refund_hashes[payment_hash] = owner = a.session
+                while len(self._refund_hashes) > REFUND_HASHES:
+                    del self._refund_hashes[next(iter(self._refund_hashes))]
+        return owner == a.session
 
     def _sign(self, a: do.Sign) -> None:
         self.service.post(inp.Signed(a.session, a.revision, a.text, self.node.sign(a.text)))

@@ -88,7 +88,9 @@ class MeterRpc:
 
     def _meter(self, core: Seller, name: str) -> dict[str, Any]:
         m = core.books.meter(name)
-        shown = view.meter(m, core.books.sales.get(m.session), self.p.service.clock.now(), core.limits.silent_ms)
+        openings = sum(1 for s in core.openings.values() if s.meter == name)
+        now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
+        shown = view.meter(m, core.books.sales.get(m.session), now, silent_ms, openings)
         board = self.p.board_view(core, name) or {}
         return {**shown, "page": board["page"], "codes": board["codes"], "address": self.p.address(name)}
 
@@ -183,7 +185,8 @@ class MeterRpc:
         def look(core: Seller) -> dict[str, Any]:
             names = [core.books.meter(name).name] if name is not None else sorted(core.books.meters)
             sales = [view.sale(s) for s in core.books.sales.values() if s.meter in names]
-            return {"meters": [self._meter(core, n) for n in names], "sessions": sales}
+            unowned = [{"label": label, "amount_msat": amount} for label, amount in core.books.unowned.items()]
+            return {"meters": [self._meter(core, n) for n in names], "sessions": sales, "unowned": unowned}
 
         self._look(call, look)
 

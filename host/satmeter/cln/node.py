@@ -64,12 +64,19 @@ class Node:
     # --- invoices
 
     def invoice(
-        self, label: str, amount_msat: int | None, description: str, expiry_s: int, hash_only: bool = False
+        self,
+        label: str,
+        amount_msat: int | None,
+        description: str,
+        expiry_s: int,
+        hash_only: bool = False,
+        renew: bool = False,
     ) -> Made:
         """Make an invoice, or find the one that has this label already. None makes one without an amount; hash_only one
         that holds the description's hash.
 
-        One that is unpaid and of another amount was made ahead and told to nobody: it makes room.
+        One that is unpaid and of another amount was made ahead and told to nobody: it makes room. With `renew` an
+        expired one does, too.
         """
         amount: int | str = "any" if amount_msat is None else amount_msat
         what: dict[str, Any] = {"amount_msat": amount, "label": label, "description": description, "expiry": expiry_s}
@@ -83,7 +90,8 @@ class Node:
             found = self.find_invoice(label)
             if found is None:
                 raise
-            if found.status == "paid" or found.amount_msat == amount_msat:
+            expired = renew and found.status == "expired"
+            if found.status == "paid" or (found.amount_msat == amount_msat and not expired):
                 return found
             self.call("delinvoice", label=label, status=found.status)
             made = self.call("invoice", **what)

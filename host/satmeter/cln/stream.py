@@ -154,7 +154,9 @@ class StreamPlugin(RolePlugin):
                 raise  # and it is asked again
             self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: the node is asked first
             return
-        if outcome.status == "complete":
+        if outcome.status == "known":
+            self.service.post(inp.PaymentKnown(a.session, a.n))
+        elif outcome.status == "complete":
             self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
         else:
             self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed"))
@@ -165,7 +167,9 @@ class StreamPlugin(RolePlugin):
 
     def _check_receipt(self, a: do.CheckReceipt) -> None:
         verified = self.node.verify(a.text, a.signature, a.seller)
-        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified))
+        made = [self.node.find_invoice(label) for label in a.labels] if verified else []
+        arrived = sum(each.received_msat for each in made if each is not None)
+        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified, arrived))
 
     # --- messages
 

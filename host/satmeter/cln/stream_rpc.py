@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core import inputs as inp
 from ..core import view
 from ..core.buyer import Buyer
-from ..core.errors import OverCap, Refused, SatmeterError, by_code
+from ..core.errors import BadParam, OverCap, Refused, SatmeterError, by_code
 from ..core.money import MAX_TICKS, whole
 from ..core.purchase import CLOSED
 from ..wire.address import parse
@@ -55,12 +55,18 @@ class StreamRpc:
         tolerance_pct: int | None = None,
         tolerance_ticks: int | None = None,
         max_feerate: int | None = None,
+        max_msat_per_s: int | None = None,
     ) -> None:
-        """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given."""
+        """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given.
+
+        {max_price_msat} is for one {unit}: without {unit} the answer is the seller's terms, and nothing is agreed
+        to."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
         if self.p.day_msat:
             caps.setdefault("day_msat", self.p.day_msat)
         address = parse(seller, meter)
+        if address.node_id == self.p.node_id:
+            raise BadParam("seller: is this node itself; nobody can buy from itself", param="seller")
         session = secrets.token_hex(16)
         what = inp.OpenStream(session, address.node_id, address.meter, address.reach, caps)
 
@@ -114,6 +120,7 @@ class StreamRpc:
         day_msat: int | None = None,
         max_spend_msat: int | None = None,
         max_feerate: int | None = None,
+        max_msat_per_s: int | None = None,
     ) -> None:
         """Change the caps of a running stream."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
@@ -140,9 +147,12 @@ class StreamRpc:
 
         self.p.service.run(look, then)
 
-    def close(self, call: Call, session: str) -> None:
-        """End a stream; what is paid and not used comes back, or stays owed until it can."""
-        self._post(call, inp.CloseStream(session))
+    def close(self, call: Call, session: str, refuse_debt: bool | int | str = False) -> None:
+        """End a stream; what is paid and not used comes back, or stays owed until it can.
+
+        In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
+        refused = str(refuse_debt).lower() in ("1", "true")
+        self._post(call, inp.CloseStream(session, refuse_debt=refused))
 
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""

@@ -32,6 +32,8 @@ class MakeInvoice(Action):
     expiry_s: int
     hurry: bool = True
     """Whether a payment waits for it; else it may come when the node has less to do."""
+    renew: bool = False
+    """Whether an expired one of this label makes room for a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,14 @@ class CancelInvoice(Action):
 
 @dataclass(frozen=True, slots=True)
 class PayRefund(Action):
-    """Pay an amountless invoice of the buyer; if the node knows its hash, that outcome stands."""
+    """Pay an amountless invoice of the buyer, for a fee of maxfee_msat at most. `fresh`: it is the first try, so that
+    an outcome which the node knows already is another payment's; else that outcome stands."""
 
     session: str
     bolt11: str
     amount_msat: int
+    maxfee_msat: int
+    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,14 @@ class MakeRefundInvoice(Action):
 
 @dataclass(frozen=True, slots=True)
 class CheckReceipt(Action):
-    """Check a receipt's signature against the seller's node id; answered by ReceiptChecked."""
+    """Check a receipt's signature against the seller's node id, and look up what arrived by the refund invoices of
+    these labels; answered by ReceiptChecked."""
 
     session: str
     seller: str
     text: str
     signature: str
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "
-    "touched_at ask_at agreed address_at look_at checking known seen_height gone_at".split()
+    "refund_costs allowance_left touched_at ask_at agreed address_at look_at checking known seen_height gone_at".split()
 )
 
 
@@ -47,6 +47,11 @@ class Books:
         self.meters: dict[str, Meter] = {}
         self.sales: dict[str, Sale] = {}
         self.index = 0
+        """Every payment up to this pay_index has its owner."""
+        self.early: set[int] = set()
+        """Payments beyond it that have theirs, too: they were found by their label, out of turn."""
+        self.unowned: dict[str, int] = {}
+        """Payments, by label, whose session nobody knows (msat)."""
         self.offers = 0
 
     def meter(self, name: str) -> Meter:
@@ -77,6 +82,22 @@ class Books:
             sale.head = chain(sale.head, e)
             if sale.phase == OPEN and not sale.ending_at:
                 sale.granted = max(sale.granted, sale.grant_count)
+
+    # --- payments
+
+    def known_payment(self, index: int) -> bool:
+        """Whether a payment has its owner already: a pay_index counts once, in whatever order it is told."""
+        return index <= self.index or index in self.early
+
+    def note_payment(self, index: int, upto: int) -> None:
+        """Remember that a payment has its owner; see InvoicePaid for `upto`."""
+        self.early.add(index)
+        self.index = max(self.index, index if upto < 0 else upto)
+        self.early = {each for each in self.early if each > self.index}
+
+    def payment_unowned(self, e: ev.PaymentUnowned) -> None:
+        self.unowned[e.stream] = e.amount
+        self.note_payment(e.index, e.upto)
 
     # --- meters
 
@@ -168,13 +189,19 @@ class Books:
 
     def invoice_paid(self, e: ev.InvoicePaid) -> None:
         s = self.sale(e.stream)
+        if s.void:
+            s.phase = CLOSING  # it was paid after all, and has something to settle
         s.out.pop(e.n, None)
         s.dropped.pop(e.n, None)
         s.waiting_since = e.at
         s.paid += e.amount
         s.payments += 1
-        self.index = max(self.index, e.index)
+        s.next_n = max(s.next_n, e.n + 1)
+        self.note_payment(e.index, e.upto)
         self._sale_count(s, e.count)
+
+    def numbers_drawn(self, e: ev.NumbersDrawn) -> None:
+        self.sale(e.stream).drawn = e.upto
 
     # --- growing transactions
 
@@ -266,6 +293,14 @@ class Books:
         if s.start_count < 0:
             s.start_count = e.count
             s.start_boot, s.start_register = m.boot, m.register
+            s.start_latest = m.allowance_count if m.allowance_count > e.count else -1
+
+    def start_counted(self, e: ev.StartCounted) -> None:
+        s = self.sale(e.stream)
+        m = self.meter(s.meter)
+        self._count(m, e.count)
+        s.start_count, s.start_latest = e.count, -1
+        s.start_boot, s.start_register = m.boot, e.count - m.offset
 
     def session_suspended(self, e: ev.SessionSuspended) -> None:
         s = self.sale(e.stream)
@@ -285,11 +320,14 @@ class Books:
             state = self.next_state(m, ev.SessionClosing)
             self._count(m, e.count)
             m.state, m.session = state, ""
-            m.period_count += s.ticks  # what a session delivered was not of the allowance
         s.count = max(s.count, e.until)
         s.phase, s.since, s.reason, s.closed_at = CLOSING, e.at, e.reason, e.at
+        if not (s.payments or s.brought or e.charged):
+            s.phase = CLOSED
         s.end_boot, s.end_register, s.charged_final = e.boot, e.register, e.charged
         s.reserved = {}
+        if m is not None:
+            m.period_count += s.charged_ticks  # what was paid for was not of the allowance; whatever else was, is
         if s.tariff.prepaid:
             s.dropped.update(s.out)
             s.out = {}
@@ -299,14 +337,26 @@ class Books:
         s.refund_bolt11, s.claimed, s.refund_why = e.bolt11, e.claimed, ""
 
     def refund_started(self, e: ev.RefundStarted) -> None:
-        self.sale(e.stream).refunding = e.amount
+        s = self.sale(e.stream)
+        s.refunding, s.refund_maxfee = e.amount, e.maxfee
 
     def refund_paid(self, e: ev.RefundPaid) -> None:
         s = self.sale(e.stream)
-        s.refund_used = [*s.refund_used, s.refund_bolt11]
-        s.refunding, s.refund_bolt11 = 0, ""
-        s.refunded += e.amount
+        self._refund_over(s)
+        s.refunded += e.amount + e.fee
         s.refund_fee += e.fee
+
+    def refund_disputed(self, e: ev.RefundDisputed) -> None:
+        s = self.sale(e.stream)
+        self._refund_over(s)
+        refunded = min(e.sent, s.owed)
+        s.refunded += refunded
+        s.lapsed += max(0, min(e.amount - refunded, s.owed))
+        s.alarm = e.why
+
+    def _refund_over(self, s: Sale) -> None:
+        s.refund_used = [*s.refund_used, s.refund_bolt11]
+        s.refunding, s.refund_maxfee, s.refund_bolt11 = 0, 0, ""
 
     def refund_failed(self, e: ev.RefundFailed) -> None:
         s = self.sale(e.stream)
@@ -340,6 +390,8 @@ class Books:
     def dump(self) -> dict[str, Any]:
         return {
             "index": self.index,
+            "early": sorted(self.early),
+            "unowned": self.unowned,
             "offers": self.offers,
             "meters": [dump(m, _METER_MEMORY) for m in self.meters.values()],
             "sales": [dump(s, _SALE_MEMORY) for s in self.sales.values()],
@@ -347,6 +399,7 @@ class Books:
 
     def load(self, dumped: dict[str, Any]) -> None:
         self.index, self.offers = dumped["index"], dumped["offers"]
+        self.early, self.unowned = set(dumped.get("early", ())), dict(dumped.get("unowned", {}))
         for values in dumped["meters"]:
             m = revive(Meter, values)
             self.meters[m.name] = m

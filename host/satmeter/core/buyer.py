@@ -20,7 +20,8 @@ from .signing import Signing
 from .tariff import check_name
 
 RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
-PING_MS = 30_000
+PING_MS, FIRST_PING_MS = 30_000, 5_000
+"""A seller that starts anew has forgotten who has not paid yet: until then it is asked more often."""
 OPEN_MS = 60_000
 LINGER_MS = 5_000
 GIVE_UP_MS = 60 * DAY_MS
@@ -83,9 +84,11 @@ class Buyer(Signing):
 
     def _from_peer(self, i: inp.FromPeer) -> None:
         p = self.ledger.purchases.get(i.message.session)
-        if p is None and isinstance(i.message, msg.Receipt) and self._recalled(i.message.session, i.peer):
-            self._do(do.CheckReceipt(i.message.session, i.peer, i.message.text, i.message.signature))
-            return
+        if p is None and isinstance(i.message, msg.Receipt):
+            old = self._recalled(i.message.session, i.peer)
+            if old is not None:
+                self._check_receipt(old, i.message)
+                return
         if p is None or p.seller != i.peer:
             if not isinstance(i.message, msg.Error):
                 text = "no such session here"
@@ -108,7 +111,7 @@ class Buyer(Signing):
             return
         if p.state == OPENING:
             self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code)
-        elif m.code == UnknownSession.code and p.state != CLOSED:
+        elif m.code == UnknownSession.code and p.state != CLOSED and not p.flights:
             self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 
     def _pause(self, i: inp.PauseStream) -> Purchase:
@@ -130,7 +133,8 @@ class Buyer(Signing):
 
     def _budget(self, i: inp.SetBudget) -> Purchase:
         p = self.purchase(i.session)
-        changed = Policy.from_dict({**p.policy.to_dict(), **{k: v for k, v in i.policy.items() if v is not None}})
+        given = policy.with_unit({k: v for k, v in i.policy.items() if v is not None})
+        changed = Policy.from_dict({**p.policy.to_dict(), **given})
         if p.tariff is not None:
             policy.check_terms(changed, p.tariff)
         self._emit(ev.BudgetChanged(self.now, p.id, changed.to_dict()))
@@ -160,7 +164,9 @@ class Buyer(Signing):
                     p.tries += 1
                     p.asked_at = self.now
                     self._ask_again(p)
-            elif p.state == STREAMING and self.now >= max(p.heard_at, p.asked_at) + PING_MS:
+            elif p.state == STREAMING and self.now >= max(p.heard_at, p.asked_at) + (
+                PING_MS if p.payments or p.carried else FIRST_PING_MS
+            ):
                 self._do(do.Connect(p.seller, p.address))
                 self._ask_again(p)
         for p in [p for p in self.ledger.purchases.values() if p.done and self.now >= p.touched_at + LINGER_MS]:
@@ -204,6 +210,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {
     inp.Undecodable: Buyer._undecodable,
     inp.PaymentDone: Buyer._paid,
     inp.PaymentLost: Buyer._lost,
+    inp.PaymentKnown: Buyer._payment_known,
     inp.RefundInvoiceMade: Buyer._refund_made,
     inp.ReceiptChecked: Buyer._receipt_checked,
     inp.PauseStream: Buyer._pause,

@@ -110,13 +110,34 @@ class InvoiceAsked(Event):
 
 @event
 class InvoicePaid(Event):
-    """`amount` is what was received, overpayment included; `index` is the node's pay_index."""
+    """`amount` is what was received, overpayment included; `index` is the node's pay_index. `upto`: every payment up to
+    this index has its owner by now (0: this one was found by its label, out of turn; -1: not said, by older versions,
+    which means up to `index`)."""
 
     n: int = 0
     amount: int = 0
     index: int = 0
     hash: str = ""
     count: int = 0
+    upto: int = -1
+
+
+@event
+class NumbersDrawn(Event):
+    """Numbers of invoices up to this one may be known to the buyer; a restart draws none of them again."""
+
+    upto: int = 0
+
+
+@event
+class PaymentUnowned(Event):
+    """A payment for a label of this journal whose session nobody knows (a restored older journal, a removed meter). It
+    is kept and shown until a person has looked at it. The stream is the label."""
+
+    amount: int = 0
+    index: int = 0
+    hash: str = ""
+    upto: int = -1
 
 
 @event
@@ -173,6 +194,14 @@ class SessionSuspended(Event):
 
 
 @event
+class StartCounted(Event):
+    """The first reading of a session: what the board had drawn of the standby allowance before, and had not yet told,
+    is not the session's."""
+
+    count: int = 0
+
+
+@event
 class DeliveryStarted(Event):
     """The first one of a session fixes the count that its charge starts from."""
 
@@ -207,13 +236,29 @@ class RefundOffered(Event):
 
 @event
 class RefundStarted(Event):
+    """`amount` is to arrive; it and its fee, of `maxfee` at most, come out of what is owed."""
+
     amount: int = 0
+    maxfee: int = 0
 
 
 @event
 class RefundPaid(Event):
+    """`amount` arrived, for `fee`."""
+
     amount: int = 0
     fee: int = 0
+    hash: str = ""
+
+
+@event
+class RefundDisputed(Event):
+    """The refund invoice is paid over another amount than this refund's: `sent` left us, of `amount` that was to. A
+    person has to look; it is not owed again."""
+
+    amount: int = 0
+    sent: int = 0
+    why: str = ""
 
 
 @event
@@ -326,12 +371,24 @@ class RefundInvoiced(Event):
 
 @event
 class StreamClosing(Event):
+    """In arrears, `most` is all that the stream may ever pay, what was paid before included (msat), and `most_ticks`
+    the highest count that it pays for; -1: no such bound (prepaid, where nothing is paid after a close)."""
+
     reason: str = ""
+    most: int = -1
+    most_ticks: int = -1
+
+
+@event
+class DebtRefused(Event):
+    """The user pays nothing more for a stream that is closing or closed, whatever its seller says that it owes."""
 
 
 @event
 class StreamClosed(Event):
-    """`verified` tells whether the receipt's signature is the seller's; `code` is the number of the error, if any."""
+    """`verified` tells whether the receipt's signature is the seller's; `code` is the number of the error, if any.
+    `arrived` is what came by this stream's refund invoices, `carried_on` what of the receipt's refunds is explained by
+    credit in a later stream to the same seller (msat)."""
 
     code: int = 0
     revision: int = 0
@@ -339,3 +396,5 @@ class StreamClosed(Event):
     signature: str = ""
     verified: bool = False
     why: str = ""
+    arrived: int = 0
+    carried_on: int = 0

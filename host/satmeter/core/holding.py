@@ -11,6 +11,7 @@ from . import inputs as inp
 from . import messages as msg
 from .errors import BadVersion
 from .growing import DUST_SAT, FEES_ROSE, GROWING, SENT, Growing
+from .labels import FIRST
 from .meter import STANDBY
 from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, Shop
@@ -45,11 +46,23 @@ class Holding(Shop):
             self._tell_increment(s, n)
 
     def _address_made(self, i: inp.AddressMade) -> None:
+        if i.session in self.openings:
+            self._first_increment(self.openings[i.session], i)
+            return
         s = self.books.sales.get(i.session)
         if s is not None and i.k == s.tx_count + 1 and s.growing is None and (s.phase == OPEN or s.debt):
             s.address_at = 0
             self._emit(ev.AddressGiven(self.now, s.id, i.k, i.address, i.feerate))
             self._after(s)
+
+    def _first_increment(self, s: Sale, i: inp.AddressMade) -> None:
+        """Ask for the first version of an opening, which is in memory only as the opening is."""
+        if i.k == s.tx_count + 1:
+            s.tx_count, s.txs = i.k, {i.k: Growing(i.k, i.address, i.feerate)}
+            amount = s.next_invoice()
+            if amount:
+                s.out = {s.number(): amount}
+                self._tell_increment(s, FIRST)
 
     def _tell_increment(self, s: Sale, n: int) -> None:
         g = s.growing
@@ -90,7 +103,7 @@ class Holding(Shop):
         self._send(s, msg.Taken, n=n, k=k, amount_msat=s.taken_versions.get(n, 0))
 
     def _version_checked(self, i: inp.VersionChecked) -> None:
-        s = self.books.sales.get(i.session)
+        s = self._live(i.session)
         g = s.growing if s is not None else None
         if s is None or g is None or g.k != i.k or i.n not in s.out:
             return
@@ -100,6 +113,11 @@ class Holding(Shop):
             self._version_bad(inp.VersionBad(i.session, i.n, i.k, "an input is promised to another transaction"))
             return
         s.checking.clear()
+        waiting, opened = s, s if s.id in self.books.sales else self._open_for(s)
+        if opened is None:
+            self._tell_taken(waiting, i.n, i.k)  # somebody else has the meter by now
+            return
+        s = opened
         taken = ev.VersionTaken(
             at=self.now,
             stream=s.id,
@@ -133,13 +151,15 @@ class Holding(Shop):
 
     def _version_bad(self, i: inp.VersionBad) -> None:
         """A version that is not as agreed: it counts nothing, what is held stays held, and the session ends."""
-        s = self.books.sales.get(i.session)
+        s = self._live(i.session)
         if s is None or i.n not in s.out or s.growing is None or s.growing.k != i.k:
             return
         s.checking.clear()
         why = msg.words(i.why)
         self._send(s, msg.Error, by=msg.SELLER, code=BadVersion.code, text=why, n=i.n)
-        if s.phase == OPEN and not s.ending_at:
+        if s.id in self.openings:
+            self._drop_opening(s, f"a version was refused: {why}")
+        elif s.phase == OPEN and not s.ending_at:
             self._end(s, f"a version was refused: {why}")
 
     # --- broadcasting

@@ -85,12 +85,14 @@ class InvoiceMade(Input):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceSettled(Input):
-    """The node received a payment: `index` is its pay_index, `amount_msat` what arrived."""
+    """The node received a payment: `index` is its pay_index, `amount_msat` what arrived. `after`: it is the first one
+    after this pay_index (waitanyinvoice); None where it was found by its label."""
 
     label: str
     amount_msat: int
     index: int
     hash: str
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +133,18 @@ class Unlock(Input):
 
 @dataclass(frozen=True, slots=True)
 class RefundSettled(Input):
+    """`amount_msat` arrived and `fee_msat` was paid beside it, over all parts of the payment."""
+
     session: str
     bolt11: str
     amount_msat: int
     fee_msat: int
+    hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RefundLost(Input):
-    """`final`: this invoice can never be paid."""
+    """Nothing of it is or will be paid. `final`: this invoice can never be paid."""
 
     session: str
     bolt11: str
@@ -289,11 +294,22 @@ class RefundInvoiceMade(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentKnown(Input):
+    """Before we ever tried, the node had paid this hash or was paying it, for something else."""
+
+    session: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptChecked(Input):
+    """`arrived_msat` is what came by the stream's refund invoices so far, as our node says."""
+
     session: str
     text: str
     signature: str
     verified: bool
+    arrived_msat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,5 +376,8 @@ class SensorReading(Input):
 
 @dataclass(frozen=True, slots=True)
 class CloseStream(Input):
+    """`refuse_debt`: nothing more is paid for it, whatever its seller says that it owes."""
+
     session: str
     reason: str = "closed by the buyer"
+    refuse_debt: bool = False

@@ -4,16 +4,27 @@ from . import actions as do
 from . import events as ev
 from . import inputs as inp
 from . import messages as msg
+from . import receipt
 from .errors import BadParam, TooMany, WrongState
 from .holding import Holding
 from .journal import canonical
-from .labels import bearer_session, offer_label, parse_label, session_label
+from .labels import (
+    FIRST,
+    bearer_session,
+    offer_label,
+    opening_label,
+    parse_label,
+    parse_opening,
+    session_label,
+)
 from .meter import STANDBY, Meter
 from .sale import OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS
 from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
+NUMBERS_DRAWN = 64
+"""Numbers of invoices that are recorded as drawn at once: spares use up numbers that no other event tells of."""
 
 
 class Invoicing(Holding):
@@ -26,16 +37,32 @@ class Invoicing(Holding):
                 self._tell_increment(s, n)
             return
         amount = s.out[n] if n in s.out else s.dropped[n]
-        label = session_label(self.journal, s.id, n)
-        self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s))
+        waits = s.id in self.openings
+        self._do(do.MakeInvoice(self._label(s, n), amount, s.meter, s.tariff.invoice_expiry_s, renew=waits))
+
+    def _label(self, s: Sale, n: int) -> str:
+        if s.id in self.openings:
+            return opening_label(self.journal, s.meter, s.id, s.buyer)
+        return session_label(self.journal, s.id, n)
+
+    def _number(self, s: Sale) -> int:
+        """Return a number that no invoice of the session ever had, recorded before anybody learns of it."""
+        n = s.number()
+        if n > s.drawn:
+            self._emit(ev.NumbersDrawn(self.now, s.id, n + NUMBERS_DRAWN - 1))
+        return n
 
     def _make_offer(self, m: Meter, n: int) -> None:
         m.looked_at[n] = self.now
         label = offer_label(self.journal, m.name, n)
-        self._do(do.MakeInvoice(label, m.offers[n], m.name, m.tariff.invoice_expiry_s))
+        self._do(do.MakeInvoice(label, m.offers[n], m.name, m.tariff.wallet_expiry_s))
 
     def _named(self, label: str) -> tuple[Meter | Sale | None, int]:
-        """Return the meter (of an open offer) or the sale (of an open or dropped invoice) of a label, and its n."""
+        """Return the meter (of an open wallet invoice), or the sale (of an open or dropped invoice, or an opening's
+        first one) of a label, and its n."""
+        opening = parse_opening(label)
+        if opening is not None:
+            return (self.openings.get(opening[2]) if opening[0] == self.journal else None), FIRST
         parsed = parse_label(label)
         if parsed is None or parsed[0] != self.journal:
             return None, 0
@@ -58,14 +85,14 @@ class Invoicing(Holding):
                 self._emit(ev.InvoiceAsked(self.now, s.id, spare.n, spare.amount, s.count))
                 self._send_invoice(s, spare.n)
             else:
-                n = s.number()
+                n = self._number(s)
                 self._emit(ev.InvoiceAsked(self.now, s.id, n, amount, s.count))
                 self._make_invoice(s, n)
             self._make_spares(s, s.spare_after(amount, hurry))
 
     def _make_spares(self, s: Sale, amount: int) -> None:
         while amount and s.phase == OPEN and not s.ending_at and not s.spares.full(s.tariff.window):
-            spare = Spare(s.number(), amount, self.now)
+            spare = Spare(self._number(s), amount, self.now)
             s.spares.queue.append(spare)
             label = session_label(self.journal, s.id, spare.n)
             self._do(do.MakeInvoice(label, amount, s.meter, s.tariff.invoice_expiry_s, hurry=False))
@@ -114,7 +141,7 @@ class Invoicing(Holding):
         for n in s.dropped:
             if self.now >= s.asked_at.get(-n, 0) + NODE_RETRY_MS:
                 s.asked_at[-n] = self.now
-                self._do(do.CancelInvoice(session_label(self.journal, s.id, n)))
+                self._do(do.CancelInvoice(self._label(s, n)))
 
     def _send_invoice(self, s: Sale, n: int) -> None:
         if s.tariff.onchain:
@@ -138,7 +165,7 @@ class Invoicing(Holding):
     def _look_after_offers(self, m: Meter) -> None:
         """Ask the node, once an offer's time is over, whether it was paid or has expired."""
         for n in m.offers:
-            wait = m.tariff.invoice_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
+            wait = m.tariff.wallet_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
             if self.now > m.looked_at.setdefault(n, self.now) + wait:
                 self._make_offer(m, n)
 
@@ -180,6 +207,8 @@ class Invoicing(Holding):
         if isinstance(of, Meter):
             self._emit(ev.OfferEnded(self.now, of.stream, n))
             of.looked_at.pop(n, None)
+        elif of is not None and of.id in self.openings:
+            self._drop_opening(of, "the first invoice expired")
         elif of is not None:
             self._emit(ev.InvoiceExpired(self.now, of.id, n))
             of.ask_at = self.now + DEBT_ASKED_MS
@@ -187,25 +216,77 @@ class Invoicing(Holding):
             self._after(of)
 
     def _settled(self, i: inp.InvoiceSettled) -> bool:
-        """Credit a payment, once. True if it was new; what is not open here was credited before, or is not ours."""
+        """Credit a payment, once, in whatever order payments are told. True if it is ours and was new.
+
+        A payment that is not open here any more (told ahead and paid unasked, dropped, of a session that memory has let
+        go) still gets its owner.
+        """
+        upto = i.index if i.after is not None and i.after <= self.books.index else 0
+        opening, parsed = parse_opening(i.label), parse_label(i.label)
+        ours = (opening or parsed or ("",))[0] == self.journal
+        new = ours and not self.books.known_payment(i.index)
+        if ours and not new:
+            self._credited_before(i)
+        elif ours and not self._owned(i, upto):
+            self._unowned(i, upto)
+        self.books.note_payment(i.index, upto)  # another's, or told before: the next snapshot remembers it
+        return new
+
+    def _owned(self, i: inp.InvoiceSettled, upto: int) -> bool:
+        """Credit a payment to whom its label names; False where nobody knows that one any more."""
+        opening, parsed = parse_opening(i.label), parse_label(i.label)
+        if opening is not None or parsed is None:
+            return opening is not None and self._opening_paid(*opening[1:], i, upto)
+        _, kind, name, n = parsed
+        if kind == "m":
+            m = self.books.meters.get(name)
+            if m is not None:
+                self._offer_paid(m, n, i, upto)
+            return m is not None
+        s = self.books.sales.get(name)
+        if s is None:
+            return self._ended_paid(name, i, upto)
+        self._credit(s, n, i, upto)
+        return True
+
+    def _credit(self, s: Sale, n: int, i: inp.InvoiceSettled, upto: int) -> None:
+        self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, s.count, upto))
+        self._forget_invoice(s, n)
+        self.just_paid = s.id
+        self._after(s)
+        self.just_paid = ""
+
+    def _ended_paid(self, session: str, i: inp.InvoiceSettled, upto: int) -> bool:
+        """A payment for a session that memory has let go: a session of its own keeps it for the same buyer."""
+        ended = self.recall(session)
+        known = receipt.read(ended.receipt) if ended is not None else None
+        m = self.books.meters.get(known["meter"]) if known is not None else None
+        if ended is None or m is None:
+            return False
+        kept = bearer_session(i.label)
+        self._opened(m, kept, ended.buyer, parked=True)
+        self._emit(ev.InvoicePaid(self.now, kept, 0, i.amount_msat, i.index, i.hash, m.count, upto))
+        self._close(self.books.sales[kept], f"paid after session {session} had ended")
+        return True
+
+    def _unowned(self, i: inp.InvoiceSettled, upto: int) -> None:
+        self._emit(ev.PaymentUnowned(self.now, i.label, i.amount_msat, i.index, i.hash, upto))
+        alarm = {"label": i.label, "amount_msat": i.amount_msat, "why": "nobody knows the session of this payment"}
+        self._do(do.Notify("meter_alarm", alarm))
+
+    def _credited_before(self, i: inp.InvoiceSettled) -> None:
+        """What was credited and is still asked for is asked for no more."""
         of, n = self._named(i.label)
-        if of is None and i.index > self.books.index:
-            of, n = self._session_of(i.label)  # told ahead and paid unasked, while nobody was there to reject it
         if isinstance(of, Meter):
-            self._offer_paid(of, n, i)
-        elif of is not None:
-            self._emit(ev.InvoicePaid(self.now, of.id, n, i.amount_msat, i.index, i.hash, of.count))
+            self._emit(ev.OfferEnded(self.now, of.stream, n))
+        elif of is not None and of.id in self.books.sales:
+            self._emit(ev.InvoiceExpired(self.now, of.id, n))
             self._forget_invoice(of, n)
-            self.just_paid = of.id
-            self._after(of)
-            self.just_paid = ""
-        else:
-            self.books.index = max(self.books.index, i.index)  # seen: the next snapshot remembers it
-        return of is not None
 
     def _arriving(self, i: inp.InvoiceArriving) -> None:
         of, n = self._named(i.label)
-        if isinstance(of, Sale) and n in of.out and of.tariff.prepaid and of.phase == OPEN:
+        waits = isinstance(of, Sale) and of.id in self.openings
+        if isinstance(of, Sale) and not waits and n in of.out and of.tariff.prepaid and of.phase == OPEN:
             of.arriving.add(n)
             self.just_paid = of.id
             self._after(of)
@@ -236,14 +317,14 @@ class Invoicing(Holding):
                 param="amount_msat",
             )
         if len(m.offers) >= self.limits.offers_per_meter:
-            raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.invoice_expiry_s} s")
+            raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.wallet_expiry_s} s")
         n = self.books.offers + 1
         self._emit(ev.InvoiceOffered(self.now, m.stream, n, amount))
         self._make_offer(m, n)
         label = offer_label(self.journal, m.name, n)
         return label, bearer_session(label)
 
-    def _offer_paid(self, m: Meter, n: int, i: inp.InvoiceSettled) -> None:
+    def _offer_paid(self, m: Meter, n: int, i: inp.InvoiceSettled, upto: int) -> None:
         self._emit(ev.OfferEnded(self.now, m.stream, n))
         m.offer_bolt11 = ""
         m.looked_at.pop(n, None)
@@ -252,7 +333,7 @@ class Invoicing(Holding):
         if s is None or s.buyer:
             parked = m.state != STANDBY
             s = self._open_bearer(m, n, parked)
-        self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, m.count))
+        self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, m.count, upto))
         if parked:
             self._close(s, "paid while the meter was not free")
         self._after(s)

@@ -1,13 +1,19 @@
-"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of an offer.
+"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of a wallet
+invoice, satmeter/JOURNAL/o/METER/SESSION/BUYER of the first invoice of a session that is not open yet.
 
-JOURNAL is a few hex digits made with the journal: they keep its invoices apart from those of any other journal that
-the same node has or had, so that no payment of one is ever taken for a payment of the other.
+The last one says all that a payment needs to find its owner, so that an open without payment needs no row in the
+journal: its first payment opens the session, also when the plugin has forgotten the open since. JOURNAL is a few hex
+digits made with the journal: they keep its invoices apart from those of any other journal that the same node has or
+had, so that no payment of one is ever taken for a payment of the other.
 """
 
 import hashlib
 import re
 
 PREFIX = "satmeter"
+FIRST = 1
+"""The number of a session's first invoice."""
+_OPENING = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([0-9a-f]{{32}})/([0-9a-f]{{66}})")
 _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 
 
@@ -23,6 +29,16 @@ def parse_label(label: str) -> tuple[str, str, str, int] | None:
     """Return (journal, "s" or "m", session or meter, n) of a label of a seller's, None for any other."""
     found = _LABEL.fullmatch(label)
     return (found[1], found[2], found[3], int(found[4])) if found else None
+
+
+def opening_label(journal: str, meter: str, session: str, buyer: str) -> str:
+    return f"{PREFIX}/{journal}/o/{meter}/{session}/{buyer}"
+
+
+def parse_opening(label: str) -> tuple[str, str, str, str] | None:
+    """Return (journal, meter, session, buyer) of the label of a first invoice, None for any other."""
+    found = _OPENING.fullmatch(label)
+    return (found[1], found[2], found[3], found[4]) if found else None
 
 
 def bearer_session(label: str) -> str:

@@ -68,11 +68,19 @@ class Metering(Settling):
         m.seen = self.now
         self.step.touched.add(m.stream)
         if m.session:
-            self.books.sales[m.session].count = m.count
+            self._count_session(m, self.books.sales[m.session])
         self._advance(m)
         if m.session and self._unrecorded(m, self.books.sales[m.session]):
             self._emit(ev.Counted(self.now, m.stream, m.count))
         return m
+
+    def _count_session(self, m: Meter, s: Sale) -> None:
+        """Count a reading for the session. Its first one says where it begins: what the board had drawn of the
+        allowance before, and had not told, is the seller's; the allowance bounds it, however late that reading
+        comes."""
+        s.count = m.count
+        if s.start_latest >= 0:
+            self._emit(ev.StartCounted(self.now, s.id, max(s.start_count, min(m.count, s.start_latest))))
 
     def _unrecorded(self, m: Meter, s: Sale) -> bool:
         """Whether a crash now would forget more of the count than half an invoice is worth."""
@@ -136,9 +144,8 @@ class Metering(Settling):
         if m.state in (NEGOTIATING, SUSPENDED):
             # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
             theirs = bool(s.bolt11) and not m.silent(self.now, self.limits.silent_ms)
-            used = m.state == SUSPENDED or m.allowance_used
-            unanswered = "not paid in time" if s.tariff.prepaid else "the terms were not answered"
-            self._close(s, "credit used up" if m.state == SUSPENDED else unanswered)
+            used = m.state == SUSPENDED
+            self._close(s, "credit used up" if used else "not paid in time")
             if used and theirs and s.buyer:
                 self._lock(m, s)
         elif not s.tariff.prepaid and not s.charged and not s.received:
@@ -176,6 +183,7 @@ class Metering(Settling):
                 self._send_off(s)
             else:
                 self._settle(s)
+        self._look_after_openings()
         self._forget()
 
     def _forget(self) -> None:

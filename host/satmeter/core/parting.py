@@ -6,16 +6,19 @@ from . import actions as do
 from . import events as ev
 from . import inputs as inp
 from . import messages as msg
-from . import receipt
+from . import policy, receipt
+from .errors import PolicyBreach
 from .journal import canonical
 from .labels import refund_label
 from .purchase import CLOSED, CLOSING, MEMORY, OPENING, PAUSED, STREAMING, Purchase
 from .purse import Purse
+from .sale import DUST_MSAT
 from .snapshot import dump
 
 LAND_MS = 10_000
 REFUND_MS = 29 * 86_400_000
 """Refund invoices are made for 30 days (cln/stream.py)."""
+REFUNDS_LOOKED_AT = 50
 REVISIONS = 1_000
 """Newest revision of a receipt that is looked at: each one is recorded."""
 
@@ -30,14 +33,33 @@ class Parting(Purse):
             self._end(p, i.reason)
         elif p.state in (STREAMING, PAUSED):
             self._begin_close(p, i.reason)
+        if i.refuse_debt and p.arrears and not p.debt_refused:
+            self._emit(ev.DebtRefused(self.now, p.id))
+            self._notify(p, why="nothing more is paid")
         return p
 
     def _begin_close(self, p: Purchase, reason: str) -> None:
-        self._emit(ev.StreamClosing(self.now, p.id, reason[:300]))
+        most, most_ticks = self._most_after_close(p)
+        self._emit(ev.StreamClosing(self.now, p.id, reason[:300], most, most_ticks))
         p.closing_at = self.now
         p.invoices.clear()
         self._notify(p, why=reason)
         self._close_when_landed(p)
+
+    def _most_after_close(self, p: Purchase) -> tuple[int, int]:
+        """Return what a stream in arrears may pay in all from here on, and the count that it pays up to (-1: no
+        sensor).
+
+        Nothing that is used after the close is ours to pay: no more can be owed now than the limit, and no more ticks
+        than the own sensor counts, within its tolerance."""
+        t = p.tariff
+        if t is None or t.prepaid:
+            return -1, -1
+        most, most_ticks = p.committed + t.limit_msat, -1
+        if p.own_ticks is not None:
+            most_ticks = policy.most_ticks(p.policy, p.own_ticks)
+            most = min(most, max(p.committed, t.charge(most_ticks) + p.policy.max_spend_msat))
+        return most, most_ticks
 
     def _close_when_landed(self, p: Purchase) -> None:
         """Say close once nothing is in flight, or it has hung for too long to wait for; in arrears at once, since
@@ -73,7 +95,12 @@ class Parting(Purse):
 
     def _receipt(self, p: Purchase, m: msg.Receipt) -> None:
         if m.text != p.receipt:
-            self._do(do.CheckReceipt(p.id, p.seller, m.text, m.signature))
+            self._check_receipt(p, m)
+
+    def _check_receipt(self, p: Purchase, m: msg.Receipt) -> None:
+        first = max(0, p.refund_made + 1 - REFUNDS_LOOKED_AT)
+        labels = tuple(refund_label(p.id, n) for n in range(first, p.refund_made + 1))
+        self._do(do.CheckReceipt(p.id, p.seller, m.text, m.signature, labels))
 
     def _receipt_checked(self, i: inp.ReceiptChecked) -> None:
         p, r = self.ledger.purchases.get(i.session), receipt.read(i.text)
@@ -89,9 +116,12 @@ class Parting(Purse):
             return
         if p.signed is not None:
             self._reconcile(p, i.text)
-        why = self._wrong_with(p, r)
+        arrived = max(p.arrived, i.arrived_msat)
+        carried_on = self._carried_on(p, r["refunded_msat"] - r["refund_fee_msat"] - arrived)
+        why = self._wrong_with(p, r, arrived + carried_on)
         p.touched_at = self.now
-        self._emit(ev.StreamClosed(self.now, p.id, 0, r["revision"], i.text, i.signature, True, why))
+        signed = (r["revision"], i.text, i.signature, True)
+        self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrived, carried_on))
         self._release(p)
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
@@ -109,8 +139,13 @@ class Parting(Purse):
         p = self.recall(session)
         return p if p is not None and p.seller == seller else None
 
-    def _wrong_with(self, p: Purchase, r: dict[str, Any]) -> str:
-        """Return what a signed receipt states other than we know it, "" if nothing."""
+    def _carried_on(self, p: Purchase, missing: int) -> int:
+        """Return how much of the refunds that did not arrive is explained by credit in later streams."""
+        return max(0, min(missing, p.carried_on + self.ledger.carried.get(p.seller, 0)))
+
+    def _wrong_with(self, p: Purchase, r: dict[str, Any], came_back: int) -> str:
+        """Return what a signed receipt states other than we know it, "" if nothing. `came_back`: what arrived by refund
+        invoices or was carried on (msat)."""
         if not receipt.balanced(canonical(r)):
             return "the receipt's sums do not agree"
         if r["session"] != p.id or r["seller"] != p.seller or r["meter"] != p.meter:
@@ -121,4 +156,24 @@ class Parting(Purse):
             return "the receipt has another tariff"
         if p.tariff is not None and r["charged_msat"] - r["spent_msat"] > p.tariff.charge(r["ticks"]):
             return "the receipt charges more than its ticks cost"
+        return self._wrong_with_the_rest(p, r, came_back)
+
+    def _wrong_with_the_rest(self, p: Purchase, r: dict[str, Any], came_back: int) -> str:
+        if r["spent_msat"] > p.policy.max_spend_msat:
+            return (
+                f"the receipt says {r['spent_msat']} msat spent at gates; at most {p.policy.max_spend_msat} is allowed"
+            )
+        if r["lapsed_msat"] >= DUST_MSAT:
+            return f"the receipt says that {r['lapsed_msat']} msat lapsed; only less than {DUST_MSAT} may"
+        if r["refunded_msat"] - r["refund_fee_msat"] > came_back:
+            return f"the receipt says {r['refunded_msat']} msat refunded, a fee included; {came_back} came back"
+        if 2 * r["refund_fee_msat"] > r["refunded_msat"]:
+            return f"the receipt takes a fee of {r['refund_fee_msat']} msat out of a refund of {r['refunded_msat']}"
+        try:
+            if p.tariff is not None:
+                policy.check_progress(p.tariff, r["ticks"], 0, self.now - p.agreed_at)
+            if p.own_ticks is not None:
+                policy.check_sensor(p.policy, r["ticks"], p.own_ticks)
+        except PolicyBreach as e:
+            return f"the receipt is not plausible: {e.message}"
         return ""

@@ -44,9 +44,9 @@ class Paying(Parting):
                 self._sensor_starts(p, p.sensor_boot, p.sensor_offset, p.sensor_count)
             self._notify(p)
             self._agree(p, tariff)
-        elif p.state == CLOSED and p.tariff is None and m.carried_msat:
+        elif p.state == CLOSED and not p.receipt and (m.carried_msat or p.paid or p.flights):
             p.touched_at = self.now
-            self._close_when_landed(p)  # we had given up; what was carried into it has to come back
+            self._close_when_landed(p)  # we had given up; what the seller holds of ours has to come back
         elif p.tariff is not None and tariff != p.tariff:
             raise PolicyBreach("the seller changed the terms of a running session")
         elif p.state in (STREAMING, PAUSED):
@@ -105,10 +105,13 @@ class Paying(Parting):
         p, m = taken
         if p.tariff is None or p.was_handled(i.n) or i.n in p.flights or not p.pays:
             return
-        if i.expires_at <= self.now:
-            return  # the seller makes another
+        if i.expires_at <= self.now or self._sensor_silent(p):
+            return  # the seller makes another, or asks again
+        known = self.ledger.hashes.get(i.hash)
         try:
             policy.check_invoice(p.policy, p.seller, i.payee, m.amount_msat, i.amount_msat, i.final_cltv)
+            if known not in (None, (p.id, m.n)):
+                raise PolicyBreach(f"the invoice has the hash of one that was asked for before: {known}", hash=i.hash)
             self._check_due(p, p.tariff, m, p.carried + p.paid)
             self._check_caps(p, m.amount_msat, p.fee_left)
         except PolicyBreach as e:
@@ -121,7 +124,7 @@ class Paying(Parting):
             self._check_due(p, p.tariff, m, p.committed)
         except PolicyBreach:
             return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
-        fee, fresh = p.fee_left, m.n > p.started
+        fee, fresh = p.fee_left, known is None
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.ticks))
         self._do(do.Pay(p.id, p.seller, m.n, i.hash, fee, p.policy.maxdelay, i, fresh))
 
@@ -139,8 +142,36 @@ class Paying(Parting):
         ticks = max(m.ticks, p.told_ticks)
         charged = max(m.charged_msat, t.charge(ticks))
         policy.check_amount(p.policy, t, m.amount_msat, paid, ticks, charged)
-        if p.own_ticks is not None and self.now - p.sensor_at < SENSOR_MS:
+        policy.check_pace(p.policy, t, paid + m.amount_msat, self.now - p.agreed_at)
+        if not t.prepaid:
+            self._check_debt(p, t, m)
+        if p.own_ticks is not None and p.state == STREAMING:
             policy.check_sensor(p.policy, ticks, p.own_ticks)
+
+    def _check_debt(self, p: Purchase, t: Tariff, m: msg.Invoice | msg.Increment) -> None:
+        """In arrears no more can be owed than the limit: the board cuts there. After a close nothing that was used
+        later is paid for, and no more in all than could be owed then."""
+        if m.charged_msat > p.committed + t.limit_msat:
+            raise PolicyBreach(
+                f"{m.charged_msat} msat charged; {p.committed} paid and a limit of {t.limit_msat} allow less"
+            )
+        if p.most < 0:
+            return
+        if p.committed + m.amount_msat > p.most:
+            raise PolicyBreach(
+                f"{m.amount_msat} msat asked after the close; {p.may_still_pay} of {p.most} in all are left"
+            )
+        if 0 <= p.most_ticks < m.ticks:
+            raise PolicyBreach(f"{m.ticks} ticks claimed; the own sensor had at most {p.most_ticks} at the close")
+
+    def _sensor_silent(self, p: Purchase) -> bool:
+        """Whether an own sensor that was heard before is not heard now: without it nothing more is paid."""
+        silent = bool(p.sensor_boot) and p.state == STREAMING and self.now - p.sensor_at >= SENSOR_MS
+        waits = "the own sensor is silent" if silent else ""
+        if waits != p.waits:
+            p.waits = waits
+            self._notify(p, why=waits)
+        return silent
 
     def _check_caps(self, p: Purchase, amount: int, fee: int) -> None:
         most = amount + fee
@@ -183,6 +214,16 @@ class Paying(Parting):
     def _landed(self, p: Purchase) -> None:
         if p.state == CLOSING:
             self._close_when_landed(p)
+
+    def _payment_known(self, i: inp.PaymentKnown) -> None:
+        """The node had paid this hash before our first try, for something else: nothing was paid for this invoice."""
+        p = self.ledger.purchases.get(i.session)
+        if p is None or i.n not in p.flights:
+            return
+        known = p.flights[i.n].hash
+        self._emit(ev.PaymentFailed(self.now, p.id, i.n, "the node had paid this hash before"))
+        self._breach(p, PolicyBreach("the invoice has a hash that the node paid before", hash=known), i.n)
+        self._landed(p)
 
     def _lost(self, i: inp.PaymentLost) -> None:
         p = self.ledger.purchases.get(i.session)

@@ -17,7 +17,13 @@ RATING_SLACK_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Caps of one stream. Amounts in msat; fees count against budget and day. 0 for day_msat means no day cap."""
+    """Caps of one stream. Amounts in msat; fees count against budget and day. 0 for day_msat means no day cap.
+
+    max_price_msat is for one `unit`: without its unit a price cap is none, so terms are agreed to only where it is
+    named. max_msat_per_s bounds how fast a seller can claim use (0: it is not bounded): beside a quantum, no more is
+    paid than it allows for the time since the terms were agreed to. Without it and without an own sensor, a lying
+    seller can take the whole budget as fast as it can be paid.
+    """
 
     max_price_msat: int
     budget_msat: int
@@ -27,6 +33,7 @@ class Policy:
     max_feerate: int = 25_000
     """On-chain, in sat per 1,000 weight units."""
     max_spend_msat: int = 0
+    max_msat_per_s: int = 0
     unit: str = ""
     maxdelay: int = 500
     max_final_cltv: int = 144
@@ -40,7 +47,7 @@ class Policy:
     def from_dict(cls, values: dict[str, Any]) -> "Policy":
         """Return a checked policy; BadParam names what is missing, unknown or out of range."""
         known = {f.name for f in fields(cls)}
-        given = {k: v for k, v in values.items() if v is not None}
+        given = with_unit({k: v for k, v in values.items() if v is not None})
         for name in given:
             if name not in known:
                 raise BadParam(f"{name}: not a cap; they are {', '.join(sorted(known))}", param=name)
@@ -49,7 +56,7 @@ class Policy:
                 raise BadParam(f"{name}: is required; a stream without it would have no bound", param=name)
         given.setdefault("max_invoice_msat", given["budget_msat"])
         for name in given:
-            if name.endswith("_msat"):
+            if name.endswith("_msat") or name == "max_msat_per_s":
                 low = 1 if name in ("max_price_msat", "budget_msat", "max_invoice_msat") else 0
                 given[name] = msat(name, given[name], low)
         for name, high in (
@@ -70,8 +77,25 @@ class Policy:
 _DEFAULTS = Policy(1, 1, 1)
 
 
+def with_unit(caps: dict[str, Any]) -> dict[str, Any]:
+    """Return caps with the unit that their price names ("30000sat/kWh") as `unit`; BadParam where two differ."""
+    price = caps.get("max_price_msat")
+    if not isinstance(price, str) or "/" not in price:
+        return caps
+    amount, _, unit = price.partition("/")
+    unit = unit.strip()
+    if not unit or caps.get("unit") not in (None, "", unit):
+        raise BadParam(f"unit: the price is per {unit!r}, the unit {caps.get('unit')!r}", param="unit")
+    return {**caps, "max_price_msat": amount, "unit": unit}
+
+
 def check_terms(p: Policy, t: Tariff) -> None:
     """Raise OverCap where the seller's terms are beyond the buyer's caps."""
+    if not p.unit:
+        raise OverCap(
+            f"the seller asks {t.price_msat} msat per {t.unit}, with a quantum of {t.quantum_msat} msat; a price cap "
+            f"needs its unit: to agree, name it ({t.price_msat}/{t.unit}, or unit={t.unit})"
+        )
     if t.price_msat > p.max_price_msat:
         raise OverCap(f"price {t.price_msat} msat per {t.unit} is over the cap of {p.max_price_msat}")
     if p.unit and t.unit != p.unit:
@@ -98,6 +122,13 @@ def check_new_transaction(p: Policy, t: Tariff, m: Increment, transactions: int,
         raise PolicyBreach(f"transaction {m.k} asked for after {paid} msat; at most {most} are due", most=most)
 
 
+def check_pace(p: Policy, t: Tariff, paid: int, elapsed_ms: int) -> None:
+    """Raise OverCap where `paid`, this payment included, is more than max_msat_per_s allows beside a quantum."""
+    most = t.quantum_msat + p.max_msat_per_s * (max(0, elapsed_ms) // 1000)
+    if p.max_msat_per_s and paid > most:
+        raise OverCap(f"{paid} msat in {elapsed_ms // 1000} s; max_msat_per_s of {p.max_msat_per_s} allows {most}")
+
+
 def kept_back(p: Policy, t: Tariff) -> int:
     """Return what has to stay of a budget in arrears: the limit, and the fees of the invoices that it takes."""
     return 0 if t.prepaid else t.limit_msat + p.max_fee_msat * (t.limit_msat // t.slice_msat + 1)
@@ -114,9 +145,14 @@ def check_progress(t: Tariff, ticks: int, last_ticks: int, elapsed_ms: int) -> N
         )
 
 
+def most_ticks(p: Policy, own_ticks: int) -> int:
+    """Return the highest count of a seller's that our own sensor's agrees with."""
+    return own_ticks + own_ticks * p.tolerance_pct // 100 + p.tolerance_ticks
+
+
 def check_sensor(p: Policy, ticks: int, own_ticks: int) -> None:
     """Raise PolicyBreach where the seller counts more than our own sensor and its tolerance."""
-    most = own_ticks + own_ticks * p.tolerance_pct // 100 + p.tolerance_ticks
+    most = most_ticks(p, own_ticks)
     if ticks > most:
         raise PolicyBreach(
             f"the seller counts {ticks} ticks, our own sensor {own_ticks} (at most {most} with its tolerance)",

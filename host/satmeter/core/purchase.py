@@ -16,6 +16,8 @@ from .tariff import Tariff
 OPENING, STREAMING, PAUSED, CLOSING, CLOSED = "opening", "streaming", "paused", "closing", "closed"
 DAY_MS = 86_400_000
 HANDLED = 1_000
+HASHES = 10_000
+"""Hashes of payments that are remembered; of older ones the node knows that they were paid."""
 REFUSALS = 20
 
 
@@ -78,6 +80,16 @@ class Purchase:
     strays: dict[int, Flight] = field(default_factory=dict)
     """On-chain: versions that the seller has and does not count; a newer receipt may count them yet."""
 
+    most: int = -1
+    """In arrears, after a close: all that this stream may ever pay, what was paid before included; -1: no close yet."""
+    most_ticks: int = -1
+    """After a close: the highest count that is paid for, where an own sensor told it; else -1."""
+    debt_refused: bool = False
+    arrived: int = 0
+    """What came by refund invoices of this stream."""
+    carried_on: int = 0
+    """What of the refunds that its receipt states is explained by credit in a later stream."""
+
     sensor_boot: str = ""
     sensor_offset: int = 0
     sensor_start: int | None = None
@@ -98,6 +110,8 @@ class Purchase:
     cut_off: bool = False
     sensor_count: int = 0
     sensor_at: int = 0
+    waits: str = ""
+    """Why nothing is paid just now."""
     credit: int = 0
     increment: Any = None
     """The seller's request that waits for inputs."""
@@ -140,6 +154,20 @@ class Purchase:
         return max(0, min(self.policy.max_fee_msat, slices * self.policy.max_fee_msat - spent))
 
     @property
+    def arrears(self) -> bool:
+        return self.tariff is not None and not self.tariff.prepaid
+
+    @property
+    def may_still_pay(self) -> int:
+        """The most that this stream may still pay after its close; 0 before it, where the budget bounds it."""
+        return max(0, self.most - self.committed) if self.most >= 0 and self.pays else 0
+
+    @property
+    def disputed(self) -> bool:
+        """Whether a receipt that its seller signed states other than we know."""
+        return self.verified and bool(self.why)
+
+    @property
     def kept_back(self) -> int:
         """What of the budget no invoice of a running stream may use: in arrears, what may be owed when it ends."""
         if self.tariff is None or self.tariff.prepaid or self.state != STREAMING:
@@ -161,8 +189,7 @@ class Purchase:
     @property
     def relay(self) -> bool:
         """Whether the buyer's own relay may be on: only while a stream runs that is paid for."""
-        arrears = self.tariff is not None and not self.tariff.prepaid
-        return self.state == STREAMING and (self.payments > 0 or self.carried > 0 or arrears)
+        return self.state == STREAMING and (self.payments > 0 or self.carried > 0 or self.arrears)
 
     def was_handled(self, n: int) -> bool:
         return n < self.handled_below or n in self.handled
@@ -185,8 +212,7 @@ class Purchase:
     def debt(self) -> int:
         """What a signed receipt says that we owe for what was delivered: its invoices are still paid."""
         stated = figures(self.receipt)
-        arrears = self.tariff is not None and not self.tariff.prepaid
-        if not (self.verified and arrears and stated and stated[5]) or self.breached:
+        if not (self.verified and self.arrears and stated and stated[5]) or self.breached or self.debt_refused:
             return 0
         return max(0, stated[1] - self.carried - self.paid)
 
@@ -195,7 +221,7 @@ class Purchase:
         """Whether invoices are paid in this state: a debt is, to its end."""
         if self.state == CLOSED:
             return self.debt > 0
-        arrears = self.tariff is not None and not self.tariff.prepaid and not self.breached
+        arrears = self.arrears and not self.breached and not self.debt_refused
         return self.state == STREAMING or (self.state == CLOSING and arrears)
 
     @property
@@ -226,6 +252,7 @@ MEMORY = frozenset(
         "cut_off",
         "sensor_count",
         "sensor_at",
+        "waits",
         "credit",
         "increment",
         "later",
@@ -244,6 +271,10 @@ class Ledger:
     def __init__(self) -> None:
         self.purchases: dict[str, Purchase] = {}
         self.days: dict[int, int] = {}
+        self.hashes: dict[str, tuple[str, int]] = {}
+        """The newest hashes that a payment was ever started for, with its stream and number: each is paid once."""
+        self.carried: dict[str, int] = {}
+        """By seller: credit that later streams got from earlier ones, and no receipt has explained yet (msat)."""
 
     def spent_on(self, at: int) -> int:
         """Return what that day has cost, payments in flight included."""
@@ -271,10 +302,17 @@ class Ledger:
         }
 
     def dump(self) -> dict[str, Any]:
-        return {"days": self.days, "purchases": [dump(p, MEMORY) for p in self.purchases.values()]}
+        return {
+            "days": self.days,
+            "hashes": self.hashes,
+            "carried": self.carried,
+            "purchases": [dump(p, MEMORY) for p in self.purchases.values()],
+        }
 
     def load(self, dumped: dict[str, Any]) -> None:
         self.days = {int(day): spent for day, spent in dumped["days"].items()}
+        self.hashes = {known: (session, n) for known, (session, n) in dumped.get("hashes", {}).items()}
+        self.carried = dict(dumped.get("carried", {}))
         for values in dumped["purchases"]:
             self._revive(values)
 
@@ -292,6 +330,8 @@ class Ledger:
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
         p.tariff, p.carried, p.state = Tariff(**e.tariff), e.carried, STREAMING
         p.agreed_at = p.ticks_at = e.at
+        if e.carried:
+            self.carried[p.seller] = self.carried.get(p.seller, 0) + e.carried
 
     def sensor_booted(self, p: Purchase, e: ev.SensorBooted) -> None:
         p.sensor_boot, p.sensor_offset, p.sensor_start = e.boot, e.offset, e.start
@@ -300,6 +340,9 @@ class Ledger:
         p.started = max(p.started, e.n)
         p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash)
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
+        self.hashes[e.hash] = (p.id, e.n)
+        while len(self.hashes) > HASHES:
+            del self.hashes[next(iter(self.hashes))]
 
     def inputs_chosen(self, p: Purchase, e: ev.InputsChosen) -> None:
         p.tx_count = e.k
@@ -355,11 +398,19 @@ class Ledger:
 
     def stream_closing(self, p: Purchase, e: ev.StreamClosing) -> None:
         p.state, p.reason, p.ended_at = CLOSING, e.reason, e.at
+        p.most, p.most_ticks = e.most, e.most_ticks
+
+    def debt_refused(self, p: Purchase, e: ev.DebtRefused) -> None:
+        p.debt_refused = True
 
     def stream_closed(self, p: Purchase, e: ev.StreamClosed) -> None:
         news = e.verified and p.tariff is not None  # a newer receipt may have put right what was wrong with the last
         p.state, p.why, p.code = CLOSED, e.why if news else e.why or p.why, e.code or p.code
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
+        self.carried[p.seller] = self.carried.get(p.seller, 0) - (e.carried_on - p.carried_on)
+        p.arrived, p.carried_on = max(p.arrived, e.arrived), e.carried_on
+        if not self.carried[p.seller]:
+            del self.carried[p.seller]
         found = figures(e.text)
         p.owed = found[4] if found and e.verified else 0
         p.reason = p.reason or ("closed by the seller" if e.verified else e.why)

@@ -16,7 +16,8 @@ def text(sale: Sale, seller: str, revision: int) -> str:
     """Return the canonical JSON of the statement. Amounts in msat, counts in ticks, times in milliseconds.
 
     paid_msat + debt_msat == charged_msat + refunded_msat + lapsed_msat + owed_msat, always: what was carried in from
-    an earlier session counts as paid, what was carried on into a later one as refunded.
+    an earlier session counts as paid, what was carried on into a later one as refunded. A refund bears its own
+    routing fee: refunded_msat has refund_fee_msat in it, and the rest of it arrived or was carried on.
     """
     return canonical(
         {
@@ -63,7 +64,10 @@ def _onchain(sale: Sale) -> dict[str, Any]:
 
 
 _FIGURES = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
-_WHOLE = (*_FIGURES, "revision", "ticks", "payments", "carried_in_msat", "spent_msat", "opened_at", "closed_at")
+_WHOLE = (
+    *_FIGURES,
+    *("revision", "ticks", "payments", "carried_in_msat", "spent_msat", "refund_fee_msat", "opened_at", "closed_at"),
+)
 _TEXT = ("session", "seller", "buyer", "meter", "reason", "head")
 
 

@@ -34,6 +34,9 @@ class Sale:
     start_count: int = -1
     start_boot: str = ""
     start_register: int = 0
+    start_latest: int = -1
+    """The latest count at which it may begin, until its first reading says where: what the board had drawn of the
+    allowance by then is not the session's. -1 where the beginning is known."""
     granted: int = 0
     """The highest count that the board was ever granted for this session; nothing is added once it is ending."""
     count: int = 0
@@ -47,6 +50,8 @@ class Sale:
     settled: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
     next_n: int = 1
+    drawn: int = 0
+    """Numbers up to this one may have been told; after a restart none of them is drawn again."""
     out: dict[int, int] = field(default_factory=dict)
     waiting_since: int = 0
     """Since when there has always been an invoice out and none was paid."""
@@ -63,9 +68,14 @@ class Sale:
     """Refund invoices that were paid: a repeated Close may not offer them again."""
     claimed: int = 0
     refunding: int = 0
+    """What is to arrive by the refund that is under way."""
+    refund_maxfee: int = 0
     refunded: int = 0
+    """What left us for refunds, their fees included: a refund bears its own fee."""
     refund_fee: int = 0
     refund_why: str = ""
+    alarm: str = ""
+    """What a person has to look at."""
     taken: int = 0
     lapsed: int = 0
     revision: int = 0
@@ -93,7 +103,8 @@ class Sale:
 
     # Memory only: repeated from the state after a restart.
     spares: Spares = field(default_factory=Spares)
-    last_n: int = 0
+    last_n: int = -1
+    """The newest number that was drawn since the start; -1: none was."""
     seq: int = 0
     low_told: bool = False
     signing: str = ""
@@ -105,6 +116,8 @@ class Sale:
     asked_at: dict[int, int] = field(default_factory=dict)
     """When the node was last asked for an invoice (by n) or to delete it (by -n)."""
     refund_fails: int = 0
+    refund_costs: bool = False
+    """No way without a fee was found, so the next try may cost one."""
     touched_at: int = 0
     told_at: int = 0
     agreed: bool = False
@@ -113,6 +126,8 @@ class Sale:
     """Invoices whose payment was accepted and not yet credited. Paid or not they count as out in the exposure, so that
     the next one may be asked for meanwhile; only the window does not count them."""
     address_at: int = 0
+    allowance_left: bool = False
+    """Of an opening: whether the standby allowance was not used up when it was asked for."""
     look_at: dict[int, int] = field(default_factory=dict)
     checking: dict[int, int] = field(default_factory=dict)
     """The version that is being checked, and since when."""
@@ -155,6 +170,12 @@ class Sale:
     def ticks(self) -> int:
         """Whole use of the session so far; what came before its delivery started was the seller's allowance."""
         return max(0, self.count - self.start_count) if self.start_count >= 0 else 0
+
+    @property
+    def charged_ticks(self) -> int:
+        """Ticks that the charge pays for; a board may have delivered more, of the seller's allowance."""
+        for_ticks = self.charged - self.spent
+        return self.ticks if for_ticks == self.tariff.charge(self.ticks) else self.tariff.ticks(for_ticks)
 
     @property
     def on_hold(self) -> int:
@@ -223,8 +244,8 @@ class Sale:
         return self.left_msat < self.tariff.low_water_msat
 
     def number(self) -> int:
-        """Return a number for an invoice that none had before: spares use up numbers, too."""
-        self.last_n = max(self.next_n - 1, self.last_n) + 1
+        """Return a number for an invoice that none had before, over restarts too: spares use up numbers as well."""
+        self.last_n = max(self.next_n - 1, self.last_n if self.last_n >= 0 else self.drawn) + 1
         return self.last_n
 
     def spare_after(self, amount: int, hurry: bool) -> int:
@@ -283,6 +304,11 @@ class Sale:
     def figures(self) -> tuple[int, ...]:
         """What a receipt states; a new revision is due when it changes."""
         return (self.received, self.charged, self.refunded + self.taken, self.lapsed, self.owed, self.debt)
+
+    @property
+    def void(self) -> bool:
+        """Whether it ended and nothing was ever paid or used: it gets no receipt."""
+        return self.phase == CLOSED and not self.revision and not (self.payments or self.brought or self.charged)
 
     @property
     def done(self) -> bool:

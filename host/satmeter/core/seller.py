@@ -8,8 +8,9 @@ up, the next invoice is asked for while there is room under the quantum. Nothing
 unanswered follows from the state, and is repeated by Tick and resume().
 
 The parts, each building on the one before: shop.py (what all use), invoicing.py (invoices and their payments),
-settling.py (the end of a session), metering.py (meters, readings, time), gates.py (credit spent elsewhere), and here
-the buyers who come and go. The states and their table stand in books.py; TABLE is re-exported here.
+settling.py (the end of a session), metering.py (meters, readings, time), gates.py (credit spent elsewhere),
+openings.py (opens that wait for their first payment), and here the buyers who come and go. The states and their table
+stand in books.py; TABLE is re-exported here.
 """
 
 from collections.abc import Callable
@@ -30,9 +31,9 @@ from .errors import (
     UnknownMeter,
     UnknownSession,
 )
-from .gates import Gates
-from .labels import parse_label
+from .labels import parse_label, parse_opening
 from .meter import LOCKOUT, Meter
+from .openings import Openings
 from .sale import CLOSED, OPEN, Sale
 from .settling import REFUND_RETRY_MS
 from .shop import Ended as Ended
@@ -44,7 +45,7 @@ REFUND_INVOICES = 50
 """Refund invoices that one session may use up."""
 
 
-class Seller(Gates):
+class Seller(Openings):
     """The whole of it: takes inputs, and buyers' messages."""
 
     def decide(self, what: inp.Input) -> Any:
@@ -61,14 +62,16 @@ class Seller(Gates):
             if s.txs:
                 s.gone_at = self.now + QUIET_MS  # until it is heard
             if s.refunding:
-                self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
+                self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=False))
             self._settle(s)
 
     def rejects(self, label: str, now: int) -> str:
         """Return why a payment of `label` can't be delivered now, or "" (the invoice_payment hook). Reads only."""
-        parsed = parse_label(label)
+        parsed, opening = parse_label(label), parse_opening(label)
+        if opening is not None and opening[0] == self.journal:
+            return self._rejects_first(*opening[1:], now)
         if parsed is None:
-            return ""
+            return "" if opening is None else "the invoice is of another journal"
         journal, kind, name, n = parsed
         if journal != self.journal:
             return "the invoice is of another journal"
@@ -104,7 +107,7 @@ class Seller(Gates):
     def _from_peer(self, i: inp.FromPeer) -> None:
         """A message of a buyer. What it breaks is answered with an error message, and changes nothing."""
         try:
-            s = self.books.sales.get(i.message.session)
+            s = self._live(i.message.session)
             if s is not None and s.buyer == i.peer:
                 s.gone_at = 0
             ended = self.recall(i.message.session) if s is None else None
@@ -112,10 +115,10 @@ class Seller(Gates):
                 raise UnknownSession("session: not one of yours")
             if ended is not None and isinstance(i.message, msg.Error):
                 return  # an error is never answered: two sides that forgot would go on for ever
-            if ended is not None:
+            if ended is not None and ended.receipt:
                 receipt_message = msg.Receipt(i.message.session, self.now, ended.receipt, ended.signature)
                 self._do(do.Send(i.peer, receipt_message))
-            elif isinstance(i.message, msg.Open):
+            elif isinstance(i.message, msg.Open) and ended is None:
                 self._peer_open(i.peer, i.message)
             elif s is None:
                 raise UnknownSession(f"session: {i.message.session} is not live here")
@@ -124,8 +127,7 @@ class Seller(Gates):
             elif isinstance(i.message, msg.Close):
                 self._peer_close(s, i.message)
             elif isinstance(i.message, msg.Agree):
-                s.agreed = True
-                self._after(s)
+                self._agree(s)
             elif isinstance(i.message, msg.Error):
                 self._peer_error(s, i.message)
         except JournalTrouble:
@@ -136,28 +138,33 @@ class Seller(Gates):
                 self._do(do.Send(i.peer, answer))
 
     def _peer_open(self, peer: str, o: msg.Open) -> None:
-        s = self.books.sales.get(o.session)
+        s = self._live(o.session) or self._new_session(peer, o)
         if s is None:
-            s = self._new_session(peer, o)
+            return
         if s.phase == OPEN:
             self._send_terms(s)
             self._send_invoices(s)
-            self._after(s)
+            if s.id not in self.openings:
+                self._after(s)
         else:
             self._tell_end(s)
 
-    def _new_session(self, peer: str, o: msg.Open) -> Sale:
+    def _new_session(self, peer: str, o: msg.Open) -> Sale | None:
+        """Return an opening; or the session at once, where the buyer brings credit from an earlier one. None: not
+        now."""
         m = self.books.meters.get(o.meter)
         if m is None:
             raise UnknownMeter("no meter of that name here")  # and no list of the others for strangers
         self._advance(m)
         theirs = [s for s in self.books.sales.values() if s.buyer == peer]
         self._may_open(m, peer, theirs)
+        brings = [old for old in theirs if old.owed and not old.refunding and old.firm]
+        if m.tariff.ticks(sum(old.owed for old in brings)) < 1:
+            return self._begin_opening(m, o.session, peer)
         self._opened(m, o.session, peer)
         new = self.books.sales[o.session]
-        for old in theirs:
-            if old.owed and not old.refunding and old.firm:
-                self._bring(old, new)
+        for old in brings:
+            self._bring(old, new)
         self._notify("meter_state", m, buyer=peer)
         return new
 
@@ -191,18 +198,24 @@ class Seller(Gates):
         return mine >= self.limits.sessions_per_peer or live >= self.limits.sessions
 
     def _peer_close(self, s: Sale, c: msg.Close) -> None:
+        if s.id in self.openings:
+            self._close_opening(s)
+            return
         if s.phase == OPEN:
             self._end(s, msg.words(c.reason) or "closed by the buyer", tell=False)
         news = c.bolt11 not in ("", s.refund_bolt11, *s.refund_used) and len(s.refund_used) < REFUND_INVOICES
         if news and not s.refunding and (s.owed or s.ending_at or c.paid_msat > s.received) and not s.refund_bolt11:
             self._emit(ev.RefundOffered(self.now, s.id, c.bolt11, c.paid_msat))
             s.refund_tried_at = 0
-        if s.phase == CLOSED and s.receipt and not s.owed:
+        if s.phase == CLOSED and (s.void or (s.receipt and not s.owed)):
             self._tell_end(s)
         self._settle(s)
 
     def _peer_error(self, s: Sale, e: msg.Error) -> None:
         """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time."""
+        if s.id in self.openings:
+            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"))
+            return
         if e.n in s.out and s.tariff.prepaid:
             self._emit(ev.InvoiceDropped(self.now, s.id, e.n, msg.words(e.text)))
             s.bolt11.pop(e.n, None)
@@ -212,12 +225,12 @@ class Seller(Gates):
 
     def _lost_peer(self, i: inp.PeerLost) -> None:
         """It is the buyer who comes back; what we hold of it does not wait for ever."""
-        for s in self.books.sales.values():
+        for s in [*self.books.sales.values(), *self.openings.values()]:
             if s.buyer == i.peer:
                 s.gone_at = s.gone_at or self.now
 
     def _connected(self, i: inp.PeerConnected) -> None:
-        for s in list(self.books.sales.values()):
+        for s in [*self.books.sales.values(), *self.openings.values()]:
             if s.buyer == i.peer:
                 s.gone_at = 0
                 s.sent.clear()

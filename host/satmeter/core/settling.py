@@ -5,7 +5,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import receipt
-from .errors import WrongState
+from .errors import UnknownSession, WrongState
 from .invoicing import Invoicing
 from .meter import LOCKOUT, NEGOTIATING, Meter
 from .sale import DUST_MSAT, OPEN, Sale
@@ -13,13 +13,19 @@ from .shop import NODE_RETRY_MS, RESEND_MS
 
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
-REFUNDS_PER_PEER = 4
+REFUNDS_PER_PEER, REFUNDS_AT_ONCE = 1, 10
+"""Refunds under way to one buyer, and to all: a buyer can hold a payment for a day, and node ids cost nothing. A
+channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
 
 
 class Settling(Invoicing):
     """What follows when a session ends, whoever ended it."""
 
     def _close_session(self, i: inp.CloseSession) -> Sale:
+        if i.session in self.openings:
+            waiting = self.openings[i.session]
+            self._drop_opening(waiting, i.reason)
+            return waiting
         s = self.books.sale(i.session)
         if s.phase != OPEN or s.ending_at:
             raise WrongState(f"session {s.id} is ending already")
@@ -97,12 +103,10 @@ class Settling(Invoicing):
         dust = s.owed < DUST_MSAT and not s.refunding
         if s.owed and (dust or not s.buyer) and waited >= s.tariff.remainder_s * 1000:
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
-        if s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
+        if s.void or s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
             return
         if s.owed and s.refund_bolt11 and s.firm and self._refund_due(s):
-            s.refund_tried_at = self.now
-            self._emit(ev.RefundStarted(self.now, s.id, s.owed))
-            self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding))
+            self._start_refund(s)
             return
         if s.debt and not s.revision and waited < s.tariff.grace_s * 1000:
             return
@@ -117,11 +121,21 @@ class Settling(Invoicing):
         if self.now >= s.ask_at:
             self._ask(s)
 
+    def _start_refund(self, s: Sale) -> None:
+        """First without a fee; where there is no way without one, the refund bears it: what is to arrive and the
+        highest fee are what is owed, and what the fee did not take stays owed."""
+        s.refund_tried_at = self.now
+        cap = max(self.limits.refund_maxfee_msat, s.owed // 100)
+        maxfee = min(cap, s.owed // 2) if s.refund_costs else 0
+        self._emit(ev.RefundStarted(self.now, s.id, s.owed - maxfee, maxfee))
+        self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=True))
+
     def _refund_due(self, s: Sale) -> bool:
-        under_way = sum(1 for other in self.books.sales.values() if other.buyer == s.buyer and other.refunding)
         wait = min(REFUND_RETRY_MOST_MS, REFUND_RETRY_MS << min(s.refund_fails, 10))
-        due = not s.refund_tried_at or self.now >= s.refund_tried_at + wait
-        return due and under_way < REFUNDS_PER_PEER
+        if s.refund_tried_at and self.now < s.refund_tried_at + wait:
+            return False
+        under_way = [other.buyer for other in self.books.sales.values() if other.refunding]
+        return under_way.count(s.buyer) < REFUNDS_PER_PEER and len(under_way) < REFUNDS_AT_ONCE
 
     def _sign(self, s: Sale) -> None:
         figures = repr(s.figures)
@@ -146,21 +160,38 @@ class Settling(Invoicing):
 
     def _tell_end(self, s: Sale) -> None:
         s.told_at = self.now
-        if s.receipt:
+        if s.void:
+            text = "nothing was paid or used; the session is closed"
+            self._send(s, msg.Error, by=msg.SELLER, code=UnknownSession.code, text=text)
+        elif s.receipt:
             self._send(s, msg.Receipt, text=s.receipt, signature=s.signature)
         else:
             self._send(s, msg.Close, by=msg.SELLER, reason=s.reason)
 
     def _refund_settled(self, i: inp.RefundSettled) -> None:
         s = self.books.sale(i.session)
-        if s.refunding and i.bolt11 == s.refund_bolt11:
-            s.refund_fails = 0
-            self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat))
-            self._settle(s)
+        if not s.refunding or i.bolt11 != s.refund_bolt11:
+            return
+        s.refund_fails, s.refund_costs = 0, False
+        if i.amount_msat == s.refunding and i.fee_msat <= s.refund_maxfee:
+            self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat, i.hash))
+        else:
+            self._dispute(s, i.amount_msat, i.fee_msat)
+        self._settle(s)
+
+    def _dispute(self, s: Sale, amount: int, fee: int) -> None:
+        """The hash is paid, but not as this refund was to be: a person has to look, and nothing is paid again."""
+        why = f"the refund invoice was paid over {amount} msat and a fee of {fee}; the refund was to be {s.refunding}"
+        self._emit(ev.RefundDisputed(self.now, s.id, s.refunding, amount + fee, why))
+        self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": why}))
 
     def _refund_lost(self, i: inp.RefundLost) -> None:
         s = self.books.sale(i.session)
         if s.refunding and i.bolt11 == s.refund_bolt11:
-            s.refund_fails += 1
+            free = not s.refund_maxfee
             self._emit(ev.RefundFailed(self.now, s.id, msg.words(i.why), i.final))
+            if free and not i.final and not s.refund_costs:
+                s.refund_costs, s.refund_tried_at = True, 0
+            else:
+                s.refund_fails, s.refund_costs = s.refund_fails + 1, False
             self._settle(s)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import actions as do
+from . import inputs as inp
 from . import messages as msg
 from .books import Books
 from .desk import Desk
@@ -25,6 +26,10 @@ class Limits:
     sessions: int = 2000
     sessions_per_peer: int = 50
     offers_per_meter: int = 20
+    openings: int = 200
+    """Most opens that wait for their first payment."""
+    refund_maxfee_msat: int = 2_000
+    """A refund may cost this in routing fees, or a hundredth of itself, whichever is more; it bears them itself."""
     silent_ms: int = 15_000
     unheard_ms: int = 600_000
     bump_blocks: int = 6
@@ -61,12 +66,34 @@ class Shop(Desk):
         self.books = books or Books()
         self.journal = journal
         self.recall = recall
+        self.openings: dict[str, Sale] = {}
+        """Sessions that wait for their first payment, by id, the oldest first: in memory only (openings.py)."""
         self.resumed_at = 0
         self.just_paid = ""
         """The session whose payment is being credited: what it asks for next is asked for in a hurry."""
 
     def fold(self, e: Event) -> None:
         self.books.apply(e)
+
+    def _live(self, session: str) -> Sale | None:
+        """Return a session that is open, ending or waiting for its first payment."""
+        return self.books.sales.get(session) or self.openings.get(session)
+
+    @abstractmethod
+    def _open_for(self, s: Sale) -> Sale | None:
+        """Open the session of an opening that is paid now; None where its meter is not free (openings.py)."""
+
+    @abstractmethod
+    def _look_after_openings(self) -> None:
+        """Ask again for first payments, and forget openings whose time is over (openings.py)."""
+
+    @abstractmethod
+    def _drop_opening(self, s: Sale, reason: str, tell: bool = True) -> None:
+        """Forget an opening that was not paid (openings.py)."""
+
+    @abstractmethod
+    def _opening_paid(self, meter: str, session: str, buyer: str, i: inp.InvoiceSettled, upto: int) -> bool:
+        """Credit the first payment of a session, which opens it; False where its meter is unknown (openings.py)."""
 
     @abstractmethod
     def _advance(self, m: Meter) -> None:

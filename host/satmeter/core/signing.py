@@ -40,6 +40,8 @@ class Signing(Paying):
         signed = m.n in p.flights or m.n in p.strays
         if not p.pays or (p.was_handled(m.n) and not signed):
             return
+        if not signed and self._sensor_silent(p):
+            return
         self._told(p, t, m)
         if signed:
             self._sign_again(p)

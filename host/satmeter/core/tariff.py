@@ -12,6 +12,7 @@ NAME = re.compile(r"[a-z0-9-]{1,32}")
 PREPAID, ARREARS = "prepaid", "arrears"
 LIGHTNING, ONCHAIN = "lightning", "onchain"
 YEAR_S = 366 * 86400
+WALLET_EXPIRY_S = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Tariff:
     def slice_msat(self) -> int:
         """The largest single invoice of a session."""
         return self.quantum_msat // self.window
+
+    @property
+    def wallet_expiry_s(self) -> int:
+        """How long an invoice for any wallet can be paid: it is shown to everybody, so it ends soon
+        (docs/metering.md)."""
+        return min(self.invoice_expiry_s, WALLET_EXPIRY_S)
 
     @property
     def onchain(self) -> bool:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from . import receipt
 from .growing import Growing
 from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .money import charge_msat
+from .policy import kept_back
 from .purchase import Purchase
 from .sale import Sale
 
@@ -35,14 +37,16 @@ def board(m: Meter, s: Sale | None) -> dict[str, Any]:
     }
 
 
-def meter(m: Meter, s: Sale | None, now: int, silent_ms: int) -> dict[str, Any]:
-    """A meter as meter-status shows it. flow in ticks an hour, exposure: what the seller could lose now."""
+def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> dict[str, Any]:
+    """A meter as meter-status shows it. flow in ticks an hour, exposure: what the seller could lose now, openings: how
+    many buyers have asked for it and not paid yet."""
     t = m.tariff
     allowance = charge_msat(t.allowance_ticks, t.price_msat, t.ticks_per_unit)
     return {
         "name": m.name,
         "state": m.state,
         "session": m.session,
+        "openings": openings,
         "boot": m.boot,
         "register": m.register,
         "count": m.count,
@@ -89,6 +93,7 @@ def sale(s: Sale) -> dict[str, Any]:
         "unconfirmed_msat": s.unconfirmed_msat,
         "lost_msat": s.lost * 1000,
         "reason": s.reason,
+        "alarm": s.alarm,
         "receipt": s.receipt,
         "signature": s.signature,
     }
@@ -124,6 +129,8 @@ def purchase(p: Purchase) -> dict[str, Any]:
     if t is not None and t.onchain:
         fees = t.slice_msat + 2 * (p.signed.fee * 1000 if p.signed is not None else 0)  # and one version astray
     bound = fees + (t.quantum_msat if t is not None and t.prepaid else 0)
+    if t is not None and not t.prepaid:
+        bound = kept_back(p.policy, t)  # a lying seller can still claim a limit
     return {
         "session": p.id,
         "seller": p.seller,
@@ -139,6 +146,7 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "stray_msat": p.stray,
         "exposure_msat": p.exposure,
         "exposure_bound_msat": bound,
+        "may_still_pay_msat": p.may_still_pay,
         "budget_left_msat": max(0, p.policy.budget_msat - p.sent - p.stray - p.in_flight),
         "ticks": p.ticks,
         "own_ticks": -1 if p.own_ticks is None else p.own_ticks,
@@ -148,6 +156,9 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "refusals": p.refusals,
         "reason": p.reason,
         "why": p.why,
+        "waits": p.waits,
+        "disputed": p.disputed,
+        "figures": figures_of(p),
         "trouble": p.trouble,
         "code": p.code,
         "receipt": p.receipt,
@@ -155,3 +166,17 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "verified": p.verified,
         "owed_msat": p.owed,
     }
+
+
+def figures_of(p: Purchase) -> dict[str, dict[str, int]]:
+    """What the receipt states beside what we know ourselves (msat, ticks; -1: not known); {} without a receipt."""
+    r = receipt.read(p.receipt)
+    if r is None:
+        return {}
+    own = {
+        "paid_msat": p.carried + p.paid,
+        "refunded_msat": p.arrived + p.carried_on,
+        "ticks": -1 if p.own_ticks is None else p.own_ticks,
+        "spent_msat": p.policy.max_spend_msat,
+    }
+    return {"receipt": {name: r[name] for name in own}, "own": own}

@@ -154,9 +154,10 @@ class Demo:
         say = self.console.print
         say("\n[bold]2. A stream.[/bold] A opens a session with a budget and pays as it uses.")
         address = f"satmeter://{self.net['seller'].address}/{self.net['seller'].id}/{METER_NAME}".upper()
-        say(f"  A$ lightning-cli stream-open {address[:48]}… 1000 500sat")
+        say(f"  A$ lightning-cli stream-open {address[:48]}… 1000/Wh 500sat")
         start_register = self.board.register
-        opened = self.buyer.call("stream-open", {"seller": address, "max_price_msat": 1000, "budget_msat": "500sat"})
+        caps = {"max_price_msat": "1000/Wh", "budget_msat": "500sat"}
+        opened = self.buyer.call("stream-open", {"seller": address, **caps})
         turner = threading.Thread(target=self._turn, daemon=True)
         turner.start()
         length = sum(seconds for _, seconds in PROFILE)

@@ -141,7 +141,7 @@ class Scan:
         ui.label(f"Meter {address.meter}").classes("title")
         ui.label(f"of node {address.node_id}")
         ui.label(f"at {address.reach}")
-        price = ui.input("highest price of a unit, msat (or 30sat)").props("data-part=max-price")
+        price = ui.input("highest price with its unit, such as 30sat/kWh").props("data-part=max-price")
         budget = ui.input("budget in all, msat (or 500sat)").props("data-part=budget")
 
         async def open_() -> None:
