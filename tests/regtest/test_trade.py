@@ -87,13 +87,14 @@ def test_arrears(net, shop):
 def test_the_standby_allowance_is_free_and_negotiating_with_it_used_locks(net, shop):
     board = shop.add(allowance_ticks=30)
     assert board.report()["grant"] == 30
-    board.use(30)
     session = open_stream(net["buyer"], shop, board)
     net["buyer"].rpc.call("stream-pause", [session])
 
     def locked():
         if board.state == "delivering":  # paid before it was paused, or by a payment that was on its way then
             board.use(100)
+        elif board.state == "standby":
+            board.use(30)  # the allowance, while its first payment is asked for
         return board.state == "lockout"
 
     until(locked)

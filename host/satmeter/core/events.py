@@ -236,10 +236,12 @@ class RefundOffered(Event):
 
 @event
 class RefundStarted(Event):
-    """`amount` is to arrive; it and its fee, of `maxfee` at most, come out of what is owed."""
+    """`amount` is to arrive, for a fee of `maxfee` at most. Of the fee the seller bears `borne`, a share of what the
+    session earned; the rest comes out of what is owed."""
 
     amount: int = 0
     maxfee: int = 0
+    borne: int = 0
 
 
 @event

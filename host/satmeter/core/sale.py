@@ -70,9 +70,12 @@ class Sale:
     refunding: int = 0
     """What is to arrive by the refund that is under way."""
     refund_maxfee: int = 0
+    refund_borne: int = 0
     refunded: int = 0
-    """What left us for refunds, their fees included: a refund bears its own fee."""
+    """What was given back, the fees that refunds bear themselves included."""
     refund_fee: int = 0
+    fees_borne: int = 0
+    """Refunds' fees that the seller bore."""
     refund_why: str = ""
     alarm: str = ""
     """What a person has to look at."""
@@ -116,8 +119,8 @@ class Sale:
     asked_at: dict[int, int] = field(default_factory=dict)
     """When the node was last asked for an invoice (by n) or to delete it (by -n)."""
     refund_fails: int = 0
-    refund_costs: bool = False
-    """No way without a fee was found, so the next try may cost one."""
+    refund_step: int = 0
+    """How far the fee of the next try goes: a refund begins with what the seller bears, and then bears more itself."""
     touched_at: int = 0
     told_at: int = 0
     agreed: bool = False

@@ -177,7 +177,8 @@ class Seller(Openings):
             if other.state == LOCKOUT and (other is m or other.lock_buyer == peer):
                 left = max(1, (other.lock_until - self.now + 999) // 1000)
                 raise LockedOut(f"locked for another {left} s after a session that was not paid", seconds=left)
-        if m.session:
+        holder = self.books.sales.get(m.session)
+        if holder is not None and not self._unused(holder):
             raise MeterTaken(f"another session has meter {m.name}")
         if m.silent(self.now, self.limits.silent_ms):
             raise BoardSilent(f"the board of meter {m.name} is not heard; it could deliver nothing")

@@ -13,6 +13,9 @@ from .shop import NODE_RETRY_MS, RESEND_MS
 
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
+FEE_SHARE, LAST_STEP = 100, 2
+"""The seller bears a hundredth of what a session earned as fees of its refund: whoever takes part in such a fee gains
+no more than that. Beyond, a refund bears its own: less than 1 sat at first, then up to its cap."""
 REFUNDS_PER_PEER, REFUNDS_AT_ONCE = 1, 10
 """Refunds under way to one buyer, and to all: a buyer can hold a payment for a day, and node ids cost nothing. A
 channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
@@ -110,7 +113,14 @@ class Settling(Invoicing):
             return
         if s.debt and not s.revision and waited < s.tariff.grace_s * 1000:
             return
-        if s.owed and s.buyer and not s.refund_bolt11 and not s.revision and waited < s.tariff.grace_s * 1000:
+        if (
+            s.owed
+            and not s.refunded
+            and s.buyer
+            and not s.refund_bolt11
+            and not s.revision
+            and waited < s.tariff.grace_s * 1000
+        ):
             if self.now >= s.told_at + RESEND_MS:
                 self._tell_end(s)
             return
@@ -122,12 +132,12 @@ class Settling(Invoicing):
             self._ask(s)
 
     def _start_refund(self, s: Sale) -> None:
-        """First without a fee; where there is no way without one, the refund bears it: what is to arrive and the
-        highest fee are what is owed, and what the fee did not take stays owed."""
+        """What the seller does not bear of the fee, and the fee does not take, stays owed."""
         s.refund_tried_at = self.now
         cap = max(self.limits.refund_maxfee_msat, s.owed // 100)
-        maxfee = min(cap, s.owed // 2) if s.refund_costs else 0
-        self._emit(ev.RefundStarted(self.now, s.id, s.owed - maxfee, maxfee))
+        own = min((0, DUST_MSAT - 1, cap)[s.refund_step], cap, s.owed // 2)
+        borne = min(self.limits.refund_maxfee_msat, max(0, s.charged // FEE_SHARE - s.fees_borne))
+        self._emit(ev.RefundStarted(self.now, s.id, s.owed - own, own + borne, borne))
         self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=True))
 
     def _refund_due(self, s: Sale) -> bool:
@@ -172,7 +182,7 @@ class Settling(Invoicing):
         s = self.books.sale(i.session)
         if not s.refunding or i.bolt11 != s.refund_bolt11:
             return
-        s.refund_fails, s.refund_costs = 0, False
+        s.refund_fails, s.refund_step = 0, 0
         if i.amount_msat == s.refunding and i.fee_msat <= s.refund_maxfee:
             self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat, i.hash))
         else:
@@ -188,10 +198,9 @@ class Settling(Invoicing):
     def _refund_lost(self, i: inp.RefundLost) -> None:
         s = self.books.sale(i.session)
         if s.refunding and i.bolt11 == s.refund_bolt11:
-            free = not s.refund_maxfee
             self._emit(ev.RefundFailed(self.now, s.id, msg.words(i.why), i.final))
-            if free and not i.final and not s.refund_costs:
-                s.refund_costs, s.refund_tried_at = True, 0
+            if not i.final and s.refund_step < LAST_STEP:
+                s.refund_step, s.refund_tried_at = s.refund_step + 1, 0
             else:
-                s.refund_fails, s.refund_costs = s.refund_fails + 1, False
+                s.refund_fails, s.refund_step = s.refund_fails + 1, 0
             self._settle(s)

@@ -1,0 +1,203 @@
+"""Who has paid nothing holds nothing: openings wait beside one another, cost a bounded amount, and leave no row."""
+
+import pytest
+from world import BUYER_ID, SESSION, World
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.labels import opening_label
+from satmeter.core.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
+from satmeter.core.seller import Limits
+
+SILENT = Limits(silent_ms=10**9)
+
+
+def stranger(n):
+    return f"02{n:064x}"
+
+
+def session_of(n):
+    return f"{n:032x}"
+
+
+def ask(w, n, session=None, peer=None):
+    """A stranger opens and never pays; returns what it is told."""
+    before = len(w.todo)
+    w.sell(inp.FromPeer(peer or stranger(n), msg.Open(session or session_of(n), w.now + n, "m")))
+    told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
+    w.pump()
+    return told
+
+
+def rows(w):
+    return [e.kind() for e in w.seller_events]
+
+
+def test_strangers_who_never_pay_neither_hold_the_meter_nor_fill_the_journal():
+    w = World(limits=SILENT)
+    served = 0
+    for n in range(93):
+        ask(w, n)
+        w.open(session=session_of(1000 + n))
+        served += w.meter.state == "delivering"
+        w.buy(inp.CloseStream(session_of(1000 + n)))
+        w.pump()
+        w.pass_ms(2_000, step=1_000)
+    assert served == 93
+    mine = {session_of(1000 + n) for n in range(93)}
+    assert {e.stream for e in w.seller_events} <= mine | {"meter/m"}
+
+
+def test_a_plain_wallet_pays_beside_unpaid_opens():
+    w = World(limits=SILENT)
+    for n in range(33):
+        ask(w, n)
+    label, _ = w.sell(inp.Offer("m", 0))
+    w.pump()
+    assert w.pay(label) and w.meter.state == "delivering"
+
+
+def test_the_first_payment_takes_the_meter_and_the_second_is_refunded():
+    w = World(limits=SILENT)
+    w.hold = {do.Pay}
+    w.open()
+    ask(w, 7)
+    second = opening_label("0", "m", session_of(7), stranger(7))
+    w.hold = set()
+    w.pump()
+    assert w.sale.buyer == BUYER_ID and w.meter.session == SESSION
+    assert w.seller.rejects(second, w.now) == "another session has the meter"
+    assert w.pay(second, hook=False)  # the plugin was away: it settled all the same
+    parked = w.seller.books.sales[session_of(7)]
+    assert (parked.owed, parked.phase != "open", w.meter.session) == (10_000, True, SESSION)
+
+
+def test_a_payment_finds_its_owner_where_a_crash_has_forgotten_the_opening():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    label = opening_label("0", "m", SESSION, BUYER_ID)
+    w.restart_seller()
+    w.report(0)
+    assert not w.seller.openings
+    assert w.pay(label, hook=False)
+    assert (w.sale.buyer, w.sale.paid, w.meter.session) == (BUYER_ID, 10_000, SESSION)
+    w.restart_seller()
+    w.sell(inp.InvoiceSettled(label, 10_000, 1, label, after=0))
+    assert w.seller.books.sales[SESSION].paid == 10_000
+
+
+def test_the_same_node_has_to_wait_ever_longer():
+    w = World(limits=SILENT)
+    for n in range(3):
+        assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
+        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.pump()
+    waits = []
+    for n in range(3, 8):
+        (refused,) = ask(w, n, peer=stranger(1))
+        assert isinstance(refused, msg.Error) and "were not paid" in refused.text
+        waits.append(int(refused.text.rsplit(" ", 2)[-2]))
+        w.now += waits[-1] * 1000
+        assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
+        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.pump()
+    assert waits == sorted(waits) and waits[-1] >= 8 * waits[0]
+
+
+def test_all_strangers_together_cost_no_more_invoices_than_their_budget():
+    w = World(limits=SILENT)
+    w.hold = {do.MakeInvoice}
+    for n in range(1_000):
+        ask(w, n)
+    made = [a for _, a in w.todo if isinstance(a, do.MakeInvoice)]
+    assert len(made) == STRANGERS_BURST
+    w.now += 1_000
+    for n in range(1_000, 2_000):
+        ask(w, n)
+    assert len([a for _, a in w.todo if isinstance(a, do.MakeInvoice)]) == STRANGERS_BURST + STRANGERS_PER_S
+
+
+def test_who_has_paid_is_served_when_strangers_have_used_up_their_budget():
+    w = World(limits=SILENT)
+    w.open()
+    w.report(100)
+    w.report(100, plugged=False)
+    w.report(100)
+    for n in range(1_000):
+        ask(w, n)
+    w.open(session=session_of(5_000))
+    assert w.meter.session == session_of(5_000)
+
+
+def test_openings_are_bounded_and_the_oldest_stranger_goes_first():
+    w = World(limits=Limits(silent_ms=10**9, openings=5))
+    for n in range(8):
+        ask(w, n)
+    assert list(w.seller.openings) == [session_of(n) for n in range(3, 8)]
+
+
+def test_an_allowance_that_was_drawn_before_the_open_locks_nobody():
+    w = World({"allowance_ticks": 20}, limits=SILENT)
+    w.report(20)
+    ask(w, 1)
+    w.pass_ms(31_000, step=1_000)
+    assert w.meter.state == "standby"
+
+
+def test_a_stranger_locks_no_plug_for_which_somebody_else_waits():
+    w = World({"allowance_ticks": 20}, limits=SILENT)
+    ask(w, 1)
+    w.pass_ms(15_000, step=1_000)
+    w.hold = {do.Pay}
+    w.open()
+    w.report(20)
+    w.pass_ms(16_000, step=1_000)
+    assert w.meter.state == "standby" and w.first()
+    w.hold = set()
+    w.pump()
+    assert w.meter.state == "delivering"
+
+
+def test_in_arrears_who_uses_nothing_makes_room_and_leaves_no_receipt():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    ask(w, 1)
+    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.pump()
+    assert w.meter.session == session_of(1)
+    w.open(session=session_of(2))
+    assert w.buyer.ledger.purchases[session_of(2)].why == "MeterTaken: another session has meter m"
+    w.now += UNUSED_MS
+    w.open(session=session_of(3))
+    w.pass_ms(3_000)  # the terms are said again once the board of the unused session has stopped
+    assert w.meter.session == session_of(3) and w.grant() == 200
+    w.report(50)
+    w.now += UNUSED_MS
+    (refused,) = ask(w, 4)
+    assert refused.text == "another session has meter m" and w.meter.session == session_of(3)  # who uses it, keeps it
+    assert not any(e.kind() == "receipt_signed" and e.stream == session_of(1) for e in w.seller_events)
+
+
+def test_strangers_begin_few_sessions_in_arrears():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    for n in range(3 * AGREED_BURST):
+        ask(w, n)
+        w.sell(inp.FromPeer(stranger(n), msg.Agree(session_of(n), w.now + 9)))
+        w.pump()
+        w.now += 100
+        if w.meter.session:
+            w.sell(inp.CloseSession(w.meter.session))
+            w.pump()
+    assert rows(w).count("session_opened") == AGREED_BURST
+
+
+@pytest.mark.parametrize("flood", [1, 400])
+def test_a_flood_of_opens_goes_on_and_nothing_grows(flood):
+    w = World(limits=SILENT)
+    for n in range(flood):
+        ask(w, n)
+        w.pass_ms(1_000, step=1_000)
+    assert len(w.seller.openings) <= 31 * STRANGERS_PER_S and set(rows(w)) == {"meter_added", "board_booted"}
+    w.pass_ms(40_000, step=1_000)
+    assert not w.seller.openings

@@ -1,0 +1,159 @@
+"""A payment counts once, in whatever order it is told, over restarts; and none is without an owner."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from world import BUYER_ID, SESSION, World, refold
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core.books import Books
+from satmeter.core.labels import session_label
+from satmeter.core.seller import Limits
+
+
+def identity(r):
+    return r["paid_msat"] + r["debt_msat"] == r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
+
+
+def told_ahead(w):
+    """Labels of invoices that were made ahead: the buyer has seen them, and may pay them unasked."""
+    asked = {session_label("0", SESSION, n) for n in {**w.sale.out, **w.sale.dropped}}
+    return [label for label, row in w.invoices.items() if row[1] == "unpaid" and "/s/" in label and label not in asked]
+
+
+def streaming(window=4):
+    w = World({"window": window}, limits=Limits(silent_ms=10**9))
+    w.open()
+    w.report(20)
+    return w
+
+
+def settle(w, label, after="watch"):
+    """A payment settles while the plugin is away; returns the news of it, by the watch or by its label."""
+    row = w.invoices[label]
+    w.paid_index += 1
+    row[1], row[2] = "paid", w.paid_index
+    w.balance += row[0]
+    return inp.InvoiceSettled(label, row[0], row[2], label, w.paid_index - 1 if after == "watch" else None)
+
+
+@pytest.mark.parametrize("ticks", range(0, 130, 10))
+def test_a_number_that_was_told_ahead_is_never_drawn_again(ticks):
+    w = streaming()
+    w.report(ticks + 20)
+    for label in told_ahead(w):
+        w.sell(settle(w, label))
+    before = w.sale.paid
+    w.restart_seller()
+    w.report(w.meter.count)
+    for more in range(1, 20):
+        w.report(w.meter.count + 5 * (more % 2))
+    assert w.sale.paid == w.balance >= before
+    numbers = [e.n for e in w.seller_events if e.kind() == "invoice_paid"]
+    assert len(numbers) == len(set(numbers)) == w.sale.payments
+    indexes = [e.index for e in w.seller_events if e.kind() == "invoice_paid"]
+    assert len(indexes) == len(set(indexes))
+
+
+@given(st.permutations(range(4)), st.integers(0, 3), st.booleans())
+def test_payments_made_while_the_plugin_was_away_are_each_credited_once(order, twice, restart):
+    w = streaming()
+    w.hold = {do.Pay, do.CancelInvoice}
+    w.report(60)
+    labels = (w.unpaid() + told_ahead(w))[:4]
+    assert len(labels) == 4
+    news = [settle(w, label, after="label") for label in labels]
+    w.restart_seller() if restart else None
+    told = [news[n] for n in order] + [news[twice]]
+    for each in told:
+        w.sell(each)
+    w.report(w.meter.count)
+    for index in range(1, w.paid_index + 1):  # and once more by the watch, from where the journal stands
+        label, row = next((k, r) for k, r in w.invoices.items() if r[2] == index)
+        w.sell(inp.InvoiceSettled(label, row[0], index, label, after=index - 1))
+    assert w.sale.paid == w.balance and w.seller.books.index == w.paid_index and not w.seller.books.early
+    folded = refold(w.seller_events, Books())
+    assert folded.sales[SESSION].paid == w.balance
+
+
+def test_every_order_of_news_and_restarts_leaves_the_same_books():
+    sums = set()
+    for order in itertools.permutations(range(3)):
+        w = streaming()
+        w.hold = {do.Pay, do.CancelInvoice}
+        w.report(60)
+        news = [settle(w, label, after="label") for label in (w.unpaid() + told_ahead(w))[:3]]
+        for n in order:
+            w.sell(news[n])
+            w.restart_seller()
+            w.report(w.meter.count)
+        sums.add((w.seller.books.sales[SESSION].paid, w.balance))
+    assert len(sums) == 1 and len(set(sums.pop())) == 1
+
+
+def test_a_payment_for_a_session_that_memory_has_let_go_is_kept_for_its_buyer():
+    w = streaming()
+    spare = told_ahead(w)[0]
+    w.report(20, plugged=False)
+    w.pass_ms(200_000, step=5_000)
+    assert SESSION not in w.seller.books.sales
+    w.sell(settle(w, spare))
+    (kept,) = [s for s in w.seller.books.sales.values() if s.buyer == BUYER_ID]
+    assert (kept.owed, kept.meter, w.meter.session) == (2_500, "m", "")
+    w.report(20)
+    w.open(session="7a" * 16)
+    assert w.seller.books.sales["7a" * 16].brought == 2_500
+
+
+def test_a_payment_that_nobody_knows_is_kept_and_shown():
+    w = World()
+    unknown = session_label("0", "99" * 16, 3)
+    w.sell(inp.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    w.pump()
+    assert w.seller.books.unowned == {unknown: 4_321} and w.notes[-1][0] == "meter_alarm"
+    w.restart_seller()
+    w.sell(inp.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    assert w.seller.books.unowned == {unknown: 4_321}
+    assert [e.kind() for e in w.seller_events].count("payment_unowned") == 1
+
+
+def test_a_wallet_payment_whose_meter_was_removed_is_kept_and_shown():
+    w = World()
+    label, _ = w.sell(inp.Offer("m", 0))
+    w.pump()
+    w.sell(inp.InvoiceGone(label))
+    w.sell(inp.RemoveMeter("m"))
+    w.sell(settle(w, label))
+    assert w.seller.books.unowned == {label: 10_000}
+
+
+def test_a_wallet_payment_told_twice_opens_one_session():
+    w = World()
+    label, session = w.sell(inp.Offer("m", 0))
+    w.pump()
+    paid = settle(w, label)
+    w.sell(paid)
+    w.restart_seller()
+    w.sell(paid)
+    assert w.seller.books.sales[session].paid == 10_000
+
+
+def test_payments_of_others_move_the_index_and_nothing_else():
+    w = World()
+    for index in range(1, 6):
+        w.sell(inp.InvoiceSettled("somebody's own", 1_000, index, f"h{index}", after=index - 1))
+    assert w.seller.books.index == 5 and not w.seller.books.sales and not w.seller.books.unowned
+
+
+def test_the_receipt_of_a_late_payment_balances():
+    w = streaming()
+    w.hold = {do.CancelInvoice}
+    spare = told_ahead(w)[0]
+    w.report(20, plugged=False)
+    w.sell(settle(w, spare))
+    w.pass_ms(90_000, step=1_000)
+    receipt = w.receipts()[-1]
+    assert receipt["paid_msat"] == w.balance + receipt["refunded_msat"] and identity(receipt)

@@ -1,0 +1,136 @@
+"""Refunds: none is paid twice, none costs the seller more than the session earned, and held ones stop nothing."""
+
+import pytest
+from world import BUYER_ID, SESSION, World
+
+from satmeter.core import actions as do
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.seller import Limits
+from satmeter.core.settling import REFUNDS_AT_ONCE
+
+
+def identity(r):
+    return r["paid_msat"] + r["debt_msat"] == r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
+
+
+def closed(w, used=30):
+    w.open()
+    w.report(used)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    return w.receipts()[-1]
+
+
+def test_without_a_fee_the_whole_rest_arrives():
+    w = World()
+    receipt = closed(w)
+    assert (receipt["refunded_msat"], receipt["refund_fee_msat"], receipt["owed_msat"]) == (7_000, 0, 0)
+    assert sum(w.refunds.values()) == 7_000 and not w.purchase.disputed
+
+
+@pytest.mark.parametrize(
+    ("fee", "used", "arrived", "owed", "seller_loses"),
+    [
+        (30, 30, 7_000, 0, 30),  # within a hundredth of what was earned: the seller bears it
+        (500, 30, 7_000 - 999, 999 - 500 + 30, 30),  # less than 1 sat beyond that: the refund bears it
+        (1_500, 30, 7_000 - 2_000, 2_000 - 1_500 + 30, 30),
+        (1_500, 0, 10_000 - 2_000, 500, 0),  # earned nothing, bears nothing
+    ],
+)
+def test_a_refund_bears_its_fee_beyond_a_share_of_what_was_earned(fee, used, arrived, owed, seller_loses):
+    w = World()
+    w.fee = fee
+    receipt = closed(w, used)
+    assert (sum(w.refunds.values()), receipt["owed_msat"]) == (arrived, owed) and identity(receipt)
+    assert receipt["refunded_msat"] - receipt["refund_fee_msat"] == arrived
+    assert w.balance == receipt["charged_msat"] + owed - seller_loses
+    assert not w.purchase.disputed, w.purchase.why
+
+
+def test_opening_and_closing_again_and_again_never_costs_the_seller():
+    w = World()
+    w.fee = 1_999
+    for n in range(20):
+        w.open(session=f"{n:032x}")
+        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.pump()
+        w.pass_ms(3_500)
+        w.report(0)
+    assert w.balance >= 0
+
+
+def test_a_large_refund_may_cost_a_hundredth_of_itself():
+    w = World({"quantum_msat": 10**12, "price_msat": 10**9}, policy={"max_price_msat": 10**9, "budget_msat": 10**13})
+    w.fee = 5 * 10**9
+    closed(w, used=0)
+    assert sum(w.refunds.values()) == 99 * 10**10  # and of what its highest fee left over, more comes back later
+    w.fee = 10_000
+    w.pass_ms(400_000, step=10_000)
+    assert sum(w.refunds.values()) > 994 * 10**9 and w.receipts()[-1]["owed_msat"] < 10**8 and not w.purchase.disputed
+
+
+def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_again():
+    w = World()
+    w.hold = {do.PayRefund}
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.sale.refunding == 7_000
+    w.hold = set()
+    w.todo.clear()
+    w.sell(inp.RefundSettled(SESSION, w.sale.refund_bolt11, 3_500, 0, "h"))
+    w.pump()
+    assert (w.sale.refunded, w.sale.owed, w.sale.refunding) == (3_500, 0, 0) and "3500" in w.sale.alarm
+    assert ("meter_alarm", SESSION) in [(topic, said.get("session")) for topic, said in w.notes]
+    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "more", 0, "refund:another")))
+    w.pass_ms(200_000, step=5_000)
+    assert not [a for _, a in w.todo if isinstance(a, do.PayRefund)] and sum(w.refunds.values()) == 0
+    assert identity(w.receipts()[-1]) and w.purchase.disputed
+
+
+def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
+    w = World()
+    w.hold = {do.PayRefund}
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    (first,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
+    w.restart_seller()
+    (again,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
+    assert (first.bolt11, first.amount_msat, first.maxfee_msat) == (again.bolt11, again.amount_msat, again.maxfee_msat)
+    assert first.fresh and not again.fresh
+
+
+def test_held_refunds_are_bounded_over_all_and_others_go_on():
+    w = World(limits=Limits(silent_ms=10**9))
+    w.hold = {do.PayRefund}
+    for n in range(3 * REFUNDS_AT_ONCE):
+        peer, session = f"02{n:064x}", f"{n:032x}"
+        w.sell(inp.FromPeer(peer, msg.Open(session, w.now, "m")))
+        w.pump()
+        w.pay(f"satmeter/0/o/m/{session}/{peer}")
+        w.sell(inp.FromPeer(peer, msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
+        w.pump()
+        w.now += 61_000
+    under_way = [s for s in w.seller.books.sales.values() if s.refunding]
+    assert len(under_way) == REFUNDS_AT_ONCE
+    w.hold = set()
+    w.pump()
+    w.pass_ms(70_000, step=5_000)
+    assert all(not s.owed for s in w.seller.books.sales.values()) and len(w.refunds) == 3 * REFUNDS_AT_ONCE
+
+
+def test_one_buyer_holds_one_refund_at_a_time():
+    w = World(limits=Limits(silent_ms=10**9))
+    w.hold = {do.PayRefund}
+    for n in range(4):
+        w.open(session=f"{n:032x}")
+        w.report(0)
+        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.pump()
+        w.report(0, plugged=False)
+        w.report(0)
+    assert sum(1 for s in w.seller.books.sales.values() if s.refunding) == 1
