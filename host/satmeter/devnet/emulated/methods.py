@@ -17,21 +17,20 @@ from . import errors as err
 from .chain_rpc import ChainNode
 from .channels import Faults, Hop
 from .errors import RpcFault, expired
-
-Params = dict[str, Any] | list[Any]
+from .requests import Params, Request
 
 
 class RpcNode(ChainNode):
     """A node that answers on its socket."""
 
-    def handle(self, method: str, params: Params) -> Any:
-        handler = getattr(self, "rpc_" + method.replace("-", "_"), None)
+    def handle(self, request: Request) -> Any:
+        handler = getattr(self, "rpc_" + request.method.replace("-", "_"), None)
         if handler is not None:
-            return handler(**_bind(handler, params))
+            return handler(**_bind(handler, request.params()))
         for plugin in list(self.plugins):
-            if method in plugin.methods:
-                return plugin.call(method, params)
-        raise RpcFault(err.UNKNOWN_METHOD, f"Unknown command '{method}'")
+            if request.method in plugin.methods:
+                return plugin.forward(request)
+        raise RpcFault(err.UNKNOWN_METHOD, f"Unknown command '{request.method}'")
 
     # about the node
 
