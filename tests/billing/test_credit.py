@@ -44,8 +44,11 @@ def test_a_sessions_credit_pays_at_the_gate(net, gate, shop):
         pledge(net["buyer"], "ab" * 16),  # of no session
         {"Authorization": "Meter x"},
         {"Authorization": header["Authorization"].replace(session, "cd" * 16)},
+        {"Authorization": f"Meter {session}:{int(time.time())}:{'d' * 104}"},  # would abort a node that is asked
+        {"Authorization": f"Meter {session}:{int(time.time())}:"},
     ):
         assert gate.get("/weather/paris", headers=other).status_code == 402
+    assert net["seller"].rpc.call("getinfo")["id"] == net["seller"].id
     closed = close(net["buyer"], session)
     receipt = shop.receipt(session)
     assert receipt["charged_msat"] == 1_000 + 1_666 and closed["state"] == "closed"

@@ -39,7 +39,9 @@ def test_core_and_wire_do_no_io(path):
         if name.startswith("satmeter"):
             assert re.match(r"satmeter\.(core|wire)\b", name), f"{path} imports {name}"
         else:
-            assert name.split(".")[0] in PURE, f"{path} imports {name}"
+            # What checks signatures computes and does nothing else, but it is a library of C.
+            library = {"coincurve"} if path == ROOT / "wire" / "signature.py" else set()
+            assert name.split(".")[0] in PURE | library, f"{path} imports {name}"
 
 
 def test_link_imports_nothing_of_ours():

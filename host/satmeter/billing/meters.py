@@ -12,6 +12,7 @@ from pyln.client import RpcError
 
 from ..cln.node import Node, words_of
 from ..core.errors import BadParam, SatmeterError, WrongState
+from ..wire.signature import verify
 from .database import Database
 from .events import Events
 from .tables import ABOUT
@@ -105,7 +106,7 @@ class Meters:
         if not time.time() - SIGNED_S <= signed_at <= time.time() + 60:
             return False
         buyer = next((s["buyer"] for s in self._sessions() if s["session"] == session), "")
-        if not buyer or not self._node.verify(pledge(session, signed_at), signature, buyer):
+        if not buyer or not verify(pledge(session, signed_at), signature, buyer):
             return False
         end = time.monotonic() + CONFIRM_S
         while True:

@@ -6,6 +6,7 @@ the parameters are bound here. Usage and help come from the signature and the do
 
 import inspect
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from pyln.client import Plugin
 from ..core.errors import BadParam, LocalError, SatmeterError
 
 log = logging.getLogger("satmeter")
+
+NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 
 
 class Call:
@@ -48,7 +51,10 @@ def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]
         if len(params) > len(names):
             raise BadParam(f"{name}: takes at most {len(names)} parameters ({', '.join(names)}), got {len(params)}")
         given = dict(zip(names, params))
-    for key in given:
+    for key, value in given.items():
+        if not _sound([key, value]):
+            shown = repr(key)[1:-1]
+            raise BadParam(f"{shown}: has a character that is none (NUL, or a lone surrogate)", param=shown)
         if key not in names:
             raise BadParam(f"{key}: not a parameter of {name}; they are {', '.join(names)}", param=key)
     for p in known:
@@ -56,6 +62,15 @@ def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]
             raise BadParam(f"{p.name}: is required by {name}", param=p.name)
     texts = {p.name for p in known if p.annotation in (str, str | None)}
     return {k: _text(k, v) if k in texts else v for k, v in given.items() if v is not None}
+
+
+def _sound(value: Any) -> bool:
+    """Whether every text in a value can be kept by a database and said in UTF-8."""
+    if isinstance(value, str):
+        return NO_CHARACTER.search(value) is None
+    if isinstance(value, dict):
+        return all(map(_sound, (*value, *value.values())))
+    return not isinstance(value, (list, tuple)) or all(map(_sound, value))
 
 
 def _text(name: str, value: Any) -> str:

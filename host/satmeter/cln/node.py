@@ -172,12 +172,6 @@ class Node:
     def sign(self, text: str) -> str:
         return str(self.call("signmessage", message=text)["zbase"])
 
-    def verify(self, text: str, signature: str, signer: str) -> bool:
-        try:
-            return bool(self.call("checkmessage", message=text, zbase=signature, pubkey=signer)["verified"])
-        except RpcError:
-            return False
-
 
 def _made(row: dict[str, Any]) -> Made:
     paid = row["status"] == "paid"

@@ -27,6 +27,7 @@ from . import methods as rpc_methods
 from .hands import Hands
 from .node import Node
 from .payments import Payments
+from .reader import read
 from .service import Service
 from .wait import Waiters
 
@@ -181,7 +182,9 @@ class RolePlugin:
         sys.setswitchinterval(SWITCH_S)
         logging.getLogger("satmeter").setLevel(logging.INFO)
         logging.getLogger("satmeter.rpc").setLevel(logging.WARNING)  # it would log every preimage that it sees
-        self.plugin.run()
-        if os.environ.get("LIGHTNINGD_PLUGIN") == "1":
-            # stdin ended: lightningd is gone, and a new one may start us anew at any moment. Nothing is lost.
-            os._exit(0)
+        if os.environ.get("LIGHTNINGD_PLUGIN") != "1":
+            self.plugin.run()  # it says what it is
+            return
+        read(self.plugin, sys.stdin.buffer)
+        # stdin ended: lightningd is gone, and a new one may start us anew at any moment. Nothing is lost.
+        os._exit(0)

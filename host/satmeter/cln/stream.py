@@ -16,6 +16,7 @@ from ..core.errors import NodeTrouble
 from ..core.journal import Event
 from ..core.purchase import CLOSED, OPENING, Ledger, Purchase
 from ..store import Journal, SessionRow
+from ..wire import signature
 from ..wire.address import parse
 from .node import words_of
 from .payments import LastHop
@@ -166,7 +167,7 @@ class StreamPlugin(RolePlugin):
         self.service.post(inp.RefundInvoiceMade(a.session, made.bolt11))
 
     def _check_receipt(self, a: do.CheckReceipt) -> None:
-        verified = self.node.verify(a.text, a.signature, a.seller)
+        verified = signature.verify(a.text, a.signature, a.seller)
         made = [self.node.find_invoice(label) for label in a.labels] if verified else []
         arrived = sum(each.received_msat for each in made if each is not None)
         self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified, arrived))

@@ -148,7 +148,7 @@ class BuyPage:
                     self.streams = ui.element("div").classes("streams")
                 with ui.element("section").classes("full"):
                     ui.label("Receipts").classes("title")
-                    self.receipts = History(panel, self.money, self._rows)
+                    self.receipts = History(self.money, self._rows)
                     self.receipts.refresh()
                     ui.timer(0.7, self.receipts.tick)
         follow(panel.buy, self.show)

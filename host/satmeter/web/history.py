@@ -1,6 +1,5 @@
 """Sessions that are over, newest first, with their receipts and as CSV."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +18,8 @@ SHOWN = 20
 class History:
     """A list of receipts, drawn anew by refresh(); `rows` asks the node for them."""
 
-    def __init__(self, panel: Panel, money: Money, rows: Callable[[], Awaitable[list[dict[str, Any]]]]):
-        self._panel, self._money, self._rows = panel, money, rows
+    def __init__(self, money: Money, rows: Callable[[], Awaitable[list[dict[str, Any]]]]):
+        self._money, self._rows = money, rows
         self._list = ui.element("div").classes("receipts").props("data-part=receipts")
         self._again = 0
         self._shown: Any = None
@@ -37,7 +36,7 @@ class History:
     async def draw(self) -> None:
         try:
             rows = [row for row in await self._rows() if row["receipt"]]
-            good = await asyncio.gather(*(receipt.signed(self._panel, row) for row in rows))
+            good = [receipt.signed(row) for row in rows]
         except (RpcError, SatmeterError) as e:
             self._shown = None
             self._list.clear()
@@ -73,7 +72,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
     with ui.row().classes("title-row"):
         ui.label("History").classes("title")
         ui.button("CSV", icon="download", on_click=csv).props("dense flat")
-    made = History(panel, money, rows)
+    made = History(money, rows)
     made.refresh()
     ui.timer(0.7, made.tick)
     return made

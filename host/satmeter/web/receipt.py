@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from nicegui import ui
-from pyln.client import RpcError
 
+from ..core.receipt import read
 from ..core.text import duration
+from ..wire.signature import verify
 from .amounts import Money
-from .frame import Panel
 
 FIGURES = {
     "paid_msat": "paid",
@@ -27,14 +27,10 @@ ONCHAIN = {
 }
 
 
-async def signed(panel: Panel, row: dict[str, Any]) -> bool:
-    """Ask the node whether a receipt bears the signature of the seller whom it names."""
-    try:
-        seller = str(json.loads(row["receipt"])["seller"])
-        found = await panel.call("checkmessage", message=row["receipt"], zbase=row["signature"], pubkey=seller)
-    except (RpcError, ValueError, KeyError, TypeError):
-        return False
-    return bool(found.get("verified"))
+def signed(row: dict[str, Any]) -> bool:
+    """Return whether a receipt bears the signature of the seller whom it names."""
+    r = read(row["receipt"])
+    return r is not None and verify(row["receipt"], row["signature"], r["seller"])
 
 
 def show(row: dict[str, Any], money: Money, good: bool) -> None:

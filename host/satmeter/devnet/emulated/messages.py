@@ -1,31 +1,31 @@
-"""signmessage and checkmessage as lightningd makes them (and lnd before it): zbase32 of a recoverable signature."""
+"""checkmessage as lightningd answers it: its words for what is no signature, and its end for what aborts it."""
 
-import hashlib
+from typing import Any
 
-from coincurve import PrivateKey, PublicKey
-from pyln.proto import zbase32
+from ...wire import signature
+from .errors import INVALID_PARAMS, RpcFault
 
-PREFIX = b"Lightning Signed Message:"
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(hashlib.sha256(PREFIX + text.encode()).digest()).digest()
+ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 
 
-def sign(key: str, text: str) -> tuple[str, int, str]:
-    """Return (signature in hex, recovery id, zbase)."""
-    made = PrivateKey(bytes.fromhex(key)).sign_recoverable(_digest(text), hasher=None)
-    signature, recid = made[:64], made[64]
-    return signature.hex(), recid, zbase32.encode(bytes([recid + 31]) + signature).decode()
+class Aborts(Exception):
+    """A real node would be dead now."""
 
 
-def recover(text: str, zbase: str) -> str:
-    """Return the public key in hex that signed; ValueError for what is no signature."""
-    raw = zbase32.decode(zbase)
-    if len(raw) != 65:
-        raise ValueError("zbase is not 65 bytes")
+def check(message: str, zbase: str, pubkey: str | None) -> dict[str, Any]:
+    """Return pubkey and verified, without pubkey where no key can be recovered; Aborts for a recovery id out of range.
+
+    Without a pubkey to compare with, whether the signer is known is for the caller to say."""
     try:
-        key = PublicKey.from_signature_and_message(raw[1:] + bytes([raw[0] - 31]), _digest(text), hasher=None)
-    except Exception as e:
-        raise ValueError(str(e)) from None
-    return key.format().hex()
+        raw = signature.unpack(zbase)
+    except ValueError as e:
+        raise RpcFault(INVALID_PARAMS, str(e)) from None
+    if not 0 <= raw[0] - signature.HEADER <= 3:
+        raise Aborts("illegal argument: recid >= 0 && recid <= 3")
+    if any(int.from_bytes(half, "big") >= ORDER for half in (raw[1:33], raw[33:])):
+        raise RpcFault(INVALID_PARAMS, "cannot parse zbase signature")
+    try:
+        signer = signature.signer(message, zbase)
+    except ValueError:
+        return {"verified": False}
+    return {"pubkey": signer, "verified": pubkey in (None, signer)}

@@ -15,13 +15,12 @@ from .errors import RpcFault, rejected
 from .invoices import Invoices
 from .pays import Pays
 from .plugins import Plugin
+from .requests import Request
 from .socket import RpcSocket
 from .wallet import Wallet
 
 if TYPE_CHECKING:
     from .net import Network
-
-Params = dict[str, Any] | list[Any]
 
 
 class Node(DevNode):
@@ -183,6 +182,6 @@ class Node(DevNode):
 
     # --- RPC
 
-    def handle(self, method: str, params: Any) -> Any:
+    def handle(self, request: Request) -> Any:
         """Answer a request on the socket."""
         raise NotImplementedError

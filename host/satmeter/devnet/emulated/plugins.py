@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import INVALID_PARAMS, PLUGIN_TERMINATED, RpcFault
+from .requests import Request
 
 START_S = 60
 
@@ -27,14 +28,14 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 class Frames:
-    """JSON values out of a stream of bytes that separates them by white space or nothing at all."""
+    """What a plugin writes: JSON values, separated by white space or nothing at all."""
 
     def __init__(self) -> None:
         self._text = ""
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
     def feed(self, data: bytes) -> list[Any]:
-        """Return the values that are complete; ValueError for what can't become a request or an answer."""
+        """Return the values that are complete; ValueError for what can't become a message."""
         self._text += self._utf8.decode(data)
         values = []
         while text := self._text.lstrip():
@@ -98,8 +99,9 @@ class Plugin:
         heard = self.manifest.get("subscriptions", [])
         return topic in heard or "*" in heard
 
-    def call_async(self, method: str, params: Any, done: Callable[[dict[str, Any]], None]) -> None:
-        """Send a request; `done` gets the answer ("result" or "error"), or error -4 if the plugin dies first."""
+    def _begin(self, method: str, write: Callable[[str], bytes], done: Callable[[dict[str, Any]], None]) -> None:
+        """Send the request that `write` makes of its id; `done` gets the answer ("result" or "error"), or error -4 if
+        the plugin dies first."""
         with self._lock:
             self._next += 1
             request_id = f"cln:{method}#{self._next}"
@@ -108,10 +110,26 @@ class Plugin:
         if not self.alive:
             done({"error": _gone()})
             return
-        self._write({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        self._write(write(request_id))
 
     def call(self, method: str, params: Any, timeout_s: float | None = None) -> Any:
-        """call_async() and wait; returns the result or raises RpcFault."""
+        """Send a request of the node's own; returns the result or raises RpcFault."""
+
+        def write(request_id: str) -> bytes:
+            return json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}).encode()
+
+        return self._wait(method, write, timeout_s)
+
+    def forward(self, request: Request) -> Any:
+        """Hand a client's request on as lightningd does: as it came, byte by byte, but for the id."""
+
+        def write(request_id: str) -> bytes:
+            before, after = request.text[: request.id.start], request.text[request.id.stop :]
+            return before + json.dumps(request_id).encode() + after
+
+        return self._wait(request.method, write)
+
+    def _wait(self, method: str, write: Callable[[str], bytes], timeout_s: float | None = None) -> Any:
         answered = threading.Event()
         box: dict[str, Any] = {}
 
@@ -119,7 +137,7 @@ class Plugin:
             box.update(answer)
             answered.set()
 
-        self.call_async(method, params, done)
+        self._begin(method, write, done)
         if not answered.wait(timeout_s):
             raise RpcFault(PLUGIN_TERMINATED, f"{self.name} did not answer {method} in time")
         if "error" in box:
@@ -128,13 +146,13 @@ class Plugin:
         return box["result"]
 
     def tell(self, topic: str, params: dict[str, Any]) -> None:
-        self._write({"jsonrpc": "2.0", "method": topic, "params": params})
+        self._write(json.dumps({"jsonrpc": "2.0", "method": topic, "params": params}).encode())
 
-    def _write(self, message: dict[str, Any]) -> None:
+    def _write(self, message: bytes) -> None:
         try:
             assert self.process.stdin is not None
             with self._lock:
-                self.process.stdin.write(json.dumps(message).encode() + b"\n\n")
+                self.process.stdin.write(message + b"\n\n")
                 self.process.stdin.flush()
         except (OSError, ValueError):
             pass  # it died; _read() tells everyone

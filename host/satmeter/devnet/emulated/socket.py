@@ -1,4 +1,4 @@
-"""The lightning-rpc socket: JSON values without any frame from clients, answers ended by a blank line."""
+"""The lightning-rpc socket: requests without any frame from clients, answers ended by a blank line."""
 
 import json
 import os
@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import RpcFault
-from .plugins import Frames
+from ...wire.tokens import Frames
+from .errors import INVALID_REQUEST, RpcFault
+from .requests import Request
 
-Handle = Callable[[str, Any], Any]
+Handle = Callable[[Request], Any]
 
 
 class RpcSocket:
-    """Serves `handle(method, params)` on a unix socket, each connection and each request on a thread of its own."""
+    """Serves `handle(request)` on a unix socket, each connection and each request on a thread of its own."""
 
     def __init__(self, path: Path, handle: Handle):
         self._path = path
@@ -42,31 +43,33 @@ class RpcSocket:
         frames, lock = Frames(), threading.Lock()
         try:
             while data := connection.recv(65536):
-                for request in frames.feed(data):
-                    threading.Thread(target=self._answer, args=(connection, lock, request), daemon=True).start()
-        except ValueError as e:
-            self._send(connection, lock, {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": str(e)}})
+                for text in frames.feed(data):
+                    args = (connection, lock, Request.read(text))
+                    threading.Thread(target=self._answer, args=args, daemon=True).start()
+        except RpcFault as e:  # not even a request: a real node closes the connection, too
+            self._send(connection, lock, b"null", {"error": _error(e)})
         except OSError:
             pass
         finally:
             self._open.discard(connection)
             connection.close()
 
-    def _answer(self, connection: socket.socket, lock: threading.Lock, request: Any) -> None:
-        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request.get("id") if isinstance(request, dict) else None}
+    def _answer(self, connection: socket.socket, lock: threading.Lock, request: Request) -> None:
         try:
-            result = self._handle(str(request["method"]), request.get("params") or {})
-            answer["result"] = _filtered(result, request.get("filter"))
+            wanted = request.member("filter")
+            answer = {"result": _filtered(self._handle(request), wanted)}
         except RpcFault as e:
-            answer["error"] = {"code": e.code, "message": e.message, **({"data": e.data} if e.data else {})}
+            answer = {"error": _error(e)}
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            answer["error"] = {"code": -32600, "message": f"Invalid request: {e!r}"}
-        self._send(connection, lock, answer)
+            answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {e!r}"}}
+        self._send(connection, lock, request.text[request.id], answer)
 
-    def _send(self, connection: socket.socket, lock: threading.Lock, answer: dict[str, Any]) -> None:
+    def _send(self, connection: socket.socket, lock: threading.Lock, id: bytes, answer: dict[str, Any]) -> None:
+        """Answer under the id as it was written."""
+        text = b'{"jsonrpc":"2.0","id":' + id + b"," + json.dumps(answer).encode()[1:] + b"\n\n"
         try:
             with lock:
-                connection.sendall(json.dumps(answer).encode() + b"\n\n")
+                connection.sendall(text)
         except OSError:
             pass
 
@@ -78,6 +81,10 @@ class RpcSocket:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+def _error(e: RpcFault) -> dict[str, Any]:
+    return {"code": e.code, "message": e.message, **({"data": e.data} if e.data else {})}
 
 
 def _filtered(value: Any, wanted: Any) -> Any:
