@@ -14,6 +14,7 @@ settings.load_profile("default")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from accountant import Accountant  # noqa: E402
 from lanes import LANES, RAN, lane  # noqa: E402
 
 pytest_plugins = ["browsing"]
@@ -44,6 +45,17 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.write_line(f"SKIPPED  {name}: {missing()}", yellow=True, bold=True)
         else:
             terminalreporter.write_line(f"ran      {name}: {RAN.get(name, 0)} tests")
+
+
+@pytest.fixture(autouse=True)
+def _audited(request):
+    """After every test on a devnet, its accountant looks at all wallets and journals of it."""
+    net = request.getfixturevalue("net") if "net" in request.fixturenames else None
+    yield
+    if net is not None:
+        if not hasattr(net, "accountant"):
+            net.accountant = Accountant(net)
+        net.accountant.audit()
 
 
 @pytest.fixture(scope="session")

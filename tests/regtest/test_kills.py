@@ -66,7 +66,7 @@ class Running:
         assert receipt["ticks"] == ticks()
         assert end["paid_msat"] + end["carried_msat"] == receipt["paid_msat"]
         gained = settled(self.net["seller"]) - self.before
-        assert gained == receipt["charged_msat"] + receipt["lapsed_msat"] - receipt["refund_fee_msat"]
+        assert gained == receipt["charged_msat"] + receipt["lapsed_msat"]
         return receipt
 
 

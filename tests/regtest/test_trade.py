@@ -197,6 +197,7 @@ def test_a_full_channel_serves_everybody_in_turn(net, shop):
 def test_a_taken_meter_is_refused_and_nothing_is_reserved(net, shop):
     board = shop.add()
     session = open_stream(net["buyer"], shop, board)
+    until(lambda: board.report()["grant"] > 0)  # the first payment takes the meter
     params = {"seller": shop.address(board), "max_price_msat": "1000/unit", "budget_msat": 100_000}
     before = balance(net["far"])
     assert "MeterTaken" in error_of(net["far"].rpc, "stream-open", params)["message"]

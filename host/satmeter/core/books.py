@@ -96,7 +96,7 @@ class Books:
         self.early = {each for each in self.early if each > self.index}
 
     def payment_unowned(self, e: ev.PaymentUnowned) -> None:
-        self.unowned[e.stream] = e.amount
+        self.unowned[e.label] = e.amount
         self.note_payment(e.index, e.upto)
 
     # --- meters

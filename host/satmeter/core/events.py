@@ -132,8 +132,9 @@ class NumbersDrawn(Event):
 @event
 class PaymentUnowned(Event):
     """A payment for a label of this journal whose session nobody knows (a restored older journal, a removed meter). It
-    is kept and shown until a person has looked at it. The stream is the label."""
+    is kept and shown, for a person to look at."""
 
+    label: str = ""
     amount: int = 0
     index: int = 0
     hash: str = ""

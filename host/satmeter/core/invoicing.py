@@ -23,6 +23,8 @@ from .shop import NODE_RETRY_MS, RESEND_MOST_MS, RESEND_MS
 from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
+UNOWNED = "unowned"
+"""The stream of payments whose session nobody knows."""
 NUMBERS_DRAWN = 64
 """Numbers of invoices that are recorded as drawn at once: spares use up numbers that no other event tells of."""
 
@@ -270,7 +272,7 @@ class Invoicing(Holding):
         return True
 
     def _unowned(self, i: inp.InvoiceSettled, upto: int) -> None:
-        self._emit(ev.PaymentUnowned(self.now, i.label, i.amount_msat, i.index, i.hash, upto))
+        self._emit(ev.PaymentUnowned(self.now, UNOWNED, i.label, i.amount_msat, i.index, i.hash, upto))
         alarm = {"label": i.label, "amount_msat": i.amount_msat, "why": "nobody knows the session of this payment"}
         self._do(do.Notify("meter_alarm", alarm))
 

@@ -1,0 +1,175 @@
+"""The accountant of a devnet: what truly left and reached each wallet, held against each side's journal.
+
+It believes no plugin's word. Facts are what the nodes' own tables say (invoices, payments with all their parts, and
+what a channel holds); the journals are what is audited. What a node has cleaned away since is remembered from earlier.
+Audited after every node test, over everything that happened on the net so far.
+"""
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass, field
+
+REFUND = "satmeter/refund/"
+PATIENCE_S = 10
+
+
+class Wrong(AssertionError):
+    """The books and the money do not agree."""
+
+
+@dataclass
+class Payment:
+    """What left a node for a hash, over all parts: msat that arrived and msat that left, and whether parts are out."""
+
+    amount: int = 0
+    sent: int = 0
+    pending: int = 0
+
+
+@dataclass
+class Account:
+    """One node: facts by hash, and the events of its journals."""
+
+    received: dict = field(default_factory=dict)
+    """hash -> (label, msat, pay_index)"""
+    sent: dict = field(default_factory=dict)
+    """hash -> Payment"""
+    events: dict = field(default_factory=lambda: {"meter": {}, "stream": {}})
+    """role -> id -> (stream, kind, data)"""
+    names: set = field(default_factory=set)
+    """The names of its sellers' journals: labels of others are not theirs."""
+
+
+class Accountant:
+    def __init__(self, net):
+        self.net = net
+        self.accounts = {name: Account() for name in net.nodes}
+
+    def audit(self):
+        """Raise Wrong where a side's books state other than what its wallet did, and go on to: news takes a moment."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._audit()
+            except (Wrong, OSError, ValueError):  # a node that was just started answers in a moment
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.3)
+
+    def _audit(self):
+        for name, account in self.accounts.items():
+            self._look(name, account)
+        for name, account in self.accounts.items():
+            self._credits(name, account)
+            self._refunds(name, account)
+            self._stream_payments(name, account)
+
+    # --- facts
+
+    def _look(self, name, account):
+        node = self.net[name]
+        self._journal(node, "meter", account)  # first the books: what is paid meanwhile may not be in them yet
+        self._journal(node, "stream", account)
+        for row in node.rpc.call("listinvoices")["invoices"]:
+            if row["status"] == "paid":
+                fact = (row["label"], int(row["amount_received_msat"]), int(row["pay_index"]))
+                account.received[row["payment_hash"]] = fact
+        self._sent(node, account)
+
+    def _journal(self, node, role, account):
+        path = node.lightning_dir / f"satmeter-{role}.sqlite3"
+        if not path.exists():
+            return
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            known = max(account.events[role], default=0)
+            rows = db.execute("select id, stream, kind, data from satmeter_event where id > ? order by id", [known])
+            account.events[role] |= {i: (stream, kind, json.loads(data)) for i, stream, kind, data in rows}
+            account.names |= {name for (name,) in db.execute("select value from satmeter_about where name = 'name'")}
+
+    def _sent(self, node, account):
+        """What left a node, by hash; what is final is remembered, since it can be cleaned away."""
+        found = {}
+        for row in node.rpc.call("listsendpays")["payments"]:
+            total = found.setdefault(row["payment_hash"], Payment())
+            if row["status"] == "complete":
+                total.amount += int(row["amount_msat"])
+                total.sent += int(row["amount_sent_msat"])
+            total.pending += row["status"] == "pending"
+        account.sent |= found
+
+    # --- the seller's books
+
+    def _of(self, account, role, *kinds):
+        return [(stream, data) for stream, kind, data in account.events[role].values() if kind in kinds]
+
+    def _credits(self, name, account):
+        """What arrived for a label of ours is credited once, and nothing else is."""
+        booked = {}
+        for _, data in self._of(account, "meter", "invoice_paid", "payment_unowned"):
+            self._that(data["hash"] not in booked, name, f"{data['hash']} is credited twice")
+            booked[data["hash"]] = data
+        indexes = [data["index"] for data in booked.values()]
+        self._that(len(indexes) == len(set(indexes)), name, "one pay_index is credited twice")
+        for known, data in booked.items():
+            fact = account.received.get(known)
+            if fact is not None:
+                self._that(fact[1:] == (data["amount"], data["index"]), name, f"{fact} is credited as {data}")
+        newest = max(indexes, default=0)
+        for known, (label, _, index) in account.received.items():
+            ours = label.split("/")[:1] == ["satmeter"] and not label.startswith(REFUND)
+            if ours and label.split("/")[1] in account.names and index <= newest:
+                self._that(known in booked, name, f"{label} was paid (index {index}) and is nowhere in the books")
+
+    def _refunds(self, name, account):
+        """A refund that is booked left the wallet so, once; and no more reached a session's refund invoices."""
+        booked = {}
+        for stream, data in self._of(account, "meter", "refund_paid"):
+            booked.setdefault(stream, []).append(data)
+            fact = account.sent.get(data["hash"])
+            if fact is not None:  # else the node has cleaned it away
+                self._that(not fact.pending, name, f"refund {data} is booked while parts of it are under way")
+                self._that((fact.amount, fact.sent - fact.amount) == (data["amount"], data["fee"]), name, (fact, data))
+        hashes = [data["hash"] for some in booked.values() for data in some]
+        self._that(len(hashes) == len(set(hashes)), name, "one refund is booked twice")
+        disputed = {stream for stream, _ in self._of(account, "meter", "refund_disputed")}
+        started = {stream for stream, _ in self._of(account, "meter", "refund_started")}
+        for session in started - disputed:
+            arrived = sum(
+                msat
+                for other in self.accounts.values()
+                for label, msat, _ in other.received.values()
+                if label.startswith(f"{REFUND}{session}/")
+            )
+            under_way = self._under_way(account, session)
+            sums = sum(data["amount"] for data in booked.get(session, []))
+            self._that(
+                sums <= arrived <= sums + under_way, name, f"{arrived} msat refunded to {session}, {sums} booked"
+            )
+
+    def _under_way(self, account, session):
+        kinds = {"refund_started", "refund_paid", "refund_failed"}
+        mine = [(kind, data) for stream, kind, data in account.events["meter"].values() if stream == session]
+        newest = [(kind, data) for kind, data in mine if kind in kinds][-1:]
+        return newest[0][1]["amount"] if newest and newest[0][0] == "refund_started" else 0
+
+    # --- the buyer's books
+
+    def _stream_payments(self, name, account):
+        """What is booked as paid left the wallet, each hash once, with the fees that are booked."""
+        hashes, settled = {}, set()
+        for stream, kind, data in account.events["stream"].values():
+            if kind == "payment_started":
+                hashes[stream, data["n"]] = data["hash"]
+            if kind == "payment_settled" and (stream, data["n"]) in hashes:
+                known = hashes[stream, data["n"]]
+                self._that(known not in settled, name, f"{known} is booked as paid twice")
+                settled.add(known)
+                fact = account.sent.get(known)
+                if fact is not None:
+                    self._that((fact.sent, fact.pending) == (data["sent"], 0), name, f"{fact} is booked as {data}")
+
+    @staticmethod
+    def _that(holds, name, words):
+        if not holds:
+            raise Wrong(f"{name}: {words}")
