@@ -14,7 +14,7 @@ settings.load_profile("default")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from accountant import Accountant  # noqa: E402
+from audit import Accountant  # noqa: E402
 from lanes import LANES, RAN, lane  # noqa: E402
 
 pytest_plugins = ["browsing"]

@@ -6,6 +6,7 @@ What is right or wrong in a simulation is judged by this, never by what a core b
 import hashlib
 from dataclasses import dataclass, field
 
+CLEANED_MS = 12_000
 SELLER, BUYER, STRANGER = "02" + "aa" * 32, "02" + "bb" * 32, "02" + "cc" * 32
 
 
@@ -19,6 +20,7 @@ class Invoice:
     status: str = "unpaid"
     received: int = 0
     index: int = 0
+    paid_at: int = 0
 
     @property
     def bolt11(self):
@@ -26,11 +28,36 @@ class Invoice:
 
 
 @dataclass
-class Payment:
-    status: str
+class Part:
     amount: int
     fee: int
+    status: str = "pending"
+
+
+@dataclass
+class Payment:
+    """A hash that a node pays, in one part or several; `told` are those who wait for the answer of its xpay."""
+
+    payer: str
+    parts: list
     told: list = field(default_factory=list)
+
+    def sum(self, what, *statuses):
+        return sum(getattr(part, what) for part in self.parts if part.status in statuses)
+
+    @property
+    def status(self):
+        """As cln/payments.py: while a part can still settle, the payment is pending."""
+        statuses = {part.status for part in self.parts}
+        return next((s for s in ("pending", "complete", "failed") if s in statuses), "none")
+
+    @property
+    def amount(self):
+        return self.sum("amount", "complete")
+
+    @property
+    def fee(self):
+        return self.sum("fee", "complete")
 
 
 class Money:
@@ -39,6 +66,8 @@ class Money:
     def __init__(self, sim):
         self.sim = sim
         self.invoices, self.by_hash, self.payments = {}, {}, {}
+        self.cleaned, self.forgotten = [], {}
+        """What the nodes have cleaned away: it happened all the same."""
         self.newest_index = {SELLER: 0, BUYER: 0, STRANGER: 0}
 
     def invoice(self, node, label, amount, expiry_s, renew=False):
@@ -64,54 +93,94 @@ class Money:
             found.status = "gone"
         return None
 
-    def pay(self, bolt11, maxfee, amount, done):
-        """xpay: done(status) once it is complete or failed; a hash that is paid or being paid is not paid again."""
+    def pay(self, payer, bolt11, maxfee, amount, answered):
+        """xpay: answered() once a part of it is complete or all have failed; a hash that is paid or being paid is not
+        paid again."""
         inv = self.by_hash[bolt11.split(":")[1]]
         known = self.payments.get(inv.hash)
         if known is not None and known.status == "complete":
-            done("complete")
+            answered()
             return
         if known is not None and known.status == "pending":
-            known.told.append(done)
+            known.told.append(answered)
             return
-        self.payments[inv.hash] = p = Payment("pending", amount or inv.amount, maxfee // 2, [done])
-        how = self.sim.weather("refunds" if inv.node == BUYER else "pays")
-        dice = self.sim.plan.chance("pay", inv.hash)
-        self.sim.say(f"xpay {inv.label} {p.amount}", how or "")
-        if how == "fail":
-            self.sim.after(dice.randrange(50, 400), self._end, inv, p, "failed")
-        elif how == "hang":
-            self.sim.after(dice.randrange(2_000, 60_000), self._arrive, inv, p, 0)
+        how, dice = self._weather(inv), self.sim.plan.chance("pay", inv.hash, len(self.payments))
+        total = amount or inv.amount
+        fee = min(self.sim.plan.refund_fee, maxfee + 1) if inv.node == BUYER else maxfee // 2
+        parts = [Part(total, fee)]
+        if how == "parts" and total >= 3:
+            first = dice.randrange(1, total)
+            parts = [Part(first, fee), Part(total - first, 0)]
+        self.payments[inv.hash] = p = Payment(payer, parts, [answered])
+        self.sim.say(f"xpay {inv.label} {[part.amount for part in parts]} fee {fee} of {maxfee}", how or "")
+        if how == "fail" or fee > maxfee:
+            self.sim.after(dice.randrange(50, 400), self._fail, p)
         else:
-            self.sim.after(dice.randrange(40, 130), self._arrive, inv, p, 8_000 if how == "late" else 30)
+            late = dice.randrange(2_000, 60_000) if how == "hang" else dice.randrange(40, 130)
+            self.sim.after(late, self._arrive, inv, p, total, 8_000 if how == "late" else 30)
 
-    def _arrive(self, inv, p, told_after):
+    def _weather(self, inv):
+        return self.sim.weather("refunds" if inv.node == BUYER else "pays")
+
+    def _arrive(self, inv, p, total, told_after):
         if inv.status != "unpaid" or self.sim.now >= inv.expires_at or self.sim.rejects(inv):
             self.sim.say("rejected", inv.label)
-            self._end(inv, p, "failed")
+            self._fail(p)
             return
+        if len(p.parts) > 1 and inv.node == BUYER and self.sim.plan.hostile == "buyer":
+            total = p.parts[0].amount  # it lets one part go and holds the other, to the last
+            p.parts[1].amount, p.parts[1].fee, held = p.parts[1].amount, 0, p.parts[1]
+            self.sim.after(45_000, self._end, p, held, "failed")
         self.newest_index[inv.node] += 1
-        inv.status, inv.received, inv.index = "paid", p.amount, self.newest_index[inv.node]
+        inv.status, inv.received, inv.index = "paid", total, self.newest_index[inv.node]
+        inv.paid_at = self.sim.now
         self.sim.say("settled", inv.label, inv.received)
         self.sim.after(self.sim.plan.chance("paid", inv.hash).randrange(3, 30), self.sim.paid, inv.node)
-        self.sim.after(told_after, self._end, inv, p, "complete")
+        for n, part in enumerate(p.parts):
+            if n == 0 or total > p.parts[0].amount:  # one after the other
+                self.sim.after(told_after + n * 3_000, self._end, p, part, "complete")
 
-    def _end(self, inv, p, status):
-        p.status = status
-        told, p.told = p.told, []
-        for done in told:
-            done(status)
+    def _fail(self, p):
+        for part in p.parts:
+            self._end(p, part, "failed")
+
+    def _end(self, p, part, status):
+        part.status = status
+        if status == "complete" or p.status == "failed":
+            told, p.told = p.told, []
+            for answered in told:
+                answered()
 
     def status(self, payment_hash):
         p = self.payments.get(payment_hash)
         return p.status if p is not None else "none"
 
+    def clean(self, in_flight):
+        """autoclean: the nodes forget what was paid long ago; that has to be longer than a plugin may be away."""
+        for key, i in list(self.invoices.items()):
+            if i.status == "paid" and self.sim.now > i.paid_at + CLEANED_MS:
+                del self.invoices[key]
+                self.cleaned.append(i)
+                known = self.payments.get(i.hash)
+                if known is not None and known.status == "complete" and i.hash not in in_flight:
+                    self.forgotten[i.hash] = self.payments.pop(i.hash)
+
     # --- the truth
 
     def received(self, node, prefix):
         """What truly arrived for the invoices of a node whose labels begin so."""
-        return sum(i.received for i in self.invoices.values() if i.node == node and i.label.startswith(prefix))
+        return sum(i.received for i in self.all_invoices() if i.node == node and i.label.startswith(prefix))
+
+    def all_invoices(self):
+        return [*self.invoices.values(), *self.cleaned]
+
+    def left(self, node, *statuses):
+        """What left a wallet by all its payments whose parts have these statuses, fees included."""
+        known = [*self.payments.values(), *self.forgotten.values()]
+        return sum(p.sum("amount", *statuses) + p.sum("fee", *statuses) for p in known if p.payer == node)
 
     def spent(self, node, hashes):
         """What left a payer for these hashes, as if all that is pending arrived, fees included."""
-        return sum(p.amount + p.fee for h, p in self.payments.items() if h in hashes and p.status != "failed")
+        known = {**self.forgotten, **self.payments}
+        both = ("complete", "pending")
+        return sum(known[h].sum("amount", *both) + known[h].sum("fee", *both) for h in hashes if h in known)

@@ -47,7 +47,8 @@ class Outlet:
         self.sim = sim
         self.hal = Hal(sim)
         self.delivered = 0
-        self.boots = 0
+        self.boots = self.cuts = self.forgotten = 0
+        """Starts of the board, times that it cut at its grant, and starts at which it had forgotten its register."""
         self.app = self._boot(0)
         self.talk, self.view, self.shown = None, None, None
         self.bridge_life = 0
@@ -61,6 +62,7 @@ class Outlet:
 
     def reboot(self, keep):
         base = self.app.counter.register if keep else 0
+        self.forgotten += not keep
         self.app.off()
         self.app = self._boot(base)
 
@@ -73,6 +75,7 @@ class Outlet:
         self.delivered += flowed
         if flowed:
             self.sim.judge.flowed(self, flowed, limit)
+            self.cuts += self.app.counter.register >= limit
         self._exchange()
         busy = self.sim.busy
         self.sim.after(STEP_MS if busy else IDLE_MS, self._step)

@@ -29,6 +29,8 @@ class Plan:
     hostile: str
     sensor: bool
     happenings: tuple
+    refund_fee: int = 0
+    """What the way of a refund costs (msat)."""
 
     def without(self, left_out):
         return replace(self, happenings=tuple(h for h in self.happenings if h not in left_out))
@@ -68,8 +70,8 @@ def _weather(r):
     if kind == "line":
         how = r.choice(["lose", "garble", "cut down", "cut up", "cut"])
         return {"on": kind, "lasts": lasts, "how": how}
-    if kind == "pays":
-        return {"on": kind, "lasts": lasts, "how": r.choice(["fail", "hang", "late"])}
+    if kind in ("pays", "refunds"):
+        return {"on": kind, "lasts": lasts, "how": r.choice(["fail", "hang", "late", "parts", "parts"])}
     return {"on": kind, "lasts": lasts, "how": "fail"}
 
 
@@ -96,6 +98,7 @@ def _happening(r, hostile, onchain):
     if onchain:
         kinds += ["weather", "reorganise"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
+    kinds += ["sensor", "journal", "clean", "flood", "third", "third", "open"]
     if hostile:
         kinds += [hostile] * 8
     kind = r.choice(kinds)
@@ -111,7 +114,13 @@ def _happening(r, hostile, onchain):
             "left": r.randrange(6),
             "down": r.choice([50, 2000, 8000]),
         }
-    elif kind == "steal":
+    elif kind == "sensor":
+        args = {"down": r.choice([2_000, 20_000]), "reboot": r.random() < 0.3}
+    elif kind == "journal":
+        args = {"who": r.choice(["seller", "buyer"]), "lasts": r.choice([10, 1_500])}
+    elif kind == "flood":
+        args = {"many": r.choice([1, 30])}
+    elif kind == "third" or kind == "steal":
         args = {"dice": r.randrange(10**6)}
     elif kind == "reboot":
         args = {"keep": r.random() < 0.5}
@@ -146,4 +155,5 @@ def make(seed):
     happenings = [
         Happening(r.randrange(PLAN_MS), *_happening(r, hostile, onchain)) for _ in range(r.choice([3, 8, 20]))
     ]
-    return Plan(seed, tariff, policy, hostile, r.random() < 0.3, (*begin, *sorted(happenings, key=lambda h: h.at)))
+    happenings = (*begin, *sorted(happenings, key=lambda h: h.at))
+    return Plan(seed, tariff, policy, hostile, r.random() < 0.3, happenings, r.choice([0, 0, 1, 700, 1_700]))

@@ -28,8 +28,13 @@ class Killed(Exception):
     """The process is gone, wherever it was."""
 
 
+class Broken(Exception):
+    """The journal takes nothing: what the core folded is not recorded, and it is folded anew from the journal."""
+
+
 class Process:
     node, name = "", ""
+    broken = False
 
     def __init__(self, sim):
         self.sim = sim
@@ -38,6 +43,13 @@ class Process:
         self.restart()
 
     # --- living and dying
+
+    def break_journal(self, lasts):
+        self.broken = True
+        self.sim.after(lasts, self._mended)
+
+    def _mended(self):
+        self.broken = False
 
     def kill(self, left, down):
         """Die after so many more steps, and come back after `down` ms."""
@@ -65,6 +77,9 @@ class Process:
             self._carry_out(step)
         except Killed:
             self._died()
+            return
+        except Broken:
+            self._failed()
             return
         self.started()
 
@@ -95,12 +110,22 @@ class Process:
             self._carry_out(self.core.step, lambda: reply(answer))
         except Killed:
             self._died()
+        except Broken:
+            self._failed()
         else:
             self.sim.judge.after(self)
+
+    def _failed(self):
+        """As cln/service.py: no action is taken; the threads of the process live on, and the journal is tried again."""
+        self.core = None
+        self.sim.say(f"{self.name}: its journal takes nothing")
+        self.sim.after(1_000, self.restart)
 
     def _carry_out(self, step, answered=lambda: None):
         if step.events:
             self._step("a commit")
+            if self.broken:
+                raise Broken
             for e in step.events:
                 self.rows.append((e.kind(), e.at, e.stream, encode(e)))
                 self.sim.judge.event(self, e)
@@ -126,6 +151,14 @@ class Process:
 
         self.sim.after(wait, run)
 
+    def landed(self, payment_hash, ended):
+        """Wait until no part of a payment is under way, as cln/payments.py; then say what became of it."""
+        status = self.sim.money.status(payment_hash)
+        if status == "pending":
+            self.sim.after(500, self.landed, payment_hash, ended)
+        else:
+            ended(status)
+
     def told(self, life):
         """Return a feed() that is deaf when the process has died since."""
         return lambda what: self.feed(what) if self.life == life else None
@@ -149,17 +182,20 @@ class Process:
 
 class SellerProcess(Process):
     node, name = SELLER, "seller"
+    claimed_in = -1
+    """The life of the process in which its claims on refunds' hashes were made: they are in memory."""
 
     @property
     def books(self):
         return self.core.books
 
     def build(self):
+        self.claims = {} if self.claimed_in != self.life else self.claims
+        self.claimed_in = self.life
         return Seller(SELLER, LIMITS, self.fold(Books()), "0", self.recall)
 
     def started(self):
         self.watched = self.books.index
-        self.claims = {}
         self.sim.after(5, self.watch)
 
     def recall(self, session):
@@ -276,14 +312,14 @@ class SellerProcess(Process):
             tell(inp.RefundLost(a.session, a.bolt11, "not to be paid", True))
             return
 
-        def done(status):
+        def ended(status):
             if status == "complete":
                 p = money.payments[inv.hash]
                 tell(inp.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
             else:
                 tell(inp.RefundLost(a.session, a.bolt11, "failed"))
 
-        money.pay(a.bolt11, a.maxfee_msat, a.amount_msat, done)
+        money.pay(SELLER, a.bolt11, a.maxfee_msat, a.amount_msat, lambda: self.landed(inv.hash, ended))
 
 
 class BuyerProcess(Process):
@@ -350,7 +386,7 @@ class BuyerProcess(Process):
             tell(inp.PaymentKnown(a.session, a.n))
             return
 
-        def done(status):
+        def ended(status):
             if status == "complete":
                 p = money.payments[a.hash]
                 tell(inp.PaymentDone(a.session, a.n, p.amount + p.fee))
@@ -358,11 +394,9 @@ class BuyerProcess(Process):
                 tell(inp.PaymentLost(a.session, a.n, "failed"))
 
         if a.invoice is not None:
-            money.pay(a.invoice.bolt11, a.maxfee_msat, None, done)
-        elif money.status(a.hash) == "pending":
-            money.payments[a.hash].told.append(done)
+            money.pay(BUYER, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.hash, ended))
         else:
-            done(money.status(a.hash))
+            self.landed(a.hash, ended)
 
     def _fund(self, a):
         coins = self.sim.coins

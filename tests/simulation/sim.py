@@ -10,6 +10,7 @@ from process import BuyerProcess, SellerProcess
 from tricks import Tricks
 
 from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
 from satmeter.core import metering, view
 from satmeter.core.errors import SatmeterError
 
@@ -35,6 +36,8 @@ class Simulation:
         self._sent = 0
         self._opened = 0
         self.tricks = Tricks(self)
+        self.sensor_boot, self.sensor_base, self.sensor_back = 0, 0, 0
+        self.strangers = 0
 
     @property
     def now(self):
@@ -71,11 +74,14 @@ class Simulation:
         if any(p.status == "pending" for p in self.money.payments.values()):
             self.quiet_since = self.now
         if any(
-            s.phase != "closed" or (s.owed and s.buyer) or (s.debt >= s.dust_msat and not s.lost) or not s.firm
+            s.phase != "closed"
+            or (self.judge.due(s.owed) and s.buyer == BUYER)
+            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER)
+            or not s.firm
             for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
-        if any(not p.done for p in self.buyer.books.purchases.values()):
+        if any(not p.done and self.judge.due(p.owed, 1) for p in self.buyer.books.purchases.values()):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
@@ -96,7 +102,9 @@ class Simulation:
             if isinstance(answer, SatmeterError):
                 raise Wrong(f"the sensor was refused: {answer}")
 
-        self.buyer.feed(inp.SensorReading(p.id, "s", self.outlet.delivered), refused)
+        if self.now >= self.sensor_back:
+            count = self.outlet.delivered - self.sensor_base
+            self.buyer.feed(inp.SensorReading(p.id, f"s{self.sensor_boot}", count), refused)
 
     # --- weather
 
@@ -113,7 +121,7 @@ class Simulation:
         self.quiet_since = self.now
         self.outlet.hal.percent = 0
         for p in (self.seller, self.buyer):
-            p.left = None
+            p.left, p.broken = None, False
         self.outlet.start_bridge()
         self.after(9_000, self.connect)
         self.after(10_000, self._end_all)
@@ -190,7 +198,7 @@ class Simulation:
             def pay():
                 inv = self.money.invoices.get((SELLER, label))
                 if inv is not None and inv.status == "unpaid":
-                    self.money.pay(inv.bolt11, 0, None, lambda status: None)
+                    self.money.pay(STRANGER, inv.bolt11, 0, None, lambda: None)
 
             self.after(pay_at, pay)
 
@@ -226,6 +234,46 @@ class Simulation:
         for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
             if p.core is not None:
                 p.feed(inp.PeerConnected(other))
+
+    def _sensor(self, down, reboot):
+        """The buyer's own sensor falls silent for a while; it may begin to count anew."""
+        self.sensor_back = max(self.sensor_back, self.now + down)
+        if reboot:
+            self.sensor_boot, self.sensor_base = self.sensor_boot + 1, self.outlet.delivered
+
+    def _journal(self, who, lasts):
+        getattr(self, who).break_journal(lasts)
+
+    def _clean(self):
+        """autoclean on both nodes."""
+        if self.seller.core is not None and self.buyer.core is not None and self.seller.watched == self._newest():
+            flights = {f.hash for p in self.buyer.books.purchases.values() for f in p.flights.values()}
+            refunds = {h for h, owner in self.seller.claims.items() if self.seller.books.sales.get(owner)}
+            self.money.clean(flights | refunds)
+
+    def _newest(self):
+        return self.money.newest_index[SELLER]
+
+    def _flood(self, many):
+        """Strangers open, and never pay."""
+        for n in range(many):
+            self.strangers += 1
+            peer, session = f"02{self.strangers:064x}", f"{10**6 + self.strangers:032x}"
+            self.after(n * 20, self._stranger, peer, session)
+
+    def _stranger(self, peer, session):
+        for message in (msg.Open(session, self.now, METER), msg.Agree(session, self.now + 1)):
+            if self.seller.core is not None:
+                self.seller.feed(inp.FromPeer(peer, message))
+
+    def _third(self, dice):
+        """Somebody else pays an invoice that the buyer was told of, ahead of its turn or late."""
+        told = {b for b in self.tricks.told if b}
+        unpaid = [i for i in self.money.invoices.values() if i.bolt11 in told and i.status == "unpaid"]
+        if unpaid:
+            inv = unpaid[dice % len(unpaid)]
+            if self.money.status(inv.hash) != "pending":
+                self.money.pay(STRANGER, inv.bolt11, 0, None, lambda: None)
 
     def _steal(self, dice):
         if self.plan.hostile == "buyer":
@@ -279,7 +327,7 @@ class Simulation:
 
     def send(self, sender, to, data):
         self._sent += 1
-        if not self.connected or to == STRANGER:
+        if not self.connected or to not in (SELLER, BUYER):
             return
         dice, how = self.plan.chance("message", self._sent), self.weather("messages")
         late = how["late"] if how else 10

@@ -1,5 +1,6 @@
 """What a hostile seller says and a hostile buyer does."""
 
+import hashlib
 from dataclasses import replace
 
 from money import BUYER, SELLER, STRANGER
@@ -7,6 +8,8 @@ from outlet import METER
 
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
+from satmeter.core import receipt
+from satmeter.core.journal import canonical
 
 LASTS_MS = 3_000
 
@@ -42,6 +45,8 @@ class Tricks:
             return replace(m, tariff=m.tariff.replace('"price_msat":', '"price_msat":9'))
         if isinstance(m, msg.Receipt) and self.trick == 7:
             return replace(m, text=m.text.replace('"paid_msat":', '"paid_msat":1'))
+        if isinstance(m, msg.Receipt):
+            return self._forged(m)
         if not isinstance(m, msg.Invoice):
             return m
         t = (self.sim.seller.books.sales.get(m.session) or self.sim.seller.core.openings[m.session]).tariff
@@ -56,6 +61,24 @@ class Tricks:
             7: replace(m, charged_msat=m.charged_msat + jump * 1000),
         }
         return lies.get(self.trick, m)
+
+    def _forged(self, m):
+        """A receipt that its node signed and that states other than what was: what is owed came back, lapsed, was spent
+        at a gate, or was used."""
+        r = receipt.read(m.text)
+        if r is None or not r["owed_msat"] + r["refunded_msat"]:
+            return m
+        claims = ("refunded_msat", "lapsed_msat", "charged_msat", "debt_msat")
+        claim, gone = claims[self.dice % 4], r["owed_msat"]
+        r["owed_msat"], r[claim] = 0, r[claim] + gone
+        if claim == "charged_msat":
+            r["spent_msat"] += gone
+        if claim == "debt_msat":
+            r["charged_msat"] += 2 * gone
+            r["ticks"] += self.dice % 500
+        r["revision"] += self.dice % 3
+        text = canonical(r)
+        return replace(m, text=text, signature=hashlib.sha256(text.encode()).hexdigest())
 
     # --- a hostile buyer
 
@@ -79,7 +102,7 @@ class Tricks:
             unpaid = [i for i in known if i.node == SELLER and i.status == "unpaid"]
             if unpaid:
                 inv = unpaid[dice % len(unpaid)]
-                sim.money.pay(inv.bolt11, 0, inv.amount * (1 + dice % 2), lambda status: None)
+                sim.money.pay(BUYER, inv.bolt11, 0, inv.amount * (1 + dice % 2), lambda: None)
         elif trick == 5:  # somebody else's session
             self._tell(STRANGER, msg.Close(session, seq, msg.BUYER, "theirs"))
             self._tell(STRANGER, msg.Open(session, seq, METER))

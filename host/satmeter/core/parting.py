@@ -116,16 +116,27 @@ class Parting(Purse):
             return
         if p.signed is not None:
             self._reconcile(p, i.text)
-        arrived = max(p.arrived, i.arrived_msat)
-        carried_on = self._carried_on(p, r["refunded_msat"] - r["refund_fee_msat"] - arrived)
-        why = self._wrong_with(p, r, arrived + carried_on)
-        p.touched_at = self.now
-        signed = (r["revision"], i.text, i.signature, True)
-        self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrived, carried_on))
+        why = self._judge(p, r, i.text, i.signature, max(p.arrived, i.arrived_msat))
         self._release(p)
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
             self._close_when_landed(p)
+
+    def _judge(self, p: Purchase, r: dict[str, Any], text: str, signature: str, arrived: int) -> str:
+        """Record a signed receipt with what is wrong with it, and return that."""
+        carried_on = self._carried_on(p, r["refunded_msat"] - r["refund_fee_msat"] - arrived)
+        why = self._wrong_with(p, r, arrived + carried_on)
+        p.touched_at = self.now
+        signed = (r["revision"], text, signature, True)
+        self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrived, carried_on))
+        return why
+
+    def _judge_again(self, seller: str) -> None:
+        """Credit was carried into a stream: it may be what the receipt of an earlier one says was given back."""
+        for p in self.ledger.purchases.values():
+            r = receipt.read(p.receipt) if p.seller == seller and p.disputed else None
+            if r is not None:
+                self._judge(p, r, p.receipt, p.signature, p.arrived)
 
     def _recall_for(self, session: str, r: dict[str, Any]) -> Purchase | None:
         """Take a stream into memory again for a newer receipt of its seller; anything else is no reason."""
@@ -150,7 +161,7 @@ class Parting(Purse):
             return "the receipt's sums do not agree"
         if r["session"] != p.id or r["seller"] != p.seller or r["meter"] != p.meter:
             return "the receipt is of another session"
-        if r["paid_msat"] != p.carried + p.paid and not p.flights:
+        if r["paid_msat"] < p.carried + p.paid and not p.flights:  # more is another's, who paid an invoice of ours
             return f"the receipt says {r['paid_msat']} msat paid, we paid {p.carried + p.paid}"
         if p.tariff is not None and r["tariff"] != p.tariff.to_dict():
             return "the receipt has another tariff"

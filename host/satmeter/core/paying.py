@@ -43,6 +43,8 @@ class Paying(Parting):
             if p.sensor_boot:
                 self._sensor_starts(p, p.sensor_boot, p.sensor_offset, p.sensor_count)
             self._notify(p)
+            if m.carried_msat:
+                self._judge_again(p.seller)
             self._agree(p, tariff)
         elif p.state == CLOSED and not p.receipt and (m.carried_msat or p.paid or p.flights):
             p.touched_at = self.now

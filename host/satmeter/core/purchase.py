@@ -206,7 +206,8 @@ class Purchase:
     def short(self) -> bool:
         """True where the seller owes us something, or its receipt knows less of our payments than we made."""
         stated = figures(self.receipt)
-        return bool(self.verified and (self.owed or (stated and stated[0] < self.carried + self.paid)))
+        dust = self.owed < DUST_MSAT  # no way carries it; it is credit in the next stream to this seller
+        return bool(self.verified and (not dust or (stated and stated[0] < self.carried + self.paid)))
 
     @property
     def debt(self) -> int:

@@ -1,0 +1,56 @@
+"""The accountant of a simulation: wallets and boards only. What left and what arrived, what truly flowed, and what each
+side had chosen to risk; never what a core believes.
+
+It looks after every step. At the end the books have to come to what the wallets came to, to the msat.
+"""
+
+from money import BUYER, SELLER
+
+from satmeter.core.tariff import Tariff
+
+OVERSHOOT = 20
+"""Ticks that flow between two samples of a board, at the most (judge.py), with some more for a slow one."""
+
+
+class Accountant:
+    def __init__(self, sim, that):
+        self.sim, self.that = sim, that
+        self.tariff = Tariff.from_dict(sim.plan.tariff)
+        """The terms that the seller chose; its price only ever rises."""
+        self.began = sim.now
+        self.sessions = 0
+        """How many sessions were ever opened: in arrears each of them is trusted with the limit."""
+
+    @property
+    def sellers_gain(self):
+        """What its wallet gained; what is still on its way out counts as gone."""
+        money = self.sim.money
+        return money.received(SELLER, "") - money.left(SELLER, "complete", "pending")
+
+    def look(self):
+        """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the
+        limit of each session, what flows between two samples at each cut, what a board forgets with its power, and of
+        what it earned a hundredth for the fees of refunds."""
+        t, outlet = self.tariff, self.sim.outlet
+        if outlet is None or t.onchain:
+            return
+        periods = 1 + (self.sim.now - self.began) // (t.allowance_period_s * 1000)
+        risk = t.charge(t.allowance_ticks * periods + OVERSHOOT * outlet.cuts) + t.limit_msat * self.sessions
+        risk += (t.quantum_msat + t.limit_msat) * outlet.forgotten + t.charge(outlet.delivered) // 100 + 1
+        loss = t.charge(outlet.delivered) - self.sellers_gain
+        self.that(loss <= risk, f"the seller lost {loss} msat; it chose to risk {risk}")
+
+    def verdict(self, books, ledger):
+        """Each side's books come to what its wallet came to: nothing is booked that did not happen, nothing is
+        missing."""
+        if self.tariff.onchain:
+            return
+        money, sales = self.sim.money, books.sales.values()
+        earned = sum(s.charged + s.lapsed + s.owed - s.debt - s.fees_borne for s in sales) + sum(books.unowned.values())
+        gain = self.sellers_gain + money.left(SELLER, "pending")
+        self.that(earned == gain, f"the seller's books say {earned} msat earned, its wallet gained {gain}")
+        mine = set(self.sim.buyer.hash_of.values())
+        pending = sum(p.in_flight for p in ledger.purchases.values())
+        sent, left = sum(p.sent for p in ledger.purchases.values()), money.spent(BUYER, mine)
+        if not pending:
+            self.that(sent == left, f"the buyer's books say {sent} msat sent, {left} left its wallet")
