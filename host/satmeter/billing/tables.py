@@ -83,8 +83,9 @@ PAYMENT = sa.Table(
     sa.Column("worker", sa.String(32), nullable=False),
     sa.Column("lease_until", sa.BigInteger, nullable=False),
 )
-"""Payments made for clients: pending (recorded before it is sent), complete, or failed. fee: the hub's, of an
-account's payment. worker: who sends it, as long as its lease lasts."""
+"""Payments made for clients: pending (recorded before it is sent), complete, failed, or alarm (settled over another
+amount than was asked: `why` says which, and a person has to look). sent: what left the node, in all parts and with
+fees. fee: the hub's, of an account's payment. worker: who sends it, as long as its lease lasts."""
 
 HOOK = sa.Table(
     "billing_hook",

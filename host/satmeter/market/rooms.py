@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from ..billing.body import takes
+from ..billing.spending import ALARM
 from ..core.errors import BadParam, TooMany
 from ..core.money import MAX_MSAT, msat, whole
 from .amounts import priced
@@ -19,6 +20,11 @@ from .visit import Visits, sent
 
 ASKED_PER_MINUTE = 60
 """Invoices of our users' addresses that one asker may have."""
+SAID = {
+    "paid": "It is paid.",
+    "pending": "It is under way.",
+    ALARM: "It was paid over another amount than was asked: the hub's operator looks at it, and nothing is paid again.",
+}
 
 Form = Annotated[dict[str, Any], Depends(sent)]
 
@@ -108,9 +114,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         payreq = attempt.body or (to if to.startswith("ln") else await sending.invoice_of(to, amount))
         payreq = await run_in_threadpool(sending.fix, attempt, payreq)
         sent_ = await run_in_threadpool(sending.send, user.id, payreq)
-        said = {"paid": "It is paid.", "pending": "It is under way."}.get(sent_["status"], f"It failed: {sent_['why']}")
+        said = SAID.get(sent_["status"], f"It failed: {sent_['why']}")
         if "json" in request.headers.get("accept", ""):
-            status = {"paid": 200, "pending": 202}.get(sent_["status"], 402)
+            status = {"paid": 200, "pending": 202, ALARM: 409}.get(sent_["status"], 402)
             return JSONResponse(sent_, status, headers={"Cache-Control": "no-store"})
         return await run_in_threadpool(room, request, said=said)
 
