@@ -161,16 +161,17 @@ class Orders:
 
     def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
         """Move the money of a paid invoice to whom it is due (a settler of Invoices). What came in beyond an order's
-        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's."""
+        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's. What
+        the node paid itself came in over no channel: it is the hub's own money (payer HUB)."""
         received, source, about = int(row["msatoshi_received"]), payer or NODE, f"invoice/{row['id']}"
         bill = db.execute(sa.select(BILL).where(BILL.c.invoice == row["id"])).first()
         if bill is None:
             if row["client"].startswith(SELLER):
                 seller = of_user(row["client"].removeprefix(SELLER))
                 fee = self._ledger.fee(received)
-                self._ledger.move(db, "sale", about, _sum({source: -received, seller: received - fee, HUB: fee}))
+                self._ledger.move(db, "sale", about, _sum({source: -received}, {seller: received - fee, HUB: fee}))
             elif payer is not None:
-                self._ledger.move(db, "sale", about, {payer: -received, HUB: received})
+                self._ledger.move(db, "sale", about, _sum({payer: -received}, {HUB: received}))
             return
         if bill.kind == DEPOSIT:
             moved = _sum({source: -received}, {of_user(bill.user): received})
