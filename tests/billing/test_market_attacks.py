@@ -423,7 +423,7 @@ def test_odd_text_anywhere_is_an_error_and_no_breakdown(hub, visitor, odd):
         text = odd.encode("utf-8", "replace").decode()[:2000]
         for path in ("/verifyHash", "/refresh", "/payment/verify", "/payment/credit"):
             params = dict.fromkeys(
-                ("hash", "service", "token", "session", "signed_at", "signature", "id", "msatoshi"), text
+                ("hash", "service", "token", "session", "pledge", "signature", "id", "msatoshi"), text
             )
             assert client.post(path, params=params).status_code < 500
         for path in ("/market/offer/", "/receipt/", "/invoice/", "/checkout/", "/.well-known/lnurlp/", "/lnurlp/"):

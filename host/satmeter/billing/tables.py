@@ -144,3 +144,21 @@ SUBSCRIPTION = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 """Webhooks for every event of some kinds, rather than for one invoice."""
+
+PLEDGE = sa.Table(
+    "billing_pledge",
+    META,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),
+)
+"""Pledges by the SHA-256 of their lines, until they are over: msat spent under each."""
+
+PLEDGE_USE = sa.Table(
+    "billing_pledge_use",
+    META,
+    sa.Column("id", sa.String(100), primary_key=True),
+    sa.Column("pledge", sa.String(64), nullable=False, index=True),
+    sa.Column("msat", sa.BigInteger, nullable=False),
+)
+"""What was counted under a pledge, by the session and the gate's own id."""
