@@ -53,7 +53,8 @@ class App:
         self._coming = {}
         self.refused = 0
         self.relay = False
-        self.leaving = False
+        self.leaving = False  # for who flashes
+        self.restarting = False
         self.version = 0
         self.faults = []
         self.heard = False
@@ -224,6 +225,9 @@ class App:
             self._code(frame)
         elif kind == "maintain":
             self.leaving = True
+            self.off()
+        elif kind == "restart":
+            self.restarting = True
             self.off()
 
     def _page(self, n: int, text: str) -> None:

@@ -28,6 +28,30 @@ def _config():  # type: ignore[no-untyped-def]
         return {"config": str(e)}
 
 
+def _forget_key(config, key: bytes) -> None:  # type: ignore[no-untyped-def]
+    """Make the board forget its key before anybody gets a prompt: who flashes brings a key, and others who are on the
+    line by then find none. A board without a key delivers nothing."""
+    import binascii
+    import json
+
+    import chip
+
+    text = binascii.hexlify(key)
+    config = {name: config[name] for name in config if name != "key"} if isinstance(config, dict) else {}
+    with open("config.json", "w") as f:
+        json.dump(config, f)
+    for left in ("config.json.new", "churn"):
+        if _exists(left):
+            os.remove(left)
+    chip.forget_flash(text, _churn)
+    chip.forget_memory([text, key, bytes(k ^ 0x36 for k in key), bytes(k ^ 0x5C for k in key)])  # link.mac's pads
+
+
+def _churn() -> None:
+    open("churn", "w").close()
+    os.remove("churn")
+
+
 def run() -> None:
     import asyncio
     import gc
@@ -82,7 +106,7 @@ def run() -> None:
 
     async def guarding():  # type: ignore[no-untyped-def]
         tasks = [asyncio.create_task(job()) for job in (sampling, talking, showing)]
-        while not board.leaving and not any(task.done() for task in tasks):
+        while not (board.leaving or board.restarting) and not any(task.done() for task in tasks):
             if watchdog is not None and len(beats) == len(tasks):
                 watchdog.feed()
                 beats.clear()
@@ -98,7 +122,15 @@ def run() -> None:
     finally:
         board.off()
         chip.disarm()
+        if board.leaving:
+            micropython.kbd_intr(-1)
+            try:
+                _forget_key(config, board.link.key)
+            except BaseException:
+                machine.reset()  # rather than a prompt with the key behind it
         micropython.kbd_intr(3)
+    if board.restarting:
+        machine.reset()
 
 
 if _exists("flashing"):

@@ -138,8 +138,12 @@ def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")
 
 
 def books(config: Where = None) -> None:
-    """Show the hub's accounts, and whether they agree: exit code 1 where they do not."""
+    """Show the hub's accounts, and whether they agree with one another and with what the node says it paid: exit code 1
+    where they do not, or where a payment needs a person."""
     with failing():
+        from .cln.node import Node
+        from .cln.payments import Payments
+        from .market.audit import differences
         from .market.ledger import Ledger
 
         given, database = _database(config)
@@ -147,6 +151,9 @@ def books(config: Where = None) -> None:
         wrong = sums.pop("wrong")
         for name, msat in sums.items():
             console.print(f"{name:<30} {msat:>20,} msat", highlight=False)
+        for line in differences(database, Payments(Node(str(given.rpc))).outcome):
+            console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+            wrong += 1
         console.print("[red]they do not agree[/red]" if wrong else "they agree")
         if wrong:
             raise typer.Exit(1)

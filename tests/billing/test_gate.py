@@ -186,6 +186,7 @@ def test_prices_that_are_wrong_are_refused(given_):
         ({"colour": 1}, "colour"),
         ({"api_token": ""}, "api_token"),
         ({"host": 5}, "host"),
+        ({"name": "HOST.example"}, "name"),
     ],
 )
 def test_a_config_that_is_wrong_is_refused(change, why):

@@ -304,6 +304,41 @@ def test_amounts_that_are_none_are_refused(hub, visitor, field):
     ann.post("/sell", status=400, service="x", node_url="http://127.0.0.1:1/", **field)
 
 
+def test_what_the_node_pays_itself_makes_no_money(net, hub, visitor):
+    """A node settles its own invoice without any channel: nobody's balance may come of that, but the hub's own."""
+    ann = visitor("ann")
+    made = ann.post("/account/deposit", msatoshi=9_000)
+    with hub.http() as shop:
+        refused = shop.post("/pay", content=made["payreq"])
+        assert refused.status_code == 400 and "this node itself" in refused.json()["detail"]
+    before = books(hub)
+    net["seller"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})  # the operator, by hand
+    until(lambda: ann.balance == 9_000)
+    after = books(hub)
+    assert after["node"] == before["node"] and after.get("hub", 0) == before.get("hub", 0) - 9_000
+    code, out = hub.command("books")
+    assert code == 0, out
+
+
+def test_accounts_pay_invoices_of_their_own_hub_without_a_fee_or_a_payment(net, hub, visitor):
+    """From account to account, the own one too: nothing is made, nothing is lost."""
+    ann, sue = visitor("ann"), visitor("sue")
+    ann.fund(20_000)
+    own = ann.post("/account/deposit", msatoshi=5_000)
+    assert ann.post("/account/send", to=own["payreq"])["status"] == "paid" and ann.balance == 20_000
+    gate = stranger(hub)
+    gate.auth = ("api-token", sue.post("/sell/token")["api_token"])
+    sold = gate.post("/invoice", json={"msatoshi": PRICE, "service": "rain"}).json()
+    assert ann.post("/account/send", to=sold["payreq"])["fee"] == 0
+    assert (ann.balance, sue.balance) == (20_000 - PRICE, PRICE - FEE)
+    mine = gate.post("/invoice", json={"msatoshi": 1_000, "service": "rain"}).json()
+    assert sue.post("/account/send", to=mine["payreq"])["status"] == "paid"  # her own: it costs her the hub's fee
+    assert sue.balance == PRICE - FEE - 10 and sum(books(hub).values()) == 0
+    elsewhere = net["seller"].rpc.call("invoice", [1_000, f"other{ann.name}", "of the node, not of the hub"])
+    ann.post("/account/send", status=400, to=elsewhere["bolt11"])
+    assert not net["seller"].rpc.call("listsendpays", {"payment_hash": sold["rhash"]})["payments"]
+
+
 def test_nobody_sees_or_moves_what_is_anothers(net, hub, visitor, somewhere):
     sue, ben, eve = visitor("sue"), visitor("ben"), visitor("eve")
     offer = sue.publish("hail", PRICE, somewhere)

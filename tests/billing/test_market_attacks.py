@@ -256,6 +256,59 @@ def test_a_seller_takes_no_more_for_a_use_by_renewal(net, hub, visitor, somewher
     assert ben.balance == 60_000 - 1_000 - 900
 
 
+def test_who_has_a_token_spends_no_more_than_its_holder_allowed(net, hub, visitor, somewhere):
+    """The seller's own gate among them, which sees every token: in all, in a day, in a minute, for that service."""
+    sue, ben = visitor("sue"), visitor("ben")
+    offer = sue.publish("r", 1_000, somewhere)
+    gate = stranger(hub)
+    gate.auth = ("api-token", sue.post("/sell/token")["api_token"])
+    ben.fund(100_000)
+    (bought,) = ben.buy_from_account(offer)
+
+    def drain():
+        """Use up and renew, as often as it goes; returns what that took from the account."""
+        token, before = bought["hash"], ben.balance
+        while True:
+            gate.post("/verifyHash", params={"hash": token, "service": "r"})
+            answer = gate.post("/refresh", params={"hash": token, "ask": False})
+            if answer.status_code != 200:
+                return before - ben.balance
+            token = answer.json()["hash"]
+
+    def renew(status=200, **fields):
+        ben.post(f"/dashboard/{bought['id']}/renew", status=status, **fields)
+
+    def days_go_by(days):
+        with database(hub) as db:
+            sql = "UPDATE market_purchase SET paid_at = paid_at - ? WHERE service = 'r' AND paid_at > 0"
+            db.execute(sql, (days * 86_400,))
+
+    assert drain() == 0  # nothing is renewed that nobody allowed
+    renew(msatoshi=6_000, day_msatoshi=4_000)
+    assert drain() == 4_000 and drain() == 0
+    (newest,) = (p for p in ben.get("/dashboard")["purchases"] if not p["renewed"])
+    assert (newest["renew_msat"], newest["renew_day_msat"]) == (2_000, 4_000)
+    days_go_by(1)
+    assert drain() == 2_000
+    days_go_by(1)
+    assert drain() == 0
+    renew(msatoshi=90_000)  # by the first purchase, though it was renewed: ten times the price a day
+    assert drain() == 10_000
+    renew(msatoshi=90_000, day_sat="90")
+    assert drain() == 0  # ten in a minute
+    with database(hub) as db:
+        db.execute("UPDATE market_purchase SET paid_at = paid_at - 60 WHERE service = 'r' AND paid_at > 0")
+    sue.publish("r", 1_000, somewhere.replace("secret=1", "secret=2"))
+    assert drain() == 0  # another place under its name
+    sue.publish("r", 1_001, somewhere, uses=2)
+    assert drain() == 0  # cheaper for a use, but dearer
+    sue.publish("r", 1_000, somewhere)
+    renew(sat="0")
+    assert drain() == 0
+    renew(status=400, msatoshi=1, day_sat="-1")
+    visitor("eve").post(f"/dashboard/{bought['id']}/renew", status=409, msatoshi=90_000)
+
+
 def test_a_small_answer_that_unpacks_to_a_large_one_is_refused(hub, visitor):
     packed = gzip.compress(bytes(50_000_000))
 
@@ -370,7 +423,7 @@ def test_odd_text_anywhere_is_an_error_and_no_breakdown(hub, visitor, odd):
         text = odd.encode("utf-8", "replace").decode()[:2000]
         for path in ("/verifyHash", "/refresh", "/payment/verify", "/payment/credit"):
             params = dict.fromkeys(
-                ("hash", "service", "token", "session", "signed_at", "signature", "id", "msatoshi"), text
+                ("hash", "service", "token", "session", "pledge", "signature", "id", "msatoshi"), text
             )
             assert client.post(path, params=params).status_code < 500
         for path in ("/market/offer/", "/receipt/", "/invoice/", "/checkout/", "/.well-known/lnurlp/", "/lnurlp/"):

@@ -198,7 +198,7 @@ def test_killed_while_accounts_pay_the_books_agree(net, hub):
         until(lambda b=b: ann.post("/account/send", to=b["bolt11"])["status"] == "paid")
     # Whether the one that failed is not just being tried again, nobody knows before its lease is over; as if it were:
     with psycopg.connect(hub.database, autocommit=True) as db:
-        db.execute("UPDATE billing_payment SET lease_until = lease_until - 100 WHERE status = 'pending'")
+        db.execute("UPDATE billing_payment SET lease_until = lease_until - 200 WHERE status = 'pending'")
     again = ann.http.post("/account/send", data={"to": bought[3]["bolt11"]})
     assert again.status_code == 402 and again.json()["status"] == "failed"
     fees = 10 + 20 + 30

@@ -208,6 +208,23 @@ def test_pages_lamp_and_readings():
     assert 35 <= len([f for f in b.frames if f["k"] == "reading"]) <= 45  # four a second
 
 
+@pytest.mark.parametrize("kind", ["maintain", "restart"])
+def test_who_asks_it_to_leave_or_restart_needs_the_key(kind):
+    b = Bench()
+    b.meet()
+    b.hal.percent = 100
+    b.grant(5000)
+    thief = Link(HOST, bytes(32))
+    thief.sid = b.host.sid
+    thief.send(kind, boot=b.app.boot)
+    b.hal.incoming += thief.pull(b.hal.now_ms())
+    b.run(100)
+    assert not (b.app.leaving or b.app.restarting) and b.hal.relay_on
+    b.host.send(kind, boot=b.app.boot)
+    b.run(20)
+    assert (b.app.leaving, b.app.restarting) == (kind == "maintain", kind == "restart")
+
+
 def test_off_is_off():
     b = Bench()
     b.meet()

@@ -7,6 +7,7 @@ from coins import FEE
 from money import BUYER, SELLER
 from outlet import METER, STEP_MS, TICKS_PER_S
 
+from satmeter.core import receipt
 from satmeter.core.books import Books
 from satmeter.core.journal import decode
 from satmeter.core.purchase import Ledger
@@ -35,6 +36,7 @@ class Judge:
         """(coin, value) -> the one transaction that was ever signed so"""
         self.told = {}
         """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
+        self.left_at_close = {}
         self.delivered_at = {}
         """session -> what had truly flowed when it was opened"""
 
@@ -102,6 +104,30 @@ class Judge:
             same = self.versions.setdefault((coin, value), raw)
             self.that(same == raw, "a forked version was signed", raw)
 
+    def _buyer_stream_closed(self, e):
+        """A receipt that is believed gives back what came back, and lets nothing lapse that is worth a payment."""
+        r = receipt.read(e.text) if e.verified and not e.why else None
+        if r is None:
+            return
+        came = self.sim.money.received(BUYER, f"satmeter/refund/{e.stream}/")
+        carried = sum(p.carried for p in self.sim.buyer.books.purchases.values() if p.id != e.stream)
+        back = r["refunded_msat"] - r["refund_fee_msat"]
+        self.that(back <= came + max(carried, e.carried_on), f"{back} msat believed as refunded, {came} came")
+        self.that(r["lapsed_msat"] < 1_000, r["lapsed_msat"], "msat believed as lapsed")
+        self.that(r["spent_msat"] <= self.sim.plan.policy["max_spend_msat"], "more spent at gates than allowed")
+
+    def _buyer_stream_closing(self, e):
+        mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == e.stream}
+        self.left_at_close[e.stream] = self.sim.money.spent(BUYER, mine)
+
+    def _after_close(self, p, out):
+        """In arrears at most the limit leaves the buyer for a stream that it closed, and the fees of that."""
+        if p.id in self.left_at_close and p.tariff is not None and not p.tariff.prepaid and not p.tariff.onchain:
+            t = p.tariff
+            room = t.limit_msat + p.policy.max_fee_msat * (t.limit_msat // t.slice_msat + t.window + 2)
+            more = out - self.left_at_close[p.id]
+            self.that(more <= room, f"{more} msat were paid after the close; the limit is {t.limit_msat}")
+
     def _buyer_version_signed(self, e):
         self.sim.buyer.onchain.add((e.stream, e.n))
 
@@ -147,6 +173,7 @@ class Judge:
             t, fee = p.tariff, p.policy.max_fee_msat
             mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == p.id}
             out = self.sim.money.spent(BUYER, mine) + p.carried + self.sim.coins.given(p.id)
+            self._after_close(p, self.sim.money.spent(BUYER, mine))
             back = self.sim.money.received(BUYER, f"satmeter/refund/{p.id}/")
             ticks, beyond = self._used(p)
             bound = t.charge(ticks) + beyond + (t.quantum_msat if t.prepaid else 0)

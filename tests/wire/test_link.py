@@ -39,6 +39,7 @@ EXAMPLES = [
     (HOST, "page", 4, 2, {"boot": BOOT, "n": 0, "text": "socket"}),
     (HOST, "code", 5, 2, {"boot": BOOT, "id": 0, "n": 21, "at": 60, "tag": "c0de", "data": "/v8="}),
     (HOST, "maintain", 6, 2, {"boot": BOOT}),
+    (HOST, "restart", 7, 2, {"boot": BOOT}),
     (HOST, "ack", 0, 2, {}),
 ]  # fmt: skip
 

@@ -30,6 +30,7 @@ from .invoices import (
 )
 from .outward import check_url
 from .secrets import Client
+from .spending import ALARM, COMPLETE, FAILED
 from .tokens import services_of
 
 WAIT_S, MOST_WAIT_S = 30, 600
@@ -196,7 +197,7 @@ def routes(desk: Desk) -> APIRouter:
         payreq = _payreq(data, request.headers.get("content-type", ""))
         row = await run_in_threadpool(desk.spending.pay, client.name, payreq)
         mine = await run_in_threadpool(desk.invoices.by_hash, row["rhash"])
-        done = row["status"] == "complete"
+        done = row["status"] == COMPLETE
         answer = {
             "id": mine["id"] if mine is not None else row["rhash"],
             "msatoshi": str(row["msatoshi"]),
@@ -206,8 +207,8 @@ def routes(desk: Desk) -> APIRouter:
             "paid_at": row["done_at"] if done else None,
             "status": "paid" if done else row["status"],
         }
-        if row["status"] == "failed":
-            return JSONResponse({**answer, "why": row["why"]}, 402)
+        if row["status"] in (FAILED, ALARM):
+            return JSONResponse({**answer, "why": row["why"]}, 402 if row["status"] == FAILED else 409)
         return JSONResponse(answer, 200 if done else 202)
 
     @router.get("/listinvoice")

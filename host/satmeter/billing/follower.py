@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..cln.node import Node
-from .invoices import LABEL, Invoices
+from ..cln.node import Made, Node
+from .invoices import LABEL, OPERATOR, Invoices
 
 log = logging.getLogger("satmeter.billing")
 
@@ -22,10 +22,12 @@ class Follower:
         self._node, self._invoices, self._seen = node, invoices, seen
         self._stopping = threading.Event()
         self._index = 0
+        self._id = ""
         self._thread = threading.Thread(target=self._run, name="billing-paid", daemon=True)
 
     def start(self) -> None:
         """Begin at the newest payment in a fresh database; look up by label what was open when nobody looked."""
+        self._id = str(self._node.info()["id"])
         known = self._invoices.index()
         if known is None:
             known = self._node.newest_index()
@@ -34,7 +36,7 @@ class Follower:
         for row in self._invoices.open():
             found = self._node.find_invoice(LABEL + row["id"])
             if found is not None and found.status == "paid":
-                self._invoices.paid(LABEL + row["id"], found, in_turn=False)
+                self._count(LABEL + row["id"], found, in_turn=False)
         self._thread.start()
 
     def stop(self) -> None:
@@ -47,7 +49,7 @@ class Follower:
                 if found is None:
                     continue
                 label, made = found
-                self._invoices.paid(label, made)
+                self._count(label, made)
                 self._index = made.index
                 row = self._invoices.find(label.removeprefix(LABEL)) if label.startswith(LABEL) else None
                 if row is not None:
@@ -55,3 +57,13 @@ class Follower:
             except Exception as e:
                 log.warning("following payments: %s", e)
                 self._stopping.wait(RETRY_S)
+
+    def _count(self, label: str, made: Made, in_turn: bool = True) -> None:
+        payer = OPERATOR if label.startswith(LABEL) and self._paid_by_node(made.hash) else None
+        self._invoices.paid(label, made, in_turn, payer)
+
+    def _paid_by_node(self, payment_hash: str) -> bool:
+        """Whether the node paid its own invoice: then nothing came in, whatever the invoice says was received. One that
+        it paid to another node is no such payment, even where that node went on to pay us under the same hash."""
+        paid = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
+        return any(p["status"] != "failed" and p.get("destination") == self._id for p in paid)

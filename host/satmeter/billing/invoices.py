@@ -19,6 +19,8 @@ from .tables import ABOUT, HOOK, INVOICE, SERVICE
 
 LABEL = "bill/"
 """Before the id, in the node's label: the meter plugin lets such invoices pass."""
+OPERATOR = "hub"
+"""Who pays an invoice of ours from the node itself, which needs no channel: the account of the hub's own money."""
 INTERNAL = 0
 """The pay_index of what was paid from an account: the node has none for it."""
 EXPIRY_S = 3600
@@ -136,15 +138,15 @@ class Invoices:
 
     # --- payments that came in
 
-    def paid(self, label: str, found: Made, in_turn: bool = True) -> Row | None:
+    def paid(self, label: str, found: Made, in_turn: bool = True, payer: str | None = None) -> Row | None:
         """Count a payment once: the invoice, its webhooks and the index of payments move in one transaction. Returns
         the invoice if this call was the one that counted it. in_turn: every payment with a lower index was counted; one
-        that was found by its label is not, and moves no index."""
+        that was found by its label is not, and moves no index. payer: as for the settlers."""
         id = label.removeprefix(LABEL)
         with self._database.writing() as db:
             if in_turn:
                 self._note_index(db, found.index)
-            counted = label.startswith(LABEL) and self._count(db, id, found.index, found.received_msat, None)
+            counted = label.startswith(LABEL) and self._count(db, id, found.index, found.received_msat, payer)
         return self.find(id) if counted else None
 
     def shut(self, row: Row) -> bool:

@@ -12,9 +12,11 @@ from pyln.client import RpcError
 
 from ..cln.node import Node, words_of
 from ..core.errors import BadParam, SatmeterError, WrongState
+from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database
 from .events import Events
+from .pledges import Pledges
 from .tables import ABOUT
 
 log = logging.getLogger("satmeter.billing")
@@ -23,7 +25,6 @@ EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
 UNKNOWN_METHOD = -32601
-SIGNED_S = 600
 CONFIRM_S = 3.0
 
 Row = dict[str, Any]
@@ -35,6 +36,7 @@ class Meters:
 
     def __init__(self, node: Node, database: Database, events: Events):
         self._node, self._database, self._events = node, database, events
+        self._pledges = Pledges(database)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="billing-meters", daemon=True)
 
@@ -98,16 +100,25 @@ class Meters:
 
     # --- credit of sessions, spent at gates
 
-    def reserve(self, session: str, signed_at: int, signature: str, id: str, amount_msat: int) -> bool:
+    def reserve(self, line: str, signature: str, id: str, amount_msat: int) -> bool:
         """Hold credit of a session for what a gate is about to deliver; whether it may be delivered now.
 
-        Who spends it shows by a signature of the session's buyer (the node that pays) that it is theirs; it is good for
-        ten minutes. False where the credit does not suffice, or the session or signature is not good."""
-        if not time.time() - SIGNED_S <= signed_at <= time.time() + 60:
+        Who spends it shows a pledge (wire/pledge.py), signed by the session's buyer (the node that pays). False where
+        the credit does not suffice, the pledge is used up or over, or the session or signature is not good."""
+        pledge = Pledge.parse(line)
+        if pledge is None or not pledge.is_running(time.time()):
             return False
-        buyer = next((s["buyer"] for s in self._sessions() if s["session"] == session), "")
-        if not buyer or not verify(pledge(session, signed_at), signature, buyer):
+        buyer = next((s["buyer"] for s in self._sessions() if s["session"] == pledge.session), "")
+        if not buyer or not verify(pledge.line, signature, buyer):
             return False
+        if not self._pledges.count(pledge, f"{pledge.session}/{id}", amount_msat):
+            return False
+        held = self._held(pledge.session, id, amount_msat)
+        if not held:
+            self._pledges.take_back(f"{pledge.session}/{id}")
+        return held
+
+    def _held(self, session: str, id: str, amount_msat: int) -> bool:
         end = time.monotonic() + CONFIRM_S
         while True:
             try:
@@ -130,17 +141,14 @@ class Meters:
             self._node.call("meter-spend", session=session, id=id, step=step)
         except RpcError as e:
             raise WrongState(f"credit: {words_of(e)}") from None
+        if step == "release":
+            self._pledges.take_back(f"{session}/{id}")
 
     def _sessions(self) -> list[Row]:
         try:
             return list(self._node.call("meter-status")["sessions"])
         except RpcError:
             return []
-
-
-def pledge(session: str, signed_at: int) -> str:
-    """Return what a buyer signs (`signmessage`) to spend a session's credit at a gate; signed_at in seconds."""
-    return f"satmeter-gate {session} {signed_at}"
 
 
 def _brief(session: Row) -> Row:

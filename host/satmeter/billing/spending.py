@@ -1,4 +1,8 @@
-"""Payments that clients have the node make: recorded before they are sent, and known once, whatever falls over."""
+"""Payments that clients have the node make: recorded before they are sent, and known once, whatever falls over.
+
+A payment may have several parts. It ends when none of them can still settle: then what left is the sum over its parts.
+One that was made over another amount than was asked ends as an alarm: a person has to look at it.
+"""
 
 import logging
 import threading
@@ -22,10 +26,14 @@ log = logging.getLogger("satmeter.billing")
 INVALID_PARAMS = -32602
 MAXDELAY = 500
 WAIT_S = 5
-LEASE_S, BEAT_S = 60, 15
+LEASE_S, BEAT_S = 120, 15
 """A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
-for its end."""
+for its end. Twice the minute for which the node's xpay goes on trying after its caller has died: between two tries
+nothing is pending, and all the same one more may come."""
 LOOK_S = 30
+PARTS_S, PARTS_MOST_S = 0.1, 5.0
+"""How long we wait before we look again at a payment that has parts under way: at first, and at most."""
+COMPLETE, FAILED, ALARM = "complete", "failed", "alarm"
 AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
 """Payments under way in a worker: in all, of all accounts, and of one of these."""
 Row = dict[str, Any]
@@ -37,7 +45,7 @@ def maxfee_of(amount: int) -> int:
 
 
 class Spending:
-    """Of one node. Every payment stands in the database under its hash: pending, complete or failed."""
+    """Of one node. Every payment stands in the database under its hash: pending, complete, failed or alarm."""
 
     def __init__(self, database: Database, node: Node, cap_msat: int):
         self._database, self._node, self._cap = database, node, cap_msat
@@ -47,7 +55,7 @@ class Spending:
         from now on, and what was sent."""
         self.chores: list[Callable[[], None]] = []
         """What else is looked after every LOOK_S, and at the start."""
-        self._me = new_id()
+        self._me, self._id = new_id(), ""
         self._sending: dict[str, str] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -74,6 +82,13 @@ class Spending:
             raise BadParam("payreq: has no amount; what is to be paid must stand in it", param="payreq")
         return decoded
 
+    def is_own(self, decoded: dict[str, Any]) -> bool:
+        """Whether a decoded invoice is of this very node. Such a payment settles without any channel, so whatever it is
+        credited for has come from nowhere."""
+        if not self._id:
+            self._id = str(self._node.info()["id"])
+        return str(decoded["payee"]) == self._id
+
     def pay(self, client: str, payreq: str) -> Row:
         """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
         decoded = self.decoded(payreq)
@@ -91,13 +106,15 @@ class Spending:
         held: Callable[[sa.Connection, Row], None] | None = None,
     ) -> Row:
         """Pay a decoded invoice. `held` is called in the transaction that records the payment as ours to send, and can
-        refuse by raising; the watchers hear of its end."""
+        refuse by raising; the watchers hear of its end. BadParam for an invoice of this very node."""
+        if self.is_own(decoded):
+            raise BadParam("payreq: is an invoice of this node itself, to which nothing can be paid", param="payreq")
         amount, rhash = int(decoded["amount_msat"]), str(decoded["payment_hash"])
         self._not_paid_otherwise(rhash)
         begun = self._begin(client, payreq, rhash, amount, fee, held)
-        if begun["status"] in ("new", "failed"):
+        if begun["status"] in ("new", FAILED):
             if int(decoded["created_at"]) + int(decoded.get("expiry", 3600)) < time.time():
-                self._end(rhash, Outcome("failed"), "the invoice has expired")
+                self._unsent(rhash, "the invoice has expired")
             else:
                 self._send(client, payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
         elif begun["status"] == "pending" and rhash not in self._sending:
@@ -114,7 +131,7 @@ class Spending:
         """WrongState for what the node has paid, or is paying, and no client of ours asked for: nobody here is to be
         charged for it. One that we took for failed and was paid all the same is put right."""
         row = self.find(rhash)
-        if row is not None and row["status"] != "failed":
+        if row is not None and row["status"] != FAILED:
             return
         outcome = self._payments.outcome(rhash)
         if row is not None and outcome.status == "complete":
@@ -164,6 +181,12 @@ class Spending:
         elif outcome.status != "pending":
             self._end(row["rhash"], outcome, "it was not sent, or failed, and who sent it is gone", left=True)
 
+    def _unsent(self, rhash: str, why: str) -> None:
+        """Record that a payment which is ours is not sent now: unless an earlier try of its hash can still settle."""
+        outcome = self._payments.outcome(rhash)
+        if outcome.status != "pending":
+            self._end(rhash, outcome, why)
+
     def _send(self, client: str, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         """Have a payment carried out on a thread of its own: a payee may hold it for hours."""
         with self._lock:
@@ -174,7 +197,7 @@ class Spending:
             if not full:
                 self._sending[rhash] = client
         if full:
-            self._end(rhash, Outcome("failed"), "too many payments are under way; it was not sent")
+            self._unsent(rhash, "too many payments are under way; it was not sent")
             return
         threading.Thread(target=self._carry_out, args=(payreq, rhash, payee, maxfee), daemon=True).start()
 
@@ -226,13 +249,22 @@ class Spending:
 
     def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         try:
-            outcome, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
-            self._end(rhash, outcome, why)
+            _, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
+            self._end(rhash, self._landed(rhash), why)
         except Exception as e:  # it stays pending: once its lease is over, one of us learns what became of it
             log.warning("payment %s: %s", rhash[:16], e)
         finally:
             with self._lock:
                 self._sending.pop(rhash, None)
+
+    def _landed(self, rhash: str) -> Outcome:
+        """Return the outcome once no part is under way. The node answers a payment with the preimage while parts of it
+        have yet to settle, so only what it lists says what left."""
+        pause = PARTS_S
+        while (outcome := self._payments.outcome(rhash)).status == "pending":
+            time.sleep(pause)
+            pause = min(PARTS_MOST_S, pause * 2)
+        return outcome
 
     def _wait(self, rhash: str) -> None:
         """Wait a little for how it ends; 202 says that it is not known yet."""
@@ -242,16 +274,30 @@ class Spending:
             pause = min(0.2, pause * 2)
 
     def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
-        """Record how a payment ended; `left`: only if its worker has left it."""
-        status = "complete" if outcome.status == "complete" else "failed"
-        values = {"status": status, "sent": outcome.sent_msat, "why": why, "done_at": int(time.time())}
-        # That it is complete stands whatever another worker, who only looked, has taken it for meanwhile.
+        """Record how a payment ended. That it failed is for its worker to say, and for others (`left`: for anybody)
+        only once its lease is over. What is complete or an alarm stands, whatever was taken for its end before."""
         with self._database.writing() as db:
             was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
-            if was is None or was.status in ("complete", status):
+            if was is None or was.status in (COMPLETE, ALARM):
                 return
-            if left and was.lease_until >= time.time():
+            status, odd = _judged(dict(was._mapping), outcome)
+            held = was.lease_until >= time.time() and (left or was.worker != self._me)
+            if status == was.status or (status == FAILED and held):
                 return
+            values = {"status": status, "sent": outcome.sent_msat, "why": odd or why, "done_at": int(time.time())}
             db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
             for watch in self.watchers:
                 watch(db, dict(was._mapping), status, outcome.sent_msat)
+        if status == ALARM:
+            log.error("payment %s needs a person: %s", rhash, odd)
+
+
+def _judged(row: Row, outcome: Outcome) -> tuple[str, str]:
+    """Return the status that an outcome gives a payment, and for an alarm what is wrong, in words."""
+    if outcome.status != "complete":
+        return FAILED, ""
+    asked, sent, arrived = int(row["msatoshi"]), outcome.sent_msat, outcome.amount_msat
+    if arrived == asked and asked <= sent <= asked + int(row["maxfee"]):
+        return COMPLETE, ""
+    bound = f"asked were {asked} msat, for {row['maxfee']} msat of routing at most"
+    return ALARM, f"{sent} msat left the node and {arrived} msat arrived; {bound}"

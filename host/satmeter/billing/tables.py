@@ -83,8 +83,9 @@ PAYMENT = sa.Table(
     sa.Column("worker", sa.String(32), nullable=False),
     sa.Column("lease_until", sa.BigInteger, nullable=False),
 )
-"""Payments made for clients: pending (recorded before it is sent), complete, or failed. fee: the hub's, of an
-account's payment. worker: who sends it, as long as its lease lasts."""
+"""Payments made for clients: pending (recorded before it is sent), complete, failed, or alarm (settled over another
+amount than was asked: `why` says which, and a person has to look). sent: what left the node, in all parts and with
+fees. fee: the hub's, of an account's payment. worker: who sends it, as long as its lease lasts."""
 
 HOOK = sa.Table(
     "billing_hook",
@@ -143,3 +144,21 @@ SUBSCRIPTION = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
 )
 """Webhooks for every event of some kinds, rather than for one invoice."""
+
+PLEDGE = sa.Table(
+    "billing_pledge",
+    META,
+    sa.Column("hash", sa.String(64), primary_key=True),
+    sa.Column("spent", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),
+)
+"""Pledges by the SHA-256 of their lines, until they are over: msat spent under each."""
+
+PLEDGE_USE = sa.Table(
+    "billing_pledge_use",
+    META,
+    sa.Column("id", sa.String(100), primary_key=True),
+    sa.Column("pledge", sa.String(64), nullable=False, index=True),
+    sa.Column("msat", sa.BigInteger, nullable=False),
+)
+"""What was counted under a pledge, by the session and the gate's own id."""

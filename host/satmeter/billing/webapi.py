@@ -20,6 +20,14 @@ Token = Annotated[str, Query(description="a payreq or an invoice's id", examples
 Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
 Hash = Annotated[str, Query(description="a hash token", examples=["lBmK8DdCB9dgzqfYLiRIkFx7"])]
 PaymentHash = Annotated[str, Query(description="the payment hash of an invoice, in hex", examples=["4aa0" + "13" * 30])]
+ReservationId = Annotated[str, Query(min_length=1, max_length=64)]
+Line = Annotated[
+    str,
+    Query(
+        description="satmeter-gate SESSION GATE PATH MSAT UNTIL NONCE",
+        examples=[f"satmeter-gate {'2a' * 16} api.example /weather 5000 1800000000 7f3a90c1"],
+    ),
+]
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -102,13 +110,14 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/payment/credit")
     async def credit(
-        request: Request, session: str, signed_at: int, signature: str, id: str, msatoshi: int
+        request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int
     ) -> dict[str, Any]:
         """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
-        buyer did not sign `satmeter-gate SESSION SIGNED_AT` in the last ten minutes, or the credit does not suffice."""
+        buyer did not sign the pledge, it is over or used up, or the credit does not suffice. Whether the pledge is for
+        this gate and this path, the gate has looked."""
         await desk.admit(request, "meter")
         amount = whole("msatoshi", msatoshi, 1, MAX_MSAT)
-        if not await run_in_threadpool(desk.meters.reserve, session, signed_at, signature, id, amount):
+        if not await run_in_threadpool(desk.meters.reserve, pledge, signature, id, amount):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 

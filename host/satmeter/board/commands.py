@@ -115,8 +115,7 @@ def calibrate(
 
         where = find(port)
         with Lease(where):
-            secret = load_key(key.expanduser())
-            flash.maintain(where, secret)
+            flash.maintain(where, load_key(key.expanduser()))
             with flash.repl(where) as board:
                 for n in range(points):
                     permille = round(1000 * n / (points - 1))
@@ -124,8 +123,8 @@ def calibrate(
                         f"turn it to {permille / 10:g} % of the full flow, then press Enter", "", show_default=False
                     )
                     found.append([flash.read_adc(board, pin), permille])
-            flash.reset(where, secret, held=True)
-    console.print("for the board's config, then `satmeter flash`:")
+                flash.leave(board)
+    console.print("for the board's config; it has forgotten its key, and delivers nothing until `satmeter flash`:")
     console.print(f"dead_zone = {max(0, found[0][0] + 200)}\ncalibration = {found}")
 
 

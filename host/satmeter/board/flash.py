@@ -28,6 +28,9 @@ PROMPT = b">>> "
 OLDEST = (1, 24)
 CHUNK = 1024
 OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 8.0, 10.0, 20.0
+FORGET_S = 60.0
+"""How long a board that was asked to leave may take to forget its key: about two seconds, and more where it is emulated
+on a busy machine."""
 NO_REPL = (
     "{port} does not answer as MicroPython. If the board is locked and its key is lost, hold its button while you plug "
     "it in. Else hold BOOTSEL while you plug it in, copy the official .uf2 (https://micropython.org/download/RPI_PICO) "
@@ -89,14 +92,19 @@ def flash(port: str, config: dict[str, Any], say: Say = lambda what, done, of: N
         return Flashed(copied, hello(port, key))
 
 
-def reset(port: str, key: bytes, held: bool = False) -> dict[str, Any]:
-    """Restart a board and return its hello. `held`: the caller has the port's lease."""
-    with _troubles(port), contextlib.nullcontext() if held else Lease(port):
-        maintain(port, key)
-        with repl(port) as board:
-            _run(board, _CUT)
-            _reset(board)
+def reset(port: str, key: bytes) -> dict[str, Any]:
+    """Restart a board and return its hello. One that runs our firmware restarts itself, and opens no REPL."""
+    with _troubles(port), Lease(port):
+        if not _restarted(port, key):
+            with repl(port) as board:
+                leave(board)
         return hello(port, key)
+
+
+def leave(board: SerialTransport) -> None:
+    """Restart a board from its REPL, with its relay off."""
+    _run(board, _CUT)
+    _reset(board)
 
 
 def read_adc(board: SerialTransport, pin: int) -> int:
@@ -134,18 +142,40 @@ def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
 
 def maintain(port: str, key: bytes) -> bool:
     """Ask a board that runs our firmware to leave the line to us; return whether a prompt came. Others hear only a line
-    that means nothing to them."""
+    that means nothing to them. The board forgets its key before: it delivers nothing until it is flashed again."""
+    return _asked(port, key, "maintain")
+
+
+def _restarted(port: str, key: bytes) -> bool:
+    """Ask a board to restart itself; False where it has a prompt, or does not do so."""
+    boots: list[str] = []
+    try:
+        return not _asked(port, key, "restart", boots) and len(set(boots)) > 1
+    except (serial.SerialException, OSError):  # its port goes away with it
+        if not boots:
+            raise
+        return True
+
+
+def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> bool:
+    """Send a frame to whatever boot says hello, until a prompt comes (True), or until it has another boot where `boots`
+    are collected."""
     line = Link(HOST, key)
-    heard = b""
+    heard, seen = b"", [] if boots is None else boots
     end = time.monotonic() + MAINTAIN_S
     with _opened(port) as s:
         s.write(b"\r")  # a REPL answers it with its prompt
-        for frame, data in _talk(s, line, end):
+        for frame, data in _talk(s, line, end + FORGET_S):
+            if not seen and time.monotonic() > end:
+                return False
             heard = (heard + data)[-64:]
             if heard.endswith(PROMPT):
                 return True
             if frame is not None and frame["k"] == "hello":
-                line.send("maintain", boot=frame["boot"])
+                seen.append(frame["boot"])
+                if boots is not None and len(set(boots)) > 1:
+                    return False
+                line.send(kind, boot=frame["boot"])
     return False
 
 

@@ -10,24 +10,28 @@ from ..core.errors import BadParam
 from ..core.money import whole
 from .prices import Price, parse
 
+HOST, PORT = "127.0.0.1", 8083
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """upstream: what stands behind the gate; service: the billing service, api_token for it (scopes invoice, verify);
     secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds. omi: an O-MI
-    node stands behind, and the paths are those that an envelope asks for."""
+    node stands behind, and the paths are those that an envelope asks for. name: HOST[:PORT] by which clients call the
+    gate; what is pledged is pledged to that, and a request's Host header is not asked."""
 
     upstream: str
     service: str
     api_token: str
     secret: str
     prices: tuple[Price, ...]
-    host: str = "127.0.0.1"
-    port: int = 8083
+    host: str = HOST
+    port: int = PORT
     most_bytes: int = 10_000_000
     timeout_s: int = 30
     mint_per_minute: int = 60
     omi: bool = False
+    name: str = ""
 
 
 WHOLE = {
@@ -48,7 +52,7 @@ def load(path: Path) -> Config:
 
 
 def checked(given: dict[str, Any]) -> Config:
-    known = {*NEEDED, *WHOLE, "price", "host", "omi"}
+    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name"}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -67,4 +71,7 @@ def checked(given: dict[str, Any]) -> Config:
     omi = given.get("omi", False)
     if not isinstance(omi, bool):
         raise BadParam(f"omi: must be true or false, got {omi!r}", param="omi")
-    return Config(prices=parse(given.get("price"), omi), omi=omi, **values)
+    name = given.get("name", f"{values.get('host', HOST).lower()}:{values.get('port', PORT)}")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9.:\[\]-]{1,255}", name):
+        raise BadParam(f"name: must be HOST[:PORT] in lower case, got {name!r}", param="name")
+    return Config(prices=parse(given.get("price"), omi), omi=omi, name=name, **values)

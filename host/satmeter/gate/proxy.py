@@ -24,11 +24,13 @@ from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from ..wire.pledge import Pledge
+from ..wire.signature import is_signature
 from . import omi
 from .config import Config
 from .l402 import L402
 from .prices import METHODS, Price, find, together
-from .till import KEPT_S, Pledge, Till
+from .till import KEPT_S, Till
 
 log = logging.getLogger("satmeter.gate")
 
@@ -88,23 +90,27 @@ class Gate:
         path = plain_path(request.scope)
         if path is None:
             return problem(400, "Bad Request", "this path could mean another one behind the gate")
-        body = None
+        body: bytes | None = None
+        paths: tuple[str, ...] = (path,)
         if self.config.omi:
             body = await self._whole(request)
-            price = together(self.config.prices, omi.asked(body)) if request.method == "POST" else None
+            asked = omi.asked(body)
+            paths = tuple(f"/{each}" for each in asked)  # what is paid for; the address says nothing of it
+            price = together(self.config.prices, asked) if request.method == "POST" else None
         else:
             price = find(self.config.prices, request.method, path)
         if price is None:
             return problem(403, "Forbidden", "nothing is sold at this address")
         if not price.msatoshi:
             return await self._forward(request, None, body)
-        spent = await self._spend(request.headers.get("authorization", ""), price)
+        spent = await self._spend(request.headers.get("authorization", ""), price, paths)
         if spent is None:
             return await self._challenge(request, price)
         return await self._forward(request, spent, body)
 
-    async def _spend(self, authorization: str, price: Price) -> Spent | None:
-        """Spend a use of what the request brings; None where it brings nothing that is good for it."""
+    async def _spend(self, authorization: str, price: Price, paths: tuple[str, ...]) -> Spent | None:
+        """Spend a use of what the request brings; None where it brings nothing that is good for it. paths: what the
+        request asks for."""
         scheme, _, value = authorization.partition(" ")
         service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
@@ -113,14 +119,19 @@ class Gate:
             renewed = await self.till.renew_token(value, service)
             return Spent("hash", renewed, renewed=renewed) if renewed else None
         if scheme.lower() == "meter":
-            pledge, id = Pledge.parse(value), secrets.token_hex(16)
-            if pledge is None or not await self.till.hold_credit(pledge, id, max(1, price.msatoshi // price.uses)):
-                return None
-            return Spent("credit", pledge.session, id)
+            return await self._hold(value, max(1, price.msatoshi // price.uses), paths)
         good = self.l402.check(authorization, service)
         if good is None or not await self.till.spend_payment(good.payment_hash, service):
             return None
         return Spent("rhash", good.payment_hash)
+
+    async def _hold(self, value: str, msat: int, paths: tuple[str, ...]) -> Spent | None:
+        """Hold credit of a session by a pledge; None for one that is not for this gate and these paths, or not good."""
+        signature, _, line = value.strip().partition(" ")
+        pledge, id = Pledge.parse(line), secrets.token_hex(16)
+        if pledge is None or not is_signature(signature) or not pledge.covers(self.config.name, paths):
+            return None
+        return Spent("credit", pledge.session, id) if await self.till.hold_credit(pledge, signature, id, msat) else None
 
     async def _challenge(self, request: Request, price: Price) -> Response:
         """402 with a new invoice: the same whether a token was unknown, used up or for something else."""

@@ -1,7 +1,6 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import aiohttp
 
 from ..core.errors import NodeTrouble
+from ..wire.pledge import Pledge
 from .prices import Price
 
 TIMEOUT_S = 10
@@ -37,22 +37,6 @@ class Said:
 
     status: int
     data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Pledge:
-    """A buyer's word that a metered session's credit may be spent: its node's signature of
-    `satmeter-gate SESSION SIGNED_AT` (signed_at in seconds)."""
-
-    session: str
-    signed_at: int
-    signature: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Pledge | None":
-        """Read SESSION:SIGNED_AT:SIGNATURE, None for anything else."""
-        found = re.fullmatch(r"([0-9a-f]{32}):([0-9]{1,12}):([a-z0-9]{50,200})", text.strip())
-        return cls(found[1], int(found[2]), found[3]) if found else None
 
 
 class Till:
@@ -106,10 +90,9 @@ class Till:
         self._remember((RENEWAL, token, service))
         return ""
 
-    async def hold_credit(self, pledge: Pledge, id: str, msatoshi: int) -> bool:
+    async def hold_credit(self, pledge: Pledge, signature: str, id: str, msatoshi: int) -> bool:
         """Hold credit of a metered session under an id of ours; whether it may be delivered."""
-        params: dict[str, Any] = {"session": pledge.session, "signed_at": pledge.signed_at}
-        params |= {"signature": pledge.signature, "id": id, "msatoshi": msatoshi}
+        params: dict[str, Any] = {"pledge": pledge.line, "signature": signature, "id": id, "msatoshi": msatoshi}
         answer = await self._post("/payment/credit", params=params)
         if answer.status in (400, 403, 404):
             return False

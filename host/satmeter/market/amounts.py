@@ -16,6 +16,7 @@ def priced(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def msat_of(sat: object) -> int:
+    """Return msat for an amount of sat. BadParam for what is none."""
     try:
         value = Decimal(str(sat)) * 1000
     except ArithmeticError:

@@ -26,7 +26,6 @@ class Market:
         seal = Fernet(base64.urlsafe_b64encode(desk.node.secret(SEALED)))
         self.orders = Orders(desk.database, desk.invoices, desk.tokens, self.offers, self.ledger, seal)
         self.sending = Sending(
-            desk.node,
             desk.invoices,
             desk.spending,
             desk.once,

@@ -27,6 +27,10 @@ MOST_IN_CART = 20
 UNPAID_S = 7 * 86_400
 PAGE = 50
 MOST_STALE = 10_000
+DAY_S, MINUTE_S = 86_400, 60
+DAYS_RENEWALS = 10
+"""A day's renewals of a token, at the price it was bought for, where its holder names no amount for a day."""
+RENEWALS_A_MINUTE = 10
 
 Row = dict[str, Any]
 
@@ -89,7 +93,7 @@ class Orders:
         id = new_id()
         with self._database.writing() as db:
             db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": ORDER})
-            db.execute(sa.insert(PURCHASE), [self._purchase(user, o, id, 0) for o in offers])
+            db.execute(sa.insert(PURCHASE), [self._purchase(user, o, id) for o in offers])
         names = ", ".join(o["service"] for o in offers)
         described = names if len(names.encode()) <= 600 else f"{len(offers)} services"
         return self._invoices.make(of_user(user), total, described, id=id)
@@ -161,16 +165,17 @@ class Orders:
 
     def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
         """Move the money of a paid invoice to whom it is due (a settler of Invoices). What came in beyond an order's
-        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's."""
+        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's. What
+        the node paid itself came in over no channel: it is the hub's own money (payer HUB)."""
         received, source, about = int(row["msatoshi_received"]), payer or NODE, f"invoice/{row['id']}"
         bill = db.execute(sa.select(BILL).where(BILL.c.invoice == row["id"])).first()
         if bill is None:
             if row["client"].startswith(SELLER):
                 seller = of_user(row["client"].removeprefix(SELLER))
                 fee = self._ledger.fee(received)
-                self._ledger.move(db, "sale", about, _sum({source: -received, seller: received - fee, HUB: fee}))
+                self._ledger.move(db, "sale", about, _sum({source: -received}, {seller: received - fee, HUB: fee}))
             elif payer is not None:
-                self._ledger.move(db, "sale", about, {payer: -received, HUB: received})
+                self._ledger.move(db, "sale", about, _sum({payer: -received}, {HUB: received}))
             return
         if bill.kind == DEPOSIT:
             moved = _sum({source: -received}, {of_user(bill.user): received})
@@ -188,11 +193,12 @@ class Orders:
         offers = sa.select(PURCHASE.c.offer).where(PURCHASE.c.invoice == row["id"])
         db.execute(sa.delete(CART).where(CART.c.user == bill.user, CART.c.offer.in_(offers)))
 
-    def _purchase(self, user: str, offer: Row, invoice: str, renew_msat: int) -> Row:
+    def _purchase(self, user: str, offer: Row, invoice: str) -> Row:
         copied = {k: offer[k] for k in ("seller", "service", "node_url", "msatoshi", "uses")}
-        row = {"id": new_id(), "invoice": invoice, "user": user, "offer": offer["id"], **copied}
+        id = new_id()
+        row = {"id": id, "chain": id, "invoice": invoice, "user": user, "offer": offer["id"], **copied}
         row |= {"fee": self._ledger.fee(offer["msatoshi"]), "sealed": "", "renewed_by": "", "stars": 0, "paid_at": 0}
-        return {**row, "renew_msat": renew_msat, "created_at": int(time.time())}
+        return {**row, "renew_msat": 0, "renew_day_msat": 0, "created_at": int(time.time())}
 
     def _deliver(self, db: sa.Connection, purchase: Row) -> str:
         """Give a paid purchase its token: stored hashed to be spent, sealed to be shown to its holder."""
@@ -252,12 +258,17 @@ class Orders:
             grown = {"stars": OFFER.c.stars + stars, "ratings": OFFER.c.ratings + 1}
             db.execute(sa.update(OFFER).where(OFFER.c.id == row.offer).values(grown))
 
-    def allow_renewal(self, user: str, id: str, msat: int) -> None:
-        """Say for how much, in all, a purchase may be renewed from the user's account when its token is used up."""
-        mine = sa.update(PURCHASE).where(PURCHASE.c.id == id, PURCHASE.c.user == user, PURCHASE.c.renewed_by == "")
+    def allow_renewal(self, user: str, id: str, msat: int, day_msat: int = 0) -> None:
+        """Say for how much a purchase may be renewed from the user's account when its token is used up: in all (0: not
+        at all), and in any 24 hours (0: DAYS_RENEWALS times its price). For one that was renewed, this holds for the
+        last that followed, so that what goes on can be ended from each. WrongState for one that is not the user's."""
         with self._database.writing() as db:
-            if not only(db.execute(mine.where(PURCHASE.c.paid_at > 0).values(renew_msat=msat))):
-                raise WrongState("purchase: is not yours, or was renewed already")
+            last = self._newest(db, id)
+            if last is None or last["user"] != user or not last["paid_at"]:
+                raise WrongState("purchase: is not yours")
+            day = day_msat or DAYS_RENEWALS * int(last["msatoshi"])
+            mine = sa.update(PURCHASE).where(PURCHASE.c.id == last["id"])
+            db.execute(mine.values(renew_msat=msat, renew_day_msat=day))
 
     def renew(self, bought: Bought, ask: bool) -> str | Row | None:
         """Renew what a used-up token stood for: return the token that follows it, paid from its holder's account if
@@ -273,12 +284,26 @@ class Orders:
             offer = db.execute(sa.select(OFFER).where(OFFER.c.id == last["offer"], OFFER.c.shown)).first()
             if offer is None:
                 return None
-            price = int(offer.msatoshi)
-            account = of_user(last["user"])
-            as_cheap = price * last["uses"] <= last["msatoshi"] * int(offer.uses)
-            if as_cheap and price <= last["renew_msat"] and price <= self._ledger.in_account(db, account):
+            if self._may_renew(db, last, dict(offer._mapping)):
                 return self._renewed(db, last, dict(offer._mapping))
         return self.order(last["user"], [dict(offer._mapping)]) if ask else None
+
+    def _may_renew(self, db: sa.Connection, last: Row, offer: Row) -> bool:
+        """Whether the holder's bounds allow one more renewal. Whoever has the token can cause it, the seller's gate
+        among them: so it is the same service at the same place, no dearer, neither in all nor for a use, and within
+        what the holder set in all and for a day; and the account has it."""
+        price = int(offer["msatoshi"])
+        as_cheap = price <= last["msatoshi"] and price * last["uses"] <= last["msatoshi"] * int(offer["uses"])
+        if not as_cheap or offer["node_url"] != last["node_url"] or price > last["renew_msat"]:
+            return False
+        now = int(time.time())
+        renewals = sa.and_(PURCHASE.c.chain == last["chain"], PURCHASE.c.id != PURCHASE.c.chain)
+        spent = sa.select(sa.func.sum(PURCHASE.c.msatoshi)).where(renewals, PURCHASE.c.paid_at > now - DAY_S)
+        lately = sa.select(sa.func.count()).where(renewals, PURCHASE.c.paid_at > now - MINUTE_S)
+        if int(db.execute(spent).scalar() or 0) + price > last["renew_day_msat"]:
+            return False
+        enough = price <= self._ledger.in_account(db, of_user(last["user"]))
+        return enough and int(db.execute(lately).scalar_one()) < RENEWALS_A_MINUTE
 
     def _newest(self, db: sa.Connection, id: str) -> Row | None:
         """Follow a purchase to the last one that renewed it, and lock that."""
@@ -290,7 +315,9 @@ class Orders:
 
     def _renewed(self, db: sa.Connection, last: Row, offer: Row) -> str:
         price = int(offer["msatoshi"])
-        fresh = self._purchase(last["user"], offer, "", last["renew_msat"] - price)
+        fresh = self._purchase(last["user"], offer, "")
+        fresh |= {"chain": last["chain"], "renew_day_msat": last["renew_day_msat"]}
+        fresh |= {"renew_msat": last["renew_msat"] - price}
         db.execute(sa.insert(PURCHASE), fresh)
         mine = sa.update(PURCHASE).where(PURCHASE.c.id == last["id"])
         db.execute(mine.values(renewed_by=fresh["id"], renew_msat=0))
@@ -332,7 +359,19 @@ class Orders:
         return self._seal.decrypt(str(purchase["sealed"]).encode()).decode()
 
     def _shown(self, row: Row) -> Row:
-        kept = ("id", "invoice", "service", "node_url", "msatoshi", "fee", "uses", "renew_msat", "stars", "paid_at")
+        kept = (
+            "id",
+            "invoice",
+            "service",
+            "node_url",
+            "msatoshi",
+            "fee",
+            "uses",
+            "renew_msat",
+            "renew_day_msat",
+            "stars",
+            "paid_at",
+        )
         renewed = bool(row["renewed_by"])
         return {
             **{k: row[k] for k in kept},

@@ -9,9 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from ..billing.body import takes
+from ..billing.spending import ALARM
 from ..core.errors import BadParam, TooMany
 from ..core.money import MAX_MSAT, msat, whole
-from .amounts import priced
+from .amounts import msat_of, priced
 from .ledger import of_user
 from .market import Market
 from .orders import PAGE
@@ -19,6 +20,11 @@ from .visit import Visits, sent
 
 ASKED_PER_MINUTE = 60
 """Invoices of our users' addresses that one asker may have."""
+SAID = {
+    "paid": "It is paid.",
+    "pending": "It is under way.",
+    ALARM: "It was paid over another amount than was asked: the hub's operator looks at it, and nothing is paid again.",
+}
 
 Form = Annotated[dict[str, Any], Depends(sent)]
 
@@ -41,12 +47,15 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         orders.rate(visits.known(request).id, id, whole("stars", given.get("stars"), 1, 5))
         return visits.done(request, "/dashboard")
 
-    @router.post("/dashboard/{id}/renew", openapi_extra=takes(sat="20"))
+    @router.post("/dashboard/{id}/renew", openapi_extra=takes(sat="20", day_sat="10"))
     def renew(request: Request, id: str, given: Form) -> Response:
-        """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all; 0 ends that."""
+        """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all, and `day_sat` (or
+        `day_msatoshi`; ten times its price without) in any 24 hours; 0 in all ends that. Whoever has the token can use
+        that up."""
         given = given if str(given.get("sat")) == "0" else priced(given)
         most = msat("msatoshi", given.get("msatoshi") or 0, 0)
-        orders.allow_renewal(visits.known(request).id, id, most)
+        day = msat_of(given["day_sat"]) if given.get("day_sat") else given.get("day_msatoshi")
+        orders.allow_renewal(visits.known(request).id, id, most, msat("day_msatoshi", day or 0, 0))
         return visits.done(request, "/dashboard")
 
     @router.get("/receipt/{id}")
@@ -108,9 +117,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         payreq = attempt.body or (to if to.startswith("ln") else await sending.invoice_of(to, amount))
         payreq = await run_in_threadpool(sending.fix, attempt, payreq)
         sent_ = await run_in_threadpool(sending.send, user.id, payreq)
-        said = {"paid": "It is paid.", "pending": "It is under way."}.get(sent_["status"], f"It failed: {sent_['why']}")
+        said = SAID.get(sent_["status"], f"It failed: {sent_['why']}")
         if "json" in request.headers.get("accept", ""):
-            status = {"paid": 200, "pending": 202}.get(sent_["status"], 402)
+            status = {"paid": 200, "pending": 202, ALARM: 409}.get(sent_["status"], 402)
             return JSONResponse(sent_, status, headers={"Cache-Control": "no-store"})
         return await run_in_threadpool(room, request, said=said)
 

@@ -17,8 +17,7 @@ from ..billing.body import check_text
 from ..billing.invoices import Invoices
 from ..billing.once import Attempt, Once
 from ..billing.outward import Outward, check_url
-from ..billing.spending import Spending, maxfee_of
-from ..cln.node import Node
+from ..billing.spending import ALARM, COMPLETE, FAILED, Spending, maxfee_of
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
@@ -35,7 +34,6 @@ Row = dict[str, Any]
 class Sending:
     def __init__(
         self,
-        node: Node,
         invoices: Invoices,
         spending: Spending,
         once: Once,
@@ -45,7 +43,7 @@ class Sending:
         host: str,
     ):
         """host: what our own addresses end in; "" where the hub has no public name."""
-        self._node, self._invoices, self._spending, self._once = node, invoices, spending, once
+        self._invoices, self._spending, self._once = invoices, spending, once
         self._orders, self._ledger, self._outward = orders, ledger, outward
         self.host = host
 
@@ -108,11 +106,11 @@ class Sending:
         return self._once.end(attempt, 200, payreq)
 
     def send(self, user: str, payreq: str) -> Row:
-        """Pay an invoice from a user's account; returns status (paid, pending, failed) with what it cost. NoCredit
-        where the account does not hold the most that it may cost."""
+        """Pay an invoice from a user's account; returns status (paid, pending, failed, alarm) with what it cost.
+        NoCredit where the account does not hold the most that it may cost."""
         decoded = self._spending.decoded(payreq)
         amount = int(decoded["amount_msat"])
-        if str(decoded["payee"]) == self._node.info()["id"]:
+        if self._spending.is_own(decoded):
             return self._inside(user, payreq, amount)
         quote = self.quote(amount)
 
@@ -123,7 +121,7 @@ class Sending:
         row = self._spending.send(of_user(user), payreq, decoded, quote["fee"], held)
         if row["client"] != of_user(user):
             raise WrongState("to: this invoice is being paid, or was paid, by somebody else")
-        status = {"complete": "paid", "new": "pending"}.get(str(row["status"]), str(row["status"]))
+        status = {COMPLETE: "paid", "new": "pending"}.get(str(row["status"]), str(row["status"]))
         cost = {"msatoshi": amount, "fee": row["fee"], "routing": max(0, row["sent"] - amount), "why": row["why"]}
         return {"status": status, "payment_hash": row["rhash"], **cost}
 
@@ -137,19 +135,23 @@ class Sending:
 
     def ended(self, db: sa.Connection, was: Row, status: str, sent: int) -> None:
         """Move on what was held for a payment (a watcher of Spending). One that was taken for failed and settled all
-        the same is charged again; what the account has not got by then is the hub's loss."""
+        the same is charged again; what the account has not got by then is the hub's loss. An alarm gives nothing back:
+        what left the node is booked, and the rest stays held until a person has looked."""
         user = str(was["client"])
         if not user.startswith("user/"):
             return
         about, fee = f"payment/{was['rhash']}", int(was["fee"])
         held = int(was["msatoshi"]) + int(was["maxfee"]) + fee
-        if was["status"] == "pending":
-            if status == "failed":
+        if status == ALARM:
+            source = PAYING if was["status"] == "pending" else HUB
+            self._ledger.move(db, ALARM, about, {source: -sent, NODE: sent})
+        elif was["status"] == "pending":
+            if status == FAILED:
                 self._ledger.move(db, "returned", about, {PAYING: -held, user: held})
                 return
             moved = {PAYING: -held, NODE: sent, HUB: fee, user: held - sent - fee}
             self._ledger.move(db, "sent", about, moved)
-        elif status == "complete":
+        elif status == COMPLETE:
             try:
                 with db.begin_nested():
                     self._ledger.move(db, "sent", about, {user: -sent - fee, NODE: sent, HUB: fee})

@@ -117,7 +117,10 @@ PURCHASE = sa.Table(
     sa.Column("stars", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("paid_at", sa.BigInteger, nullable=False),
+    sa.Column("renew_day_msat", sa.BigInteger, nullable=False),
+    sa.Column("chain", sa.String(32), nullable=False, index=True),
     sa.Index("market_purchase_of", "user", "created_at"),
 )
 """A service bought once, at the price of then. Its id is what its token and its service stand under. renew_msat: what
-it may still be renewed for from the buyer's account; renewed_by: the purchase that followed."""
+it may still be renewed for from the buyer's account in all, renew_day_msat: in any 24 hours; renewed_by: the purchase
+that followed; chain: the one that was bought by hand, from which renewals led here."""

@@ -32,13 +32,15 @@ FIELDS = {
     "page": ("boot", "n", "text"),
     "code": ("boot", "id", "n", "at", "tag", "data"),
     "maintain": ("boot",),
+    "restart": ("boot",),
     "ack": (),
 }
 """hello: base (the register at boot) in ticks, display WxH in pixels or none, fault a few words or "", nonce and sid
 empty where nobody asked. reading: grant is the register up to which the board would deliver now, flow in ticks an hour,
 uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which the board may deliver. lamp: off, on,
 slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
-with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, and leave the line to who flashes."""
+with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, forget
+the key, and leave the line to who flashes. restart: cut, and start anew."""
 
 SHORT = {
     "boot": "b",

@@ -62,6 +62,14 @@ def signer(text: str, zbase: str) -> str:
     return key.format().hex()
 
 
+def is_signature(zbase: str) -> bool:
+    """Return whether a text can be a signature at all, whoever made it and over whatever."""
+    try:
+        return 0 <= unpack(zbase)[0] - HEADER <= 3
+    except ValueError:
+        return False
+
+
 def verify(text: str, zbase: str, node_id: str) -> bool:
     """Return whether a node signed a text; False, and no error, for any text at all that is no signature."""
     try:

@@ -161,13 +161,13 @@ class RpcNode(ChainNode):
         return {
             "payment_preimage": preimage,
             "amount_msat": amount,
-            "amount_sent_msat": hops[0].amount,
+            "amount_sent_msat": hops[0].amount if hops else amount,
             "failed_parts": 0,
             "successful_parts": 1,
         }
 
     def _pay(self, hops: list[Hop], payee: str, payment_hash: str, amount: int, bolt11: str | None) -> str:
-        self.pays.begin(payment_hash, payee, amount, hops[0].amount, bolt11)
+        self.pays.begin(payment_hash, payee, amount, hops[0].amount if hops else amount, bolt11)
         try:
             preimage = self.network.channels.carry(hops, self.network.nodes[payee], payment_hash, amount)
         except RpcFault:

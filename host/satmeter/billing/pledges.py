@@ -1,0 +1,51 @@
+"""What was spent under each pledge (wire/pledge.py): its requests together cost no more than its signer said, however
+many gates and workers they come by."""
+
+import hashlib
+import time
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..wire.pledge import Pledge
+from .database import Database
+from .tables import PLEDGE, PLEDGE_USE
+
+
+class Pledges:
+    def __init__(self, database: Database):
+        self._database = database
+
+    def count(self, pledge: Pledge, use: str, msat: int) -> bool:
+        """Count what one use is about to cost; False where that is beyond what the pledge is good for. The same use
+        again is counted once."""
+        key, now = hashlib.sha256(pledge.line.encode()).hexdigest(), int(time.time())
+        with self._database.writing() as db:
+            self._forget(db, now)
+            insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+            db.execute(insert(PLEDGE).on_conflict_do_nothing(), {"hash": key, "spent": 0, "until": pledge.until_s})
+            spent = db.execute(sa.select(PLEDGE.c.spent).where(PLEDGE.c.hash == key).with_for_update()).scalar_one()
+            known = db.execute(sa.select(PLEDGE_USE.c.msat).where(PLEDGE_USE.c.id == use)).scalar()
+            if known is not None:
+                return bool(known == msat)
+            if spent + msat > pledge.most_msat:
+                return False
+            db.execute(sa.insert(PLEDGE_USE), {"id": use, "pledge": key, "msat": msat})
+            db.execute(sa.update(PLEDGE).where(PLEDGE.c.hash == key).values(spent=PLEDGE.c.spent + msat))
+        return True
+
+    def take_back(self, use: str) -> None:
+        """Count a use no longer: nothing came of it. Repeating is harmless."""
+        gone = sa.delete(PLEDGE_USE).where(PLEDGE_USE.c.id == use).returning(PLEDGE_USE.c.pledge, PLEDGE_USE.c.msat)
+        with self._database.writing() as db:
+            row = db.execute(gone).first()
+            if row is not None:
+                less = sa.update(PLEDGE).where(PLEDGE.c.hash == row.pledge)
+                db.execute(less.values(spent=PLEDGE.c.spent - row.msat))
+
+    @staticmethod
+    def _forget(db: sa.Connection, now: int) -> None:
+        """Let go of pledges that are over: they are refused by their time."""
+        over = sa.select(PLEDGE.c.hash).where(PLEDGE.c.until < now)
+        db.execute(sa.delete(PLEDGE_USE).where(PLEDGE_USE.c.pledge.in_(over)))
+        db.execute(sa.delete(PLEDGE).where(PLEDGE.c.until < now))

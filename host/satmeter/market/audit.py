@@ -1,0 +1,43 @@
+"""Whether what is booked of outgoing payments is what left the node, by listsendpays: of each payment the sum over its
+parts, with fees.
+"""
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from ..billing.database import Database
+from ..billing.spending import ALARM, COMPLETE
+from ..billing.tables import PAYMENT
+from ..cln.payments import Outcome
+from .ledger import NODE
+from .tables import ENTRY, TRANSFER
+
+
+def differences(database: Database, outcome: Callable[[str], Outcome]) -> list[str]:
+    """Return a line for each payment that a person has to look at: the alarms, those of which something else is booked
+    than left the node, and those that can still settle though they were taken for failed.
+
+    What the node no longer lists (it may clean its old payments) can't be compared. NodeTrouble where it does not
+    answer.
+    """
+    left = sa.select(TRANSFER.c.about, sa.func.sum(ENTRY.c.msat)).join(ENTRY, ENTRY.c.transfer == TRANSFER.c.id)
+    left = left.where(ENTRY.c.account == NODE, TRANSFER.c.about.like("payment/%")).group_by(TRANSFER.c.about)
+    with database.reading() as db:
+        booked = {str(about): int(msat) for about, msat in db.execute(left)}
+        rows = db.execute(sa.select(PAYMENT).order_by(PAYMENT.c.created_at, PAYMENT.c.rhash)).all()
+    return [line for row in rows if (line := _line(row, booked.get(f"payment/{row.rhash}", 0), outcome(row.rhash)))]
+
+
+def _line(row: "sa.Row[tuple[object, ...]]", in_ledger: int, found: Outcome) -> str:
+    """Return what is wrong with a payment, "" for nothing. Only an account's payments stand in the ledger."""
+    what = f"payment {row.rhash} of {row.client}: "
+    if row.status == ALARM:
+        return f"{what}alarm: {row.why}"
+    if row.status == "pending" or (row.status == COMPLETE and found.status == "none"):
+        return ""
+    if found.status == "pending":
+        return f"{what}stands as {row.status}, but the node has parts of it under way"
+    booked = in_ledger if row.client.startswith("user/") else int(row.sent)
+    sent = found.sent_msat if found.status == "complete" else 0
+    return f"{what}booked are {booked} msat, {sent} msat left the node" if booked != sent else ""
