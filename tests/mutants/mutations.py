@@ -220,7 +220,8 @@ LEFT_ALONE = {
 def assigned(node):
     """Return the names that a module or a class gives to something."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return [t.id for t in targets if isinstance(t, ast.Name)]
+    names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+    return [",".join(names)] if names else []
 
 
 class Walk:

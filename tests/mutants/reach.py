@@ -1,11 +1,13 @@
 """Which tests and which seeds of the simulation reach which line, measured once for each state of the tree."""
 
+import contextlib
 import hashlib
 import importlib
 import json
 import os
 import sys
 import time
+import warnings
 from collections import defaultdict
 from pathlib import Path
 
@@ -137,11 +139,10 @@ class Reach:
 
     def load_libraries(self):
         """Load what trials need, so that they need not."""
-        for name in self.libraries:
-            try:
-                importlib.import_module(name)
-            except Exception:  # a part that loads only through its whole
-                continue
+        with warnings.catch_warnings(action="ignore"):
+            for name in self.libraries:
+                with contextlib.suppress(Exception):  # a part that loads only through its whole
+                    importlib.import_module(name)
 
     def plan(self, mutant) -> Plan:
         """Return what may notice a mutant; all that reaches its file, where its line is run once, when it is loaded."""

@@ -19,21 +19,22 @@ PATIENCE_S = 20
 SLOWER = 5
 """A mutant that takes so many times as long as its tests do without it hangs, and is noticed by that."""
 SERVICE_S = 30
+SLOW_S = 2
+"""Tests that take longer come after the seeds of the simulation."""
 RUN = BUILD / f"run-{os.getpid()}"
 """Scratch of this run, with a log for each worker; it stays where something went wrong."""
 
 
 @dataclass
 class Plan:
-    """What is run: tests in this order, then seeds of the simulation, then files whose tests start processes."""
+    """What is run: quick tests, seeds of the simulation, slow tests, then files whose tests start processes."""
 
     tests: dict[str, float] = field(default_factory=dict)
     seeds: dict[int, float] = field(default_factory=dict)
     served: list[str] = field(default_factory=list)
 
-    @property
-    def files(self):
-        return sorted({name.split("::")[0] for name in self.tests})
+    def part(self, slow):
+        return {name: took for name, took in self.tests.items() if (took > SLOW_S) == slow}
 
     @property
     def limit_s(self):
@@ -85,13 +86,18 @@ def simulated(seeds):
 
 def noticed(plan):
     """Run a plan; return what noticed something, "" if nothing did."""
-    found = tested(plan.files, plan.tests) if plan.tests else ""
+    found = chosen_tested(plan.part(slow=False))
     if not found and plan.seeds:
         try:
             found = simulated(plan.seeds)
         except Exception as e:  # a mutant may break the loading of the simulation
             found = f"simulation: {e!r}"
+    found = found or chosen_tested(plan.part(slow=True))
     return found or (tested(plan.served) if plan.served else "")
+
+
+def chosen_tested(tests):
+    return tested(sorted({name.split("::")[0] for name in tests}), tests) if tests else ""
 
 
 def stand_in(mutant, text, place):
@@ -132,13 +138,16 @@ class Fork:
         finally:
             os._exit(0)
 
+    def end(self):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     def done(self):
         """Return the answer once there is one; a job that takes too long is ended."""
         late = time.monotonic() - self.began > self.limit_s
         if not late and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             return None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.end()
         if late:
             os.waitpid(self.pid, 0)
             return {"found": f"longer than {self.limit_s:.0f} s"}
@@ -151,13 +160,17 @@ class Fork:
 def side_by_side(jobs, workers):
     """Run jobs of (key, job, seconds at most), so many at once; yield (key, answer, seconds) as they end."""
     waiting, running = list(jobs)[::-1], {}
-    while waiting or running:
-        for slot in range(workers):
-            if slot not in running and waiting:
-                key, job, limit_s = waiting.pop()
-                running[slot] = (key, Fork(f"worker-{slot}", job, limit_s))
-        for slot, (key, fork) in list(running.items()):
-            if (answer := fork.done()) is not None:
-                del running[slot]
-                yield key, answer, time.monotonic() - fork.began
-        time.sleep(0.01)
+    try:
+        while waiting or running:
+            for slot in range(workers):
+                if slot not in running and waiting:
+                    key, job, limit_s = waiting.pop()
+                    running[slot] = (key, Fork(f"worker-{slot}", job, limit_s))
+            for slot, (key, fork) in list(running.items()):
+                if (answer := fork.done()) is not None:
+                    del running[slot]
+                    yield key, answer, time.monotonic() - fork.began
+            time.sleep(0.01)
+    finally:
+        for _, fork in running.values():
+            fork.end()
