@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 IMAGE := build/board-image
 
-.PHONY: demo test bench venv lint deps board-image clean
+.PHONY: demo test bench mutants venv lint deps board-image clean
 
 demo: venv
 	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD))
@@ -17,6 +17,11 @@ test: lint
 # Every figure, on real nodes where they are installed; BENCH names some of them, or `emulated`.
 bench: venv
 	$(BIN)/python tests/bench $(BENCH)
+
+# Small changes of money code, each of which has to fail a test: a sample, or MUTANTS="--all", "--sample 50 --seed 7",
+# "--module core/sale.py".
+mutants: venv
+	$(BIN)/python tests/mutants $(MUTANTS)
 
 lint: venv
 	$(BIN)/ruff check .

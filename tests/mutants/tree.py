@@ -1,0 +1,39 @@
+"""Which files are money code, and which tests may notice a change of them."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "host" / "satmeter"
+HOOK = Path(__file__).resolve().parent / "hook"
+BUILD = ROOT / "build" / "mutants"
+
+MONEY = (
+    "core/**/*.py",
+    "wire/**/*.py",
+    "chain/**/*.py",
+    "cln/payments.py",
+    "gate/**/*.py",
+    "billing/spending.py",
+    "market/ledger.py",
+)
+QUICK = ("core", "wire", "cln", "billing/test_ledger.py", "billing/test_parts_of_billing.py")
+"""Tests that run in one process: which lines each of them reaches is measured."""
+
+SERVED = {
+    "gate/": ("billing/test_gate.py", "billing/test_omi.py", "billing/test_credit.py"),
+    "billing/spending.py": ("billing/test_credit.py", "billing/test_gate.py"),
+    "cln/payments.py": ("regtest/test_payments.py",),
+}
+"""Tests that start plugins and services as processes of their own; they come last, and only for these modules."""
+
+NOT_HERE = ("[real", "-real]", "[postgresql", "test_architecture.py")
+"""Tests of other lanes, and those that read the sources: they see no mutant."""
+
+
+def money() -> list[str]:
+    """Return the files that are mutated, relative to host/satmeter."""
+    return sorted({str(p.relative_to(SOURCE)) for pattern in MONEY for p in SOURCE.glob(pattern)})
+
+
+def served(file: str) -> list[str]:
+    return [f"tests/{test}" for start, tests in SERVED.items() if file.startswith(start) for test in tests]
