@@ -25,7 +25,7 @@ class Accountant:
     def sellers_gain(self):
         """What its wallet gained; what is still on its way out counts as gone."""
         money = self.sim.money
-        return money.received(SELLER, "") - money.left(SELLER, "complete", "pending")
+        return money.received(SELLER, "satmeter/") - money.left(SELLER, "complete", "pending")
 
     def look(self):
         """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the

@@ -227,7 +227,7 @@ class Judge:
         refunded = sum(s.refunded - s.refund_fee for s in books.sales.values())
         refunds = sim.money.received(BUYER, "")
         self.that(refunded == refunds, f"refunds: {refunded} booked, {refunds} arrived")
-        arrived = sim.money.received(SELLER, "")
+        arrived = sim.money.received(SELLER, "satmeter/")
         paid = sum(s.paid for s in books.sales.values() if not s.tariff.onchain)
         self.that(paid == arrived, "what arrived is not what was credited")
         self.that(books.meters[METER].state == "standby", "the meter is not free again:", books.meters[METER].state)

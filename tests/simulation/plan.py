@@ -98,7 +98,7 @@ def _happening(r, hostile, onchain):
     if onchain:
         kinds += ["weather", "reorganise"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
-    kinds += ["sensor", "journal", "clean", "flood", "third", "third", "open"]
+    kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open"]
     if hostile:
         kinds += [hostile] * 8
     kind = r.choice(kinds)
@@ -120,7 +120,7 @@ def _happening(r, hostile, onchain):
         args = {"who": r.choice(["seller", "buyer"]), "lasts": r.choice([10, 1_500])}
     elif kind == "flood":
         args = {"many": r.choice([1, 30])}
-    elif kind == "third" or kind == "steal":
+    elif kind in ("third", "away", "steal"):
         args = {"dice": r.randrange(10**6)}
     elif kind == "reboot":
         args = {"keep": r.random() < 0.5}
@@ -133,7 +133,7 @@ def _happening(r, hostile, onchain):
             "id": r.randrange(2),
         }
     elif kind in ("seller", "buyer"):
-        args = {"trick": r.randrange(8), "dice": r.randrange(10**6)}
+        args = {"trick": r.randrange(10), "dice": r.randrange(10**6)}
     return kind, args
 
 

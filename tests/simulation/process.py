@@ -196,7 +196,7 @@ class SellerProcess(Process):
 
     def started(self):
         self.watched = self.books.index
-        self.sim.after(5, self.watch)
+        self.sim.after(self.sim.plan.chance("watch", self.life).randrange(5, 60), self.watch)
 
     def recall(self, session):
         mine = [(kind, json.loads(data)) for kind, _, stream, data in self.rows if stream == session]

@@ -275,6 +275,12 @@ class Simulation:
             if self.money.status(inv.hash) != "pending":
                 self.money.pay(STRANGER, inv.bolt11, 0, None, lambda: None)
 
+    def _away(self, dice):
+        """The seller's plugin is away for a while in which invoices are paid that its buyer was told of."""
+        self.seller.kill(0, 2_500)
+        for n in range(3):
+            self.after(600 + 100 * n, self._third, dice // (n + 1))
+
     def _steal(self, dice):
         if self.plan.hostile == "buyer":
             self.coins.steal(dice)
@@ -284,6 +290,8 @@ class Simulation:
 
     def _seller(self, trick, dice):
         self.tricks.begin(trick, dice)
+        if trick == 9 and self.seller.core is not None:
+            self.tricks.after_the_close(dice)
 
     def _buyer(self, trick, dice):
         self.tricks.by_buyer(trick, dice)

@@ -59,8 +59,28 @@ class Tricks:
             4: replace(m, amount_msat=m.amount_msat * 2),
             6: replace(m, n=m.n + 1 + self.dice % 50),
             7: replace(m, charged_msat=m.charged_msat + jump * 1000),
+            8: self._once_more(m),
         }
         return lies.get(self.trick, m)
+
+    def _once_more(self, m):
+        """An invoice that was paid before, under a number of its own."""
+        known = [old for old in self.said if isinstance(old, msg.Invoice) and old.amount_msat == m.amount_msat]
+        old = known[self.dice % len(known)] if known else m
+        return replace(m, n=m.n + 100 + self.dice % 50, bolt11=old.bolt11, amount_msat=old.amount_msat)
+
+    def after_the_close(self, dice):
+        """In arrears: ever more use is claimed of a session that its buyer closed."""
+        sim = self.sim
+        ended = [s for s in sim.seller.books.sales.values() if s.buyer == BUYER and s.phase != "open"]
+        for s in [s for s in ended if not s.tariff.prepaid and not s.tariff.onchain]:
+            for k in range(1, 12):
+                amount = s.tariff.slice_msat
+                ticks = s.tariff.ticks(s.received + k * amount) + 1
+                inv = sim.money.invoice(SELLER, f"lie/{s.id}/{sim.now}/{k}", amount, 600)
+                charged = s.tariff.charge(ticks)
+                claim = msg.Invoice(s.id, sim.now + k, 1_000 + dice % 1_000 + k, amount, inv.bolt11, ticks, charged, 0)
+                sim.after(k * 400, sim.seller.send, BUYER, claim)
 
     def _forged(self, m):
         """A receipt that its node signed and that states other than what was: what is owed came back, lapsed, was spent
