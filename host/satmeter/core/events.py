@@ -304,6 +304,13 @@ class TermsAgreed(Event):
 
 
 @event
+class CreditCarried(Event):
+    """The seller's terms say that this stream begins with credit of an earlier one, whether they are agreed to or not."""
+
+    amount: int = 0
+
+
+@event
 class PaymentStarted(Event):
     """Recorded before xpay is called: from here on amount and the highest fee count as spent."""
 

@@ -38,13 +38,14 @@ class Paying(Parting):
         except (ValueError, TypeError, RecursionError, SatmeterError) as e:
             raise BadMessage(f"the seller's terms can't be read: {e}") from None
         if p.state == OPENING:
+            if m.carried_msat:
+                self._emit(ev.CreditCarried(self.now, p.id, m.carried_msat))
+                self._judge_again(p.seller)
             policy.check_terms(p.policy, tariff)
             self._emit(ev.TermsAgreed(self.now, p.id, tariff.to_dict(), m.carried_msat))
             if p.sensor_boot:
                 self._sensor_starts(p, p.sensor_boot, p.sensor_offset, p.sensor_count)
             self._notify(p)
-            if m.carried_msat:
-                self._judge_again(p.seller)
             self._agree(p, tariff)
         elif p.state == CLOSED and not p.receipt and (m.carried_msat or p.paid or p.flights):
             p.touched_at = self.now

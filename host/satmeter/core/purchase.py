@@ -331,8 +331,10 @@ class Ledger:
     def terms_agreed(self, p: Purchase, e: ev.TermsAgreed) -> None:
         p.tariff, p.carried, p.state = Tariff(**e.tariff), e.carried, STREAMING
         p.agreed_at = p.ticks_at = e.at
-        if e.carried:
-            self.carried[p.seller] = self.carried.get(p.seller, 0) + e.carried
+
+    def credit_carried(self, p: Purchase, e: ev.CreditCarried) -> None:
+        p.carried = e.amount
+        self.carried[p.seller] = self.carried.get(p.seller, 0) + e.amount
 
     def sensor_booted(self, p: Purchase, e: ev.SensorBooted) -> None:
         p.sensor_boot, p.sensor_offset, p.sensor_start = e.boot, e.offset, e.start
