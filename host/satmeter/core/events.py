@@ -305,7 +305,8 @@ class TermsAgreed(Event):
 
 @event
 class CreditCarried(Event):
-    """The seller's terms say that this stream begins with credit of an earlier one, whether they are agreed to or not."""
+    """The seller's terms say that this stream begins with credit of an earlier one, whether they are agreed to or
+    not."""
 
     amount: int = 0
 
