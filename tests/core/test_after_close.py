@@ -52,7 +52,7 @@ class Liar:
             elif isinstance(a, do.MakeRefundInvoice):
                 self.tell(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
             elif isinstance(a, do.CheckReceipt):
-                self.tell(inp.ReceiptChecked(a.session, a.text, a.signature, True, self.arrived))
+                self.tell(inp.ReceiptChecked(a.session, a.text, a.signature, True, {"r": self.arrived}))
         return step
 
     def ask(self, ticks, amount=None, known=None, session=SESSION, charged=None):

@@ -201,7 +201,7 @@ class World:
         elif isinstance(a, do.MakeRefundInvoice):
             self.buy(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):
-            arrived = sum(self.refunds.get(f"refund:{label}", 0) for label in a.labels)
+            arrived = {label: self.refunds.get(f"refund:{label}", 0) for label in a.labels}
             self.buy(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text, arrived))
         elif isinstance(a, do.Connect):
             pass

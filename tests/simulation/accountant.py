@@ -37,6 +37,7 @@ class Accountant:
         periods = 1 + (self.sim.now - self.began) // (t.allowance_period_s * 1000)
         risk = t.charge(t.allowance_ticks * periods + OVERSHOOT * outlet.cuts) + t.limit_msat * self.sessions
         risk += (t.quantum_msat + t.limit_msat) * outlet.forgotten + t.charge(outlet.delivered) // 100 + 1
+        risk += 2 * self.sessions + t.charge(1)  # what each session's rounding and its last tick's rest come to
         loss = t.charge(outlet.delivered) - self.sellers_gain
         self.that(loss <= risk, f"the seller lost {loss} msat; it chose to risk {risk}")
 
@@ -52,5 +53,5 @@ class Accountant:
         mine = set(self.sim.buyer.hash_of.values())
         pending = sum(p.in_flight for p in ledger.purchases.values())
         sent, left = sum(p.sent for p in ledger.purchases.values()), money.spent(BUYER, mine)
-        if not pending:
+        if not pending and self.sim.plan.hostile != "buyer":  # who pays by hand what its plugin was asked for
             self.that(sent == left, f"the buyer's books say {sent} msat sent, {left} left its wallet")

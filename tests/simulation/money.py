@@ -61,7 +61,7 @@ class Payment:
 
 
 class Money:
-    """Invoices by (node, label) and by hash; payments by hash."""
+    """Invoices by (node, label) and by hash; payments by (payer, hash): each node knows its own."""
 
     def __init__(self, sim):
         self.sim = sim
@@ -97,7 +97,7 @@ class Money:
         """xpay: answered() once a part of it is complete or all have failed; a hash that is paid or being paid is not
         paid again."""
         inv = self.by_hash[bolt11.split(":")[1]]
-        known = self.payments.get(inv.hash)
+        known = self.payments.get((payer, inv.hash))
         if known is not None and known.status == "complete":
             answered()
             return
@@ -111,7 +111,7 @@ class Money:
         if how == "parts" and total >= 3:
             first = dice.randrange(1, total)
             parts = [Part(first, fee), Part(total - first, 0)]
-        self.payments[inv.hash] = p = Payment(payer, parts, [answered])
+        self.payments[payer, inv.hash] = p = Payment(payer, parts, [answered])
         self.sim.say(f"xpay {inv.label} {[part.amount for part in parts]} fee {fee} of {maxfee}", how or "")
         if how == "fail" or fee > maxfee:
             self.sim.after(dice.randrange(50, 400), self._fail, p)
@@ -151,8 +151,8 @@ class Money:
             for answered in told:
                 answered()
 
-    def status(self, payment_hash):
-        p = self.payments.get(payment_hash)
+    def status(self, payer, payment_hash):
+        p = self.payments.get((payer, payment_hash))
         return p.status if p is not None else "none"
 
     def clean(self, in_flight):
@@ -161,9 +161,10 @@ class Money:
             if i.status == "paid" and self.sim.now > i.paid_at + CLEANED_MS:
                 del self.invoices[key]
                 self.cleaned.append(i)
-                known = self.payments.get(i.hash)
-                if known is not None and known.status == "complete" and i.hash not in in_flight:
-                    self.forgotten[i.hash] = self.payments.pop(i.hash)
+                for payer in (SELLER, BUYER):
+                    known = self.payments.get((payer, i.hash))
+                    if known is not None and known.status == "complete" and i.hash not in in_flight:
+                        self.forgotten[payer, i.hash] = self.payments.pop((payer, i.hash))
 
     # --- the truth
 
@@ -182,5 +183,5 @@ class Money:
     def spent(self, node, hashes):
         """What left a payer for these hashes, as if all that is pending arrived, fees included."""
         known = {**self.forgotten, **self.payments}
-        both = ("complete", "pending")
-        return sum(known[h].sum("amount", *both) + known[h].sum("fee", *both) for h in hashes if h in known)
+        both, mine = ("complete", "pending"), [known[node, h] for h in hashes if (node, h) in known]
+        return sum(p.sum("amount", *both) + p.sum("fee", *both) for p in mine)

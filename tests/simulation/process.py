@@ -153,7 +153,7 @@ class Process:
 
     def landed(self, payment_hash, ended):
         """Wait until no part of a payment is under way, as cln/payments.py; then say what became of it."""
-        status = self.sim.money.status(payment_hash)
+        status = self.sim.money.status(self.node, payment_hash)
         if status == "pending":
             self.sim.after(500, self.landed, payment_hash, ended)
         else:
@@ -304,7 +304,7 @@ class SellerProcess(Process):
         """As cln/meter.py."""
         tell, money = self.told(self.life), self.sim.money
         inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
-        known = inv is not None and money.status(inv.hash) in ("pending", "complete")
+        known = inv is not None and money.status(SELLER, inv.hash) in ("pending", "complete")
         owner = self.claims.get(inv.hash) if inv is not None else ""
         if owner is None and not (a.fresh and known):
             owner = self.claims[inv.hash] = a.session
@@ -314,7 +314,7 @@ class SellerProcess(Process):
 
         def ended(status):
             if status == "complete":
-                p = money.payments[inv.hash]
+                p = money.payments[SELLER, inv.hash]
                 tell(inp.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
             else:
                 tell(inp.RefundLost(a.session, a.bolt11, "failed"))
@@ -375,20 +375,20 @@ class BuyerProcess(Process):
         self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
 
     def _check_receipt(self, a):
-        made = [self.sim.money.invoices.get((BUYER, label)) for label in a.labels]
-        arrived = sum(i.received for i in made if i is not None)
+        made = {label: self.sim.money.invoices.get((BUYER, label)) for label in a.labels}
+        arrived = {label: i.received for label, i in made.items() if i is not None}
         self.feed(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
 
     def _pay(self, a):
         """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
-        if a.fresh and money.status(a.hash) in ("complete", "pending"):
+        if a.fresh and money.status(BUYER, a.hash) in ("complete", "pending"):
             tell(inp.PaymentKnown(a.session, a.n))
             return
 
         def ended(status):
             if status == "complete":
-                p = money.payments[a.hash]
+                p = money.payments[BUYER, a.hash]
                 tell(inp.PaymentDone(a.session, a.n, p.amount + p.fee))
             else:
                 tell(inp.PaymentLost(a.session, a.n, "failed"))

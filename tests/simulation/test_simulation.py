@@ -148,9 +148,9 @@ def _told_in_another_order(patch):
 
 def _complete_with_its_first_part(patch):
     def landed(process, payment_hash, ended):
-        p = process.sim.money.payments.get(payment_hash)
+        p = process.sim.money.payments.get((process.node, payment_hash))
         done = p is not None and any(part.status == "complete" for part in p.parts)
-        ended("complete" if done else process.sim.money.status(payment_hash))
+        ended("complete" if done else process.sim.money.status(process.node, payment_hash))
 
     patch.setattr(process.Process, "landed", landed)
 

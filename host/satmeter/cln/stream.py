@@ -168,9 +168,9 @@ class StreamPlugin(RolePlugin):
 
     def _check_receipt(self, a: do.CheckReceipt) -> None:
         verified = signature.verify(a.text, a.signature, a.seller)
-        made = [self.node.find_invoice(label) for label in a.labels] if verified else []
-        arrived = sum(each.received_msat for each in made if each is not None)
-        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified, arrived))
+        made = {label: self.node.find_invoice(label) for label in a.labels} if verified else {}
+        arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
+        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified, arrivals))
 
     # --- messages
 

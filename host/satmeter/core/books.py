@@ -93,6 +93,8 @@ class Books:
         """Remember that a payment has its owner; see InvoicePaid for `upto`."""
         self.early.add(index)
         self.index = max(self.index, index if upto < 0 else upto)
+        while self.index + 1 in self.early:
+            self.index += 1
         self.early = {each for each in self.early if each > self.index}
 
     def payment_unowned(self, e: ev.PaymentUnowned) -> None:
@@ -351,8 +353,9 @@ class Books:
     def refund_disputed(self, e: ev.RefundDisputed) -> None:
         s = self.sale(e.stream)
         self._refund_over(s)
-        refunded = min(e.sent, s.owed)
+        refunded = min(e.arrived + e.fee, s.owed)
         s.refunded += refunded
+        s.refund_fee += max(0, refunded - e.arrived)
         s.lapsed += max(0, min(e.amount - refunded, s.owed))
         s.alarm = e.why
 

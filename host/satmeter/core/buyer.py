@@ -111,7 +111,7 @@ class Buyer(Signing):
             return
         if p.state == OPENING:
             self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code)
-        elif m.code == UnknownSession.code and p.state != CLOSED and not p.flights:
+        elif m.code == UnknownSession.code and p.state != CLOSED and (p.signed is not None or not p.flights):
             self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 
     def _pause(self, i: inp.PauseStream) -> Purchase:

@@ -256,11 +256,12 @@ class RefundPaid(Event):
 
 @event
 class RefundDisputed(Event):
-    """The refund invoice is paid over another amount than this refund's: `sent` left us, of `amount` that was to. A
-    person has to look; it is not owed again."""
+    """The refund invoice is paid over another amount than this refund's: `arrived`, for `fee`, of `amount` that was
+    to. A person has to look; it is not owed again."""
 
     amount: int = 0
-    sent: int = 0
+    arrived: int = 0
+    fee: int = 0
     why: str = ""
 
 
@@ -398,8 +399,8 @@ class DebtRefused(Event):
 @event
 class StreamClosed(Event):
     """`verified` tells whether the receipt's signature is the seller's; `code` is the number of the error, if any.
-    `arrived` is what came by this stream's refund invoices, `carried_on` what of the receipt's refunds is explained by
-    credit in a later stream to the same seller (msat)."""
+    `arrivals` is what came by this stream's refund invoices, by label, `carried_on` what of the receipt's refunds is
+    explained by credit in a later stream to the same seller (msat)."""
 
     code: int = 0
     revision: int = 0
@@ -407,5 +408,5 @@ class StreamClosed(Event):
     signature: str = ""
     verified: bool = False
     why: str = ""
-    arrived: int = 0
+    arrivals: dict[str, int] = field(default_factory=dict)
     carried_on: int = 0

@@ -303,13 +303,13 @@ class PaymentKnown(Input):
 
 @dataclass(frozen=True, slots=True)
 class ReceiptChecked(Input):
-    """`arrived_msat` is what came by the stream's refund invoices so far, as our node says."""
+    """`arrivals` is what came by the stream's refund invoices, by label (msat), as far as our node still knows."""
 
     session: str
     text: str
     signature: str
     verified: bool
-    arrived_msat: int = 0
+    arrivals: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,19 +116,20 @@ class Parting(Purse):
             return
         if p.signed is not None:
             self._reconcile(p, i.text)
-        why = self._judge(p, r, i.text, i.signature, max(p.arrived, i.arrived_msat))
+        why = self._judge(p, r, i.text, i.signature, {label: msat for label, msat in i.arrivals.items() if msat})
         self._release(p)
         self._notify(p, why=why or p.reason)
         if p.owed and not self._refundable(p):
             self._close_when_landed(p)
 
-    def _judge(self, p: Purchase, r: dict[str, Any], text: str, signature: str, arrived: int) -> str:
+    def _judge(self, p: Purchase, r: dict[str, Any], text: str, signature: str, arrivals: dict[str, int]) -> str:
         """Record a signed receipt with what is wrong with it, and return that."""
+        arrived = sum({**p.arrivals, **arrivals}.values())
         carried_on = self._carried_on(p, r["refunded_msat"] - r["refund_fee_msat"] - arrived)
         why = self._wrong_with(p, r, arrived + carried_on)
         p.touched_at = self.now
         signed = (r["revision"], text, signature, True)
-        self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrived, carried_on))
+        self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrivals, carried_on))
         return why
 
     def _judge_again(self, seller: str) -> None:
@@ -136,7 +137,7 @@ class Parting(Purse):
         for p in self.ledger.purchases.values():
             r = receipt.read(p.receipt) if p.seller == seller and p.disputed else None
             if r is not None:
-                self._judge(p, r, p.receipt, p.signature, p.arrived)
+                self._judge(p, r, p.receipt, p.signature, {})
 
     def _recall_for(self, session: str, r: dict[str, Any]) -> Purchase | None:
         """Take a stream into memory again for a newer receipt of its seller; anything else is no reason."""

@@ -85,8 +85,8 @@ class Purchase:
     most_ticks: int = -1
     """After a close: the highest count that is paid for, where an own sensor told it; else -1."""
     debt_refused: bool = False
-    arrived: int = 0
-    """What came by refund invoices of this stream."""
+    arrivals: dict[str, int] = field(default_factory=dict)
+    """What came by refund invoices of this stream, by label; our node may have cleaned them away since."""
     carried_on: int = 0
     """What of the refunds that its receipt states is explained by credit in a later stream."""
 
@@ -152,6 +152,10 @@ class Purchase:
         slices = self.tariff.window + (self.committed - self.carried) // self.tariff.slice_msat
         spent = self.fees + sum(f.maxfee for f in self.flights.values())
         return max(0, min(self.policy.max_fee_msat, slices * self.policy.max_fee_msat - spent))
+
+    @property
+    def arrived(self) -> int:
+        return sum(self.arrivals.values())
 
     @property
     def arrears(self) -> bool:
@@ -411,7 +415,7 @@ class Ledger:
         p.state, p.why, p.code = CLOSED, e.why if news else e.why or p.why, e.code or p.code
         p.revision, p.receipt, p.signature, p.verified = e.revision, e.text, e.signature, e.verified
         self.carried[p.seller] = self.carried.get(p.seller, 0) - (e.carried_on - p.carried_on)
-        p.arrived, p.carried_on = max(p.arrived, e.arrived), e.carried_on
+        p.arrivals, p.carried_on = {**p.arrivals, **e.arrivals}, e.carried_on
         if not self.carried[p.seller]:
             del self.carried[p.seller]
         found = figures(e.text)

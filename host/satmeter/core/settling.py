@@ -192,7 +192,7 @@ class Settling(Invoicing):
     def _dispute(self, s: Sale, amount: int, fee: int) -> None:
         """The hash is paid, but not as this refund was to be: a person has to look, and nothing is paid again."""
         why = f"the refund invoice was paid over {amount} msat and a fee of {fee}; the refund was to be {s.refunding}"
-        self._emit(ev.RefundDisputed(self.now, s.id, s.refunding, amount + fee, why))
+        self._emit(ev.RefundDisputed(self.now, s.id, s.refunding, amount, fee, why))
         self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": why}))
 
     def _refund_lost(self, i: inp.RefundLost) -> None:
