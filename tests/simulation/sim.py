@@ -76,7 +76,7 @@ class Simulation:
         if any(
             s.phase != "closed"
             or (self.judge.due(s.owed) and s.buyer == BUYER)
-            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER)
+            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER and not self._strayed(s.id))
             or not s.firm
             for s in self.seller.books.sales.values()
         ):
@@ -87,13 +87,18 @@ class Simulation:
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
         return stuck or self.now >= self.quiet_since + patience // 2
 
+    def _strayed(self, session):
+        """Whether the budget of a stream is used up by versions that the seller does not count: its debt stays."""
+        p = self.buyer.books.purchases.get(session)
+        return p is not None and p.stray > 0
+
     def _tick(self):
         for p in (self.seller, self.buyer):
             if p.core is not None:
                 p.feed(inp.Tick())
         if self.plan.sensor and self.buyer.core is not None:
             for p in list(self.buyer.books.purchases.values()):
-                if p.state in ("streaming", "closing"):
+                if p.state in ("streaming", "paused", "closing"):
                     self._sense(p)
         self.after(TICK_MS if self.busy else 4 * TICK_MS, self._tick)
 

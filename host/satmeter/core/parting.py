@@ -114,6 +114,7 @@ class Parting(Purse):
             return
         if p.revision and not p.revision < r["revision"] <= REVISIONS:
             return
+        self._carried_in(p, r["carried_in_msat"])  # where its terms never reached us
         if p.signed is not None:
             self._reconcile(p, i.text)
         why = self._judge(p, r, i.text, i.signature, {label: msat for label, msat in i.arrivals.items() if msat})
@@ -131,6 +132,12 @@ class Parting(Purse):
         signed = (r["revision"], text, signature, True)
         self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrivals, carried_on))
         return why
+
+    def _carried_in(self, p: Purchase, amount: int) -> None:
+        """The seller says that this stream began with credit of an earlier one."""
+        if amount > p.carried:
+            self._emit(ev.CreditCarried(self.now, p.id, amount))
+            self._judge_again(p.seller)
 
     def _judge_again(self, seller: str) -> None:
         """Credit was carried into a stream: it may be what the receipt of an earlier one says was given back."""

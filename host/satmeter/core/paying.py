@@ -38,9 +38,7 @@ class Paying(Parting):
         except (ValueError, TypeError, RecursionError, SatmeterError) as e:
             raise BadMessage(f"the seller's terms can't be read: {e}") from None
         if p.state == OPENING:
-            if m.carried_msat:
-                self._emit(ev.CreditCarried(self.now, p.id, m.carried_msat))
-                self._judge_again(p.seller)
+            self._carried_in(p, m.carried_msat)
             policy.check_terms(p.policy, tariff)
             self._emit(ev.TermsAgreed(self.now, p.id, tariff.to_dict(), m.carried_msat))
             if p.sensor_boot:
@@ -49,6 +47,7 @@ class Paying(Parting):
             self._agree(p, tariff)
         elif p.state == CLOSED and not p.receipt and (m.carried_msat or p.paid or p.flights):
             p.touched_at = self.now
+            self._carried_in(p, m.carried_msat)
             self._close_when_landed(p)  # we had given up; what the seller holds of ours has to come back
         elif p.tariff is not None and tariff != p.tariff:
             raise PolicyBreach("the seller changed the terms of a running session")

@@ -337,8 +337,8 @@ class Ledger:
         p.agreed_at = p.ticks_at = e.at
 
     def credit_carried(self, p: Purchase, e: ev.CreditCarried) -> None:
+        self.carried[p.seller] = self.carried.get(p.seller, 0) + e.amount - p.carried
         p.carried = e.amount
-        self.carried[p.seller] = self.carried.get(p.seller, 0) + e.amount
 
     def sensor_booted(self, p: Purchase, e: ev.SensorBooted) -> None:
         p.sensor_boot, p.sensor_offset, p.sensor_start = e.boot, e.offset, e.start
