@@ -106,7 +106,7 @@ def test_what_the_node_is_paying_already_is_not_ours_and_not_waited_for(net, pay
     until(lambda: tries(net, asked))
     outcome, why = payer.pay(*asked, fresh=True, last=last if direct else None)
     assert outcome.status == "known" and why
-    faults.call("emulate-release")
+    until(lambda: faults.call("emulate-release").get("released", 1))  # once it hangs
     other.join()
     assert payer.pay(*asked, last=last)[0].status == "complete"
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .errors import PAY_FAILED_ON_ROUTE, PAY_NO_ROUTE, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_FAILED_ON_ROUTE, PAY_NO_ROUTE, PAY_TOO_COSTLY, PAY_UNSPECIFIED, RpcFault
 from .htlcs import Htlc
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Channels:
     def route(
         self, source: str, target: str, amount: int, maxfee: int, over: Collection[Channel] | None = None
     ) -> list[Hop]:
-        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none. `over`:
-        channels of which the first hop has to be one."""
+        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none, 206 where
+        it costs too much. `over`: channels of which the first hop has to be one."""
         if source == target:
             raise RpcFault(PAY_NO_ROUTE, "Cannot pay ourselves")
         best: list[Hop] | None = None
@@ -117,7 +117,7 @@ class Channels:
         if best is None:
             raise RpcFault(PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel.")
         if best[0].amount - amount > maxfee:
-            raise RpcFault(PAY_NO_ROUTE, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
+            raise RpcFault(PAY_TOO_COSTLY, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
         return best
 
     def split(self, source: str, target: str, amount: int, maxfee: int) -> list[list[Hop]]:

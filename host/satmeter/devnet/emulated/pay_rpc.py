@@ -39,7 +39,7 @@ class PayingNode(ChainNode):
         if time.time() > found["created_at"] + found["expiry"]:
             raise expired()
         if maxdelay < found["min_final_cltv_expiry"]:
-            raise RpcFault(err.PAY_NO_ROUTE, f"Could not find route without excessive delays (maxdelay {maxdelay})")
+            raise RpcFault(err.PAY_TOO_COSTLY, f"Could not find route without excessive delays (maxdelay {maxdelay})")
         routes = self._routes(found["payee"], amount, limit)
         ended: queue.SimpleQueue[str | RpcFault] = queue.SimpleQueue()
         for hops, part in zip(routes, self._begun(found, routes, invstring)):
@@ -80,8 +80,8 @@ class PayingNode(ChainNode):
         channels = self.network.channels
         try:
             hops = channels.route(self.id, payee, amount, maxfee)
-        except RpcFault:
-            if self.id == payee:
+        except RpcFault as e:
+            if self.id == payee or e.code == err.PAY_TOO_COSTLY:
                 raise
             return channels.split(self.id, payee, amount, maxfee)
         try:
