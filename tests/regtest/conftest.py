@@ -11,6 +11,7 @@ from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 from shop import Shop
 
+HOLDING = Path(__file__).parent / "holding" / "holding.py"
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
 NODES = (
     NodeSpec("seller", (devnet.METER,), {"meter-silent-s": "5"}),
@@ -44,6 +45,17 @@ def net(request):
 def _counted(request):
     if "net" in request.fixturenames:
         lane(LANE[request.getfixturevalue("net").kind])
+
+
+@pytest.fixture
+def faults(net):
+    """An emulated node makes payments fail, hang or wait by itself; a real one by a plugin."""
+    if net.kind == "real":
+        net["seller"].rpc.call("plugin", ["start", str(HOLDING)])
+    yield net["seller"].rpc
+    net["seller"].rpc.call("emulate-release")
+    if net.kind == "real":
+        net["seller"].rpc.call("plugin", ["stop", HOLDING.name])
 
 
 @pytest.fixture

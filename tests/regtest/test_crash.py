@@ -5,15 +5,10 @@ import os
 import signal
 import sqlite3
 import threading
-from pathlib import Path
-
-import pytest
 
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 from shop import Shop, close, error_of, identity, open_stream, status, until
-
-HOLDING = Path(__file__).parent / "holding" / "holding.py"
 
 
 def kill_plugin(node, path):
@@ -186,17 +181,6 @@ def answers(node):
         return node.rpc.call("getinfo")
     except Exception:
         return None
-
-
-@pytest.fixture
-def faults(net):
-    """An emulated node makes payments fail or hang by itself; a real one by a plugin."""
-    if net.kind == "real":
-        net["seller"].rpc.call("plugin", ["start", str(HOLDING)])
-    yield
-    net["seller"].rpc.call("emulate-release")
-    if net.kind == "real":
-        net["seller"].rpc.call("plugin", ["stop", HOLDING.name])
 
 
 def test_a_held_payment_blocks_nothing_and_counts_as_spent(net, shop, faults):

@@ -19,6 +19,8 @@ log = logging.getLogger("satmeter")
 
 PAYMENTS_AT_ONCE = 300
 """Threads, not HTLCs: where a channel is full a payment waits its turn (turns.py)."""
+REFUNDS_AT_ONCE = 30
+"""Threads for refunds, which their payees may hold: apart from payments, so that none of these has to wait for one."""
 TRIES = 5
 
 
@@ -39,6 +41,7 @@ class Hands:
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
         self._slow = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-slow")
         self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
+        self._refunds = ThreadPoolExecutor(REFUNDS_AT_ONCE, thread_name_prefix="satmeter-refund")
         self._calm = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-later")
         for outbox in self._outboxes:
             threading.Thread(target=self._post, args=(outbox,), name="satmeter-outbox", daemon=True).start()
@@ -61,6 +64,10 @@ class Hands:
     def payment(self, job: Callable[..., None], *args: Any) -> None:
         """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
         self._payments.submit(_insistently, job, *args)
+
+    def refund(self, job: Callable[..., None], *args: Any) -> None:
+        """As payment(), for what a seller gives back."""
+        self._refunds.submit(_insistently, job, *args)
 
     def _post(self, outbox: "queue.SimpleQueue[tuple[str, Message]]") -> None:
         while True:

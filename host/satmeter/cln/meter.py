@@ -22,6 +22,7 @@ from ..store import Journal, SessionRow
 from ..wire.address import Address
 from .chain import Bitcoind, Chain
 from .clock import wall_ms
+from .covered import Covered
 from .meter_rpc import MeterRpc
 from .plugin import RolePlugin, log
 
@@ -64,6 +65,8 @@ class MeterPlugin(RolePlugin):
             plugin.add_notification_topic(topic)
         plugin.add_subscription("block_added", self._block_added)
         plugin.add_hook("invoice_payment", self._invoice_payment)
+        plugin.add_hook("htlc_accepted", self._htlc_accepted)
+        plugin.add_subscription("invoice_payment", self._invoice_paid)
 
     def methods(self) -> dict[str, Callable[..., None]]:
         return MeterRpc(self).methods()
@@ -130,6 +133,7 @@ class MeterPlugin(RolePlugin):
         self.chain = Chain(self.node, feerate, Bitcoind(url) if url else None)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()
+        self.covered = Covered(self.node.cltv_final())
 
     def started(self) -> None:
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
@@ -177,6 +181,18 @@ class MeterPlugin(RolePlugin):
     def _block_added(self, **kwargs: Any) -> None:
         self.service.post(inp.BlockAdded())
 
+    def _htlc_accepted(self, onion: dict[str, Any], htlc: dict[str, Any], plugin: Plugin, **kwargs: Any) -> Any:
+        """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
+        try:
+            return self.covered.answer(onion, htlc, time.monotonic_ns() // 1_000_000)
+        except Exception as e:
+            log.warning("an HTLC was not looked at: %r", e)
+            return {"result": "continue"}
+
+    def _invoice_paid(self, **kwargs: Any) -> None:
+        inner = kwargs.get("invoice_payment") or kwargs
+        self.covered.ended(str(inner["preimage"]))
+
     def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
         """Deliver or don't charge: from memory, at once, and never failing open on our labels.
 
@@ -192,6 +208,7 @@ class MeterPlugin(RolePlugin):
             why = f"internal error {e!r}"
         if why:
             log.info("payment of %s rejected: %s", label, why)
+            self.covered.ended(str(payment["preimage"]))
         else:
             self.service.post(inp.InvoiceArriving(label))
         return {"result": "reject" if why else "continue"}
@@ -206,7 +223,7 @@ class MeterPlugin(RolePlugin):
         elif isinstance(action, do.CancelInvoice):
             self.hands.quick(self._cancel_invoice, action)
         elif isinstance(action, do.PayRefund):
-            self.hands.payment(self._pay_refund, action)
+            self.hands.refund(self._pay_refund, action)
         elif isinstance(action, do.Sign):
             self.hands.quick(self._sign, action)
         elif isinstance(action, do.CheckVersion):

@@ -61,6 +61,10 @@ class Node:
     def info(self) -> dict[str, Any]:
         return self.call("getinfo")
 
+    def cltv_final(self) -> int:
+        """Return how many blocks the node wants between now and the expiry of an HTLC that is for itself."""
+        return int(self.call("listconfigs", config="cltv-final")["configs"]["cltv-final"]["value_int"])
+
     # --- invoices
 
     def invoice(

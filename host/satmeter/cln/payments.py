@@ -21,12 +21,16 @@ log = logging.getLogger("satmeter")
 
 PAY_REJECTED = 203
 PAY_FAILED_ON_THE_WAY = 209
+KNOWN = (200, 201, 219)
+"""In progress, the hash was used already, paid already: the node had begun to pay this hash before."""
+XPAY_KNEW = tuple(f"injectpaymentonion error {code}" for code in KNOWN)
+"""xpay says those of lightningd in its words, under a number of its own (-3)."""
 XPAY_LEARNED = "layer xpay says"
 """In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
 CHANNEL_FULL = ("already reserved", "Too many HTLCs")
 """In the words of one that found no room: payments under way hold it (205), or the channel is full (204, 209)."""
 BEGUN_S = 1.0
-"""After so long the node knows of a payment that was asked for just before we died."""
+"""After so long the node knows of a payment that was asked for just before we died, or lost the node."""
 POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
 TRIES = 8
 """Tries after failures on the way, or of a payment that finds no room though none of ours is under way: for about five
@@ -34,12 +38,16 @@ seconds, since a meter's grace may not be much longer."""
 CHANNEL_S = 30.0
 """How long a channel that was found is used without another look, unless it fails."""
 SPARE_BLOCKS = 1
-"""The payee may have seen a block that we have not; xpay counts it neither against maxdelay."""
+"""The payee may have seen a block that we have not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the node says of a payment hash. status: complete, pending, failed or none."""
+    """What the node says of a payment hash. status: complete, pending, failed or none; or known, by pay() alone: the
+    node had paid this hash, or was paying it, before we first asked, so that nothing of it is ours.
+
+    A payment has parts: while one can still settle it is pending, and its sums are of all parts that did or still can.
+    """
 
     status: str
     sent_msat: int = 0
@@ -62,22 +70,21 @@ class Payments:
         self._node = node
         self._turns = Turns()
         self._channels: dict[str, tuple[str, float]] = {}
+        self._begins_until = time.monotonic() + BEGUN_S
 
     def outcome(self, payment_hash: str) -> Outcome:
         """Return what became of a payment. One hash can have failed tries beside the complete one.
 
         By listsendpays: listpays can show the failed try of sendpay as pending once xpay has paid the same hash.
         """
+        return _outcome(self._parts(payment_hash))
+
+    def _parts(self, payment_hash: str) -> list[dict[str, Any]]:
         try:
-            tries = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
+            found: list[dict[str, Any]] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
         except RpcError as e:
             raise NodeTrouble(f"listsendpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
-        for status in ("complete", "pending", "failed"):
-            parts = [t for t in tries if t["status"] == status]
-            if parts:
-                sent, amount = (sum(int(t.get(key, 0)) for t in parts) for key in ("amount_sent_msat", "amount_msat"))
-                return Outcome(status, sent, amount)
-        return Outcome("none")
+        return found
 
     def pay(
         self,
@@ -93,22 +100,48 @@ class Payments:
     ) -> tuple[Outcome, str]:
         """Pay and return the outcome, with the error's words where it failed.
 
-        Never pays twice: what the node knows as complete or pending stands (a `fresh` hash it can't know), and the node
-        takes no second payment of a hash while one is under way. An error of a call decides nothing; the outcome does.
-        Blocks while an HTLC is held, however long: giving up on a payment that may still settle would free money that
-        is not free. `amount_msat` only for an invoice without one; `last` allows a direct HTLC. `may` is asked before
-        each try: when it is False, there is none.
+        Never pays twice: what the node knows as complete or pending stands, and the node takes no second payment of a
+        hash while one is under way. A `fresh` hash was never asked for by us: where the node knows it all the same, the
+        outcome is known. An error of a call decides nothing; the outcome does. Blocks while an HTLC is held, however
+        long: giving up on a payment that may still settle would free money that is not free. `amount_msat` only for an
+        invoice without one; `last` allows a direct HTLC. `may` is asked before each try: when it is False, there is
+        none.
         """
-        if not fresh and self.outcome(payment_hash).status in ("complete", "pending"):
+        if not fresh and self._begun(payment_hash):
             return self._landed(payment_hash), ""
         if not bolt11:
-            time.sleep(BEGUN_S)
-            return self._landed(payment_hash), "the payment was not begun"
+            return self.outcome(payment_hash), "the payment was not begun"
         params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
         if amount_msat is not None:
             params["amount_msat"] = amount_msat
-        paid, why = self._tried(payee, params, payment_hash, last, may)
-        return paid or self._landed(payment_hash), why
+        if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
+            last = None
+        since = int(time.time())
+        try:
+            paid, why = self._tried(payee, params, payment_hash, last, may)
+        except NodeTrouble:
+            self._begins_until = time.monotonic() + BEGUN_S
+            raise
+        if fresh and (_is_known(paid) or self._older(payment_hash, paid, since)):
+            return Outcome("known"), why or "the node paid this payment hash before"
+        return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
+
+    def _begun(self, payment_hash: str) -> bool:
+        """Whether a payment is under way or done. What was asked for by a plugin that died, or of a node that was lost
+        for a moment, may only begin now: so long it is waited for."""
+        while self.outcome(payment_hash).status not in ("complete", "pending"):
+            wait = self._begins_until - time.monotonic()
+            if wait <= 0:
+                return False
+            time.sleep(wait)
+        return True
+
+    def _older(self, payment_hash: str, paid: Outcome | None, since: int) -> bool:
+        """Whether what there is of a hash was begun before a time (s), where no answer tells whose it is: xpay may find
+        no route, or the invoice expired, before it looks whether it was paid."""
+        if paid is not None:
+            return False
+        return any(t["status"] != "failed" and int(t["created_at"]) < since for t in self._parts(payment_hash))
 
     def _tried(
         self,
@@ -118,8 +151,8 @@ class Payments:
         last: LastHop | None,
         may: Callable[[], bool],
     ) -> tuple[Outcome | None, str]:
-        """Return the outcome, or None with the error that ended it."""
-        tries, aged = TRIES, False
+        """Return the outcome, or None where only the node can tell it, with the error that ended it."""
+        tries, aged, first = TRIES, False, True
         with self._turns.turn(payee) as turn:
             while True:
                 channel = ""
@@ -133,6 +166,9 @@ class Payments:
                     return self._xpay(params), ""
                 except RpcError as e:
                     code, why = code_of(e), words_of(e)
+                if first and (code in KNOWN or any(words in why for words in XPAY_KNEW)):
+                    return Outcome("known"), why
+                first = False
                 full = any(words in why for words in CHANNEL_FULL)
                 if channel and not full:
                     self._channels.pop(payee, None)
@@ -150,12 +186,18 @@ class Payments:
     def _direct(self, payee: str, channel: str, bolt11: str, payment_hash: str, last: LastHop) -> Outcome:
         hop = {"id": payee, "channel": channel, "amount_msat": last.amount_msat, "delay": last.delay + SPARE_BLOCKS}
         sent: dict[str, Any] = {"payment_hash": payment_hash, "amount_msat": last.amount_msat}
-        self._node.call("sendpay", route=[hop], payment_secret=last.secret, bolt11=bolt11, **sent)
+        begun = self._node.call("sendpay", route=[hop], payment_secret=last.secret, bolt11=bolt11, **sent)
+        if begun["status"] == "complete":
+            return Outcome("known")  # of an earlier sendpay, since ours begins as pending
         done = self._node.call("waitsendpay", payment_hash=payment_hash)
         return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
 
-    def _xpay(self, params: dict[str, Any]) -> Outcome:
+    def _xpay(self, params: dict[str, Any]) -> Outcome | None:
+        """Pay by xpay, which answers as soon as one part has settled, as if all did: of several the node has to be
+        asked what became of them."""
         done = self._node.call("xpay", **params)
+        if done.get("successful_parts") != 1:
+            return None
         return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
 
     def _channel(self, payee: str, amount_msat: int) -> str:
@@ -190,3 +232,15 @@ class Payments:
             time.sleep(wait)
             wait = min(POLL_MOST_S, wait * 2)
         return outcome
+
+
+def _outcome(parts: list[dict[str, Any]]) -> Outcome:
+    live = [p for p in parts if p["status"] != "failed"]
+    if not live:
+        return Outcome("failed" if parts else "none")
+    sent, amount = (sum(int(p.get(key, 0)) for p in live) for key in ("amount_sent_msat", "amount_msat"))
+    return Outcome("pending" if any(p["status"] == "pending" for p in live) else "complete", sent, amount)
+
+
+def _is_known(paid: Outcome | None) -> bool:
+    return paid is not None and paid.status == "known"

@@ -21,6 +21,7 @@ NEEDED: dict[str, set[str]] = {
     "waitanyinvoice": {"label", "status", "pay_index", "amount_received_msat", "payment_hash"},
     "wait": {"subsystem", "created"},
     "xpay": {"payment_preimage", "amount_msat", "amount_sent_msat"},
+    "listconfigs": {"configs"},
     "sendpay": {"status"},
     "waitsendpay": {"status", "amount_msat", "amount_sent_msat"},
     "listsendpays complete": {"status", "amount_msat", "amount_sent_msat"},
@@ -112,6 +113,7 @@ Step = Callable[..., Any]
 def _invoices(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("getinfo", seller, "getinfo")
     step("unknown method", seller, "no-such-method")
+    step("listconfigs", seller, "listconfigs", config="cltv-final")
     made = step("invoice", seller, "invoice", amount_msat=2000, label=f"a{tag}", description="a", expiry=600)
     step("invoice label taken", seller, "invoice", amount_msat=2000, label=f"a{tag}", description="a")
     step("invoice without description", seller, "invoice", amount_msat=2000, label=f"b{tag}")
@@ -182,6 +184,13 @@ def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("sendpay", buyer, "sendpay", route=hop(channel), **given)
     step("waitsendpay", buyer, "waitsendpay", payment_hash=given["payment_hash"])
     step("sendpay again", buyer, "sendpay", route=hop(channel), **given)
+    step("sendpay again of another amount", buyer, "sendpay", route=hop(channel, 1001), **given)
+    step("xpay of what sendpay paid", buyer, "xpay", invstring=given["bolt11"])
+    _, given = made("crossed")
+    buyer.call("xpay", {"invstring": given["bolt11"]})
+    step("sendpay of what xpay paid", buyer, "sendpay", route=hop(channel), **given)
+    _, given = made("quick")
+    step("xpay within too few blocks", buyer, "xpay", invstring=given["bolt11"], maxdelay=1)
     _, given = made("lost")
     seller.call("delinvoice", {"label": f"lost{tag}", "status": "unpaid"})
     step("sendpay unknown to the payee", buyer, "sendpay", route=hop(channel), **given)

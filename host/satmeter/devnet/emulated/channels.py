@@ -1,15 +1,18 @@
 """Channels, routes and payments between emulated nodes: balances, reserve, fees, HTLC limits, and faults on demand.
 
-A payment is: find a route, lock the amount in every channel of it (an HTLC each), ask the payee's invoice_payment
-hooks, and settle or give back. All of it is in whole msat.
+A payment is: find a route, lock the amount in every channel of it (an HTLC each), ask the hooks of those on the way
+and whatever the payee asks (htlcs.py), and settle or give back. All of it is in whole msat.
 """
 
+import itertools
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from .errors import PAY_FAILED_ON_ROUTE, PAY_NO_ROUTE, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_FAILED_ON_ROUTE, PAY_NO_ROUTE, PAY_TOO_COSTLY, PAY_UNSPECIFIED, RpcFault
+from .htlcs import Htlc
 
 if TYPE_CHECKING:
     from .node import Node
@@ -74,6 +77,7 @@ class Channels:
         self.all: list[Channel] = []
         self.lock = threading.RLock()
         self._next = 100
+        self._htlcs = itertools.count()
 
     def open(self, a: str, b: str, total: int, to_b: int) -> Channel:
         self._next += 1
@@ -84,10 +88,13 @@ class Channels:
     def of(self, node_id: str) -> list[Channel]:
         return [c for c in self.all if node_id in c.ids]
 
-    def route(self, source: str, target: str, amount: int, maxfee: int) -> list[Hop]:
-        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none.
+    def route(
+        self, source: str, target: str, amount: int, maxfee: int, over: Collection[Channel] | None = None
+    ) -> list[Hop]:
+        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none, 206 where
+        it costs too much. `over`: channels of which the first hop has to be one.
 
-        A node that pays itself needs no hop, as on lightningd 26.06.
+        A node that pays itself needs no hop.
         """
         if source == target:
             return []
@@ -104,6 +111,8 @@ class Channels:
                     continue
                 longer = [Hop(channel, previous, carried), *hops]
                 if previous == source:
+                    if over is not None and channel not in over:
+                        continue
                     if best is None or longer[0].amount < best[0].amount:
                         best = longer
                 elif len(longer) < 8:
@@ -111,8 +120,35 @@ class Channels:
         if best is None:
             raise RpcFault(PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel.")
         if best[0].amount - amount > maxfee:
-            raise RpcFault(PAY_NO_ROUTE, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
+            raise RpcFault(PAY_TOO_COSTLY, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
         return best
+
+    def split(self, source: str, target: str, amount: int, maxfee: int) -> list[list[Hop]]:
+        """Lock an amount that no route carries alone over several, and return them; RpcFault 205 where they can't.
+
+        Of each channel of the payer, those with the payee first, as much as it takes.
+        """
+        routes: list[list[Hop]] = []
+        with self.lock:
+            for channel in sorted(self.of(source), key=lambda c: c.other(source) != target):
+                left = amount - sum(hops[-1].amount for hops in routes)
+                direct = channel.other(source) == target
+                spare = 0 if direct else channel.fee(channel.spendable(source)) + 1
+                part = min(left, channel.spendable(source) - spare)
+                if part <= 0:
+                    continue
+                try:
+                    hops = self.route(source, target, part, maxfee, [channel])
+                    self.offer(hops)
+                except RpcFault:
+                    continue
+                routes.append(hops)
+                maxfee -= hops[0].amount - part
+            if sum(hops[-1].amount for hops in routes) == amount:
+                return routes
+            for hops in routes:
+                self.close(hops, settle=False)
+        raise RpcFault(PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel.")
 
     def offer(self, hops: list[Hop]) -> None:
         """Lock the amount in every channel of a route; RpcFault 204 where one can't carry it, or no more."""
@@ -134,28 +170,44 @@ class Channels:
                 to = hop.channel.other(hop.source) if settle else hop.source
                 hop.channel.balance[to] += hop.amount
 
-    def carry(self, hops: list[Hop], payee: "Node", payment_hash: str, amount: int) -> str:
-        """Carry an offered payment to the payee and back; return the preimage, or raise RpcFault as the payer sees it.
+    def carry(self, hops: list[Hop], nodes: dict[str, "Node"], htlc: Htlc, payer: str) -> str:
+        """Carry an offered part to the payee and back; return the preimage, or raise RpcFault as the payer sees it.
 
-        Blocks while the payment hangs, the payee is down, or its hooks think.
+        Blocks while the part hangs or is held, the payee is down, or hooks think. Without hops the payer pays itself
+        (`payer`), which asks no hook about an HTLC.
         """
-        faults = payee.faults
+        if not hops:
+            return nodes[payer].htlcs.join(htlc)
+        payee = nodes[hops[-1].channel.other(hops[-1].source)]
+        try:
+            self._pass_on(hops, nodes, htlc)
+            self._suffer(payee.faults)
+            last = hops[-1]
+            preimage = payee.htlcs.arrive(replace(htlc, number=next(self._htlcs)), last.channel.scid, last.source)
+        except RpcFault:
+            self.close(hops, settle=False)
+            raise
+        self.close(hops, settle=True)
+        return preimage
+
+    def _pass_on(self, hops: list[Hop], nodes: dict[str, "Node"], htlc: Htlc) -> None:
+        """Have those on the way forward a part, whose hooks are asked as the payee's are."""
+        for come, go in itertools.pairwise(hops):
+            here = replace(htlc, amount=come.amount, number=next(self._htlcs))
+            answer = nodes[go.source].htlcs.ask(here, come.channel.scid, come.source, onward=go.channel.scid)
+            if answer["result"] != "continue":
+                raise RpcFault(PAY_FAILED_ON_ROUTE, "WIRE_TEMPORARY_NODE_FAILURE")
+
+    def _suffer(self, faults: Faults) -> None:
         if faults.latency_s:
             time.sleep(faults.latency_s)
         with self.lock:
             fail, hang = faults.fail > 0, faults.hang > 0
             faults.fail -= fail
             faults.hang -= hang
-        try:
-            if fail:
-                raise RpcFault(PAY_UNSPECIFIED, "Failed after 1 attempts: temporary channel failure (made to fail)")
-            if hang:
-                faults.released.wait()
-                if not faults.settle_on_release:
-                    raise RpcFault(PAY_UNSPECIFIED, "Timed out: the HTLC was given back")
-            preimage = payee.receive(payment_hash, amount)
-        except RpcFault:
-            self.close(hops, settle=False)
-            raise
-        self.close(hops, settle=True)
-        return preimage
+        if fail:
+            raise RpcFault(PAY_UNSPECIFIED, "Failed after 1 attempts: temporary channel failure (made to fail)")
+        if hang:
+            faults.released.wait()
+            if not faults.settle_on_release:
+                raise RpcFault(PAY_UNSPECIFIED, "Timed out: the HTLC was given back")

@@ -75,11 +75,19 @@ class Invoices:
         self.paid = 0
         self.changed = threading.Condition()
 
-    def make(self, label: str, amount: int | None, description: str, expiry_s: int, hash_only: bool = False) -> Invoice:
+    def make(
+        self,
+        label: str,
+        amount: int | None,
+        description: str,
+        expiry_s: int,
+        hash_only: bool = False,
+        preimage: bytes | None = None,
+    ) -> Invoice:
         with self.changed:
             if label in self._by_label:
                 raise RpcFault(INVOICE_LABEL_EXISTS, f"Duplicate label '{label}'")
-            preimage, secret = secrets.token_bytes(32), secrets.token_hex(32)
+            preimage, secret = preimage or secrets.token_bytes(32), secrets.token_hex(32)
             payment_hash = hashlib.sha256(preimage).hexdigest()
             now = int(time.time())
             bolt11 = sign(self._key, amount, payment_hash, secret, description, expiry_s, now, hash_only)

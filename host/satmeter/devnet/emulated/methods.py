@@ -14,13 +14,12 @@ from coincurve import PublicKey
 from ...wire import signature
 from . import ALIAS, VERSION, invoices, messages
 from . import errors as err
-from .chain_rpc import ChainNode
-from .channels import Faults, Hop
-from .errors import RpcFault, expired
+from .errors import RpcFault
+from .pay_rpc import PayingNode, msat_of
 from .requests import Params, Request
 
 
-class RpcNode(ChainNode):
+class RpcNode(PayingNode):
     """A node that answers on its socket."""
 
     def handle(self, request: Request) -> Any:
@@ -51,6 +50,11 @@ class RpcNode(ChainNode):
             "fees_collected_msat": 0,
             "lightning-dir": str(self.lightning_dir),
         }
+
+    def rpc_listconfigs(self, config: str) -> dict[str, Any]:
+        if config != "cltv-final":
+            raise RpcFault(err.INVALID_PARAMS, "config: the emulated node tells cltv-final only")
+        return {"configs": {config: {"value_int": invoices.FINAL_CLTV, "source": "default"}}}
 
     def rpc_notifications(self, enable: bool) -> dict[str, Any]:
         return {}
@@ -99,9 +103,11 @@ class RpcNode(ChainNode):
         description: str,
         expiry: int = invoices.DEFAULT_EXPIRY_S,
         deschashonly: bool = False,
+        preimage: str | None = None,
     ) -> dict[str, Any]:
-        amount = None if amount_msat == "any" else _msat("amount_msat", amount_msat)
-        made = self.invoices.make(str(label), amount, description, int(expiry), deschashonly)
+        amount = None if amount_msat == "any" else msat_of("amount_msat", amount_msat)
+        given = bytes.fromhex(preimage) if preimage is not None else None
+        made = self.invoices.make(str(label), amount, description, int(expiry), deschashonly, given)
         return {
             "payment_hash": made.hash,
             "expires_at": made.expires_at,
@@ -126,106 +132,6 @@ class RpcNode(ChainNode):
 
     def rpc_decode(self, string: str) -> dict[str, Any]:
         return invoices.decode(string)
-
-    # payments
-
-    def rpc_xpay(
-        self,
-        invstring: str,
-        amount_msat: Any = None,
-        maxfee: Any = None,
-        layers: Any = None,
-        retry_for: int = 60,
-        partial_msat: Any = None,
-        maxdelay: int = 2016,
-        label: str | None = None,
-    ) -> dict[str, Any]:
-        found = invoices.decode(invstring)
-        given = found.get("amount_msat")
-        if (given is None) == (amount_msat is None):
-            raise RpcFault(err.INVALID_PARAMS, "amount_msat: needed exactly where the invoice has none")
-        amount = given if given is not None else _msat("amount_msat", amount_msat)
-        limit = max(5000, amount // 100) if maxfee is None else _msat("maxfee", maxfee)
-        self.pays.may_start(found["payment_hash"])
-        if time.time() > found["created_at"] + found["expiry"]:
-            raise expired()
-        hops = self.network.channels.route(self.id, found["payee"], amount, limit)
-        try:
-            self.network.channels.offer(hops)
-        except RpcFault:
-            # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
-            scid = hops[0].channel.scid
-            said = f"We could not find a usable set of paths. {scid}/0 already reserved {amount}msat by command"
-            raise RpcFault(err.PAY_NO_ROUTE, said) from None
-        preimage = self._pay(hops, found["payee"], found["payment_hash"], amount, invstring)
-        return {
-            "payment_preimage": preimage,
-            "amount_msat": amount,
-            "amount_sent_msat": hops[0].amount if hops else amount,
-            "failed_parts": 0,
-            "successful_parts": 1,
-        }
-
-    def _pay(self, hops: list[Hop], payee: str, payment_hash: str, amount: int, bolt11: str | None) -> str:
-        self.pays.begin(payment_hash, payee, amount, hops[0].amount if hops else amount, bolt11)
-        try:
-            preimage = self.network.channels.carry(hops, self.network.nodes[payee], payment_hash, amount)
-        except RpcFault:
-            self.pays.end(payment_hash, None)
-            raise
-        self.pays.end(payment_hash, preimage)
-        return preimage
-
-    def rpc_sendpay(
-        self,
-        route: list[dict[str, Any]],
-        payment_hash: str,
-        payment_secret: str | None = None,
-        bolt11: str | None = None,
-        amount_msat: Any = None,
-    ) -> dict[str, Any]:
-        by_scid = {c.scid: c for c in self.network.channels.all}
-        hops, at = [], self.id
-        for part in route:
-            if part["channel"] not in by_scid:
-                raise RpcFault(err.PAY_FAILED_ON_ROUTE, "No connection to first peer found")
-            hops.append(Hop(by_scid[part["channel"]], at, _msat("amount_msat", part["amount_msat"])))
-            at = part["id"]
-        try:
-            self.pays.may_start(payment_hash)
-        except RpcFault as e:
-            if e.code == err.PAY_IN_PROGRESS:
-                raise RpcFault(err.PAY_SENT_ALREADY, "Payment with groupid=1 still in progress") from None
-            return self.pays.sent(payment_hash)
-        if hops[0].channel.other(self.id) not in self.peers:
-            raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
-        self.pays.begin(payment_hash, at, hops[-1].amount, hops[0].amount, bolt11)
-        begun = self.pays.sent(payment_hash)
-        threading.Thread(target=self._send, args=(hops, at, payment_hash, hops[-1].amount), daemon=True).start()
-        return begun
-
-    def _send(self, hops: list[Hop], payee: str, payment_hash: str, amount: int) -> None:
-        """Carry a sendpay; whatever ends it is heard by who waits for it, as the channel's or the payee's words."""
-        try:
-            self.network.channels.offer(hops)
-            preimage = self.network.channels.carry(hops, self.network.nodes[payee], payment_hash, amount)
-        except RpcFault as e:
-            rejected = e.code == err.PAY_REJECTED
-            code, wire = (
-                (203, "INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS") if rejected else (204, "TEMPORARY_CHANNEL_FAILURE")
-            )
-            self.pays.end(payment_hash, None, RpcFault(code, f"failed: WIRE_{wire} ({e.message})"))
-        else:
-            self.pays.end(payment_hash, preimage)
-
-    def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> dict[str, Any]:
-        return self.pays.wait(payment_hash, timeout)
-
-    def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
-        return {"pays": self.pays.rows(bolt11, payment_hash)}
-
-    def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
-        return {"payments": self.pays.tries(bolt11, payment_hash)}
 
     # peers
 
@@ -337,28 +243,6 @@ class RpcNode(ChainNode):
             raise RpcFault(err.SIGNMESSAGE_PUBKEY_NOT_FOUND, "pubkey not found in the graph")
         return found
 
-    # only here: faults on demand
-
-    def rpc_emulate_fault(
-        self, latency_ms: int = 0, fail: int = 0, hang: int = 0, settle: bool = True
-    ) -> dict[str, Any]:
-        """Make the payments that come to this node slow, the next `fail` fail, the next `hang` hang until released."""
-        self.faults.released.set()
-        self.faults = Faults(latency_ms / 1000, fail, hang, settle)
-        return {"latency_ms": latency_ms, "fail": fail, "hang": hang, "settle": settle}
-
-    def rpc_emulate_release(self) -> dict[str, Any]:
-        """Let go of the payments that hang."""
-        self.faults.released.set()
-        return {}
-
-
-def _msat(name: str, value: Any) -> int:
-    text = str(value).removesuffix("msat")
-    if not text.isdecimal():
-        raise RpcFault(err.INVALID_PARAMS, f"{name}: should be a millisatoshi amount: invalid token '{value}'")
-    return int(text)
-
 
 def _usage(handler: Callable[..., Any]) -> str:
     known = inspect.signature(handler).parameters.values()
@@ -379,7 +263,7 @@ def _bind(handler: Callable[..., Any], params: Params) -> dict[str, Any]:
     if isinstance(params, list) and len(params) > len(known):
         raise RpcFault(err.INVALID_PARAMS, "too many parameters")
     for name in given:
-        if name not in known and name not in ("exposeprivatechannels", "fallbacks", "preimage", "cltv"):
+        if name not in known and name not in ("exposeprivatechannels", "fallbacks", "cltv"):
             raise RpcFault(err.INVALID_PARAMS, f"unknown parameter: {name}")
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and given.get(name) is None:

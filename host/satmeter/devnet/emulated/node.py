@@ -11,7 +11,8 @@ from coincurve import PrivateKey
 from .. import DevNode, NodeSpec
 from . import errors as err
 from .channels import Faults
-from .errors import RpcFault, rejected
+from .errors import RpcFault
+from .htlcs import Htlcs
 from .invoices import Invoices
 from .pays import Pays
 from .plugins import Plugin
@@ -35,6 +36,7 @@ class Node(DevNode):
         self.lightning_dir = directory
         self.invoices = Invoices(self.key)
         self.pays = Pays()
+        self.htlcs = Htlcs(self)
         self.wallet = Wallet(network.chain, self.key)
         self.faults = Faults()
         self.plugins: list[Plugin] = []
@@ -88,6 +90,7 @@ class Node(DevNode):
                 plugin.stop(told)
             self._socket.close()
             self._socket = None
+        self.htlcs.down()
         for peer in list(self.peers):
             self.network.disconnect(self.id, peer)
 
@@ -131,30 +134,11 @@ class Node(DevNode):
             if plugin.active and plugin.hears(topic):
                 plugin.tell(topic, params)
 
-    # --- being paid
+    # --- hooks
 
-    def receive(self, payment_hash: str, amount: int) -> str:
-        """Take an HTLC: ask the hooks, settle, return the preimage. Over a restart it is asked again, as replayed."""
-        while True:
-            self.up.wait()
-            epoch = self.epoch
-            found = self.invoices.find(payment_hash=payment_hash)
-            if not found or found[0].status != "unpaid":
-                raise rejected()
-            invoice = found[0]
-            if invoice.amount is not None and not invoice.amount <= amount <= 2 * invoice.amount:
-                raise rejected()
-            payload = {"payment": {"label": invoice.label, "preimage": invoice.preimage, "msat": amount}}
-            verdict = self._hooks("invoice_payment", payload)
-            if self.epoch != epoch:
-                continue
-            if verdict != "continue":
-                raise rejected()
-            self.invoices.settle(invoice, amount)
-            self.notify("invoice_payment", {"label": invoice.label, "preimage": invoice.preimage, "msat": amount})
-            return invoice.preimage
-
-    def _hooks(self, name: str, payload: dict[str, Any]) -> str:
+    def hooks(self, name: str, payload: dict[str, Any], results: tuple[str, ...]) -> dict[str, str]:
+        """Ask a hook of every plugin that has it; the first answer but "continue" stands. `results` are those that a
+        node knows; any other is fatal."""
         for plugin in list(self.plugins):
             if not plugin.has_hook(name):
                 continue
@@ -162,13 +146,13 @@ class Node(DevNode):
                 result = plugin.call(name, payload)
             except RpcFault:
                 continue  # the plugin died: a real node goes on, too
-            if not isinstance(result, dict) or result.get("result") not in ("continue", "reject"):
+            if not isinstance(result, dict) or result.get("result") not in results:
                 self.log(f"BROKEN plugin-{plugin.name}: bad answer to hook {name}: {result!r}")
                 self.kill()
-                return "reject"
-            if result["result"] == "reject":
-                return "reject"
-        return "continue"
+                return {"result": results[-1]}
+            if result["result"] != "continue":
+                return result
+        return {"result": "continue"}
 
     # --- peers
 

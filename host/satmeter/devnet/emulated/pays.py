@@ -1,20 +1,27 @@
-"""What an emulated node has paid, as listpays and listsendpays tell it; of each hash the newest try."""
+"""What an emulated node has paid, as listpays and listsendpays tell it: of each hash every part of every try."""
 
+import itertools
+import secrets
 import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import PAY_ALREADY_PAID, PAY_IN_PROGRESS, PAY_NEVER_SENT, PAY_UNSPECIFIED, RpcFault
+from .errors import PAY_HASH_USED, PAY_NEVER_SENT, PAY_SENT_ALREADY, PAY_UNSPECIFIED, RpcFault
 
 
 @dataclass
-class Pay:
+class Part:
+    """One part: `part` 0 is sendpay's only one, xpay counts its own from 1. Amounts in msat."""
+
     hash: str
     payee: str
     amount: int
     sent: int
     bolt11: str | None
+    group: int
+    part: int
+    number: int
     created_at: int
     status: str = "pending"
     preimage: str = ""
@@ -22,73 +29,94 @@ class Pay:
 
 
 class Pays:
-    """By hash, the newest try last."""
+    """By hash, the newest part last."""
 
     def __init__(self) -> None:
-        self._by_hash: dict[str, Pay] = {}
+        self._by_hash: dict[str, list[Part]] = {}
+        self._numbers = itertools.count(1)
         self._changed = threading.Condition()
 
-    def may_start(self, payment_hash: str) -> None:
-        with self._changed:
-            found = self._by_hash.get(payment_hash)
-            if found is not None and found.status == "pending":
-                raise RpcFault(PAY_IN_PROGRESS, "Payment already in progress")
-            if found is not None and found.status == "complete":
-                raise RpcFault(PAY_ALREADY_PAID, "Already paid this invoice successfully")
+    def group(self) -> int:
+        """Return a number for the parts of one xpay."""
+        return secrets.randbits(63)
 
-    def begin(self, payment_hash: str, payee: str, amount: int, sent: int, bolt11: str | None) -> None:
+    def begin(
+        self, payment_hash: str, payee: str, amount: int, sent: int, bolt11: str | None, group: int = 0, part: int = 0
+    ) -> Part:
+        """Begin a part and return it, or that which succeeded under its number before; RpcFault 200 and 201 where the
+        hash is being paid by other parts, or has been."""
         with self._changed:
-            self._by_hash[payment_hash] = Pay(payment_hash, payee, amount, sent, bolt11, int(time.time()))
+            parts = self._by_hash.setdefault(payment_hash, [])
+            for known in parts:
+                if known.status == "complete" and known.part == part:
+                    if known.amount == amount:
+                        return known
+                    said = f"Already succeeded with amount {known.amount}msat (not {amount}msat)"
+                    raise RpcFault(PAY_HASH_USED, said)
+                if known.status == "pending" and known.group != group:
+                    said = f"Payment with groupid={known.group} still in progress, cannot retry before that completes."
+                    raise RpcFault(PAY_SENT_ALREADY, said)
+            if any(known.status == "complete" for known in parts):
+                raise RpcFault(PAY_HASH_USED, "Already succeeded other parts")
+            group = group or len({known.group for known in parts}) + 1
+            now = int(time.time())
+            begun = Part(payment_hash, payee, amount, sent, bolt11, group, part, next(self._numbers), now)
+            parts.append(begun)
+            return begun
 
-    def end(self, payment_hash: str, preimage: str | None, fault: RpcFault | None = None) -> None:
+    def end(self, part: Part, preimage: str | None, fault: RpcFault | None = None) -> None:
         with self._changed:
-            found = self._by_hash[payment_hash]
-            found.fault = fault
-            found.status, found.preimage = ("complete", preimage) if preimage else ("failed", "")
+            part.fault = fault
+            part.status, part.preimage = ("complete", preimage) if preimage else ("failed", "")
             self._changed.notify_all()
 
-    def wait(self, payment_hash: str, timeout_s: float | None) -> dict[str, Any]:
+    def drop(self, part: Part) -> None:
+        """Forget a part that was never sent."""
         with self._changed:
-            found = self._by_hash.get(payment_hash)
+            self._by_hash[part.hash].remove(part)
+
+    def wait(self, payment_hash: str, timeout_s: float | None) -> dict[str, Any]:
+        """Wait for the newest try of sendpay, and return it."""
+        with self._changed:
+            found = next((p for p in reversed(self._by_hash.get(payment_hash, ())) if not p.part), None)
             if found is None:
                 raise RpcFault(PAY_NEVER_SENT, "Never attempted payment")
             if not self._changed.wait_for(lambda: found.status != "pending", timeout_s):
-                raise RpcFault(200, "Timed out while waiting")
+                raise RpcFault(PAY_SENT_ALREADY, "Timed out while waiting")
             if found.status == "failed":
                 raise found.fault or RpcFault(PAY_UNSPECIFIED, "failed: the payment was given back")
-            return self._sent(found)
+            return self.told(found)
 
-    def sent(self, payment_hash: str) -> dict[str, Any]:
-        """Return a try as sendpay and waitsendpay tell it."""
-        with self._changed:
-            return self._sent(self._by_hash[payment_hash])
+    def _found(self, bolt11: str | None, payment_hash: str | None) -> list[list[Part]]:
+        found = [parts for h, parts in self._by_hash.items() if payment_hash in (None, h) and parts]
+        return [parts for parts in found if bolt11 in (None, parts[-1].bolt11)]
 
     def tries(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
         with self._changed:
-            found = (p for p in self._by_hash.values() if payment_hash in (None, p.hash) and bolt11 in (None, p.bolt11))
-            return [self._sent(p) for p in found]
+            return [self.told(p) for parts in self._found(bolt11, payment_hash) for p in parts]
+
+    def rows(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
+        with self._changed:
+            return [_row(parts) for parts in self._found(bolt11, payment_hash)]
 
     def clean(self, before: int) -> int:
         """Forget the complete payments that were begun before a time (s), as autoclean does; return how many."""
         with self._changed:
-            old = [h for h, p in self._by_hash.items() if p.status == "complete" and p.created_at <= before]
+            old = [
+                h
+                for h, parts in self._by_hash.items()
+                if parts and all(p.status == "complete" and p.created_at <= before for p in parts)
+            ]
             for payment_hash in old:
                 del self._by_hash[payment_hash]
             return len(old)
 
-    def rows(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
-        with self._changed:
-            return [
-                self._row(p)
-                for p in self._by_hash.values()
-                if payment_hash in (None, p.hash) and bolt11 in (None, p.bolt11)
-            ]
-
     @staticmethod
-    def _sent(p: Pay) -> dict[str, Any]:
+    def told(p: Part) -> dict[str, Any]:
+        """Return a part as sendpay, waitsendpay and listsendpays tell it."""
         row: dict[str, Any] = {
-            "id": 1,
-            "groupid": 1,
+            "id": p.number,
+            "groupid": p.group,
             "payment_hash": p.hash,
             "destination": p.payee,
             "amount_msat": p.amount,
@@ -96,22 +124,35 @@ class Pays:
             "created_at": p.created_at,
             "status": p.status,
         }
+        if p.part:
+            row["partid"] = p.part
         if p.bolt11 is not None:
             row["bolt11"] = p.bolt11
         if p.status == "complete":
             row |= {"payment_preimage": p.preimage, "completed_at": p.created_at}
         return row
 
-    def _row(self, p: Pay) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "payment_hash": p.hash,
-            "destination": p.payee,
-            "status": p.status,
-            "amount_sent_msat": p.sent if p.status != "failed" else 0,
-            "created_at": p.created_at,
+
+def _row(parts: list[Part]) -> dict[str, Any]:
+    """Return a payment as listpays tells it: complete with its first part, with the sums of those that still can be."""
+    newest = parts[-1]
+    live = [p for p in parts if p.status != "failed"]
+    done = next((p for p in live if p.status == "complete"), None)
+    row: dict[str, Any] = {
+        "payment_hash": newest.hash,
+        "destination": newest.payee,
+        "status": "complete" if done else "pending" if live else "failed",
+        "amount_sent_msat": sum(p.sent for p in live),
+        "created_at": parts[0].created_at,
+    }
+    if len(live) > 1:
+        row["number_of_parts"] = len(live)
+    if newest.bolt11 is not None:
+        row["bolt11"] = newest.bolt11
+    if done is not None:
+        row |= {
+            "amount_msat": sum(p.amount for p in live),
+            "preimage": done.preimage,
+            "completed_at": done.created_at,
         }
-        if p.bolt11 is not None:
-            row["bolt11"] = p.bolt11
-        if p.status == "complete":
-            row |= {"amount_msat": p.amount, "preimage": p.preimage, "completed_at": p.created_at}
-        return row
+    return row

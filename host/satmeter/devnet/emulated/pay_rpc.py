@@ -1,0 +1,196 @@
+"""The RPC methods of an emulated node by which it pays, as in methods.py, and those by which payments go wrong."""
+
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import errors as err
+from . import invoices
+from .chain_rpc import ChainNode
+from .channels import Faults, Hop
+from .errors import RpcFault, expired
+from .htlcs import UNKNOWN_DETAILS, Htlc
+from .pays import Part
+
+
+class PayingNode(ChainNode):
+    """A node that pays over its network's channels."""
+
+    def rpc_xpay(
+        self,
+        invstring: str,
+        amount_msat: Any = None,
+        maxfee: Any = None,
+        layers: Any = None,
+        retry_for: int = 60,
+        partial_msat: Any = None,
+        maxdelay: int = 2016,
+        label: str | None = None,
+    ) -> dict[str, Any]:
+        found = invoices.decode(invstring)
+        given = found.get("amount_msat")
+        if (given is None) == (amount_msat is None):
+            raise RpcFault(err.INVALID_PARAMS, "amount_msat: needed exactly where the invoice has none")
+        amount = given if given is not None else msat_of("amount_msat", amount_msat)
+        limit = max(5000, amount // 100) if maxfee is None else msat_of("maxfee", maxfee)
+        if time.time() > found["created_at"] + found["expiry"]:
+            raise expired()
+        if maxdelay < found["min_final_cltv_expiry"]:
+            raise RpcFault(err.PAY_TOO_COSTLY, f"Could not find route without excessive delays (maxdelay {maxdelay})")
+        routes = self._routes(found["payee"], amount, limit)
+        ended: queue.SimpleQueue[str | RpcFault] = queue.SimpleQueue()
+        for hops, part in zip(routes, self._begun(found, routes, amount, invstring)):
+            htlc = Htlc(part.hash, part.amount, amount, found["payment_secret"])
+            threading.Thread(target=self._send, args=(hops, part, htlc, ended.put), daemon=True).start()
+        # As soon as one part has settled it is paid, and as soon as one can't be it is lost, whatever the others do.
+        came = ended.get()
+        if isinstance(came, RpcFault):
+            raise came
+        return {
+            "payment_preimage": came,
+            "amount_msat": amount,
+            "amount_sent_msat": sum(hops[0].amount for hops in routes if hops) or amount,
+            "failed_parts": 0,
+            "successful_parts": len(routes),
+        }
+
+    def _begun(self, found: dict[str, Any], routes: list[list[Hop]], amount: int, bolt11: str) -> list[Part]:
+        """Begin the parts of a payment by xpay, whose routes are locked: they are let go of where it may not be."""
+        group, begun = self.pays.group(), []
+        payee, payment_hash = found["payee"], found["payment_hash"]
+        try:
+            for n, hops in enumerate(routes, 1):
+                arrives, leaves = (hops[-1].amount, hops[0].amount) if hops else (amount, amount)
+                part = self.pays.begin(payment_hash, payee, arrives, leaves, bolt11, group, n)
+                if part.status == "complete":
+                    raise RpcFault(err.PAY_ALREADY_PAID, "Already paid this invoice successfully")
+                begun.append(part)
+        except RpcFault as e:
+            for part in begun:
+                self.pays.drop(part)
+            for hops in routes:
+                self.network.channels.close(hops, settle=False)
+            raise _by_xpay(e) from None
+        return begun
+
+    def _routes(self, payee: str, amount: int, maxfee: int) -> list[list[Hop]]:
+        """Return routes for all of an amount that is locked in them: one if it can be."""
+        channels = self.network.channels
+        try:
+            hops = channels.route(self.id, payee, amount, maxfee)
+        except RpcFault as e:
+            if self.id == payee or e.code == err.PAY_TOO_COSTLY:
+                raise
+            return channels.split(self.id, payee, amount, maxfee)
+        try:
+            channels.offer(hops)
+        except RpcFault:
+            # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
+            scid = hops[0].channel.scid
+            said = f"We could not find a usable set of paths. {scid}/0 already reserved {amount}msat by command"
+            raise RpcFault(err.PAY_NO_ROUTE, said) from None
+        return [hops]
+
+    def _send(self, hops: list[Hop], part: Part, htlc: Htlc, told: Callable[[str | RpcFault], object]) -> None:
+        """Carry an offered part of a payment to its end."""
+        try:
+            preimage = self.network.channels.carry(hops, self.network.nodes, htlc, self.id)
+        except RpcFault as e:
+            self.pays.end(part, None, _by_sendpay(e))
+            told(e)
+        else:
+            self.pays.end(part, preimage)
+            told(preimage)
+
+    def rpc_sendpay(
+        self,
+        route: list[dict[str, Any]],
+        payment_hash: str,
+        payment_secret: str | None = None,
+        bolt11: str | None = None,
+        amount_msat: Any = None,
+    ) -> dict[str, Any]:
+        by_scid = {c.scid: c for c in self.network.channels.all}
+        hops, at = [], self.id
+        for part in route:
+            if part["channel"] not in by_scid:
+                raise RpcFault(err.PAY_FAILED_ON_ROUTE, "No connection to first peer found")
+            hops.append(Hop(by_scid[part["channel"]], at, msat_of("amount_msat", part["amount_msat"])))
+            at = part["id"]
+        begun = self.pays.begin(payment_hash, at, hops[-1].amount, hops[0].amount, bolt11)
+        told = self.pays.told(begun)
+        if begun.status == "complete":
+            return told
+        if hops[0].channel.other(self.id) not in self.peers:
+            self.pays.drop(begun)
+            raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
+        try:
+            self.network.channels.offer(hops)
+        except RpcFault as e:
+            self.pays.end(begun, None, _by_sendpay(e))  # heard by who waits for it
+            return told
+        htlc = Htlc(payment_hash, hops[-1].amount, hops[-1].amount, payment_secret)
+        threading.Thread(target=self._send, args=(hops, begun, htlc, lambda came: None), daemon=True).start()
+        return told
+
+    def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> dict[str, Any]:
+        return self.pays.wait(payment_hash, timeout)
+
+    def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+        return {"pays": self.pays.rows(bolt11, payment_hash)}
+
+    def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+        return {"payments": self.pays.tries(bolt11, payment_hash)}
+
+    # only here: faults on demand
+
+    def rpc_emulate_fault(
+        self, latency_ms: int = 0, fail: int = 0, hang: int = 0, settle: bool = True, hold: int = 0
+    ) -> dict[str, Any]:
+        """Make the payments that come to this node slow, the next `fail` fail, the next `hang` hang until released, and
+        the next `hold` parts wait for emulate-part."""
+        self.faults.released.set()
+        self.faults = Faults(latency_ms / 1000, fail, hang, settle)
+        self.htlcs.hold = hold
+        return {"latency_ms": latency_ms, "fail": fail, "hang": hang, "settle": settle, "hold": hold}
+
+    def rpc_emulate_held(self) -> dict[str, Any]:
+        """Return the amounts of the parts that are held, the one that came first in front."""
+        return {"held": [each.htlc.amount for each in self.htlcs.held]}
+
+    def rpc_emulate_part(self, n: int, answer: str, preimage: str = "") -> dict[str, Any]:
+        """Let go of held part `n`: "continue", "fail", or "resolve" with a preimage, whatever the invoice says."""
+        held = self.htlcs.held.pop(int(n))
+        held.answer = {"result": answer, "payment_key": preimage, "failure_message": UNKNOWN_DETAILS}
+        held.answered.set()
+        return {}
+
+    def rpc_emulate_release(self) -> dict[str, Any]:
+        """Let go of the payments that hang."""
+        self.faults.released.set()
+        return {}
+
+
+def _by_xpay(e: RpcFault) -> RpcFault:
+    """Return what xpay makes of lightningd's refusal to begin a part."""
+    if e.code == err.PAY_ALREADY_PAID:
+        return e
+    said = json.dumps({"code": e.code, "message": e.message}, separators=(",", ":"))
+    return RpcFault(err.PAY_IN_PROGRESS, f"Unexpected injectpaymentonion error {e.code}: {said}")
+
+
+def _by_sendpay(e: RpcFault) -> RpcFault:
+    """Return what who waits for a sendpay hears: the channel's or the payee's words."""
+    if e.code == err.PAY_REJECTED:
+        return RpcFault(e.code, f"failed: WIRE_INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS ({e.message})")
+    return RpcFault(err.PAY_FAILED_ON_ROUTE, f"failed: WIRE_TEMPORARY_CHANNEL_FAILURE ({e.message})")
+
+
+def msat_of(name: str, value: Any) -> int:
+    text = str(value).removesuffix("msat")
+    if not text.isdecimal():
+        raise RpcFault(err.INVALID_PARAMS, f"{name}: should be a millisatoshi amount: invalid token '{value}'")
+    return int(text)
