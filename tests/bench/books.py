@@ -10,7 +10,7 @@ from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
 from satmeter.core.buyer import Buyer
 from satmeter.core.journal import canonical
-from satmeter.core.labels import session_label
+from satmeter.core.labels import opening_label, session_label
 from satmeter.core.seller import Seller
 from satmeter.core.tariff import Tariff
 from satmeter.store import Journal, sqlite_url
@@ -56,15 +56,17 @@ class Pair:
         """One payment, as the cores see it; invoices are as long as real ones."""
         self.now += 1000
         self.n += 1
-        s = self.seller.books.sales[SESSION]
+        s = self.seller.books.sales.get(SESSION) or self.seller.openings[SESSION]
         (n,) = s.out
-        label, amount = session_label("0", SESSION, n), s.out[n]
+        opened = SESSION in self.seller.books.sales
+        label = session_label("0", SESSION, n) if opened else opening_label("0", "m", SESSION, BUYER)
+        amount = s.out[n]
         bolt11, h = f"lnbcrt{n:0>300}", f"{n:064x}"
         self.sell(inp.InvoiceMade(label, bolt11))
         told = msg.Invoice(SESSION, self.now, n, amount, bolt11, s.ticks, s.charged, s.received)
         self.buy(inp.FromPeer(SELLER, told))
         self.buy(inp.Inspected(SESSION, n, bolt11, SELLER, amount, h, self.now + 10**6, 18))
-        self.sell(inp.InvoiceSettled(label, amount, self.n, h))
+        self.sell(inp.InvoiceSettled(label, amount, self.n, h, self.n - 1))
         self.buy(inp.PaymentDone(SESSION, n, amount))
         self.register += STEP
         self.sell(inp.Reading("m", "b1", self.register))

@@ -11,7 +11,7 @@ from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
 from satmeter.core.books import Books
 from satmeter.core.errors import JournalTrouble
-from satmeter.core.labels import session_label
+from satmeter.core.labels import opening_label, session_label
 from satmeter.core.seller import Seller
 from satmeter.store import Journal, SessionRow, sqlite_url
 
@@ -41,18 +41,24 @@ class Shop:
         self.sessions += 1
         session = f"{self.sessions:032x}"
         self.do(inp.FromPeer(BUYER, msg.Open(session, self.now, "m")))
-        s = self.core.books.sales[session]
-        for _ in range(payments):
-            n, amount = next(iter(s.out.items()))
-            self.paid += 1
-            self.do(inp.InvoiceSettled(session_label("0", session, n), amount, self.paid, f"{self.paid:064x}"))
-            self.reading(80)
+        for _ in range(max(1, payments)):
+            self.do(self.payment(session))
+            self.reading(90)
         if end == "open":
             return
         self.do(inp.CloseSession(session))
         self.reading()
         if end == "done":
             self.settle(session)
+
+    def payment(self, session):
+        """The payment of the invoice that is due now; the first one opens the session."""
+        opened = session in self.core.books.sales
+        s = self.core.books.sales[session] if opened else self.core.openings[session]
+        n, amount = next(iter(s.out.items()))
+        label = session_label("0", session, n) if opened else opening_label("0", "m", session, BUYER)
+        self.paid += 1
+        return inp.InvoiceSettled(label, amount, self.paid, f"{self.paid:064x}", self.paid - 1)
 
     def settle(self, session):
         """Refund and receipt, and everything else that makes a session done."""
@@ -190,14 +196,11 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
         shop = Shop(tmp_path / f"{size}.sqlite3")
         session = "ab" * 16
         shop.do(inp.FromPeer(BUYER, msg.Open(session, shop.now, "m")))
-        s = shop.core.books.sales[session]
         kept = []
         for _ in range(size):
             shop.now += 10
-            shop.paid += 1
-            n, amount = next(iter(s.out.items()))
-            paid = inp.InvoiceSettled(session_label("0", session, n), amount, shop.paid, f"{shop.paid:064x}")
-            shop.register += 80
+            paid = shop.payment(session)
+            shop.register += 90
             for what in (paid, inp.Reading("m", "b1", shop.register)):
                 kept += shop.core.handle(what, shop.now).events
         rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
