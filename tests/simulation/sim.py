@@ -81,7 +81,8 @@ class Simulation:
             for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
-        if any(not p.done and self.judge.due(p.owed, 1) for p in self.buyer.books.purchases.values()):
+        live = [p for p in self.buyer.books.purchases.values() if not p.done and not p.stray]
+        if any(self.judge.due(p.owed, 1) for p in live):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
