@@ -158,7 +158,8 @@ class Money:
     def clean(self, in_flight):
         """autoclean: the nodes forget what was paid long ago; that has to be longer than a plugin may be away."""
         for key, i in list(self.invoices.items()):
-            if i.status == "paid" and self.sim.now > i.paid_at + CLEANED_MS:
+            old = CLEANED_MS if i.node == SELLER else 5 * CLEANED_MS
+            if i.status == "paid" and self.sim.now > i.paid_at + old:
                 del self.invoices[key]
                 self.cleaned.append(i)
                 for payer in (SELLER, BUYER):

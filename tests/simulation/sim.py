@@ -76,22 +76,23 @@ class Simulation:
         if any(
             s.phase != "closed"
             or (self.judge.due(s.owed) and s.buyer == BUYER)
-            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER and not self._strayed(s.id))
+            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER and not self._unpayable(s.id))
             or not s.firm
             for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
-        live = [p for p in self.buyer.books.purchases.values() if not p.done and not p.stray]
+        live = [p for p in self.buyer.books.purchases.values() if not p.done and not self._unpayable(p.id)]
         if any(self.judge.due(p.owed, 1) for p in live):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
         return stuck or self.now >= self.quiet_since + patience // 2
 
-    def _strayed(self, session):
-        """Whether the budget of a stream is used up by versions that the seller does not count: its debt stays."""
+    def _unpayable(self, session):
+        """Whether a debt stays: versions that the seller does not count used up the budget, or the own sensor forgot
+        what was used."""
         p = self.buyer.books.purchases.get(session)
-        return p is not None and p.stray > 0
+        return self.sensor_boot > 0 or (p is not None and p.stray > 0)
 
     def _tick(self):
         for p in (self.seller, self.buyer):
