@@ -59,7 +59,7 @@ class Pair:
         s = self.seller.books.sales.get(SESSION) or self.seller.openings[SESSION]
         (n,) = s.out
         opened = SESSION in self.seller.books.sales
-        label = session_label("0", SESSION, n) if opened else opening_label("0", "m", SESSION, BUYER)
+        label = session_label("0", SESSION, n) if opened else opening_label("0", s.first)
         amount = s.out[n]
         bolt11, h = f"lnbcrt{n:0>300}", f"{n:064x}"
         self.sell(inp.InvoiceMade(label, bolt11))

@@ -56,7 +56,7 @@ class Shop:
         opened = session in self.core.books.sales
         s = self.core.books.sales[session] if opened else self.core.openings[session]
         n, amount = next(iter(s.out.items()))
-        label = session_label("0", session, n) if opened else opening_label("0", "m", session, BUYER)
+        label = session_label("0", session, n) if opened else opening_label("0", s.first)
         self.paid += 1
         return inp.InvoiceSettled(label, amount, self.paid, f"{self.paid:064x}", self.paid - 1)
 

@@ -7,9 +7,11 @@ import pytest
 from world import POLICY, SELLER_ID, SESSION, TARIFF, refold
 
 from satmeter.core import actions as do
+from satmeter.core import events as ev
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
 from satmeter.core.buyer import Buyer
+from satmeter.core.errors import UnknownSession
 from satmeter.core.journal import canonical
 from satmeter.core.purchase import Ledger
 from satmeter.core.tariff import Tariff
@@ -296,3 +298,78 @@ def test_a_pace_bounds_what_a_lying_seller_gets_at_line_speed():
     elapsed_s = w.n
     assert w.p.paid <= 10_000 + 500 * elapsed_s and w.p.paid < 100 * SLICE
     assert w.p.state != "streaming" and json.dumps(w.p.refusals) and "max_msat_per_s" in w.p.reason
+
+
+def test_a_receipt_on_a_running_stream_opens_no_way_around_the_bound():
+    for sensor in (None, 0):
+        w = Liar(sensor=sensor, **ARREARS)
+        w.ask(100)
+        for revision in range(1, 90):
+            debt = 10_000 + 10_000 * revision - w.p.paid
+            w.receipt(revision, charged_msat=10_000 + 10_000 * revision, debt_msat=debt)
+            w.ask(100 + 100 * revision)
+        assert w.p.paid <= 10_000 + LIMIT
+
+
+def test_a_seller_that_forgets_the_session_opens_no_way_around_the_bound():
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.tell(inp.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
+    for revision in range(1, 90):
+        w.receipt(revision, charged_msat=10_000 * revision, debt_msat=10_000 * revision - w.p.paid + 10_000)
+        w.ask(100 + 100 * revision)
+    assert w.p.paid <= 10_000 + LIMIT
+
+
+def test_a_close_that_an_older_version_recorded_is_bounded_too():
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.events.append(ev.StreamClosing(w.now, SESSION, "by an older version"))
+    w.buyer = Buyer(ledger=refold(w.events, Ledger()))
+    w.buyer.resume(w.now)
+    for more in range(1, 90):
+        w.ask(100 + 100 * more)
+    assert 10_000 < w.p.paid <= 10_000 + LIMIT
+
+
+def test_what_is_charged_is_not_only_what_the_message_says():
+    w = Liar(**ARREARS)
+    w.ask(30_000, charged=0)
+    assert w.p.paid == 0 and w.p.breached
+
+
+def test_payments_that_fail_after_the_close_leave_no_room_behind():
+    w = Liar(hold=True, **ARREARS)
+    w.ask(100)
+    w.ask(200)
+    w.close()
+    assert w.p.most == 20_000 + LIMIT
+    for n in list(w.p.flights):
+        w.tell(inp.PaymentLost(SESSION, n, "failed"))
+    assert w.p.most == LIMIT
+    w.hold = False
+    for more in range(1, 20):
+        w.ask(200 + 10 * more, charged=0)
+    assert w.p.paid <= LIMIT
+
+
+def test_a_close_before_the_sensor_is_heard_again_pays_nothing_more():
+    w = Liar(sensor=0, **ARREARS)
+    w.sense(100)
+    w.ask(100)
+    w.buyer = Buyer(ledger=refold(w.events, Ledger()))
+    w.buyer.resume(w.now)
+    w.tell(inp.FromPeer(SELLER_ID, msg.Close(SESSION, w.now, msg.SELLER, "over")))
+    w.ask(200)
+    assert w.p.paid == 10_000 == w.p.most
+
+
+def test_terms_again_and_again_fill_no_journal():
+    w = Liar()
+    w.ask(0)
+    w.tell(inp.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
+    before = len(w.events)
+    terms = canonical(w.tariff.to_dict())
+    for carried in range(1, 500):
+        w.tell(inp.FromPeer(SELLER_ID, msg.Terms(SESSION, w.now + carried, "m", terms, carried)))
+    assert len(w.events) <= before + 3

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, World, refold
+from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, World, first_label, refold
 
 from satmeter.core import actions as do
 from satmeter.core import events as ev
@@ -16,7 +16,6 @@ from satmeter.core.buyer import Buyer
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
 from satmeter.core.growing import DUST_SAT, Growing
 from satmeter.core.journal import canonical
-from satmeter.core.labels import opening_label
 from satmeter.core.policy import Policy
 from satmeter.core.purchase import DAY_MS, Flight, Purchase
 from satmeter.core.sale import CLOSED, CLOSING, Sale
@@ -326,4 +325,4 @@ def test_a_growing_transaction_is_pending_while_it_stands_for_something():
 
 
 def test_the_first_invoice_names_its_buyer():
-    assert opening_label("0", "m", SESSION, BUYER_ID).endswith(f"/m/{SESSION}/{BUYER_ID}")
+    assert first_label().endswith(f"/m/{SESSION}/{BUYER_ID}/{T.mark}")

@@ -1,13 +1,14 @@
 """Who has paid nothing holds nothing: openings wait beside one another, cost a bounded amount, and leave no row."""
 
 import pytest
-from world import BUYER_ID, SESSION, World
+from world import BUYER_ID, SESSION, TARIFF, World, first_label
 
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
-from satmeter.core.labels import opening_label
+from satmeter.core.errors import WrongState
 from satmeter.core.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
+from satmeter.core.sale import Sale
 from satmeter.core.seller import Limits
 
 SILENT = Limits(silent_ms=10**9)
@@ -63,7 +64,7 @@ def test_the_first_payment_takes_the_meter_and_the_second_is_refunded():
     w.hold = {do.Pay}
     w.open()
     ask(w, 7)
-    second = opening_label("0", "m", session_of(7), stranger(7))
+    second = first_label(session_of(7), stranger(7))
     w.hold = set()
     w.pump()
     assert w.sale.buyer == BUYER_ID and w.meter.session == SESSION
@@ -77,7 +78,7 @@ def test_a_payment_finds_its_owner_where_a_crash_has_forgotten_the_opening():
     w = World()
     w.hold = {do.Pay}
     w.open()
-    label = opening_label("0", "m", SESSION, BUYER_ID)
+    label = first_label()
     w.restart_seller()
     w.report(0)
     assert not w.seller.openings
@@ -201,3 +202,120 @@ def test_a_flood_of_opens_goes_on_and_nothing_grows(flood):
     assert len(w.seller.openings) <= 31 * STRANGERS_PER_S and set(rows(w)) == {"meter_added", "board_booted"}
     w.pass_ms(40_000, step=1_000)
     assert not w.seller.openings
+
+
+def test_a_meter_is_not_opened_at_another_meters_price():
+    peer = stranger(9)
+    for restarts in (True, False):
+        w = World(limits=SILENT)
+        w.sell(inp.AddMeter("cheap", {**TARIFF, "price_msat": 1}))
+        w.sell(inp.Reading("cheap", "c1", 0))
+        ask(w, 9, SESSION, peer)
+        if restarts:
+            w.restart_seller()
+            w.report(0)
+            w.sell(inp.Reading("cheap", "c1", 0))
+        else:
+            w.sell(inp.FromPeer(peer, msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
+        w.sell(inp.FromPeer(peer, msg.Open(SESSION, w.now + 20, "cheap")))
+        w.pump()
+        dear = first_label(SESSION, peer)
+        if restarts:
+            assert w.seller.rejects(dear, w.now) == "the invoice is superseded"
+        w.invoices.setdefault(dear, [10_000, "unpaid", 0, "x"])[1] = "unpaid"
+        assert w.pay(dear, hook=False)
+        assert all(s.tariff.price_msat == TARIFF["price_msat"] for s in w.seller.books.sales.values() if s.meter == "m")
+        assert w.grant() <= 100
+
+
+def test_terms_that_changed_while_an_opening_was_forgotten_are_not_forced_on_its_buyer():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    old = first_label()
+    w.sell(inp.SetMeter("m", {"price_msat": 5_000}))
+    w.restart_seller()
+    w.report(0)
+    assert w.seller.rejects(old, w.now) == "the terms have changed"
+    assert w.pay(old, hook=False)
+    (kept,) = w.seller.books.sales.values()
+    assert (kept.owed, kept.charged, w.meter.session) == (10_000, 0, "")
+
+
+def test_who_only_agrees_has_paid_nothing():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    for n in range(100):
+        ask(w, n, peer=stranger(1))
+        w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(n), w.now + 9)))
+        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 10, msg.BUYER, "x")))
+        w.pump()
+        w.now += 20
+    assert stranger(1) not in w.seller.payers and rows(w).count("session_opened") <= AGREED_BURST
+
+
+def test_a_stranger_over_its_budget_ends_nobodys_session():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    w.seller.agreed_at["m"] = [w.now] * AGREED_BURST
+    w.seller.payers[BUYER_ID] = None
+    w.open()
+    assert w.meter.session == SESSION
+    w.now += UNUSED_MS
+    ask(w, 1)
+    before = len(w.todo)
+    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
+    assert isinstance(told[0], msg.Error) and w.meter.session == SESSION and not w.sale.ending_at
+
+
+def test_one_tick_holds_no_meter_for_ever():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    ask(w, 1)
+    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.pump()
+    w.report(1)
+    w.now += TARIFF["grace_s"] * 1000
+    w.open()
+    w.pass_ms(3_000)
+    assert w.meter.session == SESSION
+
+
+def test_credit_finds_its_way_past_an_unused_session():
+    w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
+    w.seller.books.sales["9" * 32] = Sale(
+        "9" * 32, "m", BUYER_ID, w.meter.tariff, 0, phase="closed", paid=7_000, charged_final=0, revision=1
+    )
+    ask(w, 1)
+    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.pump()
+    w.now += UNUSED_MS
+    w.open()
+    w.pass_ms(3_000)
+    assert w.meter.session == SESSION
+
+
+def test_only_tries_of_its_own_are_held_against_a_node():
+    w = World(limits=SILENT)
+    for n in range(5):
+        assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
+        w.report(0, plugged=False)
+        w.pass_ms(1_000)
+        w.report(0)
+    assert stranger(1) not in w.seller.unpaid
+
+
+def test_a_meter_is_removed_only_when_nobody_is_about_to_pay():
+    w = World(limits=SILENT)
+    ask(w, 1)
+    with pytest.raises(WrongState, match="about to pay"):
+        w.sell(inp.RemoveMeter("m"))
+    w.sell(inp.RemoveMeter("m"))
+
+
+def test_a_wallets_invoice_counts_as_somebody_who_waits():
+    w = World({"allowance_ticks": 20}, limits=SILENT)
+    ask(w, 1)
+    w.sell(inp.Offer("m", 0))
+    w.pump()
+    w.report(20)
+    w.pass_ms(31_000, step=1_000)
+    assert w.meter.state == "standby"

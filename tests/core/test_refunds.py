@@ -1,11 +1,15 @@
 """Refunds: none is paid twice, none costs the seller more than the session earned, and held ones stop nothing."""
 
+from collections import deque
+
 import pytest
-from world import BUYER_ID, SESSION, World
+from world import BUYER_ID, SESSION, World, first_label, refold
 
 from satmeter.core import actions as do
+from satmeter.core import events as ev
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
+from satmeter.core.books import Books
 from satmeter.core.seller import Limits
 from satmeter.core.settling import REFUNDS_AT_ONCE
 
@@ -111,16 +115,23 @@ def test_held_refunds_are_bounded_over_all_and_others_go_on():
         peer, session = f"02{n:064x}", f"{n:032x}"
         w.sell(inp.FromPeer(peer, msg.Open(session, w.now, "m")))
         w.pump()
-        w.pay(f"satmeter/0/o/m/{session}/{peer}")
+        w.pay(first_label(session, peer))
         w.sell(inp.FromPeer(peer, msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
         w.pump()
         w.now += 61_000
     under_way = [s for s in w.seller.books.sales.values() if s.refunding]
-    assert len(under_way) == REFUNDS_AT_ONCE
+    assert len(under_way) == REFUNDS_AT_ONCE // 2  # the other half is for those who used what they paid for
+    held, w.todo = w.todo, deque()
     w.hold = set()
+    w.open()
+    w.report(80)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.sale.charged == 8_000 and not w.sale.owed and w.refunds
+    w.todo = held
     w.pump()
     w.pass_ms(70_000, step=5_000)
-    assert all(not s.owed for s in w.seller.books.sales.values()) and len(w.refunds) == 3 * REFUNDS_AT_ONCE
+    assert all(not s.owed for s in w.seller.books.sales.values()) and len(w.refunds) == 3 * REFUNDS_AT_ONCE + 1
 
 
 def test_one_buyer_holds_one_refund_at_a_time():
@@ -134,3 +145,16 @@ def test_one_buyer_holds_one_refund_at_a_time():
         w.report(0, plugged=False)
         w.report(0)
     assert sum(1 for s in w.seller.books.sales.values() if s.refunding) == 1
+
+
+def test_refunds_of_an_older_version_cost_their_buyer_nothing():
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.PayRefund}
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    old = [e for e in w.seller_events if e.kind() != "refund_started"]
+    old += [ev.RefundStarted(w.now, SESSION, 7_000), ev.RefundPaid(w.now, SESSION, 7_000, 1_500)]
+    s = refold(old, Books()).sales[SESSION]
+    assert (s.refunded, s.debt, s.owed, s.fees_borne) == (7_000, 0, 0, 1_500)

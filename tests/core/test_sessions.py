@@ -4,7 +4,7 @@ The tariff is 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msa
 """
 
 import pytest
-from world import BUYER_ID, SELLER_ID, SESSION, World
+from world import BUYER_ID, SELLER_ID, SESSION, World, first_label
 
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
@@ -21,7 +21,7 @@ from satmeter.core.errors import (
     UnknownMeter,
     WrongState,
 )
-from satmeter.core.labels import offer_label, opening_label
+from satmeter.core.labels import offer_label
 from satmeter.core.seller import Limits
 
 OTHER = "0f" * 16
@@ -214,7 +214,7 @@ def test_an_overpayment_is_credited_in_full():
     w = World()
     w.hold = {do.Pay}
     w.open()
-    w.pay(opening_label("0", "m", SESSION, BUYER_ID), amount=19_999)
+    w.pay(first_label(), amount=19_999)
     assert w.sale.credit == 19_999 and w.grant() == 199
 
 
@@ -237,10 +237,10 @@ def test_the_hook_rejects_what_can_not_be_delivered_and_lets_other_labels_pass()
     w = World(limits=Limits(silent_ms=15_000))
     w.hold = {do.Pay}
     w.open()
-    label = opening_label("0", "m", SESSION, BUYER_ID)
+    label = first_label()
     assert w.seller.rejects(label, w.now) == ""
-    assert w.seller.rejects(opening_label("0", "other", SESSION, BUYER_ID), w.now) == "the meter is gone"
-    assert w.seller.rejects(opening_label("1", "m", SESSION, BUYER_ID), w.now) == "the invoice is of another journal"
+    assert w.seller.rejects(first_label(meter="other"), w.now) == "the meter is gone"
+    assert w.seller.rejects(first_label(journal="1"), w.now) == "the invoice is of another journal"
     assert w.seller.rejects(label, w.now + 15_001) == "the board is silent"
     assert w.seller.rejects("somebody's own", w.now) == ""
     assert w.seller.rejects(f"satmeter/0/s/{OTHER}/1", w.now) == "the session is closed"

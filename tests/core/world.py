@@ -7,14 +7,20 @@ from satmeter.core import inputs as inp
 from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
 from satmeter.core.journal import decode, encode
-from satmeter.core.labels import opening_label
+from satmeter.core.labels import First, opening_label
 from satmeter.core.purchase import Ledger
 from satmeter.core.seller import Ended, Limits, Seller
+from satmeter.core.tariff import Tariff
 
 SELLER_ID, BUYER_ID = "02" + "aa" * 32, "02" + "bb" * 32
 SESSION = "5e" * 16
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 30, "lockout_s": 60}
 POLICY = {"max_price_msat": 1000, "budget_msat": 1_000_000, "unit": "unit"}
+
+
+def first_label(session=SESSION, buyer=BUYER_ID, tariff=None, meter="m", journal="0"):
+    """The label of the first invoice of a session."""
+    return opening_label(journal, First(meter, session, buyer, Tariff.from_dict({**TARIFF, **(tariff or {})}).mark))
 
 
 def refold(events, fold):
@@ -226,7 +232,7 @@ class World:
     def unpaid(self):
         """Labels of what is asked for and not paid; an invoice that was only made ahead is not among them."""
         asked = {f"satmeter/0/s/{s.id}/{n}" for s in self.seller.books.sales.values() for n in {**s.out, **s.dropped}}
-        asked |= {opening_label("0", s.meter, s.id, s.buyer) for s in self.seller.openings.values()}
+        asked |= {opening_label("0", s.first) for s in self.seller.openings.values()}
         return [label for label, row in self.invoices.items() if row[1] == "unpaid" and label in asked]
 
     def first(self):

@@ -26,7 +26,7 @@ from .covered import Covered
 from .meter_rpc import MeterRpc
 from .plugin import RolePlugin, log
 
-REFUND_MAXDELAY = 288
+REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
 REFUND_HASHES = 10_000
 """Hashes of refunds that are remembered with their session."""

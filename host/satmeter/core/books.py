@@ -36,7 +36,8 @@ _METER_MEMORY = frozenset(
 )
 _SALE_MEMORY = frozenset(
     "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "
-    "refund_step allowance_left touched_at ask_at agreed address_at look_at checking known seen_height gone_at".split()
+    "refund_step used_at allowance_left touched_at ask_at agreed address_at look_at checking known seen_height "
+    "gone_at".split()
 )
 
 
@@ -344,7 +345,7 @@ class Books:
 
     def refund_paid(self, e: ev.RefundPaid) -> None:
         s = self.sale(e.stream)
-        borne = min(e.fee, s.refund_borne)
+        borne = min(e.fee, s.refund_borne) if s.refund_borne >= 0 else e.fee
         self._refund_over(s)
         s.refunded += e.amount + e.fee - borne
         s.refund_fee += e.fee - borne
@@ -361,7 +362,7 @@ class Books:
 
     def _refund_over(self, s: Sale) -> None:
         s.refund_used = [*s.refund_used, s.refund_bolt11]
-        s.refunding, s.refund_maxfee, s.refund_borne, s.refund_bolt11 = 0, 0, 0, ""
+        s.refunding, s.refund_maxfee, s.refund_borne, s.refund_bolt11 = 0, -1, -1, ""
 
     def refund_failed(self, e: ev.RefundFailed) -> None:
         s = self.sale(e.stream)

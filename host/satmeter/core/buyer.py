@@ -12,7 +12,7 @@ from . import actions as do
 from . import events as ev
 from . import inputs as inp
 from . import messages as msg
-from . import policy
+from . import policy, receipt
 from .errors import BadVersion, OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, STREAMING, Purchase
@@ -25,6 +25,8 @@ PING_MS, FIRST_PING_MS = 30_000, 5_000
 OPEN_MS = 60_000
 LINGER_MS = 5_000
 GIVE_UP_MS = 60 * DAY_MS
+LOOKED_UP = 1_000
+"""Old streams of which the newest receipt that was looked at is remembered."""
 
 
 class Buyer(Signing):
@@ -85,7 +87,7 @@ class Buyer(Signing):
     def _from_peer(self, i: inp.FromPeer) -> None:
         p = self.ledger.purchases.get(i.message.session)
         if p is None and isinstance(i.message, msg.Receipt):
-            old = self._recalled(i.message.session, i.peer)
+            old = self._recalled(i.message.session, i.peer) if self._is_news(i.message) else None
             if old is not None:
                 self._check_receipt(old, i.message)
                 return
@@ -100,6 +102,16 @@ class Buyer(Signing):
         except SatmeterError as e:
             message = i.message
             self._breach(p, e, getattr(message, "n", 0), message=str(getattr(message, "bolt11", ""))[:600])
+
+    def _is_news(self, m: msg.Receipt) -> bool:
+        """Whether a receipt of a stream that memory has let go can be news: to look that up costs its whole journal."""
+        stated = receipt.read(m.text)
+        if stated is None or stated["revision"] <= self.looked_up.get(m.session, 0):
+            return False
+        self.looked_up[m.session] = stated["revision"]
+        while len(self.looked_up) > LOOKED_UP:
+            del self.looked_up[next(iter(self.looked_up))]
+        return True
 
     def _low(self, p: Purchase, m: msg.Low) -> None:
         p.credit = m.credit_msat

@@ -238,11 +238,12 @@ class RefundOffered(Event):
 @event
 class RefundStarted(Event):
     """`amount` is to arrive, for a fee of `maxfee` at most. Of the fee the seller bears `borne`, a share of what the
-    session earned; the rest comes out of what is owed."""
+    session earned; the rest comes out of what is owed. -1: not said, by older versions, where the seller bore it
+    all."""
 
     amount: int = 0
-    maxfee: int = 0
-    borne: int = 0
+    maxfee: int = -1
+    borne: int = -1
 
 
 @event

@@ -57,11 +57,11 @@ class Holding(Shop):
 
     def _first_increment(self, s: Sale, i: inp.AddressMade) -> None:
         """Ask for the first version of an opening, which is in memory only as the opening is."""
-        if i.k == s.tx_count + 1:
+        if i.k == s.tx_count + 1 and not s.txs:
             s.tx_count, s.txs = i.k, {i.k: Growing(i.k, i.address, i.feerate)}
             amount = s.next_invoice()
             if amount:
-                s.out = {s.number(): amount}
+                s.out = {FIRST: amount}
                 self._tell_increment(s, FIRST)
 
     def _tell_increment(self, s: Sale, n: int) -> None:

@@ -44,7 +44,7 @@ class Invoicing(Holding):
 
     def _label(self, s: Sale, n: int) -> str:
         if s.id in self.openings:
-            return opening_label(self.journal, s.meter, s.id, s.buyer)
+            return opening_label(self.journal, s.first)
         return session_label(self.journal, s.id, n)
 
     def _number(self, s: Sale) -> int:
@@ -64,7 +64,7 @@ class Invoicing(Holding):
         first one) of a label, and its n."""
         opening = parse_opening(label)
         if opening is not None:
-            return (self.openings.get(opening[2]) if opening[0] == self.journal else None), FIRST
+            return (self._opening_of(opening[1]) if opening[0] == self.journal else None), FIRST
         parsed = parse_label(label)
         if parsed is None or parsed[0] != self.journal:
             return None, 0
@@ -189,6 +189,8 @@ class Invoicing(Holding):
             self._send_invoice(of, n)
         elif of is not None:
             self._cancel(of)
+        elif parse_opening(i.label) is not None:
+            self._do(do.CancelInvoice(i.label))  # nobody waits for it any more
         else:
             self._spare_made(i)
 
@@ -225,7 +227,8 @@ class Invoicing(Holding):
         """
         upto = i.index if i.after is not None and i.after <= self.books.index else 0
         opening, parsed = parse_opening(i.label), parse_label(i.label)
-        ours = (opening or parsed or ("",))[0] == self.journal
+        known = opening or parsed
+        ours = known is not None and known[0] == self.journal
         new = ours and not self.books.known_payment(i.index)
         if ours and not new:
             self._credited_before(i)
@@ -238,7 +241,7 @@ class Invoicing(Holding):
         """Credit a payment to whom its label names; False where nobody knows that one any more."""
         opening, parsed = parse_opening(i.label), parse_label(i.label)
         if opening is not None or parsed is None:
-            return opening is not None and self._opening_paid(*opening[1:], i, upto)
+            return opening is not None and self._opening_paid(opening[1], i, upto)
         _, kind, name, n = parsed
         if kind == "m":
             m = self.books.meters.get(name)
@@ -253,6 +256,8 @@ class Invoicing(Holding):
 
     def _credit(self, s: Sale, n: int, i: inp.InvoiceSettled, upto: int) -> None:
         self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, s.count, upto))
+        if s.buyer:
+            self._paid_before(s.buyer)
         self._forget_invoice(s, n)
         self.just_paid = s.id
         self._after(s)

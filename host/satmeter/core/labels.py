@@ -1,5 +1,5 @@
 """The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of a wallet
-invoice, satmeter/JOURNAL/o/METER/SESSION/BUYER of the first invoice of a session that is not open yet.
+invoice, satmeter/JOURNAL/o/METER/SESSION/BUYER/TERMS of the first invoice of a session that is not open yet.
 
 The last one says all that a payment needs to find its owner, so that an open without payment needs no row in the
 journal: its first payment opens the session, also when the plugin has forgotten the open since. JOURNAL is a few hex
@@ -9,11 +9,14 @@ had, so that no payment of one is ever taken for a payment of the other.
 
 import hashlib
 import re
+from dataclasses import dataclass
 
 PREFIX = "satmeter"
 FIRST = 1
 """The number of a session's first invoice."""
-_OPENING = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([0-9a-f]{{32}})/([0-9a-f]{{66}})")
+_OPENING = re.compile(
+    rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([0-9a-f]{{32}})/([0-9a-f]{{66}})/([0-9a-f]{{8}})"
+)
 _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 
 
@@ -31,14 +34,24 @@ def parse_label(label: str) -> tuple[str, str, str, int] | None:
     return (found[1], found[2], found[3], int(found[4])) if found else None
 
 
-def opening_label(journal: str, meter: str, session: str, buyer: str) -> str:
-    return f"{PREFIX}/{journal}/o/{meter}/{session}/{buyer}"
+@dataclass(frozen=True, slots=True)
+class First:
+    """What the label of a first invoice says; `terms` is the mark of the tariff that it was asked for under."""
+
+    meter: str
+    session: str
+    buyer: str
+    terms: str
 
 
-def parse_opening(label: str) -> tuple[str, str, str, str] | None:
-    """Return (journal, meter, session, buyer) of the label of a first invoice, None for any other."""
+def opening_label(journal: str, first: First) -> str:
+    return f"{PREFIX}/{journal}/o/{first.meter}/{first.session}/{first.buyer}/{first.terms}"
+
+
+def parse_opening(label: str) -> tuple[str, First] | None:
+    """Return (journal, what it says) of the label of a first invoice, None for any other."""
     found = _OPENING.fullmatch(label)
-    return (found[1], found[2], found[3], found[4]) if found else None
+    return (found[1], First(found[2], found[3], found[4], found[5])) if found else None
 
 
 def bearer_session(label: str) -> str:

@@ -50,6 +50,11 @@ class Metering(Settling):
             raise WrongState(f"meter {m.name} is in {m.state}; only a meter in standby can be removed")
         if m.offers:
             self._cancel_offers(m, "removed")
+        waiting = [s for s in self.openings.values() if s.meter == m.name]
+        for s in waiting:
+            self._drop_opening(s, "the meter is being removed")
+        if waiting:
+            raise WrongState(f"{len(waiting)} buyers were about to pay at meter {m.name}; they are told, now try again")
         self._emit(ev.MeterRemoved(self.now, m.stream))
         return m
 
@@ -78,6 +83,8 @@ class Metering(Settling):
         """Count a reading for the session. Its first one says where it begins: what the board had drawn of the
         allowance before, and had not told, is the seller's; the allowance bounds it, however late that reading
         comes."""
+        if m.count != s.count:
+            s.used_at = self.now
         s.count = m.count
         if s.start_latest >= 0:
             self._emit(ev.StartCounted(self.now, s.id, max(s.start_count, min(m.count, s.start_latest))))

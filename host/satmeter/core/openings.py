@@ -18,7 +18,7 @@ from . import inputs as inp
 from . import messages as msg
 from .errors import TooMany, UnknownSession
 from .gates import Gates
-from .labels import FIRST, bearer_session, opening_label
+from .labels import FIRST, First, bearer_session, opening_label
 from .meter import STANDBY, Meter
 from .quota import Quota
 from .sale import OPEN, Sale
@@ -41,8 +41,8 @@ class Openings(Gates):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.strangers = Quota(STRANGERS_PER_S, STRANGERS_BURST)
-        self.agreed_at: list[int] = []
-        """When strangers began their sessions in arrears, as far as that still counts."""
+        self.agreed_at: dict[str, list[int]] = {}
+        """By meter: when strangers began their sessions in arrears, as far as that still counts."""
         self.unpaid: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Openings of a node id that were not paid in a row, and when the last one ended."""
         self.payers: OrderedDict[str, None] = OrderedDict.fromkeys(
@@ -53,14 +53,11 @@ class Openings(Gates):
     def _known(self, peer: str) -> bool:
         return peer in self.payers
 
-    def _may_agree(self, peer: str) -> bool:
-        """Whether a session in arrears may begin: those of strangers are so many, and then one each time."""
-        self.agreed_at = [at for at in self.agreed_at if self.now < at + AGREED_EACH_MS * AGREED_BURST]
-        if not self._known(peer):
-            if len(self.agreed_at) >= AGREED_BURST:
-                return False
-            self.agreed_at.append(self.now)
-        return True
+    def _may_agree(self, m: Meter, peer: str) -> bool:
+        """Whether a session in arrears may begin: of strangers so many at a meter, and then one each time."""
+        begun = self.agreed_at.get(m.name, [])
+        self.agreed_at[m.name] = [at for at in begun if self.now < at + AGREED_EACH_MS * AGREED_BURST]
+        return self._known(peer) or len(self.agreed_at[m.name]) < AGREED_BURST
 
     def _begin_opening(self, m: Meter, session: str, peer: str) -> Sale | None:
         """Return a new opening; None where strangers have asked for as many as may be, so that it is asked again."""
@@ -69,7 +66,7 @@ class Openings(Gates):
         if not known and not self.strangers.take("", self.now):
             return None
         for other in [o for o in self.openings.values() if o.buyer == peer and o.meter == m.name]:
-            self._drop_opening(other, "opened anew", tell=False)
+            self._drop_opening(other, "opened anew", tell=False, counts=True)
         while len(self.openings) >= self.limits.openings:
             self._drop_opening(self._least(), "others asked for the meter, too")
         s = Sale(session, m.name, peer, m.tariff, opened_at=self.now, since=self.now, count=m.count)
@@ -97,19 +94,21 @@ class Openings(Gates):
             s.address_at = self.now
             self._do(do.GiveAddress(s.id, FIRST))
         elif s.tariff.prepaid and (amount := s.next_invoice()):
-            s.out = {s.number(): amount}
+            s.out = {FIRST: amount}
             self._make_invoice(s, FIRST)
 
     # --- paid, or agreed to
 
     def _open_for(self, s: Sale) -> Sale | None:
         m = self.books.meters.get(s.meter)
-        return self._promote(m, s) if m is not None and m.state == STANDBY else None
+        if m is None or m.state != STANDBY:
+            return None
+        self._paid_before(s.buyer)
+        return self._promote(m, s)
 
     def _promote(self, m: Meter, s: Sale, parked: bool = False) -> Sale:
         """Open the session of an opening: what was asked for so far is recorded with it."""
         self.openings.pop(s.id, None)
-        self._paid_before(s.buyer)
         tariff = s.tariff.to_dict()
         self._emit(ev.SessionOpened(self.now, s.id, m.name, s.buyer, tariff, m.count, m.boot, m.register, parked))
         new = self.books.sales[s.id]
@@ -128,27 +127,33 @@ class Openings(Gates):
         if len(self.payers) > REMEMBERED:
             self.payers.popitem(last=False)
 
-    def _opening_paid(self, meter: str, session: str, buyer: str, i: inp.InvoiceSettled, upto: int) -> bool:
-        m, s = self.books.meters.get(meter), self.books.sales.get(session)
-        if s is not None:
+    def _opening_paid(self, first: First, i: inp.InvoiceSettled, upto: int) -> bool:
+        m, s = self.books.meters.get(first.meter), self.books.sales.get(first.session)
+        if s is not None and (s.meter, s.buyer) == (first.meter, first.buyer):
             self._credit(s, 0, i, upto)
             return True
         if m is None:
             return False
-        waiting = self.openings.get(session)
-        if waiting is None:  # a crash has forgotten it
-            known = session if self.recall(session) is None else bearer_session(i.label)
-            waiting = Sale(known, m.name, buyer, m.tariff, opened_at=self.now)
-            waiting.out = {FIRST: i.amount_msat}
-        parked = m.state != STANDBY
+        waiting = self._opening_of(first) or self._forgotten(m, first)
+        parked = m.state != STANDBY or waiting.id != first.session
+        waiting.out = waiting.out or {FIRST: i.amount_msat}
+        self._paid_before(first.buyer)
         new = self._promote(m, waiting, parked)
         self._emit(ev.InvoicePaid(self.now, new.id, FIRST, i.amount_msat, i.index, i.hash, m.count, upto))
         if parked:
-            self._close(new, "paid while the meter was not free")
+            self._close(new, "paid while the meter was not free, or for terms that it has no more")
         self.just_paid = new.id
         self._after(new)
         self.just_paid = ""
         return True
+
+    def _forgotten(self, m: Meter, first: First) -> Sale:
+        """Return an opening that a crash has forgotten, as it was. Where that can't be (the terms are others by now,
+        its id is another's), the payment gets a session of its own, which only keeps it."""
+        taken = first.session in self.openings or first.session in self.books.sales
+        same = not taken and m.tariff.mark == first.terms and self.recall(first.session) is None
+        known = first.session if same else bearer_session(opening_label(self.journal, first))
+        return Sale(known, m.name, first.buyer, m.tariff, opened_at=self.now)
 
     def _agree(self, s: Sale) -> None:
         """The buyer takes the terms, in arrears: it gets the meter, if nobody has it who uses it."""
@@ -159,17 +164,25 @@ class Openings(Gates):
         m = self.books.meters.get(s.meter)
         if m is None or s.tariff.prepaid or not m.plugged or m.silent(self.now, self.limits.silent_ms):
             return
+        if not self._may_agree(m, s.buyer):
+            raise TooMany("this meter serves no more buyers in arrears just now who never paid")
         holder = self.books.sales.get(m.session)
         if holder is not None and not holder.ending_at and self._unused(holder):
             self._end(holder, "not used, and another buyer asked for the meter")
-        if m.state == STANDBY and self._may_agree(s.buyer):
+        if m.state == STANDBY:
+            if not self._known(s.buyer):
+                self.agreed_at[m.name].append(self.now)
             new = self._promote(m, s)
             new.agreed = True
             self._after(new)
 
     def _unused(self, s: Sale) -> bool:
-        unused = not s.tariff.prepaid and not s.ticks and not s.received and not s.on_hold
-        return unused and self.now >= s.opened_at + UNUSED_MS
+        """Whether a session in arrears holds its meter by nothing: no payment, and no use, or next to none and long
+        ago."""
+        if s.tariff.prepaid or s.received or s.on_hold or s.charged >= s.tariff.slice_msat:
+            return False
+        idle_ms = s.tariff.grace_s * 1000 if s.ticks else UNUSED_MS
+        return self.now >= max(s.opened_at, s.used_at, self.resumed_at) + idle_ms
 
     # --- time, and the end
 
@@ -189,16 +202,20 @@ class Openings(Gates):
         """Forget an opening. The plug is locked where nobody else waits for it, and the allowance was used up since."""
         asked = bool(s.bolt11) or not s.tariff.prepaid
         drawn = s.allowance_left and m.allowance_used and not m.silent(self.now, self.limits.silent_ms)
-        self._drop_opening(s, "not paid in time" if s.tariff.prepaid else "the terms were not answered")
-        if asked and drawn and not any(other.meter == m.name for other in self.openings.values()):
+        why = "not paid in time" if s.tariff.prepaid else "the terms were not answered"
+        self._drop_opening(s, why, counts=asked and m.state == STANDBY)
+        waits = bool(m.offers) or any(other.meter == m.name for other in self.openings.values())
+        if asked and drawn and not waits:
             self._lock(m, s)
 
-    def _drop_opening(self, s: Sale, reason: str, tell: bool = True) -> None:
+    def _drop_opening(self, s: Sale, reason: str, tell: bool = True, counts: bool = False) -> None:
         self.openings.pop(s.id, None)
         if tell:
             self._send(s, msg.Close, by=msg.SELLER, reason=reason)
         if s.out and not s.tariff.onchain:
-            self._do(do.CancelInvoice(opening_label(self.journal, s.meter, s.id, s.buyer)))
+            self._do(do.CancelInvoice(opening_label(self.journal, s.first)))
+        if not counts:
+            return
         tries, at = self.unpaid.pop(s.buyer, (0, 0))
         self.unpaid[s.buyer] = (tries + 1 if self.now < at + FORGOTTEN_MS else 1, self.now)
         if len(self.unpaid) > REMEMBERED:
@@ -206,18 +223,22 @@ class Openings(Gates):
 
     def _close_opening(self, s: Sale) -> None:
         """The buyer closes what it never paid for: there is nothing to settle, and nothing to sign."""
-        self._drop_opening(s, "closed by the buyer", tell=False)
+        self._drop_opening(s, "closed by the buyer", tell=False, counts=True)
         text = "nothing was paid for the session; it is closed"
         self._send(s, msg.Error, by=msg.SELLER, code=UnknownSession.code, text=text)
 
-    def _rejects_first(self, meter: str, session: str, buyer: str, now: int) -> str:
+    def _rejects_first(self, first: First, now: int) -> str:
         """Return why a first payment can't be delivered now, "" if it can (the invoice_payment hook). Reads only."""
-        m = self.books.meters.get(meter)
+        m = self.books.meters.get(first.meter)
         if m is None:
             return "the meter is gone"
-        if session in self.books.sales:
+        waiting = self.openings.get(first.session)
+        if first.session in self.books.sales or (waiting is not None and waiting.first != first):
             return "the invoice is superseded"
-        if any(s.buyer == buyer and s.phase != OPEN and s.debt >= s.dust_msat for s in self.books.sales.values()):
+        if waiting is None and m.tariff.mark != first.terms:
+            return "the terms have changed"
+        sales = list(self.books.sales.values())  # at once: another thread changes them
+        if any(s.buyer == first.buyer and s.phase != OPEN and s.debt >= s.dust_msat for s in sales):
             return "its buyer owes for an earlier session"
         if m.silent(now, self.limits.silent_ms):
             return "the board is silent"

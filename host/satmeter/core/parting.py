@@ -46,6 +46,12 @@ class Parting(Purse):
         self._notify(p, why=reason)
         self._close_when_landed(p)
 
+    def _bound(self, p: Purchase, reason: str) -> None:
+        """However a stream in arrears comes to its end: from here on what it may pay is bounded."""
+        if p.arrears and p.most < 0:
+            most, most_ticks = self._most_after_close(p)
+            self._emit(ev.StreamClosing(self.now, p.id, reason[:300], most, most_ticks))
+
     def _most_after_close(self, p: Purchase) -> tuple[int, int]:
         """Return what a stream in arrears may pay in all from here on, and the count that it pays up to (-1: no
         sensor).
@@ -56,6 +62,8 @@ class Parting(Purse):
         if t is None or t.prepaid:
             return -1, -1
         most, most_ticks = p.committed + t.limit_msat, -1
+        if p.own_ticks is None and p.sensor_boot:
+            return p.committed, -1  # a sensor was heard, and is not since our restart: nothing more is paid
         if p.own_ticks is not None:
             most_ticks = policy.most_ticks(p.policy, p.own_ticks)
             most = min(most, max(p.committed, t.charge(most_ticks) + p.policy.max_spend_msat))
@@ -128,7 +136,10 @@ class Parting(Purse):
         arrived = sum({**p.arrivals, **arrivals}.values())
         carried_on = self._carried_on(p, r["refunded_msat"] - r["refund_fee_msat"] - arrived)
         why = self._wrong_with(p, r, arrived + carried_on)
+        if text == p.receipt and (why, carried_on) == (p.why, p.carried_on):
+            return why  # no news
         p.touched_at = self.now
+        self._bound(p, "closed by the seller")
         signed = (r["revision"], text, signature, True)
         self._emit(ev.StreamClosed(self.now, p.id, 0, *signed, why, arrivals, carried_on))
         return why

@@ -46,8 +46,9 @@ class Paying(Parting):
             self._notify(p)
             self._agree(p, tariff)
         elif p.state == CLOSED and not p.receipt and (m.carried_msat or p.paid or p.flights):
-            p.touched_at = self.now
-            self._carried_in(p, m.carried_msat)
+            if not p.carried:
+                p.touched_at = self.now
+                self._carried_in(p, m.carried_msat)
             self._close_when_landed(p)  # we had given up; what the seller holds of ours has to come back
         elif p.tariff is not None and tariff != p.tariff:
             raise PolicyBreach("the seller changed the terms of a running session")
@@ -145,18 +146,18 @@ class Paying(Parting):
         charged = max(m.charged_msat, t.charge(ticks))
         policy.check_amount(p.policy, t, m.amount_msat, paid, ticks, charged)
         policy.check_pace(p.policy, t, paid + m.amount_msat, self.now - p.agreed_at)
-        if not t.prepaid:
-            self._check_debt(p, t, m)
         if p.own_ticks is not None and p.state == STREAMING:
             policy.check_sensor(p.policy, ticks, p.own_ticks)
+        if not t.prepaid:
+            self._check_debt(p, t, m, charged)
 
-    def _check_debt(self, p: Purchase, t: Tariff, m: msg.Invoice | msg.Increment) -> None:
+    def _check_debt(self, p: Purchase, t: Tariff, m: msg.Invoice | msg.Increment, charged: int) -> None:
         """In arrears no more can be owed than the limit: the board cuts there. After a close nothing that was used
         later is paid for, and no more in all than could be owed then."""
-        if m.charged_msat > p.committed + t.limit_msat:
-            raise PolicyBreach(
-                f"{m.charged_msat} msat charged; {p.committed} paid and a limit of {t.limit_msat} allow less"
-            )
+        # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
+        most = p.committed + t.limit_msat
+        if m.charged_msat > most or charged > most + t.slice_msat:
+            raise PolicyBreach(f"{charged} msat claimed; {p.committed} are paid, and the limit is {t.limit_msat}")
         if p.most < 0:
             return
         if p.committed + m.amount_msat > p.most:

@@ -82,6 +82,8 @@ class Purchase:
 
     most: int = -1
     """In arrears, after a close: all that this stream may ever pay, what was paid before included; -1: no close yet."""
+    most_flights: list[int] = field(default_factory=list)
+    """Payments that `most` counts and that were in flight at the close: the room of one that fails goes with it."""
     most_ticks: int = -1
     """After a close: the highest count that is paid for, where an own sensor told it; else -1."""
     debt_refused: bool = False
@@ -223,7 +225,9 @@ class Purchase:
 
     @property
     def pays(self) -> bool:
-        """Whether invoices are paid in this state: a debt is, to its end."""
+        """Whether invoices are paid in this state: a debt is, to its end; never one without a bound."""
+        if self.arrears and self.state in (CLOSING, CLOSED) and self.most < 0:
+            return False
         if self.state == CLOSED:
             return self.debt > 0
         arrears = self.arrears and not self.breached and not self.debt_refused
@@ -383,8 +387,11 @@ class Ledger:
         self._spent(e.at, flight.amount + flight.maxfee)
 
     def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
-        p.flights.pop(e.n)
+        failed = p.flights.pop(e.n)
         p.trouble = e.why
+        if e.n in p.most_flights:
+            p.most_flights.remove(e.n)
+            p.most -= failed.amount if p.most >= 0 else 0
 
     def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
         p.breached = p.breached or e.evidence.get("error") == "PolicyBreach"
@@ -405,7 +412,9 @@ class Ledger:
 
     def stream_closing(self, p: Purchase, e: ev.StreamClosing) -> None:
         p.state, p.reason, p.ended_at = CLOSING, e.reason, e.at
-        p.most, p.most_ticks = e.most, e.most_ticks
+        p.most, p.most_ticks, p.most_flights = e.most, e.most_ticks, list(p.flights)
+        if e.most < 0 and p.arrears and p.tariff is not None:  # by an older version
+            p.most = p.committed + p.tariff.limit_msat
 
     def debt_refused(self, p: Purchase, e: ev.DebtRefused) -> None:
         p.debt_refused = True

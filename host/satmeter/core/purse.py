@@ -31,6 +31,8 @@ class Purse(Desk):
         self.sellers = sellers
         self.max_streams = max_streams
         self.ledger = ledger or Ledger()
+        self.looked_up: dict[str, int] = {}
+        """The newest revisions of receipts that were looked at for streams that memory has let go."""
 
     def fold(self, e: Event) -> None:
         self.ledger.apply(e)
@@ -43,6 +45,10 @@ class Purse(Desk):
         if not named:
             raise UnknownSession(f"session: no live stream {session!r}; stream-list lists them")
         return max(named, key=lambda p: (p.state != CLOSED, p.opened_at))
+
+    @abstractmethod
+    def _bound(self, p: Purchase, reason: str) -> None:
+        """Bound what a stream in arrears may still pay (parting.py)."""
 
     @abstractmethod
     def _release(self, p: Purchase) -> None:
@@ -68,6 +74,7 @@ class Purse(Desk):
     def _end(self, p: Purchase, why: str, code: int = 0) -> None:
         """End a stream that has no receipt to wait for."""
         p.touched_at = self.now
+        self._bound(p, why)
         self._emit(ev.StreamClosed(self.now, p.id, code=code, why=why[:500]))
         self._release(p)
         self._notify(p, why=why)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from .growing import DUST_SAT, GROWING, Growing
 from .journal import CHAIN_START
+from .labels import First
 from .spares import Spares
 from .tariff import Tariff
 
@@ -69,8 +70,9 @@ class Sale:
     claimed: int = 0
     refunding: int = 0
     """What is to arrive by the refund that is under way."""
-    refund_maxfee: int = 0
-    refund_borne: int = 0
+    refund_maxfee: int = -1
+    refund_borne: int = -1
+    """-1: an older version began the refund, and its seller bears all of the fee."""
     refunded: int = 0
     """What was given back, the fees that refunds bear themselves included."""
     refund_fee: int = 0
@@ -129,6 +131,8 @@ class Sale:
     """Invoices whose payment was accepted and not yet credited. Paid or not they count as out in the exposure, so that
     the next one may be asked for meanwhile; only the window does not count them."""
     address_at: int = 0
+    used_at: int = 0
+    """When its count moved last."""
     allowance_left: bool = False
     """Of an opening: whether the standby allowance was not used up when it was asked for."""
     look_at: dict[int, int] = field(default_factory=dict)
@@ -142,6 +146,11 @@ class Sale:
     """Since when the buyer is not connected; 0 while it is."""
     ask_at: int = 0
     """When a debt may be asked for again: one whose invoice expired waits for its buyer, or a day."""
+
+    @property
+    def first(self) -> First:
+        """What the label of its first invoice says."""
+        return First(self.meter, self.id, self.buyer, self.tariff.mark)
 
     @property
     def received(self) -> int:

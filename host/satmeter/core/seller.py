@@ -32,7 +32,7 @@ from .errors import (
     UnknownSession,
 )
 from .labels import parse_label, parse_opening
-from .meter import LOCKOUT, Meter
+from .meter import LOCKOUT, STANDBY, Meter
 from .openings import Openings
 from .sale import CLOSED, OPEN, Sale
 from .settling import REFUND_RETRY_MS
@@ -41,6 +41,8 @@ from .shop import Limits as Limits
 
 QUIET_MS = 60_000
 """A buyer that has nothing to say says so twice a minute (core/buyer.py): after a restart it may be there."""
+REFUND_FAILS, RECONNECTED_MS = 3, 600_000
+"""A buyer who comes back has its refund tried again at once; after so many failures not sooner than this."""
 REFUND_INVOICES = 50
 """Refund invoices that one session may use up."""
 
@@ -62,14 +64,16 @@ class Seller(Openings):
             if s.txs:
                 s.gone_at = self.now + QUIET_MS  # until it is heard
             if s.refunding:
-                self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=False))
+                older = min(self.limits.refund_maxfee_msat, s.refunding // 2)  # begun by an older version
+                maxfee = s.refund_maxfee if s.refund_maxfee >= 0 else older
+                self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, maxfee, fresh=False))
             self._settle(s)
 
     def rejects(self, label: str, now: int) -> str:
         """Return why a payment of `label` can't be delivered now, or "" (the invoice_payment hook). Reads only."""
         parsed, opening = parse_label(label), parse_opening(label)
         if opening is not None and opening[0] == self.journal:
-            return self._rejects_first(*opening[1:], now)
+            return self._rejects_first(opening[1], now)
         if parsed is None:
             return "" if opening is None else "the invoice is of another journal"
         journal, kind, name, n = parsed
@@ -159,7 +163,7 @@ class Seller(Openings):
         theirs = [s for s in self.books.sales.values() if s.buyer == peer]
         self._may_open(m, peer, theirs)
         brings = [old for old in theirs if old.owed and not old.refunding and old.firm]
-        if m.tariff.ticks(sum(old.owed for old in brings)) < 1:
+        if m.state != STANDBY or m.tariff.ticks(sum(old.owed for old in brings)) < 1:
             return self._begin_opening(m, o.session, peer)
         self._opened(m, o.session, peer)
         new = self.books.sales[o.session]
@@ -215,7 +219,7 @@ class Seller(Openings):
     def _peer_error(self, s: Sale, e: msg.Error) -> None:
         """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time."""
         if s.id in self.openings:
-            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"))
+            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"), counts=True)
             return
         if e.n in s.out and s.tariff.prepaid:
             self._emit(ev.InvoiceDropped(self.now, s.id, e.n, msg.words(e.text)))
@@ -235,7 +239,9 @@ class Seller(Openings):
             if s.buyer == i.peer:
                 s.gone_at = 0
                 s.sent.clear()
-                if self.now >= s.refund_tried_at + REFUND_RETRY_MS:
+                if self.now >= s.refund_tried_at + (
+                    RECONNECTED_MS if s.refund_fails > REFUND_FAILS else REFUND_RETRY_MS
+                ):
                     s.refund_tried_at = 0
                 s.ask_at = 0
                 if s.phase == OPEN:

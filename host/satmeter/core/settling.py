@@ -21,6 +21,11 @@ REFUNDS_PER_PEER, REFUNDS_AT_ONCE = 1, 10
 channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
 
 
+def _earned(s: Sale) -> bool:
+    """Whether a session earned as much as it gives back: to hold that refund costs its buyer as much as it holds."""
+    return s.charged >= s.owed
+
+
 class Settling(Invoicing):
     """What follows when a session ends, whoever ended it."""
 
@@ -82,7 +87,7 @@ class Settling(Invoicing):
         s.spares.queue.clear()
         self._cancel(s)
         self._notify("meter_state", m, why=reason)
-        if s.debt >= (s.dust_msat if s.tariff.onchain else 1):
+        if s.debt >= s.dust_msat:
             self._lock(m, s, more_s=s.tariff.grace_s)  # until it is paid, or for as long as unpaid ones are locked
         if s.buyer and tell:
             self._tell_end(s)
@@ -144,8 +149,10 @@ class Settling(Invoicing):
         wait = min(REFUND_RETRY_MOST_MS, REFUND_RETRY_MS << min(s.refund_fails, 10))
         if s.refund_tried_at and self.now < s.refund_tried_at + wait:
             return False
-        under_way = [other.buyer for other in self.books.sales.values() if other.refunding]
-        return under_way.count(s.buyer) < REFUNDS_PER_PEER and len(under_way) < REFUNDS_AT_ONCE
+        under_way = [other for other in self.books.sales.values() if other.refunding]
+        mine = sum(1 for other in under_way if other.buyer == s.buyer)
+        alike = sum(1 for other in under_way if _earned(other) == _earned(s))
+        return mine < REFUNDS_PER_PEER and alike < REFUNDS_AT_ONCE // 2
 
     def _sign(self, s: Sale) -> None:
         figures = repr(s.figures)
@@ -183,7 +190,7 @@ class Settling(Invoicing):
         if not s.refunding or i.bolt11 != s.refund_bolt11:
             return
         s.refund_fails, s.refund_step = 0, 0
-        if i.amount_msat == s.refunding and i.fee_msat <= s.refund_maxfee:
+        if i.amount_msat == s.refunding and (s.refund_maxfee < 0 or i.fee_msat <= s.refund_maxfee):
             self._emit(ev.RefundPaid(self.now, s.id, i.amount_msat, i.fee_msat, i.hash))
         else:
             self._dispute(s, i.amount_msat, i.fee_msat)

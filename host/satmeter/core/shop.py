@@ -11,6 +11,7 @@ from . import messages as msg
 from .books import Books
 from .desk import Desk
 from .journal import Event
+from .labels import First
 from .meter import Meter
 from .sale import OPEN, Sale
 
@@ -79,6 +80,15 @@ class Shop(Desk):
         """Return a session that is open, ending or waiting for its first payment."""
         return self.books.sales.get(session) or self.openings.get(session)
 
+    def _opening_of(self, first: First) -> Sale | None:
+        """Return the opening whose first invoice has this label; another under the same id is not it."""
+        s = self.openings.get(first.session)
+        return s if s is not None and s.first == first else None
+
+    @abstractmethod
+    def _paid_before(self, peer: str) -> None:
+        """Remember that a buyer has paid (openings.py)."""
+
     @abstractmethod
     def _open_for(self, s: Sale) -> Sale | None:
         """Open the session of an opening that is paid now; None where its meter is not free (openings.py)."""
@@ -88,11 +98,11 @@ class Shop(Desk):
         """Ask again for first payments, and forget openings whose time is over (openings.py)."""
 
     @abstractmethod
-    def _drop_opening(self, s: Sale, reason: str, tell: bool = True) -> None:
-        """Forget an opening that was not paid (openings.py)."""
+    def _drop_opening(self, s: Sale, reason: str, tell: bool = True, counts: bool = False) -> None:
+        """Forget an opening that was not paid; `counts`: that was its buyer's own doing (openings.py)."""
 
     @abstractmethod
-    def _opening_paid(self, meter: str, session: str, buyer: str, i: inp.InvoiceSettled, upto: int) -> bool:
+    def _opening_paid(self, first: First, i: inp.InvoiceSettled, upto: int) -> bool:
         """Credit the first payment of a session, which opens it; False where its meter is unknown (openings.py)."""
 
     @abstractmethod

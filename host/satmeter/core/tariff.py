@@ -1,5 +1,7 @@
 """The tariff: what a meter sells, at what price, and how much either side dares."""
 
+import hashlib
+import json
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -59,6 +61,11 @@ class Tariff:
         """How long an invoice for any wallet can be paid: it is shown to everybody, so it ends soon
         (docs/metering.md)."""
         return min(self.invoice_expiry_s, WALLET_EXPIRY_S)
+
+    @property
+    def mark(self) -> str:
+        """8 hex digits by which these terms are told from others."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def onchain(self) -> bool:
