@@ -59,7 +59,7 @@ def test_of_two_codes_the_user_chooses(panels, tab):
     chosen = page.locator("[data-part=found]").last
     expect(chosen).to_contain_text("Meter tap")
     expect(page.get_by_text("2 codes in this picture")).to_have_count(0)
-    chosen.locator("[data-part=max-price]").fill("1sat/unit")  # it is still there when the first one has gone
+    chosen.locator("[data-part=max-price]").fill("1sat/Wh")  # it is still there when the first one has gone
     chosen.locator("[data-part=budget]").fill("nonsense")
     chosen.get_by_role("button", name="Open a stream").click()
     expect(page.get_by_role("alert").get_by_text("budget_msat: must be an amount")).to_be_visible()

@@ -50,7 +50,7 @@ def plugged(panels, tab):
     expect(fact(page, "state")).to_have_text("standby")
 
 
-def opened(buyer, picture, price="1sat/unit", budget="1000sat"):
+def opened(buyer, picture, price="1sat/Wh", budget="1000sat"):
     """Upload a picture on the buyer's page, and open the stream that it shows."""
     buyer.locator("input[type=file]").set_input_files(files=[picture])
     found = buyer.locator("[data-part=found]")
@@ -171,7 +171,7 @@ def test_a_stream_over_the_cap_is_refused_in_words(panels, tab, plugged):
     buyer = tab(panels[1].url + "/buy")
     buyer.locator("input[type=file]").set_input_files(files=[shot(plugged)])
     found = buyer.locator("[data-part=found]")
-    found.locator("[data-part=max-price]").fill("1msat/unit")
+    found.locator("[data-part=max-price]").fill("1msat/Wh")
     found.locator("[data-part=budget]").fill("10sat")
     found.get_by_role("button", name="Open a stream").click()
     expect(
