@@ -16,11 +16,13 @@ from satmeter.core.buyer import Buyer
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
 from satmeter.core.growing import DUST_SAT, Growing
 from satmeter.core.journal import canonical
+from satmeter.core.labels import First, parse_opening
 from satmeter.core.policy import Policy
 from satmeter.core.purchase import DAY_MS, Flight, Purchase
 from satmeter.core.sale import CLOSED, CLOSING, Sale
 from satmeter.core.seller import Limits
 from satmeter.core.tariff import Tariff
+from satmeter.devnet.emulated.invoices import LABEL_MOST
 
 T = Tariff.from_dict(TARIFF)
 ARREARS = Tariff.from_dict({**TARIFF, "mode": "arrears", "limit_msat": 20_000})
@@ -324,5 +326,7 @@ def test_a_growing_transaction_is_pending_while_it_stands_for_something():
     assert sale(txs={1: g}, tx_count=1).firm and not sale(txs={1: replace(g, value=5)}, tx_count=1).firm
 
 
-def test_the_first_invoice_names_its_buyer():
-    assert first_label().endswith(f"/m/{SESSION}/{BUYER_ID}/{T.mark}")
+def test_the_first_invoice_names_its_buyer_in_as_many_bytes_as_a_node_takes():
+    longest = first_label(meter="m" * 32, journal="0" * 8)
+    assert parse_opening(longest) == ("0" * 8, First("m" * 32, SESSION, BUYER_ID, T.mark))
+    assert len(longest) <= LABEL_MOST and parse_opening(longest[:-1] + "!") is None

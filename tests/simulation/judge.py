@@ -10,6 +10,7 @@ from outlet import METER, STEP_MS, TICKS_PER_S
 from satmeter.core import receipt
 from satmeter.core.books import Books
 from satmeter.core.journal import decode
+from satmeter.core.labels import opening_label
 from satmeter.core.purchase import Ledger
 from satmeter.core.receipt import balanced
 
@@ -218,8 +219,8 @@ class Judge:
                 credited = s.paid - s.lost * 1000
                 self.that(sim.plan.hostile == "buyer" or not s.lost, f"{s.lost} sat of an honest buyer are lost")
             else:
-                labels = (f"satmeter/0/s/{s.id}/", f"satmeter/0/o/{METER}/{s.id}/")
-                arrived = sum(sim.money.received(SELLER, each) for each in labels) if s.buyer else s.paid
+                arrived = sim.money.received(SELLER, f"satmeter/0/s/{s.id}/") if s.buyer else s.paid
+                arrived += sim.money.received(SELLER, opening_label("0", s.first)) if s.buyer else 0
                 credited = s.paid
             self.that(credited == arrived, f"session {s.id[:6]}: {arrived} msat arrived, {credited} were credited")
             free = s.tariff.charge(s.ticks) - s.received - s.lost * 1000 - s.tariff.limit_msat

@@ -1,5 +1,6 @@
-"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of a wallet
-invoice, satmeter/JOURNAL/o/METER/SESSION/BUYER/TERMS of the first invoice of a session that is not open yet.
+"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of a
+wallet invoice, satmeter/JOURNAL/o/METER/PACKED of the first invoice of a session that is not open yet, where PACKED
+is session, buyer and terms: a node takes labels of 128 bytes at most.
 
 The last one says all that a payment needs to find its owner, so that an open without payment needs no row in the
 journal: its first payment opens the session, also when the plugin has forgotten the open since. JOURNAL is a few hex
@@ -7,6 +8,7 @@ digits made with the journal: they keep its invoices apart from those of any oth
 had, so that no payment of one is ever taken for a payment of the other.
 """
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass
@@ -14,9 +16,9 @@ from dataclasses import dataclass
 PREFIX = "satmeter"
 FIRST = 1
 """The number of a session's first invoice."""
-_OPENING = re.compile(
-    rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([0-9a-f]{{32}})/([0-9a-f]{{66}})/([0-9a-f]{{8}})"
-)
+_OPENING = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([A-Za-z0-9_-]{{71}})")
+_SESSION, _BUYER = 32, 66
+"""Hex digits of a session and of a node id."""
 _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 
 
@@ -45,13 +47,18 @@ class First:
 
 
 def opening_label(journal: str, first: First) -> str:
-    return f"{PREFIX}/{journal}/o/{first.meter}/{first.session}/{first.buyer}/{first.terms}"
+    packed = base64.urlsafe_b64encode(bytes.fromhex(first.session + first.buyer + first.terms))
+    return f"{PREFIX}/{journal}/o/{first.meter}/{packed.decode().rstrip('=')}"
 
 
 def parse_opening(label: str) -> tuple[str, First] | None:
     """Return (journal, what it says) of the label of a first invoice, None for any other."""
     found = _OPENING.fullmatch(label)
-    return (found[1], First(found[2], found[3], found[4], found[5])) if found else None
+    if found is None:
+        return None
+    said = base64.urlsafe_b64decode(found[3] + "=").hex()
+    first = First(found[2], said[:_SESSION], said[_SESSION : _SESSION + _BUYER], said[_SESSION + _BUYER :])
+    return (found[1], first) if opening_label(found[1], first) == label else None
 
 
 def bearer_session(label: str) -> str:

@@ -17,6 +17,8 @@ from .errors import (
     rejected,
 )
 
+LABEL_MOST = 128
+"""Bytes of a label, as in lightningd (INVOICE_MAX_LABEL_LEN)."""
 FINAL_CLTV = 10
 DEFAULT_EXPIRY_S = 604_800
 

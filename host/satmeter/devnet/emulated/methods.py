@@ -105,6 +105,8 @@ class RpcNode(PayingNode):
         deschashonly: bool = False,
         preimage: str | None = None,
     ) -> dict[str, Any]:
+        if len(str(label).encode()) > invoices.LABEL_MOST:
+            raise RpcFault(err.INVALID_PARAMS, f"Label '{label}' over {invoices.LABEL_MOST} bytes")
         amount = None if amount_msat == "any" else msat_of("amount_msat", amount_msat)
         given = bytes.fromhex(preimage) if preimage is not None else None
         made = self.invoices.make(str(label), amount, description, int(expiry), deschashonly, given)
