@@ -263,7 +263,9 @@ class Judge:
         for p in ledger.purchases.values():
             self.that(p.state == "closed", f"stream {p.id[:6]} never ended:", p.state, p.reason)
             self.that(not p.flights, "a payment is still in flight")
-            forgot = self.sim.sensor_boot and "sensor" in p.why  # it lost with its power what it had not told
+            forgot = (
+                self.sim.sensor_back and "sensor" in p.why
+            )  # it was away, or lost with its power what it had not told
             believed = not p.why or not p.verified or p.tariff is None or forgot
             self.that(believed, "the receipt is not what the buyer knows:", p.why)
             s = books.sales.get(p.id)

@@ -89,10 +89,11 @@ class Simulation:
         return stuck or self.now >= self.quiet_since + patience // 2
 
     def _unpayable(self, session):
-        """Whether a debt stays: versions that the seller does not count used up the budget, or the own sensor forgot
-        what was used."""
+        """Whether a debt stays: versions that the seller does not count used up the budget, or the own sensor was
+        away, or was not heard again since a restart, and nothing is paid without it."""
         p = self.buyer.books.purchases.get(session)
-        return self.sensor_boot > 0 or (p is not None and p.stray > 0)
+        unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
+        return self.sensor_back > 0 or unheard or (p is not None and p.stray > 0)
 
     def _tick(self):
         for p in (self.seller, self.buyer):

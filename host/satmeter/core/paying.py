@@ -155,7 +155,7 @@ class Paying(Parting):
         """In arrears no more can be owed than the limit: the board cuts there. After a close nothing that was used
         later is paid for, and no more in all than could be owed then."""
         # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
-        most = p.committed + t.limit_msat
+        most = max(p.committed, m.paid_msat) + t.limit_msat  # somebody else may have paid an invoice of ours
         if m.charged_msat > most or charged > most + t.slice_msat:
             raise PolicyBreach(f"{charged} msat claimed; {p.committed} are paid, and the limit is {t.limit_msat}")
         if p.most < 0:
