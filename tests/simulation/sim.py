@@ -75,7 +75,7 @@ class Simulation:
             self.quiet_since = self.now
         if any(
             s.phase != "closed"
-            or (self.judge.due(s.owed) and s.buyer == BUYER)
+            or self.judge.waited_for(s)
             or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER and not self._unpayable(s.id))
             or not s.firm
             for s in self.seller.books.sales.values()
