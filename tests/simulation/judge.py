@@ -64,9 +64,15 @@ class Judge:
         return owed >= 1_000 + 2 * self.sim.plan.refund_fee or (least and not owed)
 
     def waited_for(self, s):
-        """Whether the buyer waits for what a session owes. It knows of none that keeps a payment which came late: what
-        that one owes is brought into the buyer's next session."""
-        return self.due(s.owed) and s.buyer == BUYER and " had ended" not in s.reason
+        """Whether the buyer waits for what a session owes. It knows of none that keeps what a third wallet paid late:
+        what that one owes is brought into the buyer's next session."""
+        return self.due(s.owed) and s.buyer == BUYER and not self._paid_by_stranger(s)
+
+    def _paid_by_stranger(self, s):
+        """Whether a session keeps a late payment, and a third wallet made it."""
+        money = self.sim.money
+        kept = [i for i in money.all_invoices() if bearer_session(i.label) == s.id]
+        return any(money.status(STRANGER, i.hash) == "complete" for i in kept)
 
     # --- after every event and input
 
