@@ -39,8 +39,8 @@ FIELDS = {
 empty where nobody asked. reading: grant is the register up to which the board would deliver now, flow in ticks an hour,
 uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which the board may deliver. lamp: off, on,
 slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
-with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, forget
-the key, and leave the line to who flashes. restart: cut, and start anew."""
+with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, forget the key, and leave the line to
+who flashes. restart: cut, and start anew."""
 
 SHORT = {
     "boot": "b",
