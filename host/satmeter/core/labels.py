@@ -62,7 +62,8 @@ def parse_opening(label: str) -> tuple[str, First] | None:
 
 
 def bearer_session(label: str) -> str:
-    """The id of the session that an offered invoice opens: fixed by its label, so that a repeat finds the same."""
+    """Return the id of the session that a payment opens which has no other: one of a wallet invoice, or one that comes
+    too late for its own session. It is fixed by the label, so that a repeat finds the same."""
     return hashlib.sha256(label.encode()).hexdigest()[:32]
 
 

@@ -98,7 +98,7 @@ def check_terms(p: Policy, t: Tariff) -> None:
         )
     if t.price_msat > p.max_price_msat:
         raise OverCap(f"price {t.price_msat} msat per {t.unit} is over the cap of {p.max_price_msat}")
-    if p.unit and t.unit != p.unit:
+    if t.unit != p.unit:
         raise OverCap(f"the price is per {t.unit!r}, not per {p.unit!r} as agreed to")
     if t.slice_msat > p.max_invoice_msat:
         raise OverCap(f"invoices of up to {t.slice_msat} msat are over the cap of {p.max_invoice_msat}")
