@@ -2,12 +2,12 @@
 
 import threading
 
-from satmeter.cln.hands import REFUNDS_AT_ONCE, Hands
+from satmeter.cln.hands import REFUND_THREADS, Hands
 
 
 def test_refunds_that_are_held_keep_no_payment_waiting():
     hands, let_go, paid = Hands(None), threading.Event(), threading.Event()
-    for _ in range(10 * REFUNDS_AT_ONCE):
+    for _ in range(10 * REFUND_THREADS):
         hands.refund(let_go.wait, 30)
     hands.payment(paid.set)
     assert paid.wait(5)

@@ -74,13 +74,19 @@ def test_a_large_refund_may_cost_a_hundredth_of_itself():
     assert sum(w.refunds.values()) > 994 * 10**9 and w.receipts()[-1]["owed_msat"] < 10**8 and not w.purchase.disputed
 
 
-def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_again():
+def refunding():
+    """A session that used 30 of its 100 ticks, and whose refund is under way."""
     w = World()
     w.hold = {do.PayRefund}
     w.open()
     w.report(30)
     w.buy(inp.CloseStream(SESSION))
     w.pump()
+    return w
+
+
+def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_again():
+    w = refunding()
     assert w.sale.refunding == 7_000
     w.hold = set()
     w.todo.clear()
@@ -95,12 +101,7 @@ def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_agai
 
 
 def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
-    w = World()
-    w.hold = {do.PayRefund}
-    w.open()
-    w.report(30)
-    w.buy(inp.CloseStream(SESSION))
-    w.pump()
+    w = refunding()
     (first,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
     w.restart_seller()
     (again,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satmeter.wire.tokens import Frames, depth, members
+from satmeter.wire.tokens import Requests, depth, members
 
 NASTY = [
     b"007", b"-", b"1{", b"t[[", b'1"', b'"\x01"', b'"a\n\nb"', b"[1,\n\n2]", b"[1:2]", b"[1,]", b'"\\\\"', b'"\\""',
@@ -23,8 +23,8 @@ def request(token):
 def test_a_request_ends_where_lightningd_ends_it(token):
     texts = [request(token), request(b"1"), request(token)]
     for between in (b"", b"\n\n", b" "):
-        assert Frames().feed(between.join(texts)) == texts
-        one = Frames()
+        assert Requests().feed(between.join(texts)) == texts
+        one = Requests()
         assert [t for b in between.join(texts) for t in one.feed(bytes([b]))] == texts
     found = members(texts[0])
     assert texts[0][found[b'"id"']] == b'"x"' and texts[0][found[b'"params"']] == b"[" + token + b"]"
@@ -32,11 +32,11 @@ def test_a_request_ends_where_lightningd_ends_it(token):
 
 @given(st.binary(), st.lists(st.integers(1, 50)))
 def test_any_bytes_are_read_alike_in_any_pieces(data, sizes):
-    pieces, at, one = [], 0, Frames()
+    pieces, at, one = [], 0, Requests()
     for size in [*sizes, len(data)]:
         pieces += one.feed(data[at : at + size])
         at += size
-    assert pieces == Frames().feed(data)
+    assert pieces == Requests().feed(data)
     assert all(isinstance(members(text), dict) for text in pieces)
 
 
@@ -50,7 +50,7 @@ values = st.recursive(
 @given(st.dictionaries(st.text(), values, min_size=1), st.sampled_from([None, 1]))
 def test_what_is_json_is_read_as_json(value, indent):
     text = json.dumps(value, indent=indent, allow_nan=True).replace("NaN", "null").replace("Infinity", "0").encode()
-    assert Frames().feed(text) == [text]
+    assert Requests().feed(text) == [text]
     found = {json.loads(name): json.loads(text[at]) for name, at in members(text).items()}
     assert found == json.loads(text)
 

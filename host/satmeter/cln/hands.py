@@ -19,7 +19,7 @@ log = logging.getLogger("satmeter")
 
 PAYMENTS_AT_ONCE = 300
 """Threads, not HTLCs: where a channel is full a payment waits its turn (turns.py)."""
-REFUNDS_AT_ONCE = 30
+REFUND_THREADS = 30
 """Threads for refunds, which their payees may hold: apart from payments, so that none of these has to wait for one."""
 TRIES = 5
 
@@ -41,7 +41,7 @@ class Hands:
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
         self._slow = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-slow")
         self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
-        self._refunds = ThreadPoolExecutor(REFUNDS_AT_ONCE, thread_name_prefix="satmeter-refund")
+        self._refunds = ThreadPoolExecutor(REFUND_THREADS, thread_name_prefix="satmeter-refund")
         self._calm = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-later")
         for outbox in self._outboxes:
             threading.Thread(target=self._post, args=(outbox,), name="satmeter-outbox", daemon=True).start()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from pyln.client import Plugin
 from pyln.client.plugin import hook_fallbacks
 
-from ..wire.tokens import Frames, depth, members
+from ..wire.tokens import Requests, depth, members
 
 log = logging.getLogger("satmeter")
 
@@ -25,9 +25,9 @@ PARSE_ERROR, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32602, -32603
 
 def read(plugin: Plugin, stream: BinaryIO) -> None:
     """Dispatch every message of a stream until it ends."""
-    frames = Frames()
+    requests = Requests()
     while data := stream.read1(CHUNK):  # type: ignore[attr-defined]
-        for text in frames.feed(data):
+        for text in requests.feed(data):
             try:
                 take(plugin, text)
             except Exception:

@@ -55,7 +55,7 @@ def _closing(text: bytes, at: int) -> int:
     return 0
 
 
-class Frames:
+class Requests:
     """Requests out of a stream of bytes, apart by white space or by nothing."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...wire.tokens import Frames
+from ...wire.tokens import Requests
 from .errors import INVALID_REQUEST, RpcFault
 from .requests import Request
 
@@ -40,10 +40,10 @@ class RpcSocket:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        frames, lock = Frames(), threading.Lock()
+        requests, lock = Requests(), threading.Lock()
         try:
             while data := connection.recv(65536):
-                for text in frames.feed(data):
+                for text in requests.feed(data):
                     args = (connection, lock, Request.read(text))
                     threading.Thread(target=self._answer, args=args, daemon=True).start()
         except RpcFault as e:  # not even a request: a real node closes the connection, too
