@@ -12,6 +12,7 @@ from pathlib import Path
 import books
 import chained
 import codes
+import hooks
 import panels
 import services
 import trading
@@ -55,6 +56,8 @@ def measured(kind, wanted):
 
     if asked(books.old_against_young):
         yield from books.old_against_young()
+    if asked(hooks.covered):
+        yield hooks.covered()
     if asked(board.board):
         if rp2040.missing():
             print(f"SKIPPED: figures of the board: {rp2040.missing()}")
