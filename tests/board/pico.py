@@ -15,7 +15,7 @@ KEY = bytes(range(32))
 RELAY, LED, PLUG, PULSE, BUTTON, MARK = 2, 15, 3, 6, 7, 14
 PER_S = 1000
 """Ticks a second with the potentiometer at its end."""
-PATIENCE_S = 30
+PATIENCE_S = 120
 CONFIG = {
     "key": KEY.hex(),
     "board": "b1",

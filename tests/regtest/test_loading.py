@@ -89,7 +89,9 @@ def test_from_an_installed_package(tmp_path):
     )
     manifest = json.loads(found.stdout.split("\n\n")[0])["result"]
     assert manifest["dynamic"] is True and len(manifest["rpcmethods"]) == 14
-    assert {"meter_low", "meter_state", "meter_closed"} == {n["method"] for n in manifest["notifications"]}
+    assert {"meter_alarm", "meter_low", "meter_state", "meter_closed"} == {
+        n["method"] for n in manifest["notifications"]
+    }
 
 
 def test_run_by_hand_it_says_what_it_is():

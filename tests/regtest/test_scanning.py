@@ -70,7 +70,8 @@ def test_what_must_not_be_paid_is_refused_with_the_reason(net, shop, scanned):
     stream = ["--open", "--yes", "--max-price", "1sat/unit", "--budget", "10sat"]
     assert "pay it with --pay" in refused([bolt11], *stream)
     assert "another node than the one named" in refused([shop.address(board)], *stream, "--node", net["hop"].id)
-    assert "not opened" in refused([shop.address(board)], *stream[:3], "1msat", "--budget", "10sat")
+    assert "not opened" in refused([shop.address(board)], *stream[:3], "1msat/unit", "--budget", "10sat")
+    assert "needs its unit" in refused([shop.address(board)], *stream[:3], "1msat", "--budget", "10sat")
     # of two codes the user says which; and an invoice beside another node's address is not paid
     assert "--pick 1 to 2" in refused([shop.address(board), bolt11], *pay, "10sat")
     theirs = invoice().upper()

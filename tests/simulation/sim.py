@@ -7,7 +7,7 @@ from money import BUYER, SELLER, STRANGER, Money
 from outlet import METER, Outlet
 from plan import PLAN_MS
 from process import BuyerProcess, SellerProcess
-from tricks import Tricks
+from tricks import CLAIMS_AFTER_THE_CLOSE, Tricks
 
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
@@ -297,7 +297,7 @@ class Simulation:
 
     def _seller(self, trick, dice):
         self.tricks.begin(trick, dice)
-        if trick == 9 and self.seller.core is not None:
+        if trick == CLAIMS_AFTER_THE_CLOSE and self.seller.core is not None:
             self.tricks.after_the_close(dice)
 
     def _buyer(self, trick, dice):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import process
 import pytest
+import scenes
 from plan import make
 from shrink import shortest
 from sim import Simulation
@@ -16,7 +17,7 @@ from satmeter.core.buyer import Buyer
 from satmeter.core.seller import Seller
 
 CHUNK = 25
-MISTAKES = 400
+MISTAKES = 100
 """Seeds within which the judge has to see a mistake."""
 LINES = 120
 
@@ -212,32 +213,41 @@ def _a_lost_commit_is_acted_on(patch):
     patch.setattr(process.Process, "_failed", failed)
 
 
+def staged(scene, seeds):
+    return (plan for plan in map(scene, map(make, seeds)) if plan is not None)
+
+
+@pytest.mark.parametrize("scene", scenes.EVERY)
+def test_in_every_scene_all_is_well(scene):
+    assert not [(plan.seed, wrong) for plan in staged(scene, range(10)) if (wrong := failure(plan))]
+
+
 @pytest.mark.parametrize(
-    "mistake",
+    ("mistake", "scene"),
     [
-        _numbers_drawn_again,
-        _told_in_another_order,
-        _complete_with_its_first_part,
-        _pays_whatever_is_claimed_after_the_close,
-        _refunds_cost_the_seller,
-        _one_hash_under_many_numbers,
-        _believes_signed_receipts,
-        _allowance_again_with_each_session,
-        _a_lost_commit_is_acted_on,
-        _credited_twice,
-        _version_counted_twice,
-        _never_broadcast,
-        _forked,
-        _granted_too_much,
-        _asked_too_much,
-        _paid_too_much,
-        _refund_forgotten,
-        _charged_too_much,
+        (_numbers_drawn_again, scenes.CRASHES),
+        (_told_in_another_order, scenes.PAID_WHILE_AWAY),
+        (_complete_with_its_first_part, scenes.REFUND_IN_PARTS),
+        (_pays_whatever_is_claimed_after_the_close, scenes.CLAIMS),
+        (_refunds_cost_the_seller, scenes.DEAR_REFUNDS),
+        (_one_hash_under_many_numbers, scenes.THE_SAME_INVOICE_AGAIN),
+        (_believes_signed_receipts, scenes.FORGED_RECEIPT),
+        (_allowance_again_with_each_session, scenes.LINE_CUT_AS_SESSIONS_BEGIN),
+        (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
+        (_credited_twice, scenes.whatever),
+        (_version_counted_twice, scenes.whatever),
+        (_never_broadcast, scenes.whatever),
+        (_forked, scenes.whatever),
+        (_granted_too_much, scenes.whatever),
+        (_asked_too_much, scenes.whatever),
+        (_paid_too_much, scenes.whatever),
+        (_refund_forgotten, scenes.whatever),
+        (_charged_too_much, scenes.whatever),
     ],
 )
-def test_the_judge_sees_a_mistake(mistake, monkeypatch):
+def test_the_judge_sees_a_mistake(mistake, scene, monkeypatch):
     mistake(monkeypatch)
-    assert any(failures([seed]) for seed in range(MISTAKES))
+    assert any(map(failure, staged(scene, range(MISTAKES))))
 
 
 def test_a_failing_plan_becomes_short(monkeypatch):

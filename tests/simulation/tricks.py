@@ -11,7 +11,8 @@ from satmeter.core import messages as msg
 from satmeter.core import receipt
 from satmeter.core.journal import canonical
 
-LASTS_MS = 3_000
+LASTS_MS = 6_000
+CLAIMS_AFTER_THE_CLOSE = 9
 
 
 class Tricks:
@@ -35,6 +36,8 @@ class Tricks:
         if self.sim.plan.hostile != "seller" or self.sim.now >= self.until:
             self.said.append(m)
             return [m]
+        if isinstance(m, msg.Receipt) and self.trick == CLAIMS_AFTER_THE_CLOSE:
+            return []  # it would end what more is claimed of
         lies = [self._lie(m)]
         if self.trick == 5 and self.said:
             lies.append(self.said[self.dice % len(self.said)])  # what was said before, once more
@@ -70,17 +73,20 @@ class Tricks:
         return replace(m, n=m.n + 100 + self.dice % 50, bolt11=old.bolt11, amount_msat=old.amount_msat)
 
     def after_the_close(self, dice):
-        """In arrears: ever more use is claimed of a session that its buyer closed."""
+        """In arrears: ever more use is claimed of a session, as its buyer closes it and later."""
         sim = self.sim
-        ended = [s for s in sim.seller.books.sales.values() if s.buyer == BUYER and s.phase != "open"]
-        for s in [s for s in ended if not s.tariff.prepaid and not s.tariff.onchain]:
+        mine = [s for s in sim.seller.books.sales.values() if s.buyer == BUYER and s.phase != "closed"]
+        for s in [s for s in mine if not s.tariff.prepaid and not s.tariff.onchain]:
             for k in range(1, 12):
-                amount = s.tariff.slice_msat
-                ticks = s.tariff.ticks(s.received + k * amount) + 1
-                inv = sim.money.invoice(SELLER, f"lie/{s.id}/{sim.now}/{k}", amount, 600)
-                charged = s.tariff.charge(ticks)
-                claim = msg.Invoice(s.id, sim.now + k, 1_000 + dice % 1_000 + k, amount, inv.bolt11, ticks, charged, 0)
-                sim.after(k * 400, sim.seller.send, BUYER, claim)
+                sim.after(k * 400, self._claim_more, s, 1_000 + dice % 1_000 + k)
+
+    def _claim_more(self, s, n):
+        """An invoice of one slice, and as much use as makes it due beside all that was paid and asked for."""
+        sim, amount = self.sim, s.tariff.slice_msat
+        inv = sim.money.invoice(SELLER, f"lie/{s.id}/{n}/{sim.now}", amount, 600)
+        paid = s.received + s.out_msat + sim.money.received(SELLER, f"lie/{s.id}/")
+        ticks = s.tariff.ticks(paid + amount) + 1
+        sim.seller.send(BUYER, msg.Invoice(s.id, sim.now, n, amount, inv.bolt11, ticks, s.tariff.charge(ticks), 0))
 
     def _forged(self, m):
         """A receipt that its node signed and that states other than what was: what is owed came back, lapsed, was spent

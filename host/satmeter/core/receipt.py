@@ -66,19 +66,22 @@ def _onchain(sale: Sale) -> dict[str, Any]:
 _FIGURES = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
 _WHOLE = (
     *_FIGURES,
-    *("revision", "ticks", "payments", "carried_in_msat", "spent_msat", "refund_fee_msat", "opened_at", "closed_at"),
+    *("revision", "ticks", "payments", "carried_in_msat", "spent_msat", "opened_at", "closed_at"),
+    "refund_fee_msat",
 )
 _TEXT = ("session", "seller", "buyer", "meter", "reason", "head")
 
 
 def read(receipt_text: str) -> dict[str, Any] | None:
-    """Return a receipt's fields, each of its kind; None for what is not a receipt."""
+    """Return a receipt's fields, each of its kind; None for what is not a receipt. Receipts of before refunds bore
+    their fee have no refund_fee_msat; it is 0 in them."""
     try:
         r = json.loads(receipt_text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(r, dict) or r.get("format") != FORMAT or not isinstance(r.get("tariff"), dict):
         return None
+    r.setdefault("refund_fee_msat", 0)
     sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(_is_plain(r.get(n)) for n in _TEXT)
     return r if sound and ("onchain" not in r or _sound_onchain(r["onchain"])) else None
 

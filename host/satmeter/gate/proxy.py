@@ -92,11 +92,13 @@ class Gate:
             return problem(400, "Bad Request", "this path could mean another one behind the gate")
         body: bytes | None = None
         paths: tuple[str, ...] = (path,)
-        if self.config.omi:
+        if self.config.omi and request.method != "POST":
+            price = None
+        elif self.config.omi:
             body = await self._whole(request)
             asked = omi.asked(body)
             paths = tuple(f"/{each}" for each in asked)  # what is paid for; the address says nothing of it
-            price = together(self.config.prices, asked) if request.method == "POST" else None
+            price = together(self.config.prices, asked)
         else:
             price = find(self.config.prices, request.method, path)
         if price is None:

@@ -1,0 +1,94 @@
+"""Scenes: plans of few happenings, made so that one kind of mistake has to show. The seed still chooses the terms and
+every chance.
+
+A scene is a function from a plan to a plan; None where the plan's terms do not suit it.
+"""
+
+from dataclasses import replace
+
+from plan import Happening
+from tricks import CLAIMS_AFTER_THE_CLOSE
+
+FORGES_RECEIPTS, ASKS_AGAIN = 0, 8
+"""Tricks of a hostile seller."""
+
+
+def whatever(plan):
+    """The seed's own plan."""
+    return plan
+
+
+def scene(*happenings, mode="", hostile="", refund_fee=None, small=False, **terms):
+    """small: the quantum is of one slice of one unit."""
+
+    def stage(plan):
+        if plan.tariff.get("settlement") == "onchain":
+            return None
+        tariff = plan.tariff | terms | ({"mode": mode} if mode else {})
+        if small:
+            tariff["quantum_msat"] = tariff["window"] * tariff["price_msat"]
+        if mode == "arrears":
+            tariff.setdefault("limit_msat", tariff["quantum_msat"])
+        elif mode:
+            tariff.pop("limit_msat", None)
+        begin = plan.happenings[:3]
+        staged = (*begin, *sorted((Happening(*h) for h in happenings), key=lambda h: h.at))
+        fee = plan.refund_fee if refund_fee is None else refund_fee
+        return replace(plan, tariff=tariff, hostile=hostile, refund_fee=fee, happenings=staged)
+
+    return stage
+
+
+def _weather(at, on, lasts, how):
+    return (at, "weather", {"on": on, "lasts": lasts, "how": how})
+
+
+def _crash(at, who):
+    return (at, "crash", {"who": who, "left": 3, "down": 50})
+
+
+def _journal(at, who):
+    return (at, "journal", {"who": who, "lasts": 1_500})
+
+
+def _trick(at, trick, dice):
+    return (at, "seller", {"trick": trick, "dice": dice})
+
+
+CRASHES = scene(_crash(3_000, "seller"), _crash(5_000, "seller"), (7_000, "away", {"dice": 3}))
+PAID_WHILE_AWAY = scene(*[(2_000 + 3_000 * k, "away", {"dice": 7 * k + 1}) for k in range(6)])
+REFUND_IN_PARTS = scene(
+    _weather(4_000, "refunds", 12_000, "parts"),
+    (5_000, "close"),
+    *[_crash(5_000 + 400 * k, "seller") for k in range(6)],
+    mode="prepaid",
+)
+DEAR_REFUNDS = scene((3_000, "close"), refund_fee=1_700, mode="prepaid")
+CLAIMS = scene((9_000, "close"), _trick(9_005, CLAIMS_AFTER_THE_CLOSE, 5), hostile="seller", mode="arrears")
+THE_SAME_INVOICE_AGAIN = scene(*[_trick(2_000 + 2_000 * k, ASKS_AGAIN, k) for k in range(6)], hostile="seller")
+FORGED_RECEIPT = scene((6_000, "close"), _trick(6_003, FORGES_RECEIPTS, 0), hostile="seller", mode="prepaid")
+LINE_CUT_AS_SESSIONS_BEGIN = scene(
+    *[(4_000 + 5_000 * k, "close") for k in range(5)],
+    *[_weather(4_600 + 5_000 * k, "line", 2_500, "cut up") for k in range(5)],
+    *[(4_650 + 5_000 * k, "open") for k in range(5)],
+    *[_weather(4_800 + 5_000 * k, "pays", 4_200, "fail") for k in range(5)],
+    allowance_ticks=100,
+    lockout_s=0,
+    mode="prepaid",
+    small=True,
+)
+JOURNALS_BREAK = scene(
+    *[_journal(2_000 + 3_000 * k, ("seller", "buyer")[k % 2]) for k in range(8)],
+    (24_000, "close"),
+)
+EVERY = (
+    CRASHES,
+    PAID_WHILE_AWAY,
+    REFUND_IN_PARTS,
+    DEAR_REFUNDS,
+    CLAIMS,
+    THE_SAME_INVOICE_AGAIN,
+    FORGED_RECEIPT,
+    LINE_CUT_AS_SESSIONS_BEGIN,
+    JOURNALS_BREAK,
+)
