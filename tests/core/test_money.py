@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satmeter.core.errors import BadParam
-from satmeter.core.money import charge_msat, msat, ticks_for, whole
+from satmeter.core.money import charge_msat, flag, msat, ticks_for, whole
 
 prices = st.integers(1, 10**12)
 units = st.integers(1, 10**9)
@@ -51,3 +51,19 @@ def test_whole_gives_a_number_in_bounds_or_badparam(value):
         assert 3 <= whole("n", value, 3, 9) <= 9
     except BadParam as e:
         assert "n: must be" in e.message
+
+
+@pytest.mark.parametrize("value", [True, 1, "true", "True", "1"])
+def test_a_flag_is_set(value):
+    assert flag("refuse_debt", value) is True
+
+
+@pytest.mark.parametrize("value", [False, 0, "false", "0"])
+def test_a_flag_is_not_set(value):
+    assert flag("refuse_debt", value) is False
+
+
+@pytest.mark.parametrize("value", ["yes", "no", "", 2, None, 1.0, [True], {"true": 1}])
+def test_what_is_no_flag_is_refused_by_name(value):
+    with pytest.raises(BadParam, match="refuse_debt: must be true or false"):
+        flag("refuse_debt", value)

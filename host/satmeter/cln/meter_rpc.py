@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..core import inputs as inp
 from ..core import view
 from ..core.errors import BadParam, UnknownSession
-from ..core.money import MAX_TICKS, msat, whole
+from ..core.money import MAX_TICKS, flag, msat, whole
 from ..core.seller import Seller
 from ..core.tariff import Tariff, check_name
 from .methods import Call
@@ -151,7 +151,7 @@ class MeterRpc:
             whole("register", register, 0, MAX_TICKS),
             whole("base", base, 0, MAX_TICKS),
             whole("flow", flow, 0, MAX_TICKS),
-            str(plugged).lower() in ("1", "true"),
+            flag("plugged", plugged),
             whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
             _word("display", display),
             _word("fault", fault),
@@ -237,7 +237,7 @@ class MeterRpc:
         """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all. With {newest}
         the last ones of them."""
         after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
-        last = str(newest).lower() in ("1", "true")
+        last = flag("newest", newest)
         self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit, last)})
 
     def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000) -> None:

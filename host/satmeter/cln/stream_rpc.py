@@ -12,7 +12,7 @@ from ..core import inputs as inp
 from ..core import view
 from ..core.buyer import Buyer
 from ..core.errors import BadParam, OverCap, Refused, SatmeterError, by_code
-from ..core.money import MAX_TICKS, whole
+from ..core.money import MAX_TICKS, flag, whole
 from ..core.purchase import CLOSED
 from ..wire.address import parse
 from .meter_rpc import FOREVER_S, PAGE, check_boot
@@ -151,8 +151,7 @@ class StreamRpc:
         """End a stream; what is paid and not used comes back, or stays owed until it can.
 
         In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
-        refused = str(refuse_debt).lower() in ("1", "true")
-        self._post(call, inp.CloseStream(session, refuse_debt=refused))
+        self._post(call, inp.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
 
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""

@@ -41,6 +41,14 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def flag(name: str, value: object) -> bool:
+    """Return `value` as true or false, from a JSON boolean, 1 and 0, or these as text; else raise BadParam."""
+    known = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    if known is None or not isinstance(value, (bool, int, str)):
+        raise BadParam(f"{name}: must be true or false, got {value!r}", param=name)
+    return known
+
+
 def msat(name: str, value: object, low: int = 0, high: int = MAX_MSAT) -> int:
     """Return an amount in whole msat from an int or from "5sat", "1000msat", "0.001btc"; else raise BadParam."""
     if isinstance(value, str):
