@@ -8,6 +8,7 @@ import json
 
 BLOCK_MS = 2_500
 FEE, FEERATE = 300, 1_000
+"""What the wallet pays for any transaction, and the feerate while nothing is the matter."""
 
 
 class Coins:
@@ -20,16 +21,38 @@ class Coins:
         """how many were ever given out; coin -> the height until which it is kept from other use"""
         self.signed = {}
         """coin -> the values that were signed over it, in turn"""
+        self.lifted = {}
+        """(session, k) -> the fee of a transaction and its children, where there are any"""
         sim.after(BLOCK_MS, self._mine)
 
     # --- the chain
 
+    @property
+    def feerate(self):
+        return FEERATE * (self.sim.weather("fees") or 1)
+
+    def needed(self, feerate):
+        """The fee that a transaction and its child need."""
+        return 2 * FEE * feerate // FEERATE
+
+    def bump(self, session, k, fee):
+        """A child lifts a transaction; return its outpoint."""
+        self.lifted[f"to/{session}/{k}"] = fee
+        return f"{len(self.lifted):064x}:{fee}"
+
+    def _pays(self, raw):
+        """Whether miners take it at the present feerate: by its own, or by its child's fee."""
+        tx = json.loads(raw)
+        lifted = self.lifted.get(tx["address"], 0) >= self.needed(self.feerate)
+        return lifted or tx.get("feerate", self.feerate) >= self.feerate
+
     def _mine(self):
         if self.sim.weather("blocks") != "empty":
             self.height += 1
-            for coin, raw in self.waiting.items():
+            taken = {coin: raw for coin, raw in self.waiting.items() if self._pays(raw)}
+            for coin, raw in taken.items():
                 self.mined.setdefault(coin, (raw, self.height))
-            self.waiting = {}
+                del self.waiting[coin]
             if self.sim.seller is not None and self.sim.seller.core is not None:
                 self.sim.seller.block()
         self.sim.after(BLOCK_MS, self._mine)

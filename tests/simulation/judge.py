@@ -102,6 +102,11 @@ class Judge:
         self.that((e.stream, e.k, e.value) not in self.credited, "a version credited twice", e)
         self.credited.add((e.stream, e.k, e.value))
 
+    def _seller_tx_bumped(self, e):
+        """All the children of a transaction cost at most a quarter of what it brings."""
+        g = self.sim.seller.books.sales[e.stream].txs[e.k]
+        self.that(g.bump_fee <= g.value - g.value * 3 // 4, f"{g.bump_fee} sat of {g.value} spent to lift it")
+
     def _seller_tx_settled(self, e):
         s = self.sim.seller.books.sales[e.stream]
         true = self.sim.coins.arrived(s.txs[e.k].address)

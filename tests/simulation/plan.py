@@ -96,9 +96,9 @@ def _onchain(tariff, r):
 def _happening(r, hostile, onchain):
     kinds = ["flow"] * 4 + ["plug", "unplug"] + ["weather"] * 4 + ["crash"] * 4 + ["reboot", "disconnect"]
     if onchain:
-        kinds += ["weather", "reorganise"] + ["steal"] * (4 if hostile == "buyer" else 0)
+        kinds += ["weather", "reorganise", "fees"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
-    kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open"]
+    kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale"]
     if hostile:
         kinds += [hostile] * 8
     kind = r.choice(kinds)
@@ -118,9 +118,15 @@ def _happening(r, hostile, onchain):
         args = {"down": r.choice([2_000, 20_000]), "reboot": r.random() < 0.3}
     elif kind == "journal":
         args = {"who": r.choice(["seller", "buyer"]), "lasts": r.choice([10, 1_500])}
+    elif kind == "clock":
+        args = {"who": r.choice(["seller", "buyer"]), "by": r.choice([-60_000, -5_000, 5_000, 60_000])}
+    elif kind == "blackout":
+        args = {"down": r.choice([50, 8_000]), "keep": r.random() < 0.8}
+    elif kind == "fees":
+        args = {"times": r.choice([2, 4, 10]), "lasts": r.choice([3_000, 30_000])}
     elif kind == "flood":
         args = {"many": r.choice([1, 30])}
-    elif kind in ("third", "away", "steal"):
+    elif kind in ("third", "away", "steal", "stale"):
         args = {"dice": r.randrange(10**6)}
     elif kind == "reboot":
         args = {"keep": r.random() < 0.5}

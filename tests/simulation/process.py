@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from coins import FEE, FEERATE
+from coins import FEE
 from money import BUYER, SELLER
 
 from satmeter.core import actions as do
@@ -40,7 +40,14 @@ class Process:
         self.sim = sim
         self.rows, self.snapshot = [], None
         self.core, self.life, self.left = None, 0, None
+        self.machine_ms, self.ahead_ms = 0, 0
+        """How far its machine's clock is ahead of the time, and how far the core's: that one is never set while it
+        runs, and never behind the journal (cln/clock.py)."""
         self.restart()
+
+    @property
+    def now(self):
+        return self.sim.now + self.ahead_ms
 
     # --- living and dying
 
@@ -70,9 +77,10 @@ class Process:
     def restart(self):
         if self.core is not None:
             return
+        self.ahead_ms = max([self.machine_ms, *(row[1] - self.sim.now for row in self.rows)])
         self.core = self.build()
         self.sim.say(f"{self.name} starts")
-        step = self.core.resume(self.sim.now)
+        step = self.core.resume(self.now)
         try:
             self._carry_out(step)
         except Killed:
@@ -104,7 +112,7 @@ class Process:
             return
         try:
             try:
-                answer = self.core.handle(what, self.sim.now).result
+                answer = self.core.handle(what, self.now).result
             except SatmeterError as e:
                 answer = e
             self._carry_out(self.core.step, lambda: reply(answer))
@@ -231,13 +239,15 @@ class SellerProcess(Process):
         elif isinstance(a, do.PayRefund):
             self.hand(self._refund, a)
         elif isinstance(a, do.GiveAddress):
-            self.hand(self.feed, inp.AddressMade(a.session, a.k, f"to/{a.session}/{a.k}", FEERATE))
+            self.hand(self.feed, inp.AddressMade(a.session, a.k, f"to/{a.session}/{a.k}", self.sim.coins.feerate))
         elif isinstance(a, do.CheckVersion):
             self.hand(self._check, a)
         elif isinstance(a, do.Broadcast):
             self.hand(self.sim.coins.send, a.raw)
         elif isinstance(a, do.LookAt):
             self.hand(self._look, a)
+        elif isinstance(a, do.Bump):
+            self.hand(self._bump, a)
         elif isinstance(a, do.Sign):
             self.hand(self.feed, inp.Signed(a.session, a.revision, a.text, signature(a.text)))
 
@@ -279,8 +289,15 @@ class SellerProcess(Process):
             if others:
                 at = others[0][1]
                 arrived = sum(json.loads(raw)["value"] for raw, _ in others if json.loads(raw)["address"] == a.address)
-        seen = (a.session, a.k, a.sent, known, refused, conflict, at, arrived, confirmations, coins.height, FEERATE)
-        self.feed(inp.TxSeen(*seen))
+        seen = (a.session, a.k, a.sent, known, refused, conflict, at)
+        self.feed(inp.TxSeen(*seen, arrived, confirmations, coins.height, coins.feerate))
+
+    def _bump(self, a):
+        """As cln/chain.py."""
+        fee = min(self.sim.coins.needed(a.feerate) - a.fee, a.budget)
+        if fee > 0:
+            tip = self.sim.coins.bump(a.session, a.k, a.fee + fee)
+            self.feed(inp.TxBumped(a.session, a.k, tip, a.value - fee, fee))
 
     def _make(self, a):
         self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s, a.renew))
@@ -368,7 +385,7 @@ class BuyerProcess(Process):
     def _inspect(self, a):
         try:
             payee, payment_hash, amount = a.bolt11.split(":")
-            expires = self.sim.money.by_hash[payment_hash].expires_at
+            expires = self.sim.money.by_hash[payment_hash].expires_at + self.ahead_ms
         except (ValueError, KeyError):
             self.feed(inp.Undecodable(a.session, a.n, a.bolt11, "nonsense"))
             return
@@ -412,7 +429,7 @@ class BuyerProcess(Process):
         """The wallet signs whatever it is asked to, and the judge looks on."""
         g, coins = a.tx, self.sim.coins
         names = [each[0] for each in g.inputs]
-        raw = json.dumps({"coins": names, "address": g.address, "value": a.value})
+        raw = json.dumps({"coins": names, "address": g.address, "value": a.value, "feerate": g.feerate})
         self.sim.judge.version(a.session, g.k, names, a.value, raw)
         for coin in names:
             coins.signed.setdefault(coin, []).append((a.session, g.k, a.value))

@@ -18,11 +18,11 @@ def whatever(plan):
     return plan
 
 
-def scene(*happenings, mode="", hostile="", refund_fee=None, small=False, **terms):
+def scene(*happenings, mode="", hostile="", onchain=False, refund_fee=None, small=False, **terms):
     """small: the quantum is of one slice of one unit."""
 
     def stage(plan):
-        if plan.tariff.get("settlement") == "onchain":
+        if (plan.tariff.get("settlement") == "onchain") != onchain:
             return None
         tariff = plan.tariff | terms | ({"mode": mode} if mode else {})
         if small:
@@ -81,7 +81,14 @@ JOURNALS_BREAK = scene(
     *[_journal(2_000 + 3_000 * k, ("seller", "buyer")[k % 2]) for k in range(8)],
     (24_000, "close"),
 )
+STUCK = scene((5_000, "close"), (4_500, "fees", {"times": 4, "lasts": 40_000}), onchain=True)
+OLD_READINGS = scene(
+    *[(3_000 + 4_000 * k, "reboot", {"keep": True}) for k in range(5)],
+    *[(5_000 + 4_000 * k, "stale", {"dice": k}) for k in range(5)],
+)
 EVERY = (
+    STUCK,
+    OLD_READINGS,
     CRASHES,
     PAID_WHILE_AWAY,
     REFUND_IN_PARTS,

@@ -262,6 +262,24 @@ class Simulation:
     def _newest(self):
         return self.money.newest_index[SELLER]
 
+    def _clock(self, who, by):
+        """A machine's clock is set; its plugin learns of it when it starts again."""
+        getattr(self, who).machine_ms += by
+
+    def _blackout(self, down, keep):
+        """Everything loses its power at once. Payments that are held stay so."""
+        for who in ("seller", "buyer"):
+            getattr(self, who).kill(0, down)
+        self.outlet.kill_bridge(down)
+        self.outlet.reboot(keep)
+
+    def _fees(self, times, lasts):
+        self._now["fees"] = (self.now + lasts, times)
+
+    def _stale(self, dice):
+        """Another bridge reports what the board said a while ago."""
+        self.outlet.report_again(dice)
+
     def _flood(self, many):
         """Strangers open, and never pay."""
         for n in range(many):

@@ -86,6 +86,7 @@ class Tricks:
         inv = sim.money.invoice(SELLER, f"lie/{s.id}/{n}/{sim.now}", amount, 600)
         paid = s.received + s.out_msat + sim.money.received(SELLER, f"lie/{s.id}/")
         ticks = s.tariff.ticks(paid + amount) + 1
+        sim.judge.claim(s.id, ticks, s.tariff.charge(ticks), s.tariff)
         sim.seller.send(BUYER, msg.Invoice(s.id, sim.now, n, amount, inv.bolt11, ticks, s.tariff.charge(ticks), 0))
 
     def _forged(self, m):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from . import events as ev
+from .boots import with_earlier
 from .errors import LocalError, UnknownMeter, UnknownSession, WrongState
 from .growing import SENT, SETTLED, Growing
 from .journal import Event, chain
@@ -121,6 +122,7 @@ class Books:
 
     def board_booted(self, e: ev.BoardBooted) -> None:
         m = self.of(e)
+        m.boots = with_earlier(m.boots, m.boot)
         m.boot, m.offset, m.count = e.boot, e.offset, e.count
         m.recorded = m.count
 

@@ -13,7 +13,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy, receipt
-from .errors import BadVersion, OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
+from .errors import BadVersion, Implausible, OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, STREAMING, Purchase
 from .signing import Signing
@@ -154,6 +154,8 @@ class Buyer(Signing):
 
     def _sensor(self, i: inp.SensorReading) -> Purchase:
         p = self.purchase(i.session)
+        if i.boot in p.sensor_boots:
+            raise Implausible(f"boot {i.boot} of the sensor was before its boot {p.sensor_boot}", boot=i.boot)
         if i.boot != p.sensor_boot:
             # Where both the sensor and we restarted, what it counted meanwhile is not known.
             start = p.sensor_start if p.sensor_at else None

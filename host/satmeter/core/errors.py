@@ -126,7 +126,7 @@ class BadFrame(RemoteError):
 
 
 class Implausible(RemoteError):
-    """A register that went back, or rose faster than the rating allows."""
+    """A register that went back, or rose faster than the rating allows, or one of an earlier boot."""
 
     code = 2153
 

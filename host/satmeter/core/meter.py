@@ -26,6 +26,8 @@ class Meter:
     state: str = STANDBY
     session: str = ""
     boot: str = ""
+    boots: list[str] = field(default_factory=list)
+    """Boots before this one, newest last: what a bridge tells of them late was counted before."""
     offset: int = 0
     count: int = 0
     flow: int = 0
@@ -86,6 +88,11 @@ class Meter:
         what it counted between our last reading and the reset is not lost; one that begins again counts on from ours.
         """
         return self.offset if base and base >= self.register else self.count - base
+
+    def check_boot(self, boot: str) -> None:
+        """Raise Implausible for a reading of a boot before the present one."""
+        if boot in self.boots:
+            raise Implausible(f"boot {boot} of meter {self.name} was before its boot {self.boot}", boot=boot)
 
     def check_register(self, register: int, now: int) -> None:
         """Raise Implausible for a register that went back or rose faster than the rating."""

@@ -62,6 +62,7 @@ class Metering(Settling):
         m = self.books.meter(i.meter)
         if i.register < i.base:
             raise BadParam(f"register: {i.register} is under the base {i.base} of its boot", param="register")
+        m.check_boot(i.boot)
         if m.boot != i.boot:
             offset = m.offset_after_boot(i.base)
             self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import events as ev
+from .boots import with_earlier
 from .growing import DUST_SAT, Signed
 from .journal import Event
 from .policy import Policy, kept_back
@@ -93,6 +94,8 @@ class Purchase:
     """What of the refunds that its receipt states is explained by credit in a later stream."""
 
     sensor_boot: str = ""
+    sensor_boots: list[str] = field(default_factory=list)
+    """Boots of the own sensor before this one."""
     sensor_offset: int = 0
     sensor_start: int | None = None
 
@@ -345,6 +348,8 @@ class Ledger:
         p.carried = e.amount
 
     def sensor_booted(self, p: Purchase, e: ev.SensorBooted) -> None:
+        if e.boot != p.sensor_boot:
+            p.sensor_boots = with_earlier(p.sensor_boots, p.sensor_boot)
         p.sensor_boot, p.sensor_offset, p.sensor_start = e.boot, e.offset, e.start
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:

@@ -1,0 +1,49 @@
+"""What a bridge tells late of an earlier boot was counted when the next one began: it counts once."""
+
+import pytest
+from world import SESSION, World
+
+from satmeter.core import inputs as inp
+from satmeter.core.errors import Implausible
+
+
+def test_a_reading_of_an_earlier_boot_is_refused_and_counts_nothing():
+    w = World()
+    w.report(50)
+    w.report(60, boot="b2", base=50)
+    for restarted in (False, True):
+        if restarted:
+            w.restart_seller()
+        with pytest.raises(Implausible, match="boot b1 of meter m was before its boot b2"):
+            w.report(55)
+        w.report(60, boot="b2", base=50)
+        assert w.meter.count == 60 and w.meter.boot == "b2"
+    w.report(70, boot="b2", base=50)
+    assert w.meter.count == 70
+
+
+def test_earlier_boots_are_remembered_over_many():
+    w = World()
+    for n in range(2, 40):
+        w.report(n, boot=f"b{n}", base=n)
+    for n in (1, 2, 38):
+        with pytest.raises(Implausible):
+            w.report(100, boot=f"b{n}")
+    assert w.meter.count == 39
+
+
+def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_nothing():
+    w = World()
+    w.open()
+    sense = lambda boot, register: w.buy(inp.SensorReading(SESSION, boot, register))  # noqa: E731
+    sense("s1", 0)
+    sense("s1", 30)
+    sense("s2", 5)
+    own = w.buyer.ledger.purchases[SESSION].own_ticks
+    for restarted in (False, True):
+        if restarted:
+            w.restart_buyer()
+        with pytest.raises(Implausible, match="boot s1 of the sensor was before its boot s2"):
+            sense("s1", 30)
+    sense("s2", 6)
+    assert w.buyer.ledger.purchases[SESSION].own_ticks - own <= 1
