@@ -31,17 +31,20 @@ class Accountant:
         """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the
         limit of each session, what flows between two samples at each cut, what a board forgets with its power, and of
         what it earned a hundredth for the fees of refunds."""
-        t, outlet = self.tariff, self.sim.outlet
-        if outlet is None or t.onchain:
+        t, outlets = self.tariff, self.sim.outlets.values()
+        if t.onchain:
             return
+        delivered, cuts, forgotten = (
+            sum(getattr(o, what) for o in outlets) for what in ("delivered", "cuts", "forgotten")
+        )
         periods = 1 + (self.sim.now - self.began) // (t.allowance_period_s * 1000)
-        risk = t.charge(t.allowance_ticks * periods + OVERSHOOT * outlet.cuts) + t.limit_msat * self.sessions
-        risk += (t.quantum_msat + t.limit_msat) * outlet.forgotten + t.charge(outlet.delivered) // 100 + 1
+        risk = t.charge(t.allowance_ticks * periods * len(outlets) + OVERSHOOT * cuts) + t.limit_msat * self.sessions
+        risk += (t.quantum_msat + t.limit_msat) * forgotten + t.charge(delivered) // 100 + 1
         risk += 2 * self.sessions + t.charge(1)  # what each session's rounding and its last tick's rest come to
-        loss = t.charge(outlet.delivered) - self.sellers_gain
+        loss = t.charge(delivered) - self.sellers_gain
         self.that(loss <= risk, f"the seller lost {loss} msat; it chose to risk {risk}")
 
-    def verdict(self, books, ledger):
+    def verdict(self, books, ledgers):
         """Each side's books come to what its wallet came to: nothing is booked that did not happen, nothing is
         missing."""
         if self.tariff.onchain:
@@ -50,8 +53,10 @@ class Accountant:
         earned = sum(s.charged + s.lapsed + s.owed - s.debt - s.fees_borne for s in sales) + sum(books.unowned.values())
         gain = self.sellers_gain + money.left(SELLER, "pending")
         self.that(earned == gain, f"the seller's books say {earned} msat earned, its wallet gained {gain}")
-        mine = set(self.sim.buyer.hash_of.values())
-        pending = sum(p.in_flight for p in ledger.purchases.values())
-        sent, left = sum(p.sent for p in ledger.purchases.values()), money.spent(BUYER, mine)
-        if not pending and self.sim.plan.hostile != "buyer":  # who pays by hand what its plugin was asked for
-            self.that(sent == left, f"the buyer's books say {sent} msat sent, {left} left its wallet")
+        for buyer, ledger in ledgers:
+            mine = set(buyer.hash_of.values())
+            pending = sum(p.in_flight for p in ledger.purchases.values())
+            sent, left = sum(p.sent for p in ledger.purchases.values()), money.spent(buyer.node, mine)
+            by_hand = buyer.node == BUYER and self.sim.plan.hostile == "buyer"  # what its plugin was asked for
+            if not pending and not by_hand:
+                self.that(sent == left, f"the {buyer.name}'s books say {sent} msat sent, {left} left its wallet")

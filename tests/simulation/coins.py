@@ -78,7 +78,8 @@ class Coins:
 
     def steal(self, dice):
         """Spend a promised coin elsewhere; it wins over what only waits."""
-        promised = sorted(c for c in self.signed if c not in self.mined)
+        mine = {stream for stream, _ in self.sim.buyer.onchain}
+        promised = sorted(c for c, values in self.signed.items() if c not in self.mined and values[0][0] in mine)
         if promised:
             coin = promised[dice % len(promised)]
             self.sim.say("stolen", coin)

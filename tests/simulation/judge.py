@@ -4,8 +4,8 @@ import json
 
 from accountant import Accountant
 from coins import FEE
-from money import BUYER, SELLER, STRANGER
-from outlet import METER, STEP_MS, TICKS_PER_S
+from money import BUYER, BUYERS, SELLER, STRANGER
+from outlet import STEP_MS, TICKS_PER_S
 
 from satmeter.core import receipt
 from satmeter.core.books import Books
@@ -66,7 +66,7 @@ class Judge:
     def waited_for(self, s):
         """Whether the buyer waits for what a session owes. It knows of none that keeps what a third wallet paid late:
         what that one owes is brought into the buyer's next session."""
-        return self.due(s.owed) and s.buyer == BUYER and not self._paid_by_stranger(s)
+        return self.due(s.owed) and s.buyer in BUYERS and not self._paid_by_stranger(s)
 
     def _paid_by_stranger(self, s):
         """Whether a session keeps a late payment, and a third wallet made it."""
@@ -77,9 +77,9 @@ class Judge:
     # --- after every event and input
 
     def event(self, process, e):
-        check = getattr(self, f"_{process.name}_{e.kind()}", None)
+        check = getattr(self, f"_{process.role}_{e.kind()}", None)
         if check is not None:
-            check(e)
+            check(*((e,) if process.role == "seller" else (process, e)))
 
     def _seller_invoice_paid(self, e):
         inv = self.sim.money.by_hash[e.hash]
@@ -96,7 +96,7 @@ class Judge:
     def _seller_session_opened(self, e):
         # What the board delivered of the allowance and has not yet reported counts as the session's.
         self.accountant.sessions += 1
-        self.delivered_at[e.stream] = self.sim.outlet.delivered - self.sim.plan.tariff["allowance_ticks"]
+        self.delivered_at[e.stream] = self.sim.outlets[e.meter].delivered - self.sim.plan.tariff["allowance_ticks"]
 
     def _seller_version_taken(self, e):
         self.that((e.stream, e.k, e.value) not in self.credited, "a version credited twice", e)
@@ -121,21 +121,21 @@ class Judge:
             same = self.versions.setdefault((coin, value), raw)
             self.that(same == raw, "a forked version was signed", raw)
 
-    def _buyer_stream_closed(self, e):
+    def _buyer_stream_closed(self, process, e):
         """A receipt that is believed gives back what came back, and lets nothing lapse that is worth a payment."""
         r = receipt.read(e.text) if e.verified and not e.why else None
         if r is None:
             return
-        came = self.sim.money.received(BUYER, f"satmeter/refund/{e.stream}/")
-        carried = sum(p.carried for p in self.sim.buyer.books.purchases.values() if p.id != e.stream)
+        came = self.sim.money.received(process.node, f"satmeter/refund/{e.stream}/")
+        carried = sum(p.carried for p in process.books.purchases.values() if p.id != e.stream)
         back = r["refunded_msat"] - r["refund_fee_msat"]
         self.that(back <= came + max(carried, e.carried_on), f"{back} msat believed as refunded, {came} came")
         self.that(r["lapsed_msat"] < 1_000, r["lapsed_msat"], "msat believed as lapsed")
         self.that(r["spent_msat"] <= self.sim.plan.policy["max_spend_msat"], "more spent at gates than allowed")
 
-    def _buyer_stream_closing(self, e):
-        mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == e.stream}
-        self.left_at_close[e.stream] = self.sim.money.spent(BUYER, mine)
+    def _buyer_stream_closing(self, process, e):
+        mine = {h for (stream, _), h in process.hash_of.items() if stream == e.stream}
+        self.left_at_close[e.stream] = self.sim.money.spent(process.node, mine)
 
     def _after_close(self, p, out):
         """In arrears at most the limit leaves the buyer for a stream that it closed, and the fees of that."""
@@ -145,24 +145,24 @@ class Judge:
             more = out - self.left_at_close[p.id]
             self.that(more <= room, f"{more} msat were paid after the close; the limit is {t.limit_msat}")
 
-    def _buyer_version_signed(self, e):
-        self.sim.buyer.onchain.add((e.stream, e.n))
+    def _buyer_version_signed(self, process, e):
+        process.onchain.add((e.stream, e.n))
 
-    def _buyer_payment_settled(self, e):
-        if (e.stream, e.n) in self.sim.buyer.onchain:
+    def _buyer_payment_settled(self, process, e):
+        if (e.stream, e.n) in process.onchain:
             self.that((e.stream, e.n) not in self.paid, "one version booked as paid twice", e.n)
             self.paid.add((e.stream, e.n))
             return
-        flight = self.sim.buyer.hash_of[e.stream, e.n]
-        self.that(self.sim.money.status(BUYER, flight) == "complete", "booked as paid what was not")
+        flight = process.hash_of[e.stream, e.n]
+        self.that(self.sim.money.status(process.node, flight) == "complete", "booked as paid what was not")
         self.that((e.stream, e.n) not in self.paid, "one invoice booked as paid twice", e.n)
         self.paid.add((e.stream, e.n))
 
-    def _buyer_payment_started(self, e):
-        self.sim.buyer.hash_of[e.stream, e.n] = e.hash
+    def _buyer_payment_started(self, process, e):
+        process.hash_of[e.stream, e.n] = e.hash
 
-    def _buyer_payment_failed(self, e):
-        status = self.sim.money.status(BUYER, self.sim.buyer.hash_of[e.stream, e.n])
+    def _buyer_payment_failed(self, process, e):
+        status = self.sim.money.status(process.node, process.hash_of[e.stream, e.n])
         if "had paid this hash before" in e.why:  # by hand, or for another stream
             self.that(status in ("complete", "pending"), "let go of a payment as another's, which is", status)
             return
@@ -170,10 +170,10 @@ class Judge:
 
     def after(self, process):
         self.accountant.look()
-        (self._seller if process.name == "seller" else self._buyer)(process.core)
+        (self._seller if process.role == "seller" else self._buyer)(process)
 
-    def _seller(self, core):
-        for s in core.books.sales.values():
+    def _seller(self, process):
+        for s in process.core.books.sales.values():
             t = s.tariff
             lost = s.lost * 1000
             self.that(s.credit + lost >= (0 if t.prepaid else -t.limit_msat), "credit", s.credit, "under its limit")
@@ -181,22 +181,25 @@ class Judge:
             if t.onchain:
                 at_risk = s.held_msat + s.unconfirmed_msat
                 self.that(s.held_msat <= t.hold_msat and at_risk <= t.unconfirmed_msat, at_risk, "msat at risk")
-            if s.phase == "open" and t.prepaid and s.buyer and self.sim.plan.hostile != "buyer":
+            if s.phase == "open" and t.prepaid and s.buyer and self._honest(s.buyer):
                 asked = s.received - s.charged + s.out_msat
                 # what was dropped or came late is the buyer's, and more than was asked for
                 others = self.sim.money.left(STRANGER, "complete", "pending")  # what a third wallet paid comes on top
                 most = t.quantum_msat + s.brought + others
                 self.that(asked <= most or not s.out_msat, "asked for more than the quantum")
 
-    def _buyer(self, core):
-        for p in core.ledger.purchases.values():
-            if p.tariff is None or self.sim.plan.hostile == "buyer":
+    def _honest(self, buyer):
+        return buyer != BUYER or self.sim.plan.hostile != "buyer"
+
+    def _buyer(self, process):
+        for p in process.core.ledger.purchases.values():
+            if p.tariff is None or not self._honest(process.node):
                 continue
             t, fee = p.tariff, p.policy.max_fee_msat
-            mine = {h for (stream, _), h in self.sim.buyer.hash_of.items() if stream == p.id}
-            out = self.sim.money.spent(BUYER, mine) + p.carried + self.sim.coins.given(p.id)
-            self._after_close(p, self.sim.money.spent(BUYER, mine))
-            back = self.sim.money.received(BUYER, f"satmeter/refund/{p.id}/")
+            mine = {h for (stream, _), h in process.hash_of.items() if stream == p.id}
+            out = self.sim.money.spent(process.node, mine) + p.carried + self.sim.coins.given(p.id)
+            self._after_close(p, self.sim.money.spent(process.node, mine))
+            back = self.sim.money.received(process.node, f"satmeter/refund/{p.id}/")
             ticks, beyond = self._used(p)
             bound = t.charge(ticks) + beyond + (t.quantum_msat if t.prepaid else 0)
             slices = p.policy.max_fee_msat * (t.window + p.committed // t.slice_msat + 1) if fee else 0
@@ -210,7 +213,7 @@ class Judge:
     def _used(self, p):
         """What the buyer has to take as used: from an honest seller what flowed, from another what it ever claimed,
         and with a sensor no more than that and its tolerance."""
-        flowed = self.sim.outlet.delivered - self.delivered_at.get(p.id, 0)
+        flowed = self.sim.outlets[p.meter].delivered - self.delivered_at.get(p.id, 0)
         ticks, beyond = self.told.get(p.id, (0, 0))
         if self.sim.plan.hostile != "seller":
             return flowed, beyond
@@ -227,13 +230,13 @@ class Judge:
 
     def verdict(self):
         sim = self.sim
-        books, ledger = fold(Books(), sim.seller.rows), fold(Ledger(), sim.buyer.rows)
+        books, ledgers = fold(Books(), sim.seller.rows), [(b, fold(Ledger(), b.rows)) for b in sim.buyers]
         for s in books.sales.values():
             self.that(s.phase == "closed", f"session {s.id[:6]} never ended:", s.phase, s.reason)
             if s.tariff.onchain:
                 arrived = sum(sim.coins.arrived(f"to/{s.id}/{k}") for k in range(1, s.tx_count + 1)) * 1000
                 credited = s.paid - s.lost * 1000
-                self.that(sim.plan.hostile == "buyer" or not s.lost, f"{s.lost} sat of an honest buyer are lost")
+                self.that(not self._honest(s.buyer) or not s.lost, f"{s.lost} sat of an honest buyer are lost")
             else:
                 arrived = self._arrived(s, books)
                 credited = s.paid
@@ -247,16 +250,19 @@ class Judge:
                 self.that(not self.waited_for(s), f"{s.owed} msat stay owed:", s.refund_why)
                 self.that(not s.refunding, "a refund is still being paid")
         refunded = sum(s.refunded - s.refund_fee for s in books.sales.values())
-        refunds = sim.money.received(BUYER, "")
+        refunds = sum(sim.money.received(buyer, "") for buyer in BUYERS)
         self.that(refunded == refunds, f"refunds: {refunded} booked, {refunds} arrived")
         arrived = sim.money.received(SELLER, "satmeter/")
         paid = sum(s.paid for s in books.sales.values() if not s.tariff.onchain)
         self.that(paid == arrived, "what arrived is not what was credited")
-        self.that(books.meters[METER].state == "standby", "the meter is not free again:", books.meters[METER].state)
-        self._count(books)
-        self.accountant.verdict(books, ledger)
+        for outlet in sim.outlets.values():
+            m = books.meters[outlet.meter]
+            self.that(m.state == "standby", "the meter is not free again:", m.state)
+            self._count(m, outlet, [s for s in books.sales.values() if s.meter == m.name])
+        self.accountant.verdict(books, ledgers)
         if sim.plan.hostile == "":
-            self._buyers_end(ledger, books)
+            for _, ledger in ledgers:
+                self._buyers_end(ledger, books)
 
     def _arrived(self, s, books):
         """What truly arrived for a session: for its own invoices, without a late payment that is kept in a session of
@@ -273,19 +279,18 @@ class Judge:
                 arrived += invoice.received
         return arrived
 
-    def _count(self, books):
-        m, outlet = books.meters[METER], self.sim.outlet
-        live = self.sim.seller.books.meters[METER].count
+    def _count(self, m, outlet, sales):
+        live = self.sim.seller.books.meters[m.name].count
         self.that(live <= outlet.delivered, f"counted {live} ticks, {outlet.delivered} flowed")
         if outlet.boots == 1:
             self.that(live == outlet.delivered, f"counted {live} ticks, {outlet.delivered} flowed")
-        charged = sum(s.charged for s in books.sales.values())
-        spent = sum(s.spent for s in books.sales.values())
-        unheard = any("not heard" in s.reason for s in books.sales.values())
-        most = sum(s.tariff.charge(max(0, s.ticks)) for s in books.sales.values())
+        charged = sum(s.charged for s in sales)
+        spent = sum(s.spent for s in sales)
+        unheard = any("not heard" in s.reason for s in sales)
+        most = sum(s.tariff.charge(max(0, s.ticks)) for s in sales)
         self.that(charged - spent <= most, "charged more than the ticks cost")
         if not unheard:
-            ticks = sum(s.ticks for s in books.sales.values())
+            ticks = sum(s.ticks for s in sales)
             self.that(ticks <= outlet.delivered, f"sold {ticks} ticks, {outlet.delivered} flowed")
         self.that(m.recorded <= live, "recorded more than was counted")
 

@@ -7,7 +7,8 @@ import hashlib
 from dataclasses import dataclass, field
 
 CLEANED_MS = 12_000
-SELLER, BUYER, STRANGER = "02" + "aa" * 32, "02" + "bb" * 32, "02" + "cc" * 32
+SELLER, BUYER, STRANGER, NEIGHBOUR = ("02" + byte * 32 for byte in ("aa", "bb", "cc", "dd"))
+BUYERS = (BUYER, NEIGHBOUR)
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Money:
         self.invoices, self.by_hash, self.payments = {}, {}, {}
         self.cleaned, self.forgotten = [], {}
         """What the nodes have cleaned away: it happened all the same."""
-        self.newest_index = {SELLER: 0, BUYER: 0, STRANGER: 0}
+        self.newest_index = dict.fromkeys((SELLER, STRANGER, *BUYERS), 0)
 
     def invoice(self, node, label, amount, expiry_s, renew=False):
         """Make an invoice, or find the one that has this label; `renew`: an expired one makes room."""
@@ -106,7 +107,7 @@ class Money:
             return
         how, dice = self._weather(inv), self.sim.plan.chance("pay", inv.hash, len(self.payments))
         total = amount or inv.amount
-        fee = min(self.sim.plan.refund_fee, maxfee + 1) if inv.node == BUYER else maxfee // 2
+        fee = min(self.sim.plan.refund_fee, maxfee + 1) if inv.node in BUYERS else maxfee // 2
         parts = [Part(total, fee)]
         if how == "parts" and total >= 3:
             first = dice.randrange(1, total)
@@ -120,7 +121,7 @@ class Money:
             self.sim.after(late, self._arrive, inv, p, total, 8_000 if how == "late" else 30)
 
     def _weather(self, inv):
-        return self.sim.weather("refunds" if inv.node == BUYER else "pays")
+        return self.sim.weather("refunds" if inv.node in BUYERS else "pays")
 
     def _arrive(self, inv, p, total, told_after):
         if inv.status != "unpaid" or self.sim.now >= inv.expires_at or self.sim.rejects(inv):
@@ -162,7 +163,7 @@ class Money:
             if i.status == "paid" and self.sim.now > i.paid_at + old:
                 del self.invoices[key]
                 self.cleaned.append(i)
-                for payer in (SELLER, BUYER):
+                for payer in (SELLER, *BUYERS):
                     known = self.payments.get((payer, i.hash))
                     if known is not None and known.status == "complete" and i.hash not in in_flight:
                         self.forgotten[payer, i.hash] = self.payments.pop((payer, i.hash))

@@ -9,7 +9,8 @@ from satmeter.core.errors import SatmeterError
 from satmeter.wire.dialogue import Dialogue
 
 KEY = bytes(range(32))
-METER = "m"
+METER, OTHER = "m", "n"
+"""The meter that a plan is about, and the one beside it that the neighbour uses, too."""
 STEP_MS, IDLE_MS = 50, 250
 TICKS_PER_S = 30
 REFUSALS = ("Implausible", "BadParam")
@@ -20,10 +21,10 @@ CONFIG = {"key": KEY.hex(), "board": "sim", "full_scale": TICKS_PER_S * 3600, "d
 class Hal(HostHal):
     """What firmware/hal.py offers, over virtual time."""
 
-    def __init__(self, sim):
+    def __init__(self, sim, meter):
         super().__init__()
         self.sim = sim
-        self.dice = sim.plan.chance("hal")
+        self.dice = sim.plan.chance("hal", meter)
         self.is_plugged = False
         self.arrived, self.leaving = b"", b""
 
@@ -45,9 +46,9 @@ class Hal(HostHal):
 class Outlet:
     """`delivered` is what truly flowed, over all boots; `lost` what a board forgot when its power was cut."""
 
-    def __init__(self, sim):
-        self.sim = sim
-        self.hal = Hal(sim)
+    def __init__(self, sim, meter):
+        self.sim, self.meter = sim, meter
+        self.hal = Hal(sim, meter)
         self.delivered = 0
         self.boots = self.cuts = self.forgotten = 0
         """Starts of the board, times that it cut at its grant, and starts at which it had forgotten its register."""
@@ -92,7 +93,7 @@ class Outlet:
         up = b"" if how in ("cut", "cut up") else self._spoilt(up, how, "up")
         self.talk.feed(up, now)
         if self.talk.lost(now):
-            self.talk.ask(f"{self.sim.plan.chance('nonce', now).randrange(16**12):012x}", now)
+            self.talk.ask(f"{self.sim.plan.chance('nonce', self.meter, now).randrange(16**12):012x}", now)
         down = self.talk.pull(now)
         self.hal.arrived += b"" if how in ("cut", "cut down") else self._spoilt(down, how, "down")
         self._report()
@@ -100,7 +101,7 @@ class Outlet:
     def _spoilt(self, data, how, way):
         if not data or how not in ("lose", "garble"):
             return data
-        dice = self.sim.plan.chance("line", way, self.sim.now)
+        dice = self.sim.plan.chance("line", self.meter, way, self.sim.now)
         if dice.random() < 0.5:
             return data
         at = dice.randrange(len(data))
@@ -110,7 +111,7 @@ class Outlet:
 
     def start_bridge(self):
         if self.talk is None:
-            self.talk, self.view = Dialogue(KEY, MeterSide(METER).grant), None
+            self.talk, self.view = Dialogue(KEY, MeterSide(self.meter).grant), None
             self.changed()
 
     def kill_bridge(self, down):
@@ -129,7 +130,7 @@ class Outlet:
                 talk.reported(reading)
 
         r = reading
-        told = inp.Reading(METER, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
+        told = inp.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
         self.reported.append(told)
         self.sim.seller.feed(told, answered)
 
@@ -141,7 +142,7 @@ class Outlet:
 
     def changed(self):
         """meter-wait answers when what the board has to know has changed."""
-        view, life = self.sim.board_view(), self.bridge_life
+        view, life = self.sim.board_view(self.meter), self.bridge_life
         if view is not None and view != self.view and self.talk is not None:
             self.view = view
             self.sim.after(4, self._show, view, life)

@@ -31,6 +31,8 @@ class Plan:
     happenings: tuple
     refund_fee: int = 0
     """What the way of a refund costs (msat)."""
+    neighbour: bool = False
+    """Whether there is another meter and another buyer, who uses both."""
 
     def without(self, left_out):
         return replace(self, happenings=tuple(h for h in self.happenings if h not in left_out))
@@ -93,12 +95,14 @@ def _onchain(tariff, r):
         tariff["session_max_msat"] = tariff["quantum_msat"] * 3
 
 
-def _happening(r, hostile, onchain):
+def _happening(r, hostile, onchain, neighbour):
     kinds = ["flow"] * 4 + ["plug", "unplug"] + ["weather"] * 4 + ["crash"] * 4 + ["reboot", "disconnect"]
     if onchain:
         kinds += ["weather", "reorganise", "fees"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
     kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale"]
+    if neighbour:
+        kinds += ["neighbour"] * 12
     if hostile:
         kinds += [hostile] * 8
     kind = r.choice(kinds)
@@ -138,6 +142,8 @@ def _happening(r, hostile, onchain):
             "share": r.choice([10, 60]),
             "id": r.randrange(2),
         }
+    elif kind == "neighbour":
+        args = {"what": r.choice(["open", "open", "close", "flow", "shut", "crash"]), "meter": r.choice("mmn")}
     elif kind in ("seller", "buyer"):
         args = {"trick": r.randrange(10), "dice": r.randrange(10**6)}
     return kind, args
@@ -158,8 +164,13 @@ def make(seed):
         policy["budget_msat"] += 3_000_000  # the fees of some transactions
     policy["max_spend_msat"] = tariff["quantum_msat"] * 1000  # gates of our own making are agreed to
     begin = [Happening(0, "plug"), Happening(300, "open"), Happening(600, "flow", {"percent": r.choice([20, 100])})]
-    happenings = [
-        Happening(r.randrange(PLAN_MS), *_happening(r, hostile, onchain)) for _ in range(r.choice([3, 8, 20]))
-    ]
-    happenings = (*begin, *sorted(happenings, key=lambda h: h.at))
-    return Plan(seed, tariff, policy, hostile, r.random() < 0.3, happenings, r.choice([0, 0, 1, 700, 1_700]))
+    neighbour = r.random() < 0.3
+    if neighbour:
+        begin += [
+            Happening(400 * n, "neighbour", {"what": what, "meter": "n"}) for n, what in enumerate(("flow", "open"))
+        ]
+    many = r.choice([3, 8, 20])
+    drawn = [Happening(r.randrange(PLAN_MS), *_happening(r, hostile, onchain, neighbour)) for _ in range(many)]
+    happenings = (*begin, *sorted(drawn, key=lambda h: h.at))
+    sensor = r.random() < 0.3 and not neighbour  # which would measure the neighbour's use, too
+    return Plan(seed, tariff, policy, hostile, sensor, happenings, r.choice([0, 0, 1, 700, 1_700]), neighbour)

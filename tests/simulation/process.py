@@ -4,7 +4,7 @@ import hashlib
 import json
 
 from coins import FEE
-from money import BUYER, SELLER
+from money import SELLER
 
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
@@ -33,7 +33,7 @@ class Broken(Exception):
 
 
 class Process:
-    node, name = "", ""
+    role = node = name = ""
     broken = False
 
     def __init__(self, sim):
@@ -189,7 +189,8 @@ class Process:
 
 
 class SellerProcess(Process):
-    node, name = SELLER, "seller"
+    role = name = "seller"
+    node = SELLER
     claimed_in = -1
     """The life of the process in which its claims on refunds' hashes were made: they are in memory."""
 
@@ -340,7 +341,13 @@ class SellerProcess(Process):
 
 
 class BuyerProcess(Process):
-    node, name = BUYER, "buyer"
+    role = "buyer"
+
+    def __init__(self, sim, node, name):
+        self.node, self.name = node, name
+        self.hash_of, self.onchain = {}, set()
+        """(stream, n) -> the hash that is paid for it; and which of them are versions"""
+        super().__init__(sim)
 
     @property
     def books(self):
@@ -392,26 +399,26 @@ class BuyerProcess(Process):
         self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
 
     def _check_receipt(self, a):
-        made = {label: self.sim.money.invoices.get((BUYER, label)) for label in a.labels}
+        made = {label: self.sim.money.invoices.get((self.node, label)) for label in a.labels}
         arrived = {label: i.received for label, i in made.items() if i is not None}
         self.feed(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
 
     def _pay(self, a):
         """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
-        if a.fresh and money.status(BUYER, a.hash) in ("complete", "pending"):
+        if a.fresh and money.status(self.node, a.hash) in ("complete", "pending"):
             tell(inp.PaymentKnown(a.session, a.n))
             return
 
         def ended(status):
             if status == "complete":
-                p = money.payments[BUYER, a.hash]
+                p = money.payments[self.node, a.hash]
                 tell(inp.PaymentDone(a.session, a.n, p.amount + p.fee))
             else:
                 tell(inp.PaymentLost(a.session, a.n, "failed"))
 
         if a.invoice is not None:
-            money.pay(BUYER, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.hash, ended))
+            money.pay(self.node, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.hash, ended))
         else:
             self.landed(a.hash, ended)
 
@@ -436,5 +443,5 @@ class BuyerProcess(Process):
         self.feed(inp.VersionMade(a.session, a.n, g.k, raw))
 
     def _refund_invoice(self, a):
-        made = self.sim.money.invoice(BUYER, a.label, None, 30 * 86_400)
+        made = self.sim.money.invoice(self.node, a.label, None, 30 * 86_400)
         self.feed(inp.RefundInvoiceMade(a.session, made.bolt11))

@@ -3,8 +3,8 @@
 from clockwork import START_MS, Clockwork
 from coins import Coins
 from judge import Judge, Wrong
-from money import BUYER, SELLER, STRANGER, Money
-from outlet import METER, Outlet
+from money import BUYER, BUYERS, NEIGHBOUR, SELLER, STRANGER, Money
+from outlet import METER, OTHER, Outlet
 from plan import PLAN_MS
 from process import BuyerProcess, SellerProcess
 from tricks import CLAIMS_AFTER_THE_CLOSE, Tricks
@@ -28,7 +28,8 @@ class Simulation:
         self.clock = Clockwork()
         self.judge = Judge(self)
         self.money = Money(self)
-        self.seller = self.buyer = self.outlet = None
+        self.seller = self.buyer = self.neighbour = self.outlet = None
+        self.buyers, self.outlets = [], {}
         self.coins = Coins(self)
         self.connected = True
         self.busy = True
@@ -43,6 +44,13 @@ class Simulation:
     def now(self):
         return self.clock.now
 
+    @property
+    def processes(self):
+        return [p for p in (self.seller, *self.buyers) if p is not None]
+
+    def _links(self):
+        return [(self.seller, b.node) for b in self.buyers] + [(b, SELLER) for b in self.buyers]
+
     def after(self, ms, job, *args):
         self.clock.after(ms, job, *args)
 
@@ -51,10 +59,15 @@ class Simulation:
             self.trace.append(f"{self.now - START_MS:>7} ms  " + " ".join(map(str, words)))
 
     def run(self):
-        self.seller, self.buyer = SellerProcess(self), BuyerProcess(self)
-        self.buyer.hash_of, self.buyer.onchain = {}, set()
-        self.seller.feed(inp.AddMeter(METER, self.plan.tariff))
-        self.outlet = Outlet(self)
+        self.seller, self.buyer = SellerProcess(self), BuyerProcess(self, BUYER, "buyer")
+        self.buyers = [self.buyer]
+        if self.plan.neighbour:
+            self.neighbour = BuyerProcess(self, NEIGHBOUR, "neighbour")
+            self.buyers.append(self.neighbour)
+        for meter in (METER, OTHER)[: len(self.buyers)]:
+            self.seller.feed(inp.AddMeter(meter, self.plan.tariff))
+            self.outlets[meter] = Outlet(self, meter)
+        self.outlet = self.outlets[METER]
         self.after(TICK_MS, self._tick)
         for h in self.plan.happenings:
             self.after(h.at, self._happen, h)
@@ -69,19 +82,19 @@ class Simulation:
 
     def _over(self):
         """Whether all that began has ended, and nothing is under way any more."""
-        if self.seller.core is None or self.buyer.core is None:
+        if any(p.core is None for p in self.processes):
             return False
         if any(p.status == "pending" for p in self.money.payments.values()):
             self.quiet_since = self.now
         if any(
             s.phase != "closed"
             or self.judge.waited_for(s)
-            or (s.debt >= s.dust_msat and not s.lost and s.buyer == BUYER and not self._unpayable(s.id))
+            or (s.debt >= s.dust_msat and not s.lost and s.buyer in BUYERS and not self._unpayable(s.id))
             or not s.firm
             for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
-        live = [p for p in self.buyer.books.purchases.values() if not p.done and not self._unpayable(p.id)]
+        live = [p for b in self.buyers for p in b.books.purchases.values() if not p.done and not self._unpayable(p.id)]
         if any(self.judge.due(p.owed, 1) for p in live):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
@@ -91,12 +104,12 @@ class Simulation:
     def _unpayable(self, session):
         """Whether a debt stays: versions that the seller does not count used up the budget, or the own sensor was
         away, or was not heard again since a restart, and nothing is paid without it."""
-        p = self.buyer.books.purchases.get(session)
+        p = next((b.books.purchases[session] for b in self.buyers if session in b.books.purchases), None)
         unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
         return self.sensor_back > 0 or unheard or (p is not None and p.stray > 0)
 
     def _tick(self):
-        for p in (self.seller, self.buyer):
+        for p in self.processes:
             if p.core is not None:
                 p.feed(inp.Tick())
         if self.plan.sensor and self.buyer.core is not None:
@@ -127,24 +140,26 @@ class Simulation:
         self.tricks.stop()
         self.busy = False
         self.quiet_since = self.now
-        self.outlet.hal.percent = 0
-        for p in (self.seller, self.buyer):
+        for p in self.processes:
             p.left, p.broken = None, False
-        self.outlet.start_bridge()
+        for outlet in self.outlets.values():
+            outlet.hal.percent = 0
+            outlet.start_bridge()
         self.after(9_000, self.connect)
         self.after(10_000, self._end_all)
 
     def _end_all(self):
-        if self.seller.core is None or self.buyer.core is None or self.outlet.talk is None:
+        if any(p.core is None for p in self.processes) or any(o.talk is None for o in self.outlets.values()):
             self.after(1_000, self._end_all)
             return
         self._come_again()
         self.after(50_000, self._end_all)
-        for p in list(self.buyer.books.purchases.values()):
-            self._ask(self.buyer, inp.CloseStream(p.id))
-        session = self.seller.books.meters[METER].session
-        if session:
-            self._ask(self.seller, inp.CloseSession(session))
+        for buyer in self.buyers:
+            for p in list(buyer.books.purchases.values()):
+                self._ask(buyer, inp.CloseStream(p.id))
+        for m in self.seller.books.meters.values():
+            if m.session:
+                self._ask(self.seller, inp.CloseSession(m.session))
 
     def _come_again(self):
         """Who comes again is asked for what it owes."""
@@ -231,7 +246,7 @@ class Simulation:
 
     def _disconnect(self):
         self.connected = False
-        for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
+        for p, other in self._links():
             if p.core is not None:
                 p.feed(inp.PeerLost(other))
 
@@ -239,7 +254,7 @@ class Simulation:
         if self.connected:
             return
         self.connected = True
-        for p, other in ((self.seller, BUYER), (self.buyer, SELLER)):
+        for p, other in self._links():
             if p.core is not None:
                 p.feed(inp.PeerConnected(other))
 
@@ -254,8 +269,8 @@ class Simulation:
 
     def _clean(self):
         """autoclean on both nodes."""
-        if self.seller.core is not None and self.buyer.core is not None and self.seller.watched == self._newest():
-            flights = {f.hash for p in self.buyer.books.purchases.values() for f in p.flights.values()}
+        if all(p.core is not None for p in self.processes) and self.seller.watched == self._newest():
+            flights = {f.hash for b in self.buyers for p in b.books.purchases.values() for f in p.flights.values()}
             refunds = {h for h, owner in self.seller.claims.items() if self.seller.books.sales.get(owner)}
             self.money.clean(flights | refunds)
 
@@ -268,10 +283,27 @@ class Simulation:
 
     def _blackout(self, down, keep):
         """Everything loses its power at once. Payments that are held stay so."""
-        for who in ("seller", "buyer"):
-            getattr(self, who).kill(0, down)
-        self.outlet.kill_bridge(down)
-        self.outlet.reboot(keep)
+        for process in self.processes:
+            process.kill(0, down)
+        for outlet in self.outlets.values():
+            outlet.kill_bridge(down)
+            outlet.reboot(keep)
+
+    def _neighbour(self, what, meter):
+        """Another buyer, and the meter beside."""
+        if what == "flow":
+            self.outlets[meter].hal.percent = 50
+            self.outlets[meter].hal.is_plugged = True
+        elif what == "open":
+            self._opened += 1
+            stream = f"{10**9 + self._opened:032x}"
+            self._ask(self.neighbour, inp.OpenStream(stream, SELLER, meter, "h:1", self.plan.policy))
+        elif what == "close":
+            self._ask(self.neighbour, inp.CloseStream(meter))
+        elif what == "crash":
+            self.neighbour.kill(2, 2_000)
+        elif self.seller.core is not None:
+            self._ask(self.seller, inp.CloseSession(self.seller.books.meters[meter].session))
 
     def _fees(self, times, lasts):
         self._now["fees"] = (self.now + lasts, times)
@@ -324,13 +356,13 @@ class Simulation:
     # --- what the parts ask of one another
 
     def changed(self):
-        if self.outlet is not None:
-            self.outlet.changed()
+        for outlet in self.outlets.values():
+            outlet.changed()
 
-    def board_view(self):
+    def board_view(self, meter):
         if self.seller.core is None:
             return None
-        m = self.seller.books.meters.get(METER)
+        m = self.seller.books.meters.get(meter)
         return view.board(m, self.seller.books.sales.get(m.session)) if m is not None else None
 
     def rejects(self, inv):
@@ -352,7 +384,7 @@ class Simulation:
             self.judge.claim(session, s.ticks, s.charged + s.on_hold, s.tariff)
 
     def tricky_send(self, process, to, message):
-        for m in self.tricks.of_seller(message):
+        for m in self.tricks.of_seller(message) if to == BUYER else [message]:
             self._claim(m.session)
             if hasattr(m, "charged_msat") and m.session in self.seller.books.sales:
                 self.judge.claim(m.session, m.ticks, m.charged_msat, self.seller.books.sales[m.session].tariff)
@@ -360,7 +392,7 @@ class Simulation:
 
     def send(self, sender, to, data):
         self._sent += 1
-        if not self.connected or to not in (SELLER, BUYER):
+        if not self.connected or to not in (SELLER, *BUYERS):
             return
         dice, how = self.plan.chance("message", self._sent), self.weather("messages")
         late = how["late"] if how else 10
@@ -371,6 +403,6 @@ class Simulation:
             self.after(dice.randrange(2, late), self._deliver, sender, to, data)
 
     def _deliver(self, sender, to, data):
-        for p in (self.seller, self.buyer):
+        for p in self.processes:
             if p.node == to and p.core is not None:
                 p.message(sender, data)
