@@ -12,7 +12,7 @@ demo: venv
 	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD))
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 # Every figure, on real nodes where they are installed; BENCH names some of them, or `emulated`.
 bench: venv

@@ -25,6 +25,15 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
 
 
+LONGEST = ("rp2040_flashing", "rp2040_displays", "rp2040", "simulation", "kills", "read", "guide")
+"""Test files that take minutes: begun first, so that at the end no process waits for another's."""
+
+
+def pytest_collection_modifyitems(items):
+    names = [f"test_{name}" for name in LONGEST]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
+
+
 def pytest_sessionfinish(session):
     """Where tests run in several processes, each tells the first which lanes it ran."""
     if hasattr(session.config, "workeroutput"):

@@ -1,4 +1,4 @@
-"""The firmware as it is flashed, on real MicroPython on an emulated RP2040."""
+"""The firmware as it is flashed, on real MicroPython on an emulated RP2040: what it counts, cuts and hears."""
 
 import itertools
 import random
@@ -8,8 +8,6 @@ from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, conf
 
 from lanes import lane
 from satmeter.board import flash, image
-from satmeter.core.errors import BoardTrouble
-from satmeter.qr.make import fitted
 
 pytestmark = pytest.mark.timeout(300)
 CUT_MS = 30
@@ -18,29 +16,6 @@ CUT_MS = 30
 @pytest.fixture(autouse=True)
 def _lane():
     lane("RP2040 (emulated)")
-
-
-@pytest.fixture(scope="module")
-def image_path(tmp_path_factory):
-    """The flash of a board that has the firmware, for boards that begin with it."""
-    lane("RP2040 (emulated)", count=False)
-    path = tmp_path_factory.mktemp("pico") / "flash.bin"
-    with flashed() as pico:
-        pico.ask("save", path=str(path))
-    return path
-
-
-@pytest.fixture
-def pico(image_path):
-    with started(flash=image_path) as running:
-        yield running
-
-
-@pytest.fixture
-def host(pico):
-    with Host(pico) as talking:
-        assert talking.hello["board"] == "b1"
-        yield talking
 
 
 def off_after(pico, since):
@@ -54,113 +29,6 @@ def off_after(pico, since):
 
     pico_edges = []
     return eventually(found)
-
-
-# --- flashing
-
-
-def test_from_empty_to_hello_and_again_only_what_changed(monkeypatch):
-    with started() as pico:
-        told = []
-        first = flash.flash(pico.port, config(), lambda what, done, of: told.append((done, of)))
-        assert set(first.copied) == {*image.files(), flash.CONFIG}
-        assert first.hello["board"] == "b1" and first.hello["fault"] == ""
-        assert told[-2][0] == told[-2][1] and sorted(told[:-1]) == told[:-1]
-        again = flash.flash(pico.port, config())
-        assert again.copied == [flash.CONFIG] and again.hello["boot"] != first.hello["boot"]
-        assert flash.flash(pico.port, config(full_scale=10)).copied == [flash.CONFIG]
-        files = image.files()
-        monkeypatch.setattr(flash, "files", lambda: {**files, "main.py": files["main.py"] + b"# changed\n"})
-        assert flash.flash(pico.port, config(full_scale=10)).copied == ["main.py", flash.CONFIG]
-
-
-def test_a_cable_pulled_at_ten_points_is_mended_by_the_next_run():
-    """Each run goes on from where the last one lost the board, and loses it a tenth later."""
-    with started() as pico:
-        for tenth in range(10):
-            pulled, boots = [], pico.boots
-
-            def say(what, done, of, tenth=tenth, pulled=pulled):
-                if done * 10 > (tenth + 0.5) * of and not pulled:
-                    pulled.append(what)
-                    pico.power()
-
-            with pytest.raises(BoardTrouble, match="run this again"):
-                flash.flash(pico.port, config(), say)
-            assert pulled
-            pico.until_up(boots + 1)
-        done = flash.flash(pico.port, config())
-        assert done.hello["fault"] == "" and set(done.copied) == {*image.files(), flash.CONFIG}
-        assert flash.flash(pico.port, config()).copied == [flash.CONFIG]
-
-
-def test_a_half_flashed_board_runs_nothing(image_path):
-    with started(flash=str(image_path)) as pico:
-        flash.maintain(pico.port, KEY)
-        with flash.repl(pico.port) as board:
-            board.exec(f"open({flash.MARKER!r},'w').close()")
-        pico.power()
-        pico.until_up(2)
-        with pytest.raises(BoardTrouble, match="hello"):
-            flash.hello(pico.port, KEY, 2)
-        assert flash.flash(pico.port, config()).hello["fault"] == ""
-
-
-FIND = """
-import uctypes
-first,second=bytes({first}),bytes({second})
-own=[uctypes.addressof(first),uctypes.addressof(second)]
-found=0
-for at in range(0x20000000,0x20042000-64,1024):
- w=uctypes.bytearray_at(at,1024+16)
- for part in (first,second):
-  if part in w:
-   for n in range(1024):
-    if w[n]==part[0] and at+n not in own and all(w[n+i]==part[i] for i in range(16)): found+=1
-print(found)
-"""
-
-
-def copies_in_memory(pico, secret):
-    """Return how often the halves of a secret are in a board's memory, looked for at its prompt by halves."""
-    with flash.repl(pico.port) as board:
-        return int(flash._run(board, FIND.format(first=list(secret[:16]), second=list(secret[16:32]))))
-
-
-def in_flash(pico, secret, path):
-    pico.ask("save", path=str(path))
-    return path.read_bytes().count(secret)
-
-
-def test_who_is_on_the_line_after_maintain_finds_no_key(pico, tmp_path):
-    """Neither in a file, nor in what files have left, nor in memory; and nothing is delivered until it is flashed."""
-    text, inner = KEY.hex().encode(), bytes(k ^ 0x36 for k in KEY)
-    with Host(pico) as host:
-        host.grant(10**6)
-    assert in_flash(pico, text, tmp_path / "before") >= 1
-    assert flash.maintain(pico.port, KEY), (pico.boots, pico.ask("stat"))
-    assert [copies_in_memory(pico, secret) for secret in (KEY, text, inner)] == [0, 0, 0]
-    assert in_flash(pico, text, tmp_path / "after") == 0
-    pico.power()
-    pico.until_up(2)
-    with pytest.raises(BoardTrouble, match="hello"):
-        flash.hello(pico.port, KEY, 2)
-    assert not pico.pin(RELAY)
-    assert flash.flash(pico.port, config()).hello["fault"] == ""
-
-
-def test_a_key_that_is_still_there_would_be_found(image_path, tmp_path):
-    """What the test above looks with finds it on a board whose REPL was opened without the frame."""
-    with started(flash=image_path, inputs={BUTTON: 0}) as pico, Host(pico) as host:
-        assert host.hello
-        host.leave()
-        assert copies_in_memory(pico, KEY) > 0 and in_flash(pico, KEY.hex().encode(), tmp_path / "flash") > 0
-
-
-def test_a_restart_opens_no_prompt_and_keeps_the_key(pico, host):
-    host.reading()
-    host.leave()
-    assert flash.reset(pico.port, KEY)["boot"] != host.boot
 
 
 # --- counting and cutting
@@ -335,73 +203,6 @@ def test_a_task_that_hangs_is_ended_by_the_watchdog_and_the_register_is_kept(mon
         host.until(lambda: host.hellos[-1]["boot"] != boot and host.link.trusted)
         assert host.hellos[-1]["base"] == register
         assert host.reading()["register"] == register and not pico.pin(RELAY)
-
-
-# --- what it shows
-
-
-def dark_on_light(rows):
-    """A picture of a display as a camera has it: pixels eight times as large, a border of the display's dark."""
-    import numpy as np
-
-    pixels = np.array([[255 if c == "1" else 0 for c in row] for row in rows], dtype=np.uint8)
-    return np.kron(np.pad(pixels, 4), np.ones((8, 8), dtype=np.uint8))
-
-
-INVOICE = "LNBCRT10N1P4SQAFRSP5VNPH35LAA9MGU9KLEGMNEQXR5K4N4FKQ2M3L3944M3KTRWMGJ28ZQPP5Q67M2ZVGPLAUPA5J4UNFDYAK5J4CFYKR"
-INVOICE += (
-    "44G5930LRF5DT5LAEX0SDQZWQXQYJW5QCQP99QXPQYSGQLPW76H8EM3SE3CC58MX995PVFX7TQYVNUSCYCP3VZGC6RMC8YFNPWJ67NQG35620"
-)
-INVOICE += "235J5JKUXH234T5RMF3W0M6WLE0K5N7QCK57H9GQCWJKXM"
-
-
-@pytest.mark.parametrize("kind", ["ssd1306", "sh1106", "sh1107", "st7789"])
-def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kind):
-    import zxingcpp
-
-    lane("zbar")
-    from pyzbar import pyzbar
-
-    size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
-    with flashed(image_path, display={"type": kind}) as pico, Host(pico) as host:
-        assert host.hello["display"] == f"{size[0]}x{size[1]}"
-        host.show(fitted(INVOICE, *size))
-        host.send("lamp", lamp="slow")
-
-        def read():
-            picture = dark_on_light(pico.picture("st7789" if kind == "st7789" else "oled"))
-            found = [r.text for r in zxingcpp.read_barcodes(picture)]
-            return found == [INVOICE] and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
-
-        eventually(read)
-
-
-@pytest.mark.parametrize("kind", ["ssd1306", "st7789"])
-def test_a_turned_display_shows_the_same_turned(image_path, kind):
-    import numpy as np
-
-    pictures = {}
-    for turned in (0, 180) if kind == "ssd1306" else (0, 90, 180, 270):
-        with flashed(image_path, display={"type": kind, "rotation": turned}) as pico:
-            began = pico.now
-            eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
-            rows = pico.picture("st7789" if kind == "st7789" else "oled")
-            pictures[turned] = np.array([[c == "1" for c in row] for row in rows])
-    assert pictures[0].any()
-    for turned, picture in pictures.items():
-        assert (np.rot90(pictures[0], -(turned // 90)) == picture).all(), turned
-
-
-def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_path):
-    with flashed(image_path, display={"type": "ssd1306"}) as pico, Host(pico) as host:
-        host.grant(10**6)
-        pico.turn(50)
-        pico.ask("missing", value=True)
-        assert host.reading(lambda r: r["fault"])["fault"] == "display"
-        register = host.reading()["register"]
-        assert host.reading(lambda r: r["register"] > register)
-        pico.ask("missing", value=False)
-        host.reading(lambda r: not r["fault"])
 
 
 def test_a_config_that_is_wrong_all_the_same_delivers_nothing_and_names_the_field(image_path):

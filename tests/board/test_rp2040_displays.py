@@ -1,0 +1,77 @@
+"""What the displays of an emulated RP2040 show, pixel by pixel."""
+
+import numpy as np
+import pytest
+from pico import Host, eventually, flashed
+
+from lanes import lane
+from satmeter.qr.make import fitted
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def _lane():
+    lane("RP2040 (emulated)")
+
+
+def dark_on_light(rows):
+    """A picture of a display as a camera has it: pixels eight times as large, a border of the display's dark."""
+
+    pixels = np.array([[255 if c == "1" else 0 for c in row] for row in rows], dtype=np.uint8)
+    return np.kron(np.pad(pixels, 4), np.ones((8, 8), dtype=np.uint8))
+
+
+INVOICE = "LNBCRT10N1P4SQAFRSP5VNPH35LAA9MGU9KLEGMNEQXR5K4N4FKQ2M3L3944M3KTRWMGJ28ZQPP5Q67M2ZVGPLAUPA5J4UNFDYAK5J4CFYKR"
+INVOICE += (
+    "44G5930LRF5DT5LAEX0SDQZWQXQYJW5QCQP99QXPQYSGQLPW76H8EM3SE3CC58MX995PVFX7TQYVNUSCYCP3VZGC6RMC8YFNPWJ67NQG35620"
+)
+INVOICE += "235J5JKUXH234T5RMF3W0M6WLE0K5N7QCK57H9GQCWJKXM"
+
+
+@pytest.mark.parametrize("kind", ["ssd1306", "sh1106", "sh1107", "st7789"])
+def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kind):
+    import zxingcpp
+
+    lane("zbar")
+    from pyzbar import pyzbar
+
+    size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
+    with flashed(image_path, display={"type": kind}) as pico, Host(pico) as host:
+        assert host.hello["display"] == f"{size[0]}x{size[1]}"
+        host.show(fitted(INVOICE, *size))
+        host.send("lamp", lamp="slow")
+
+        def read():
+            picture = dark_on_light(pico.picture("st7789" if kind == "st7789" else "oled"))
+            found = [r.text for r in zxingcpp.read_barcodes(picture)]
+            return found == [INVOICE] and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
+
+        eventually(read)
+
+
+@pytest.mark.parametrize("kind", ["ssd1306", "st7789"])
+def test_a_turned_display_shows_the_same_turned(image_path, kind):
+
+    pictures = {}
+    for turned in (0, 180) if kind == "ssd1306" else (0, 90, 180, 270):
+        with flashed(image_path, display={"type": kind, "rotation": turned}) as pico:
+            began = pico.now
+            eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
+            rows = pico.picture("st7789" if kind == "st7789" else "oled")
+            pictures[turned] = np.array([[c == "1" for c in row] for row in rows])
+    assert pictures[0].any()
+    for turned, picture in pictures.items():
+        assert (np.rot90(pictures[0], -(turned // 90)) == picture).all(), turned
+
+
+def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_path):
+    with flashed(image_path, display={"type": "ssd1306"}) as pico, Host(pico) as host:
+        host.grant(10**6)
+        pico.turn(50)
+        pico.ask("missing", value=True)
+        assert host.reading(lambda r: r["fault"])["fault"] == "display"
+        register = host.reading()["register"]
+        assert host.reading(lambda r: r["register"] > register)
+        pico.ask("missing", value=False)
+        host.reading(lambda r: not r["fault"])

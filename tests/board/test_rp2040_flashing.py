@@ -1,0 +1,119 @@
+"""Flashing an emulated RP2040 over its serial line, and what is left on it."""
+
+import pytest
+from pico import BUTTON, KEY, RELAY, Host, config, started
+
+from lanes import lane
+from satmeter.board import flash, image
+from satmeter.core.errors import BoardTrouble
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def _lane():
+    lane("RP2040 (emulated)")
+
+
+def test_from_empty_to_hello_and_again_only_what_changed(monkeypatch):
+    with started() as pico:
+        told = []
+        first = flash.flash(pico.port, config(), lambda what, done, of: told.append((done, of)))
+        assert set(first.copied) == {*image.files(), flash.CONFIG}
+        assert first.hello["board"] == "b1" and first.hello["fault"] == ""
+        assert told[-2][0] == told[-2][1] and sorted(told[:-1]) == told[:-1]
+        again = flash.flash(pico.port, config())
+        assert again.copied == [flash.CONFIG] and again.hello["boot"] != first.hello["boot"]
+        assert flash.flash(pico.port, config(full_scale=10)).copied == [flash.CONFIG]
+        files = image.files()
+        monkeypatch.setattr(flash, "files", lambda: {**files, "main.py": files["main.py"] + b"# changed\n"})
+        assert flash.flash(pico.port, config(full_scale=10)).copied == ["main.py", flash.CONFIG]
+
+
+def test_a_cable_pulled_at_ten_points_is_mended_by_the_next_run():
+    """Each run goes on from where the last one lost the board, and loses it a tenth later."""
+    with started() as pico:
+        for tenth in range(10):
+            pulled, boots = [], pico.boots
+
+            def say(what, done, of, tenth=tenth, pulled=pulled):
+                if done * 10 > (tenth + 0.5) * of and not pulled:
+                    pulled.append(what)
+                    pico.power()
+
+            with pytest.raises(BoardTrouble, match="run this again"):
+                flash.flash(pico.port, config(), say)
+            assert pulled
+            pico.until_up(boots + 1)
+        done = flash.flash(pico.port, config())
+        assert done.hello["fault"] == "" and set(done.copied) == {*image.files(), flash.CONFIG}
+        assert flash.flash(pico.port, config()).copied == [flash.CONFIG]
+
+
+def test_a_half_flashed_board_runs_nothing(image_path):
+    with started(flash=str(image_path)) as pico:
+        flash.maintain(pico.port, KEY)
+        with flash.repl(pico.port) as board:
+            board.exec(f"open({flash.MARKER!r},'w').close()")
+        pico.power()
+        pico.until_up(2)
+        with pytest.raises(BoardTrouble, match="hello"):
+            flash.hello(pico.port, KEY, 2)
+        assert flash.flash(pico.port, config()).hello["fault"] == ""
+
+
+FIND = """
+import uctypes
+first,second=bytes({first}),bytes({second})
+own=[uctypes.addressof(first),uctypes.addressof(second)]
+found=0
+for at in range(0x20000000,0x20042000-64,1024):
+ w=uctypes.bytearray_at(at,1024+16)
+ for part in (first,second):
+  if part in w:
+   for n in range(1024):
+    if w[n]==part[0] and at+n not in own and all(w[n+i]==part[i] for i in range(16)): found+=1
+print(found)
+"""
+
+
+def copies_in_memory(pico, secret):
+    """Return how often the halves of a secret are in a board's memory, looked for at its prompt by halves."""
+    with flash.repl(pico.port) as board:
+        return int(flash._run(board, FIND.format(first=list(secret[:16]), second=list(secret[16:32]))))
+
+
+def in_flash(pico, secret, path):
+    pico.ask("save", path=str(path))
+    return path.read_bytes().count(secret)
+
+
+def test_who_is_on_the_line_after_maintain_finds_no_key(pico, tmp_path):
+    """Neither in a file, nor in what files have left, nor in memory; and nothing is delivered until it is flashed."""
+    text, inner = KEY.hex().encode(), bytes(k ^ 0x36 for k in KEY)
+    with Host(pico) as host:
+        host.grant(10**6)
+    assert in_flash(pico, text, tmp_path / "before") >= 1
+    assert flash.maintain(pico.port, KEY), (pico.boots, pico.ask("stat"))
+    assert [copies_in_memory(pico, secret) for secret in (KEY, text, inner)] == [0, 0, 0]
+    assert in_flash(pico, text, tmp_path / "after") == 0
+    pico.power()
+    pico.until_up(2)
+    with pytest.raises(BoardTrouble, match="hello"):
+        flash.hello(pico.port, KEY, 2)
+    assert not pico.pin(RELAY)
+    assert flash.flash(pico.port, config()).hello["fault"] == ""
+
+
+def test_a_key_that_is_still_there_would_be_found(image_path, tmp_path):
+    """What the test above looks with finds it on a board whose REPL was opened without the frame."""
+    with started(flash=image_path, inputs={BUTTON: 0}) as pico, Host(pico) as host:
+        assert host.hello
+        host.leave()
+        assert copies_in_memory(pico, KEY) > 0 and in_flash(pico, KEY.hex().encode(), tmp_path / "flash") > 0
+
+
+def test_a_restart_opens_no_prompt_and_keeps_the_key(pico, host):
+    host.reading()
+    host.leave()
+    assert flash.reset(pico.port, KEY)["boot"] != host.boot
