@@ -1,10 +1,14 @@
 """What a bridge tells late of an earlier boot was counted when the next one began: it counts once."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from world import SESSION, World
 
 from satmeter.core import inputs as inp
+from satmeter.core import view
 from satmeter.core.errors import Implausible
+from satmeter.core.seller import Limits
 
 
 def test_a_reading_of_an_earlier_boot_is_refused_and_counts_nothing():
@@ -47,3 +51,29 @@ def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_no
             sense("s1", 30)
     sense("s2", 6)
     assert w.buyer.ledger.purchases[SESSION].own_ticks - own <= 1
+
+
+def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():
+    w = World(limits=Limits(silent_ms=3_000))
+    w.report(5)
+    w.report(0, boot="b2")
+    with pytest.raises(Implausible):
+        w.report(6)
+    w.report(1, boot="b2")
+    shown = lambda: view.meter(w.meter, None, w.now, 3_000, 0)["fault"]  # noqa: E731
+    assert "boot b1 reports, too" in shown()
+    w.pass_ms(4_000)
+    assert shown() == ""
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=40))
+def test_however_readings_of_several_boots_mix_no_more_is_counted_than_each_added(told):
+    w, registers, added = World(), dict.fromkeys(range(4), 0), 0
+    for boot, ticks in told:
+        registers[boot] += ticks
+        try:
+            w.report(registers[boot], boot=f"x{boot}")
+        except Implausible:
+            continue
+        added = sum(registers.values())
+        assert w.meter.count <= added

@@ -5,7 +5,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import receipt
-from .errors import BadParam, TooMany, WrongState
+from .errors import BadParam, BoardSilent, TooMany, WrongState
 from .holding import Holding
 from .journal import canonical
 from .labels import (
@@ -323,6 +323,8 @@ class Invoicing(Holding):
                 f"amount_msat: must be from {least} (one tick) to {t.quantum_msat} (the quantum), got {amount}",
                 param="amount_msat",
             )
+        if m.fault_at:
+            raise BoardSilent(f"the board of meter {m.name} can't deliver: {m.fault}")
         if len(m.offers) >= self.limits.offers_per_meter:
             raise TooMany(f"meter {m.name} has {len(m.offers)} unpaid invoices; they expire in {t.wallet_expiry_s} s")
         n = self.books.offers + 1

@@ -15,6 +15,8 @@ SUSPENDED = "suspended"
 LOCKOUT = "lockout"
 
 RATING_SLACK_S = 5
+COSMETIC = ("", "display", "adc at its end", "pulses while off")
+"""Faults with which a board still delivers and counts; with any other it delivers nothing."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,11 @@ class Meter:
     """The grant that the board said it holds; None where it does not say."""
     display: str = ""
     fault: str = ""
+    fault_at: int = 0
+    """When the board began to say that it can't deliver; 0 while it can."""
+    rival: str = ""
+    """An earlier boot that was told of again, at `rival_at`: another board, or another bridge, reports, too."""
+    rival_at: int = 0
     made: list[int] = field(default_factory=list)
     rated_at: int = 0
     rated_from: int = 0
@@ -73,6 +80,14 @@ class Meter:
     def silent(self, now: int, silent_ms: int) -> bool:
         return now - self.seen > silent_ms
 
+    def undeliverable(self, now: int, silent_ms: int) -> str:
+        """Return why nothing can be delivered now, "" if it can."""
+        if self.silent(now, silent_ms):
+            return "the board is silent"
+        if self.fault_at:
+            return f"the board can't deliver: {self.fault}"
+        return "" if self.plugged else "nothing is plugged in"
+
     def period_over(self, now: int) -> bool:
         """True where a new allowance is due; nothing is due while the present one is untouched."""
         return (
@@ -89,9 +104,10 @@ class Meter:
         """
         return self.offset if base and base >= self.register else self.count - base
 
-    def check_boot(self, boot: str) -> None:
+    def check_boot(self, boot: str, now: int) -> None:
         """Raise Implausible for a reading of a boot before the present one."""
         if boot in self.boots:
+            self.rival, self.rival_at = boot, now
             raise Implausible(f"boot {boot} of meter {self.name} was before its boot {self.boot}", boot=boot)
 
     def check_register(self, register: int, now: int) -> None:

@@ -4,7 +4,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from .errors import BadParam, NameTaken, TooMany, WrongState
-from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .meter import COSMETIC, DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .sale import OPEN, Sale
 from .settling import Settling
 from .tariff import Tariff, check_name
@@ -62,13 +62,14 @@ class Metering(Settling):
         m = self.books.meter(i.meter)
         if i.register < i.base:
             raise BadParam(f"register: {i.register} is under the base {i.base} of its boot", param="register")
-        m.check_boot(i.boot)
+        m.check_boot(i.boot, self.now)
         if m.boot != i.boot:
             offset = m.offset_after_boot(i.base)
             self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
         m.check_register(i.register, self.now)
         m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
         m.display, m.fault = i.display, i.fault
+        m.fault_at = 0 if m.fault in COSMETIC else m.fault_at or self.now
         if not m.seen:
             m.rated_at, m.rated_from = self.now, m.count
         m.seen = self.now
@@ -125,6 +126,9 @@ class Metering(Settling):
         if not m.plugged:
             self._end(s, "unplugged")
             return
+        if m.fault_at and self.now - max(m.fault_at, self.resumed_at) >= s.tariff.grace_s * 1000:
+            self._end(s, f"the board can't deliver: {m.fault}")
+            return
         if s.tariff.session_max_s and self.now >= s.opened_at + s.tariff.session_max_s * 1000:
             self._end(s, "the longest time of a session is over")
             return
@@ -151,7 +155,7 @@ class Metering(Settling):
             return
         if m.state in (NEGOTIATING, SUSPENDED):
             # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
-            theirs = bool(s.bolt11) and not m.silent(self.now, self.limits.silent_ms)
+            theirs = bool(s.bolt11) and not m.undeliverable(self.now, self.limits.silent_ms)
             used = m.state == SUSPENDED
             self._close(s, "credit used up" if used else "not paid in time")
             if used and theirs and s.buyer:

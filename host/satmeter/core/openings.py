@@ -162,7 +162,7 @@ class Openings(Gates):
             self._after(s)
             return
         m = self.books.meters.get(s.meter)
-        if m is None or s.tariff.prepaid or not m.plugged or m.silent(self.now, self.limits.silent_ms):
+        if m is None or s.tariff.prepaid or m.undeliverable(self.now, self.limits.silent_ms):
             return
         if not self._may_agree(m, s.buyer):
             raise TooMany("this meter serves no more buyers in arrears just now who never paid")
@@ -201,7 +201,7 @@ class Openings(Gates):
     def _unpaid_in_time(self, m: Meter, s: Sale) -> None:
         """Forget an opening. The plug is locked where nobody else waits for it, and the allowance was used up since."""
         asked = bool(s.bolt11) or not s.tariff.prepaid
-        drawn = s.allowance_left and m.allowance_used and not m.silent(self.now, self.limits.silent_ms)
+        drawn = s.allowance_left and m.allowance_used and not m.undeliverable(self.now, self.limits.silent_ms)
         why = "not paid in time" if s.tariff.prepaid else "the terms were not answered"
         self._drop_opening(s, why, counts=asked and m.state == STANDBY)
         waits = bool(m.offers) or any(other.meter == m.name for other in self.openings.values())
@@ -240,8 +240,7 @@ class Openings(Gates):
         sales = list(self.books.sales.values())  # at once: another thread changes them
         if any(s.buyer == first.buyer and s.phase != OPEN and s.debt >= s.dust_msat for s in sales):
             return "its buyer owes for an earlier session"
-        if m.silent(now, self.limits.silent_ms):
-            return "the board is silent"
-        if not m.plugged:
-            return "nothing is plugged in"
+        why = m.undeliverable(now, self.limits.silent_ms)
+        if why:
+            return why
         return "" if m.state == STANDBY else "another session has the meter"

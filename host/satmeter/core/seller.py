@@ -91,16 +91,15 @@ class Seller(Openings):
         m = self.books.meters.get(s.meter)
         if s.phase != OPEN or s.ending_at or m is None or m.session != s.id:
             return "the session is closed"
-        return "the board is silent" if m.silent(now, self.limits.silent_ms) else ""
+        return m.undeliverable(now, self.limits.silent_ms) if m.plugged else ""
 
     def _rejects_offer(self, name: str, n: int, now: int) -> str:
         m = self.books.meters.get(name)
         if m is None or n not in m.offers:
             return "the meter does not sell this any more"
-        if m.silent(now, self.limits.silent_ms):
-            return "the board is silent"
-        if not m.plugged:
-            return "nothing is plugged in"
+        why = m.undeliverable(now, self.limits.silent_ms)
+        if why:
+            return why
         if m.state == LOCKOUT:
             return "the meter is locked"
         holder = self.books.sales.get(m.session)
@@ -186,6 +185,8 @@ class Seller(Openings):
             raise MeterTaken(f"another session has meter {m.name}")
         if m.silent(self.now, self.limits.silent_ms):
             raise BoardSilent(f"the board of meter {m.name} is not heard; it could deliver nothing")
+        if m.fault_at:
+            raise BoardSilent(f"the board of meter {m.name} can't deliver: {m.fault}")
         if not m.plugged:
             raise BoardSilent(f"nothing is plugged into meter {m.name}")
         if self._too_many(theirs):

@@ -37,6 +37,13 @@ def board(m: Meter, s: Sale | None) -> dict[str, Any]:
     }
 
 
+def _rival(m: Meter, now: int, silent_ms: int) -> str:
+    """Say of a meter that two report for it, while both do."""
+    if not m.rival or now - m.rival_at > silent_ms:
+        return ""
+    return f"boot {m.rival} reports, too: two boards, or two bridges, for one meter"
+
+
 def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> dict[str, Any]:
     """A meter as meter-status shows it. flow in ticks an hour, exposure: what the seller could lose now, openings: how
     many buyers have asked for it and not paid yet."""
@@ -52,7 +59,7 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> 
         "count": m.count,
         "flow": m.flow,
         "plugged": m.plugged,
-        "fault": m.fault,
+        "fault": m.fault or _rival(m, now, silent_ms),
         "display": m.display,
         "board": "never heard" if not m.seen else ("silent" if m.silent(now, silent_ms) else "heard"),
         "grant": grant_register(m, s),

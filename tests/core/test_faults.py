@@ -1,0 +1,67 @@
+"""A board says what is wrong with it: what keeps it from delivering stops the sale, and the rest does not."""
+
+import pytest
+from world import SESSION, World
+
+from satmeter.core import inputs as inp
+from satmeter.core.errors import BoardSilent
+
+
+def told(w, fault, register=None):
+    m = w.meter
+    w.sell(inp.Reading("m", m.boot, m.register if register is None else register, 0, 0, True, fault=fault))
+    w.pump()
+
+
+def sale(w):
+    return w.seller.books.sales[SESSION]
+
+
+def test_nothing_is_sold_by_a_board_that_cannot_deliver():
+    w = World()
+    label = w.sell(inp.Offer("m", 10_000))[0]
+    told(w, "full_scale")
+    with pytest.raises(BoardSilent, match="can't deliver: full_scale"):
+        w.sell(inp.Offer("m", 10_000))
+    assert w.seller.rejects(label, w.now) == "the board can't deliver: full_scale"
+    w.open()
+    assert SESSION not in w.seller.books.sales
+    assert "can't deliver: full_scale" in w.buyer.ledger.purchases[SESSION].why
+    told(w, "")
+    assert w.seller.rejects(label, w.now) == ""
+
+
+@pytest.mark.parametrize("fault", ["display", "adc at its end", "pulses while off"])
+def test_a_board_with_a_lesser_fault_sells_on(fault):
+    w = World()
+    told(w, fault)
+    w.open()
+    assert sale(w).phase == "open" and w.meter.state == "delivering"
+    w.pass_ms(40_000)
+    told(w, fault)
+    assert sale(w).phase == "open"
+
+
+def test_a_session_whose_board_cannot_deliver_is_ended_in_words_and_nobody_is_locked_out():
+    w = World()
+    w.open()
+    told(w, "relay", 20)
+    w.pass_ms(29_000)
+    told(w, "relay")
+    assert sale(w).phase == "open"
+    w.pass_ms(2_000)
+    told(w, "relay")
+    assert sale(w).phase != "open" and sale(w).reason == "the board can't deliver: relay"
+    assert w.meter.state == "standby" and sale(w).charged == 2_000
+    assert w.buyer.ledger.purchases[SESSION].state == "closed" and sale(w).owed == 0 and sale(w).refunded == 8_000
+
+
+def test_a_fault_that_passes_in_time_ends_nothing():
+    w = World()
+    w.open()
+    told(w, "relay")
+    w.pass_ms(29_000)
+    told(w, "")
+    w.pass_ms(29_000)
+    told(w, "relay")
+    assert sale(w).phase == "open"
