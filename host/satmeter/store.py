@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from .core.errors import JournalTrouble
+from .core.errors import BadParam, JournalTrouble
 from .core.journal import Event, decode, encode
 
 SCHEMA = 1
@@ -77,6 +77,15 @@ class Snapshot:
 
     upto: int
     state: dict[str, Any]
+
+
+def check_url(name: str, url: str) -> None:
+    """Raise BadParam that names it for what is no database URL; "" is none, and good."""
+    try:
+        if url:
+            sa.make_url(url).get_dialect()
+    except (SQLAlchemyError, ValueError) as e:
+        raise BadParam(f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {e}", param=name) from e
 
 
 def _words(url: str, e: Exception) -> JournalTrouble:

@@ -191,9 +191,13 @@ class Bitcoind:
 
     def __init__(self, url: str):
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or not parts.username:
+        try:
+            port = parts.port or 8332
+        except ValueError:
+            port = 0
+        if parts.scheme != "http" or not parts.hostname or not parts.username or not port:
             raise BadParam("meter-bitcoind-rpc: must be http://USER:PASSWORD@HOST:PORT", param="meter-bitcoind-rpc")
-        self._url = f"http://{parts.hostname}:{parts.port or 8332}/"
+        self._url = f"http://{parts.hostname}:{port}/"
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         self._login = base64.b64encode(login.encode()).decode()
 

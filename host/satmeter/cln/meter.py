@@ -19,7 +19,7 @@ from ..core.journal import Event
 from ..core.labels import PREFIX
 from ..core.seller import Ended, Limits, Seller
 from ..store import Journal, SessionRow
-from ..wire.address import Address
+from ..wire.address import Address, endpoint
 from .chain import Bitcoind, Chain
 from .clock import wall_ms
 from .covered import Covered
@@ -83,17 +83,8 @@ class MeterPlugin(RolePlugin):
         for e in events:
             books.apply(e)
         self._check_index(books, fresh=snapshot is None and not events)
-        limits = Limits(
-            meters=self.whole_option("meter-max-meters", 1, 100_000),
-            sessions=self.whole_option("meter-max-sessions", 1, 100_000),
-            sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
-            bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
-            unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
-            silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
-            refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
-        )
         assert self.service.journal is not None
-        return Seller(self.node_id, limits, books, self.service.journal.name, self._recall)
+        return Seller(self.node_id, self.limits, books, self.service.journal.name, self._recall)
 
     def _recall(self, session: str) -> Ended | None:
         """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
@@ -125,12 +116,26 @@ class MeterPlugin(RolePlugin):
             for s in found
         ]
 
-    def prepare(self) -> None:
-        self.reach = str(self.plugin.get_option("meter-address") or "") or _announced(self.info)
-        self.offers: dict[str, Callable[[Any], None]] = {}
+    def check_options(self) -> None:
+        given = str(self.plugin.get_option("meter-address") or "")
+        self.reach = endpoint("meter-address", given) if given else ""
+        self.limits = Limits(
+            meters=self.whole_option("meter-max-meters", 1, 100_000),
+            sessions=self.whole_option("meter-max-sessions", 1, 100_000),
+            sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
+            bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
+            unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
+            silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
+            refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
+        )
         url = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
-        feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
-        self.chain = Chain(self.node, feerate, Bitcoind(url) if url else None)
+        self._bitcoind = Bitcoind(url) if url else None
+        self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
+
+    def prepare(self) -> None:
+        self.reach = self.reach or _announced(self.info)
+        self.offers: dict[str, Callable[[Any], None]] = {}
+        self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()
         self.covered = Covered(self.node.cltv_final())

@@ -17,11 +17,11 @@ from pyln.client import Plugin
 
 from ..compaction import Fold, compact
 from ..core import inputs as inp
-from ..core.errors import BadMessage, JournalTrouble, SatmeterError
+from ..core.errors import BadMessage, BadParam, JournalTrouble, SatmeterError
 from ..core.messages import Message
 from ..core.money import whole
 from ..core.quota import Quota
-from ..store import Journal, sqlite_url
+from ..store import Journal, check_url, sqlite_url
 from ..wire import peer
 from . import methods as rpc_methods
 from .hands import Hands
@@ -77,28 +77,37 @@ class RolePlugin:
     books: Callable[[], Fold]
     """Makes empty books of this role."""
 
+    def check_options(self) -> None:
+        """Take the role's own options, or raise BadParam that names the one that is wrong. Asks nobody."""
+
     def prepare(self) -> None:
-        """Before the service starts: read options, make what it will use."""
+        """Before the service starts: make what it will use."""
 
     def started(self) -> None:
         """The journal is open or in trouble; begin to listen."""
 
-    def _init(self, plugin: Plugin, **kwargs: Any) -> None:
+    def _init(self, plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+        try:
+            kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
+            given = str(plugin.get_option(f"{self.role}-db") or "")
+            check_url(f"{self.role}-db", given)
+            self.check_options()
+        except BadParam as e:
+            return {"disable": e.message}
         self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
         self.info = self.node.info()
         self.node_id: str = self.info["id"]
-        given = plugin.get_option(f"{self.role}-db")
-        self.db_url = str(given) if given else sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
+        self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.payments = Payments(self.node)
         self.waiters = Waiters()
         self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
-        kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
         self.service.start()
         self.started()
         threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
+        return {}
 
     def _compact(self, kept: list[int]) -> None:
         """Every hour, let go of what is older than it has to be kept: events and receipts, in days."""

@@ -12,7 +12,7 @@ from ..core import inputs as inp
 from ..core import messages as msg
 from ..core import view
 from ..core.buyer import Buyer
-from ..core.errors import NodeTrouble
+from ..core.errors import BadParam, NodeTrouble
 from ..core.journal import Event
 from ..core.purchase import CLOSED, OPENING, Ledger, Purchase
 from ..store import Journal, SessionRow
@@ -28,6 +28,13 @@ REFUND_EXPIRY_S = 30 * 86400
 RECALLED = 5_000
 """Events of a stream that is folded again after memory has let it go; a longer one stays let go."""
 TOPICS = ("stream_low", "stream_state")
+
+
+def _node_id(seller: object) -> str:
+    try:
+        return parse(seller, None if "://" in str(seller) else "any").node_id
+    except BadParam as e:
+        raise BadParam(f"stream-seller: {e.message.removeprefix('seller: ')}", param="stream-seller") from e
 
 
 class StreamPlugin(RolePlugin):
@@ -47,10 +54,14 @@ class StreamPlugin(RolePlugin):
 
     # --- start
 
+    def check_options(self) -> None:
+        self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
+        self._most_streams = self.whole_option("stream-max-streams", 1, 100_000)
+        self._allowed = frozenset(_node_id(s) for s in self.plugin.get_option("stream-seller") or [])
+
     def prepare(self) -> None:
         self.opening: dict[str, Callable[[dict[str, Any]], None]] = {}
         self.wallet = Wallet(self.node)
-        self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
 
     def open_journal(self) -> Journal:
         return Journal(self.db_url, self.role, self.node_id)
@@ -61,9 +72,7 @@ class StreamPlugin(RolePlugin):
             ledger.load(snapshot)
         for e in events:
             ledger.apply(e)
-        sellers = self.plugin.get_option("stream-seller") or []
-        allowed = frozenset(parse(s, "any").node_id for s in sellers)
-        return Buyer(allowed, self.whole_option("stream-max-streams", 1, 100_000), ledger, self._recall)
+        return Buyer(self._allowed, self._most_streams, ledger, self._recall)
 
     def _recall(self, session: str) -> Purchase | None:
         """Fold a stream that memory has let go; runs on the service's thread, for unknown ids only."""

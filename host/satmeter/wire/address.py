@@ -33,6 +33,15 @@ class Address:
         return f"{self.host}:{self.port}" if self.host else ""
 
 
+def endpoint(name: str, text: str) -> str:
+    """Return HOST:PORT as given, or raise BadParam that names it: an IPv6 address stands in brackets."""
+    found = re.fullmatch(_REACH, text.strip().lower())
+    if found is None:
+        raise BadParam(f"{name}: must be HOST:PORT, an IPv6 address in brackets; got {text[:200]!r}", param=name)
+    _port(found[2], name)
+    return found[0]
+
+
 def parse(text: object, meter: object = None) -> Address:
     """Return the address of a SATMETER:// text, or of a node id (with or without @host:port) and a meter's name."""
     if not isinstance(text, str):
@@ -52,8 +61,8 @@ def parse(text: object, meter: object = None) -> Address:
     )
 
 
-def _port(text: str) -> int:
+def _port(text: str, name: str = "seller") -> int:
     port = int(text)
     if not 0 < port < 65536:
-        raise BadParam(f"seller: port {port} is not from 1 to 65535", param="seller")
+        raise BadParam(f"{name}: port {port} is not from 1 to 65535", param=name)
     return port
