@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from . import __version__
+from . import __version__, backup
 from .board.commands import KEY, Port, board_app, flash_board
 from .board.ports import find
 from .core.errors import SatmeterError
@@ -22,6 +22,7 @@ from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
+journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
 devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)
@@ -33,6 +34,7 @@ app.command("gate")(gate)
 app.add_typer(client_app, name="client")
 app.add_typer(hooks_app, name="hooks")
 app.add_typer(devnet_app, name="devnet")
+app.add_typer(journal_app, name="journal")
 console = Console()
 
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
@@ -47,6 +49,32 @@ def fail(text: str) -> typer.Exit:
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+@journal_app.command("backup")
+def journal_backup(
+    journal: Annotated[Path, typer.Argument(help="the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3")],
+    to: Annotated[Path, typer.Argument(help="the file to write")],
+) -> None:
+    """Write a journal to one file, also while its plugin runs."""
+    try:
+        found = backup.backup(journal.expanduser(), to.expanduser())
+    except SatmeterError as e:
+        raise fail(e.message) from e
+    console.print(f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+
+
+@journal_app.command("restore")
+def journal_restore(
+    saved: Annotated[Path, typer.Argument(help="the backup")],
+    journal: Annotated[Path, typer.Argument(help="where the journal belongs")],
+) -> None:
+    """Put a backup in the place of a journal whose plugin does not run; the one that is there is kept beside it."""
+    try:
+        found = backup.restore(saved.expanduser(), journal.expanduser())
+    except SatmeterError as e:
+        raise fail(e.message) from e
+    console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
 
 
 @app.command()

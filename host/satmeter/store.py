@@ -6,9 +6,10 @@ what is live and not what ever happened; `session` is an index of sessions for l
 """
 
 import json
+import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from .core.errors import BadParam, JournalTrouble
 from .core.journal import Event, decode, encode
 
-SCHEMA = 1
+SCHEMA = 2
+"""Raised whenever an older version could not read what this one writes."""
 BUSY_MS = 2000
 
 _meta = sa.MetaData()
@@ -122,6 +124,8 @@ class Journal:
                 raise JournalTrouble(
                     f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
                 )
+            elif about.get("schema") != str(SCHEMA):
+                db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == "schema").values(value=str(SCHEMA)))
             for name in ("role", "node_id"):
                 if about and about.get(name) != wanted[name]:
                     raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
@@ -271,11 +275,22 @@ class Journal:
             raise _words(self.url, e) from e
 
     def close(self) -> None:
+        """Close it; in SQLite all is then in its one file."""
+        if self.url.startswith("sqlite"):
+            with suppress(SQLAlchemyError), self._engine.connect() as db:
+                db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
 
 
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
+
+
+def _private(path: str | None) -> None:
+    """Let only its owner read a database's file; what SQLite puts beside it has the same rights."""
+    if path and path != ":memory:" and Path(path).parent.is_dir():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        Path(path).chmod(0o600)
 
 
 def engine(url: str, connections: int = 2) -> sa.Engine:
@@ -284,6 +299,7 @@ def engine(url: str, connections: int = 2) -> sa.Engine:
         url = "postgresql+psycopg" + url[len("postgresql") :]
     if not url.startswith("sqlite"):
         return sa.create_engine(url, pool_pre_ping=True, pool_size=connections, max_overflow=2)
+    _private(sa.make_url(url).database)
     made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @sa.event.listens_for(made, "connect")

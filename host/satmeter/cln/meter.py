@@ -16,7 +16,7 @@ from ..core.books import Books
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.growing import FEERATE_MOST
 from ..core.journal import Event
-from ..core.labels import PREFIX
+from ..core.labels import PREFIX, journal_of
 from ..core.seller import Ended, Limits, Seller
 from ..store import Journal, SessionRow
 from ..wire.address import Address, endpoint
@@ -28,6 +28,8 @@ from .plugin import RolePlugin, log
 
 REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
+INVOICES_LOOKED_AT = 10_000
+"""How many of the node's newest invoices a new journal is compared with."""
 REFUND_HASHES = 10_000
 """Hashes of refunds that are remembered with their session."""
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
@@ -37,6 +39,8 @@ class MeterPlugin(RolePlugin):
     role = "meter"
     patient = (ev.Counted,)
     books = Books
+    _strange: list[str] | None = None
+    """Journals that invoices of the node name and that are not this one; None before they were looked for."""
 
     def options(self, plugin: Plugin) -> None:
         plugin.add_option(
@@ -45,6 +49,12 @@ class MeterPlugin(RolePlugin):
         plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
         plugin.add_option(
             "meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged"
+        )
+        plugin.add_option(
+            "meter-forget-journal",
+            None,
+            "the name of a journal that is lost, so that another may begin; may be repeated",
+            multi=True,
         )
         plugin.add_option("meter-max-meters", "1000", "most meters")
         plugin.add_option("meter-max-sessions", "2000", "most live sessions")
@@ -95,6 +105,7 @@ class MeterPlugin(RolePlugin):
     def _check_index(self, books: Books, fresh: bool) -> None:
         """Begin at the node's newest payment, and refuse a journal that knows more payments than the node made."""
         if fresh:
+            self._check_new()
             books.index = self.node.newest_index()
             return
         created = self.node.invoices_created()
@@ -103,6 +114,21 @@ class MeterPlugin(RolePlugin):
             raise JournalTrouble(
                 f"the journal has payments up to index {newest}, the node made {created} invoices in all: it is "
                 f"not the node's present database that belongs to this journal"
+            )
+
+    def _check_new(self) -> None:
+        """Refuse to begin a journal where the node has invoices of another, which knows what is owed to whom."""
+        assert self.service.journal is not None
+        if self._strange is None:
+            known = {self.service.journal.name, *self._forgotten}
+            named = {journal_of(label) for label in self.node.newest_labels(INVOICES_LOOKED_AT)}
+            self._strange = sorted(named - {"", *known})
+        if self._strange:
+            names = ", ".join(self._strange)
+            raise JournalTrouble(
+                f"this journal is new, and the node has invoices of journal {names}: put back its backup "
+                f"(satmeter journal restore), or begin anew by meter-forget-journal={self._strange[0]}, and what it "
+                f"owed is lost"
             )
 
     def dump(self, core: Seller) -> dict[str, Any]:
@@ -117,6 +143,8 @@ class MeterPlugin(RolePlugin):
         ]
 
     def check_options(self) -> None:
+        forgotten = self.plugin.get_option("meter-forget-journal") or []
+        self._forgotten = frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten))
         given = str(self.plugin.get_option("meter-address") or "")
         self.reach = endpoint("meter-address", given) if given else ""
         self.limits = Limits(

@@ -146,6 +146,12 @@ class Node:
         """Return how many invoices the node ever made; its pay_index can't be beyond that."""
         return int(self.call("wait", subsystem="invoices", indexname="created", nextvalue=0)["created"])
 
+    def newest_labels(self, most: int) -> list[str]:
+        """Return the labels of the newest invoices that the node made and still has."""
+        start = max(1, self.invoices_created() - most + 1)
+        rows = self.call("listinvoices", index="created", start=start, limit=most)["invoices"]
+        return [str(row["label"]) for row in rows]
+
     def decode(self, bolt11: str) -> dict[str, Any]:
         return self.call("decode", string=bolt11)
 

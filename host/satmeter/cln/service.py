@@ -114,6 +114,8 @@ class Service:
                     _answer(reply, JournalTrouble(self.trouble))
             if stop:
                 self._snapshot()
+                if self.journal is not None:
+                    self.journal.close()
                 return
 
     def _take(self) -> list[tuple[Any, Reply | None] | None]:

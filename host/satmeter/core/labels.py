@@ -36,6 +36,12 @@ def parse_label(label: str) -> tuple[str, str, str, int] | None:
     return (found[1], found[2], found[3], int(found[4])) if found else None
 
 
+def journal_of(label: str) -> str:
+    """Return the journal that a seller's label names, "" for any other label."""
+    parsed, opening = parse_label(label), parse_opening(label)
+    return parsed[0] if parsed is not None else opening[0] if opening is not None else ""
+
+
 @dataclass(frozen=True, slots=True)
 class First:
     """What the label of a first invoice says; `terms` is the mark of the tariff that it was asked for under."""

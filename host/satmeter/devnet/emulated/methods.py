@@ -74,7 +74,7 @@ class RpcNode(PayingNode):
         threading.Timer(0.05, self.stop).start()
         return "Shutdown complete"
 
-    def rpc_plugin(self, subcommand: str, plugin: str | None = None) -> dict[str, Any]:
+    def rpc_plugin(self, subcommand: str, plugin: str | None = None, **options: Any) -> dict[str, Any]:
         if subcommand == "stop":
             for running in self.plugins:
                 if plugin in (running.name, str(running.path)):
@@ -88,7 +88,7 @@ class RpcNode(PayingNode):
                     raise RpcFault(err.PLUGIN_TERMINATED, "the node is shutting down")
                 if any(running.path == path for running in self.plugins):
                     raise RpcFault(err.INVALID_PARAMS, f"{path}: already registered")
-                self._start_plugin(path)
+                self._start_plugin(path, options=options)
         elif subcommand != "list":
             raise RpcFault(err.INVALID_PARAMS, f"subcommand is not start, stop or list: {subcommand}")
         rows = [{"name": str(p.path), "active": p.active, "dynamic": True} for p in self.plugins]
@@ -118,8 +118,20 @@ class RpcNode(PayingNode):
             "created_index": made.created_index,
         }
 
-    def rpc_listinvoices(self, label: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
-        return {"invoices": [i.row() for i in self.invoices.find(label, payment_hash)]}
+    def rpc_listinvoices(
+        self,
+        label: str | None = None,
+        payment_hash: str | None = None,
+        index: str | None = None,
+        start: int = 0,
+        limit: int | None = None,
+    ) -> dict[str, Any]:
+        found = self.invoices.find(label, payment_hash)
+        if index is not None:
+            if index != "created":
+                raise RpcFault(err.INVALID_PARAMS, "the emulated node lists invoices by their created index only")
+            found = [i for i in found if i.created_index >= int(start)][: None if limit is None else int(limit)]
+        return {"invoices": [i.row() for i in found]}
 
     def rpc_delinvoice(self, label: str, status: str) -> dict[str, Any]:
         return self.invoices.delete(label, status).row()
@@ -260,14 +272,15 @@ def _is_pubkey(text: object) -> bool:
 
 
 def _bind(handler: Callable[..., Any], params: Params) -> dict[str, Any]:
-    known = inspect.signature(handler).parameters
+    known = dict(inspect.signature(handler).parameters)
+    anything = known.pop("options", None)  # a plugin's own options beside those of `plugin start`
     given = dict(params) if isinstance(params, dict) else dict(zip(known, params))
     if isinstance(params, list) and len(params) > len(known):
         raise RpcFault(err.INVALID_PARAMS, "too many parameters")
     for name in given:
-        if name not in known and name not in ("exposeprivatechannels", "fallbacks", "cltv"):
+        if name not in known and not anything and name not in ("exposeprivatechannels", "fallbacks", "cltv"):
             raise RpcFault(err.INVALID_PARAMS, f"unknown parameter: {name}")
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and given.get(name) is None:
             raise RpcFault(err.INVALID_PARAMS, f"missing required parameter: {name}")
-    return {k: v for k, v in given.items() if k in known}
+    return {k: v for k, v in given.items() if k in known or anything}

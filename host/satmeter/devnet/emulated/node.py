@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class Node(DevNode):
         for peer in list(self.peers):
             self.network.disconnect(self.id, peer)
 
-    def _start_plugin(self, path: Path, startup: bool = False) -> Plugin:
+    def _start_plugin(self, path: Path, startup: bool = False, options: Mapping[str, Any] | None = None) -> Plugin:
         if not path.is_file() or not path.stat().st_mode & 0o111:
             raise RpcFault(err.INVALID_PARAMS, f"{path} is not executable: No such file or directory")
         plugin = Plugin(path, self.lightning_dir, self.log, self.notify)
@@ -107,7 +108,7 @@ class Node(DevNode):
             "feature_set": {},
         }
         try:
-            plugin.start(dict(self.spec.options), configuration)
+            plugin.start({**self.spec.options, **(options or {})}, configuration)
         except RpcFault:
             plugin.stop(told=False)
             raise

@@ -1,0 +1,55 @@
+"""A seller's journal that is lost: the node knows that there was one, and its backup brings all of it back."""
+
+import shutil
+import sqlite3
+
+from satmeter import backup, devnet
+from shop import error_of, until
+
+
+def test_a_wrong_option_is_named_as_the_plugin_is_started(net, shop):
+    node = net["poor"]
+    given = {"subcommand": "start", "plugin": str(devnet.METER), "meter-silent-s": "abc"}
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    said = error_of(node.rpc, "plugin", given)
+    assert "meter-silent-s: must be a whole number" in said["message"]
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    assert node.rpc.call("meter-list") == {"meters": []}
+
+
+def test_a_lost_journal_is_not_begun_anew_and_its_backup_has_all(net, shop, tmp_path):
+    node, board = net["seller"], shop.add()
+    invoice = shop.rpc.call("meter-invoice", {"name": board.name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"]})
+    until(lambda: board.report()["grant"] == 100)
+    path, saved = node.lightning_dir / "satmeter-meter.sqlite3", tmp_path / "saved"
+    known = backup.backup(path, saved)
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    assert backup.about(path).events >= known.events
+    shutil.move(path, tmp_path / "lost")
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    with sqlite3.connect(saved) as db:
+        (name,) = db.execute("SELECT value FROM satmeter_about WHERE name = 'name'").fetchone()
+    said = error_of(shop.rpc, "meter-status", {})["message"]
+    assert f"invoices of journal {name}" in said and f"meter-forget-journal={name}" in said
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    backup.restore(saved, path)
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    assert until(lambda: board.report()["grant"]) == 100
+
+
+def test_a_journal_that_is_lost_for_good_may_be_forgotten(net, shop, tmp_path):
+    node, board = net["seller"], shop.add()
+    shop.rpc.call("meter-invoice", {"name": board.name})
+    path = node.lightning_dir / "satmeter-meter.sqlite3"
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    with sqlite3.connect(path) as db:
+        (name,) = db.execute("SELECT value FROM satmeter_about WHERE name = 'name'").fetchone()
+    shutil.move(path, tmp_path / "lost")
+    node.rpc.call("plugin", {"subcommand": "start", "plugin": str(devnet.METER), "meter-forget-journal": name})
+    assert node.rpc.call("meter-list") == {"meters": []}
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    path.unlink()
+    backup.restore(tmp_path / "lost", path)
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    assert board.report()["state"] == "standby"
