@@ -111,11 +111,6 @@ class Tokens:
         count (secrets.covers): another's service of the same name is another service."""
         return self.spend_all([Use("hash", token, services)], seller)[0]
 
-    def spend_invoice(self, rhash: str, services: tuple[str, ...], seller: str = "") -> bool:
-        """Use a paid invoice once, by its payment hash, for who shows in another way (a preimage) that they paid;
-        whether it passed. Its uses are those of its hash token."""
-        return self.spend_all([Use("rhash", rhash, services)], seller)[0]
-
     def spend_all(self, uses: Sequence["Use | None"], seller: str = "") -> list[bool]:
         """Use several at once: whether each passed. Those of a kind are one transaction; their tokens are locked in the
         order of their hashes, and events recorded last, so that no two such transactions wait for each other."""

@@ -27,7 +27,7 @@ def route(desk: Desk) -> Route:
         seller = await desk.verifier(request)
         given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
         wanted = _uses(given.get("uses"))
-        passed = await asyncio.get_running_loop().run_in_executor(worker, desk.tokens.spend_all, wanted, seller)
+        passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
         return JSONResponse({"passed": passed})
 
     return Route("/payment/uses", uses, methods=["POST"])

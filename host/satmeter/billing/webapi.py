@@ -14,7 +14,7 @@ from ..core.money import MAX_MSAT, whole
 from .desk import Desk
 from .invoices import Row, shown
 from .secrets import covers
-from .tokens import services_of
+from .tokens import Use, services_of
 
 Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
 Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
@@ -68,7 +68,8 @@ def routes(desk: Desk) -> APIRouter:
         return row if row is not None and covers(seller, row["client"]) else None
 
     def issued(token: str, service: str, seller: str) -> str:
-        found = desk.tokens.issue(sold(token, seller), services_of(service))
+        row = sold(token, seller)
+        found = desk.tokens.issue(row, services_of(service)) if desk.follower.catch_up(row) else None
         if found is None:
             raise HTTPException(404, "Not Found")
         return found
@@ -93,7 +94,8 @@ def routes(desk: Desk) -> APIRouter:
     async def spend(request: Request, rhash: PaymentHash, service: Service) -> dict[str, Any]:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
         seller = await desk.verifier(request)
-        if not await run_in_threadpool(desk.tokens.spend_invoice, rhash, services_of(service), seller):
+        use = Use("rhash", rhash, services_of(service))
+        if not (await run_in_threadpool(desk.spend, [use], seller))[0]:
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
