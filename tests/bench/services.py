@@ -101,8 +101,8 @@ def gate(net, service, directory):
     url = f"http://127.0.0.1:{port}"
     try:
         until(lambda: _answers(url))
-        asked = httpx.get(url + "/sold").headers["www-authenticate"]
-        macaroon, invoice = re.fullmatch(r'L402 macaroon="([^"]+)", invoice="([^"]+)"', asked).groups()
+        asked = httpx.get(url + "/sold").headers.get_list("www-authenticate")[0]
+        macaroon, invoice = re.fullmatch(r'L402 version="0", token="([^"]+)", invoice="([^"]+)"', asked).groups()
         preimage = net["buyer"].rpc.call("xpay", [invoice])["payment_preimage"]
         header = {"Authorization": f"L402 {macaroon}:{preimage}"}
         until(lambda: httpx.get(url + "/sold", headers=header).status_code == 200)

@@ -1,5 +1,6 @@
 """The gate before a real server: by hash token, and by L402 as today's clients do."""
 
+import base64
 import hashlib
 import re
 import socket
@@ -9,11 +10,12 @@ import pytest
 from gates import SECRET
 from hypothesis import given
 from hypothesis import strategies as st
+from pymacaroons import Macaroon
 
 from billing import until
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
-from satmeter.gate.l402 import L402
+from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
 
@@ -21,7 +23,11 @@ from satmeter.gate.proxy import plain_path
 def challenged(answer):
     """The macaroon and the invoice of a 402."""
     assert answer.status_code == 402, answer.text
-    return re.fullmatch(r'L402 macaroon="([^"]+)", invoice="([^"]+)"', answer.headers["www-authenticate"]).groups()
+    l402, lsat = answer.headers.get_list("www-authenticate")
+    found = re.fullmatch(r'L402 version="0", token="([A-Za-z0-9+/]+={0,2})", invoice="([^"]+)"', l402).groups()
+    assert lsat == f'LSAT macaroon="{found[0]}", invoice="{found[1]}"' and len(found[0]) % 4 == 0
+    assert answer.headers["cache-control"] == "no-store"
+    return found
 
 
 def paid(net, answer):
@@ -143,18 +149,74 @@ def test_a_plain_path_is_plain(raw):
 
 @given(value=st.text(max_size=200) | st.text(max_size=100).map("L402 ".__add__))
 def test_any_authorization_is_a_pass_or_none(value):
-    assert L402(SECRET).check(value, "weather") is None
+    assert L402(SECRET).check({"authorization": value}, "weather") is None
+
+
+@given(name=st.sampled_from(TOKEN_HEADERS), value=st.text(max_size=200) | st.binary(max_size=300).map(bytes.hex))
+def test_any_token_header_is_a_pass_or_none(name, value):
+    assert L402(SECRET).check({name: value}, "weather") is None
 
 
 def test_l402_holds_for_its_service_and_time_only():
     preimage = bytes(range(32))
     rhash = hashlib.sha256(preimage).hexdigest()
     made = L402(SECRET).challenge(rhash, "lnbc1", "a, b", 1000)
-    value = f"L402 {re.search('macaroon=.([^,]+).,', made)[1]}:{preimage.hex()}"
+    value = {"authorization": f"L402 {re.search('token=.([^,]+).,', made[0])[1]}:{preimage.hex()}"}
     assert L402(SECRET).check(value, "a, b", 1001).payment_hash == rhash
     assert L402(SECRET).check(value, "a", 1001) is None
     assert L402(SECRET).check(value, "a, b", 1000 + 31 * 86_400) is None
     assert L402(SECRET + "x").check(value, "a, b", 1001) is None
+
+
+def narrowed(token, *caveats):
+    macaroon = Macaroon.deserialize(token)
+    for caveat in caveats:
+        macaroon.add_first_party_caveat(caveat)
+    return base64.b64encode(base64.urlsafe_b64decode(macaroon.serialize() + "==")).decode()
+
+
+def test_every_form_that_is_in_the_field_is_read():
+    """Facts: the L402 specification, aperture's header.go, and what clients send."""
+    preimage, other = bytes(range(32)), "00" * 32
+    rhash = hashlib.sha256(preimage).hexdigest()
+    l402 = L402(SECRET)
+    token = re.search('token="([^"]+)"', l402.challenge(rhash, "lnbc1", "a", 1000)[0])[1]
+    raw, secret = base64.b64decode(token, validate=True), preimage.hex()
+    unsafe = base64.urlsafe_b64encode(raw).decode()
+    carried = base64.b64decode(narrowed(token, f"preimage={secret}")).hex()
+    good = [
+        {"authorization": f"L402 {token}:{secret}"},
+        {"authorization": f"LSAT {token}:{secret}"},
+        {"authorization": f"l402  {token}:{secret.upper()} "},
+        {"authorization": f"L402 {unsafe}:{secret}"},
+        {"authorization": f"L402 {unsafe.rstrip('=')}:{secret}"},
+        {"authorization": f"L402 {token.rstrip('=')}:{secret}"},
+        {"authorization": f"L402 AgEI,{token}:{secret}"},
+        {"authorization": f"L402 {narrowed(token, 'who=somebody')}:{secret}"},
+        {"authorization": f"L402 {narrowed(token, 'valid_until=2000', 'services=b:0,a:0')}:{secret}"},
+        *({name: carried} for name in TOKEN_HEADERS),
+    ]
+    assert [
+        each for each in good if (found := l402.check(each, "a", 1001)) is None or found.payment_hash != rhash
+    ] == []
+    bad = [
+        {"authorization": f"L402 {token}:{other}"},
+        {"authorization": f"L402 {narrowed(token, 'valid_until=1000')}:{secret}"},
+        {"authorization": f"L402 {narrowed(token, 'services=b:0')}:{secret}"},
+        {"authorization": f"Bearer {token}:{secret}"},
+        {"macaroon": raw.hex()},
+        {"macaroon": base64.b64decode(narrowed(token, f"preimage={other}")).hex()},
+    ]
+    assert [each for each in bad if l402.check(each, "a", 1001) is not None] == []
+
+
+def test_a_token_goes_no_further_than_the_gate(net, gate):
+    token, invoice = challenged(gate.get("/weather/paris"))
+    preimage = net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5000})["payment_preimage"]
+    header = {"Grpc-Metadata-Token": base64.b64decode(narrowed(token, f"preimage={preimage}")).hex(), "Token": "mine"}
+    assert gate.get("/weather/paris", headers=header).status_code == 200
+    passed_on = {name.lower(): value for name, value in gate.upstream.asked[-1][2].items()}
+    assert "grpc-metadata-token" not in passed_on and passed_on["token"] == "mine"
 
 
 @pytest.mark.parametrize(

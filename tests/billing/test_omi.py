@@ -86,7 +86,7 @@ def test_two_items_at_once_are_paid_at_once(net, node):
     both = READ.format(items='<InfoItem name="capacity"/><InfoItem name="occupied"/>')
     answer = httpx.post(node, content=both)
     macaroon, invoice = re.fullmatch(
-        r'L402 macaroon="([^"]+)", invoice="([^"]+)"', answer.headers["www-authenticate"]
+        r'L402 version="0", token="([^"]+)", invoice="([^"]+)"', answer.headers.get_list("www-authenticate")[0]
     ).groups()
     assert net["buyer"].rpc.call("decode", [invoice])["amount_msat"] == 2000
     preimage = net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5000})["payment_preimage"]

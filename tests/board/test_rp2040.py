@@ -9,7 +9,7 @@ from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, conf
 from lanes import lane
 from satmeter.board import flash, image
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 CUT_MS = 30
 
 

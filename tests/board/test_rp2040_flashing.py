@@ -7,7 +7,7 @@ from lanes import lane
 from satmeter.board import flash, image
 from satmeter.core.errors import BoardTrouble
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(autouse=True)

@@ -1,20 +1,32 @@
 """L402: an invoice and a macaroon as the answer to a request that is not paid for; with the invoice's preimage the
-macaroon opens the gate. Checked by hashes alone. Facts: the L402 protocol specification, and aperture's `l402` package.
+macaroon opens the gate. Checked by hashes alone.
+
+Every form that is in the field is read: the scheme L402 and its older name LSAT, one macaroon or several with commas
+between, base64 of either alphabet, and a macaroon in hex that carries its preimage as a caveat. Facts: the L402
+protocol specification, and aperture's `l402` package.
 """
 
+import base64
+import binascii
 import hashlib
 import hmac
+import re
 import secrets
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from pymacaroons import Macaroon, Verifier
 
 VERSION = b"\x00\x00"
-SCHEMES = ("l402", "lsat")
-MOST = 32_768
+MOST, MACAROONS_MOST = 32_768, 8
 LASTS_S = 30 * 86_400
+TOKEN_HEADERS = ("grpc-metadata-token", "token", "grpc-metadata-macaroon", "macaroon")
+"""Headers that carry a macaroon in hex, its preimage in it as a caveat."""
+_CREDENTIAL = re.compile(r"(?:L402|LSAT) +([^:\s]+):([0-9a-fA-F]{64})", re.IGNORECASE)
+_HEX = re.compile("(?:[0-9a-fA-F]{2}){60,}")
+_PREIMAGE = re.compile("preimage=([0-9a-fA-F]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,31 +43,35 @@ class L402:
     def __init__(self, secret: str, location: str = "satmeter"):
         self._secret, self._location = secret.encode(), location
 
-    def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> str:
-        """Return the value of WWW-Authenticate."""
+    def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> list[str]:
+        """Return the values of WWW-Authenticate: as the specification has it today, and under its older name."""
         token_id = secrets.token_bytes(32)
         identifier = VERSION + bytes.fromhex(payment_hash) + token_id
         macaroon = Macaroon(self._location, identifier=identifier, key=self._key(identifier), version=2)
         macaroon.add_first_party_caveat(_services(service))
         macaroon.add_first_party_caveat(f"valid_until={(now_s or int(time.time())) + LASTS_S}")
-        return f'L402 macaroon="{macaroon.serialize()}", invoice="{payreq}"'
+        text = _standard(macaroon.serialize())
+        return [f'L402 version="0", token="{text}", invoice="{payreq}"', f'LSAT macaroon="{text}", invoice="{payreq}"']
 
-    def check(self, authorization: str, service: str, now_s: int | None = None) -> Pass | None:
-        """Return what an Authorization header is good for; None for one of another kind, or that does not hold for the
-        service. No database is asked: whether it is used up is another question."""
-        scheme, _, value = authorization.partition(" ")
-        if scheme.lower() not in SCHEMES or len(value) > MOST:
-            return None
-        text, _, preimage = value.strip().rpartition(":")
+    def check(self, headers: Mapping[str, str], service: str, now_s: int | None = None) -> Pass | None:
+        """Return what a request's headers (names in lower case) are good for; None where they bring nothing that holds
+        for the service. No database is asked: whether it is used up is another question."""
+        for macaroon, preimage in _credentials(headers):
+            found = self._check(macaroon, preimage, service, now_s or int(time.time()))
+            if found is not None:
+                return found
+        return None
+
+    def _check(self, raw: bytes, preimage: str, service: str, now_s: int) -> Pass | None:
         try:
-            macaroon = Macaroon.deserialize(text)
+            macaroon = Macaroon.deserialize(base64.urlsafe_b64encode(raw).decode())
             identifier = bytes(macaroon.identifier)
+            preimage = preimage or _carried(caveat.caveat_id for caveat in macaroon.caveats)
             known = hashlib.sha256(bytes.fromhex(preimage)).digest()
             if len(identifier) != 66 or identifier[:2] != VERSION or not hmac.compare_digest(identifier[2:34], known):
                 return None
             verifier = Verifier()
-            verifier.satisfy_exact(_services(service))
-            verifier.satisfy_general(lambda caveat: _still_valid(caveat, now_s or int(time.time())))
+            verifier.satisfy_general(lambda caveat: _holds(caveat, service, now_s))
             verifier.verify(macaroon, self._key(identifier))
         except Exception:  # the library raises what it meets in a stranger's bytes
             return None
@@ -65,9 +81,53 @@ class L402:
         return hmac.new(self._secret, identifier, hashlib.sha256).hexdigest()
 
 
-def _still_valid(caveat: str, now_s: int) -> bool:
+def _credentials(headers: Mapping[str, str]) -> Iterator[tuple[bytes, str]]:
+    """Yield each (macaroon, preimage in hex, "" where the macaroon carries it) that the headers bring."""
+    authorization = headers.get("authorization", "")
+    if len(authorization) <= MOST and (found := _CREDENTIAL.fullmatch(authorization.strip())):
+        for text in found[1].split(",")[:MACAROONS_MOST]:
+            if raw := _decoded(text):
+                yield raw, found[2]
+    for name in TOKEN_HEADERS:
+        text = headers.get(name, "")
+        if text and len(text) <= MOST:
+            try:
+                yield bytes.fromhex(text.strip()), ""
+            except ValueError:
+                continue
+
+
+def carries(name: str, value: str) -> bool:
+    """Whether a header is a credential that goes no further than the gate."""
+    return name == "authorization" or (name in TOKEN_HEADERS and _HEX.fullmatch(value) is not None)
+
+
+def _decoded(text: str) -> bytes:
+    """Return the bytes of base64 of either alphabet, padded or not; b"" of anything else."""
+    standard = text.translate(str.maketrans("-_", "+/")).rstrip("=")
+    try:
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _standard(text: str) -> str:
+    """Return base64 as the specification has it: the standard alphabet, padded."""
+    return base64.b64encode(_decoded(text)).decode()
+
+
+def _carried(caveats: Iterable[bytes | str]) -> str:
+    texts = (c.decode() if isinstance(c, bytes) else c for c in caveats)
+    return next((found[1] for text in texts if (found := _PREIMAGE.fullmatch(text))), "")
+
+
+def _holds(caveat: str, service: str, now_s: int) -> bool:
+    """Whether a caveat holds. One of a kind that nobody here knows is for another to look at, as the specification
+    has it."""
     name, _, value = caveat.partition("=")
-    return name == "valid_until" and value.isascii() and value.isdecimal() and now_s < int(value)
+    if name == "valid_until":
+        return value.isascii() and value.isdecimal() and now_s < int(value)
+    return name != "services" or _services(service) in {f"services={each}" for each in value.split(",")}
 
 
 def _services(service: str) -> str:

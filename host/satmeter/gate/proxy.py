@@ -9,7 +9,7 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
 from .config import Config
-from .l402 import L402
+from .l402 import L402, carries
 from .prices import METHODS, Price, find, together
 from .till import KEPT_S, Till
 
@@ -105,15 +105,15 @@ class Gate:
             return problem(403, "Forbidden", "nothing is sold at this address")
         if not price.msatoshi:
             return await self._forward(request, None, body)
-        spent = await self._spend(request.headers.get("authorization", ""), price, paths)
+        spent = await self._spend(request.headers, price, paths)
         if spent is None:
             return await self._challenge(request, price)
         return await self._forward(request, spent, body)
 
-    async def _spend(self, authorization: str, price: Price, paths: tuple[str, ...]) -> Spent | None:
+    async def _spend(self, headers: Mapping[str, str], price: Price, paths: tuple[str, ...]) -> Spent | None:
         """Spend a use of what the request brings; None where it brings nothing that is good for it. paths: what the
         request asks for."""
-        scheme, _, value = authorization.partition(" ")
+        scheme, _, value = headers.get("authorization", "").partition(" ")
         service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
             if await self.till.spend_token(value, service):
@@ -122,7 +122,7 @@ class Gate:
             return Spent("hash", renewed, renewed=renewed) if renewed else None
         if scheme.lower() == "meter":
             return await self._hold(value, max(1, price.msatoshi // price.uses), paths)
-        good = self.l402.check(authorization, service)
+        good = self.l402.check(headers, service)
         if good is None or not await self.till.spend_payment(good.payment_hash, service):
             return None
         return Spent("rhash", good.payment_hash)
@@ -141,9 +141,10 @@ class Gate:
         if not self._may_mint(who):
             return problem(429, "Too Many Requests", "too many invoices asked for; try again in a minute")
         asked = await self.till.ask(price)
-        challenge = self.l402.challenge(asked.payment_hash, asked.payreq, price.service)
         answer = problem(402, "Payment Required", f"{price.msatoshi} msat for {price.uses} of {price.service}")
-        answer.headers["WWW-Authenticate"] = challenge
+        for challenge in self.l402.challenge(asked.payment_hash, asked.payreq, price.service):
+            answer.headers.append("WWW-Authenticate", challenge)
+        answer.headers["Cache-Control"] = "no-store"
         return answer
 
     def _may_mint(self, who: str) -> bool:
@@ -161,7 +162,8 @@ class Gate:
         headers = CIMultiDict(
             (name, v.decode("latin-1"))
             for k, v in request.headers.raw
-            if (name := k.decode("latin-1").lower()) not in HOP | {"authorization", "content-length"}
+            if (name := k.decode("latin-1").lower()) not in HOP | {"content-length"}
+            and not carries(name, v.decode("latin-1"))
         )
         raw = request.scope["raw_path"].decode("ascii")
         if request.scope["query_string"]:
