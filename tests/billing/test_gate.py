@@ -268,3 +268,26 @@ def test_a_body_that_stops_coming_is_given_up(gate, head):
     # An upstream that does not wait for the body, as this one in chunks, may have answered by then.
     assert status == b"408" or (status == b"200" and "chunked" in head)
     assert gate.post("/free/x", content=b"ok").text == "/free/xok"
+
+
+def test_scripts_of_other_pages_may_use_the_gate_and_a_preflight_costs_nothing(net, gate):
+    page = {"Origin": "https://shop.example"}
+    header = paid(net, gate.get("/weather/paris"))
+    seen = len(gate.upstream.asked)
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    for extra in ({}, header):
+        preflight = gate.options("/weather/paris", headers={**page, **asks, **extra})
+        assert preflight.status_code == 200 and preflight.headers["access-control-allow-origin"] == "*"
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+    assert len(gate.upstream.asked) == seen
+    asked = gate.get("/weather/rome", headers=page)
+    assert asked.status_code == 402 and "WWW-Authenticate" in asked.headers["access-control-expose-headers"]
+    answer = gate.get("/weather/paris", headers={**page, **header})
+    assert answer.status_code == 200 and answer.headers.get_list("access-control-allow-origin") == ["*"]
+
+
+@pytest.mark.parametrize("origins", ["*", ["shop.example"], [7], ["https://shop.example/path"]])
+def test_origins_are_checked(origins):
+    given = {"upstream": "http://u", "service": "http://s", "api_token": "t", "secret": SECRET, "price": []}
+    with pytest.raises(BadParam, match="origins: must be a list"):
+        gate_config.checked({**given, "price": [{"path": "/**", "service": "a", "msatoshi": 1}], "origins": origins})

@@ -18,7 +18,8 @@ class Config:
     """upstream: what stands behind the gate; service: the billing service, api_token for it (scopes invoice, verify);
     secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds. omi: an O-MI
     node stands behind, and the paths are those that an envelope asks for. name: HOST[:PORT] by which clients call the
-    gate; what is pledged is pledged to that, and a request's Host header is not asked."""
+    gate; what is pledged is pledged to that, and a request's Host header is not asked. origins: the web pages whose
+    scripts may use the gate, as SCHEME://HOST[:PORT], or * for all."""
 
     upstream: str
     service: str
@@ -32,6 +33,7 @@ class Config:
     mint_per_minute: int = 60
     omi: bool = False
     name: str = ""
+    origins: tuple[str, ...] = ("*",)
 
 
 WHOLE = {
@@ -52,7 +54,7 @@ def load(path: Path) -> Config:
 
 
 def checked(given: dict[str, Any]) -> Config:
-    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name"}
+    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name", "origins"}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -74,4 +76,12 @@ def checked(given: dict[str, Any]) -> Config:
     name = given.get("name", f"{values.get('host', HOST).lower()}:{values.get('port', PORT)}")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9.:\[\]-]{1,255}", name):
         raise BadParam(f"name: must be HOST[:PORT] in lower case, got {name!r}", param="name")
+    values["origins"] = _origins(given.get("origins", ["*"]))
     return Config(prices=parse(given.get("price"), omi), omi=omi, name=name, **values)
+
+
+def _origins(given: object) -> tuple[str, ...]:
+    shape = r"\*|https?://[a-z0-9.:\[\]-]{1,255}"
+    if not isinstance(given, list) or not all(isinstance(o, str) and re.fullmatch(shape, o) for o in given):
+        raise BadParam(f'origins: must be a list of SCHEME://HOST[:PORT], or ["*"], got {given!r}', param="origins")
+    return tuple(given)

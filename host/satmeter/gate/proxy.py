@@ -17,6 +17,8 @@ import aiohttp
 from multidict import CIMultiDict
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -38,6 +40,10 @@ HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
 )
 """Headers that end at a proxy (RFC 9110, 7.6.1), and the host, which is the upstream's own."""
+
+
+EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
+"""Headers of the gate's own answers that a script may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,15 @@ class Gate:
             ):
                 yield
 
-        return Starlette(routes=[Route("/{path:path}", self.handle, methods=list(METHODS))], lifespan=running)
+        pages = Middleware(  # a preflight is answered here, and costs nothing
+            CORSMiddleware,
+            allow_origins=self.config.origins,
+            allow_methods=METHODS,
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+        routes = [Route("/{path:path}", self.handle, methods=list(METHODS))]
+        return Starlette(routes=routes, middleware=[pages], lifespan=running)
 
     async def handle(self, request: Request) -> Response:
         try:

@@ -142,21 +142,26 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         base = visits.base or str(request.base_url).rstrip("/")
         user = market.users.named(name)
         if user is None or not sending.host:
-            return JSONResponse({"status": "ERROR", "reason": "nobody has that name"})
-        return JSONResponse(sending.terms(user, f"{base}/lnurlp/{name}"))
+            return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
+        return _for_wallets(sending.terms(user, f"{base}/lnurlp/{name}"))
 
     @router.get("/lnurlp/{name}")
     def asked(request: Request, name: str, amount: str = "") -> Response:
         """An invoice of `amount` msat for a user's address (LUD-06)."""
         user = market.users.named(name)
         if user is None or not sending.host:
-            return JSONResponse({"status": "ERROR", "reason": "nobody has that name"})
+            return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
         who = request.client.host if request.client else ""
         try:
             market.desk.may_mint(f"lnurlp/{who}", ASKED_PER_MINUTE)
             row = sending.asked(user, amount)
         except (BadParam, TooMany) as e:
-            return JSONResponse({"status": "ERROR", "reason": e.message})
-        return JSONResponse({"pr": row["payreq"], "routes": []})
+            return _for_wallets({"status": "ERROR", "reason": e.message})
+        return _for_wallets({"pr": row["payreq"], "routes": []})
 
     return router
+
+
+def _for_wallets(answer: dict[str, Any]) -> Response:
+    """An answer of LNURL, that wallets in a browser may read, too."""
+    return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})
