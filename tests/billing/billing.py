@@ -1,5 +1,6 @@
 """`satmeter serve` as a process, its clients, and a shop that listens."""
 
+import asyncio
 import http.server
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -189,3 +191,9 @@ def books(service):
         text = http.get("/metrics").text
     lines = [line for line in text.splitlines() if line.startswith("satmeter_accounts_msat{")]
     return {line.split('"')[1]: int(float(line.rsplit(" ", 1)[1])) for line in lines}
+
+
+def in_a_loop(coroutine):
+    """Run a coroutine on a thread of its own: a browser's tests keep a loop on this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()

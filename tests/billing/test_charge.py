@@ -15,7 +15,7 @@ import pytest
 import websockets.sync.client
 from fastapi import HTTPException, Request
 
-from billing import CONFIG, Service, Shop, until
+from billing import CONFIG, Service, Shop, in_a_loop, until
 from satmeter.billing import body
 
 
@@ -182,6 +182,41 @@ def test_an_idempotency_key_makes_one_invoice(http):
     assert other.status_code == 400 and "another request" in other.json()["detail"]
 
 
+def test_the_least_amount_of_bitcoin_is_a_millisatoshi_and_a_number_may_describe(http):
+    assert http.post("/invoice", json={"currency": "BTC", "amount": "1e-16"}).json()["msatoshi"] == "1"
+    assert http.post("/invoice", json={"msatoshi": 1000, "description": 1984}).json()["description"] == "1984"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "words"),
+    [
+        (b'{"msatoshi": 1000}', "application/x-www-form-urlencoded", 400, "send Content-Type: application/json"),
+        (b'{"msatoshi": 1000}', "", 400, "send Content-Type: application/json"),
+        (b"--x\r\n\r\n1\r\n--x--", "multipart/form-data; boundary=x", 415, "multipart/form-data"),
+        (b"<msatoshi>1000</msatoshi>", "application/xml", 415, "application/xml"),
+        (b'{"amount": "19.99"}', "application/json", 400, "currency: is required"),
+        (b"amount=19.99", "application/x-www-form-urlencoded", 400, "currency: is required"),
+        (b'{"msatoshis": 1000}', "application/json", 400, "did you mean msatoshi?"),
+        (b'{"msat": 1000, "service": "a"}', "application/json", 400, "msat: is no field"),
+        (b'{"msatoshi": 1000, "servcie": "a"}', "application/json", 400, "did you mean service?"),
+        (b'{"service": "a", "uses": 5}', "application/json", 400, "msatoshi: is required"),
+        (b'{"uses": 5}', "application/json", 400, "msatoshi: is required"),
+        (b'{"q": 1, "msatoshi": 1000}', "application/json", 400, "they are msatoshi"),
+    ],
+)
+def test_a_mistaken_request_makes_no_invoice_of_any_amount(http, content, kind, status, words):
+    before = len(http.get("/invoices").json())
+    answer = http.post("/invoice", content=content, headers={"Content-Type": kind} if kind else {})
+    assert answer.status_code == status and words in answer.text, answer.text
+    assert len(http.get("/invoices").json()) == before
+
+
+def test_what_stands_in_the_address_is_not_ignored(http):
+    answer = http.post("/invoice?msatoshi=1000", json={})
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("msatoshi: stands in the address")
+    assert http.post("/invoice", json={}).json()["msatoshi"] is None  # asked for: whatever the payer likes
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -323,7 +358,7 @@ def test_a_body_that_stops_coming_is_given_up():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(body, "SLOW_S", 0.1)
-        assert asyncio.run(half()) == 408
+        assert in_a_loop(half()) == 408
 
 
 def test_the_annexes_calls_field_by_field(net, http):

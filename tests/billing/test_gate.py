@@ -291,3 +291,11 @@ def test_origins_are_checked(origins):
     given = {"upstream": "http://u", "service": "http://s", "api_token": "t", "secret": SECRET, "price": []}
     with pytest.raises(BadParam, match="origins: must be a list"):
         gate_config.checked({**given, "price": [{"path": "/**", "service": "a", "msatoshi": 1}], "origins": origins})
+
+
+def test_the_least_of_each_bound_is_taken():
+    given = {"upstream": "http://u", "service": "http://s", "api_token": "t", "secret": SECRET}
+    least = {"port": 1, "most_bytes": 0, "timeout_s": 1, "mint_per_minute": 1}
+    price = [{"path": "/**", "service": "a", "msatoshi": 1}]
+    found = gate_config.checked({**given, **least, "price": price})
+    assert {name: getattr(found, name) for name in least} == least

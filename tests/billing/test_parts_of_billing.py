@@ -1,6 +1,5 @@
 """The billing service's parts without HTTP: config, bodies, database, webhooks' addresses."""
 
-import asyncio
 import json
 
 import pytest
@@ -10,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing import in_a_loop
 from satmeter.billing import body, config
 from satmeter.billing.database import Database
 from satmeter.billing.once import Once
@@ -186,8 +186,8 @@ def test_any_url_is_one_or_an_error(url):
 )
 def test_no_request_leads_into_our_own_network(host):
     with pytest.raises((BadParam, OSError), match=r"private network.*hook_hosts|address"):
-        asyncio.run(Outward((), "hook_hosts").address(host.strip("[]"), 80))
-    assert asyncio.run(Outward(("127.0.0.1",), "hook_hosts").address("127.0.0.1", 80)) == "127.0.0.1"
+        in_a_loop(Outward((), "hook_hosts").address(host.strip("[]"), 80))
+    assert in_a_loop(Outward(("127.0.0.1",), "hook_hosts").address("127.0.0.1", 80)) == "127.0.0.1"
 
 
 def test_what_a_problem_says_is_json():

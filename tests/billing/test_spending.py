@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from satmeter.billing import spending as module
 from satmeter.billing.database import Database
-from satmeter.billing.spending import ALARM, Spending
+from satmeter.billing.spending import ALARM, Spending, maxfee_of
 from satmeter.billing.tables import PAYMENT
 from satmeter.cln.payments import Outcome
 from satmeter.core.errors import BadParam
@@ -168,3 +168,8 @@ def test_an_invoice_of_the_own_node_is_refused(tmp_path):
     with pytest.raises(BadParam, match="of this node itself"):
         hub.send(payee=OWN)
     assert hub.spending.find(RHASH) is None and hub.balances[of_user(USER)] == 50_000
+
+
+@pytest.mark.parametrize(("amount", "most"), [(1, 1_000), (100_000, 1_000), (101_000, 1_010), (10**9, 10**7)])
+def test_a_payment_may_cost_a_hundredth_and_a_sat_at_least(amount, most):
+    assert maxfee_of(amount) == most

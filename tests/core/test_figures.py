@@ -18,10 +18,12 @@ from satmeter.core.growing import DUST_SAT, Growing
 from satmeter.core.journal import canonical
 from satmeter.core.labels import First, parse_opening
 from satmeter.core.policy import Policy
-from satmeter.core.purchase import DAY_MS, Flight, Purchase
+from satmeter.core.purchase import CLOSED as PURCHASE_CLOSED
+from satmeter.core.purchase import DAY_MS, Flight, Ledger, Purchase
 from satmeter.core.sale import CLOSED, CLOSING, Sale
 from satmeter.core.seller import Limits
 from satmeter.core.tariff import Tariff
+from satmeter.core.text import duration
 from satmeter.devnet.emulated.invoices import LABEL_MOST
 
 T = Tariff.from_dict(TARIFF)
@@ -330,3 +332,45 @@ def test_the_first_invoice_names_its_buyer_in_as_many_bytes_as_a_node_takes():
     longest = first_label(meter="m" * 32, journal="0" * 8)
     assert parse_opening(longest) == ("0" * 8, First("m" * 32, SESSION, BUYER_ID, T.mark))
     assert len(longest) <= LABEL_MOST and parse_opening(longest[:-1] + "!") is None
+
+
+# --- what mutants showed that no test saw
+
+
+def test_a_seller_that_is_back_is_asked_at_once():
+    w = World()
+    w.open()
+    p = w.buyer.ledger.purchases[SESSION]
+    w.buy(inp.PeerLost(SELLER_ID))
+    assert p.cut_off
+    w.buy(inp.PeerConnected("02" + "99" * 32))
+    assert p.cut_off
+    w.buy(inp.PeerConnected(SELLER_ID))
+    assert not p.cut_off
+
+
+def test_of_the_streams_that_are_done_those_that_are_still_named_are_kept():
+    ledger = Ledger()
+    for name in ("a", "b"):
+        ledger.purchases[name] = purchase(id=name, state=PURCHASE_CLOSED, verified=True)
+    ledger.purchases["c"] = purchase(id="c")
+    assert ledger.purchases["a"].done
+    ledger.let_go({"b"})
+    assert set(ledger.purchases) == {"b", "c"}
+
+
+def test_an_unowned_payment_of_an_older_journal_has_all_before_it_counted():
+    for upto, index in ((-1, 9), (6, 6)):
+        books = Books()
+        books.index = 5
+        given = {"upto": upto} if upto >= 0 else {}
+        books.apply(ev.PaymentUnowned(1, "unowned", label="l", amount=700, index=9, hash="h", **given))
+        assert books.index == index and books.unowned == {"l": 700} and books.known_payment(9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(59, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (3600, "1 h 00 min"), (86400, "1 days 0 h")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

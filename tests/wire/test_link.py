@@ -344,3 +344,10 @@ def test_one_frame_is_out_at_a_time():
         w.host.send("page", key=str(n), boot=BOOT, n=n, text="x" * 32)
     sent = [w.host.pull(w.now + ms) for ms in range(0, 200, 20)]
     assert sum(len(s) for s in sent) <= link.MAX_LINE
+
+
+def test_a_reading_without_a_fault_spends_no_bytes_on_it():
+    values = {"boot": BOOT, "register": 1, "grant": 0, "flow": 0, "plugged": 1, "uptime": 0}
+    plain = link.encode(link.BOARD, KEY, "s", "reading", 1, 0, {**values, "fault": ""})
+    faulty = link.encode(link.BOARD, KEY, "s", "reading", 1, 0, {**values, "fault": "x"})
+    assert len(faulty) - len(plain) == len(b',"e":"x"')

@@ -1,6 +1,7 @@
 """Request bodies as the clients of Lightning Charge send them: JSON, a form, or a form with nested names."""
 
 import asyncio
+import difflib
 import json
 import re
 from typing import Any
@@ -13,6 +14,7 @@ from ..core.errors import BadParam
 MOST_BYTES = 65_536
 MOST_FIELDS = 200
 SLOW_S = 20
+FORM = "application/x-www-form-urlencoded"
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
@@ -42,11 +44,20 @@ def takes(**example: Any) -> dict[str, Any]:
 
 
 def fields(data: bytes, kind: str) -> dict[str, Any]:
-    """Return the fields of a body of a content type."""
+    """Return the fields of a body of a content type (without one, a form). 415 for a type that is neither JSON nor a
+    form: what is not read would be ignored, and money hangs on it."""
     if not data.strip():
         return {}
+    named = kind.split(";")[0].strip().lower()
+    is_json = named == "application/json" or named.endswith("+json")
+    if not is_json and named not in ("", FORM):
+        raise HTTPException(415, f"Unsupported Media Type: {named[:80]}; send application/json, or {FORM}")
+    if not is_json and data.lstrip()[:1] in b"{[":
+        raise BadParam(
+            "body: is JSON, and its Content-Type is a form's; send Content-Type: application/json", param="body"
+        )
     try:
-        if kind.split(";")[0].strip().lower() == "application/json":
+        if is_json:
             found: dict[str, Any] = json.loads(data)
             if not isinstance(found, dict):
                 raise BadParam("body: must be a JSON object", param="body")
@@ -58,6 +69,23 @@ def fields(data: bytes, kind: str) -> dict[str, Any]:
         return found
     except (ValueError, RecursionError) as e:
         raise BadParam(f"body: is neither JSON nor a form ({e})", param="body") from None
+
+
+def only(found: dict[str, Any], *known: str) -> dict[str, Any]:
+    """Return the fields, or raise BadParam for the first that nobody reads, with the nearest one that is known."""
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.5)
+            meant = f"did you mean {near[0]}?" if near else f"they are {', '.join(known)}"
+            plain = name[:40] if name[:40].isprintable() else "a field"
+            raise BadParam(f"{plain}: is no field of this call; {meant}", param=near[0] if near else "body")
+    return found
+
+
+def no_query(request: Request) -> None:
+    """BadParam for parameters in the address of a call that reads its body only."""
+    for name in request.query_params:
+        raise BadParam(f"{name[:40]}: stands in the address; this call reads its body only", param="body")
 
 
 def check_text(name: str, value: Any) -> None:

@@ -42,6 +42,7 @@ INVOICE: dict[str, Any] = {
     "metadata": {"order": 7},
     "webhook": "https://shop.example/paid?secret=2b1f",
 }
+FIELDS = (*INVOICE, "currency", "amount", "service", "uses")
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -66,6 +67,7 @@ def routes(desk: Desk) -> APIRouter:
     async def make(request: Request) -> Response:
         """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
         client = await desk.admit(request, "invoice")
+        body.no_query(request)
         data = await body.raw(request)
         key = request.headers.get("idempotency-key", "")
         kind = request.headers.get("content-type", "")
@@ -111,7 +113,7 @@ def routes(desk: Desk) -> APIRouter:
     async def webhook(request: Request, id: str) -> Response:
         """Have `url` told by a POST once the invoice is paid. 405 if it is, 410 if it has expired."""
         _, row = await own(request, id)
-        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "url")
         status = status_of(row)
         if status != "unpaid":
             raise HTTPException(405, "Method Not Allowed") if status == "paid" else HTTPException(410, "Gone")
@@ -168,6 +170,7 @@ def routes(desk: Desk) -> APIRouter:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed."""
         client = await desk.admit(request, "invoice")
         given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        body.only(given, "url", "events")
         return await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
 
     @router.get("/hooks")
@@ -226,8 +229,10 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Response:
-    given = body.fields(data, kind)
+    given = body.only(body.fields(data, kind), *FIELDS)
     amount, quoted = _amount(desk, given)
+    if amount is None and (given.get("service") or given.get("uses")):
+        raise BadParam("msatoshi: is required where a service is sold", param="msatoshi")
     hook = check_url(given["webhook"], "webhook") if given.get("webhook") else ""
     described, expiry = check_description(given.get("description")), check_expiry(given.get("expiry"))
     metadata = check_metadata(given.get("metadata"))
@@ -249,6 +254,8 @@ def _amount(desk: Desk, given: dict[str, Any]) -> tuple[int | None, tuple[str, s
     """Return the amount in msat (None: any), and what was quoted in a currency."""
     amount = check_amount(given.get("msatoshi"))
     currency = given.get("currency")
+    if given.get("amount") not in (None, "") and not currency and amount is None:
+        raise BadParam("currency: is required beside amount", param="currency")
     if amount is not None or not currency:
         return amount, None
     value = _decimal(given.get("amount"))
@@ -267,7 +274,7 @@ def _decimal(value: object) -> Decimal:
         found = Decimal(str(value))
     except InvalidOperation:
         found = Decimal(0)
-    if not found.is_finite() or not 0 < found < Decimal(10) ** 12 or found.adjusted() < -12:
+    if not found.is_finite() or not 0 < found < Decimal(10) ** 12 or found.adjusted() < -20:
         raise BadParam(f"amount: must be a number over 0, got {str(value)[:40]!r}", param="amount")
     return found
 

@@ -249,6 +249,8 @@ def check_expiry(value: object) -> int:
 def check_description(value: object) -> str:
     if value in (None, ""):
         return DESCRIPTION
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 639 or not value.isprintable():
         raise BadParam("description: must be text of at most 639 bytes without control characters", param="description")
     return value
