@@ -8,7 +8,7 @@ import time
 from pyln.client import RpcError
 
 _names = itertools.count(1)
-DEADLINE_S = 40
+DEADLINE_S = 90
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
 
 

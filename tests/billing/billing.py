@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 CONFIG = {"payment_cap_msat": 50_000, "hook_hosts": ["127.0.0.1"], "hook_secret": "a secret of the shop"}
 
 
