@@ -217,6 +217,16 @@ def test_what_stands_in_the_address_is_not_ignored(http):
     assert http.post("/invoice", json={}).json()["msatoshi"] is None  # asked for: whatever the payer likes
 
 
+def test_the_same_key_at_once_makes_one_invoice_and_all_are_told_it(http):
+    headers = {"Idempotency-Key": f"at once {time.time_ns()}"}
+    before = len(http.get("/invoices").json())
+    with ThreadPoolExecutor(12) as pool:
+        ask = lambda _: http.post("/invoice", json={"msatoshi": 1000}, headers=headers)  # noqa: E731
+        answers = list(pool.map(ask, range(12)))
+    assert {a.status_code for a in answers} == {201} and len({a.text for a in answers}) == 1
+    assert len(http.get("/invoices").json()) == before + 1
+
+
 @pytest.mark.parametrize(
     "fields",
     [

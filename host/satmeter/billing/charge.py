@@ -245,8 +245,7 @@ def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Respo
     row = desk.invoices.make(
         client.name, amount, described, expiry, metadata, quoted, attempt.ref, services, hook, uses
     )
-    text = json.dumps(shown(row))
-    desk.once.end(attempt, 201, text)
+    text = desk.once.end(attempt, 201, json.dumps(shown(row)))
     return Response(text, 201, media_type="application/json")
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
+from sqlalchemy.exc import IntegrityError
 
 from ..cln.node import Made, Node
-from ..core.errors import BadParam, WrongState
+from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
 from .database import Database, only
 from .events import Events, hook_row
@@ -79,12 +80,18 @@ class Invoices:
             "uses": uses,
             "metadata": json.dumps(metadata),
         }
-        with self._database.writing() as db:
-            db.execute(sa.insert(INVOICE), row)
-            if services:
-                db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
-            if hook:
-                db.execute(sa.insert(HOOK), hook_row(id, hook))
+        try:
+            with self._database.writing() as db:
+                db.execute(sa.insert(INVOICE), row)
+                if services:
+                    db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
+                if hook:
+                    db.execute(sa.insert(HOOK), hook_row(id, hook))
+        except JournalTrouble as e:
+            known = self.find(id, client) if isinstance(e.__cause__, IntegrityError) else None
+            if known is None:
+                raise
+            return known  # the same request came twice at once, and the other one was first
         return {**row, "msatoshi_received": None, "pay_index": None, "paid_at": None}
 
     def find(self, id: str, client: str = "") -> Row | None:
