@@ -76,6 +76,37 @@ def test_anything_else_is_refused_with_a_reason(text, why):
         understand(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("lno1qcp4256ypqpq86q2pucnq42ngssx2an9wfujqerp0y2pqun4wd68jtn00fkxzcnn9ehhyec", "a BOLT 12 offer"),
+        ("LIGHTNING:LNO1QCP4256YPQ", "a BOLT 12 offer"),
+        (
+            "LNURL1DP68GURN8GHJ7UM9WFMXJCM99E3K7MF0V9CXJ0M385EKVCENXC6R2C35XVUKXEFCV5MKVV34X5EKZD3EV56NYD3HXQURZ",
+            "an LNURL",
+        ),
+        ("lightning:lnurl1dp68gurn8ghj7", "an LNURL"),
+        ("lnurlp://shop.example/pay", "an LNURL"),
+        ("https://shop.example/?lightning=LNURL1DP68GURN8GHJ7", "an LNURL"),
+        ("ann@hub.example", "a Lightning Address"),
+        ("lightning:ann@hub.example", "a Lightning Address"),
+        ("bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "a Bitcoin address"),
+        ("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "a Bitcoin address"),
+        ("cashuAeyJ0b2tlbiI6W10", "ecash"),
+        ("cashu:cashuBo2F0gqJhaUgA", "ecash"),
+        (
+            "fed11qgqzc2nhwden5te0vejkg6tdd9h8gepwvejkg6tdd9h8garhduhx6at5d9h8jm",
+            "an invitation to a Fedimint",
+        ),
+        ("nostr+walletconnect://b889ff5b?relay=wss%3A%2F%2Frelay&secret=71a8c14c", "which is a secret"),
+    ],
+)
+def test_a_code_of_another_kind_is_named_for_what_it_is_and_was_not_misread(text, name):
+    with pytest.raises(BadParam, match=name):
+        understand(text)
+    assert plausible(text)
+
+
 @given(at=st.integers(0, 400), other=st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
 def test_a_wrong_letter_is_never_believed(at, other):
     good = invoice()

@@ -3,6 +3,7 @@
 Forms: BOLT 11 bare or after `lightning:`, BIP 21 with a `lightning` parameter, SATMETER:// addresses; in either case.
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -44,6 +45,9 @@ def understand(text: str) -> Invoice | Address:
     lower = text.lower()
     if lower.startswith("satmeter:"):
         return address.parse(text)
+    other = other_kind(text)
+    if other:
+        raise BadParam(f"code: {other}; only a BOLT 11 invoice or a meter's address is understood here", param="code")
     if lower.startswith("bitcoin:"):
         lower = _lightning_of(lower)
     elif lower.startswith("lightning:"):
@@ -59,13 +63,38 @@ def understand(text: str) -> Invoice | Address:
 def plausible(text: str) -> bool:
     """Whether a text can have been on a display: what looks like an invoice or an address has to be a good one, so that
     a misread one is never returned; anything else is told to the user as it is."""
-    if not text.lower().startswith(("ln", "lightning:", "satmeter:")):
+    if not text.lower().startswith(("ln", "lightning:", "satmeter:")) or other_kind(text):
         return True
     try:
         understand(text)
     except SatmeterError:
         return False
     return True
+
+
+OTHERS = (
+    (r"lno1[a-z0-9+\s]+", "a BOLT 12 offer"),
+    (r"lni1[a-z0-9+\s]+", "a BOLT 12 invoice"),
+    (r"lnr1[a-z0-9+\s]+", "a BOLT 12 request for an invoice"),
+    (r"lnurl1[a-z0-9]+", "an LNURL"),
+    (r"(lnurl[pwc]|keyauth)://.*", "an LNURL"),
+    (r"https?://.*[?&]lightning=lnurl1.*", "an LNURL in a web address"),
+    (r"[a-z0-9._+-]+@[a-z0-9.-]+\.[a-z]{2,}", "a Lightning Address"),
+    (r"cashu[ab].+", "ecash (Cashu)"),
+    (r"creqa.+", "a request for ecash (Cashu)"),
+    (r"fed1.+", "an invitation to a Fedimint"),
+    (r"nostr\+walletconnect:.*", "a wallet's connection (NWC), which is a secret: show it to nobody"),
+    (r"(bc|tb|bcrt)1[a-z0-9]{25,87}", "a Bitcoin address"),
+    (r"[123mn][1-9A-HJ-NP-Za-km-z]{25,34}", "a Bitcoin address"),
+)
+"""Other codes that people hold before a camera: how they look, as they are or in lower case, and their names."""
+
+
+def other_kind(text: str) -> str:
+    """Return what a code of another kind is called, "" for an invoice, an address of a meter, or what nobody knows."""
+    plain = text.strip()
+    lower = plain.lower().removeprefix("lightning:").removeprefix("//").removeprefix("cashu:")
+    return next((name for shape, name in OTHERS if re.fullmatch(shape, lower) or re.fullmatch(shape, plain)), "")
 
 
 def _lightning_of(uri: str) -> str:
@@ -82,10 +111,6 @@ def _lightning_of(uri: str) -> str:
 
 
 def _invoice(text: str) -> Invoice:
-    if text.startswith(("lno1", "lni1", "lnr1")):
-        raise BadParam("code: a BOLT 12 offer; only BOLT 11 invoices are understood", param="code")
-    if text.startswith("lnurl1"):
-        raise BadParam("code: an LNURL; only BOLT 11 invoices are understood", param="code")
     try:
         found = bolt11.decode(text)
         prefix = found.currency
