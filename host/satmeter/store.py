@@ -99,8 +99,12 @@ def _words(url: str, e: Exception) -> JournalTrouble:
 class Journal:
     """A journal that is open for one role ("meter" or "stream") of one node."""
 
-    def __init__(self, url: str, role: str, node_id: str):
+    def __init__(self, url: str, role: str, node_id: str, existing: bool = False):
+        """existing: whether it was there a moment ago, so that none is begun in its place."""
         self.url = url
+        self._path = Path(sa.make_url(url).database or "") if url.startswith("sqlite:///") else None
+        if existing and self._path is not None and not self._path.exists():
+            raise JournalTrouble(f"the journal's file {self._path} is gone: put it back, or restore a backup")
         self.name = ""
         """A few hex digits, made with the journal; they stand in the labels of its invoices."""
         self.last = 0
@@ -109,6 +113,7 @@ class Journal:
         try:
             self._engine = engine(url)
             self._open(role, node_id)
+            self._file = self._inode()
         except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
             raise _words(url, e) from e
 
@@ -145,6 +150,8 @@ class Journal:
             for i, e in enumerate(events)
         ]
         last = self.last + len(rows)
+        if self._inode() != self._file:  # SQLite would go on writing into a file that no start finds again
+            raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
         try:
             with self._engine.begin() as db:
                 if rows:
@@ -159,6 +166,13 @@ class Journal:
         except (SQLAlchemyError, OSError) as e:
             raise _words(self.url, e) from e
         self.last = last
+
+    def _inode(self) -> int:
+        """Which file its path leads to; 0 for none, and where it is no file."""
+        try:
+            return self._path.stat().st_ino if self._path is not None else 0
+        except OSError:
+            return 0
 
     def load(self) -> tuple[dict[str, Any] | None, list[Event]]:
         """Return the newest snapshot (None if there is none) and the events after it, oldest first."""

@@ -125,3 +125,23 @@ def test_a_journal_of_a_later_version_is_refused_in_words_and_one_of_an_earlier_
         else:
             with pytest.raises(JournalTrouble, match="use the newer satmeter"):
                 journal(path)
+
+
+def test_a_journal_that_is_removed_or_replaced_while_it_is_in_use_takes_nothing_more(tmp_path):
+    path, aside = tmp_path / "j.sqlite3", tmp_path / "aside"
+    used = journal(path)
+    used.commit([counted(1)])
+    path.rename(aside)
+    for _ in range(2):
+        with pytest.raises(JournalTrouble, match="removed or replaced"):
+            used.commit([counted(2)])
+    with pytest.raises(JournalTrouble, match="is gone: put it back"):
+        Journal(sqlite_url(path), "meter", NODE, existing=True)
+    assert not path.exists()
+    path.write_bytes(aside.read_bytes())
+    with pytest.raises(JournalTrouble, match="removed or replaced"):
+        used.commit([counted(2)])
+    path.unlink()
+    aside.rename(path)
+    used.commit([counted(2)])
+    assert [e.count for e in Journal(sqlite_url(path), "meter", NODE, existing=True).load()[1]] == [1, 2]

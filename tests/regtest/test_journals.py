@@ -1,10 +1,14 @@
 """A seller's journal that is lost: the node knows that there was one, and its backup brings all of it back."""
 
-import shutil
 import sqlite3
 
 from satmeter import backup, devnet
 from shop import error_of, until
+
+
+def lose(path):
+    for each in ("", *backup.BESIDE):
+        path.with_name(path.name + each).unlink(missing_ok=True)
 
 
 def test_a_wrong_option_is_named_as_the_plugin_is_started(net, shop):
@@ -27,7 +31,7 @@ def test_a_lost_journal_is_not_begun_anew_and_its_backup_has_all(net, shop, tmp_
     known = backup.backup(path, saved)
     node.rpc.call("plugin", ["stop", devnet.METER.name])
     assert backup.about(path).events >= known.events
-    shutil.move(path, tmp_path / "lost")
+    lose(path)
     node.rpc.call("plugin", ["start", str(devnet.METER)])
     with sqlite3.connect(saved) as db:
         (name,) = db.execute("SELECT value FROM satmeter_about WHERE name = 'name'").fetchone()
@@ -44,13 +48,37 @@ def test_a_journal_that_is_lost_for_good_may_be_forgotten(net, shop, tmp_path):
     shop.rpc.call("meter-invoice", {"name": board.name})
     path = node.lightning_dir / "satmeter-meter.sqlite3"
     node.rpc.call("plugin", ["stop", devnet.METER.name])
-    with sqlite3.connect(path) as db:
+    backup.backup(path, tmp_path / "saved")
+    with sqlite3.connect(tmp_path / "saved") as db:
         (name,) = db.execute("SELECT value FROM satmeter_about WHERE name = 'name'").fetchone()
-    shutil.move(path, tmp_path / "lost")
+    lose(path)
     node.rpc.call("plugin", {"subcommand": "start", "plugin": str(devnet.METER), "meter-forget-journal": name})
     assert node.rpc.call("meter-list") == {"meters": []}
     node.rpc.call("plugin", ["stop", devnet.METER.name])
-    path.unlink()
-    backup.restore(tmp_path / "lost", path)
+    lose(path)
+    backup.restore(tmp_path / "saved", path)
     node.rpc.call("plugin", ["start", str(devnet.METER)])
     assert board.report()["state"] == "standby"
+
+
+def test_a_journal_that_is_removed_while_it_runs_grants_nothing_until_it_is_put_back(net, shop):
+    node, board = net["seller"], shop.add()
+    invoice = shop.rpc.call("meter-invoice", {"name": board.name})
+    path = node.lightning_dir / "satmeter-meter.sqlite3"
+    aside = path.with_name("aside")
+    path.rename(aside)
+    error = until(lambda: error_of(shop.rpc, "meter-invoice", {"name": board.name}))
+    assert "JournalTrouble" in error["message"] and str(path) in error["message"]
+    assert error_of(net["buyer"].rpc, "xpay", {"invstring": invoice["bolt11"]})["code"] == 203
+    assert not path.exists()
+    aside.rename(path)
+
+    def mended():
+        try:
+            return board.report()
+        except Exception:
+            return None
+
+    assert until(mended)["grant"] == 0
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"]})
+    until(lambda: board.report()["grant"] == 100)

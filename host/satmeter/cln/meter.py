@@ -84,7 +84,7 @@ class MeterPlugin(RolePlugin):
     # --- start
 
     def open_journal(self) -> Journal:
-        return Journal(self.db_url, self.role, self.node_id)
+        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
     def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Seller:
         books = Books()

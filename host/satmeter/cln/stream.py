@@ -64,7 +64,7 @@ class StreamPlugin(RolePlugin):
         self.wallet = Wallet(self.node)
 
     def open_journal(self) -> Journal:
-        return Journal(self.db_url, self.role, self.node_id)
+        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
     def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Buyer:
         ledger = Ledger()
