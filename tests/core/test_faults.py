@@ -65,3 +65,23 @@ def test_a_fault_that_passes_in_time_ends_nothing():
     w.pass_ms(29_000)
     told(w, "relay")
     assert sale(w).phase == "open"
+
+
+def test_what_a_wallet_can_not_pay_is_not_shown():
+    """A wallet's invoice is shown while it can be paid: not once it is paid, has expired or is cancelled."""
+    w = World({"invoice_expiry_s": 60})
+    label = w.sell(inp.Offer("m", 10_000))[0]
+    w.pump()
+    assert w.meter.offer(w.now)
+    expires_s = w.meter.tariff.wallet_expiry_s
+    w.pass_ms(expires_s * 1000 - 250)
+    assert w.meter.offer(w.now)
+    w.pass_ms(250)
+    assert not w.meter.offer(w.now)
+    w.sell(inp.Tick())
+    assert w.meter.code[1] == ""
+    again = w.sell(inp.Offer("m", 5_000))[0]
+    w.pump()
+    assert again != label and w.meter.offer(w.now)
+    w.sell(inp.InvoiceGone(again))
+    assert not w.meter.offer(w.now)

@@ -289,7 +289,7 @@ def test_a_wallet_invoice_is_not_paid_while_the_board_is_silent():
     w = World(limits=Limits(silent_ms=15_000))
     label, _ = w.sell(inp.Offer("m", 0))
     w.pump()
-    assert w.meter.offer_bolt11
+    assert w.meter.offer(w.now)
     assert w.seller.rejects(label, w.now) == "" and w.seller.rejects(label, w.now + 15_001) == "the board is silent"
 
 

@@ -364,7 +364,7 @@ class MeterPlugin(RolePlugin):
         m = core.books.meters.get(name)
         if m is None:
             return None
-        codes = [self.address(name).upper(), m.offer_bolt11.upper()]
+        codes = [self.address(name).upper(), m.offer(self.service.clock.now()).upper()]
         return {**view.board(m, core.books.sales.get(m.session)), "codes": codes}
 
 

@@ -165,7 +165,10 @@ class Invoicing(Holding):
         )
 
     def _look_after_offers(self, m: Meter) -> None:
-        """Ask the node, once an offer's time is over, whether it was paid or has expired."""
+        """Ask the node, once an offer's time is over, whether it was paid or has expired; show it no longer."""
+        if m.code[1] and not m.offer(self.now):
+            m.code = (0, "", 0)
+            self.step.touched.add(m.stream)
         for n in m.offers:
             wait = m.tariff.wallet_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
             if self.now > m.looked_at.setdefault(n, self.now) + wait:
@@ -182,7 +185,8 @@ class Invoicing(Holding):
     def _made(self, i: inp.InvoiceMade) -> None:
         of, n = self._named(i.label)
         if isinstance(of, Meter):
-            of.offer_bolt11 = i.bolt11
+            of.code = (n, i.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)
+            self.step.touched.add(of.stream)
             of.made = [*of.made, n][-self.limits.offers_per_meter :]
         elif of is not None and n in of.out:
             of.bolt11[n] = i.bolt11
@@ -335,7 +339,6 @@ class Invoicing(Holding):
 
     def _offer_paid(self, m: Meter, n: int, i: inp.InvoiceSettled, upto: int) -> None:
         self._emit(ev.OfferEnded(self.now, m.stream, n))
-        m.offer_bolt11 = ""
         m.looked_at.pop(n, None)
         s = self.books.sales.get(m.session)
         parked = False

@@ -45,7 +45,8 @@ class Meter:
     """The count in the newest event: what a crash now would forget is `count` beyond it."""
 
     # Memory only.
-    offer_bolt11: str = ""
+    code: tuple[int, str, int] = (0, "", 0)
+    """The newest wallet invoice: its number, its text, and when it expires (ms)."""
     looked_at: dict[int, int] = field(default_factory=dict)
     held: int | None = None
     """The grant that the board said it holds; None where it does not say."""
@@ -67,6 +68,11 @@ class Meter:
     @property
     def register(self) -> int:
         return self.count - self.offset
+
+    def offer(self, now: int) -> str:
+        """Return the invoice that a wallet may pay now, "" for none: not one that is paid, cancelled or expired."""
+        n, bolt11, until = self.code
+        return bolt11 if n in self.offers and now < until else ""
 
     @property
     def allowance_count(self) -> int:

@@ -69,7 +69,7 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> 
         "lock_until": m.lock_until,
         "exposure_msat": (s.debt + s.held_msat + s.unconfirmed_msat if s else 0) + allowance,
         "exposure_bound_msat": t.limit_msat + t.unconfirmed_msat + allowance,
-        "offer": m.offer_bolt11,
+        "offer": m.offer(now),
         "tariff": t.to_dict(),
     }
 
