@@ -96,7 +96,8 @@ def words(e: Exception) -> str:
     if isinstance(e, RpcError):
         text, code = words_of(e), code_of(e)
     else:
-        text, code = str(e), e.code if isinstance(e, SatmeterError) else 0
+        # Where it is about another's refusal, the advice is about that one.
+        text, code = str(e), int(e.data.get("code") or e.code) if isinstance(e, SatmeterError) else 0
     hint = NEXT.get(code, "")
     return f"{text} {hint}".strip()
 
