@@ -36,6 +36,9 @@ class Hal:
     def _pins(self, config, pins) -> None:  # type: ignore[no-untyped-def]
         self._relay_on = pins["relay_on"]
         self._relay = machine.Pin(pins["relay"], machine.Pin.OUT, value=1 - self._relay_on)
+        self.display = _display(config["display"], pins)
+        # A display's bus takes a default pin that nobody named (micropython#16912): all pins of ours come after it.
+        self._relay = machine.Pin(pins["relay"], machine.Pin.OUT, value=1 - self._relay_on)
         self._led = machine.Pin(pins["led"], machine.Pin.OUT, value=0)
         self._pot = machine.ADC(machine.Pin(pins["pot"]))
         self._plug_on = pins["plug_on"]
@@ -47,7 +50,6 @@ class Hal:
             pulse.irq(self._pulse, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING, hard=True)
         if sys.platform == "rp2" and config["mcu"] != "pico-w":
             machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
-        self.display = _display(config["display"], pins)
 
     def _pulse(self, pin) -> None:  # type: ignore[no-untyped-def]
         """In an interrupt, where nothing may allocate. A pulse begins where the line falls after it was quiet: a

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pico import Host, eventually, flashed
+from pico import CONFIG, Host, eventually, flashed
 
 from lanes import lane
 from satmeter.qr.make import fitted
@@ -75,3 +75,17 @@ def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_pa
         assert host.reading(lambda r: r["register"] > register)
         pico.ask("missing", value=False)
         host.reading(lambda r: not r["fault"])
+
+
+def test_a_relay_on_a_pin_that_the_displays_bus_would_take_switches(image_path):
+    """SPI takes its default MISO, GP16, where none is named."""
+    with (
+        flashed(image_path, display={"type": "st7789"}, pins={**CONFIG["pins"], "relay": 16}) as pico,
+        Host(pico) as host,
+    ):
+        pico.turn(50)
+        assert not pico.pin(16)
+        host.grant(10**6)
+        eventually(lambda: pico.pin(16))
+        host.grant(0)
+        eventually(lambda: not pico.pin(16))
