@@ -4,6 +4,7 @@ import pytest
 from pico import Host, flashed, started
 
 from lanes import lane
+from satmeter.board import flash
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,10 @@ def host(pico):
     with Host(pico) as talking:
         assert talking.hello["board"] == "b1"
         yield talking
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """An emulated board on a busy machine is slower than any real one."""
+    for name in ("OPEN_S", "REPL_S", "MAINTAIN_S", "HELLO_S"):
+        monkeypatch.setattr(flash, name, 3 * getattr(flash, name))
