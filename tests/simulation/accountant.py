@@ -18,6 +18,7 @@ class Accountant:
         self.tariff = Tariff.from_dict(sim.plan.tariff)
         """The terms that the seller chose; its price only ever rises."""
         self.began = sim.now
+        self._gain = (-1, 0)
         self.sessions = 0
         """How many sessions were ever opened: in arrears each of them is trusted with the limit."""
 
@@ -25,7 +26,10 @@ class Accountant:
     def sellers_gain(self):
         """What its wallet gained; what is still on its way out counts as gone."""
         money = self.sim.money
-        return money.received(SELLER, "satmeter/") - money.left(SELLER, "complete", "pending")
+        if self._gain[0] != money.changes:
+            gain = money.received(SELLER, "satmeter/") - money.left(SELLER, "complete", "pending")
+            self._gain = (money.changes, gain)
+        return self._gain[1]
 
     def look(self):
         """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the

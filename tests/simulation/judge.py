@@ -33,6 +33,7 @@ class Judge:
         self.sim = sim
         self.accountant = Accountant(sim, self.that)
         self.credited, self.refunded, self.paid = set(), set(), set()
+        self._known = {}
         self.versions = {}
         """(coin, value) -> the one transaction that was ever signed so"""
         self.told = {}
@@ -196,10 +197,9 @@ class Judge:
             if p.tariff is None or not self._honest(process.node):
                 continue
             t, fee = p.tariff, p.policy.max_fee_msat
-            mine = {h for (stream, _), h in process.hash_of.items() if stream == p.id}
-            out = self.sim.money.spent(process.node, mine) + p.carried + self.sim.coins.given(p.id)
-            self._after_close(p, self.sim.money.spent(process.node, mine))
-            back = self.sim.money.received(process.node, f"satmeter/refund/{p.id}/")
+            spent, back = self._moved(process, p.id)
+            out = spent + p.carried + self.sim.coins.given(p.id)
+            self._after_close(p, spent)
             ticks, beyond = self._used(p)
             bound = t.charge(ticks) + beyond + (t.quantum_msat if t.prepaid else 0)
             slices = p.policy.max_fee_msat * (t.window + p.committed // t.slice_msat + 1) if fee else 0
@@ -209,6 +209,17 @@ class Judge:
                 out - back <= bound + p.carried + slices, f"{out - back - bound} msat beyond the bound are at risk"
             )
             self.that(out <= p.policy.budget_msat + p.carried, "over the budget")
+
+    def _moved(self, process, stream):
+        """What left a buyer's wallet for a stream, fees included, and what came back by its refunds."""
+        money = self.sim.money
+        state = (money.changes, len(process.hash_of))
+        known = self._known.get(stream)
+        if known is None or known[0] != state:
+            mine = {h for (of, _), h in process.hash_of.items() if of == stream}
+            back = money.received(process.node, f"satmeter/refund/{stream}/")
+            known = self._known[stream] = (state, money.spent(process.node, mine), back)
+        return known[1:]
 
     def _used(self, p):
         """What the buyer has to take as used: from an honest seller what flowed, from another what it ever claimed,

@@ -69,6 +69,8 @@ class Money:
         self.invoices, self.by_hash, self.payments = {}, {}, {}
         self.cleaned, self.forgotten = [], {}
         """What the nodes have cleaned away: it happened all the same."""
+        self.changes = 0
+        """How often anything of this changed."""
         self.newest_index = dict.fromkeys((SELLER, STRANGER, *BUYERS), 0)
 
     def invoice(self, node, label, amount, expiry_s, renew=False):
@@ -112,6 +114,7 @@ class Money:
         if how == "parts" and total >= 3:
             first = dice.randrange(1, total)
             parts = [Part(first, fee), Part(total - first, 0)]
+        self.changes += 1
         self.payments[payer, inv.hash] = p = Payment(payer, parts, [answered])
         self.sim.say(f"xpay {inv.label} {[part.amount for part in parts]} fee {fee} of {maxfee}", how or "")
         if how == "fail" or fee > maxfee:
@@ -132,6 +135,7 @@ class Money:
             total = p.parts[0].amount  # it lets one part go and holds the other, to the last
             p.parts[1].amount, p.parts[1].fee, held = p.parts[1].amount, 0, p.parts[1]
             self.sim.after(45_000, self._end, p, held, "failed")
+        self.changes += 1
         self.newest_index[inv.node] += 1
         inv.status, inv.received, inv.index = "paid", total, self.newest_index[inv.node]
         inv.paid_at = self.sim.now
@@ -146,8 +150,9 @@ class Money:
             self._end(p, part, "failed")
 
     def _end(self, p, part, status):
+        self.changes += 1
         part.status = status
-        if status == "complete" or p.status == "failed":
+        if status == "complete" or p.status != "pending":
             told, p.told = p.told, []
             for answered in told:
                 answered()
@@ -158,6 +163,7 @@ class Money:
 
     def clean(self, in_flight):
         """autoclean: the nodes forget what was paid long ago; that has to be longer than a plugin may be away."""
+        self.changes += 1
         for key, i in list(self.invoices.items()):
             old = CLEANED_MS if i.node == SELLER else 5 * CLEANED_MS
             if i.status == "paid" and self.sim.now > i.paid_at + old:

@@ -1,7 +1,7 @@
 """One simulation: a seller, a buyer, an outlet, messages and money under one clock, and what a plan does to them."""
 
 from clockwork import START_MS, Clockwork
-from coins import Coins
+from coins import FEE, Coins
 from judge import Judge, Wrong
 from money import BUYER, BUYERS, NEIGHBOUR, SELLER, STRANGER, Money
 from outlet import METER, OTHER, Outlet
@@ -89,24 +89,31 @@ class Simulation:
         if any(
             s.phase != "closed"
             or self.judge.waited_for(s)
-            or (s.debt >= s.dust_msat and not s.lost and s.buyer in BUYERS and not self._unpayable(s.id))
+            or (s.debt >= s.dust_msat and not s.lost and s.buyer in BUYERS and not self._unpayable(s.id, s.debt))
             or not s.firm
             for s in self.seller.books.sales.values()
         ):
             self.quiet_since = self.now
-        live = [p for b in self.buyers for p in b.books.purchases.values() if not p.done and not self._unpayable(p.id)]
+        live = [
+            p
+            for b in self.buyers
+            for p in b.books.purchases.values()
+            if not p.done and not self._unpayable(p.id, p.debt)
+        ]
         if any(self.judge.due(p.owed, 1) for p in live):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
         return stuck or self.now >= self.quiet_since + patience // 2
 
-    def _unpayable(self, session):
-        """Whether a debt stays: versions that the seller does not count used up the budget, or the own sensor was
-        away, or was not heard again since a restart, and nothing is paid without it."""
-        p = next((b.books.purchases[session] for b in self.buyers if session in b.books.purchases), None)
+    def _unpayable(self, session, debt=0):
+        """Whether a debt stays: the budget does not reach for it and a transaction's fee, or versions that the seller
+        does not count used it up, or the own sensor was away, or was not heard again since a restart, and nothing is
+        paid without it."""
+        p = next((p for b in self.buyers if (p := b.books.purchases.get(session) or b.recall(session))), None)
         unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
-        return self.sensor_back > 0 or unheard or (p is not None and p.stray > 0)
+        short = p is not None and p.sent + p.stray + debt + FEE * 1000 > p.policy.budget_msat
+        return self.sensor_back > 0 or unheard or short or (p is not None and p.stray > 0)
 
     def _tick(self):
         for p in self.processes:
