@@ -71,10 +71,11 @@ def restore(saved: Path, journal: Path) -> About:
             present = about(journal)
             if (present.role, present.node_id) != (found.role, found.node_id):
                 raise JournalTrouble(f"{saved} is of {found.role} on {found.node_id}, {journal} is another's")
-            _let_go(journal)
         part = journal.with_name(f"{journal.name}.partial")
         part.unlink(missing_ok=True)
-        backup(saved, part)
+        backup(saved, part)  # first: where there is no room for it, the journal stays as it is
+        if journal.exists():
+            _let_go(journal)
         for each in BESIDE:  # of a journal that is no more: SQLite would take them for this one's
             journal.with_name(journal.name + each).unlink(missing_ok=True)
         part.rename(journal)

@@ -290,7 +290,7 @@ class Journal:
 
     def close(self) -> None:
         """Close it; in SQLite all is then in its one file."""
-        if self.url.startswith("sqlite"):
+        if self._path is not None and self._inode() == self._file:  # else a connection would make another file there
             with suppress(SQLAlchemyError), self._engine.connect() as db:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()

@@ -145,3 +145,13 @@ def test_a_journal_that_is_removed_or_replaced_while_it_is_in_use_takes_nothing_
     aside.rename(path)
     used.commit([counted(2)])
     assert [e.count for e in Journal(sqlite_url(path), "meter", NODE, existing=True).load()[1]] == [1, 2]
+
+
+def test_closing_a_journal_whose_file_is_gone_makes_no_other(tmp_path):
+    path = tmp_path / "j.sqlite3"
+    used = journal(path)
+    used.commit([counted(1)])
+    path.rename(tmp_path / "aside")
+    for _ in range(3):  # at each try to open it again
+        used.close()
+    assert not path.exists()
