@@ -51,6 +51,13 @@ class Board:
         self.register = min(self.register + ticks, max(self.register, self.report()["grant"]))
         return self.report()
 
+    def tried(self):
+        """Report, or None where the plugin can't take it now."""
+        try:
+            return self.report()
+        except Exception:
+            return None
+
     def use_all(self, ticks, timeout_s=DEADLINE_S):
         """Deliver `ticks`, waiting for payments as they are needed."""
         goal = self.register + ticks

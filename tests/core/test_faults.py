@@ -3,8 +3,10 @@
 import pytest
 from world import SESSION, World
 
+from satmeter.board.virtual import FIRMWARE
 from satmeter.core import inputs as inp
 from satmeter.core.errors import BoardSilent
+from satmeter.core.meter import LESSER_FAULTS
 
 
 def told(w, fault, register=None):
@@ -79,9 +81,14 @@ def test_what_a_wallet_can_not_pay_is_not_shown():
     w.pass_ms(250)
     assert not w.meter.offer(w.now)
     w.sell(inp.Tick())
-    assert w.meter.code[1] == ""
+    assert w.meter.newest_offer[1] == ""
     again = w.sell(inp.Offer("m", 5_000))[0]
     w.pump()
     assert again != label and w.meter.offer(w.now)
     w.sell(inp.InvoiceGone(again))
     assert not w.meter.offer(w.now)
+
+
+def test_the_lesser_faults_are_what_the_firmware_says():
+    said = "".join((FIRMWARE / name).read_text() for name in ("app.py", "screen.py"))
+    assert [fault for fault in LESSER_FAULTS if fault and f'"{fault}"' not in said] == []

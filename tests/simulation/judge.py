@@ -34,6 +34,7 @@ class Judge:
         self.accountant = Accountant(sim, self.that)
         self.credited, self.refunded, self.paid = set(), set(), set()
         self._known = {}
+        """stream -> (state of the money, what left for it, what came back), so that it is summed only after a change"""
         self.versions = {}
         """(coin, value) -> the one transaction that was ever signed so"""
         self.told = {}

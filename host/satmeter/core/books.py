@@ -33,7 +33,8 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 
 REMEMBERED_SPENDS = 64
 _METER_MEMORY = frozenset(
-    "flow plugged seen code looked_at made held display fault fault_at rival rival_at rated_at rated_from".split()
+    "flow plugged seen newest_offer looked_at made held display fault fault_at rival rival_at rated_at "
+    "rated_from".split()
 )
 _SALE_MEMORY = frozenset(
     "spares arriving last_n seq low_told signing signed_at refund_tried_at bolt11 sent asked_at told_at refund_fails "

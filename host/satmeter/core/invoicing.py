@@ -166,8 +166,8 @@ class Invoicing(Holding):
 
     def _look_after_offers(self, m: Meter) -> None:
         """Ask the node, once an offer's time is over, whether it was paid or has expired; show it no longer."""
-        if m.code[1] and not m.offer(self.now):
-            m.code = (0, "", 0)
+        if m.newest_offer[1] and not m.offer(self.now):
+            m.newest_offer = (0, "", 0)
             self.step.touched.add(m.stream)
         for n in m.offers:
             wait = m.tariff.wallet_expiry_s * 1000 if n in m.made else NODE_RETRY_MS
@@ -185,7 +185,7 @@ class Invoicing(Holding):
     def _made(self, i: inp.InvoiceMade) -> None:
         of, n = self._named(i.label)
         if isinstance(of, Meter):
-            of.code = (n, i.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)
+            of.newest_offer = (n, i.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)
             self.step.touched.add(of.stream)
             of.made = [*of.made, n][-self.limits.offers_per_meter :]
         elif of is not None and n in of.out:

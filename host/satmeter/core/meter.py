@@ -15,7 +15,7 @@ SUSPENDED = "suspended"
 LOCKOUT = "lockout"
 
 RATING_SLACK_S = 5
-COSMETIC = ("", "display", "adc at its end", "pulses while off")
+LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
 """Faults with which a board still delivers and counts; with any other it delivers nothing."""
 
 
@@ -45,7 +45,7 @@ class Meter:
     """The count in the newest event: what a crash now would forget is `count` beyond it."""
 
     # Memory only.
-    code: tuple[int, str, int] = (0, "", 0)
+    newest_offer: tuple[int, str, int] = (0, "", 0)
     """The newest wallet invoice: its number, its text, and when it expires (ms)."""
     looked_at: dict[int, int] = field(default_factory=dict)
     held: int | None = None
@@ -71,7 +71,7 @@ class Meter:
 
     def offer(self, now: int) -> str:
         """Return the invoice that a wallet may pay now, "" for none: not one that is paid, cancelled or expired."""
-        n, bolt11, until = self.code
+        n, bolt11, until = self.newest_offer
         return bolt11 if n in self.offers and now < until else ""
 
     @property

@@ -4,7 +4,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from .errors import BadParam, NameTaken, TooMany, WrongState
-from .meter import COSMETIC, DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
+from .meter import DELIVERING, LESSER_FAULTS, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .sale import OPEN, Sale
 from .settling import Settling
 from .tariff import Tariff, check_name
@@ -69,7 +69,7 @@ class Metering(Settling):
         m.check_register(i.register, self.now)
         m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
         m.display, m.fault = i.display, i.fault
-        m.fault_at = 0 if m.fault in COSMETIC else m.fault_at or self.now
+        m.fault_at = 0 if m.fault in LESSER_FAULTS else m.fault_at or self.now
         if not m.seen:
             m.rated_at, m.rated_from = self.now, m.count
         m.seen = self.now
