@@ -17,7 +17,7 @@ def test_a_wrong_option_is_named_as_the_plugin_is_started(net, shop):
     given = {"subcommand": "start", "plugin": str(devnet.METER), "meter-silent-s": "abc"}
     node.rpc.call("plugin", ["stop", devnet.METER.name])
     said = error_of(node.rpc, "plugin", given)
-    assert "meter-silent-s: must be a whole number" in said["message"]
+    assert said["code"] == -3 and "disabled itself at init: meter-silent-s: must be a whole number" in said["message"]
     node.rpc.call("plugin", ["start", str(devnet.METER)])
     assert node.rpc.call("meter-list") == meters
 

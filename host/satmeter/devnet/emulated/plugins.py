@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import INVALID_PARAMS, PLUGIN_TERMINATED, RpcFault
+from .errors import PLUGIN_ERROR, PLUGIN_TERMINATED, RpcFault
 from .requests import Request
 
 START_S = 60
@@ -85,7 +85,7 @@ class Plugin:
                 own[option["name"]] = value
         answer = self.call("init", {"options": own, "configuration": configuration}, START_S)
         if isinstance(answer, dict) and "disable" in answer:
-            raise RpcFault(INVALID_PARAMS, f"{self.name} disabled itself: {answer['disable']}")
+            raise RpcFault(PLUGIN_ERROR, f"{self.path}: disabled itself at init: {answer['disable']}")
         self.active = True
 
     @property
