@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from .core.errors import BadParam, JournalTrouble
+from .core.events import Locked
 from .core.journal import Event, decode, encode
+from .core.snapshot import dated_back
 
 SCHEMA = 2
 """Raised whenever an older version could not read what this one writes."""
@@ -166,6 +168,30 @@ class Journal:
         except (SQLAlchemyError, OSError) as e:
             raise _words(self.url, e) from e
         self.last = last
+        self.newest_at = events[-1].at if events else self.newest_at
+
+    def set_back(self, ahead: int) -> None:
+        """Date back by `ahead` ms what is dated after the newest entry's time less `ahead`: a clock was that far in the
+        future. The order of the events stays."""
+        now = self.newest_at - ahead
+        with self._using(write=True) as db:
+            floor = db.execute(sa.select(sa.func.max(_EVENT.c.at)).where(_EVENT.c.at <= now)).scalar() or 0
+
+            def back(at: int) -> int:
+                return max(at - ahead, floor) if at > now else at
+
+            for row in db.execute(sa.select(_EVENT).where(_EVENT.c.at > now, _EVENT.c.kind == Locked.kind())).all():
+                e = decode(row.kind, row.at, row.stream, row.data)
+                assert isinstance(e, Locked)
+                data = encode(replace(e, until=back(e.until)))
+                db.execute(sa.update(_EVENT).where(_EVENT.c.id == row.id).values(data=data))
+            for column in (_EVENT.c.at, _SESSION.c.opened_at, _SESSION.c.closed_at):
+                earlier = sa.case((column - ahead < floor, floor), else_=column - ahead)
+                db.execute(sa.update(column.table).where(column > now).values({column.name: earlier}))
+            for row in db.execute(sa.select(_SNAPSHOT)).all():
+                state = json.dumps(dated_back(json.loads(row.state), back))
+                db.execute(sa.update(_SNAPSHOT).where(_SNAPSHOT.c.upto == row.upto).values(state=state))
+        self.newest_at = max(now, floor)
 
     def _inode(self) -> int:
         """Which file its path leads to; 0 for none, and where it is no file."""

@@ -45,6 +45,7 @@ class World:
         self.payments = {}  # hash -> "complete" | "failed"
         self.paid_index = 0
         self.fail = 0
+        self.seller_behind_ms = 0  # by how much the clock of the seller's node is behind
         self.board_on = True
         self.hold = set()  # kinds of action that are not carried out now
         self.lose = lambda message: False
@@ -189,7 +190,7 @@ class World:
     def _buyers_node(self, a):
         if isinstance(a, do.Inspect):
             amount = int(a.bolt11.rsplit(":", 1)[1])
-            expires = self.now + 600_000
+            expires = self.now - self.seller_behind_ms + 600_000
             self.buy(inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, amount, a.bolt11, expires, 18))
         elif isinstance(a, do.Pay):
             label = a.hash[4:].rsplit(":", 1)[0]

@@ -270,6 +270,8 @@ class MeterPlugin(RolePlugin):
         elif isinstance(action, do.Bump):
             self.hands.slow(self._post, self.chain.bump, action)
         elif isinstance(action, do.Notify):
+            if action.topic == "meter_alarm":
+                log.warning("a person has to look: %s", action.payload)
             self.plugin.notify(action.topic, action.payload)
 
     def _make_invoice(self, a: do.MakeInvoice) -> None:

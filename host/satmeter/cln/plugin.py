@@ -113,7 +113,7 @@ class RolePlugin:
         """Every hour, let go of what is older than it has to be kept: events and receipts, in days."""
         while True:
             time.sleep(COMPACT_S)
-            before = [self.service.clock.now() - days * DAY_MS if days else 0 for days in kept]
+            before = [self.service.clock.surely() - days * DAY_MS if days else 0 for days in kept]
             try:
                 if self.service.journal is not None:
                     gone = compact(self.service.journal, self.books, *before)

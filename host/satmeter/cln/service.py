@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ..core.actions import Action, Step
@@ -17,7 +18,7 @@ from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.inputs import Input, Tick
 from ..core.journal import Event
 from ..store import Journal, SessionRow
-from .clock import Clock
+from .clock import AHEAD_MS, Clock, wall_ms
 
 log = logging.getLogger("satmeter")
 
@@ -231,9 +232,10 @@ class Service:
             if self.journal is not None:
                 self.journal.close()
             self.journal = self.role.open_journal()
+            self._set_back(self.journal)
             snapshot, events = self.journal.load()
             core = self.role.build(snapshot, events)
-            self.clock.at_least(self.journal.newest_at)
+            self.clock.begin(self.journal.newest_at)
             step = core.resume(self.clock.now())
         except SatmeterError as e:
             self._fail(e)
@@ -249,6 +251,17 @@ class Service:
         if snapshot is None and not events:
             self._snapshot()  # where the node's payments stood when this journal began
         self._act(step.actions)
+
+    def _set_back(self, journal: Journal) -> None:
+        """Where the journal was written by a clock far in the future, bring what was recorded back to now: else all
+        that is to come would be dated by that clock, for good."""
+        ahead = journal.newest_at - wall_ms()
+        if ahead <= AHEAD_MS:
+            return
+        then, hours = f"{datetime.fromtimestamp(journal.newest_at / 1000, UTC):%Y-%m-%d %H:%M}", ahead // 3_600_000
+        log.warning("the journal's newest entry is of %s UTC, %d hours after this machine's clock", then, hours)
+        log.warning("a clock was or is wrong; what was recorded after now is dated back. Is this machine's date right?")
+        journal.set_back(ahead)
 
 
 def _answer(reply: Reply | None, answer: Any) -> None:

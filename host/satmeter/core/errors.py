@@ -143,6 +143,12 @@ class BadVersion(RemoteError):
     code = 2156
 
 
+class ClockWrong(RemoteError):
+    """The clocks of buyer and seller differ by so much that no invoice can be paid."""
+
+    code = 2157
+
+
 class Refused(RemoteError):
     """The other side answered with an error; `data` holds its number."""
 

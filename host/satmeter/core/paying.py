@@ -13,7 +13,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy
-from .errors import BadMessage, OverCap, PolicyBreach, SatmeterError
+from .errors import BadMessage, ClockWrong, OverCap, PolicyBreach, SatmeterError
 from .parting import Parting
 from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Purchase
 from .tariff import Tariff
@@ -24,6 +24,8 @@ FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 INSPECT_MS = 60_000
 SENSOR_MS = 30_000
+EXPIRED_S = 10
+"""A message may take so long; an invoice that expired earlier than that was made by another clock."""
 
 
 class Paying(Parting):
@@ -109,6 +111,7 @@ class Paying(Parting):
         if p.tariff is None or p.was_handled(i.n) or i.n in p.flights or not p.pays:
             return
         if i.expires_at <= self.now or self._sensor_silent(p):
+            self._expired(p, i)
             return  # the seller makes another, or asks again
         known = self.ledger.hashes.get(i.hash)
         try:
@@ -130,6 +133,13 @@ class Paying(Parting):
         fee, fresh = p.fee_left, known is None
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.ticks))
         self._do(do.Pay(p.id, p.seller, m.n, i.hash, fee, p.policy.maxdelay, i, fresh))
+
+    def _expired(self, p: Purchase, i: inp.Inspected) -> None:
+        """An invoice that had expired long before it came: by one of the two clocks none can ever be paid."""
+        late_s = (self.now - i.expires_at) // 1000
+        if late_s >= EXPIRED_S and p.state not in (CLOSING, CLOSED):
+            text = f"the invoice expired {late_s} s before it came: the seller's clock is behind, or ours is ahead"
+            self._breach(p, ClockWrong(text), i.n)
 
     def _looked_ahead(self, i: inp.Inspected) -> None:
         p = self.ledger.purchases.get(i.session)

@@ -23,6 +23,7 @@ from . import messages as msg
 from .books import TABLE as TABLE
 from .errors import (
     BoardSilent,
+    ClockWrong,
     JournalTrouble,
     LockedOut,
     MeterTaken,
@@ -218,9 +219,14 @@ class Seller(Openings):
         self._settle(s)
 
     def _peer_error(self, s: Sale, e: msg.Error) -> None:
-        """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time."""
+        """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time. What it could not
+        pay, for the clocks, is not held against it."""
+        clocks = e.code == ClockWrong.code
+        if clocks:
+            why = f"is this machine's clock right? a buyer says: {e.text}"
+            self._do(do.Notify("meter_alarm", {"meter": s.meter, "session": s.id, "why": msg.words(why)}))
         if s.id in self.openings:
-            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"), counts=True)
+            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"), counts=not clocks)
             return
         if e.n in s.out and s.tariff.prepaid:
             self._emit(ev.InvoiceDropped(self.now, s.id, e.n, msg.words(e.text)))

@@ -1,0 +1,169 @@
+"""A machine that starts with a wrong date: its journal is not dated by it for good, and nothing is deleted for it."""
+
+import pytest
+
+from satmeter.cln import clock as clock_module
+from satmeter.cln import service as service_module
+from satmeter.cln.clock import Clock
+from satmeter.cln.service import Service
+from satmeter.compaction import compact
+from satmeter.core import events as ev
+from satmeter.core.books import Books
+from satmeter.core.purchase import DAY_MS, Ledger
+from satmeter.core.seller import Seller
+from satmeter.store import Journal, SessionRow, sqlite_url
+
+NODE, HOUR_MS = "02" + "aa" * 32, 3_600_000
+NOW = 1_790_000_000_000
+TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "lockout_s": 60}
+
+
+class Machine:
+    """Its date is `wall`, and is set as a test likes; what it counts since its start goes on."""
+
+    def __init__(self, monkeypatch):
+        self.wall, self.up = NOW, 1_000
+        for module in (clock_module, service_module):
+            monkeypatch.setattr(module, "wall_ms", lambda: self.wall)
+        monkeypatch.setattr(clock_module, "_boot_ms", lambda: self.up)
+
+    def passes(self, ms):
+        self.wall += ms
+        self.up += ms
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    return Machine(monkeypatch)
+
+
+class Role:
+    patient = ()
+
+    def __init__(self, path):
+        self.url = sqlite_url(path)
+
+    def open_journal(self):
+        return Journal(self.url, "meter", NODE)
+
+    def build(self, snapshot, events):
+        self.loaded = snapshot, events
+        books = Books()
+        if snapshot:
+            books.load(snapshot)
+        for e in events:
+            books.apply(e)
+        return Seller(NODE, books=books)
+
+    def dump(self, core):
+        return core.books.dump()
+
+    def rows(self, core, events):
+        return []
+
+    def perform(self, action):
+        pass
+
+    def changed(self, core, streams):
+        pass
+
+    def failed(self, trouble):
+        raise trouble
+
+
+def start(path):
+    role = Role(path)
+    service = Service(role, "test")
+    service._recover()
+    return service
+
+
+def record(service, *events):
+    for e in events:
+        service.core.books.apply(e)
+    service.journal.commit(events, [], service.core.books.dump())
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+def test_one_start_in_the_future_dates_nothing_for_good(machine, tmp_path, snapshot):
+    path = tmp_path / "j.sqlite3"
+    service = start(path)
+    record(service, ev.MeterAdded(service.clock.now(), "meter/m", TARIFF))
+    machine.passes(HOUR_MS)
+    years = 12 * 365 * DAY_MS
+    machine.wall += years
+    service = start(path)
+    at = service.clock.now()
+    locked = ev.Locked(at, "meter/m", at + 60_000, "02bb", "5e" * 16)
+    if snapshot:
+        record(service, locked)
+    else:
+        service.journal.commit([locked])
+    machine.passes(1_000)
+    machine.wall -= years
+    service = start(path)
+    assert service.clock.now() == machine.wall
+    assert [e["at"] for e in service.journal.history(limit=10)] == [NOW, machine.wall]
+    m = service.core.books.meters["m"]
+    assert m.lock_until == machine.wall + 60_000
+
+
+def test_some_hours_are_waited_out_as_ever(machine, tmp_path):
+    """Summer time set by hand, a clock that ran fast: time as recorded does not go back."""
+    path = tmp_path / "j.sqlite3"
+    service = start(path)
+    record(service, ev.MeterAdded(service.clock.now(), "meter/m", TARIFF))
+    machine.wall -= 2 * HOUR_MS
+    service = start(path)
+    assert service.clock.now() == NOW
+    assert service.clock.of_wall(machine.wall) == NOW
+
+
+def test_the_order_of_what_was_recorded_stays(machine, tmp_path):
+    """A clock twelve hours ahead, for days: what it wrote overlaps with what comes, and stays in order."""
+    journal = Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE)
+    journal.commit([ev.Counted(NOW + h * HOUR_MS, "meter/m", h) for h in (0, 12, 24, 36, 48)])
+    journal.set_back(12 * HOUR_MS)
+    ats = [(e["at"] - NOW) // HOUR_MS for e in journal.history(limit=10)]
+    assert ats == [0, 12, 24, 36, 36] and journal.newest_at == NOW + 36 * HOUR_MS
+
+
+def test_sessions_and_days_are_dated_back_with_the_rest(tmp_path):
+    journal = Journal(sqlite_url(tmp_path / "j.sqlite3"), "stream", NODE)
+    ahead = 400 * DAY_MS
+    ledger = Ledger()
+    ledger.days = {NOW // DAY_MS: 5, (NOW + ahead) // DAY_MS: 7}
+    late = NOW + ahead
+    rows = [SessionRow("a" * 32, late, "m", "peer", late), SessionRow("b" * 32, NOW, "m", "peer")]
+    journal.commit([ev.Counted(NOW, "meter/m", 1), ev.Counted(late, "meter/m", 2)], rows, ledger.dump())
+    journal.set_back(ahead)
+    found = {row["id"][0]: (row["opened_at"], row["closed_at"]) for row in journal.sessions()}
+    assert found == {"a": (NOW, NOW), "b": (NOW, 0)}
+    assert journal.load()[0]["days"] == {str(NOW // DAY_MS): 12}
+
+
+def test_a_date_in_the_future_deletes_no_receipt(machine, tmp_path):
+    path = tmp_path / "j.sqlite3"
+    service = start(path)
+    receipt = SessionRow("a" * 32, NOW, "m", "peer", NOW, "", "text", "signature")
+    service.core.books.apply(added := ev.MeterAdded(NOW, "meter/m", TARIFF))
+    service.journal.commit([added], [receipt], service.core.books.dump())
+    machine.wall += 12 * 365 * DAY_MS
+    machine.up += HOUR_MS
+    service = start(path)
+    assert service.clock.surely() <= NOW + HOUR_MS
+    compact(service.journal, Books, *[service.clock.surely() - 30 * DAY_MS] * 2)
+    assert service.journal.session("a" * 32)["receipt"] == "text"
+
+
+def test_what_is_kept_ends_by_the_time_that_passed(machine):
+    clock = Clock()
+    clock.begin(NOW - DAY_MS)
+    machine.passes(3 * DAY_MS)
+    assert clock.surely() == NOW + 2 * DAY_MS
+    machine.wall -= 30 * DAY_MS
+    assert clock.surely() == machine.wall
+    fresh = Clock()
+    fresh.begin(0)
+    machine.passes(5)
+    assert fresh.surely() == machine.wall
