@@ -23,7 +23,8 @@ LINES = 4
 CODES = 2
 CODE_MOST = 73  # modules a side: version 14
 HEARD_MS = 6000
-LEAK_MS = 60000  # how long pulses while the relay is off stay a fault
+LEAK_MS = 60000  # how long pulses while the relay is off, or too short to be counted, stay a fault
+LOST_MANY, LOST_MS = 5, 10000  # so many pulses that are too short, within so long, are a fault
 LISTEN_MOST = 8  # pieces of what the host says, after which we have our say
 ROOM = 256  # what fits into the USB port unread; writing more would stall the loop for a second
 
@@ -62,7 +63,8 @@ class App:
         self._button = Debounced(hal.button(), 30)
         self._rail = Rail(config["rail_s"] * 1000)
         self._stuck = False
-        self._leak_at = -LEAK_MS
+        self._leak_at = self._short_at = -LEAK_MS
+        self._lost, self._lost_from = 0, 0
         self._heard_at = -HEARD_MS
         self._lines_heard = 0
         self._reported = None
@@ -137,9 +139,11 @@ class App:
         now_us = self.hal.now_us()
         dt_us, self._sample_us = now_us - self._sample_us, now_us
         if self.config["source"] == "pulses":
-            pulses = self.hal.pulses()
+            pulses, lost = self.hal.pulses()
             if pulses and not self.relay:
                 self._leak_at = self.hal.now_ms()
+            if lost:
+                self._lose(lost, self.hal.now_ms())
             self.counter.pulses(pulses, dt_us)
         else:
             raw = self.hal.flow()
@@ -147,6 +151,14 @@ class App:
             self.counter.sample(raw, not self.relay, dt_us)
         self.hal.keep(self.counter.register)
         self._switch()
+
+    def _lose(self, lost: int, now: int) -> None:
+        """Pulses that were too short: one is a disturbance, many are a flow that is not counted."""
+        if now - self._lost_from > LOST_MS:
+            self._lost, self._lost_from = 0, now
+        self._lost += lost
+        if self._lost >= LOST_MANY:
+            self._short_at = now
 
     def _near(self) -> bool:
         """Whether the grant may be reached within the next sample: then look as often as the loop can."""
@@ -168,6 +180,8 @@ class App:
             faults.append("adc at its end")
         if now - self._leak_at < LEAK_MS:
             faults.append("pulses while off")
+        if now - self._short_at < LEAK_MS:
+            faults.insert(len(self.problems[:2]), "pulses too short")
         if self.screen.fault:
             faults.append(self.screen.fault)
         heard = now - self._heard_at < HEARD_MS
@@ -195,7 +209,10 @@ class App:
                 self._held = data
                 return True
         for frame in self.link.feed(data):
-            self._take(frame)
+            try:
+                self._take(frame)
+            except (KeyError, ValueError, TypeError):
+                self.refused += 1  # of who has the key, and of another version
         if self.link.heard != self._lines_heard:  # acks count as well: a host may have nothing new to say for hours
             self._lines_heard = self.link.heard
             self._heard_at = now

@@ -11,6 +11,7 @@ import time
 import machine
 
 import chip
+from inputs import Pulses
 
 READS = 8  # of the ADC, averaged into a sample
 WRITTEN, READ = 64, 64  # bytes in one go; a byte read takes 50 microseconds
@@ -20,7 +21,7 @@ class Hal:
     def __init__(self, config, good=True):  # type: ignore[no-untyped-def]
         """config: as settings.filled() returns it; where it is not `good`, only what can do no harm is set up."""
         self._us, self._ticks = 0, time.ticks_us()
-        self._pulses, self._pulse_at = 0, 0
+        self._pulses = None
         self._poll = select.poll()
         self._poll.register(sys.stdin, select.POLLIN)
         self._poll_out = select.poll()
@@ -46,25 +47,26 @@ class Hal:
         self._button = _input(pins["button"])
         pulse = _input(pins["pulse"])
         if pulse is not None:
-            self._debounce_ms = config["pulse_debounce_ms"]
+            self._pulses = Pulses(config["pulse_debounce_ms"] * 1000, time.ticks_diff)
             pulse.irq(self._pulse, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING, hard=True)
         if sys.platform == "rp2" and config["mcu"] != "pico-w":
             machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
 
     def _pulse(self, pin) -> None:  # type: ignore[no-untyped-def]
-        """In an interrupt, where nothing may allocate. A pulse begins where the line falls after it was quiet: a
-        contact bounces when it opens, too."""
-        now = time.ticks_ms()
-        if time.ticks_diff(now, self._pulse_at) >= self._debounce_ms and not pin.value():
-            self._pulses += 1
-        self._pulse_at = now
+        """In an interrupt, where nothing may allocate."""
+        self._pulses.edge(pin.value(), time.ticks_us())
 
-    def pulses(self) -> int:
-        """Return how many pulses came since the last call."""
+    def pulses(self):  # type: ignore[no-untyped-def]
+        """Return how many pulses came since the last call, and how many may have come that were too short."""
+        p = self._pulses
+        if p is None:
+            return 0, 0
         state = machine.disable_irq()
-        n, self._pulses = self._pulses, 0
+        p.settle(time.ticks_us())
+        n, lost = p.count, p.lost
+        p.count = p.lost = 0
         machine.enable_irq(state)
-        return n
+        return n, lost
 
     def now_us(self) -> int:
         """Microseconds since the start; ticks_us() wraps after 18 minutes, this does not if called more often."""

@@ -23,6 +23,44 @@ class Debounced:
         return self.level
 
 
+class Pulses:
+    """A line that idles high: each time that it is low for a while, and high for a while before the next, is a pulse.
+
+    A change that does not last is a bounce, where a lasting one follows. Where none does, a pulse may have been too
+    short to be counted: it is lost. edge() is called in an interrupt, where nothing may allocate; times are
+    microseconds of a counter that wraps, of which `diff` gives the difference.
+    """
+
+    def __init__(self, us: int, diff):  # type: ignore[no-untyped-def]
+        self.count = self.lost = 0
+        self._us, self._diff = us, diff
+        self._steady = self._level = 1
+        self._since = self._left = 0  # when the level last changed, and when it left the steady one
+        self._away = False
+
+    def edge(self, level: int, now: int) -> None:
+        self.settle(now)
+        if not self._away:
+            self._away, self._left = True, now
+        self._level, self._since = level, now
+
+    def settle(self, now: int) -> None:
+        """Count what has lasted up to now."""
+        if not self._away:
+            return
+        if self._diff(now, self._since) >= self._us:
+            self._away = False
+            if self._level == self._steady:
+                self.lost += 1  # it went and came back without having been anything
+                return
+            self._steady = self._level
+            if not self._level:
+                self.count += 1
+        elif self._diff(now, self._left) >= 4 * self._us:
+            self.lost += 1  # it changes and changes, and nothing lasts
+            self._left = now
+
+
 class Rail:
     """Says when readings have stood at an end of the range for a set time: a broken wire, or a short."""
 

@@ -24,12 +24,16 @@ DEFAULTS = {
     "dead_zone": 600,
     "calibration": [],
     "ticks_per_pulse": 1,
+    "pulse_sensor": "contact",
     "pulse_debounce_ms": 20,
     "plug_debounce_ms": 30,
     "rail_s": 0,
     "locked": True,
     "watchdog_ms": 4000,
 }
+SENSORS = {"contact": 20, "s0": 10, "hall": 1}
+"""By what gives the pulses: for how many ms the line has to be low, and then high, for a pulse to count. A contact
+bounces; an S0 pulse is 30 ms or longer; a Hall sensor in a flow meter does not bounce."""
 PINS = {"pot": 26, "led": 15, "relay": 2, "plug": -1, "pulse": -1, "button": -1, "relay_on": 1, "plug_on": 0}
 DISPLAY = {"type": "none", "rotation": 0, "address": 0x3C, "offset": 0, "contrast": 128, "hz": 400000}
 SPI_HZ = 40000000
@@ -52,6 +56,9 @@ rail_s: seconds at an end of the ADC's range that are a fault, 0 for never; watc
 def filled(config):  # type: ignore[no-untyped-def]
     """Return a config with the defaults in it; what is not a table stays as it is, for problems() to name."""
     out = dict(DEFAULTS)
+    kind = config.get("pulse_sensor")
+    if isinstance(kind, str) and kind in SENSORS:
+        out["pulse_debounce_ms"] = SENSORS[kind]
     out.update(config)
     display = config.get("display", {})
     if isinstance(display, dict):
@@ -80,12 +87,24 @@ def problems(config) -> list:  # type: ignore[no-untyped-def, type-arg]
         found += _whole(name, c[name], low, high)
     if c["source"] not in ("pot", "pulses"):
         found.append(("source", "pot or pulses, not %r" % (c["source"],)))
+    if not isinstance(c["pulse_sensor"], str) or c["pulse_sensor"] not in SENSORS:
+        found.append(("pulse_sensor", "one of " + ", ".join(sorted(SENSORS))))
+    if not found and c["source"] == "pulses":
+        found += _carries(c)
     if not isinstance(c["locked"], bool):
         found.append(("locked", "true or false"))
     found += _calibration(c["calibration"])
     found += _display(c["display"])
     found += _pins(c)
     return found
+
+
+def _carries(c) -> list:  # type: ignore[no-untyped-def, type-arg]
+    """Whether pulses as fast as full_scale says are slow enough to be counted."""
+    ms, most = c["pulse_debounce_ms"], c["full_scale"] // c["ticks_per_pulse"] // 3600
+    if 2 * ms * c["full_scale"] <= c["ticks_per_pulse"] * 3600 * 1000:
+        return []
+    return [("pulse_debounce_ms", "%d ms carries %d pulses a second; full_scale is %d" % (ms, 500 // ms, most))]
 
 
 def _key(key) -> list:  # type: ignore[no-untyped-def, type-arg]

@@ -208,6 +208,33 @@ def test_pages_lamp_and_readings():
     assert 35 <= len([f for f in b.frames if f["k"] == "reading"]) <= 45  # four a second
 
 
+def test_many_pulses_that_are_too_short_are_a_fault_and_one_is_none():
+    b = Bench(source="pulses", full_scale=3600, pins={"pulse": 6})
+    b.hal.lost = 1
+    b.run(20_000)
+    b.hal.lost = 4
+    b.run(1_000)
+    assert b.app.fault() == ""
+    b.hal.lost = 1
+    b.run(1_000)
+    assert b.app.fault() == "pulses too short"
+    b.run(61_000)
+    assert b.app.fault() == ""
+
+
+@pytest.mark.parametrize("values", [{"register": "many"}, {"register": ""}])
+def test_a_grant_that_is_no_number_is_refused_and_the_board_goes_on(values):
+    b = Bench()
+    b.meet()
+    b.run(100)
+    b.host.send("grant", boot=b.app.boot, **values)
+    b.run(200)
+    assert b.app.grant == 0 and b.app.refused == 1 and not b.hal.relay_on
+    b.host.send("grant", boot=b.app.boot, register=5)
+    b.run(200)
+    assert b.app.grant == 5
+
+
 @pytest.mark.parametrize("kind", ["maintain", "restart"])
 def test_who_asks_it_to_leave_or_restart_needs_the_key(kind):
     b = Bench()

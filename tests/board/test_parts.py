@@ -59,6 +59,57 @@ def test_a_contact_counts_once_it_is_quiet():
     assert levels == [False, False, False, False, True, True]
 
 
+def heard(signal, ms, every_us=20_000):
+    """Return (counted, lost) of a line that changes as a signal [(us, level), ...] says, looked at regularly."""
+    p = inputs.Pulses(ms * 1000, lambda a, b: a - b)
+    counted, looked = 0, 0
+    for us, level in [*signal, (signal[-1][0] + 10**6, None)]:
+        while looked + every_us <= us:
+            looked += every_us
+            p.settle(looked)
+            counted, p.count = counted + p.count, 0
+        if level is not None:
+            p.edge(level, us)
+    return counted, p.lost
+
+
+def square(hz, n):
+    half = 500_000 / hz
+    return [(int(1000 + k * half), k % 2) for k in range(2 * n)]
+
+
+@pytest.mark.parametrize(("hz", "ms"), [(7.5, 20), (24, 20), (25, 20), (16, 10), (50, 10), (100, 1), (500, 1)])
+def test_pulses_are_counted_up_to_the_highest_frequency(hz, ms):
+    assert heard(square(hz, 200), ms) == (200, 0)
+
+
+@pytest.mark.parametrize(("hz", "ms"), [(26, 20), (30, 20), (100, 20), (1000, 20), (60, 10), (600, 1)])
+def test_pulses_that_are_too_fast_are_lost_and_said(hz, ms):
+    """None counts in part: a flow that can't be counted is a fault, never a smaller flow."""
+    counted, lost = heard(square(hz, 200), ms)
+    assert counted <= 1 and lost >= 200 / hz / (5 * ms / 1000) - 2
+
+
+def test_a_spike_is_no_pulse():
+    assert heard([(50_000, 0), (50_050, 1)], 1) == (0, 1)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(1, 900), max_size=8)), min_size=1, max_size=30))
+def test_bounces_change_no_count(pulses):
+    """Each change of the line may bounce for less than the time, and then lasts at least as long."""
+    signal, us, expected = [], 100_000, 0
+    for slow, bounces in pulses:
+        for level in (0, 1):
+            settled = level
+            for n, gap in enumerate(bounces[: len(bounces) // 2 * 2]):
+                signal.append((us, level if n % 2 == 0 else 1 - level))
+                us += gap
+            signal.append((us, settled))
+            us += 60_000 if slow else 20_000
+        expected += 1
+    assert heard(signal, 20) == (expected, 0)
+
+
 def test_a_rail_is_a_fault_after_its_time():
     r = inputs.Rail(1000)
     assert not r.stuck(65535, 0) and not r.stuck(65535, 999) and r.stuck(65535, 1000)

@@ -1,7 +1,8 @@
 """Flashing an emulated RP2040 over its serial line, and what is left on it."""
 
 import pytest
-from pico import BUTTON, KEY, RELAY, Host, config, started
+import serial
+from pico import BUTTON, CONFIG, KEY, RELAY, Host, config, eventually, started
 
 from lanes import lane
 from satmeter.board import flash, image
@@ -117,3 +118,68 @@ def test_a_restart_opens_no_prompt_and_keeps_the_key(pico, host):
     host.reading()
     host.leave()
     assert flash.reset(pico.port, KEY)["boot"] != host.boot
+
+
+def low_relay(**changes):
+    return config(pins={**CONFIG["pins"], "relay_on": 0}, **changes)
+
+
+def levels(pico):
+    """Return (ms, high, resets) of the relay's pin since the last call."""
+    return [(ms, high, resets) for pin, ms, high, resets in pico.edges() if pin == RELAY]
+
+
+@pytest.mark.parametrize("state", ["good", "wrong config", "half flashed"])
+def test_a_relay_that_a_low_level_closes_is_open_as_soon_as_the_program_runs(image_path, state):
+    """Before a module is loaded, whatever else is wrong. Until then the resistor at its input says what is off."""
+    with started(flash=str(image_path)) as pico:
+        flash.flash(pico.port, low_relay())
+        flash.maintain(pico.port, KEY)
+        with flash.repl(pico.port) as board:
+            board.fs_writefile(flash.CONFIG, image.as_json(low_relay(full_scale=0 if state == "wrong config" else 7)))
+            if state == "half flashed":
+                board.exec(f"open({flash.MARKER!r},'w').close()")
+        levels(pico)
+        began = pico.now
+        pico.power()
+        pico.until_up(pico.boots + 1)
+        eventually(lambda: pico.now > began + 1500)
+        ms, high, _ = levels(pico)[-1]  # ms after the reset; the pin is an output a moment before it has its level
+        assert high and pico.pin(RELAY) and ms < 100
+
+
+def test_ctrl_c_from_the_first_moment_on_opens_no_prompt(image_path):
+    with started(flash=str(image_path)) as pico:
+        pico.power()
+        pico.until_up(2)
+        with serial.Serial(pico.port, 115200, timeout=0.01) as line:
+            heard, end = b"", pico.now + 2000
+            while pico.now < end:
+                line.write(b"\x03")
+                heard += line.read(200)
+            assert b">>>" not in heard
+        assert flash.hello(pico.port, KEY)["board"] == "b1"
+
+
+def test_a_locked_board_that_fails_starts_again_and_gives_no_prompt(monkeypatch, tmp_path):
+    firmware = tmp_path / "firmware"
+    firmware.mkdir()
+    for source in image.FIRMWARE.glob("*.py"):
+        text = source.read_text()
+        if source.name == "lamp.py":
+            text = text.replace('    return mode == "on"', '    return {"on": True, "off": False}[mode]')
+        (firmware / source.name).write_text(text)
+    monkeypatch.setattr(image, "FIRMWARE", firmware)
+    with started() as pico:
+        flash.flash(pico.port, low_relay())
+        with Host(pico) as host:
+            host.grant(10**6)
+            boot, boots = host.boot, pico.boots
+            eventually(lambda: not pico.pin(RELAY))
+            levels(pico)
+            host.send("lamp", lamp="sideways")
+            pico.until_up(boots + 1)
+            host.until(lambda: host.hellos[-1]["boot"] != boot and host.link.trusted)
+            assert host.reading()["grant"] == 0 and pico.pin(RELAY)
+        with pytest.raises(BoardTrouble, match="does not answer as MicroPython"), flash.repl(pico.port):
+            pass

@@ -53,6 +53,12 @@ def test_the_defaults_are_good():
         ({"display": {"type": "st7789"}, "pins": {"sck": 4}}, "pins.sck"),
         ({"source": "pulses"}, "pins.pulse"),
         ({"source": "wind"}, "source"),
+        ({"pulse_sensor": "reed"}, "pulse_sensor"),
+        ({"source": "pulses", "full_scale": 91_000, "pins": {"pulse": 6}}, "pulse_debounce_ms"),
+        (
+            {"source": "pulses", "full_scale": 1_801_000, "pulse_sensor": "hall", "pins": {"pulse": 6}},
+            "pulse_debounce_ms",
+        ),
         ({"calibration": [[0, 0]]}, "calibration"),
         ({"calibration": [[500, 0], [400, 1000]]}, "calibration"),
         ({"mcu": "z80"}, "mcu"),
@@ -72,6 +78,15 @@ def test_what_is_wrong_is_named_and_nothing_is_delivered(changes, field):
     for _ in range(100):
         board.step()
     assert not hal.relay_on and board.fault() == field
+
+
+@pytest.mark.parametrize(
+    ("sensor", "per_s", "ticks"), [("contact", 25, 1), ("s0", 50, 1), ("hall", 500, 1), ("hall", 500, 7)]
+)
+def test_a_full_scale_that_the_sensor_carries_is_good(sensor, per_s, ticks):
+    changes = {"source": "pulses", "pulse_sensor": sensor, "ticks_per_pulse": ticks, "pins": {"pulse": 6}}
+    assert settings.problems({**config(), **changes, "full_scale": per_s * 3600 * ticks}) == []
+    assert settings.problems({**config(), **changes, "full_scale": (per_s + 1) * 3600 * ticks})
 
 
 JSON = st.recursive(

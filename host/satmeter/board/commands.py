@@ -117,13 +117,15 @@ def calibrate(
         with Lease(where):
             flash.maintain(where, load_key(key.expanduser()))
             with flash.repl(where) as board:
-                for n in range(points):
-                    permille = round(1000 * n / (points - 1))
-                    typer.prompt(
-                        f"turn it to {permille / 10:g} % of the full flow, then press Enter", "", show_default=False
-                    )
-                    found.append([flash.read_adc(board, pin), permille])
-                flash.leave(board)
+                try:
+                    for n in range(points):
+                        permille = round(1000 * n / (points - 1))
+                        typer.prompt(
+                            f"turn it to {permille / 10:g} % of the full flow, then press Enter", "", show_default=False
+                        )
+                        found.append([flash.read_adc(board, pin), permille])
+                finally:  # Ctrl-C at the question, too: a board is not left with a prompt on its line
+                    flash.leave(board)
     console.print("for the board's config; it has forgotten its key, and delivers nothing until `satmeter flash`:")
     console.print(f"dead_zone = {max(0, found[0][0] + 200)}\ncalibration = {found}")
 

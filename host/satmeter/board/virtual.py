@@ -60,7 +60,7 @@ class HostHal:
     def __init__(self, display: VirtualDisplay | None = None) -> None:
         self.display = display
         self.percent = 0
-        self.pulsed = 0
+        self.pulsed = self.lost = 0
         self.is_plugged = True
         self.is_pressed = False
         self.relay_on = False
@@ -79,9 +79,10 @@ class HostHal:
     def flow(self) -> int:
         return self.percent * 65535 // 100
 
-    def pulses(self) -> int:
-        n, self.pulsed = self.pulsed, 0
-        return n
+    def pulses(self) -> tuple[int, int]:
+        n, lost = self.pulsed, self.lost
+        self.pulsed = self.lost = 0
+        return n, lost
 
     def plugged(self) -> bool:
         return self.is_plugged

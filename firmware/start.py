@@ -1,0 +1,187 @@
+"""What a board does at power-up: its relay goes off, and one loop of a few tasks begins, with a watchdog that is fed
+only while all of them are alive.
+
+Whatever ends the loop, the relay goes off. A locked board then starts again, and gives nobody a prompt. A board that is
+being flashed (the file `flashing` is there) runs nothing.
+"""
+
+import os
+import sys
+
+import machine
+import micropython
+
+SOON_MS = 3
+AGAIN_MS = 2000  # a locked board that fails starts again after so long
+COLLECT_MS, COLLECT_EVERY_MS = 16, 300
+
+
+def _exists(path) -> bool:  # type: ignore[no-untyped-def]
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
+
+
+def _config():  # type: ignore[no-untyped-def]
+    import json
+
+    try:
+        with open("config.json") as f:
+            config = json.load(f)
+        return config if isinstance(config, dict) else {"config": "is not a table"}
+    except (OSError, ValueError) as e:
+        return {"config": str(e)}
+
+
+def _pin_of(config, name, default):  # type: ignore[no-untyped-def]
+    """Return a pin of a config that may be wrong in anything else."""
+    pins = config.get("pins", {})
+    return pins.get(name, default) if isinstance(pins, dict) else default
+
+
+def _relay_off(config) -> None:  # type: ignore[no-untyped-def]
+    """Open the relay, before anything else is read or loaded: one that a low level closes would be closed till then."""
+    if "config" in config:
+        return  # nothing of it can be read: the resistor at the relay's input says what is off
+    on = _pin_of(config, "relay_on", 1)
+    try:
+        machine.Pin(_pin_of(config, "relay", 2), machine.Pin.OUT, value=0 if on else 1)
+    except (ValueError, TypeError):
+        pass
+
+
+def _locked(config) -> bool:  # type: ignore[no-untyped-def]
+    """Whether nobody gets a prompt: not the one who holds the button, and not on a board whose key is no key, since
+    nobody could ask it to leave."""
+    import binascii
+
+    try:
+        key = binascii.unhexlify(config.get("key", ""))
+        button = _pin_of(config, "button", -1)
+        held = button != -1 and not machine.Pin(button, machine.Pin.IN, machine.Pin.PULL_UP).value()
+    except (ValueError, TypeError):
+        return False
+    return len(key) == 32 and config.get("locked", True) is not False and not held
+
+
+def _forget_key(config, key: bytes) -> None:  # type: ignore[no-untyped-def]
+    """Make the board forget its key before anybody gets a prompt: who flashes brings a key, and others who are on the
+    line by then find none. A board without a key delivers nothing."""
+    import binascii
+    import json
+
+    import chip
+
+    text = binascii.hexlify(key)
+    config = {name: config[name] for name in config if name != "key"}
+    with open("config.json", "w") as f:
+        json.dump(config, f)
+    for left in ("config.json.new", "churn"):
+        if _exists(left):
+            os.remove(left)
+    chip.forget_flash(text, _churn)
+    chip.forget_memory([text, key, bytes(k ^ 0x36 for k in key), bytes(k ^ 0x5C for k in key)])  # link.mac's pads
+
+
+def _churn() -> None:
+    open("churn", "w").close()
+    os.remove("churn")
+
+
+def run(config, locked: bool) -> None:  # type: ignore[no-untyped-def]
+    import asyncio
+    import gc
+
+    import chip
+    import settings
+    from app import App
+    from hal import Hal
+
+    chip.disarm()
+    good = not settings.problems(config)
+    filled = settings.filled(config)
+    hal = Hal(filled, good)
+    board = App(hal, config, chip.kept())
+    watchdog = machine.WDT(timeout=filled["watchdog_ms"]) if good and locked and filled["watchdog_ms"] else None
+    beats = {}
+
+    async def sampling():  # type: ignore[no-untyped-def]
+        collect_at = 0
+        while True:
+            board.sample()
+            beats["sampling"] = True
+            if hal.now_ms() >= collect_at and board.due_ms() > COLLECT_MS:
+                gc.collect()  # takes 12 ms, which are here between two samples, and anywhere else in the way of one
+                collect_at = hal.now_ms() + COLLECT_EVERY_MS
+            await asyncio.sleep_ms(board.due_ms())
+
+    async def yielding():  # type: ignore[no-untyped-def]
+        """A sample that is due before a piece of work would be done goes first."""
+        if board.due_ms() <= SOON_MS:
+            await asyncio.sleep_ms(board.due_ms())
+            board.sample()
+
+    async def talking():  # type: ignore[no-untyped-def]
+        while True:
+            await yielding()
+            more = board.talk()
+            beats["talking"] = True
+            await asyncio.sleep_ms(0 if more else 3)
+
+    async def showing():  # type: ignore[no-untyped-def]
+        while True:
+            await yielding()
+            more = board.show()
+            beats["showing"] = True
+            await asyncio.sleep_ms(0 if more else 40)
+
+    async def guarding():  # type: ignore[no-untyped-def]
+        tasks = [asyncio.create_task(job()) for job in (sampling, talking, showing)]
+        while not (board.leaving or board.restarting) and not any(task.done() for task in tasks):
+            if watchdog is not None and len(beats) == len(tasks):
+                watchdog.feed()
+                beats.clear()
+            await asyncio.sleep_ms(100)
+        for task in tasks:
+            if task.done():
+                await task  # raises what ended it
+
+    try:
+        asyncio.run(guarding())
+    finally:
+        board.off()
+        chip.disarm()
+    if board.leaving:
+        micropython.kbd_intr(-1)
+        try:
+            _forget_key(config, board.link.key)
+        except BaseException:
+            machine.reset()  # rather than a prompt with the key behind it
+        micropython.kbd_intr(3)
+    if board.restarting:
+        machine.reset()
+
+
+def begin() -> None:
+    """Called by main.py, with Ctrl-C off."""
+    config = _config()
+    _relay_off(config)
+    if _exists("flashing"):
+        print("half flashed: run satmeter flash again")
+        return
+    locked = _locked(config)
+    if not locked:
+        micropython.kbd_intr(3)
+    try:
+        run(config, locked)
+    except BaseException as e:
+        _relay_off(config)
+        if not locked:
+            raise
+        import time
+
+        sys.print_exception(e)  # type: ignore[attr-defined]
+        time.sleep_ms(AGAIN_MS)  # type: ignore[attr-defined]
+        machine.reset()
