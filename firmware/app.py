@@ -6,6 +6,7 @@ something is plugged in and the register is under the grant of this boot. Withou
 """
 
 import binascii
+import hashlib
 
 import link
 
@@ -43,6 +44,7 @@ class App:
         self.config = config = settings.filled(config)
         self.name = config["board"][:16]
         self.boot = binascii.hexlify(hal.random(4)).decode()
+        self.uid = binascii.hexlify(hashlib.sha256(hal.identity()).digest()[:4]).decode()
         self.counter = Counter(config, base)
         self.link = link.Link(link.BOARD, _key(config))
         self.screen = Screen(hal.display)
@@ -282,7 +284,8 @@ class App:
             boot=self.boot,
             base=self.counter.base,
             display="none" if display is None else "%dx%d" % (display.width, display.height),
-            fault=self.fault()[:20],
+            uid=self.uid,
+            fault=self.fault()[:16],  # a reading has it whole
         )
         self._reported = None
 

@@ -78,6 +78,9 @@ class Hal:
     def now_ms(self) -> int:
         return self.now_us() // 1000
 
+    def identity(self) -> bytes:
+        return machine.unique_id()
+
     def random(self, n: int) -> bytes:
         return os.urandom(n)
 

@@ -33,6 +33,7 @@ log = logging.getLogger("satmeter.bridge")
 
 RETRY_S = 1.0
 POLL_S = 30
+REFUSED_MS = 60_000
 UNKNOWN_COMMAND = -32601
 
 
@@ -105,6 +106,7 @@ class Bridge:
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
         self.talk = Dialogue(key, side.grant, _encoder())
         self.trouble: dict[str, str] = {}
+        self._refused_at = -REFUSED_MS
         self._lock = threading.RLock()
         self._fresh = threading.Condition(self._lock)
         self._mending = threading.Lock()
@@ -212,9 +214,15 @@ class Bridge:
         except RpcError as e:
             if code_of(e) not in (Implausible.code, BadParam.code):
                 raise
-            log.error("a reading was refused: %s", words_of(e))
+            self._refused(words_of(e))
         with self._lock:
             self.talk.reported(reading)
+
+    def _refused(self, why: str) -> None:
+        """Say that a reading was refused; not of each of them, while they go on coming."""
+        if now_ms() >= self._refused_at + REFUSED_MS:
+            self._refused_at = now_ms()
+            log.error("a reading was refused: %s", why)
 
     def _follow(self) -> None:
         """Follow grant, lamp and page, and hand every change to the board."""

@@ -22,7 +22,7 @@ from .core.events import Locked
 from .core.journal import Event, decode, encode
 from .core.snapshot import dated_back
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised whenever an older version could not read what this one writes."""
 BUSY_MS = 2000
 

@@ -61,7 +61,7 @@ def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():
         w.report(6)
     w.report(1, boot="b2")
     shown = lambda: view.meter(w.meter, None, w.now, 3_000, 0)["fault"]  # noqa: E731
-    assert "boot b1 reports, too" in shown()
+    assert "two boards, or two bridges, report" in shown()
     w.pass_ms(4_000)
     assert shown() == ""
 

@@ -211,7 +211,7 @@ def _a_child_costs_whatever_it_needs(patch):
 
 
 def _an_earlier_boot_begins_again(patch):
-    patch.setattr(meter.Meter, "check_boot", lambda m, boot, now: None)
+    patch.setattr(meter.Meter, "check_reporter", lambda m, board, boot: None)
 
 
 def _a_lost_commit_is_acted_on(patch):

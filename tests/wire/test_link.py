@@ -23,8 +23,8 @@ EXAMPLES = [
         1,
         0,
         {
-            "proto": 1, "fw": "0.1.0", "board": "b1", "boot": BOOT, "base": 0, "display": "128x64", "fault": "",
-            "nonce": "00112233", "sid": "5e551d",
+            "proto": 1, "fw": "0.1.0", "board": "b1", "boot": BOOT, "base": 0, "display": "128x64", "uid": "d4f5aa01",
+            "fault": "", "nonce": "00112233", "sid": "5e551d",
         },
     ),
     (
@@ -58,6 +58,23 @@ def test_golden_vectors_decode():
         assert decode(side, KEY, SID, line.strip().encode()) == {
             "k": kind, "q": seq, "a": ack, **values,
         }  # fmt: skip
+
+
+def test_the_longest_hello_fits_into_a_line():
+    most = {
+        "proto": 1, "fw": "10.20.30", "board": "b" * 16, "boot": "b" * 8, "base": 10**9, "display": "240x240",
+        "uid": "a" * 8, "fault": "f" * 16, "nonce": "e" * 16, "sid": "5" * 12,
+    }  # fmt: skip
+    assert len(encode(BOARD, KEY, "", "hello", 10**3, 10**6, most)) <= link.MAX_LINE
+
+
+def test_a_board_that_was_flashed_before_boards_had_an_id_is_understood():
+    line = (
+        '\n{"k":"hello","q":1,"a":0,"proto":1,"fw":"0.1.0","board":"b1","b":"0badcafe"'
+        ',"base":0,"display":"128x64","nonce":"00112233","sid":"5e551d","m":"131a5b62d65ae7ab","c":"114bc030"}\n'
+    )
+    found = decode(BOARD, KEY, SID, line.strip().encode())
+    assert (found["display"], found["uid"], found["board"]) == ("128x64", "", "b1")
 
 
 @pytest.mark.parametrize(

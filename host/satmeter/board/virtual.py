@@ -66,6 +66,7 @@ class HostHal:
         self.relay_on = False
         self.lamp_on = False
         self.kept = 0
+        self.unique = b"a board in software"
 
     def now_ms(self) -> int:
         return self.now_us() // 1_000
@@ -75,6 +76,9 @@ class HostHal:
 
     def random(self, n: int) -> bytes:
         return secrets.token_bytes(n)
+
+    def identity(self) -> bytes:
+        return self.unique
 
     def flow(self) -> int:
         return self.percent * 65535 // 100
@@ -171,6 +175,7 @@ class VirtualBoard:
         os.set_blocking(self._master, False)
         self.port = os.ttyname(self._slave)
         self.hal = VirtualHal(self._master)
+        self.hal.unique = key + name.encode()
         self._lock = threading.Lock()
         self._running = True
         self.app = self._boot()

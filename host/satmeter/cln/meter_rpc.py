@@ -60,6 +60,7 @@ class MeterRpc:
             "set",
             "remove",
             "report",
+            "bind",
             "wait",
             "status",
             "invoice",
@@ -143,6 +144,7 @@ class MeterRpc:
         grant: int | None = None,
         display: str = "",
         fault: str = "",
+        board: str = "",
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = inp.Reading(
@@ -155,12 +157,17 @@ class MeterRpc:
             whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
             _word("display", display),
             _word("fault", fault),
+            _board(board),
         )
 
         def show(m: Any) -> dict[str, Any]:
             return self.p.board_view(self.p.service.core, m.name) or {}
 
         self._post(call, reading, show)
+
+    def bind(self, call: Call, name: str, board: str = "") -> None:
+        """Have only the board with the id {board} count for a meter; without one the next board that reports."""
+        self._post(call, inp.BindBoard(check_name(name), _board(board)), lambda m: self._shown(m.name))
 
     def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until the grant, lamp or state of a meter has changed since {lastindex}; for its bridge."""
@@ -273,6 +280,13 @@ def _word(name: str, text: str) -> str:
     """What a board says of itself: short and printable, because pages show it."""
     if len(text) > 40 or not text.isprintable():
         raise BadParam(f"{name}: must be at most 40 printable characters, got {text[:60]!r}", param=name)
+    return text
+
+
+def _board(board: object) -> str:
+    text = str(board)
+    if len(text) > 32 or (text and not text.isalnum()):
+        raise BadParam(f"board: must be an id of up to 32 letters and digits, got {board!r}", param="board")
     return text
 
 

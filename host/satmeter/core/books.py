@@ -33,7 +33,7 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 
 REMEMBERED_SPENDS = 64
 _METER_MEMORY = frozenset(
-    "flow plugged seen newest_offer looked_at made held display fault fault_at rival rival_at rated_at "
+    "flow plugged seen newest_offer looked_at made held display fault fault_at refused refused_at rated_at "
     "rated_from".split()
 )
 _SALE_MEMORY = frozenset(
@@ -126,6 +126,9 @@ class Books:
         m.boots = with_earlier(m.boots, m.boot)
         m.boot, m.offset, m.count = e.boot, e.offset, e.count
         m.recorded = m.count
+
+    def board_bound(self, e: ev.BoardBound) -> None:
+        self.of(e).board = e.board
 
     def allowance_begun(self, e: ev.AllowanceBegun) -> None:
         m = self.of(e)

@@ -45,6 +45,13 @@ class BoardBooted(Event):
 
 
 @event
+class BoardBound(Event):
+    """Only the board with this id counts for the meter from here on; "": the next one that reports."""
+
+    board: str = ""
+
+
+@event
 class AllowanceBegun(Event):
     """A new period: up to the tariff's allowance is free from this count on."""
 

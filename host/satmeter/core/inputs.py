@@ -56,7 +56,7 @@ class RemoveMeter(Input):
 class Reading(Input):
     """From the board: `base` is the register that this boot began with, `register` its count now, in ticks, and
     `grant` the register up to which it would deliver now (None where the board does not say). `display` is its size as
-    WxH and `fault` what is wrong with it, for whoever looks."""
+    WxH and `fault` what is wrong with it, for whoever looks. `board` is its own id, "" where it has none."""
 
     meter: str
     boot: str
@@ -67,6 +67,15 @@ class Reading(Input):
     grant: int | None = None
     display: str = ""
     fault: str = ""
+    board: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BindBoard(Input):
+    """meter-bind: only the board with this id counts for the meter from here on; "": the next one that reports."""
+
+    meter: str
+    board: str
 
 
 @dataclass(frozen=True, slots=True)

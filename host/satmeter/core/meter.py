@@ -27,6 +27,8 @@ class Meter:
     tariff: Tariff
     state: str = STANDBY
     session: str = ""
+    board: str = ""
+    """The id of the board that counts for it; "" until the first one reports."""
     boot: str = ""
     boots: list[str] = field(default_factory=list)
     """Boots before this one, newest last: what a bridge tells of them late was counted before."""
@@ -54,9 +56,9 @@ class Meter:
     fault: str = ""
     fault_at: int = 0
     """When the board began to say that it can't deliver; 0 while it can."""
-    rival: str = ""
-    """An earlier boot that was told of again, at `rival_at`: another board, or another bridge, reports, too."""
-    rival_at: int = 0
+    refused: str = ""
+    """Why the newest reading that was refused, at `refused_at`, was."""
+    refused_at: int = 0
     made: list[int] = field(default_factory=list)
     rated_at: int = 0
     rated_from: int = 0
@@ -110,11 +112,19 @@ class Meter:
         """
         return self.offset if base and base >= self.register else self.count - base
 
-    def check_boot(self, boot: str, now: int) -> None:
-        """Raise Implausible for a reading of a boot before the present one."""
+    def check_reporter(self, board: str, boot: str) -> None:
+        """Raise Implausible for a reading of another board, or of a boot before the present one."""
+        if board and self.board and board != self.board:
+            raise Implausible(
+                f"board {board} reports for meter {self.name}, whose board is {self.board}: another cable, or another "
+                f"bridge? If it is to take over: meter-bind {self.name} {board}",
+                board=board,
+            )
         if boot in self.boots:
-            self.rival, self.rival_at = boot, now
-            raise Implausible(f"boot {boot} of meter {self.name} was before its boot {self.boot}", boot=boot)
+            raise Implausible(
+                f"boot {boot} of meter {self.name} was before its boot {self.boot}: two boards, or two bridges, report",
+                boot=boot,
+            )
 
     def check_register(self, register: int, now: int) -> None:
         """Raise Implausible for a register that went back or rose faster than the rating."""

@@ -3,7 +3,7 @@
 from . import events as ev
 from . import inputs as inp
 from . import messages as msg
-from .errors import BadParam, NameTaken, TooMany, WrongState
+from .errors import BadParam, Implausible, NameTaken, TooMany, WrongState
 from .meter import DELIVERING, LESSER_FAULTS, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .sale import OPEN, Sale
 from .settling import Settling
@@ -62,11 +62,17 @@ class Metering(Settling):
         m = self.books.meter(i.meter)
         if i.register < i.base:
             raise BadParam(f"register: {i.register} is under the base {i.base} of its boot", param="register")
-        m.check_boot(i.boot, self.now)
-        if m.boot != i.boot:
-            offset = m.offset_after_boot(i.base)
-            self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
-        m.check_register(i.register, self.now)
+        try:
+            m.check_reporter(i.board, i.boot)
+            if i.board and not m.board:
+                self._emit(ev.BoardBound(self.now, m.stream, i.board))
+            if m.boot != i.boot:
+                offset = m.offset_after_boot(i.base)
+                self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
+            m.check_register(i.register, self.now)
+        except Implausible as e:
+            m.refused, m.refused_at = e.message, self.now
+            raise
         m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
         m.display, m.fault = i.display, i.fault
         m.fault_at = 0 if m.fault in LESSER_FAULTS else m.fault_at or self.now
@@ -79,6 +85,13 @@ class Metering(Settling):
         self._advance(m)
         if m.session and self._unrecorded(m, self.books.sales[m.session]):
             self._emit(ev.Counted(self.now, m.stream, m.count))
+        return m
+
+    def _bind(self, i: inp.BindBoard) -> Meter:
+        m = self.books.meter(i.meter)
+        if i.board != m.board:
+            self._emit(ev.BoardBound(self.now, m.stream, i.board))
+        m.refused = ""
         return m
 
     def _count_session(self, m: Meter, s: Sale) -> None:

@@ -264,6 +264,7 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.SetMeter: Seller._set,
     inp.RemoveMeter: Seller._remove,
     inp.Reading: Seller._reading,
+    inp.BindBoard: Seller._bind,
     inp.Unlock: Seller._unlock,
     inp.FromPeer: Seller._from_peer,
     inp.PeerConnected: Seller._connected,

@@ -37,11 +37,9 @@ def board(m: Meter, s: Sale | None) -> dict[str, Any]:
     }
 
 
-def _rival(m: Meter, now: int, silent_ms: int) -> str:
-    """Say of a meter that two report for it, while both do."""
-    if not m.rival or now - m.rival_at > silent_ms:
-        return ""
-    return f"boot {m.rival} reports, too: two boards, or two bridges, for one meter"
+def _fault(m: Meter, now: int, silent_ms: int) -> str:
+    """What the board says is wrong with it, or why its readings, or another's, are refused now."""
+    return m.fault or (m.refused if now - m.refused_at <= silent_ms else "")
 
 
 def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> dict[str, Any]:
@@ -54,12 +52,13 @@ def meter(m: Meter, s: Sale | None, now: int, silent_ms: int, openings: int) -> 
         "state": m.state,
         "session": m.session,
         "openings": openings,
+        "bound_to": m.board,
         "boot": m.boot,
         "register": m.register,
         "count": m.count,
         "flow": m.flow,
         "plugged": m.plugged,
-        "fault": m.fault or _rival(m, now, silent_ms),
+        "fault": _fault(m, now, silent_ms),
         "display": m.display,
         "board": "never heard" if not m.seen else ("silent" if m.silent(now, silent_ms) else "heard"),
         "grant": grant_register(m, s),

@@ -103,6 +103,7 @@ class Dialogue:
             "plugged": bool(frame["plugged"]),
             "display": self.board["display"],
             "fault": frame["fault"],
+            "board": self.board["uid"],
         }
         wanted = self._grant(self.view, boot) if self.view else None
         if frame["plugged"] and wanted is not None and frame["grant"] != wanted:

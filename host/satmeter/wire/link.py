@@ -25,7 +25,7 @@ RESEND_MOST_MS = 2000
 
 FIELDS = {
     "ask": ("nonce",),
-    "hello": ("proto", "fw", "board", "boot", "base", "display", "fault", "nonce", "sid"),
+    "hello": ("proto", "fw", "board", "boot", "base", "display", "uid", "fault", "nonce", "sid"),
     "reading": ("boot", "register", "grant", "flow", "plugged", "uptime", "fault"),
     "grant": ("boot", "register"),
     "lamp": ("boot", "lamp"),
@@ -35,12 +35,12 @@ FIELDS = {
     "restart": ("boot",),
     "ack": (),
 }
-"""hello: base (the register at boot) in ticks, display WxH in pixels or none, fault a few words or "", nonce and sid
-empty where nobody asked. reading: grant is the register up to which the board would deliver now, flow in ticks an hour,
-uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which the board may deliver. lamp: off, on,
-slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
-with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, forget the key, and leave the line to
-who flashes. restart: cut, and start anew."""
+"""hello: base (the register at boot) in ticks, display WxH in pixels or none, uid of the board itself in hex, fault a
+few words or "", nonce and sid empty where nobody asked. reading: grant is the register up to which the board would
+deliver now, flow in ticks an hour, uptime in ms, plugged 0 or 1, fault as in hello. grant: the register up to which the
+board may deliver. lamp: off, on, slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR
+code `id` of n modules, in base64, with a tag that all its pieces have; n of 0 takes the code away. maintain: cut,
+forget the key, and leave the line to who flashes. restart: cut, and start anew."""
 
 SHORT = {
     "boot": "b",
@@ -50,8 +50,12 @@ SHORT = {
     "plugged": "p",
     "uptime": "u",
     "fault": "e",
+    "display": "d",
 }
-"""Names on the line of what comes four times a second; `reading` itself is `r`, and an empty fault is left out."""
+"""Names on the line of what comes four times a second, or makes a line long; `reading` itself is `r`."""
+
+OPTIONAL = ("fault", "uid")
+"""Left out where they are empty; boards that were flashed earlier know of no uid, and call a display by its name."""
 
 READING = "r"
 HOST, BOARD = "h", "b"
@@ -97,7 +101,7 @@ def encode(side, key, sid, kind, seq, ack, values) -> bytes:  # type: ignore[no-
     """Return the whole line, newlines included; ValueError if it would be over MAX_LINE bytes."""
     line = '{"k":"%s","q":%d,"a":%d' % (READING if kind == "reading" else kind, seq, ack)
     for name in FIELDS[kind]:
-        if name != "fault" or values[name]:
+        if name not in OPTIONAL or values.get(name):
             line += ',"%s":%s' % (SHORT.get(name, name), _text(values[name]))
     line += ',"m":"%s"' % _mac_of(side, key, sid, kind, line.encode()).decode()
     line += ',"c":"%08x"}' % (binascii.crc32(line.encode()) & 0xFFFFFFFF)
@@ -128,7 +132,7 @@ def decode(side, key, sid, line) -> dict:  # type: ignore[no-untyped-def, type-a
         raise ValueError("mac")
     values = {"k": kind, "q": given.get("q"), "a": given.get("a")}
     for name in FIELDS[kind]:
-        values[name] = given.get(SHORT.get(name, name), "" if name == "fault" else None)
+        values[name] = given.get(SHORT.get(name, name), given.get(name, "" if name in OPTIONAL else None))
     for name in values:
         if values[name] is None:
             raise ValueError("no " + name)
