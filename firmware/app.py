@@ -285,7 +285,7 @@ class App:
             base=self.counter.base,
             display="none" if display is None else "%dx%d" % (display.width, display.height),
             uid=self.uid,
-            fault=self.fault()[:16],  # a reading has it whole
+            fault=self.fault()[:12],  # a reading has it whole
         )
         self._reported = None
 
