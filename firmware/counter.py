@@ -54,11 +54,14 @@ class Counter:
         return self.full_scale * (low[1] * (high[0] - low[0]) + (high[1] - low[1]) * (raw - low[0])) // span
 
     def pulses(self, n: int, dt_us: int) -> None:
-        """Count n pulses of a meter; flow is what they were over the last seconds."""
+        """Count n pulses of a meter. flow is taken from one pulse to another, some seconds apart; while none comes, it
+        is no more than one just now would make it."""
         self.register += n * self.ticks_per_pulse
         start, us = self._window
         us += dt_us
-        if us >= WINDOW_US:
+        if n and us >= WINDOW_US:
             self.flow = (self.register - start) * TICK // us
             start, us = self.register, 0
+        elif us >= WINDOW_US:
+            self.flow = min(self.flow, (self.register - start + self.ticks_per_pulse) * TICK // us)
         self._window = (start, us)

@@ -6,9 +6,14 @@ MCUS = {
     "pico": {"pins": tuple(range(0, 23)) + (25, 26, 27, 28), "adc": (26, 27, 28), "rp2": True},
     "pico-w": {"pins": tuple(range(0, 23)) + ("LED", 26, 27, 28), "adc": (26, 27, 28), "rp2": True},
     "pico2": {"pins": tuple(range(0, 23)) + (25, 26, 27, 28), "adc": (26, 27, 28), "rp2": True},
-    "esp32-s3": {"pins": tuple(range(0, 22)) + tuple(range(33, 49)), "adc": tuple(range(1, 11)), "rp2": False},
+    "esp32-s3": {
+        "pins": tuple(range(0, 19)) + (21,) + tuple(range(38, 43)) + (47, 48),
+        "adc": tuple(range(1, 11)),
+        "rp2": False,
+    },
 }
-"""The pins that a maker may use, by what the board is; GP23, GP24 and GP29 of a Pico are its own."""
+"""The pins that a maker may use, by what the board is. GP23, GP24 and GP29 of a Pico are its own; of an ESP32-S3 19 and
+20 are the USB line, 26 to 37 the flash and the PSRAM, 43 and 44 the serial console, 45 and 46 are read at its start."""
 
 DISPLAYS = {"none": (0, 0), "ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}
 """Width and height in pixels."""
@@ -53,6 +58,9 @@ RANGES = {
 rail_s: seconds at an end of the ADC's range that are a fault, 0 for never; watchdog_ms: 0 for none."""
 
 
+WATCHDOG_LEAST_MS = 1000
+
+
 def filled(config):  # type: ignore[no-untyped-def]
     """Return a config with the defaults in it; what is not a table stays as it is, for problems() to name."""
     out = dict(DEFAULTS)
@@ -85,6 +93,8 @@ def problems(config) -> list:  # type: ignore[no-untyped-def, type-arg]
     found += _names(c)
     for name, (low, high) in RANGES.items():
         found += _whole(name, c[name], low, high)
+    if not found and 0 < c["watchdog_ms"] < WATCHDOG_LEAST_MS:
+        found.append(("watchdog_ms", "0 for none, or at least %d: a start takes that long" % WATCHDOG_LEAST_MS))
     if c["source"] not in ("pot", "pulses"):
         found.append(("source", "pot or pulses, not %r" % (c["source"],)))
     if not isinstance(c["pulse_sensor"], str) or c["pulse_sensor"] not in SENSORS:

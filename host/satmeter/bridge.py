@@ -17,9 +17,11 @@ import serial
 from pyln.client import RpcError
 
 from .board import lease
+from .board.ports import OTHER_KEY, find, troubles
 from .cln.node import PLUGIN_GONE, Node, code_of, words_of
 from .core.errors import (
     BadParam,
+    BoardTrouble,
     Implausible,
     NodeTrouble,
     SatmeterError,
@@ -103,6 +105,7 @@ class Bridge:
     """Runs three threads until stop(): the serial line, the readings going up, the changes coming down."""
 
     def __init__(self, port: str, key: bytes, node: Node, side: Side, plugin: Path | None = None):
+        """port: "" for the only board that is connected, wherever it comes back."""
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
         self.talk = Dialogue(key, side.grant, _encoder())
         self.trouble: dict[str, str] = {}
@@ -171,17 +174,18 @@ class Bridge:
     def _line(self) -> None:
         """Talk to the board while its port is there; whoever else wants the port is refused (exclusive), but for those
         who hold its lease."""
-        if lease.wanted(self.port):
+        port = self.port or find()
+        if lease.wanted(port):
             self._stopping.wait(RETRY_S / 2)
             return
         look_at = time.monotonic() + RETRY_S / 2
-        with serial.Serial(self.port, 115200, timeout=0.02, write_timeout=1, exclusive=True) as line:
+        with troubles(port), serial.Serial(port, 115200, timeout=0.02, write_timeout=1, exclusive=True) as line:
             self._ask()
             while not self._stopping.is_set():
                 if time.monotonic() > look_at:
                     look_at += RETRY_S / 2
-                    if lease.wanted(self.port):
-                        log.info("%s is wanted by somebody who flashes; let go", self.port)
+                    if lease.wanted(port):
+                        log.info("%s is wanted by somebody who flashes; let go", port)
                         return
                 data = line.read(line.in_waiting or 1)
                 with self._lock:
@@ -191,6 +195,8 @@ class Bridge:
                     if self.talk.board is not hello:
                         log.info("board %(board)s, firmware %(fw)s, boot %(boot)s", self.talk.board)
                     if self.talk.lost(now_ms()):
+                        if self.talk.other_key:
+                            raise BoardTrouble(OTHER_KEY.format(port=port))
                         self._ask()
                     out = self.talk.pull(now_ms())
                 if out:

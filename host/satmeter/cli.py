@@ -15,7 +15,6 @@ from rich.console import Console
 
 from . import __version__, backup
 from .board.commands import KEY, Port, board_app, flash_board
-from .board.ports import find
 from .core.errors import SatmeterError
 from .panel import panel
 from .scan import scan
@@ -41,7 +40,7 @@ RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 
 
 def fail(text: str) -> typer.Exit:
-    console.print(f"[red]{text}[/red]")
+    console.print(text, style="red", markup=False, soft_wrap=True)
     return typer.Exit(1)
 
 
@@ -99,11 +98,7 @@ def bridge(
         raise fail(f"no key for the board: {e}") from None
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     side = MeterSide(meter) if meter else StreamSide(stream)
-    try:
-        where = port or find()  # one that was named may come later
-    except SatmeterError as e:
-        raise fail(str(e)) from None
-    running = Bridge(where, secret, Node(str(rpc.expanduser())), side, plugin)
+    running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
     try:
         running.run()
     except KeyboardInterrupt:
@@ -128,7 +123,7 @@ def code(
         else:
             raise fail(f"--out: must end in .png or .svg, got {out}")
     except ModuleNotFoundError as e:
-        raise fail(f"{e.name} is not installed: pip install 'satmeter\\[qr]'") from None
+        raise fail(f"{e.name} is not installed: pip install 'satmeter[qr]'") from None
     except (ValueError, OSError) as e:
         raise fail(str(e)) from None
 

@@ -1,14 +1,17 @@
 """`satmeter flash` and `satmeter board`, as a maker types them, on an emulated Pico."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
+import serial
 from pico import started
 from typer.testing import CliRunner
 
 from lanes import lane
-from satmeter.board import flash, ports
+from satmeter.board import commands, flash, ports
 from satmeter.cli import app
+from satmeter.core.errors import BoardTrouble
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -17,7 +20,7 @@ def run(*args, typed=None):
     return CliRunner().invoke(app, [str(a) for a in args], input=typed, env={"COLUMNS": "200"})
 
 
-def test_from_flash_to_calibration(tmp_path):
+def test_from_flash_to_calibration(tmp_path, monkeypatch):
     lane("RP2040 (emulated)")
     key, config = tmp_path / "keys" / "board.key", tmp_path / "board.toml"
     config.write_text('board = "tap-1"\n[pins]\nplug = 3\n')
@@ -30,15 +33,114 @@ def test_from_flash_to_calibration(tmp_path):
         assert "copied: config.json" in again.output  # the key, which it forgot before it opened its prompt
         assert "board tap-1, firmware" in run("board", "info", *where).output
         shown = run("board", "monitor", *where, "--seconds", 10)  # of a board that may be slower than a real one
-        assert shown.exit_code == 0 and shown.output.count("'register': 0") >= 4
+        assert (
+            shown.exit_code == 0
+            and len(re.findall(r"s  register +0  grant +0  flow +\d+/h  plugged", shown.output)) >= 4
+        )
         assert run("board", "reset", *where).exit_code == 0
-        pico.turn(50)
-        calibrated = run("board", "calibrate", *where, typed="\n\n")
+        turns = iter([10, 50])
+        monkeypatch.setattr(commands.typer, "prompt", lambda *given, **more: pico.turn(next(turns)))
+        calibrated = run("board", "calibrate", *where)
         raw = [int(n) for n in re.findall(r"\[(\d+), (?:0|1000)\]", calibrated.output)]
-        assert calibrated.exit_code == 0 and len(raw) == 2 and all(abs(n - 32768) < 300 for n in raw)
+        assert calibrated.exit_code == 0 and raw == pytest.approx([6553, 32768], abs=300)
         assert "until `satmeter flash`" in " ".join(calibrated.output.split())
+
+        def interrupted(*given, **more):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(commands.typer, "prompt", interrupted)
+        run("board", "calibrate", *where)
+        with pytest.raises(BoardTrouble, match="another key than this one"):  # it runs, without a prompt
+            flash.hello(pico.port, bytes.fromhex(key.read_text()), 3)
         assert run("flash", *where, "--config", config).exit_code == 0
         flash.hello(pico.port, bytes.fromhex(key.read_text()))
+
+
+PROGRAM = """
+import machine, time
+led = machine.Pin(15, machine.Pin.OUT)
+while True:
+    led.toggle()
+    print("I am somebody else's program")
+    time.sleep_ms(50)
+"""
+
+
+def test_another_program_is_stopped_and_its_files_are_saved_before_they_go(tmp_path, monkeypatch):
+    lane("RP2040 (emulated)")
+    monkeypatch.chdir(tmp_path)
+    key = tmp_path / "board.key"
+    with started() as pico:
+        where = ("--port", pico.port, "--key", key)
+        with flash.repl(pico.port) as board:
+            board.fs_writefile("main.py", PROGRAM.encode())
+            board.fs_writefile("app.py", b"mine = 1\n")
+            board.fs_writefile("data.txt", b"kept\n")
+        pico.power()
+        pico.until_up(2)
+        asked = run("flash", *where)
+        assert asked.exit_code == 1 and "main.py" in asked.output and "--replace" in asked.output, asked.output
+        done = run("flash", *where, "--replace")
+        assert done.exit_code == 0, done.output
+        (saved,) = tmp_path.glob("board-files-*")
+        assert sorted(f.name for f in saved.iterdir()) == ["app.py", "main.py"]
+        assert (saved / "main.py").read_text() == PROGRAM
+        other = tmp_path / "other.key"
+        other.write_text("ab" * 32)
+        other.chmod(0o600)
+        monkeypatch.setattr(flash, "REPL_S", 2)
+        refused = run("flash", "--port", pico.port, "--key", other)
+        assert refused.exit_code == 1 and "another key than this one" in refused.output, refused.output
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (PermissionError(13, "Permission denied"), "group dialout"),
+        (OSError(16, "Device or resource busy"), "another program has it open"),
+        (
+            serial.SerialException("Could not exclusively lock port /dev/x: [Errno 11] ..."),
+            "another program has it open",
+        ),
+        (serial.SerialException("[Errno 13] could not open port /dev/x: Permission denied"), "group dialout"),
+        (IsADirectoryError(21, "Is a directory"), "is a folder"),
+        (FileNotFoundError(2, "No such file or directory"), "no such port"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_told_by_its_cause(trouble, said):
+    with pytest.raises(BoardTrouble, match=said), ports.troubles("/dev/x"):
+        raise trouble
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ([32768, 32774], "it was not turned"),
+        ([6000, 40000, 40006], "it was not turned"),
+        ([39000, 13000], "turn it the other way"),
+        ([6000, 40000, 30000], "turn it the other way"),
+    ],
+)
+def test_a_calibration_that_is_none_is_not_written_down(raw, said):
+    points = [[r, round(1000 * n / (len(raw) - 1))] for n, r in enumerate(raw)]
+    with pytest.raises(BoardTrouble, match=said):
+        commands._check_turned(points)
+    commands._check_turned([[600, 0], [30_000, 500], [65_000, 1000]])
+
+
+def port_of(device, vid):
+    return SimpleNamespace(device=device, vid=vid)
+
+
+def test_boards_of_other_makers_are_found_and_a_pico_goes_first(monkeypatch):
+    there = [port_of("/dev/ttyS0", None), port_of("/dev/ttyACM0", 0x239A)]
+    monkeypatch.setattr(ports.list_ports, "comports", lambda: there)
+    assert ports.find() == "/dev/ttyACM0"
+    there.append(port_of("/dev/ttyACM1", 0x2E8A))
+    assert ports.find() == "/dev/ttyACM1"
+    there.append(port_of("/dev/ttyACM2", 0x2E8A))
+    with pytest.raises(BoardTrouble, match=r"ttyACM1 \(Raspberry Pi\), /dev/ttyACM2"):
+        ports.find()
 
 
 def test_what_goes_wrong_is_said_in_words(tmp_path, monkeypatch):

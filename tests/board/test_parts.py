@@ -110,6 +110,23 @@ def test_bounces_change_no_count(pulses):
     assert heard(signal, 20) == (expected, 0)
 
 
+@pytest.mark.parametrize("every_s", [0.3, 1, 4, 30])
+def test_the_flow_of_slow_pulses_is_steady(every_s):
+    """A pulse each so many seconds, sampled 50 times a second; the flow falls when they stop."""
+    c, flows, due = counter.Counter(config(source="pulses")), [], every_s
+    for n in range(int(20 * every_s * 50)):
+        t = (n + 1) / 50
+        came = int(t >= due)
+        due += every_s * came
+        c.pulses(came, 20_000)
+        if t > 4 * every_s + 4:
+            flows.append(c.flow)
+    assert min(flows) == pytest.approx(3600 / every_s, rel=0.15) and max(flows) == pytest.approx(min(flows), rel=0.3)
+    for _ in range(int(every_s * 500) + 1500):  # thirty seconds and ten times the pause
+        c.pulses(0, 20_000)
+    assert c.flow <= min(flows) / 5
+
+
 def test_a_rail_is_a_fault_after_its_time():
     r = inputs.Rail(1000)
     assert not r.stuck(65535, 0) and not r.stuck(65535, 999) and r.stuck(65535, 1000)

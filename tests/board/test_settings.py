@@ -66,6 +66,8 @@ def test_the_defaults_are_good():
         ({"key": "00"}, "key"),
         ({"lock": True}, "lock"),
         ({"locked": 1}, "locked"),
+        ({"watchdog_ms": 100}, "watchdog_ms"),
+        ({"mcu": "esp32-s3", "pins": {"pot": 1, "relay": 19}}, "pins.relay"),
     ],
 )
 def test_what_is_wrong_is_named_and_nothing_is_delivered(changes, field):

@@ -1,16 +1,18 @@
 """`satmeter flash` and `satmeter board`: a maker's commands."""
 
+import itertools
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from ..core.errors import SatmeterError
+from ..core.errors import BoardTrouble, SatmeterError
 from .ports import find
 from .virtual import load_key
 
@@ -31,15 +33,34 @@ def failing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as e:
-        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[board]'[/red]", soft_wrap=True)
+        console.print(
+            f"{e.name} is not installed: pip install 'satmeter[board]'", style="red", markup=False, soft_wrap=True
+        )
         raise typer.Exit(1) from None
     except (SatmeterError, OSError, ValueError) as e:
-        console.print(f"[red]{e}[/red]", soft_wrap=True)
+        console.print(str(e), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
-def flash_board(port: Port = "", config: Config = None, key: Key = KEY) -> None:
+def flash_board(
+    port: Port = "",
+    config: Config = None,
+    key: Key = KEY,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="replace another program's files; saved here before")
+    ] = False,
+) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
+
+    def may(names: list[str]) -> Path | None:
+        """Where to save files of another program that would be lost; None: leave them as they are."""
+        if not replace and not sys.stdin.isatty():
+            return None
+        said = f"{', '.join(names)} on the board are another program's"
+        if not replace and not typer.confirm(f"{said}; save them here, and replace them?"):
+            return None
+        return Path(f"board-files-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+
     with failing():
         from . import flash, image
 
@@ -52,8 +73,10 @@ def flash_board(port: Port = "", config: Config = None, key: Key = KEY) -> None:
             def say(what: str, done: int, of: int) -> None:
                 progress.update(task, description=what, completed=done, total=max(1, of))
 
-            done = flash.flash(where, given, say)
+            done = flash.flash(where, given, say, may)
             progress.update(task, completed=1, total=1)
+    if done.saved is not None:
+        console.print(f"what was on the board is in {done.saved}", markup=False, soft_wrap=True)
     console.print(f"copied: {', '.join(done.copied) or 'nothing, all of it was there'}")
     _print_hello(done.hello)
 
@@ -61,7 +84,7 @@ def flash_board(port: Port = "", config: Config = None, key: Key = KEY) -> None:
 def _print_hello(hello: dict[str, object]) -> None:
     console.print("board {board}, firmware {fw}, display {display}, boot {boot}".format(**hello))
     if hello["fault"]:
-        console.print(f"[red]fault: {hello['fault']}[/red]")
+        console.print(f"fault: {hello['fault']}", style="red", markup=False)
 
 
 @board_app.command()
@@ -91,13 +114,34 @@ def monitor(
         try:
             with Lease(where), console.status("waiting for the board") as status:
                 for r in flash.readings(where, secret, end):
-                    plug = "plugged" if r["plugged"] else "unplugged"
-                    status.update(
-                        f"register {r['register']}  grant {r['grant']}  flow {r['flow']}/h  {plug}  {r['fault']}"
-                    )
-                    console.print(r)
+                    status.update("Ctrl-C ends this")
+                    console.print(_line_of(r), markup=False, highlight=False)
         except KeyboardInterrupt:
             pass
+
+
+def _line_of(r: dict[str, Any]) -> str:
+    """Return a reading as a line."""
+    plug = "plugged" if r["plugged"] else "unplugged"
+    up, fault = f"{r['uptime'] / 1000:9.1f} s", f"  fault: {r['fault']}" if r["fault"] else ""
+    return f"{up}  register {r['register']:>10}  grant {r['grant']:>10}  flow {r['flow']:>8}/h  {plug}{fault}"
+
+
+LEAST_TURN = 1000
+"""Readings (of 65,535) by which a potentiometer has to turn between two points: less is noise, or a loose wire."""
+
+
+def _check_turned(found: list[list[int]]) -> None:
+    """Raise BoardTrouble for points that are none: they stand still, or go the wrong way."""
+    for (low, _), (high, permille) in itertools.pairwise(found):
+        if abs(high - low) < LEAST_TURN:
+            raise BoardTrouble(
+                f"from {low} to {high} of 65,535 at {permille / 10:g} %: it was not turned, or its wiper is not on "
+                "that pin; nothing to write down"
+            )
+    if any(low > high for (low, _), (high, _) in itertools.pairwise(found)):
+        said = ", ".join(str(raw) for raw, _ in found)
+        raise BoardTrouble(f"it does not rise all the way ({said}): turn it the other way, or change its two ends")
 
 
 @board_app.command()
@@ -126,8 +170,9 @@ def calibrate(
                         found.append([flash.read_adc(board, pin), permille])
                 finally:  # Ctrl-C at the question, too: a board is not left with a prompt on its line
                     flash.leave(board)
+        _check_turned(found)
     console.print("for the board's config; it has forgotten its key, and delivers nothing until `satmeter flash`:")
-    console.print(f"dead_zone = {max(0, found[0][0] + 200)}\ncalibration = {found}")
+    console.print(f"dead_zone = {max(0, found[0][0] + 200)}\ncalibration = {found}", markup=False)
 
 
 @board_app.command()

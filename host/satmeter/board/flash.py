@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import serial
@@ -20,6 +21,7 @@ from ..core.errors import BoardTrouble
 from ..wire.link import HOST, Link
 from .image import MAIN, as_json, digest, files
 from .lease import Lease
+from .ports import ERASE, OTHER_KEY, troubles
 
 CONFIG = "config.json"
 MARKER = "flashing"
@@ -27,18 +29,22 @@ FRESH = ".new"
 PROMPT = b">>> "
 OLDEST = (1, 24)
 CHUNK = 1024
-OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 8.0, 10.0, 20.0
+OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 8.0, 3.0, 20.0
 FORGET_S = 60.0
 """How long a board that was asked to leave may take to forget its key: about two seconds, and more where it is emulated
 on a busy machine."""
 NO_REPL = (
-    "{port} does not answer as MicroPython. If the board is locked and its key is lost, hold its button while you plug "
-    "it in. Else hold BOOTSEL while you plug it in, copy the official .uf2 (https://micropython.org/download/RPI_PICO) "
-    "onto the drive RPI-RP2, and run this again"
+    "{port} does not answer as MicroPython. If it is a locked board of ours, hold its button while you plug it in. If "
+    "another program runs on it, that holds the line. " + ERASE
 )
+UNANSWERED = 200
+"""Bytes that are sent without an answer. A program that does not read keeps them, and behind 512 of them Ctrl-C is not
+seen (micropython#7996)."""
 
 Say = Callable[[str, int, int], None]
 """Told what is being done, how many bytes of it are done, and how many there are."""
+May = Callable[[list[str]], Path | None]
+"""Asked where to save files of another program, which would be lost; None: nowhere, and they stay."""
 
 _ABOUT = "import sys;print(sys.implementation[0],sys.implementation[1][0],sys.implementation[1][1],sys.platform)"
 _CUT = """
@@ -74,22 +80,27 @@ class Flashed:
 
     copied: list[str]
     hello: dict[str, Any]
+    saved: Path | None = None
+    """Where another program's files were saved."""
 
 
-def flash(port: str, config: dict[str, Any], say: Say = lambda what, done, of: None) -> Flashed:
+def flash(
+    port: str, config: dict[str, Any], say: Say = lambda what, done, of: None, may: May = lambda names: None
+) -> Flashed:
     """Bring a board to this firmware and config, and return its hello. BoardTrouble with what to do, if it can't be."""
     key = bytes.fromhex(config["key"])
     wanted = files()
     wanted[CONFIG] = as_json(config)
     with _troubles(port), Lease(port):
-        maintain(port, key)
-        with repl(port) as board:
+        said = _asked(port, key, "maintain")
+        with repl(port, OTHER_KEY if said == "mac" else NO_REPL) as board:
             _known_version(board)
             _run(board, _CUT)
+            saved = _save(board, wanted, may)
             copied = _copy(board, wanted, say)
             _reset(board)
         say("waiting for the board", 0, 1)
-        return Flashed(copied, hello(port, key))
+        return Flashed(copied, hello(port, key), saved)
 
 
 def reset(port: str, key: bytes) -> dict[str, Any]:
@@ -123,7 +134,8 @@ def readings(port: str, key: bytes, end: float) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def _troubles(port: str) -> Iterator[None]:
     try:
-        yield
+        with troubles(port):
+            yield
     except (TransportError, serial.SerialException, OSError) as e:
         raise BoardTrouble(f"{port}: lost the board ({e}); run this again, it goes on from there") from e
 
@@ -143,23 +155,23 @@ def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
 def maintain(port: str, key: bytes) -> bool:
     """Ask a board that runs our firmware to leave the line to us; return whether a prompt came. Others hear only a line
     that means nothing to them. The board forgets its key before: it delivers nothing until it is flashed again."""
-    return _asked(port, key, "maintain")
+    return _asked(port, key, "maintain") == "prompt"
 
 
 def _restarted(port: str, key: bytes) -> bool:
     """Ask a board to restart itself; False where it has a prompt, or does not do so."""
     boots: list[str] = []
     try:
-        return not _asked(port, key, "restart", boots) and len(set(boots)) > 1
+        return _asked(port, key, "restart", boots) != "prompt" and len(set(boots)) > 1
     except (serial.SerialException, OSError):  # its port goes away with it
         if not boots:
             raise
         return True
 
 
-def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> bool:
-    """Send a frame to whatever boot says hello, until a prompt comes (True), or until it has another boot where `boots`
-    are collected."""
+def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> str:
+    """Send a frame to whatever boot says hello, until a prompt comes ("prompt"), or until it has another boot where
+    `boots` are collected. Else why nothing was believed: "mac", where the board has another key."""
     line = Link(HOST, key)
     heard, seen = b"", [] if boots is None else boots
     end = time.monotonic() + MAINTAIN_S
@@ -167,37 +179,41 @@ def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> 
         s.write(b"\r")  # a REPL answers it with its prompt
         for frame, data in _talk(s, line, end + FORGET_S):
             if not seen and time.monotonic() > end:
-                return False
+                break
             heard = (heard + data)[-64:]
             if heard.endswith(PROMPT):
-                return True
+                return "prompt"
             if frame is not None and frame["k"] == "hello":
                 seen.append(frame["boot"])
                 if boots is not None and len(set(boots)) > 1:
-                    return False
+                    break
                 line.send(kind, boot=frame["boot"])
-    return False
+    return "" if line.trusted else line.why
 
 
 def _talk(s: serial.Serial, line: Link, end: float) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
     """Talk until a time; yields (frame or None, the bytes just read). Only frames of a session that we asked for."""
     line.ask(secrets.token_hex(8))
+    unanswered, heard = 0, 0
     while time.monotonic() < end:
         data = s.read(s.in_waiting or 1)
         frames = line.feed(data)
+        if frames or line.heard != heard:
+            unanswered, heard = 0, line.heard
         if not line.nonce:
             line.ask(secrets.token_hex(8))  # the board has just restarted, and knows of no ask
         yield None, data
         for frame in frames:
             if line.trusted:
                 yield frame, b""
-        out = line.pull(time.monotonic_ns() // 1_000_000)
+        out = line.pull(time.monotonic_ns() // 1_000_000) if unanswered < UNANSWERED else b""
         if out:
             s.write(out)
+            unanswered += len(out)
 
 
 @contextlib.contextmanager
-def repl(port: str) -> Iterator[SerialTransport]:
+def repl(port: str, otherwise: str = NO_REPL) -> Iterator[SerialTransport]:
     """MicroPython's raw REPL on a port; BoardTrouble with what to do where there is none."""
     _opened(port).close()
     with contextlib.redirect_stdout(io.StringIO()):  # the transport prints what it does not understand
@@ -206,7 +222,7 @@ def repl(port: str) -> Iterator[SerialTransport]:
             try:
                 board.enter_raw_repl(soft_reset=False, timeout_overall=REPL_S)
             except TransportError:
-                raise BoardTrouble(NO_REPL.format(port=port)) from None
+                raise BoardTrouble(otherwise.format(port=port)) from None
             yield board
         finally:
             with contextlib.suppress(OSError, serial.SerialException):
@@ -217,7 +233,15 @@ def _run(board: SerialTransport, code: str) -> str:
     try:
         return str(board.exec(code).decode())
     except TransportExecError as e:
-        raise BoardTrouble(f"the board answered: {e.error_output.strip().splitlines()[-1]}") from e
+        raise BoardTrouble(_words(e.error_output)) from e
+
+
+def _words(output: str) -> str:
+    """Return what a board's traceback comes to."""
+    last = output.strip().splitlines()[-1] if output.strip() else "nothing"
+    if "ENOSPC" in last or "OSError: 28" in last:
+        return "the board is full: remove files of your own from it (mpremote fs rm), or erase it by flash_nuke.uf2"
+    return f"the board answered: {last}"
 
 
 def _known_version(board: SerialTransport) -> None:
@@ -229,11 +253,41 @@ def _known_version(board: SerialTransport) -> None:
         )
 
 
-def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[str]:
-    """Copy what differs; return its names. Nothing is in its place before all of it is on the board."""
+OURS = ("app.mpy", "link.mpy")
+
+
+def _save(board: SerialTransport, wanted: dict[str, bytes], may: May) -> Path | None:
+    """Save what another program has on the board and would be lost; BoardTrouble where it may not be."""
+    there = _there(board)
+    begun = MARKER in there or any(n.endswith(FRESH) and n[: -len(FRESH)] in wanted for n in there)
+    if begun or all(name in there for name in OURS):
+        return None
+    lost = sorted(n for n in there if n in wanted or _is_stale(n, wanted, []))
+    if not lost:
+        return None
+    where = may(lost)
+    if where is None:
+        raise BoardTrouble(
+            f"{board.device_name}: {', '.join(lost)} on it are another program's, and would be lost; "
+            "--replace saves them here and replaces them"
+        )
+    where.mkdir(parents=True)
+    for name in lost:
+        (where / name).write_bytes(board.fs_readfile(name))
+    return where
+
+
+def _there(board: SerialTransport) -> dict[str, str]:
+    """Return the files on a board, and their hashes."""
     import ast
 
-    there: dict[str, str] = ast.literal_eval(_run(board, _HASHES))
+    found: dict[str, str] = ast.literal_eval(_run(board, _HASHES))
+    return found
+
+
+def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[str]:
+    """Copy what differs; return its names. Nothing is in its place before all of it is on the board."""
+    there = _there(board)
     hashes = {name: digest(data) for name, data in wanted.items()}
     changed = [n for n in wanted if there.get(n) != hashes[n]]
     total, done = sum(len(wanted[n]) for n in changed), 0
@@ -243,7 +297,7 @@ def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[st
             board.fs_writefile(fresh, wanted[name], CHUNK, lambda n, of, b=done, f=name: say(f, b + n, total))
         done += len(wanted[name])
         say(name, done, total)
-    there = ast.literal_eval(_run(board, _HASHES))
+    there = _there(board)
     broken = [n for n in changed if there.get(n + FRESH) != hashes[n]]
     if broken:
         raise BoardTrouble(f"{', '.join(broken)}: not as sent; run this again")
@@ -282,6 +336,8 @@ def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> dict[str, Any]:
         except (serial.SerialException, OSError) as e:
             why = str(e)
             time.sleep(0.1)
+    if line.why == "mac":
+        raise BoardTrouble(OTHER_KEY.format(port=port))
     why = why or line.why or "no answer"
     raise BoardTrouble(
         f"{port}: the board does not say hello ({why}); look at its display, or at `satmeter board monitor`"

@@ -52,6 +52,12 @@ class Dialogue:
         self._heard = now_ms
         self.link.ask(nonce)
 
+    @property
+    def other_key(self) -> bool:
+        """Whether what the board says is whole, and made with another key than ours: to be asked once it is lost(),
+        since what it said to another host looks the same."""
+        return bool(self.link.nonce) and not self.link.trusted and self.link.why == "mac"
+
     def lost(self, now_ms: int) -> bool:
         """Whether the board has to be asked: it restarted, or was silent for too long."""
         return not self.link.nonce or now_ms > self._heard + SILENCE_MS
