@@ -64,11 +64,11 @@ def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); se
 
         from .gate.config import load
         from .gate.proxy import Gate
+        from .httpd import settings
 
         given = load(config)
         console.print(f"gate at http://{given.host}:{given.port}/ before {given.upstream}", highlight=False)
-        settings = {"log_level": "warning", "server_header": False, "timeout_graceful_shutdown": 5}
-        uvicorn.run(Gate(given).app(), host=given.host, port=given.port, **settings)  # type: ignore[arg-type]
+        uvicorn.run(Gate(given).app(), **settings(given.host, given.port, given.proxies))
 
 
 def _database(config: Path | None) -> "tuple[Config, Database]":

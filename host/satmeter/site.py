@@ -6,7 +6,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -14,7 +13,7 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.sessions import SessionMiddleware
 
-from . import __version__
+from . import __version__, httpd
 from .billing import charge, logs, problem, uses, webapi
 from .billing.config import Config, load
 from .billing.desk import Desk
@@ -101,17 +100,9 @@ def worker() -> FastAPI:
 
 def serve(config: Config, path: Path | None) -> None:
     """Run until SIGINT or SIGTERM; what is under way ends in order."""
-    settings: dict[str, Any] = {
-        "host": config.host,
-        "port": config.port,
-        "log_level": "warning",
-        "log_config": None,
-        "server_header": False,
-        "timeout_graceful_shutdown": 5,
-        "limit_concurrency": 2000,
-    }
+    given = {**httpd.settings(config.host, config.port, config.proxies), "log_config": None, "limit_concurrency": 2000}
     if config.workers == 1:
-        uvicorn.run(build(config), **settings)
+        uvicorn.run(build(config), **given)
     else:
         os.environ[CONFIG] = str(path or "")
-        uvicorn.run("satmeter.site:worker", factory=True, workers=config.workers, **settings)
+        uvicorn.run("satmeter.site:worker", factory=True, workers=config.workers, **given)

@@ -1,9 +1,11 @@
 """A gate before a real server."""
 
 import http.server
+import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import httpx
 
@@ -32,7 +34,7 @@ msatoshi = 1000
 
 [[price]]
 path = "/**"
-methods = ["GET", "POST"]
+methods = ["GET", "POST", "HEAD"]
 service = "rest"
 msatoshi = "2sat"
 uses = 3
@@ -43,21 +45,31 @@ class Upstream:
     """What stands behind the gate: it says what it was asked."""
 
     def __init__(self):
-        self.asked, self.port = [], free_port()
+        self.asked, self.port, self.headers = [], free_port(), {}
+        self.pause = threading.Event()
         upstream = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def answer(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 upstream.asked.append((self.command, self.path, dict(self.headers), body))
-                status = 500 if "broken" in self.path else 200
+                if "slow" in self.path:
+                    upstream.pause.wait(60)
+                found = re.search(r"status-(\d+)", self.path)
+                status = 500 if "broken" in self.path else int(found[1]) if found else 200
                 self.send_response(status)
                 self.send_header("content-type", "text/plain")
+                for name, value in upstream.headers.items():
+                    self.send_header(name, value)
+                if status == 304 or self.command == "HEAD":
+                    self.end_headers()
+                    return
                 self.send_header("content-length", str(len(self.path) + len(body)))
                 self.end_headers()
-                self.wfile.write(self.path.encode() + body)
+                with suppress(OSError):  # the gate gave up
+                    self.wfile.write(self.path.encode() + body)
 
-            do_GET = do_POST = do_HEAD = answer
+            do_GET = do_POST = do_HEAD = do_OPTIONS = answer
 
             def log_message(self, *_):
                 pass
@@ -85,7 +97,7 @@ def start(service, directory, config=CONFIG, token=None):
             return False
 
     until(answers)
-    client.upstream, client.service = upstream, service
+    client.upstream, client.service, client.path = upstream, service, path
 
     def stop():
         running.terminate()

@@ -4,20 +4,25 @@ import base64
 import hashlib
 import re
 import socket
+import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import gates
 import pytest
+import uvicorn
 from gates import SECRET
 from hypothesis import given
 from hypothesis import strategies as st
 from pymacaroons import Macaroon
 
-from billing import until
+from billing import Service, free_port, until
+from satmeter import httpd
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.prices import Price, find, parse
-from satmeter.gate.proxy import plain_path
+from satmeter.gate.proxy import network_of, plain_path
 
 
 def challenged(answer):
@@ -99,6 +104,160 @@ def test_what_was_not_delivered_is_not_charged(net, gate):
     until(lambda: gate.get("/broken", headers=header).status_code == 500)
     assert [gate.get("/broken", headers=header).status_code for _ in range(5)] == [500] * 5
     assert [gate.get("/whole", headers=header).status_code for _ in range(4)] == [200, 200, 200, 402]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/status-404"), ("GET", "/status-304"), ("HEAD", "/things")])
+def test_what_gave_nothing_costs_no_use(net, gate, method, path):
+    header = paid(net, gate.get("/things"))
+    for _ in range(5):
+        assert gate.request(method, path, headers=header).status_code in (200, 404, 304)
+    assert [gate.get("/things", headers=header).status_code for _ in range(4)] == [200, 200, 200, 402]
+
+
+def test_what_the_config_charges_all_the_same_is_charged(net, service, tmp_path):
+    gate, stop = gates.start(service, tmp_path, 'uncharged = ["HEAD"]\n' + gates.CONFIG)
+    try:
+        header = paid(net, gate.get("/weather/paris"))
+        assert gate.get("/weather/status-404", headers=header).status_code == 404
+        assert gate.get("/weather/paris", headers=header).status_code == 402
+    finally:
+        stop()
+
+
+def test_a_use_that_came_to_nothing_while_the_service_was_away_is_given_back_later(net, tmp_path):
+    """Also where the gate was restarted meanwhile; and the payer is not told that nothing was charged."""
+    own = Service(tmp_path / "service", net["seller"])
+    gate, stop = gates.start(own, tmp_path)
+    gate.upstream.pause = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        header = paid(net, gate.get("/weather/paris"))
+        asked = len(gate.upstream.asked)
+        slow = pool.submit(gate.get, "/weather/slow", headers=header)
+        until(lambda: len(gate.upstream.asked) > asked)
+        own.kill()
+        answer = slow.result()
+    assert answer.status_code == 504 and "given back as soon as the billing service answers" in answer.text
+    gate.upstream.pause.set()
+    stop()
+    kept = sqlite3.connect(gate.path.with_suffix(".owed"))
+    assert kept.execute("SELECT count(*) FROM owed").fetchone() == (1,)
+    own.start()
+    gate, stop = gates.start(own, tmp_path)
+    try:
+        until(lambda: kept.execute("SELECT count(*) FROM owed").fetchone() == (0,))
+        assert gate.get("/weather/paris", headers=header).status_code == 200
+        assert gate.get("/weather/paris", headers=header).status_code == 402
+    finally:
+        stop()
+        own.stop()
+
+
+def test_a_use_is_given_back_once_under_an_id(net, service):
+    with service.http() as http:
+        made = http.post("/invoice", json={"msatoshi": 1000, "service": "once", "uses": 3}).json()
+        net["buyer"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})
+        use = {"rhash": made["rhash"], "service": "once"}
+        until(lambda: http.post("/payment/spend", params=use).status_code == 200)
+        assert http.post("/payment/spend", params=use).status_code == 200
+        back = [http.post("/payment/return", params={"rhash": made["rhash"], "id": "a1"}).status_code for _ in range(3)]
+        assert back == [200, 200, 200]
+        assert [http.post("/payment/spend", params=use).status_code for _ in range(3)] == [200, 200, 404]
+
+
+def test_a_flood_gets_its_own_invoice_again_and_then_words(net, service, tmp_path):
+    gate, stop = gates.start(service, tmp_path, gates.CONFIG.replace("mint_per_minute = 100", "mint_per_minute = 5"))
+    try:
+        asked = [challenged(gate.get("/weather/paris"))[1] for _ in range(12)]
+        assert len(set(asked)) == 5 and asked[4:] == [asked[4]] * 8
+        other = gate.get("/things")
+        assert other.status_code == 429 and int(other.headers["retry-after"]) > 0
+        other.read()
+        header = paid(net, gate.get("/weather/paris"))
+        assert gate.get("/weather/paris", headers=header).status_code == 200
+    finally:
+        stop()
+
+
+def test_a_service_that_makes_no_more_invoices_is_a_429_too(net, tmp_path):
+    own = Service(tmp_path / "service", net["seller"], mint_per_minute=3)
+    gate, stop = gates.start(own, tmp_path)
+    try:
+        answers = [gate.get("/weather/paris") for _ in range(5)]
+        assert [a.status_code for a in answers] == [402] * 3 + [429] * 2
+        assert int(answers[-1].headers["retry-after"]) > 0
+    finally:
+        stop()
+        own.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_of_ipv6_a_payer_is_its_network(address, network):
+    assert network_of(address) == network
+
+
+def test_what_a_stranger_says_of_itself_is_not_believed_and_not_passed_on(gate):
+    claimed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}
+    named = {"Connection": "close, X-Inner", "X-Inner": "1", "X-Outer": "1"}
+    assert gate.get("/free/x", headers={**claimed, **named}).status_code == 200
+    seen = {name.lower(): value for name, value in gate.upstream.asked[-1][2].items()}
+    assert "203.0.113.9" not in str(seen) and "x-inner" not in seen and seen["x-outer"] == "1"
+    assert seen["x-forwarded-for"] == "127.0.0.1" and seen["x-forwarded-proto"] == "http"
+
+
+def test_an_answer_does_not_lead_past_the_gate(gate):
+    upstream = f"http://127.0.0.1:{gate.upstream.port}"
+    try:
+        for said, passed in (
+            (f"{upstream}/free/y?z=1", "/free/y?z=1"),
+            ("https://example.org/", "https://example.org/"),
+        ):
+            gate.upstream.headers = {"Location": said, "Connection": "X-Inner", "X-Inner": "1"}
+            answer = gate.get("/free/status-302")
+            assert answer.headers["location"] == passed and "x-inner" not in answer.headers
+    finally:
+        gate.upstream.headers = {}
+
+
+def test_headers_that_do_not_come_are_given_up(monkeypatch):
+    monkeypatch.setattr(httpd, "HEADERS_S", 0.3)
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **httpd.settings("127.0.0.1", port, ())))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until(lambda: server.started)
+    try:
+        for said in (b"", b"GET / HTTP/1.1\r\nhost: x\r\n", b"GET / HTTP/1.1\r\nhost: x\r\n\r\nGET / HT"):
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+                line.sendall(said)
+                heard = b""
+                while piece := line.recv(1000):
+                    heard += piece
+                assert heard.startswith(b"HTTP/1.1 200") if said.endswith(b"GET / HT") else heard == b""
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1", [1.5], ["example.org"], ["10.0.0.1/8"]])
+def test_proxies_are_addresses(wrong):
+    with pytest.raises(BadParam, match="proxies"):
+        httpd.checked_proxies(wrong)
+    assert httpd.checked_proxies(["127.0.0.1", "::1", "10.0.0.0/8"]) == ("127.0.0.1", "::1", "10.0.0.0/8")
 
 
 def test_an_unpaid_invoice_opens_nothing(gate):

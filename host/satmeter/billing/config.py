@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import msat, whole
+from ..httpd import checked_proxies
 
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 
@@ -32,7 +33,8 @@ class Config:
     hook_hosts: hosts of private networks that webhooks may go to all the same. hook_secret: signs them. market: whether
     there are accounts and a market. hub_fee_ppm: the hub's part of a sale or of a payment from an account, in
     millionths. sign_ups_per_minute: accounts that may be made. node_hosts, hub_hosts: as hook_hosts, for sellers'
-    nodes and other hubs. openid: the provider to sign in with.
+    nodes and other hubs. openid: the provider to sign in with. proxies: addresses of reverse proxies before the
+    service, whose X-Forwarded-For is believed.
     """
 
     rpc: Path = RPC
@@ -54,6 +56,7 @@ class Config:
     node_hosts: tuple[str, ...] = ()
     hub_hosts: tuple[str, ...] = ()
     openid: OpenID | None = None
+    proxies: tuple[str, ...] = ()
 
 
 WHOLE = {
@@ -100,6 +103,7 @@ def checked(given: dict[str, Any]) -> Config:
     values["market"] = given.get("market", False)
     if not isinstance(values["market"], bool):
         raise BadParam(f"market: must be true or false, got {given['market']!r}", param="market")
+    values["proxies"] = checked_proxies(given.get("proxies", []))
     values["openid"] = _openid(given.get("openid"))
     config = Config(**values)
     if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):

@@ -12,13 +12,14 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam
 from .database import Database, only
 from .events import Events
 from .invoices import Row
 from .secrets import SELLER, covers, digest
-from .tables import INVOICE, SERVICE, TOKEN
+from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
 LOW = 5
@@ -196,15 +197,28 @@ class Tokens:
         self.insert(db, new_token(), invoice, client, uses)
         return True
 
-    def give_back(self, token: str = "", invoice: str = "", seller: str = "") -> bool:
-        """Take one use back that was spent and not delivered, of a hash token or of an invoice."""
+    def give_back(self, token: str = "", invoice: str = "", seller: str = "", id: str = "") -> bool:
+        """Take one use back that was spent and not delivered, of a hash token or of an invoice; under an id once."""
         which = TOKEN.c.hash == digest(token) if token else TOKEN.c.invoice == invoice
         with self._database.writing() as db:
             row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
             if row is None or not covers(seller, row.client):
                 return False
+            if id and not self._once(db, row.client, f"returned {id}"):
+                return True
             back = sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1)
             return only(db.execute(back))
+
+    @staticmethod
+    def _once(db: sa.Connection, client: str, key: str) -> bool:
+        """Record that something is done; False where it was before."""
+        try:
+            with db.begin_nested():
+                row = {"client": client, "key": key, "fingerprint": "", "ref": "", "status": 200, "body": ""}
+                db.execute(sa.insert(ONCE), {**row, "created_at": int(time.time())})
+        except IntegrityError:
+            return False
+        return True
 
     def find(self, token: str) -> Bought | None:
         """Return what a token stands for, whether it is spent or not."""

@@ -100,13 +100,16 @@ def routes(desk: Desk) -> APIRouter:
         return {"status": "success"}
 
     @router.post("/payment/return")
-    async def give_back(request: Request, hash: Hash = "", rhash: PaymentHash = "") -> dict[str, Any]:
-        """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered."""
+    async def give_back(
+        request: Request, hash: Hash = "", rhash: PaymentHash = "", id: Annotated[str, Query(max_length=64)] = ""
+    ) -> dict[str, Any]:
+        """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered; under
+        the same `id` once, however often it is asked for."""
         seller = await desk.verifier(request)
         row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
         if bool(hash) == bool(rhash) or (rhash and row is None):
             raise HTTPException(404, "Not Found")
-        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else "", seller):
+        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else "", seller, id):
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 

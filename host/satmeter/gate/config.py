@@ -8,9 +8,11 @@ from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import whole
-from .prices import Price, parse
+from ..httpd import checked_proxies
+from .prices import METHODS, Price, parse
 
 HOST, PORT = "127.0.0.1", 8083
+UNCHARGED = (304, 404, 405, 410, "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class Config:
     secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds. omi: an O-MI
     node stands behind, and the paths are those that an envelope asks for. name: HOST[:PORT] by which clients call the
     gate; what is pledged is pledged to that, and a request's Host header is not asked. origins: the web pages whose
-    scripts may use the gate, as SCHEME://HOST[:PORT], or * for all."""
+    scripts may use the gate, as SCHEME://HOST[:PORT], or * for all. uncharged: answers of the upstream (statuses) and
+    methods that cost no use; one of 500 or more never does. owed: the file of uses that are still to be given back,
+    None for memory. proxies: addresses of reverse proxies before the gate, whose X-Forwarded-For is believed."""
 
     upstream: str
     service: str
@@ -34,6 +38,9 @@ class Config:
     omi: bool = False
     name: str = ""
     origins: tuple[str, ...] = ("*",)
+    uncharged: tuple[int | str, ...] = UNCHARGED
+    owed: Path | None = None
+    proxies: tuple[str, ...] = ()
 
 
 WHOLE = {
@@ -48,13 +55,14 @@ NEEDED = ("upstream", "service", "api_token", "secret")
 def load(path: Path) -> Config:
     """Return the config of a file. BadParam names the field, its value and what would be right."""
     try:
-        return checked(tomllib.loads(path.read_text()))
+        given = tomllib.loads(path.read_text())
+        return checked({"owed": str(path.with_suffix(".owed")), **given})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise BadParam(f"{path}: {e}") from None
 
 
 def checked(given: dict[str, Any]) -> Config:
-    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name", "origins"}
+    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name", "origins", "uncharged", "owed", "proxies"}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -77,6 +85,11 @@ def checked(given: dict[str, Any]) -> Config:
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9.:\[\]-]{1,255}", name):
         raise BadParam(f"name: must be HOST[:PORT] in lower case, got {name!r}", param="name")
     values["origins"] = _origins(given.get("origins", ["*"]))
+    values["uncharged"] = _uncharged(given.get("uncharged", list(UNCHARGED)))
+    values["proxies"] = checked_proxies(given.get("proxies", []))
+    if not isinstance(given.get("owed", ""), str):
+        raise BadParam(f"owed: must be a path, got {given['owed']!r}", param="owed")
+    values["owed"] = Path(given["owed"]).expanduser() if given.get("owed") else None
     return Config(prices=parse(given.get("price"), omi), omi=omi, name=name, **values)
 
 
@@ -84,4 +97,16 @@ def _origins(given: object) -> tuple[str, ...]:
     shape = r"\*|https?://[a-z0-9.:\[\]-]{1,255}"
     if not isinstance(given, list) or not all(isinstance(o, str) and re.fullmatch(shape, o) for o in given):
         raise BadParam(f'origins: must be a list of SCHEME://HOST[:PORT], or ["*"], got {given!r}', param="origins")
+    return tuple(given)
+
+
+def _uncharged(given: object) -> tuple[int | str, ...]:
+    good = isinstance(given, list) and all(
+        each in METHODS if isinstance(each, str) else isinstance(each, int) and 300 <= each < 500 for each in given
+    )
+    if not good:
+        raise BadParam(
+            f"uncharged: must be a list of statuses (300 to 499) and methods, got {given!r}", param="uncharged"
+        )
+    assert isinstance(given, list)
     return tuple(given)

@@ -8,10 +8,11 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import aiohttp
 from multidict import CIMultiDict
@@ -25,14 +26,15 @@ from starlette.routing import Route
 from starlette.types import Scope
 from yarl import URL
 
-from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
 from .config import Config
 from .l402 import L402, carries
+from .owed import OwedUse, OwedUses
 from .prices import METHODS, Price, find, together
-from .till import KEPT_S, Till
+from .till import KEPT_S, Asked, Till
 
 log = logging.getLogger("satmeter.gate")
 
@@ -41,6 +43,15 @@ HOP = frozenset(
 )
 """Headers that end at a proxy (RFC 9110, 7.6.1), and the host, which is the upstream's own."""
 
+
+FORWARDED = frozenset("forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip".split())
+"""What a stranger may claim of itself: the upstream hears it from the gate."""
+PLACES = (b"location", b"content-location")
+REMEMBERED = 10_000
+AGAIN_S = 60
+"""For so long the last invoice is given again to who asks for very many."""
+RETRY_S = 60
+OWED_EVERY_S = 5
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
 """Headers of the gate's own answers that a script may read."""
@@ -62,6 +73,8 @@ class Gate:
         self.config = config
         self.till = Till(config.service, config.api_token)
         self.l402 = L402(config.secret)
+        self.owed = OwedUses(config.owed)
+        self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self._upstream: aiohttp.ClientSession | None = None
         self._base = config.upstream.rstrip("/")
         self._minted: dict[str, deque[float]] = {}
@@ -77,7 +90,9 @@ class Gate:
                     connector=limits, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
                 ) as self._upstream,
             ):
+                giving = asyncio.create_task(self._give_back())
                 yield
+                giving.cancel()
 
         pages = Middleware(  # a preflight is answered here, and costs nothing
             CORSMiddleware,
@@ -94,6 +109,10 @@ class Gate:
             return await self._handle(request)
         except TooSlow:
             return problem(408, "Request Timeout", "the body did not come to its end")
+        except TooMany as e:
+            answer = problem(429, "Too Many Requests", e.message)
+            answer.headers["Retry-After"] = str(RETRY_S)
+            return answer
         except SatmeterError as e:
             log.warning("%s %s: %s", request.method, request.url.path, e)
             return problem(502 if isinstance(e, NodeTrouble) else 400, e.name, e.message)
@@ -151,34 +170,54 @@ class Gate:
 
     async def _challenge(self, request: Request, price: Price) -> Response:
         """402 with a new invoice: the same whether a token was unknown, used up or for something else."""
-        who = request.client.host if request.client else ""
-        if not self._may_mint(who):
-            return problem(429, "Too Many Requests", "too many invoices asked for; try again in a minute")
-        asked = await self.till.ask(price)
+        asked = await self._ask(network_of(request.client.host if request.client else ""), price)
         answer = problem(402, "Payment Required", f"{price.msatoshi} msat for {price.uses} of {price.service}")
         for challenge in self.l402.challenge(asked.payment_hash, asked.payreq, price.service):
             answer.headers.append("WWW-Authenticate", challenge)
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
+    async def _ask(self, who: str, price: Price) -> Asked:
+        """Return an invoice for somebody: a new one; for who asked for very many, the last one again, while it is
+        young. TooMany where there is none."""
+        now = time.monotonic()
+        if self._may_mint(who):
+            asked = await self.till.ask(price)
+            self._open.pop((who, price), None)
+            self._open[who, price] = asked, now
+            while len(self._open) > REMEMBERED:
+                self._open.popitem(last=False)
+            return asked
+        before = self._open.get((who, price))
+        if before is None or now > before[1] + AGAIN_S:
+            raise TooMany("too many invoices asked for; try again in a minute")
+        return before[0]
+
     def _may_mint(self, who: str) -> bool:
         now = time.monotonic()
-        if len(self._minted) > 10_000:
+        if len(self._minted) > REMEMBERED:
             self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
         times = self._minted.setdefault(who, deque())
         while times and times[0] < now - 60:
             times.popleft()
+        if len(times) >= self.config.mint_per_minute:
+            return False
         times.append(now)
-        return len(times) <= self.config.mint_per_minute
+        return True
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         assert self._upstream is not None
+        here = HOP | named(request.headers.getlist("connection")) | FORWARDED | {"content-length"}
         headers = CIMultiDict(
             (name, v.decode("latin-1"))
             for k, v in request.headers.raw
-            if (name := k.decode("latin-1").lower()) not in HOP | {"content-length"}
-            and not carries(name, v.decode("latin-1"))
+            if (name := k.decode("latin-1").lower()) not in here and not carries(name, v.decode("latin-1"))
         )
+        if request.client is not None:
+            headers["x-forwarded-for"] = request.client.host
+        headers["x-forwarded-proto"] = request.url.scheme
+        if "host" in request.headers:
+            headers["x-forwarded-host"] = request.headers["host"]
         raw = request.scope["raw_path"].decode("ascii")
         if request.scope["query_string"]:
             raw += "?" + request.scope["query_string"].decode("latin-1")
@@ -201,7 +240,7 @@ class Gate:
             )
         except BaseException as e:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
-            await asyncio.shield(self._undo(spent))
+            charged = await asyncio.shield(self._undo(spent))
             for reason in (e, e.__cause__):
                 if isinstance(reason, TooLarge):
                     return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
@@ -210,13 +249,19 @@ class Gate:
             if not isinstance(e, (aiohttp.ClientError, TimeoutError)):
                 raise
             status = 504 if isinstance(e, TimeoutError) else 502
-            return problem(status, "Bad Gateway", "what stands behind this gate does not answer; nothing was charged")
-        if answer.status >= 500:
+            return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
+        uncharged = self.config.uncharged
+        if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
             await self._undo(spent)
         elif spent is not None and spent.kind == "credit":
             await self._settle(spent, answer)
         out = StreamingResponse(answer.content.iter_any(), answer.status, background=BackgroundTask(_closed, answer))
-        out.raw_headers = [(k.lower(), v) for k, v in answer.raw_headers if k.lower().decode("latin-1") not in HOP]
+        ends = HOP | named(answer.headers.getall("connection", []))
+        out.raw_headers = [
+            (k.lower(), self._ours(v) if k.lower() in PLACES else v)
+            for k, v in answer.raw_headers
+            if k.lower().decode("latin-1") not in ends
+        ]
         if spent is not None and spent.renewed:
             out.headers["Satmeter-Token"] = spent.renewed
         return out
@@ -230,15 +275,36 @@ class Gate:
             answer.close()
             raise
 
-    async def _undo(self, spent: Spent | None) -> None:
-        if spent is not None:
-            try:
-                if spent.kind == "credit":
-                    await self.till.end_credit(spent.which, spent.id, "release")
-                else:
-                    await self.till.give_back(spent.kind, spent.which)
-            except NodeTrouble as e:
-                log.error("%s (%s %s)", e, spent.kind, spent.which[:8])
+    def _ours(self, place: bytes) -> bytes:
+        """Return an address of the upstream's own, where an answer leads to it, as one of the gate's."""
+        text = place.decode("latin-1")
+        if text == self._base:
+            return b"/"
+        return text[len(self._base) :].encode("latin-1") if text.startswith(self._base + "/") else place
+
+    async def _undo(self, spent: Spent | None) -> str:
+        """Give a use back; returns what that came to, in words. What can't be now is kept, and done later."""
+        if spent is None:
+            return "nothing was charged"
+        use = OwedUse(spent.id or secrets.token_hex(16), spent.kind, spent.which)
+        try:
+            await self.till.undo(use)
+            return "nothing was charged"
+        except NodeTrouble as e:
+            self.owed.add(use)
+            log.error("%s; it is given back later (%s %s)", e, use.kind, use.which[:8])
+            return "what was charged is given back as soon as the billing service answers"
+
+    async def _give_back(self) -> None:
+        """Forever: give back what could not be given back before."""
+        while True:
+            for use in self.owed.all():
+                try:
+                    await self.till.undo(use)
+                    self.owed.remove(use.id)
+                except NodeTrouble:
+                    break
+            await asyncio.sleep(OWED_EVERY_S)
 
     async def _whole(self, request: Request) -> bytes:
         """Return a body that is looked into; BadParam for one that is larger than an envelope."""
@@ -271,6 +337,22 @@ class Gate:
 
 async def _closed(answer: aiohttp.ClientResponse) -> None:
     answer.close()
+
+
+def named(connection: list[str]) -> frozenset[str]:
+    """Return the headers that `Connection` names: they end at a proxy, too (RFC 9110, 7.6.1)."""
+    return frozenset(name.strip().lower() for line in connection for name in line.split(","))
+
+
+def network_of(address: str) -> str:
+    """Return what one payer has of addresses: of IPv6 a /64, of which anybody has 2^64."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(ip_network((found, 64), strict=False))
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def plain_path(scope: Scope) -> str | None:

@@ -1,15 +1,19 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from ..core.errors import NodeTrouble
+from ..core.errors import NodeTrouble, TooMany
 from ..wire.pledge import Pledge
+from .owed import OwedUse
 from .prices import Price
+
+log = logging.getLogger("satmeter.gate")
 
 TIMEOUT_S = 10
 KEPT_S = 4
@@ -70,6 +74,8 @@ class Till:
             "uses": price.uses,
         }
         answer = await self._post("/invoice", json=fields)
+        if answer.status == 429:
+            raise TooMany("the gate may make no more invoices just now")
         if answer.status != 201:
             raise NodeTrouble(f"no invoice: the billing service answered {answer.status}")
         made = answer.data
@@ -109,11 +115,19 @@ class Till:
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
         return await self._spend("rhash", payment_hash, service)
 
-    async def give_back(self, kind: str, which: str) -> None:
-        """Return a use; kind: hash or rhash. What can't be returned now is said to whoever runs the gate."""
-        answer = await self._post("/payment/return", params={kind: which})
-        if answer.status != 200:
+    async def undo(self, use: OwedUse) -> None:
+        """Give a use back (kind: hash or rhash), or free credit that is held; once, however often it is asked for.
+        NodeTrouble where that can't be now."""
+        if use.kind == "credit":
+            params, path = {"session": use.which, "id": use.id}, "/payment/credit/release"
+        else:
+            params, path = {use.kind: use.which, "id": use.id}, "/payment/return"
+        answer = await self._post(path, params=params)
+        if answer.status == 404:
+            log.error("a use can't be given back: the billing service knows of none (%s %s)", use.kind, use.which[:8])
+        elif answer.status != 200:
             raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status}")
+        which = use.which
         self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
     async def _spend(self, kind: str, which: str, service: str) -> bool:

@@ -1,0 +1,42 @@
+"""Uses that were spent for nothing while the billing service was away: kept in a file until they are given back."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.errors import BadParam
+
+
+@dataclass(frozen=True, slots=True)
+class OwedUse:
+    """A use to be given back: of which kind of token, and which; id: under which it is given back once. Of credit, `id`
+    is the one that it is held under, and `which` the session."""
+
+    id: str
+    kind: str
+    which: str
+
+
+class OwedUses:
+    def __init__(self, path: Path | None):
+        """path: None to keep them in memory only. BadParam where the file can't be used."""
+        try:
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("CREATE TABLE IF NOT EXISTS owed (id TEXT PRIMARY KEY, kind TEXT, which TEXT)")
+        except sqlite3.Error as e:
+            raise BadParam(f"owed: {path} can't be used: {e}", param="owed") from None
+        if path is not None:
+            path.chmod(0o600)  # which token it was is in it
+
+    def add(self, use: OwedUse) -> None:
+        self._db.execute("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (use.id, use.kind, use.which))
+
+    def all(self) -> list[OwedUse]:
+        return [OwedUse(*row) for row in self._db.execute("SELECT id, kind, which FROM owed")]
+
+    def remove(self, id: str) -> None:
+        self._db.execute("DELETE FROM owed WHERE id = ?", (id,))
+
+    def close(self) -> None:
+        self._db.close()

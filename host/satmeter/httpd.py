@@ -1,0 +1,74 @@
+"""How our HTTP servers listen (service and gate): by uvicorn, with a deadline for headers, and no word of a reverse
+proxy believed that the config does not name."""
+
+import asyncio
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from .core.errors import BadParam
+
+HEADERS_S = 20.0
+GRACE_S = 30
+"""What is under way when a server is told to end may come to its end for so long."""
+
+
+def settings(host: str, port: int, proxies: tuple[str, ...]) -> dict[str, Any]:
+    """Return uvicorn's settings."""
+    return {
+        "host": host,
+        "port": port,
+        "http": Deadline,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "proxy_headers": bool(proxies),
+        "forwarded_allow_ips": list(proxies),
+    }
+
+
+def checked_proxies(given: object) -> tuple[str, ...]:
+    """Return the addresses (or networks) of reverse proxies that a config names. BadParam for what is none."""
+    try:
+        if not isinstance(given, list):
+            raise ValueError("not a list")
+        return tuple(str(ip_network(each) if "/" in str(each) else ip_address(each)) for each in given)
+    except ValueError:
+        why = f'proxies: must be a list of addresses such as "127.0.0.1", got {given!r}'
+        raise BadParam(why, param="proxies") from None
+
+
+class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol of HTTP with a time limit for each request's headers, on new connections and on kept ones:
+    else anybody could hold all descriptors of a server by headers that never come."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop()  # its headers are here
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(HEADERS_S, self._late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
