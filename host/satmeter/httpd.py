@@ -2,7 +2,11 @@
 proxy believed that the config does not name."""
 
 import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
+from types import FrameType
 from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -26,6 +30,22 @@ def settings(host: str, port: int, proxies: tuple[str, ...]) -> dict[str, Any]:
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": list(proxies),
     }
+
+
+def on_ending(call: Callable[[], None]) -> None:
+    """Have something called on the running loop as soon as the process is told to end: what waits for hours (streams,
+    long polls) has to be ended by us, since the server waits for it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def told(number: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(call)
+            if callable(before):
+                before(number, frame)
+
+        with suppress(ValueError):  # a server on another thread than the main one hears no signals
+            signal.signal(number, told)
 
 
 def checked_proxies(given: object) -> tuple[str, ...]:

@@ -169,4 +169,4 @@ def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
     given, database = _database(config)
     events = Events(database)
     invoices = Invoices(database, Node(str(given.rpc)), events)
-    return Hooks(database, invoices, events, given.hook_secret, Outward(given.hook_hosts, "hook_hosts"))
+    return Hooks(database, invoices, events, given.hook_secret.encode(), Outward(given.hook_hosts, "hook_hosts"))

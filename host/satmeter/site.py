@@ -41,6 +41,7 @@ def build(config: Config) -> FastAPI:
     async def running(_: FastAPI) -> AsyncIterator[None]:
         desk.hub.start()
         desk.happenings.start()
+        httpd.on_ending(desk.end_streams)
         if market is not None:
             await asyncio.to_thread(market.start)
         await asyncio.to_thread(desk.start)

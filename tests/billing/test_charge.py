@@ -1,10 +1,9 @@
 """The backend API: an invoice's life as clients of Lightning Charge see it, and what the deliverable adds."""
 
 import asyncio
-import hashlib
-import hmac
 import json
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,11 @@ import psutil
 import pytest
 import websockets.sync.client
 from fastapi import HTTPException, Request
+from standardwebhooks import Webhook, WebhookVerificationError
 
-from billing import CONFIG, Service, Shop, in_a_loop, until
+from billing import Service, Shop, in_a_loop, until
 from satmeter.billing import body
+from satmeter.billing.outward import TIMEOUT_S
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +143,61 @@ def test_a_webhook_that_was_down_is_told_in_the_end(net, service, http):
     shop.open()
     headers, body = shop.told.get(timeout=60)
     assert json.loads(body) == http.get(f"/invoice/{invoice['id']}").json()
-    expected = hmac.new(CONFIG["hook_secret"].encode(), body, hashlib.sha256).hexdigest()
-    assert headers["x-satmeter-signature"] == f"sha256={expected}"
+    secret = http.get("/hooks/secret").json()["secret"]
+    Webhook(secret).verify(body, headers)
+    if "stranger" not in service.secrets:
+        service.secret("stranger", "invoice")
+    with service.http("stranger") as other, pytest.raises(WebhookVerificationError):
+        Webhook(other.get("/hooks/secret").json()["secret"]).verify(body, headers)
     assert http.post(f"/invoice/{invoice['id']}/webhook", json={"url": shop.url}).status_code == 405
     shop.shut()
+
+
+class SlowShop:
+    """A shop that takes connections and never answers."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=200)
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}/paid"
+
+
+def test_a_slow_shop_holds_up_nobody_else(net, service, http):
+    """Sixty webhooks of a shop that never answers are due before another shop's."""
+    slow, quick = SlowShop(), Shop()
+    invoice = made(http, msatoshi=1000)
+    for _ in range(60):
+        assert http.post(f"/invoice/{invoice['id']}/webhook", json={"url": slow.url}).status_code == 201
+    pay(net, invoice["payreq"])
+    until(lambda: http.get(f"/invoice/{invoice['id']}").json()["status"] == "paid")
+    bought = made(http, msatoshi=1000, webhook=quick.url)
+    began = time.monotonic()
+    pay(net, bought["payreq"])
+    _, body = quick.told.get(timeout=60)
+    assert json.loads(body)["id"] == bought["id"] and time.monotonic() - began < TIMEOUT_S
+    quick.shut()
+    slow.socket.close()
+
+
+def test_at_its_end_the_service_ends_waits_and_streams_in_order(net, tmp_path):
+    own = Service(tmp_path / "own", net["seller"])
+    with own.http() as http, ThreadPoolExecutor(2) as pool:
+        invoice = made(http, msatoshi=1000)
+        wait = pool.submit(httpx.get, f"{own.url}/invoice/{invoice['id']}/wait?timeout=60", auth=http.auth, timeout=60)
+        began = threading.Event()
+
+        def stream():
+            with httpx.stream("GET", own.url + "/events", auth=http.auth, timeout=60) as answer:
+                for _ in answer.iter_lines():
+                    began.set()
+            return "ended"
+
+        streamed = pool.submit(stream)
+        assert began.wait(30)
+        for _ in range(20):  # what was asked before these has begun
+            assert http.get(f"/invoice/{invoice['id']}").status_code == 200
+        own.stop()
+        assert wait.result().status_code == 402 and streamed.result() == "ended"
+    assert "Traceback" not in (own.directory / "log").read_text()
 
 
 def _log(service):

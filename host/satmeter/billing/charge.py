@@ -117,7 +117,7 @@ def routes(desk: Desk) -> APIRouter:
         status = status_of(row)
         if status != "unpaid":
             raise HTTPException(405, "Method Not Allowed") if status == "paid" else HTTPException(410, "Gone")
-        await run_in_threadpool(desk.hooks.add, id, check_url(given.get("url")))
+        await run_in_threadpool(desk.hooks.add, row["client"], id, check_url(given.get("url")))
         return Response("Created", 201)
 
     @router.get("/payment-stream")
@@ -167,11 +167,19 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/hooks", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
-        """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed."""
+        """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed. The answer has the
+        `secret` that signs them; it is shown this once."""
         client = await desk.admit(request, "invoice")
         given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
         body.only(given, "url", "events")
-        return await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
+        made = await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
+        return {**made, "secret": desk.hooks.secret(client.name, made["id"])}
+
+    @router.get("/hooks/secret")
+    async def secret(request: Request) -> Row:
+        """Return the secret that signs the webhooks of this client's invoices."""
+        client = await desk.admit(request, "invoice")
+        return {"secret": desk.hooks.secret(client.name)}
 
     @router.get("/hooks")
     async def subscriptions(request: Request) -> list[Row]:

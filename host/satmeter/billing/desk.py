@@ -49,7 +49,7 @@ class Desk:
         self.once = Once(self.database)
         self.spending = Spending(self.database, self.node, config.payment_cap_msat)
         outward = Outward(config.hook_hosts, "hook_hosts")
-        self.hooks = Hooks(self.database, self.invoices, self.events, config.hook_secret, outward)
+        self.hooks = Hooks(self.database, self.invoices, self.events, self._root(), outward)
         self.hub, self.happenings = Hub(), Hub()
         self.news = News(self.database, self.events, self._told)
         self.meters = Meters(self.node, self.database, self.events)
@@ -59,6 +59,10 @@ class Desk:
         self._known: dict[str, tuple[Client, float]] = {}
         self._minted: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
+
+    def _root(self) -> bytes:
+        """Return what the webhooks' secrets are made of: the config's, or one that only the node has."""
+        return self.config.hook_secret.encode() or self.node.secret("satmeter webhooks")
 
     def start(self) -> None:
         """Take up what was left, and follow payments."""
@@ -87,6 +91,10 @@ class Desk:
         self.spending.stop()
         self.news.stop()
         self.meters.stop()
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """End what waits for payments or events: its clients come again."""
         self.hub.stop()
         self.happenings.stop()
 

@@ -47,7 +47,11 @@ class Events:
         if not client:  # of the node's meters: for whom may hear of those
             of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, SECRET.c.scopes.contains("meter"))
             wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client.in_(of))
-        hooks = [hook_row("", s.url, id) for s in db.execute(wanted) if kind in s.kinds.split()]
+        hooks = [
+            hook_row(s.client, s.url, event=id, subscription=s.id)
+            for s in db.execute(wanted)
+            if kind in s.kinds.split()
+        ]
         if hooks:
             db.execute(sa.insert(HOOK), hooks)
 
@@ -116,10 +120,11 @@ def _shown(row: Row) -> Row:
     return {"id": row["id"], "url": row["url"], "events": row["kinds"].split(), "created_at": row["created_at"]}
 
 
-def hook_row(invoice: str, url: str, event: int | None = None) -> Row:
-    """Return the row of a webhook: of an event, due at once; of an invoice, waiting for its payment."""
+def hook_row(client: str, url: str, invoice: str = "", event: int | None = None, subscription: str = "") -> Row:
+    """Return the row of a client's webhook: of an event, due at once; of an invoice, waiting for its payment."""
     now = int(time.time())
-    row = {"id": new_id(), "invoice": invoice, "url": url, "tries": 0, "said": "", "created_at": now, "event": event}
+    row = {"id": new_id(), "client": client, "invoice": invoice, "url": url, "tries": 0, "said": "", "created_at": now}
+    row |= {"event": event, "subscription": subscription}
     return {**row, "state": "waiting" if event is None else "due", "next_at": 0 if event is None else now}
 
 

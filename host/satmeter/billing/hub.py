@@ -17,6 +17,7 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._queues: set[asyncio.Queue[dict[str, Any] | None]] = set()
         self._said: dict[Any, None] = {}
+        self._stopped = False
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -27,7 +28,8 @@ class Hub:
             self._loop.call_soon_threadsafe(self._put, paid)
 
     def stop(self) -> None:
-        """End every stream."""
+        """End every stream, and those that come."""
+        self._stopped = True
         for queue in self._queues:
             queue.put_nowait(None)
 
@@ -49,6 +51,8 @@ class Hub:
         """A queue of payments from now on; None in it ends the stream."""
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self._queues.add(queue)
+        if self._stopped:
+            queue.put_nowait(None)
         try:
             yield queue
         finally:

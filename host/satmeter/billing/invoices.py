@@ -86,7 +86,7 @@ class Invoices:
                 if services:
                     db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
                 if hook:
-                    db.execute(sa.insert(HOOK), hook_row(id, hook))
+                    db.execute(sa.insert(HOOK), hook_row(client, hook, id))
         except JournalTrouble as e:
             known = self.find(id, client) if isinstance(e.__cause__, IntegrityError) else None
             if known is None:

@@ -99,10 +99,12 @@ HOOK = sa.Table(
     sa.Column("said", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("event", sa.BigInteger),
+    sa.Column("client", sa.String(40), nullable=False),
+    sa.Column("subscription", sa.String(32), nullable=False),
     sa.Index("billing_hook_due", "state", "next_at"),
 )
-"""Webhooks, of an invoice or of an event: waiting (for the payment), due, done, or dead (kept until somebody replays
-them)."""
+"""Webhooks, of an invoice or (by a subscription) of an event: waiting (for the payment), due, done, or dead (kept until
+somebody replays them)."""
 
 ONCE = sa.Table(
     "billing_once",
