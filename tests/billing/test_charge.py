@@ -99,7 +99,8 @@ def test_wait_for_what_is_not_paid(http):
 def test_delete_wants_the_status_that_it_is_in(net, http):
     invoice = made(http, msatoshi=1000)
     path = f"/invoice/{invoice['id']}"
-    assert http.request("DELETE", path, data={"status": "paid"}).status_code == 409
+    assert http.request("DELETE", path, data={"status": "paid"}).status_code == 400
+    assert http.request("DELETE", path, data={"status": "unpaid", "force": "1"}).status_code == 400
     assert http.request("DELETE", path).status_code == 400
     assert http.request("DELETE", path, data={"status": "unpaid"}).status_code == 204
     assert http.get(path).status_code == 404
@@ -211,6 +212,8 @@ def test_pay_and_its_cap(net, http):
     found = answer.json()
     assert found["completed"] is True and found["status"] == "paid" and found["msatoshi"] == "4000"
     assert found["payhash"] == bought["payment_hash"] and abs(found["paid_at"] - time.time()) < 60
+    capped = http.post("/pay", json={"payreq": bought["bolt11"], "max_msatoshi": 1})
+    assert capped.status_code == 400 and "max_msatoshi: is no field" in capped.text
     again = http.post("/pay", data={"payreq": bought["bolt11"]}).json()
     assert again == found
     paid = net["seller"].rpc.call("listpays", {"payment_hash": bought["payment_hash"]})["pays"]

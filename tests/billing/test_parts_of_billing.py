@@ -1,6 +1,7 @@
 """The billing service's parts without HTTP: config, bodies, database, webhooks' addresses."""
 
 import json
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -10,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import in_a_loop
-from satmeter.billing import body, config
+from satmeter.billing import body, config, tables
+from satmeter.billing import metrics as metrics_module
 from satmeter.billing.database import Database
+from satmeter.billing.events import Events, hook_row
+from satmeter.billing.hooks import Hooks
+from satmeter.billing.invoices import Invoices, check_description
+from satmeter.billing.metrics import Metrics
 from satmeter.billing.once import Once
 from satmeter.billing.outward import Outward, check_url
 from satmeter.billing.secrets import Secrets
@@ -60,6 +66,106 @@ def test_what_fails_half_way_is_not_recorded(url):
             db.execute(sa.insert(ABOUT), {"name": "x", "value": "2"})
     with database.reading() as db:
         assert db.execute(sa.select(ABOUT).where(ABOUT.c.name == "x")).first() is None
+
+
+def stored(database, table, rows):
+    with database.writing() as db:
+        db.execute(sa.insert(table), rows)
+
+
+def count(database, table):
+    with database.reading() as db:
+        return db.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def invoice_row(id, client="shop", pay_index=None, expires_at=0):
+    empty = {c.name: None if c.nullable else ("" if isinstance(c.type, sa.String) else 0) for c in tables.INVOICE.c}
+    given = {
+        "id": id,
+        "client": client,
+        "rhash": id,
+        "pay_index": pay_index,
+        "expires_at": expires_at,
+        "metadata": "{}",
+    }
+    return {**empty, **given}
+
+
+def test_what_is_over_has_an_end_and_what_is_not_stays(url):
+    database, now = Database(url, NODE), int(time.time())
+    Secrets(database).add("shop", ["invoice"])
+    long_ago, month = now - 40 * 86_400, 30 * 86_400
+    stored(
+        database,
+        tables.INVOICE,
+        [
+            *(invoice_row(f"old{n}", expires_at=long_ago) for n in range(2500)),
+            invoice_row("paid", pay_index=7, expires_at=long_ago),
+            invoice_row("open", expires_at=now + 60),
+            invoice_row("fresh", expires_at=now - month + 3600),
+            invoice_row("order", client="a hub's own", expires_at=long_ago),
+        ],
+    )
+    stored(database, tables.SERVICE, [{"invoice": "old3", "service": "x"}, {"invoice": "open", "service": "x"}])
+    invoices = Invoices(database, None, Events(database), 0)
+    assert [row["id"] for row in invoices.open()] == ["open"]
+    hooks = [
+        {**hook_row("shop", "http://x/", id), "state": state, "created_at": at}
+        for id, state, at in (
+            ("old1", "waiting", long_ago), ("open", "waiting", long_ago), ("paid", "done", long_ago),
+            ("paid", "done", now), ("paid", "dead", long_ago),
+        )
+    ]  # fmt: skip
+    stored(database, tables.HOOK, hooks)
+    invoices.forget()
+    with database.reading() as db:
+        assert sorted(db.execute(sa.select(tables.INVOICE.c.id)).scalars()) == ["fresh", "open", "order", "paid"]
+    assert count(database, tables.SERVICE) == 1
+    Hooks(database, invoices, Events(database), b"x", Outward((), "hook_hosts")).forget()
+    assert count(database, tables.HOOK) == 3
+
+
+def test_open_invoices_are_read_by_the_page(url):
+    database = Database(url, NODE)
+    stored(database, tables.INVOICE, [invoice_row(f"i{n:05}", expires_at=int(time.time()) + 60) for n in range(2300)])
+    found = [row["id"] for row in Invoices(database, None, Events(database), 0).open()]
+    assert len(found) == len(set(found)) == 2300
+
+
+def test_figures_are_not_counted_more_often_than_a_twentieth_of_the_time(url, monkeypatch):
+    metrics, counted, clock = Metrics(Database(url, NODE)), [], [0.0]
+
+    def slow():
+        counted.append(clock[0])
+        clock[0] += 1
+        return {}
+
+    monkeypatch.setattr(metrics, "_stored", slow)
+    monkeypatch.setattr(metrics_module.time, "monotonic", lambda: clock[0])
+    for _ in range(100):
+        metrics.text()
+        clock[0] += 1
+    assert len(counted) == 5
+
+
+@pytest.mark.parametrize("text", ["20\u00a0€", "👩\u200d🚀", "\u200f\u05e9\u05dc", "a\u2009b"])
+def test_text_that_people_write_is_taken(text):
+    assert check_description(text) == text and services_of(text) == (text,)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[31m", "a\x7f", "a\u2028b", "a\ud800b"])
+def test_text_that_nobody_can_read_is_refused(text):
+    for check in (check_description, services_of):
+        with pytest.raises(BadParam):
+            check(text)
+
+
+def test_the_text_of_an_escape_is_text_and_a_nul_is_none():
+    fine = body.fields(json.dumps({"metadata": {"\\u0000": ["\\u0000"]}}).encode(), "application/json")
+    assert fine == {"metadata": {"\\u0000": ["\\u0000"]}}
+    for wrong in ({"metadata": {"a\0": 1}}, {"metadata": [["\0"]]}, {"\0": 1}, {"metadata": "\ud800"}):
+        with pytest.raises(BadParam):
+            body.fields(json.dumps(wrong).encode(), "application/json")
 
 
 def test_secrets(url):

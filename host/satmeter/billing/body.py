@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -90,10 +91,22 @@ def no_query(request: Request) -> None:
 
 def check_text(name: str, value: Any) -> None:
     """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
-    text = name + json.dumps(value, ensure_ascii=False)
-    if "\\u0000" in text or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for text in (name, *_texts(value)) for c in text):
         plain = name if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) else "body"
         raise BadParam(f"{plain}: has a character that is none (NUL, or a lone surrogate)", param="body")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield each text in a JSON value, names among them."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, dict):
+            todo += [*each.keys(), *each.values()]
+        elif isinstance(each, list):
+            todo += each
 
 
 def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:

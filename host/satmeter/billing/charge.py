@@ -88,7 +88,7 @@ def routes(desk: Desk) -> APIRouter:
     async def delete(request: Request, id: str) -> Response:
         """Delete an invoice; its present `status` has to be given."""
         _, row = await own(request, id)
-        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "status")
         status = given.get("status", request.query_params.get("status"))
         if status not in ("unpaid", "paid", "expired"):
             raise BadParam("status: must be unpaid, paid or expired, as the invoice is now", param="status")
@@ -301,7 +301,7 @@ def _payreq(data: bytes, kind: str) -> str:
     text = data.decode("utf-8", "replace").strip()
     if text.lower().startswith("ln"):
         return text.lower()
-    given = body.fields(data, kind)
+    given = body.only(body.fields(data, kind), "payreq", "token")
     found = given.get("payreq") or given.get("token")
     if not isinstance(found, str) or not found.isascii() or len(found) > 8000:
         raise BadParam("payreq: is required, a BOLT 11 invoice", param="payreq")

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import logging
 import threading
 import time
 from collections import deque
@@ -29,8 +30,11 @@ from .secrets import Client, Secrets
 from .spending import Spending
 from .tokens import Bought, Tokens, Use
 
+log = logging.getLogger("satmeter.billing")
+
 USER = "api-token"
 MINTERS = 10_000
+CLEAN_S = 3600
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
@@ -59,6 +63,7 @@ class Desk:
         self._known: dict[str, tuple[Client, float]] = {}
         self._minted: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
 
     def _root(self) -> bytes:
         """Return what the webhooks' secrets are made of: the config's, or one that only the node has."""
@@ -67,8 +72,7 @@ class Desk:
     def start(self) -> None:
         """Take up what was left, and follow payments."""
         self.spending.start()
-        self.once.forget()
-        self.events.forget()
+        threading.Thread(target=self._clean, name="billing-clean", daemon=True).start()
         self.news.start()
         self.meters.start()
         self.follower.start()
@@ -86,7 +90,18 @@ class Desk:
         row = self.invoices.by_hash(use.key) if use.kind == "rhash" else None
         return row is not None and row["pay_index"] is None and self.follower.catch_up(row)
 
+    def _clean(self) -> None:
+        """Every hour, let go of what is over: keys, events, webhooks, unpaid invoices."""
+        while not self._closed.is_set():
+            for part in (self.once, self.events, self.hooks, self.invoices):
+                try:
+                    part.forget()
+                except Exception as e:
+                    log.warning("letting go of old rows: %s", e)
+            self._closed.wait(CLEAN_S)
+
     def close(self) -> None:
+        self._closed.set()
         self.follower.stop()
         self.spending.stop()
         self.news.stop()

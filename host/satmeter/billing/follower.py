@@ -15,8 +15,9 @@ RETRY_S = 1.0
 
 
 class Follower:
-    """A thread, from start() until the process ends. `seen` is called for each payment that this worker saw,
-    whoever counted it."""
+    """Two threads, from start() until the process ends: one follows payments as they come, the other looks once at what
+    was open when nobody looked, so that a start does not wait for it. `seen` is called for each payment that this
+    worker saw, whoever counted it."""
 
     def __init__(self, node: Node, invoices: Invoices, seen: Callable[[dict[str, Any]], None]):
         self._node, self._invoices, self._seen = node, invoices, seen
@@ -26,20 +27,35 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="billing-paid", daemon=True)
 
     def begin(self) -> None:
-        """Begin at the newest payment in a fresh database; look up by label what was open when nobody looked."""
+        """Begin at the newest payment in a fresh database."""
         self._id = str(self._node.info()["id"])
         known = self._invoices.index()
         if known is None:
             known = self._node.newest_index()
             self._invoices.begin_at(known)
         self._index = known
-        for row in self._invoices.open():
-            self.catch_up(row)
 
     def start(self) -> None:
         """begin(), and follow from there."""
         self.begin()
         self._thread.start()
+        threading.Thread(target=self._look_back, name="billing-open", daemon=True).start()
+
+    def _look_back(self) -> None:
+        """Look up by label what was open when nobody looked."""
+        try:
+            for row in self._invoices.open():
+                if self._stopping.is_set():
+                    return
+                if self.catch_up(row):
+                    self._tell(row["id"])
+        except Exception as e:
+            log.warning("looking at open invoices: %s", e)
+
+    def _tell(self, id: str) -> None:
+        row = self._invoices.find(id)
+        if row is not None:
+            self._seen(row)
 
     def catch_up(self, row: dict[str, Any]) -> bool:
         """Look at an invoice that somebody says is paid, before its turn comes; whether it is. Who has paid knows it a
@@ -65,9 +81,8 @@ class Follower:
                 label, made = found
                 self._count(label, made)
                 self._index = made.index
-                row = self._invoices.find(label.removeprefix(LABEL)) if label.startswith(LABEL) else None
-                if row is not None:
-                    self._seen(row)
+                if label.startswith(LABEL):
+                    self._tell(label.removeprefix(LABEL))
             except Exception as e:
                 log.warning("following payments: %s", e)
                 self._stopping.wait(RETRY_S)

@@ -29,6 +29,7 @@ from .tables import HOOK, INVOICE
 log = logging.getLogger("satmeter.billing")
 
 LEASE_S = 60
+KEPT_S = 30 * 86_400
 TRIES = 10
 FIRST_S = 2
 EVERY_S = 2
@@ -86,6 +87,12 @@ class Hooks:
         query = sa.update(HOOK).where(HOOK.c.state == "dead", *([HOOK.c.id == id] if id else []))
         with self._database.writing() as db:
             return int(db.execute(query.values(state="due", tries=0, next_at=int(time.time()))).rowcount)
+
+    def forget(self) -> None:
+        """Let go of webhooks that were taken a while ago."""
+        old = sa.delete(HOOK).where(HOOK.c.state == "done", HOOK.c.created_at < int(time.time()) - KEPT_S)
+        with self._database.writing() as db:
+            db.execute(old)
 
     async def run(self) -> None:
         """Forever: send what is due, at once where this worker recorded it."""

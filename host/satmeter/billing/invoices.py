@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,10 +13,11 @@ from sqlalchemy.exc import IntegrityError
 from ..cln.node import Made, Node
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
+from ..core.text import readable
 from .database import Database, only
 from .events import Events, hook_row
 from .ids import new_id
-from .tables import ABOUT, HOOK, INVOICE, SERVICE
+from .tables import ABOUT, HOOK, INVOICE, SECRET, SERVICE
 
 LABEL = "bill/"
 """Before the id, in the node's label: the meter plugin lets such invoices pass."""
@@ -28,6 +29,7 @@ EXPIRY_S = 3600
 DESCRIPTION = "Satmeter invoice"
 METADATA_BYTES, METADATA_DEPTH = 16_384, 20
 PAGE = 1000
+KEPT_S = 30 * 86_400
 
 Row = dict[str, Any]
 _ID = re.compile(r"[0-9a-z]{1,32}")
@@ -127,9 +129,10 @@ class Invoices:
             return [dict(row._mapping) for row in rows][::-1]
 
     def delete(self, row: Row, status: str) -> None:
-        """Delete an invoice that is in the status given, on the node first. WrongState where it is in another."""
+        """Delete an invoice that is in the status given, on the node first. BadParam where it is in another, WrongState
+        where it came into another just now."""
         if status_of(row) != status:
-            raise WrongState(f"status: invoice {row['id']} is {status_of(row)}, not {status}", param="status")
+            raise BadParam(f"status: invoice {row['id']} is {status_of(row)}, not {status}", param="status")
         if status == "unpaid":
             found = self._node.delete_invoice(LABEL + row["id"])
             if found is not None:
@@ -189,12 +192,34 @@ class Invoices:
         with self._database.writing() as db:
             self._note_index(db, index)
 
-    def open(self) -> list[Row]:
-        """Return the invoices that may have been paid while nobody looked: unpaid ones, expired a day ago at most."""
-        since = int(time.time()) - 86_400
-        with self._database.reading() as db:
-            query = sa.select(INVOICE).where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at > since)
-            return [dict(row._mapping) for row in db.execute(query)]
+    def open(self) -> Iterator[Row]:
+        """Yield the invoices that may have been paid while nobody looked: unpaid ones, expired a day ago at most."""
+        since, after = int(time.time()) - 86_400, ""
+        unpaid = sa.select(INVOICE).where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at > since)
+        while True:
+            with self._database.reading() as db:
+                page = unpaid.where(INVOICE.c.id > after).order_by(INVOICE.c.id).limit(PAGE)
+                rows = [dict(row._mapping) for row in db.execute(page)]
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            after = rows[-1]["id"]
+
+    def forget(self) -> None:
+        """Let go of clients' invoices that nobody paid, a while after they expired."""
+        old = sa.and_(
+            INVOICE.c.pay_index.is_(None),
+            INVOICE.c.expires_at < int(time.time()) - KEPT_S,
+            INVOICE.c.client.in_(sa.select(SECRET.c.name)),
+        )
+        while True:
+            with self._database.writing() as db:
+                ids = list(db.execute(sa.select(INVOICE.c.id).where(old).limit(PAGE)).scalars())
+                db.execute(sa.delete(INVOICE).where(INVOICE.c.id.in_(ids), INVOICE.c.pay_index.is_(None)))
+                db.execute(sa.delete(SERVICE).where(SERVICE.c.invoice.in_(ids)))
+                db.execute(sa.delete(HOOK).where(HOOK.c.invoice.in_(ids), HOOK.c.state == "waiting"))
+            if len(ids) < PAGE:
+                return
 
     def _note_index(self, db: sa.Connection, index: int) -> None:
         there = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "pay_index").with_for_update()).scalar()
@@ -258,7 +283,7 @@ def check_description(value: object) -> str:
         return DESCRIPTION
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 639 or not value.isprintable():
+    if not isinstance(value, str) or len(value.encode("utf-8", "replace")) > 639 or not readable(value):
         raise BadParam("description: must be text of at most 639 bytes without control characters", param="description")
     return value
 

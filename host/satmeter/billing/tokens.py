@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam
+from ..core.text import readable
 from .database import Database, only
 from .events import Events
 from .invoices import Row
@@ -62,7 +63,7 @@ def services_of(text: object) -> tuple[str, ...]:
     if not 1 <= len(found) <= MOST_SERVICES:
         raise BadParam(f"service: must be 1 to {MOST_SERVICES} names separated by commas", param="service")
     for name in found:
-        if len(name) > 200 or not name.isprintable():
+        if len(name) > 200 or not readable(name):
             raise BadParam(f"service: a name has at most 200 printable characters, got {name[:60]!r}", param="service")
     return found
 

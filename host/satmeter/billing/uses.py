@@ -25,7 +25,7 @@ def route(desk: Desk) -> Route:
     async def uses(request: Request) -> Response:
         """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
         seller = await desk.verifier(request)
-        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
+        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "uses")
         wanted = _uses(given.get("uses"))
         passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
         return JSONResponse({"passed": passed})
@@ -45,6 +45,7 @@ def _use(each: object) -> Use | None:
     kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
     if not kind or not isinstance(each, dict):
         raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
+    body.only(each, "hash", "rhash", "service")
     try:
         return Use(kind, each[kind], services_of(each.get("service")))
     except BadParam:

@@ -1,4 +1,7 @@
-"""Amounts and times as people read them: whole msat in sat or BTC, not rounded; durations in two units."""
+"""Amounts and times as people read them: whole msat in sat or BTC, not rounded; durations in two units. And which text
+people can read at all."""
+
+import unicodedata
 
 from .money import MSAT_PER_BTC
 
@@ -24,3 +27,9 @@ def duration(seconds: int) -> str:
     if seconds < 86400:
         return f"{seconds // 3600} h {seconds // 60 % 60:02d} min"
     return f"{seconds // 86400} days {seconds // 3600 % 24} h"
+
+
+def readable(text: str) -> bool:
+    """Whether a text has no control character, no line break and no half of a character. Spaces that do not break, what
+    joins emoji, and marks of direction are text like others."""
+    return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
