@@ -29,6 +29,7 @@ from .core.errors import (
     UnknownSession,
 )
 from .core.money import MAX_TICKS
+from .parts import how_to_install
 from .wire.dialogue import Dialogue, Encode
 
 log = logging.getLogger("satmeter.bridge")
@@ -90,8 +91,8 @@ def _encoder() -> Encode | None:
     """Return what makes QR codes, where it is installed."""
     try:
         from .qr.make import fitted
-    except ImportError:
-        log.warning("no QR codes on the board's display: pip install satmeter[qr]")
+    except ImportError as e:
+        log.warning("no QR codes on the board's display: %s", how_to_install(e.name, "qr"))
         return None
 
     def encode(text: str, width: int, height: int) -> tuple[int, bytes]:

@@ -17,6 +17,7 @@ from . import __version__, backup
 from .board.commands import KEY, Port, board_app, flash_board
 from .core.errors import SatmeterError
 from .panel import panel
+from .parts import how_to_install
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
 
@@ -123,7 +124,7 @@ def code(
         else:
             raise fail(f"--out: must end in .png or .svg, got {out}")
     except ModuleNotFoundError as e:
-        raise fail(f"{e.name} is not installed: pip install 'satmeter[qr]'") from None
+        raise fail(how_to_install(e.name, "qr")) from None
     except (ValueError, OSError) as e:
         raise fail(str(e)) from None
 

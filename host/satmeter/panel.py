@@ -12,11 +12,14 @@ from rich.console import Console
 
 from .board.commands import KEY
 from .core.errors import BadParam, SatmeterError
+from .parts import how_to_install
 from .scan import RPC
 
 if TYPE_CHECKING:
     from .web.login import Logins
 
+NO_PASSWORD = 78
+"""Exit code (EX_CONFIG): a supervisor need not try again."""
 console = Console()
 PASSWORD = Path("~/.config/satmeter/panel.password")
 
@@ -62,7 +65,7 @@ def panel(
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
             server.serve(app, host, port, tls)
     except ModuleNotFoundError as e:
-        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[web]'[/red]", soft_wrap=True)
+        console.print(how_to_install(e.name, "web"), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (SatmeterError, OSError) as e:
         console.print(str(e), style="red", markup=False, soft_wrap=True)
@@ -87,7 +90,9 @@ def _logins(path: Path, none: bool, loopback: bool) -> "Logins | None":
         return None
     if not path.exists():
         if not sys.stdin.isatty():
-            raise BadParam("no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password")
+            text = "no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password"
+            console.print(text, style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(NO_PASSWORD)
         _set_password(path)
     return Logins.load(path)
 

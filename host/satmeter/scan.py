@@ -8,6 +8,7 @@ from rich.console import Console
 
 from .core.errors import BadParam, SatmeterError
 from .core.money import msat
+from .parts import how_to_install
 
 console = Console()
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
@@ -37,7 +38,7 @@ def scan(
         order = Order(pay=pay, open=open_, node=node.lower(), yes=yes, **caps)
         good = Scanner(console, order, rpc.expanduser()).run(source, pick, seconds)
     except ModuleNotFoundError as e:
-        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[scan]'[/red]", soft_wrap=True)
+        console.print(how_to_install(e.name, "scan"), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (SatmeterError, OSError) as e:
         console.print(str(e), style="red", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .core.errors import SatmeterError
+from .parts import how_to_install
 
 if TYPE_CHECKING:
     from .billing.config import Config
@@ -30,7 +31,7 @@ def failing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as e:
-        console.print(f"[red]{e.name} is not installed: pip install 'satmeter\\[billing]'[/red]", soft_wrap=True)
+        console.print(how_to_install(e.name, "billing"), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (SatmeterError, OSError) as e:
         console.print(str(e), style="red", markup=False, soft_wrap=True)

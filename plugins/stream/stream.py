@@ -9,9 +9,16 @@ try:
     import pyln.client  # noqa: F401
     import sqlalchemy  # noqa: F401
 except ImportError:
-    python = os.path.join(checkout, ".venv", "bin", "python")
-    if sys.executable == python or not os.path.exists(python):
-        sys.exit("satmeter: run 'make venv' in its checkout, or install the package for this python3")
+    # Its own environment: of the checkout, or of the pip that put this file into share/satmeter.
+    places = (os.path.join(checkout, ".venv"), os.path.dirname(os.path.dirname(checkout)))
+    pythons = [os.path.join(place, "bin", "python") for place in places]
+    python = next((p for p in pythons if os.path.exists(p)), sys.executable)
+    if sys.executable == python:
+        version = ".".join(str(n) for n in sys.version_info[:2])
+        sys.exit(
+            f"satmeter: its packages are not there for Python {version}; run 'make venv' in its checkout "
+            "(after an upgrade of Python, too), or install its wheel again"
+        )
     os.execv(python, [python, *sys.argv])
 if os.path.isdir(os.path.join(checkout, "host", "satmeter")):
     sys.path.insert(0, os.path.join(checkout, "host"))

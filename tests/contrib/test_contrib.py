@@ -32,6 +32,26 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.parametrize(
+    ("unit", "most"),
+    [
+        ("lightningd.service", 5.5),
+        ("satmeter-bridge@.service", 2.0),
+        ("satmeter-stream@.service", 2.0),
+        ("satmeter-panel.service", 3.0),
+    ],
+)
+def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
+    lane("systemd-analyze")
+    copy = tmp_path / unit.replace("@.", "@socket.")
+    copy.write_text((CONTRIB / unit).read_text())
+    found = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(copy)], capture_output=True, text=True
+    )
+    score = re.search(r"exposure level for \S+: ([0-9.]+)", found.stdout)
+    assert score and float(score[1]) <= most, found.stdout[-2000:]
+
+
 @pytest.mark.parametrize("unit", ["satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service"])
 def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner

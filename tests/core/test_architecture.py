@@ -9,7 +9,9 @@ import pytest
 import satmeter
 
 ROOT = Path(satmeter.__file__).parent
-PURE = set("abc base64 binascii collections csv dataclasses enum hashlib io itertools json re typing unicodedata".split())
+PURE = set(
+    "abc base64 binascii collections csv dataclasses enum hashlib io itertools json re typing unicodedata".split()
+)
 
 
 COMMANDS = ("cli.py", "panel.py")

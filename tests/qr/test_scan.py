@@ -131,4 +131,4 @@ def test_the_command_is_there_without_what_reads_codes(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     code, out = scanned("0")
-    assert code == 1 and "pip install 'satmeter[scan]'" in out and scan.RPC.name == "lightning-rpc"
+    assert code == 1 and "-m pip install -e '" in out and "[scan]'" in out and scan.RPC.name == "lightning-rpc"

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ..core.errors import BoardTrouble, SatmeterError
+from ..parts import how_to_install
 from .ports import find
 from .virtual import load_key
 
@@ -33,9 +34,7 @@ def failing() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as e:
-        console.print(
-            f"{e.name} is not installed: pip install 'satmeter[board]'", style="red", markup=False, soft_wrap=True
-        )
+        console.print(how_to_install(e.name, "board"), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     except (SatmeterError, OSError, ValueError) as e:
         console.print(str(e), style="red", markup=False, soft_wrap=True)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pyln.client import LightningRpc
 
-CHECKOUT = Path(__file__).resolve().parents[3]
-METER = CHECKOUT / "plugins" / "meter" / "meter.py"
-STREAM = CHECKOUT / "plugins" / "stream" / "stream.py"
+from ..parts import root
+
+METER = root() / "plugins" / "meter" / "meter.py"
+STREAM = root() / "plugins" / "stream" / "stream.py"
 CAPACITY_SAT = 1_000_000
 
 Say = Callable[[str], None]

@@ -19,10 +19,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ...parts import CHECKOUT
 from ...wire.link import SHORT
 
 HERE = Path(__file__).resolve().parent
-IMAGE = Path(os.environ.get("SATMETER_BOARD_IMAGE") or HERE.parents[3] / "build" / "board-image")
+IMAGE = Path(os.environ.get("SATMETER_BOARD_IMAGE") or (CHECKOUT or Path.cwd()) / "build" / "board-image")
 """Where `make board-image` leaves firmware.bin and node_modules."""
 BOOT_S = 30.0
 

@@ -1,0 +1,27 @@
+"""Where the parts are that are no Python of the package (plugins, firmware, contrib), and how to install what is
+missing: in a checkout, or where pip put them."""
+
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve()
+CHECKOUT = next((p for p in [_HERE.parents[2]] if (p / "firmware" / "app.py").is_file()), None)
+"""The checkout that this package runs from; None where it is installed."""
+
+
+def root() -> Path:
+    """Return the folder that has plugins/, firmware/ and contrib/. FileNotFoundError where they are not installed."""
+    shared = [folder / "share" / "satmeter" for folder in _HERE.parents]
+    found = next((p for p in [CHECKOUT, *shared] if p is not None and (p / "firmware" / "app.py").is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"plugins and firmware are not beside {_HERE.parent}: install satmeter by pip, whole")
+    return found
+
+
+def how_to_install(name: str | None, extra: str) -> str:
+    """Say what brings a module that is missing. Never the bare name of the package: nobody has published it yet, and
+    whoever did would get code onto nodes that hold money."""
+    pip = f"{sys.executable} -m pip install"
+    if CHECKOUT is not None:
+        return f"{name} is not installed: {pip} -e '{CHECKOUT}[{extra}]'"
+    return f"{name} is not installed: {pip} 'WHEEL[{extra}]', with the satmeter wheel that you installed as WHEEL"
