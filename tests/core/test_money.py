@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from satmeter.core import text
 from satmeter.core.errors import BadParam
-from satmeter.core.money import charge_msat, flag, msat, ticks_for, whole
+from satmeter.core.money import MAX_MSAT, charge_msat, flag, msat, ticks_for, typed_in_sat, whole
 
 prices = st.integers(1, 10**12)
 units = st.integers(1, 10**9)
@@ -31,18 +32,74 @@ def test_the_whole_is_never_less_than_its_rounded_parts(parts, price, per):
 
 
 @pytest.mark.parametrize(
-    ("text", "amount"),
-    [(5, 5), ("5", 5), ("5msat", 5), ("5sat", 5000), ("0.001btc", 100_000_000), ("1.5sat", 1500), (" 7SAT ", 7000)],
+    ("given_", "amount"),
+    [
+        (5, 5),
+        ("5", 5),
+        ("5msat", 5),
+        ("5sat", 5000),
+        ("0.001btc", 100_000_000),
+        ("1.5sat", 1500),
+        (" 7SAT ", 7000),
+        ("1 sat", 1000),
+        ("1,500 sat", 1_500_000),
+        ("21,000,000 BTC", MAX_MSAT),
+        ("0.5 sat", 500),
+        ("1,000", 1000),
+    ],
 )
-def test_amounts(text, amount):
-    assert msat("x", text) == amount
+def test_amounts(given_, amount):
+    assert msat("x", given_) == amount
 
 
-@pytest.mark.parametrize("bad", [1.0, True, None, "-1", "1.0001sat", "sat", "1e3", "", [], 10**20, "0x10", "٣"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        1.0,
+        True,
+        None,
+        "-1",
+        "1.0001sat",
+        "sat",
+        "1e3",
+        "",
+        [],
+        10**20,
+        "0x10",
+        "٣",
+        "1,5 sat",
+        "0,500 sat",
+        "1,0000",
+        "1  sat",
+        ",5",
+        "1,000,00",
+    ],
+)
 def test_bad_amounts_name_the_parameter(bad):
     with pytest.raises(BadParam) as e:
         msat("limit", bad)
     assert e.value.message.startswith("limit: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "amount"),
+    [("30", 30_000), (" 0.5 ", 500), ("1,500", 1_500_000), ("30msat", 30), ("2 BTC", 200_000_000_000), ("1 sat", 1000)],
+)
+def test_a_number_alone_in_a_field_of_sat_is_of_sat(typed, amount):
+    assert msat("x", typed_in_sat(typed)) == amount
+    assert typed_in_sat(f"{typed}/kWh") == f"{typed_in_sat(typed)}/kWh"
+
+
+@given(st.integers(0, MAX_MSAT))
+def test_what_a_page_writes_its_fields_read(amount):
+    assert msat("x", text.amount(amount)) == msat("x", text.amount(amount, "BTC")) == amount
+    assert msat("x", typed_in_sat(text.amount(amount).removesuffix(" sat"))) == amount
+
+
+@pytest.mark.parametrize("typed", ["nonsense", "-5", "1e3", "", "5 apples"])
+def test_what_is_no_amount_in_a_field_is_none(typed):
+    with pytest.raises(BadParam):
+        msat("x", typed_in_sat(typed))
 
 
 @given(st.one_of(st.integers(), st.text(max_size=30), st.floats(), st.none(), st.booleans()))

@@ -14,7 +14,7 @@ MAX_MSAT = 21_000_000 * MSAT_PER_BTC
 MAX_TICKS = 2**53
 
 _SCALE = {"": 1, "msat": 1, "sat": 1000, "btc": MSAT_PER_BTC}
-_AMOUNT = re.compile(r"(\d{1,19})(?:\.(\d{1,11}))?(msat|sat|btc|)", re.ASCII)
+_AMOUNT = re.compile(r"(\d{1,19}|[1-9]\d{0,2}(?:,\d{3}){1,6})(?:\.(\d{1,11}))? ?(msat|sat|btc|)", re.ASCII)
 
 
 def charge_msat(ticks: int, price_msat: int, ticks_per_unit: int) -> int:
@@ -50,14 +50,23 @@ def flag(name: str, value: object) -> bool:
 
 
 def msat(name: str, value: object, low: int = 0, high: int = MAX_MSAT) -> int:
-    """Return an amount in whole msat from an int or from "5sat", "1000msat", "0.001btc"; else raise BadParam."""
+    """Return an amount in whole msat from an int or from "5sat", "1000msat", "0.001btc", "1,500 sat"; a number alone is
+    of msat. Else raise BadParam."""
     if isinstance(value, str):
         found = _AMOUNT.fullmatch(value.strip().lower())
         if not found:
             raise BadParam(f"{name}: must be an amount such as 1000msat or 5sat, got {value!r}", param=name)
-        digits, fraction, suffix = found[1], found[2] or "", found[3]
+        digits, fraction, suffix = found[1].replace(",", ""), found[2] or "", found[3]
         scaled = int(digits + fraction) * _SCALE[suffix]
         value, rest = divmod(scaled, 10 ** len(fraction))
         if rest:
             raise BadParam(f"{name}: must be whole msat, got {digits}.{fraction}{suffix}", param=name)
     return whole(name, value, low, high)
+
+
+def typed_in_sat(text: str) -> str:
+    """Return an amount as a person typed it into a field of sat, for msat(): a number alone is of sat there. What
+    follows a / (a unit, in a price) stays."""
+    number, slash, unit = text.strip().partition("/")
+    alone = re.fullmatch(r"[\d.,]+", number.strip(), re.ASCII)
+    return f"{number.strip()}{' sat' if alone else ''}{slash}{unit}"

@@ -5,6 +5,7 @@ import time
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from nicegui import ui
 from pyln.client import RpcError
 
 from ..cln.node import Node, words_of
@@ -78,3 +79,13 @@ class Money:
     def __call__(self, msat: int) -> str:
         about = self.rate.about(msat) if msat else ""
         return amount(msat, self.unit) + (f" (≈ {about})" if about else "")
+
+
+def in_sat(msat: object) -> str:
+    """Return an amount as a field of sat has it, "" for none."""
+    return amount(int(str(msat)), "sat").removesuffix(" sat") if str(msat or "") != "" else ""
+
+
+def sat_field(label: str, msat: object = "") -> ui.input:
+    """A field for an amount, with its unit beside it; typed_in_sat() reads it."""
+    return ui.input(label, value=in_sat(msat)).props("suffix=sat")

@@ -5,7 +5,8 @@ from typing import Any
 
 from nicegui import ui
 
-from .amounts import Money
+from ..core.money import typed_in_sat
+from .amounts import Money, sat_field
 from .frame import Facts, Panel, asked, doing, follow, page, tell
 from .history import SHOWN, History
 from .scanning import Scan
@@ -113,10 +114,12 @@ class StreamCard:
         policy = self._view["policy"]
         with ui.dialog() as dialog, ui.card():
             ui.label("Caps of this stream").classes("title")
-            boxes = {k: ui.input(f"{text}, msat (or 5sat)", value=str(policy[k])) for k, text in names.items()}
+            boxes = {k: sat_field(text, policy[k]) for k, text in names.items()}
+            before = {k: str(box.value) for k, box in boxes.items()}
 
             async def save() -> None:
-                changed = {k: b.value.strip() for k, b in boxes.items() if b.value.strip() != str(policy[k])}
+                typed = {k: str(box.value).strip() for k, box in boxes.items()}
+                changed = {k: typed_in_sat(v) for k, v in typed.items() if v != before[k]}
                 call = self.panel.call("stream-budget", session=self.session, **changed)
                 if not changed or await doing(call, "changed") is not None:
                     dialog.close()

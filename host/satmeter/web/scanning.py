@@ -16,10 +16,11 @@ from nicegui.events import GenericEventArguments
 
 from .. import buying
 from ..core.errors import BadParam, SatmeterError
+from ..core.money import typed_in_sat
 from ..core.text import duration
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble
-from .amounts import Money
+from .amounts import Money, sat_field
 from .frame import Panel, doing
 
 MOST_BYTES = 16 << 20
@@ -123,13 +124,14 @@ class Scan:
             f"expires in {duration(left)}" if left > 0 else f"expired {duration(-left)} ago",
         ):
             ui.label(line)
-        cap = ui.input("pay at most, msat (or 5sat)", value=str(invoice.amount_msat or ""))
-        fee = ui.input("fees at most", value=str(buying.fee_cap(invoice.amount_msat or 0)))
+        cap = sat_field("pay at most", invoice.amount_msat or "")
+        fee = sat_field("fees at most", buying.fee_cap(invoice.amount_msat or 0))
 
         async def pay() -> None:
             button.disable()
             dialog.props("persistent")
-            answer = await doing(self._io(buying.pay, invoice, cap.value, fee.value), "paid")
+            most, fees = (typed_in_sat(str(box.value)) for box in (cap, fee))
+            answer = await doing(self._io(buying.pay, invoice, most, fees), "paid")
             if answer is None:
                 button.enable()
             else:
@@ -141,13 +143,15 @@ class Scan:
         ui.label(f"Meter {address.meter}").classes("title")
         ui.label(f"of node {address.node_id}")
         ui.label(f"at {address.reach}")
-        price = ui.input("highest price with its unit, such as 30sat/kWh").props("data-part=max-price")
-        budget = ui.input("budget in all, msat (or 500sat)").props("data-part=budget")
+        price = ui.input("highest price with its unit, in sat, such as 30/kWh").props("data-part=max-price")
+        budget = sat_field("budget in all").props("data-part=budget")
 
         async def open_() -> None:
             button.disable()
             dialog.props("persistent")
-            answer = await doing(self._io(buying.open_stream, address, price.value, budget.value))
+            answer = await doing(
+                self._io(buying.open_stream, address, *(typed_in_sat(str(box.value)) for box in (price, budget)))
+            )
             if answer is None:
                 button.enable()
             else:

@@ -7,11 +7,12 @@ from nicegui import ui
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
+from ..core.money import typed_in_sat
 from ..core.text import duration
 from ..qr import draw
 from ..qr.make import make
 from . import tariff
-from .amounts import Money
+from .amounts import Money, sat_field
 from .board import BoardView
 from .frame import Facts, Panel, asked, doing, follow, page
 from .history import history
@@ -147,7 +148,7 @@ class MeterPage:
         self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
         self.text = ui.label().classes("code").props("data-part=code")
         with ui.row():
-            self.amount = ui.input("amount (default: a quantum)", placeholder="20sat").props("dense")
+            self.amount = sat_field("amount (default: a quantum)").props("dense")
             ui.button("New invoice", on_click=self._invoice).props("dense")
             ui.button("Copy", on_click=lambda: ui.clipboard.write(self.text.text)).props("dense flat")
 
@@ -269,7 +270,7 @@ class MeterPage:
         await doing(self.panel.call("meter-unlock", name=self.name), "unlocked")
 
     async def _invoice(self) -> None:
-        amount = str(self.amount.value or "").strip()
+        amount = typed_in_sat(str(self.amount.value or ""))
         params = {"amount_msat": amount} if amount else {}
         if await doing(self.panel.call("meter-invoice", name=self.name, **params), "invoice made") is not None:
             self.toggle.set_value("invoice")
