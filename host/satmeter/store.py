@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from . import stalls
 from .core.errors import BadParam, JournalTrouble
 from .core.events import Locked
 from .core.journal import Event, decode, encode
@@ -338,7 +339,10 @@ def engine(url: str, connections: int = 2) -> sa.Engine:
     if url.startswith("postgresql:"):
         url = "postgresql+psycopg" + url[len("postgresql") :]
     if not url.startswith("sqlite"):
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=connections, max_overflow=2)
+        waits = stalls.arguments() if url.startswith("postgresql") else {}
+        shared = sa.create_engine(url, connect_args=waits, pool_size=connections, max_overflow=2, pool_timeout=10)
+        stalls.Stalls(shared)
+        return shared
     _private(sa.make_url(url).database)
     made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 

@@ -26,6 +26,7 @@ TICK_S = 0.25
 BATCH = 256
 SNAPSHOT_EVERY = 2000
 RETRY_S = 1.0
+START_S = 10.0
 
 Reply = Callable[[Any], None]
 """Called once with the result, or with the SatmeterError."""
@@ -67,11 +68,13 @@ class Service:
         self._since_snapshot = 0
         self._retry_at = 0.0
         self._held: list[Event] = []
+        self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        self._recover()
+        """Begin, with the journal where it answers at once: lightningd does not wait long for a plugin's init."""
         self._thread.start()
+        self._looked.wait(START_S)
 
     def stop(self) -> None:
         """Stop after what is queued, with a snapshot, so that the next start has little to fold."""
@@ -100,6 +103,8 @@ class Service:
     # --- the thread
 
     def _run(self) -> None:
+        self._recover()
+        self._looked.set()
         while True:
             batch = self._take()
             if self.core is None and time.monotonic() >= self._retry_at:

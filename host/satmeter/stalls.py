@@ -1,0 +1,67 @@
+"""A database server that takes connections and then answers nothing (a machine that hangs, a network that swallows)
+would hold its callers for ever: what takes too long is cut off, and is an error like any other."""
+
+import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+import sqlalchemy as sa
+
+CONNECT_S = 5
+"""Until a connection stands, login and all."""
+STATEMENT_S = 20
+"""Of one statement, as the server itself holds it."""
+LIMIT_S = 45.0
+"""Of one use of a connection, which is a few statements; then its socket is shut."""
+
+
+def arguments() -> dict[str, Any]:
+    """Return what psycopg needs to keep to the limits that it and the server hold."""
+    waits = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s"
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return {"connect_timeout": CONNECT_S, "options": waits, **alive}
+
+
+class Stalls:
+    """Watches the connections of an engine that are in use; one thread, as long as the process runs."""
+
+    def __init__(self, engine: sa.Engine, limit_s: float = LIMIT_S):
+        self._limit_s = limit_s
+        self._since: dict[Any, float] = {}
+        self._lock = threading.Lock()
+        sa.event.listen(engine, "checkout", self._out)
+        sa.event.listen(engine, "checkin", self._in)
+        threading.Thread(target=self._watch, name="satmeter-stalls", daemon=True).start()
+
+    def _out(self, connection: Any, *_: Any) -> None:
+        with self._lock:
+            self._since[connection] = time.monotonic()
+        try:  # whether it is still good, now that somebody watches: a server may have been started anew
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except Exception as e:
+            self._in(connection)
+            raise sa.exc.DisconnectionError from e
+
+    def _in(self, connection: Any, *_: Any) -> None:
+        with self._lock:
+            self._since.pop(connection, None)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(self._limit_s / 10)
+            before = time.monotonic() - self._limit_s
+            with self._lock:
+                for connection in [c for c, since in self._since.items() if since < before]:
+                    del self._since[connection]
+                    _shut(connection)
+
+
+def _shut(connection: Any) -> None:
+    """Shut the socket under a connection: whoever waits on it gets an error. The connection itself stays its user's."""
+    with suppress(Exception):
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
