@@ -114,9 +114,9 @@ def code(
     """Show a text as a QR code in the terminal, or write it as a picture."""
     try:
         from .qr import draw
-        from .qr.make import make
+        from .qr.make import as_code, make
 
-        made = make(text.upper() if text.lower().startswith(("ln", "satmeter:", "lightning:")) else text)
+        made = make(as_code(text))
         if out is None:
             print(draw.blocks(made))
         elif out.suffix in (".png", ".svg"):

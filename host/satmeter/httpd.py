@@ -5,7 +5,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from types import FrameType
 from typing import Any
 
@@ -46,6 +46,17 @@ def on_ending(call: Callable[[], None]) -> None:
 
         with suppress(ValueError):  # a server on another thread than the main one hears no signals
             signal.signal(number, told)
+
+
+def network_of(address: str) -> str:
+    """Return what one payer has of addresses: of IPv6 a /64, of which anybody has 2^64."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(ip_network((found, 64), strict=False))
+    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def checked_proxies(given: object) -> tuple[str, ...]:

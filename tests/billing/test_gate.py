@@ -22,7 +22,7 @@ from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.prices import Price, find, parse
-from satmeter.gate.proxy import network_of, plain_path
+from satmeter.gate.proxy import plain_path
 
 
 def challenged(answer):
@@ -202,7 +202,7 @@ def test_a_service_that_makes_no_more_invoices_is_a_429_too(net, tmp_path):
     ],
 )
 def test_of_ipv6_a_payer_is_its_network(address, network):
-    assert network_of(address) == network
+    assert httpd.network_of(address) == network
 
 
 def test_what_a_stranger_says_of_itself_is_not_believed_and_not_passed_on(gate):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from satmeter.core.errors import BadParam
 from satmeter.devnet.emulated.invoices import sign
+from satmeter.qr.make import as_code
 from satmeter.qr.meaning import Invoice, objections, plausible, understand
 from satmeter.wire.address import Address
 
@@ -139,3 +140,22 @@ def test_why_an_invoice_must_not_be_paid():
     assert "no amount" in against(invoice(amount=None))[0]
     assert "another node" in against(invoice(), payee="02" + "ab" * 32)[0]
     assert len(against(invoice(amount=None), NOW + 999, "bitcoin", "02" + "ab" * 32)) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("lnbcrt10n1pabc", "LNBCRT10N1PABC"),
+        ("lightning:lnbc1pabc", "LIGHTNING:LNBC1PABC"),
+        ("lno1qcp4256y", "LNO1QCP4256Y"),
+        ("lnurl1dp68gurn8", "LNURL1DP68GURN8"),
+        ("satmeter://127.0.0.1:9735/02ab/socket", "SATMETER://127.0.0.1:9735/02AB/SOCKET"),
+        ("lnurlp://shop.example/.well-known/lnurlp/Ann", "lnurlp://shop.example/.well-known/lnurlp/Ann"),
+        ("lndhub://Admin:Secret@https://x.example", "lndhub://Admin:Secret@https://x.example"),
+        ("lightning:Ann@shop.example", "lightning:Ann@shop.example"),
+        ("lnbc1pAbC", "lnbc1pAbC"),
+        ("ln and 1 more", "ln and 1 more"),
+    ],
+)
+def test_only_what_means_the_same_is_written_in_upper_case(text, code):
+    assert as_code(text) == code

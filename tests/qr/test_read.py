@@ -58,6 +58,69 @@ def framed(*pictures):
 ADDRESS, *INVOICES = camera.texts()
 
 
+def packed(image, kind, **how):
+    out = io.BytesIO()
+    image.save(out, kind, **how)
+    return out.getvalue()
+
+
+def on_nothing():
+    """A code whose light modules and ground are transparent, and black under that, as drawing programs export it."""
+    dark = np.kron(np.array(make(ADDRESS).rows(), np.uint8), np.ones((6, 6), np.uint8))
+    dark = np.pad(dark, 40)
+    return Image.fromarray(np.dstack([*[np.zeros_like(dark)] * 3, dark * 255]), "RGBA")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_what_is_transparent_is_read_on_white(kind):
+    how = {"lossless": True} if kind == "WEBP" else {}
+    assert [f.text for f in read.read(read.load(packed(on_nothing(), kind, **how)))] == [ADDRESS]
+
+
+@pytest.mark.parametrize("top", [65535, 4095])
+def test_sixteen_bits_of_grey_are_read(top):
+    """As scanners and some cameras give them, whole or with twelve bits that count."""
+    values = (np.pad(grey(make(ADDRESS)), 8, constant_values=255) / 255 * top).astype(np.uint16)
+    assert [f.text for f in read.read(read.load(packed(Image.fromarray(values), "PNG")))] == [ADDRESS]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"\0\0\0\x1cftypheic\0\0\0\0", "a HEIC picture"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "an AVIF picture"),
+        (b"<?xml version='1.0'?><svg/>", "an SVG drawing"),
+        (b"<svg xmlns='x'/>", "an SVG drawing"),
+        (b"%PDF-1.7 ...", "a PDF"),
+        (b"no picture", "is no picture"),
+    ],
+)
+def test_what_is_not_read_is_called_by_its_name(data, kind):
+    with pytest.raises(BadParam, match=f"{kind}.*send a screenshot") as e:
+        read.load(data)
+    assert "object at 0x" not in str(e.value)
+
+
+def test_a_large_picture_is_searched_small_and_not_for_ever(monkeypatch):
+    """After a look at all of it; what is found is placed in the picture as it is."""
+    sizes, clock = [], [0.0]
+
+    def step(picture):
+        sizes.append(picture.size)
+        clock[0] += 4
+        found = len(sizes) == 3 and [read.Found("x", ((0, 0), (picture.shape[1] - 1, 0)))]
+        return found or []
+
+    monkeypatch.setattr(read.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(read, "STEPS", [step] * 7)
+    photo = np.full((3000, 4000), 200, np.uint8)
+    ((_, corner),) = (f.corners for f in read.read(photo))
+    assert sizes[0] == photo.size and max(sizes[1:]) <= read.SEARCH_PIXELS * 1.01 and corner[0] > 3950
+    sizes.clear()
+    sizes += [0] * 10
+    assert read.read(photo) == [] and len(sizes) == 10 + 3  # begun at 0, 4 and 8 s
+
+
 @pytest.mark.parametrize("text", [ADDRESS, *INVOICES])
 def test_what_is_drawn_is_read(text):
     assert [f.text for f in read.read(grey(make(text)))] == [text]

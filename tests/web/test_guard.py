@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from playwright.sync_api import expect
 from running import RunningPanel, free_port
 
+from satmeter import tries
+from satmeter.core.errors import TooMany
+from satmeter.tries import OF_ADDRESS
 from satmeter.web.guard import Guard
+from satmeter.web.login import Logins, set_password
 
 PASSWORD = "correct horse battery"
 
@@ -213,6 +217,29 @@ def test_names_are_known_only_if_given():
     assert guard.objection("other.lan:8420", None) != ""
     assert Guard(None).objection("192.168.1.5:8420", None) != ""
     assert guard.objection("user@panel.lan", "http://panel.lan") != ""
+
+
+def test_who_gives_wrong_passwords_locks_out_itself_alone(tmp_path):
+    set_password(tmp_path / "p", "the right password")
+    logins = Logins.load(tmp_path / "p")
+    for _ in range(OF_ADDRESS):
+        assert not logins.right("a wrong password", "192.0.2.66")
+    with pytest.raises(TooMany):
+        logins.right("the right password", "192.0.2.66")
+    assert logins.right("the right password", "192.0.2.1")
+
+
+def test_wrong_passwords_from_everywhere_are_bounded_too(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(tries.time, "monotonic", lambda: clock[0])
+    all_ = tries.Tries()
+    for n in range(tries.ALL):
+        all_.check(f"10.0.0.{n}")
+        all_.was_wrong(f"10.0.0.{n}")
+    with pytest.raises(TooMany):
+        all_.check("192.0.2.1")
+    clock[0] += tries.WITHIN_S + 1
+    all_.check("192.0.2.1")
 
 
 def test_what_the_command_refuses(net, tmp_path):

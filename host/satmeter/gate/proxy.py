@@ -12,7 +12,6 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address, ip_network
 
 import aiohttp
 from multidict import CIMultiDict
@@ -27,6 +26,7 @@ from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
+from ..httpd import network_of
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
@@ -342,17 +342,6 @@ async def _closed(answer: aiohttp.ClientResponse) -> None:
 def named(connection: list[str]) -> frozenset[str]:
     """Return the headers that `Connection` names: they end at a proxy, too (RFC 9110, 7.6.1)."""
     return frozenset(name.strip().lower() for line in connection for name in line.split(","))
-
-
-def network_of(address: str) -> str:
-    """Return what one payer has of addresses: of IPv6 a /64, of which anybody has 2^64."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
-        return str(ip_network((found, 64), strict=False))
-    return str(getattr(found, "ipv4_mapped", None) or found)
 
 
 def plain_path(scope: Scope) -> str | None:

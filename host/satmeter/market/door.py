@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from ..billing.body import takes
 from ..billing.config import OpenID
 from ..core.errors import BadParam, NameTaken, TooMany
+from ..httpd import network_of
 from .market import Market
 from .users import User
 from .visit import COOKIE, Visits, inside, sent
@@ -55,8 +56,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     async def log_in(request: Request, given: Form) -> Response:
         """Log in with `name` and `password`; a cookie stands for that from then on."""
         where = str(given.get("next", ""))
+        who = network_of(request.client.host if request.client else "")
         try:
-            user = await in_turn(market.users.by_password, given.get("name"), given.get("password"))
+            user = await in_turn(market.users.by_password, given.get("name"), given.get("password"), who)
         except TooMany as e:
             return door(request, e.message, 429, where)
         if user is None:

@@ -15,12 +15,12 @@ from ..billing.database import Database
 from ..billing.ids import new_id
 from ..billing.secrets import digest
 from ..core.errors import BadParam, JournalTrouble, NameTaken, TooMany
+from ..tries import Tries
 from .tables import LOGIN, USER
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,29}")
 LEAST, MOST = 8, 200
 LASTS_S = 30 * 86_400
-TRIES, TRIES_S = 5, 60
 """So many wrong passwords of one name within so long: then they are not looked at for a while."""
 NEW_S = 60
 
@@ -37,7 +37,7 @@ class Users:
         self._database, self._most_new = database, most_new
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex(16))
-        self._wrong: dict[str, list[float]] = {}
+        self._tries = Tries()
         self._made: list[float] = []
         self._one = threading.Lock()
         """One password at a time: each takes 64 MiB, and many at once would all be looked at before one counts."""
@@ -59,23 +59,19 @@ class Users:
             hashed = self._hasher.hash(password.encode("utf-8", "surrogatepass"))
         return self._add(name, {"password": hashed})
 
-    def by_password(self, name: object, password: object) -> User | None:
-        """Return whose name and password it is; takes as long for names that nobody has. TooMany after wrong ones."""
+    def by_password(self, name: object, password: object, who: str) -> User | None:
+        """Return whose name and password it is; takes as long for names that nobody has. TooMany after too many wrong
+        ones from `who`."""
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > MOST:
             return None
         row = self._find(USER.c.name == name)
         with self._one:
-            now = time.monotonic()
-            if len(self._wrong) > 10_000:
-                self._wrong = {n: ats for n, ats in self._wrong.items() if ats[-1] > now - TRIES_S}
-            tries = [at for at in self._wrong.get(name, []) if at > now - TRIES_S]
-            if len(tries) >= TRIES:
-                raise TooMany(f"too many wrong passwords; try again in {TRIES_S} s")
+            self._tries.check(who)
             hashed = row.password if row is not None and row.password else self._nobody
             try:
                 self._hasher.verify(hashed, password.encode("utf-8", "surrogatepass"))
             except (VerificationError, InvalidHashError):
-                self._wrong[name] = [*tries, now]
+                self._tries.was_wrong(who)
                 return None
         return User(row.id, row.name) if row is not None and row.password else None
 

@@ -1,5 +1,6 @@
 """Making codes: upper case, in the compact alphanumeric mode, as large on a display as they can be."""
 
+import re
 from dataclasses import dataclass
 
 import qrcode
@@ -23,6 +24,14 @@ class Code:
         return [
             [bool(self.bits[y * stride + (x >> 3)] >> (7 - (x & 7)) & 1) for x in range(self.n)] for y in range(self.n)
         ]
+
+
+def as_code(text: str) -> str:
+    """Return a text as its code is smallest: bech32 (invoices, offers, LNURLs) and our addresses in upper case, which
+    means the same; anything else as it is."""
+    lower = text.lower()
+    bech32 = re.fullmatch(r"(lightning:)?ln[a-z0-9]*1[a-z0-9+]+", lower) and text in (lower, text.upper())
+    return text.upper() if bech32 or lower.startswith("satmeter:") else text
 
 
 def make(text: str, level: int = ERROR_CORRECT_L) -> Code:

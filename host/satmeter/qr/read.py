@@ -6,6 +6,7 @@ tests/bench/codes.py on pictures of a simulated camera (tests/qr/camera.py).
 """
 
 import io
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import zxingcpp
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..core.errors import BadParam
 
@@ -27,10 +28,17 @@ OTHER_PIXELS = 40_000_000
 MOST_SIDE = 65_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What cameras and screenshots make. Pillow would know more, and run Ghostscript for one of them."""
+OTHER_KINDS = (
+    (b"ftypavi", "an AVIF picture"), (b"ftyphei", "a HEIC picture"), (b"ftyphev", "a HEIC picture"),
+    (b"ftypmif1", "a HEIC picture"), (b"<svg", "an SVG drawing"), (b"<?xml", "an SVG drawing"), (b"%pdf", "a PDF"),
+)  # fmt: skip
+"""What people have, too, by a mark at its beginning (in lower case)."""
 Image.MAX_IMAGE_PIXELS = None  # which would refuse what a good phone makes; the bound is ours, by the header alone
 WORK_PIXELS = 24_000_000
 """Larger pictures are made smaller: nobody's code needs them, and enlarging them would take minutes."""
 ENLARGED_PIXELS = 12_000_000
+SEARCH_PIXELS, MOST_S = 2_000_000, 10.0
+"""The size at which a picture is searched by the slow steps, and after how many seconds no other step is begun."""
 
 QRCODES = zxingcpp.BarcodeFormats([zxingcpp.BarcodeFormat.QRCode])
 
@@ -48,12 +56,25 @@ class Found:
 def read(picture: Picture, believe: Callable[[str], bool] = lambda text: True, patient: bool = True) -> list[Found]:
     """Return the codes of a picture, from top to bottom; none where no step reads one. A text that `believe` does not
     take for true (an invoice with a wrong checksum) was not read. Without `patient` the slow steps are left out: the
-    next frame of a film comes soon."""
-    for step in STEPS if patient else STEPS[:QUICK]:
-        found = [f for f in step(picture) if f.text and believe(f.text)]
+    next frame of a film comes soon. A large picture is looked at whole once, and then made smaller: a code that fills
+    a useful part of it can be read there, and all steps at full size would take half a minute."""
+    until = time.monotonic() + MOST_S
+    steps = STEPS if patient else STEPS[:QUICK]
+    for n, step in enumerate(steps):
+        if n and time.monotonic() > until:
+            break
+        looked_at = picture if n == 0 or picture.size <= SEARCH_PIXELS else _shrunk(picture)
+        found = [f for f in step(looked_at) if f.text and believe(f.text)]
         if found:
-            return sorted(found, key=lambda f: min((y for _, y in f.corners), default=0))
+            scale = picture.shape[1] / looked_at.shape[1]
+            placed = [Found(f.text, tuple((int(x * scale), int(y * scale)) for x, y in f.corners)) for f in found]
+            return sorted(placed, key=lambda f: min((y for _, y in f.corners), default=0))
     return []
+
+
+def _shrunk(picture: Picture) -> Picture:
+    scale = (SEARCH_PIXELS / picture.size) ** 0.5
+    return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
 
 
 def load(data: bytes, name: str = "picture") -> Picture:
@@ -69,11 +90,28 @@ def load(data: bytes, name: str = "picture") -> Picture:
             while pixels // shrink**2 > WORK_PIXELS:
                 shrink *= 2
             image.draft("L", (image.width // shrink, image.height // shrink))
-            return np.asarray(_small(image.convert("L")))
+            return np.asarray(_small(_grey(image)))
     except BadParam:
         raise
+    except UnidentifiedImageError:
+        kind = next((kind for mark, kind in OTHER_KINDS if mark in data[:64].lower()), "")
+        what = f"is {kind}, which is not read here" if kind else "is no picture that can be read"
+        raise BadParam(f"{name}: {what}; send a screenshot, or a JPEG or PNG", param="picture") from None
     except Exception as e:  # its decoders raise what they meet
         raise BadParam(f"{name}: is no picture that can be read ({e})", param="picture") from None
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Return a picture in 8 bits of grey: what is transparent on white, as pages show it; 16 bits by their upper
+    half."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        return Image.fromarray((values / max(255.0, float(values.max())) * 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        solid = image.convert("RGBA")
+        ground = Image.new("RGBA", solid.size, "white")
+        return Image.alpha_composite(ground, solid).convert("L")
+    return image.convert("L")
 
 
 def _small(image: Image.Image) -> Image.Image:

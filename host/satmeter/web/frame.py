@@ -142,7 +142,7 @@ async def asked(question: str, yes: str) -> bool:
 @contextmanager
 def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) -> Iterator[None]:
     """Build a page: its head, and inside the with its body. `changed` is called when the unit was changed."""
-    ui.add_head_html('<link rel="stylesheet" href="/static/style.css">')
+    ui.add_head_html('<link rel="stylesheet" href="/static/style.css"><script src="/static/copy.js"></script>')
     ui.page_title(f"{title} · Satmeter")
     dark = ui.dark_mode(None)
     with ui.header().classes("head"):

@@ -16,13 +16,13 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from ..core.errors import BadParam
+from ..core.errors import BadParam, TooMany
+from ..httpd import network_of
+from ..tries import Tries
 
 COOKIE = "satmeter"
 LASTS_S = 12 * 3600
 LEAST = 8
-TRIES, TRIES_S = 5, 60
-"""So many wrong passwords within so long, from anywhere: then nobody's is looked at for a while."""
 
 
 def set_password(path: Path, password: str) -> None:
@@ -44,7 +44,7 @@ class Logins:
     def __init__(self, hashed: str):
         self._hash = hashed.strip()
         self._until: dict[str, float] = {}
-        self._wrong: list[float] = []
+        self._tries = Tries()
 
     @classmethod
     def load(cls, path: Path) -> "Logins":
@@ -52,16 +52,13 @@ class Logins:
             raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="password")
         return cls(path.read_text())
 
-    def right(self, password: str) -> bool:
-        """Whether it is the password; takes about 50 ms on purpose. PermissionError after too many wrong ones."""
-        now = time.monotonic()
-        self._wrong = [at for at in self._wrong if at > now - TRIES_S]
-        if len(self._wrong) >= TRIES:
-            raise PermissionError(f"too many wrong passwords; try again in {TRIES_S} s")
+    def right(self, password: str, who: str) -> bool:
+        """Whether it is the password; takes about 50 ms on purpose. TooMany after too many wrong ones from `who`."""
+        self._tries.check(who)
         try:
             return PasswordHasher().verify(self._hash, password)
         except (VerificationError, InvalidHashError):
-            self._wrong.append(now)
+            self._tries.was_wrong(who)
             return False
 
     def begin(self) -> str:
@@ -107,16 +104,17 @@ def routes(logins: Logins, secure: bool) -> APIRouter:
             body += piece
             if len(body) > 4096:
                 return _again("that is no password", 413)
+        who = request.client.host if request.client else ""
         given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
         try:
             async with one:
-                good = await run_in_threadpool(logins.right, given)
-        except PermissionError as e:
-            return _again(str(e), 429)
+                good = await run_in_threadpool(logins.right, given, network_of(who))
+        except TooMany as e:
+            return _again(e.message, 429)
         if not good:
             return _again("wrong password", 401)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, logins.begin(), LASTS_S, httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(COOKIE, logins.begin(), LASTS_S, httponly=True, samesite="lax", secure=secure)
         return answer
 
     @router.post("/logout")

@@ -150,7 +150,8 @@ class MeterPage:
         with ui.row():
             self.amount = sat_field("amount (default: a quantum)").props("dense")
             ui.button("New invoice", on_click=self._invoice).props("dense")
-            ui.button("Copy", on_click=lambda: ui.clipboard.write(self.text.text)).props("dense flat")
+            copy = "(e) => copyText('[data-part=code]', e.currentTarget)"
+            ui.button("Copy").props("dense flat").on("click", js_handler=copy)
 
     def _runs(self) -> None:
         ui.label("Invoices and payments of the running session").classes("title")
