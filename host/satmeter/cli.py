@@ -2,11 +2,11 @@
 
 import json
 import logging
-import shutil
 import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -43,6 +43,19 @@ RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 def fail(text: str) -> typer.Exit:
     console.print(text, style="red", markup=False, soft_wrap=True)
     return typer.Exit(1)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print it")] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -138,41 +151,29 @@ def devnet(
     """Start a seller, a hop and a buyer, connected and funded, and say what to try; Ctrl-C ends them."""
     if context.invoked_subcommand is not None:
         return
-    from .devnet import METER, start
+    from .devnet import start, tryout
     from .devnet.demo import choose
 
     kind, why = choose(kind)
-    where = directory or Path(tempfile.mkdtemp(prefix="satmeter-"))
-    console.print(f"[bold]{kind}[/bold] nodes ({why}) in {where}")
-    with console.status("starting") as status, start(kind, where, say=status.update) as net:
-        status.stop()
-        for node in net.nodes.values():
-            console.print(f"[bold]{node.name:6}[/bold] {node.id}@{node.address}", soft_wrap=True)
-        seller, buyer = net["seller"], net["buyer"]
-        address = f"satmeter://{seller.address}/{seller.id}/socket".upper()
-        call = "lightning-cli --rpc-file=" if shutil.which("lightning-cli") else "satmeter rpc --rpc="
-        b, a = (f"{call}{node.lightning_dir}/lightning-rpc" for node in (seller, buyer))
-        console.print(
-            f"\nTry (B sells, A buys):\n  {b} meter-add socket 1000 100 20000\n"
-            f"  satmeter board virtual --link /tmp/board --key {where}/board.key --percent 50 &\n"
-            f"  satmeter bridge --port /tmp/board --key {where}/board.key --meter socket "
-            f"--rpc {seller.lightning_dir}/lightning-rpc --plugin {METER} &\n"
-            f"  {a} stream-open {address} 1000/Wh 500sat\n  {b} meter-status socket\n  {a} stream-list\n\n"
-            f"Or in a browser, B at http://127.0.0.1:8420/ with a board in software, A at http://127.0.0.1:8421/:\n"
-            f"  satmeter panel --no-password --rpc {seller.lightning_dir}/lightning-rpc --virtual socket "
-            f"--key {where}/panel.key &\n"
-            f"  satmeter panel --no-password --rpc {buyer.lightning_dir}/lightning-rpc --port 8421 &\n",
-            soft_wrap=True,
-        )
-        if kind == "emulated":
-            console.print(f"  {b} emulate-fault 0 0 1   # the next payment to B hangs", soft_wrap=True)
-        console.print("Ctrl-C ends the network.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True)
+        where = directory or Path(stack.enter_context(temporary))
+        console.print(f"{kind} nodes ({why}) in {where}", markup=False, highlight=False)
         try:
-            signal.pause()
+            with console.status("starting") as status, start(kind, where, say=status.update) as net:
+                status.stop()
+                for node in net.nodes.values():
+                    shown = f"{node.name:6} {node.id[:8]}…{node.id[-4:]} at {node.address}"
+                    console.print(shown, markup=False, highlight=False)
+                for line in tryout.write(net, kind, where):
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+                with suppress(KeyboardInterrupt):
+                    signal.pause()
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would leave nodes behind
+                console.print("stopping")
         except KeyboardInterrupt:
-            pass
-        console.print("stopping")
+            console.print("ended before it stood")
 
 
 @devnet_app.command("record")

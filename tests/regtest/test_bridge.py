@@ -2,14 +2,17 @@
 
 import json
 import os
+import pty
 import secrets
+import select
 import signal
 import subprocess
 import sys
+import termios
+import time
 from types import SimpleNamespace
 
 import pytest
-from pyln.client import LightningRpc
 from test_crash import alive
 
 from lanes import lane
@@ -269,30 +272,65 @@ def test_the_command_refuses_an_open_key_and_half_an_order(tmp_path):
     assert neither.returncode == 1 and "--meter NAME" in neither.stdout.replace("\n", " ")
 
 
-def test_satmeter_devnet_starts_a_network_and_prints_what_to_try(tmp_path):
-    import re
+class Terminal:
+    """A shell at a terminal of 80 x 24, as a person has it: with job control."""
 
-    command = [sys.executable, "-m", "satmeter.cli", "devnet", "--kind", "emulated", "--directory", str(tmp_path)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "400"})
+    def __init__(self, folder):
+        self.pid, self.tty = pty.fork()
+        if self.pid == 0:
+            os.chdir(folder)
+            os.environ.update(PS1="$ ", TERM="xterm", COLUMNS="80", LINES="24", PATH="/usr/bin:/bin")
+            os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+        termios.tcsetwinsize(self.tty, (24, 80))
+        self.shown = ""
+
+    def type(self, line):
+        os.write(self.tty, line.encode() + b"\n")
+
+    def until(self, text, timeout_s=90):
+        end = time.monotonic() + timeout_s
+        while text not in self.shown:
+            assert time.monotonic() < end, self.shown[-3000:]
+            if select.select([self.tty], [], [], 0.2)[0]:
+                self.shown += os.read(self.tty, 65_536).decode("utf-8", "replace")
+
+    def close(self):
+        os.kill(self.pid, signal.SIGHUP)
+        os.close(self.tty)
+        os.waitpid(self.pid, 0)
+
+
+def test_what_satmeter_devnet_prints_works_when_it_is_pasted(tmp_path):
+    command = [sys.executable, "-m", "satmeter.cli", "devnet", "--kind", "emulated"]
+    env = {**os.environ, "COLUMNS": "80", "LINES": "24", "TMPDIR": str(tmp_path)}
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    shell = None
     try:
-        shown = ""
-        while "Ctrl-C" not in shown:
-            line = running.stdout.readline()
-            assert line, shown
-            shown += line
-        socket = re.search(r"(?:--rpc-file|--rpc)=(\S*seller\S*) meter-add socket (\d+) (\d+) (\d+)", shown)
-        rpc = LightningRpc(socket[1])
-        price, ticks, quantum = (int(socket[n]) for n in (2, 3, 4))
-        call = [sys.executable, "-m", "satmeter.cli", "rpc", f"--rpc={socket[1]}"]
-        added = subprocess.run([*call, "meter-add", "socket", *socket.groups()[1:]], capture_output=True, text=True)
-        assert json.loads(added.stdout)["tariff"]["quantum_msat"] == quantum, (price, ticks)
-        again = subprocess.run([*call, "meter-status", "name=nowhere"], capture_output=True, text=True)
-        assert again.returncode == 1 and json.loads(again.stdout)["code"] == 2102
-        address = re.search(r"stream-open (SATMETER://\S+)", shown)[1]
-        assert rpc.call("getinfo")["id"].upper() in address and "emulated" in rpc.call("getinfo")["version"]
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            lines.append(running.stdout.readline())
+            assert lines[-1], lines
+        wide = [line for line in lines if len(line.rstrip()) > 80]
+        assert len(lines) <= 24 and all("/env" in line or "nodes (" in line for line in wide), wide
+        shell = Terminal(tmp_path)
+        for line in lines:
+            if line.startswith("  ") and "pages_of" not in line and "emulate-fault" not in line:
+                if "stream-open" in line:  # a person is slower: the board is heard by now
+                    shell.type('until B meter-status socket | grep \'"board": "heard"\'; do :; done')
+                    shell.until('"board": "heard"')
+                shell.type(line.strip())
+        shell.until('"state": "streaming"')
+        shell.type("jobs; echo jobs''-are-shown")
+        shell.until("jobs-are-shown")
+        assert "Stopped" not in shell.shown and shell.shown.count("Running") >= 2, shell.shown[-2000:]
+        shell.type("B meter-status name=nowhere")
+        shell.until("2102")
     finally:
-        running.terminate()
-        assert running.wait(20) == 0
+        if shell is not None:
+            shell.close()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 0
+    assert not list(tmp_path.glob("satmeter-*")) and "Traceback" not in running.stdout.read()
 
 
 def test_a_kind_of_node_that_is_not_known_is_refused():

@@ -11,8 +11,9 @@ from .virtual import Board
 
 
 def work(board: Board) -> None:
-    """Show the board until q is typed; without a terminal just keep it running."""
-    if not sys.stdin.isatty():
+    """Show the board until q is typed. Without a terminal, or behind one that somebody else types into (a shell's &),
+    just keep it running: to touch that terminal would stop us."""
+    if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
         while True:
             time.sleep(1)
     before = termios.tcgetattr(sys.stdin)

@@ -52,7 +52,7 @@ class RealNet(Devnet):
 
     def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
         from pyln.testing.db import SqliteDbProvider
-        from pyln.testing.utils import BitcoinD, LightningNode, NodeFactory
+        from pyln.testing.utils import BitcoinD, LightningNode, NodeFactory, wait_for
 
         for noisy in ("BitcoinRpcProxy", "ephemeral-port-reserve", "werkzeug", "cheroot"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -62,6 +62,8 @@ class RealNet(Devnet):
         self.bitcoind = BitcoinD(bitcoin_dir=str(directory))
         self.bitcoind.start()
         self.bitcoind.generate_block(101)
+        wanted = sum((c.capacity_sat + 1_000_000) / 10**8 for c in channels)
+        wait_for(lambda: float(self.bitcoind.rpc.getbalance()) > min(49.0, wanted))  # its wallet takes a moment
         self.factory = NodeFactory(
             None,
             "satmeter",
@@ -156,7 +158,8 @@ class RealNet(Devnet):
         return list(self.bitcoind.rpc.getrawmempool())
 
     def close(self) -> None:
-        self.factory.killall([False] * len(self.factory.nodes))
+        with contextlib.suppress(Exception):  # one that the terminal's Ctrl-C has reached already
+            self.factory.killall([False] * len(self.factory.nodes))
         try:
             self.bitcoind.stop()
         except Exception:
