@@ -6,6 +6,7 @@ so descriptor 1 is lightningd's alone and whatever else prints goes to descripto
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -194,6 +195,8 @@ class RolePlugin:
         if os.environ.get("LIGHTNINGD_PLUGIN") != "1":
             self.plugin.run()  # it says what it is
             return
+        # A terminal's Ctrl-C reaches us, too; it is lightningd that ends us, or its end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         read(self.plugin, sys.stdin.buffer)
         # stdin ended: lightningd is gone, and a new one may start us anew at any moment. Nothing is lost.
         os._exit(0)
