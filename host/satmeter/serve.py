@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ console = Console()
 client_app = typer.Typer(no_args_is_help=True, help="Clients of the billing service: their api-tokens.")
 hooks_app = typer.Typer(no_args_is_help=True, help="Webhooks that nobody took.")
 Where = Annotated[Path | None, typer.Option("--config", help="the service's config (TOML); see docs/billing.md")]
+Days = Annotated[int, typer.Option(min=0, max=36_500, help="the api-token ends after so many days; 0: never")]
 
 
 @contextmanager
@@ -87,13 +89,32 @@ def _database(config: Path | None) -> "tuple[Config, Database]":
 def add(
     name: Annotated[str, typer.Argument(help="a-z, 0-9 and -")],
     scope: Annotated[list[str], typer.Option(help="invoice, pay or verify; several times for several")],
+    days: Days = 0,
     config: Where = None,
 ) -> None:
     """Make a client, and print its api-token, which is shown this once."""
     with failing():
         from .billing.secrets import Secrets
 
-        print(Secrets(_database(config)[1]).add(name, scope))
+        print(Secrets(_database(config)[1]).add(name, scope, expires_at=_after(days)))
+
+
+@client_app.command("renew")
+def renew(
+    name: str,
+    keep_hours: Annotated[int, typer.Option(min=0, max=8760, help="the earlier token is good for so long")] = 24,
+    days: Days = 0,
+    config: Where = None,
+) -> None:
+    """Give a client another api-token, and print it; its invoices and webhooks stay, also where it was revoked."""
+    with failing():
+        from .billing.secrets import Secrets
+
+        print(Secrets(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
+
+
+def _after(days: int) -> int:
+    return int(time.time()) + days * 86_400 if days else 0
 
 
 @client_app.command("list")
@@ -102,10 +123,10 @@ def list_(config: Where = None) -> None:
     with failing():
         from .billing.secrets import Secrets
 
-        table = Table("name", "scopes", "made", "revoked")
+        table = Table("name", "scopes", "made", "ends", "revoked")
         for row in Secrets(_database(config)[1]).all():
-            made, revoked = (_day(row[k]) for k in ("created_at", "revoked_at"))
-            table.add_row(str(row["name"]), str(row["scopes"]), made, revoked)
+            days = (_day(row[k]) for k in ("created_at", "expires_at", "revoked_at"))
+            table.add_row(str(row["name"]), str(row["scopes"]), *days)
         console.print(table)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from billing import in_a_loop
 from satmeter.billing import body, config, tables
 from satmeter.billing import metrics as metrics_module
+from satmeter.billing import secrets as secrets_module
 from satmeter.billing.database import Database
 from satmeter.billing.events import Events, hook_row
 from satmeter.billing.hooks import Hooks
@@ -184,6 +185,32 @@ def test_secrets(url):
     assert secrets.find(secret) is None
     with pytest.raises(BadParam):
         secrets.revoke("shop")
+
+
+def test_a_secret_is_replaced_with_the_earlier_one_good_for_a_while(url, monkeypatch):
+    secrets, clock = Secrets(Database(url, NODE)), [1_800_000_000]
+    monkeypatch.setattr(secrets_module.time, "time", lambda: clock[0])
+    first = secrets.add("shop", ["invoice"])
+    second = secrets.replace("shop", keep_s=3600)
+    assert [secrets.find(s).name for s in (first, second)] == ["shop", "shop"]
+    clock[0] += 3601
+    assert secrets.find(first) is None and secrets.find(second).scopes == {"invoice"}
+    third = secrets.replace("shop")
+    assert secrets.find(second) is None and secrets.find(third)
+    secrets.revoke("shop")
+    fourth = secrets.replace("shop", keep_s=3600)
+    assert secrets.find(third) is None and secrets.find(fourth)
+    with pytest.raises(BadParam):
+        secrets.replace("nobody")
+
+
+def test_a_secret_may_have_an_end(url, monkeypatch):
+    secrets, clock = Secrets(Database(url, NODE)), [1_800_000_000]
+    monkeypatch.setattr(secrets_module.time, "time", lambda: clock[0])
+    secret = secrets.add("shop", ["invoice"], expires_at=clock[0] + 60)
+    assert secrets.find(secret)
+    clock[0] += 61
+    assert secrets.find(secret) is None
 
 
 def test_an_attempt_that_was_not_answered_goes_on_under_its_id(url):

@@ -22,6 +22,7 @@ SCOPES = {
     "meter": "hear of the node's meters, and have gates spend credit of their sessions",
     "metrics": "read the service's metrics",
 }
+NEW = {"revoked_at": 0, "old_hash": "", "old_until": 0, "expires_at": 0}
 NAME = re.compile(r"[a-z0-9-]{1,40}")
 SELLER = "seller/"
 """Before a user's id: the client under which the market's sellers sell, which no client's name can be."""
@@ -51,8 +52,9 @@ class Secrets:
     def __init__(self, database: Database):
         self._database = database
 
-    def add(self, name: str, scopes: list[str], secret: str = "") -> str:
-        """Make a client; returns its secret, which is told this once. BadParam, NameTaken."""
+    def add(self, name: str, scopes: list[str], secret: str = "", expires_at: int = 0) -> str:
+        """Make a client; returns its secret, which is told this once. expires_at: when it ends (0: never). BadParam,
+        NameTaken."""
         if not NAME.fullmatch(name):
             raise BadParam(f"name: must be 1 to 40 of a-z, 0-9 and -, got {name!r}", param="name")
         for scope in scopes:
@@ -66,15 +68,29 @@ class Secrets:
                 raise NameTaken(
                     f"name: there is a client {name!r} already; revoked ones keep their names", param="name"
                 )
-            row = {"name": name, "hash": digest(secret), "scopes": " ".join(sorted(set(scopes))), "revoked_at": 0}
-            db.execute(sa.insert(SECRET), {**row, "created_at": int(time.time())})
+            row = {"name": name, "hash": digest(secret), "scopes": " ".join(sorted(set(scopes))), **NEW}
+            db.execute(sa.insert(SECRET), {**row, "created_at": int(time.time()), "expires_at": expires_at})
+        return secret
+
+    def replace(self, name: str, keep_s: int = 0, expires_at: int = 0) -> str:
+        """Give a client a new secret; the earlier one is good for `keep_s` more. Its invoices, scopes and webhooks stay,
+        also where it was revoked. Returns the secret. BadParam for a client that is not there."""
+        secret, now = secrets.token_urlsafe(32), int(time.time())
+        with self._database.writing() as db:
+            row = db.execute(sa.select(SECRET).where(SECRET.c.name == name).with_for_update()).first()
+            if row is None:
+                raise BadParam(f"name: there is no client {name!r}", param="name")
+            kept = keep_s > 0 and not row.revoked_at
+            old = {"old_hash": row.hash if kept else "", "old_until": now + keep_s if kept else 0}
+            values = {"hash": digest(secret), "revoked_at": 0, "expires_at": expires_at, **old}
+            db.execute(sa.update(SECRET).where(SECRET.c.name == name).values(values))
         return secret
 
     def renew(self, name: str, scopes: list[str]) -> str:
         """Give a client (made here if there is none) a new secret, which ends the earlier one and its webhooks; returns
         it. WrongState for one that the operator revoked."""
         secret = secrets.token_urlsafe(32)
-        row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), "revoked_at": 0}
+        row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), **NEW}
         insert = postgresql.insert if self._database.shared else sqlite.insert
         with self._database.writing() as db:
             fresh = {**row, "name": name, "created_at": int(time.time())}
@@ -88,7 +104,7 @@ class Secrets:
     def all(self) -> list[dict[str, object]]:
         """Return every client, revoked ones too; nothing of their secrets."""
         with self._database.reading() as db:
-            columns = (SECRET.c.name, SECRET.c.scopes, SECRET.c.created_at, SECRET.c.revoked_at)
+            columns = (SECRET.c.name, SECRET.c.scopes, SECRET.c.created_at, SECRET.c.expires_at, SECRET.c.revoked_at)
             return [dict(row._mapping) for row in db.execute(sa.select(*columns).order_by(SECRET.c.name))]
 
     def revoke(self, name: str) -> None:
@@ -101,9 +117,12 @@ class Secrets:
 
     def find(self, secret: str) -> Client | None:
         """Return whose secret it is. Found by its hash, so that the time it takes tells nothing about a secret."""
-        wanted = digest(secret)
+        wanted, now = digest(secret), int(time.time())
+        lives = sa.or_(SECRET.c.expires_at == 0, SECRET.c.expires_at > now)
+        present = sa.and_(SECRET.c.hash == wanted, lives)
+        earlier = sa.and_(SECRET.c.old_hash == wanted, SECRET.c.old_until > now)
         with self._database.reading() as db:
-            row = db.execute(sa.select(SECRET).where(SECRET.c.hash == wanted, SECRET.c.revoked_at == 0)).first()
-        if row is None or not hmac.compare_digest(row.hash, wanted):
+            row = db.execute(sa.select(SECRET).where(sa.or_(present, earlier), SECRET.c.revoked_at == 0)).first()
+        if row is None or not any(hmac.compare_digest(known, wanted) for known in (row.hash, row.old_hash)):
             return None
         return Client(row.name, frozenset(row.scopes.split()))

@@ -23,7 +23,11 @@ SECRET = sa.Table(
     sa.Column("scopes", sa.String(120), nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger, nullable=False),
+    sa.Column("old_hash", sa.String(64), nullable=False, index=True),
+    sa.Column("old_until", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.BigInteger, nullable=False),
 )
+"""A client's api-token, and the one before it, which is good until `old_until`; expires_at 0: never."""
 
 INVOICE = sa.Table(
     "billing_invoice",

@@ -158,6 +158,7 @@ class RealNet(Devnet):
         return list(self.bitcoind.rpc.getrawmempool())
 
     def close(self) -> None:
+        logging.raiseExceptions = False  # its threads log to the end, and beyond that of what they log to
         with contextlib.suppress(Exception):  # one that the terminal's Ctrl-C has reached already
             self.factory.killall([False] * len(self.factory.nodes))
         try:
