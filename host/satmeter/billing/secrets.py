@@ -73,8 +73,8 @@ class Secrets:
         return secret
 
     def replace(self, name: str, keep_s: int = 0, expires_at: int = 0) -> str:
-        """Give a client a new secret; the earlier one is good for `keep_s` more. Its invoices, scopes and webhooks stay,
-        also where it was revoked. Returns the secret. BadParam for a client that is not there."""
+        """Give a client a new secret; the earlier one is good for `keep_s` more. Its invoices and scopes stay, also
+        where it was revoked (which ended its webhooks). Returns the secret. BadParam for a client that is not there."""
         secret, now = secrets.token_urlsafe(32), int(time.time())
         with self._database.writing() as db:
             row = db.execute(sa.select(SECRET).where(SECRET.c.name == name).with_for_update()).first()
