@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from types import FrameType
 from typing import Any
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from .core.errors import BadParam
@@ -68,6 +69,25 @@ def checked_proxies(given: object) -> tuple[str, ...]:
     except ValueError:
         why = f'proxies: must be a list of addresses such as "127.0.0.1", got {given!r}'
         raise BadParam(why, param="proxies") from None
+
+
+class Heads:
+    """ASGI middleware: HEAD is answered wherever GET is, without the body."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def bare(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, bare)
 
 
 class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]

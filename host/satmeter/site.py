@@ -1,6 +1,7 @@
 """The site put together, one ASGI application a worker: billing, checkout, and the market where the config has one."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -73,14 +74,32 @@ def build(config: Config) -> FastAPI:
         )
     app.mount("/static", StaticFiles(directory=STATIC))
 
+    @app.get("/health", tags=["operating"])
+    def health() -> Response:
+        """Whether node and database answer: 200, or 503 and which does not."""
+        return _health(desk)
+
     @app.get("/metrics", tags=["operating"])
     def exposition(request: Request) -> Response:
         """Figures for Prometheus; scope `metrics`."""
         desk.client(request, "metrics")
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
+    app.add_middleware(httpd.Heads)
     app.add_middleware(logs.Requests, seen=_seen)
     return app
+
+
+def _health(desk: Desk) -> Response:
+    wrong = []
+    for name, look in (("node", desk.node.info), ("database", desk.invoices.index)):
+        try:
+            look()
+        except Exception as e:
+            wrong.append(name)
+            logging.getLogger("satmeter.billing").warning("health: %s: %s", name, e)
+    said = {"status": "fail" if wrong else "ok", "wrong": wrong}
+    return JSONResponse(said, 503 if wrong else 200, headers={"Cache-Control": "no-store"})
 
 
 def _seen(method: str, route: str, status: int, seconds: float) -> None:

@@ -179,6 +179,20 @@ def test_a_slow_shop_holds_up_nobody_else(net, service, http):
     slow.socket.close()
 
 
+def test_health_and_heads_are_for_everybody(service, http):
+    assert httpx.get(service.url + "/health").json() == {"status": "ok", "wrong": []}
+    assert httpx.head(service.url + "/health").status_code == 200
+    invoice = made(http, msatoshi=1000)
+    head = http.head(f"/invoice/{invoice['id']}")
+    assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 100
+    assert httpx.head(f"{service.url}/invoice/{invoice['id']}").status_code == 401
+
+
+def test_a_currency_without_a_rate_is_the_callers_mistake(http):
+    answer = http.post("/invoice", json={"currency": "XQX", "amount": "1"})
+    assert answer.status_code == 400 and "no rate of XQX" in answer.text
+
+
 def test_at_its_end_the_service_ends_waits_and_streams_in_order(net, tmp_path):
     own = Service(tmp_path / "own", net["seller"])
     with own.http() as http, ThreadPoolExecutor(2) as pool:

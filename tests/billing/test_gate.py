@@ -316,6 +316,16 @@ def test_any_token_header_is_a_pass_or_none(name, value):
     assert L402(SECRET).check({name: value}, "weather") is None
 
 
+def test_after_a_change_of_secret_what_was_bought_before_is_good():
+    preimage, old, new = bytes(32), "the old secret of this gate, long", "the new secret of this gate, long"
+    (challenge, _) = L402(old).challenge(hashlib.sha256(preimage).hexdigest(), "lnbc1", "weather", 1000)
+    token = re.search('token="([^"]+)"', challenge)[1]
+    value = {"authorization": f"L402 {token}:{preimage.hex()}"}
+    assert L402(new, [old]).check(value, "weather", 1001) is not None
+    assert L402(new, ["another secret that nobody has had"]).check(value, "weather", 1001) is None
+    assert L402(old).check(dict(value), "weather", 1001) is not None
+
+
 def test_l402_holds_for_its_service_and_time_only():
     preimage = bytes(range(32))
     rhash = hashlib.sha256(preimage).hexdigest()

@@ -13,7 +13,9 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pyln.client import RpcError
 
+from ..cln.node import words_of
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, MSAT_PER_BTC, whole
 from . import body
@@ -293,7 +295,13 @@ def _converted(desk: Desk, currency: str, value: Decimal) -> int:
     rate = desk.config.rates.get(currency)
     if rate is not None:
         return int((value / rate * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
-    found = desk.node.call("currencyrate", currency=currency)["rate"]
+    try:
+        found = desk.node.call("currencyrate", currency=currency)["rate"]
+    except RpcError as e:
+        why = (
+            f"currency: there is no rate of {currency} (rates in the config, or the node's currencyrate: {words_of(e)})"
+        )
+        raise BadParam(why, param="currency") from None
     return int((value / Decimal(str(found)) * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
 
 

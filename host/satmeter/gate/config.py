@@ -23,7 +23,7 @@ class Config:
     gate; what is pledged is pledged to that, and a request's Host header is not asked. origins: the web pages whose
     scripts may use the gate, as SCHEME://HOST[:PORT], or * for all. uncharged: answers of the upstream (statuses) and
     methods that cost no use; one of 500 or more never does. owed: the file of uses that are still to be given back,
-    None for memory. proxies: addresses of reverse proxies before the gate, whose X-Forwarded-For is believed."""
+    None for memory. earlier_secrets: of which macaroons are good, too. proxies: addresses of reverse proxies before the gate, whose X-Forwarded-For is believed."""
 
     upstream: str
     service: str
@@ -40,6 +40,7 @@ class Config:
     origins: tuple[str, ...] = ("*",)
     uncharged: tuple[int | str, ...] = UNCHARGED
     owed: Path | None = None
+    earlier_secrets: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
 
 
@@ -62,7 +63,19 @@ def load(path: Path) -> Config:
 
 
 def checked(given: dict[str, Any]) -> Config:
-    known = {*NEEDED, *WHOLE, "price", "host", "omi", "name", "origins", "uncharged", "owed", "proxies"}
+    known = {
+        *NEEDED,
+        *WHOLE,
+        "price",
+        "host",
+        "omi",
+        "name",
+        "origins",
+        "uncharged",
+        "owed",
+        "proxies",
+        "earlier_secrets",
+    }
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -87,6 +100,7 @@ def checked(given: dict[str, Any]) -> Config:
     values["origins"] = _origins(given.get("origins", ["*"]))
     values["uncharged"] = _uncharged(given.get("uncharged", list(UNCHARGED)))
     values["proxies"] = checked_proxies(given.get("proxies", []))
+    values["earlier_secrets"] = _earlier(given.get("earlier_secrets", []))
     if not isinstance(given.get("owed", ""), str):
         raise BadParam(f"owed: must be a path, got {given['owed']!r}", param="owed")
     values["owed"] = Path(given["owed"]).expanduser() if given.get("owed") else None
@@ -109,4 +123,11 @@ def _uncharged(given: object) -> tuple[int | str, ...]:
             f"uncharged: must be a list of statuses (300 to 499) and methods, got {given!r}", param="uncharged"
         )
     assert isinstance(given, list)
+    return tuple(given)
+
+
+def _earlier(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(s, str) and len(s) >= 32 for s in given):
+        why = "earlier_secrets: must be a list of texts of at least 32 characters"
+        raise BadParam(why, param="earlier_secrets")
     return tuple(given)

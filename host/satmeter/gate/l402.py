@@ -38,16 +38,19 @@ class Pass:
 
 
 class L402:
-    """Makes and checks macaroons under the gate's secret. Several gates with one secret take each other's."""
+    """Makes macaroons under the gate's secret, and checks them under that or an earlier one. Several gates with one
+    secret take each other's."""
 
-    def __init__(self, secret: str, location: str = "satmeter"):
-        self._secret, self._location = secret.encode(), location
+    def __init__(self, secret: str, earlier: Iterable[str] = (), location: str = "satmeter"):
+        self._secrets, self._location = [s.encode() for s in (secret, *earlier)], location
 
     def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> list[str]:
         """Return the values of WWW-Authenticate: as the specification has it today, and under its older name."""
         token_id = secrets.token_bytes(32)
         identifier = VERSION + bytes.fromhex(payment_hash) + token_id
-        macaroon = Macaroon(self._location, identifier=identifier, key=self._key(identifier), version=2)
+        macaroon = Macaroon(
+            self._location, identifier=identifier, key=self._key(identifier, self._secrets[0]), version=2
+        )
         macaroon.add_first_party_caveat(_services(service))
         macaroon.add_first_party_caveat(f"valid_until={(now_s or int(time.time())) + LASTS_S}")
         text = _standard(macaroon.serialize())
@@ -70,15 +73,23 @@ class L402:
             known = hashlib.sha256(bytes.fromhex(preimage)).digest()
             if len(identifier) != 66 or identifier[:2] != VERSION or not hmac.compare_digest(identifier[2:34], known):
                 return None
-            verifier = Verifier()
-            verifier.satisfy_general(lambda caveat: _holds(caveat, service, now_s))
-            verifier.verify(macaroon, self._key(identifier))
         except Exception:  # the library raises what it meets in a stranger's bytes
             return None
-        return Pass(identifier[2:34].hex(), service)
+        good = any(self._verified(macaroon, self._key(identifier, secret), service, now_s) for secret in self._secrets)
+        return Pass(identifier[2:34].hex(), service) if good else None
 
-    def _key(self, identifier: bytes) -> str:
-        return hmac.new(self._secret, identifier, hashlib.sha256).hexdigest()
+    @staticmethod
+    def _verified(macaroon: Macaroon, key: str, service: str, now_s: int) -> bool:
+        try:
+            verifier = Verifier()
+            verifier.satisfy_general(lambda caveat: _holds(caveat, service, now_s))
+            return bool(verifier.verify(macaroon, key))
+        except Exception:  # not under this key, or with a caveat that does not hold
+            return False
+
+    @staticmethod
+    def _key(identifier: bytes, secret: bytes) -> str:
+        return hmac.new(secret, identifier, hashlib.sha256).hexdigest()
 
 
 def _credentials(headers: Mapping[str, str]) -> Iterator[tuple[bytes, str]]:

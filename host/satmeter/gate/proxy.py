@@ -72,7 +72,7 @@ class Gate:
     def __init__(self, config: Config):
         self.config = config
         self.till = Till(config.service, config.api_token)
-        self.l402 = L402(config.secret)
+        self.l402 = L402(config.secret, config.earlier_secrets)
         self.owed = OwedUses(config.owed)
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self._upstream: aiohttp.ClientSession | None = None
