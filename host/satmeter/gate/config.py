@@ -23,7 +23,8 @@ class Config:
     gate; what is pledged is pledged to that, and a request's Host header is not asked. origins: the web pages whose
     scripts may use the gate, as SCHEME://HOST[:PORT], or * for all. uncharged: answers of the upstream (statuses) and
     methods that cost no use; one of 500 or more never does. owed: the file of uses that are still to be given back,
-    None for memory. earlier_secrets: of which macaroons are good, too. proxies: addresses of reverse proxies before the gate, whose X-Forwarded-For is believed."""
+    None for memory. earlier_secrets: of which macaroons are good, too. proxies: addresses of reverse proxies before the
+    gate, whose X-Forwarded-For is believed."""
 
     upstream: str
     service: str
