@@ -108,9 +108,14 @@ class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self._stop()
         super().connection_lost(exc)
 
+    def _waits(self) -> bool:
+        """Whether headers have to come: not where they are here, nor where the connection became a websocket."""
+        mine = self.transport.get_protocol() is self
+        return mine and (self.cycle is None or self.cycle.response_complete)
+
     def _watch(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
-            self._stop()  # its headers are here
+        if not self._waits():
+            self._stop()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(HEADERS_S, self._late)
 
@@ -121,5 +126,5 @@ class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def _late(self) -> None:
         self._timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        if self._waits():
             self.transport.close()

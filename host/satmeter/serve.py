@@ -106,7 +106,7 @@ def renew(
     days: Days = 0,
     config: Where = None,
 ) -> None:
-    """Give a client another api-token, and print it; its invoices and webhooks stay, also where it was revoked."""
+    """Give a client another api-token, and print it; its invoices stay, also where it was revoked."""
     with failing():
         from .billing.secrets import Secrets
 

@@ -1,5 +1,6 @@
 """The gate before a real server: by hash token, and by L402 as today's clients do."""
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import gates
 import pytest
 import uvicorn
+import websockets.sync.client
 from gates import SECRET
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from satmeter import httpd
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
+from satmeter.gate.owed import OwedUse, OwedUses
 from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
 
@@ -152,6 +155,35 @@ def test_a_use_that_came_to_nothing_while_the_service_was_away_is_given_back_lat
         own.stop()
 
 
+def test_one_that_cannot_be_given_back_holds_up_no_other(net, service, tmp_path):
+    """Credit of a session that nobody knows any more is free, and a use of a token that is unknown is no use."""
+    owed = OwedUses(tmp_path / "gate.owed")
+    with service.http() as http:
+        made = http.post("/invoice", json={"msatoshi": 1000, "service": "weather", "uses": 1}).json()
+        net["buyer"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})
+        use = {"rhash": made["rhash"], "service": "weather"}
+        until(lambda: http.post("/payment/spend", params=use).status_code == 200)
+        owed.add(OwedUse("1", "credit", "5e" * 16))
+        owed.add(OwedUse("2", "hash", "no token"))
+        owed.add(OwedUse("3", "rhash", made["rhash"]))
+        owed.close()
+        _, stop = gates.start(service, tmp_path)
+        try:
+            until(lambda: http.post("/payment/spend", params=use).status_code == 200)
+            until(lambda: not OwedUses(tmp_path / "gate.owed").all())
+        finally:
+            stop()
+
+
+def test_what_is_owed_is_kept_where_it_cannot_be_written_down(tmp_path):
+    owed = OwedUses(tmp_path / "gate.owed")
+    owed._db.close()
+    owed.add(OwedUse("1", "hash", "t"))
+    assert owed.all() == [OwedUse("1", "hash", "t")]
+    owed.remove("1")
+    assert owed.all() == []
+
+
 def test_a_use_is_given_back_once_under_an_id(net, service):
     with service.http() as http:
         made = http.post("/invoice", json={"msatoshi": 1000, "service": "once", "uses": 3}).json()
@@ -174,6 +206,7 @@ def test_a_flood_gets_its_own_invoice_again_and_then_words(net, service, tmp_pat
         other.read()
         header = paid(net, gate.get("/weather/paris"))
         assert gate.get("/weather/paris", headers=header).status_code == 200
+        assert gate.get("/weather/paris", headers=header).status_code == 429  # and not the invoice that is paid
     finally:
         stop()
 
@@ -206,7 +239,9 @@ def test_of_ipv6_a_payer_is_its_network(address, network):
 
 
 def test_what_a_stranger_says_of_itself_is_not_believed_and_not_passed_on(gate):
-    claimed = {"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}
+    names = "X-Forwarded-For Forwarded X-Real-IP X_Forwarded_For X-Client-IP X-Forwarded-Port X-Original-URL "
+    names += "X-Rewrite-URL X-HTTP-Method-Override X-Method-Override"
+    claimed = dict.fromkeys(names.split(), "203.0.113.9")
     named = {"Connection": "close, X-Inner", "X-Inner": "1", "X-Outer": "1"}
     assert gate.get("/free/x", headers={**claimed, **named}).status_code == 200
     seen = {name.lower(): value for name, value in gate.upstream.asked[-1][2].items()}
@@ -232,6 +267,12 @@ def test_headers_that_do_not_come_are_given_up(monkeypatch):
     monkeypatch.setattr(httpd, "HEADERS_S", 0.3)
 
     async def app(scope, receive, send):
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await asyncio.sleep(1)  # longer than headers may take
+            await send({"type": "websocket.send", "text": "still here"})
+            await receive()
+            return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -248,6 +289,8 @@ def test_headers_that_do_not_come_are_given_up(monkeypatch):
                 while piece := line.recv(1000):
                     heard += piece
                 assert heard.startswith(b"HTTP/1.1 200") if said.endswith(b"GET / HT") else heard == b""
+        with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/") as ws:
+            assert ws.recv(20) == "still here"
     finally:
         server.should_exit = True
         thread.join(10)

@@ -118,7 +118,9 @@ def test_what_is_over_has_an_end_and_what_is_not_stays(url):
         )
     ]  # fmt: skip
     stored(database, tables.HOOK, hooks)
-    invoices.forget()
+    invoices.forget(long_ago)  # by a clock that is wrong nothing is old
+    assert count(database, tables.INVOICE) == 2504
+    invoices.forget(now)
     with database.reading() as db:
         assert sorted(db.execute(sa.select(tables.INVOICE.c.id)).scalars()) == ["fresh", "open", "order", "paid"]
     assert count(database, tables.SERVICE) == 1
@@ -202,6 +204,11 @@ def test_a_secret_is_replaced_with_the_earlier_one_good_for_a_while(url, monkeyp
     assert secrets.find(third) is None and secrets.find(fourth)
     with pytest.raises(BadParam):
         secrets.replace("nobody")
+    ended = secrets.add("other", ["invoice"], expires_at=clock[0] + 60)
+    secrets.replace("other", keep_s=3600)
+    assert secrets.find(ended)
+    clock[0] += 61
+    assert secrets.find(ended) is None
 
 
 def test_a_secret_may_have_an_end(url, monkeypatch):

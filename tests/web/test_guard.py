@@ -229,17 +229,25 @@ def test_who_gives_wrong_passwords_locks_out_itself_alone(tmp_path):
     assert logins.right("the right password", "192.0.2.1")
 
 
-def test_wrong_passwords_from_everywhere_are_bounded_too(monkeypatch):
+@pytest.mark.parametrize(
+    ("addresses", "neighbour", "other"),
+    [
+        ([f"10.0.0.{n}" for n in range(50)], "10.0.0.99", "10.0.1.1"),
+        ([f"2001:db8:1:{n:x}::/64" for n in range(50)], "2001:db8:1:ffff::/64", "2001:db8:2::/64"),
+    ],
+)
+def test_wrong_passwords_are_bounded_by_the_network_too(monkeypatch, addresses, neighbour, other):
     clock = [0.0]
     monkeypatch.setattr(tries.time, "monotonic", lambda: clock[0])
     all_ = tries.Tries()
-    for n in range(tries.ALL):
-        all_.check(f"10.0.0.{n}")
-        all_.was_wrong(f"10.0.0.{n}")
+    for each in addresses:
+        all_.check(each)
+        all_.was_wrong(each)
     with pytest.raises(TooMany):
-        all_.check("192.0.2.1")
+        all_.check(neighbour)
+    all_.check(other)
     clock[0] += tries.WITHIN_S + 1
-    all_.check("192.0.2.1")
+    all_.check(neighbour)
 
 
 def test_what_the_command_refuses(net, tmp_path):

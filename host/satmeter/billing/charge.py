@@ -170,7 +170,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/hooks", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed. The answer has the
-        `secret` that signs them; it is shown this once."""
+        `secret` that signs them."""
         client = await desk.admit(request, "invoice")
         given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
         body.only(given, "url", "events")
@@ -182,6 +182,14 @@ def routes(desk: Desk) -> APIRouter:
         """Return the secret that signs the webhooks of this client's invoices."""
         client = await desk.admit(request, "invoice")
         return {"secret": desk.hooks.secret(client.name)}
+
+    @router.get("/hooks/{id}/secret")
+    async def subscriptions_secret(request: Request, id: str) -> Row:
+        """Return the secret that signs the webhooks of a subscription."""
+        client = await desk.admit(request, "invoice")
+        if id not in {row["id"] for row in await run_in_threadpool(desk.events.subscriptions, client.name)}:
+            raise HTTPException(404, "Not Found")
+        return {"secret": desk.hooks.secret(client.name, id)}
 
     @router.get("/hooks")
     async def subscriptions(request: Request) -> list[Row]:

@@ -22,6 +22,8 @@ class Follower:
     def __init__(self, node: Node, invoices: Invoices, seen: Callable[[dict[str, Any]], None]):
         self._node, self._invoices, self._seen = node, invoices, seen
         self._stopping = threading.Event()
+        self.caught_up = threading.Event()
+        """Set once there was no payment left that was made while nobody looked."""
         self._index = 0
         self._id = ""
         self._thread = threading.Thread(target=self._run, name="billing-paid", daemon=True)
@@ -77,6 +79,7 @@ class Follower:
             try:
                 found = self._node.next_paid(self._index, WAIT_S)
                 if found is None:
+                    self.caught_up.set()
                     continue
                 label, made = found
                 self._count(label, made)

@@ -205,17 +205,23 @@ class Invoices:
                 return
             after = rows[-1]["id"]
 
-    def forget(self) -> None:
+    def newest_at(self) -> int:
+        """Return when the newest invoice was made; 0 where there is none."""
+        with self._database.reading() as db:
+            return int(db.execute(sa.select(sa.func.max(INVOICE.c.created_at))).scalar() or 0)
+
+    def forget(self, now: int) -> None:
         """Let go of clients' invoices that nobody paid, a while after they expired."""
         old = sa.and_(
             INVOICE.c.pay_index.is_(None),
-            INVOICE.c.expires_at < int(time.time()) - KEPT_S,
+            INVOICE.c.expires_at < now - KEPT_S,
             INVOICE.c.client.in_(sa.select(SECRET.c.name)),
         )
         while True:
             with self._database.writing() as db:
-                ids = list(db.execute(sa.select(INVOICE.c.id).where(old).limit(PAGE)).scalars())
-                db.execute(sa.delete(INVOICE).where(INVOICE.c.id.in_(ids), INVOICE.c.pay_index.is_(None)))
+                some = sa.select(INVOICE.c.id).where(old).limit(PAGE).scalar_subquery()
+                gone = sa.delete(INVOICE).where(INVOICE.c.id.in_(some), INVOICE.c.pay_index.is_(None))
+                ids = list(db.execute(gone.returning(INVOICE.c.id)).scalars())
                 db.execute(sa.delete(SERVICE).where(SERVICE.c.invoice.in_(ids)))
                 db.execute(sa.delete(HOOK).where(HOOK.c.invoice.in_(ids), HOOK.c.state == "waiting"))
             if len(ids) < PAGE:

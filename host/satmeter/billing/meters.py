@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from pyln.client import RpcError
 
-from ..cln.node import Node, words_of
-from ..core.errors import BadParam, SatmeterError, WrongState
+from ..cln.node import Node, code_of, words_of
+from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database
@@ -140,7 +140,9 @@ class Meters:
         try:
             self._node.call("meter-spend", session=session, id=id, step=step)
         except RpcError as e:
-            raise WrongState(f"credit: {words_of(e)}") from None
+            # A session that ended has given everything back that was held of it.
+            if step != "release" or code_of(e) != UnknownSession.code:
+                raise WrongState(f"credit: {words_of(e)}") from None
         if step == "release":
             self._pledges.take_back(f"{session}/{id}")
 

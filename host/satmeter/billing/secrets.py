@@ -80,8 +80,9 @@ class Secrets:
             row = db.execute(sa.select(SECRET).where(SECRET.c.name == name).with_for_update()).first()
             if row is None:
                 raise BadParam(f"name: there is no client {name!r}", param="name")
-            kept = keep_s > 0 and not row.revoked_at
-            old = {"old_hash": row.hash if kept else "", "old_until": now + keep_s if kept else 0}
+            until = min(now + keep_s, row.expires_at or now + keep_s)  # what has an end is not prolonged
+            kept = until > now and not row.revoked_at
+            old = {"old_hash": row.hash if kept else "", "old_until": until if kept else 0}
             values = {"hash": digest(secret), "revoked_at": 0, "expires_at": expires_at, **old}
             db.execute(sa.update(SECRET).where(SECRET.c.name == name).values(values))
         return secret

@@ -1,5 +1,7 @@
 """The gate's config: a TOML file, checked whole before anything starts."""
 
+import logging
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ from ..core.errors import BadParam
 from ..core.money import whole
 from ..httpd import checked_proxies
 from .prices import METHODS, Price, parse
+
+log = logging.getLogger("satmeter.gate")
 
 HOST, PORT = "127.0.0.1", 8083
 UNCHARGED = (304, 404, 405, 410, "HEAD", "OPTIONS")
@@ -58,7 +62,7 @@ def load(path: Path) -> Config:
     """Return the config of a file. BadParam names the field, its value and what would be right."""
     try:
         given = tomllib.loads(path.read_text())
-        return checked({"owed": str(path.with_suffix(".owed")), **given})
+        return checked({"owed": _beside(path), **given})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise BadParam(f"{path}: {e}") from None
 
@@ -132,3 +136,12 @@ def _earlier(given: object) -> tuple[str, ...]:
         why = "earlier_secrets: must be a list of texts of at least 32 characters"
         raise BadParam(why, param="earlier_secrets")
     return tuple(given)
+
+
+def _beside(path: Path) -> str:
+    """Return the file beside a config in which uses are kept, "" (memory) where this user may not write there."""
+    owed = path.with_suffix(".owed")
+    good = os.access(owed if owed.exists() else path.parent, os.W_OK)
+    if not good:
+        log.warning("%s can't be written: uses that are owed are kept in memory only; name another file: owed", owed)
+    return str(owed) if good else ""

@@ -1,10 +1,13 @@
 """Uses that were spent for nothing while the billing service was away: kept in a file until they are given back."""
 
+import logging
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import BadParam
+
+log = logging.getLogger("satmeter.gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +21,36 @@ class OwedUse:
 
 
 class OwedUses:
+    """In memory as well: a disk that is full loses nothing while the gate runs."""
+
     def __init__(self, path: Path | None):
         """path: None to keep them in memory only. BadParam where the file can't be used."""
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("CREATE TABLE IF NOT EXISTS owed (id TEXT PRIMARY KEY, kind TEXT, which TEXT)")
+            self._all = {row[0]: OwedUse(*row) for row in self._db.execute("SELECT id, kind, which FROM owed")}
         except sqlite3.Error as e:
             raise BadParam(f"owed: {path} can't be used: {e}", param="owed") from None
         if path is not None:
             path.chmod(0o600)  # which token it was is in it
 
     def add(self, use: OwedUse) -> None:
-        self._db.execute("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (use.id, use.kind, use.which))
+        self._all[use.id] = use
+        self._write("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (use.id, use.kind, use.which))
 
     def all(self) -> list[OwedUse]:
-        return [OwedUse(*row) for row in self._db.execute("SELECT id, kind, which FROM owed")]
+        return list(self._all.values())
 
     def remove(self, id: str) -> None:
-        self._db.execute("DELETE FROM owed WHERE id = ?", (id,))
+        self._all.pop(id, None)
+        self._write("DELETE FROM owed WHERE id = ?", (id,))
+
+    def _write(self, what: str, values: tuple[str, ...]) -> None:
+        try:
+            self._db.execute(what, values)
+        except sqlite3.Error as e:
+            log.error("what is owed can't be written down, and would be lost at a restart: %s", e)
 
     def close(self) -> None:
         self._db.close()

@@ -6,11 +6,12 @@ delivered. Tokens go no further than here.
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -44,8 +45,12 @@ HOP = frozenset(
 """Headers that end at a proxy (RFC 9110, 7.6.1), and the host, which is the upstream's own."""
 
 
-FORWARDED = frozenset("forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-real-ip".split())
-"""What a stranger may claim of itself: the upstream hears it from the gate."""
+CLAIMS = re.compile(
+    r"(x-)?forwarded(-.*)?|x-real-ip|x-client-ip|true-client-ip|x-original-(url|uri|host)|x-rewrite-url|"
+    r"x-(http-)?method(-override)?"
+)
+"""What a stranger may claim of itself, or ask another path or method by than is paid for. The upstream hears of who it
+is from the gate. An underscore is a dash to many a server behind."""
 PLACES = (b"location", b"content-location")
 REMEMBERED = 10_000
 AGAIN_S = 60
@@ -158,6 +163,7 @@ class Gate:
         good = self.l402.check(headers, service)
         if good is None or not await self.till.spend_payment(good.payment_hash, service):
             return None
+        self._open = OrderedDict((k, v) for k, v in self._open.items() if v[0].payment_hash != good.payment_hash)
         return Spent("rhash", good.payment_hash)
 
     async def _hold(self, value: str, msat: int, paths: tuple[str, ...]) -> Spent | None:
@@ -207,11 +213,13 @@ class Gate:
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         assert self._upstream is not None
-        here = HOP | named(request.headers.getlist("connection")) | FORWARDED | {"content-length"}
+        here = HOP | named(request.headers.getlist("connection")) | {"content-length"}
         headers = CIMultiDict(
             (name, v.decode("latin-1"))
             for k, v in request.headers.raw
-            if (name := k.decode("latin-1").lower()) not in here and not carries(name, v.decode("latin-1"))
+            if (name := k.decode("latin-1").lower()) not in here
+            and not CLAIMS.fullmatch(name.replace("_", "-"))
+            and not carries(name, v.decode("latin-1"))
         )
         if request.client is not None:
             headers["x-forwarded-for"] = request.client.host
@@ -298,12 +306,13 @@ class Gate:
     async def _give_back(self) -> None:
         """Forever: give back what could not be given back before."""
         while True:
-            for use in self.owed.all():
-                try:
-                    await self.till.undo(use)
-                    self.owed.remove(use.id)
-                except NodeTrouble:
-                    break
+            try:
+                for use in self.owed.all():
+                    with suppress(NodeTrouble):  # one that can't be now holds up no other
+                        await self.till.undo(use)
+                        self.owed.remove(use.id)
+            except Exception as e:  # its file, a bug: the next round tries again
+                log.error("giving back: %s", e)
             await asyncio.sleep(OWED_EVERY_S)
 
     async def _whole(self, request: Request) -> bytes:

@@ -177,5 +177,5 @@ class Till:
             async with self._http.post(self._url + path, **what) as answer:
                 is_json = answer.content_type.endswith("json")
                 return Said(answer.status, await answer.json(content_type=None) if is_json else None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as e:
+        except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as e:  # RuntimeError: it is being closed
             raise NodeTrouble(f"the billing service does not answer: {e or type(e).__name__}") from None

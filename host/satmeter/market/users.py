@@ -21,7 +21,6 @@ from .tables import LOGIN, USER
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,29}")
 LEAST, MOST = 8, 200
 LASTS_S = 30 * 86_400
-"""So many wrong passwords of one name within so long: then they are not looked at for a while."""
 NEW_S = 60
 
 

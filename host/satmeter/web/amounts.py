@@ -82,8 +82,9 @@ class Money:
 
 
 def in_sat(msat: object) -> str:
-    """Return an amount as a field of sat has it, "" for none."""
-    return amount(int(str(msat)), "sat").removesuffix(" sat") if str(msat or "") != "" else ""
+    """Return an amount as a field of sat has it; "" for none, and for what stands for a default (under 0)."""
+    text = str(msat)
+    return amount(int(text), "sat").removesuffix(" sat") if text.isdecimal() else ""
 
 
 def sat_field(label: str, msat: object = "") -> ui.input:

@@ -13,5 +13,11 @@ def upgrade() -> None:
         hook.add_column(sa.Column("subscription", sa.String(32), nullable=False, server_default=""))
     op.execute(
         "UPDATE billing_hook SET client = coalesce("
-        "(SELECT client FROM billing_invoice WHERE billing_invoice.id = billing_hook.invoice), '')"
+        "(SELECT client FROM billing_invoice WHERE billing_invoice.id = billing_hook.invoice), "
+        "(SELECT min(client) FROM billing_subscription WHERE billing_subscription.url = billing_hook.url), '')"
+    )
+    op.execute(
+        "UPDATE billing_hook SET subscription = coalesce((SELECT min(id) FROM billing_subscription "
+        "WHERE billing_subscription.url = billing_hook.url AND billing_subscription.client = billing_hook.client), '') "
+        "WHERE event IS NOT NULL"
     )
