@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from . import stalls
 from .core.errors import BadParam, JournalTrouble
-from .core.events import Locked
 from .core.journal import Event, decode, encode
-from .core.snapshot import dated_back
 
 SCHEMA = 3
 """Raised whenever an older version could not read what this one writes."""
@@ -172,27 +170,12 @@ class Journal:
         self.newest_at = events[-1].at if events else self.newest_at
 
     def set_back(self, ahead: int) -> None:
-        """Date back by `ahead` ms what is dated after the newest entry's time less `ahead`: a clock was that far in the
-        future. The order of the events stays."""
-        now = self.newest_at - ahead
+        """Date back by `ahead` ms the sessions that are dated by a clock that was that far in the future. The events
+        stay as they are: receipts hold their hashes."""
+        near = self.newest_at - ahead // 2
         with self._using(write=True) as db:
-            floor = db.execute(sa.select(sa.func.max(_EVENT.c.at)).where(_EVENT.c.at <= now)).scalar() or 0
-
-            def back(at: int) -> int:
-                return max(at - ahead, floor) if at > now else at
-
-            for row in db.execute(sa.select(_EVENT).where(_EVENT.c.at > now, _EVENT.c.kind == Locked.kind())).all():
-                e = decode(row.kind, row.at, row.stream, row.data)
-                assert isinstance(e, Locked)
-                data = encode(replace(e, until=back(e.until)))
-                db.execute(sa.update(_EVENT).where(_EVENT.c.id == row.id).values(data=data))
-            for column in (_EVENT.c.at, _SESSION.c.opened_at, _SESSION.c.closed_at):
-                earlier = sa.case((column - ahead < floor, floor), else_=column - ahead)
-                db.execute(sa.update(column.table).where(column > now).values({column.name: earlier}))
-            for row in db.execute(sa.select(_SNAPSHOT)).all():
-                state = json.dumps(dated_back(json.loads(row.state), back))
-                db.execute(sa.update(_SNAPSHOT).where(_SNAPSHOT.c.upto == row.upto).values(state=state))
-        self.newest_at = max(now, floor)
+            for column in (_SESSION.c.opened_at, _SESSION.c.closed_at):
+                db.execute(sa.update(_SESSION).where(column > near).values({column.name: column - ahead}))
 
     def _inode(self) -> int:
         """Which file its path leads to; 0 for none, and where it is no file."""
@@ -270,7 +253,8 @@ class Journal:
         return next((s for s in rows if s.upto == base), None), rows[-1] if rows else None
 
     def last_before(self, at: int) -> int:
-        """Return the id of the last event before a time (ms), by bisection: times never go back."""
+        """Return the id of the last event before a time (ms), by bisection: times hardly ever go back (after a clock
+        that was in the future), and then it may be an earlier one."""
         with self._using() as db:
             first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar()
             low, high = (first - 1 if first else self.last), self.last

@@ -53,6 +53,12 @@ class Role:
     def dump(self, core):
         return core.books.dump()
 
+    def reload(self, core, state):
+        core.books.load(state)
+
+    def block_at(self):
+        return 0
+
     def rows(self, core, events):
         return []
 

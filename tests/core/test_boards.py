@@ -52,10 +52,31 @@ def test_a_new_board_takes_over_by_command_and_the_count_goes_on(new):
     with pytest.raises(Implausible):
         report(w, 0, "b9", "bbbb")
     w.sell(inp.BindBoard("m", new))
+    report(w, 0, "b9", "bbbb")
     report(w, 2, "b9", "bbbb")
     assert (w.meter.board, w.meter.count) == ("bbbb", 42)
     with pytest.raises(Implausible):
         report(w, 41, "a1", "aaaa")
+
+
+@pytest.mark.parametrize("base", [0, 4_000])
+def test_a_board_that_ran_elsewhere_brings_nothing_of_what_it_counted_there(base):
+    w = two_meters()
+    w.open()
+    report(w, 10, "a1", "aaaa")
+    before = w.balance
+    w.sell(inp.BindBoard("m", "bbbb"))
+    w.sell(inp.Reading("m", "b9", 5_000, base, board="bbbb"))
+    w.pump()
+    assert (w.meter.count, w.balance) == (10, before)
+    w.sell(inp.Reading("m", "b9", 5_003, base, board="bbbb"))
+    assert w.meter.count == 13
+    w.sell(inp.BindBoard("m", "aaaa"))  # and back, without a power cycle
+    report(w, 300, "a1", "aaaa")
+    report(w, 301, "a1", "aaaa")
+    assert w.meter.count == 14
+    w.restart_seller()
+    assert w.meter.board == "aaaa"
 
 
 def test_a_restart_knows_whose_board_it_is():

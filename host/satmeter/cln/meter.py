@@ -1,5 +1,6 @@
 """The seller's plugin: RPC, hook and notifications translated for core/seller.py, and its actions carried out."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -133,6 +134,9 @@ class MeterPlugin(RolePlugin):
 
     def dump(self, core: Seller) -> dict[str, Any]:
         return core.books.dump()
+
+    def reload(self, core: Seller, state: dict[str, Any]) -> None:
+        core.books.load(json.loads(json.dumps(state)))
 
     def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
         touched = {e.stream for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}

@@ -84,6 +84,15 @@ class RolePlugin:
     def prepare(self) -> None:
         """Before the service starts: make what it will use."""
 
+    def block_at(self) -> int:
+        """Return the time of the node's newest block in ms, 0 where it does not say."""
+        try:
+            raw = self.node.call("getrawblockbyheight", height=self.node.info()["blockheight"])["block"]
+            return int.from_bytes(bytes.fromhex(str(raw)[136:144]), "little") * 1000
+        except Exception as e:
+            log.warning("the node's newest block can't be looked at: %s", e)
+            return 0
+
     def started(self) -> None:
         """The journal is open or in trouble; begin to listen."""
 

@@ -17,6 +17,7 @@ from ..core.actions import Action, Step
 from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.inputs import Input, Tick
 from ..core.journal import Event
+from ..core.snapshot import dated_back
 from ..store import Journal, SessionRow
 from .clock import AHEAD_MS, Clock, wall_ms
 
@@ -27,6 +28,7 @@ BATCH = 256
 SNAPSHOT_EVERY = 2000
 RETRY_S = 1.0
 START_S = 10.0
+BLOCKS_AHEAD_MS = 2 * 3_600_000
 
 Reply = Callable[[Any], None]
 """Called once with the result, or with the SatmeterError."""
@@ -49,6 +51,8 @@ class Role(Protocol):
     def open_journal(self) -> Journal: ...
     def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Core: ...
     def dump(self, core: Any) -> dict[str, Any]: ...
+    def reload(self, core: Any, state: dict[str, Any]) -> None: ...
+    def block_at(self) -> int: ...
     def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
     def perform(self, action: Action) -> None: ...
     def changed(self, core: Any, streams: set[str]) -> None: ...
@@ -237,10 +241,12 @@ class Service:
             if self.journal is not None:
                 self.journal.close()
             self.journal = self.role.open_journal()
-            self._set_back(self.journal)
             snapshot, events = self.journal.load()
             core = self.role.build(snapshot, events)
-            self.clock.begin(self.journal.newest_at)
+            ahead = self._ahead(self.journal.newest_at)
+            if ahead:
+                self._set_back(self.journal, core, ahead)
+            self.clock.begin(self.journal.newest_at - ahead)
             step = core.resume(self.clock.now())
         except SatmeterError as e:
             self._fail(e)
@@ -257,16 +263,28 @@ class Service:
             self._snapshot()  # where the node's payments stood when this journal began
         self._act(step.actions)
 
-    def _set_back(self, journal: Journal) -> None:
-        """Where the journal was written by a clock far in the future, bring what was recorded back to now: else all
-        that is to come would be dated by that clock, for good."""
-        ahead = journal.newest_at - wall_ms()
+    def _ahead(self, newest: int) -> int:
+        """Return by how many ms the journal was written by a clock in the future; 0 where it was not, or where it may
+        be this machine's that is behind. The chain says which: its blocks are at most two hours ahead of the time."""
+        ahead = newest - wall_ms()
         if ahead <= AHEAD_MS:
-            return
-        then, hours = f"{datetime.fromtimestamp(journal.newest_at / 1000, UTC):%Y-%m-%d %H:%M}", ahead // 3_600_000
+            return 0
+        then, hours = f"{datetime.fromtimestamp(newest / 1000, UTC):%Y-%m-%d %H:%M}", ahead // 3_600_000
         log.warning("the journal's newest entry is of %s UTC, %d hours after this machine's clock", then, hours)
-        log.warning("a clock was or is wrong; what was recorded after now is dated back. Is this machine's date right?")
+        block = self.role.block_at()
+        if not block or wall_ms() < block - BLOCKS_AHEAD_MS:
+            log.warning("this machine's clock seems to be behind: it goes on from the journal's time; set the clock")
+            return 0
+        log.warning("a clock was in the future: what it dated after now is dated back")
+        return ahead
+
+    def _set_back(self, journal: Journal, core: Any, ahead: int) -> None:
+        """Bring what was dated by a clock in the future back to now: else all that is to come would be dated by that
+        clock, for good. What the journal holds comes to that is kept at once, for the next start."""
+        near = journal.newest_at - ahead // 2  # of both clocks, what is beyond this is nearer to the wrong one
+        self.role.reload(core, dated_back(self.role.dump(core), lambda at: at - ahead if at > near else at))
         journal.set_back(ahead)
+        journal.commit([], snapshot=self.role.dump(core))
 
 
 def _answer(reply: Reply | None, answer: Any) -> None:

@@ -1,5 +1,6 @@
 """The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -86,6 +87,9 @@ class StreamPlugin(RolePlugin):
 
     def dump(self, core: Buyer) -> dict[str, Any]:
         return core.ledger.dump()
+
+    def reload(self, core: Buyer, state: dict[str, Any]) -> None:
+        core.ledger.load(json.loads(json.dumps(state)))
 
     def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
         rows = []

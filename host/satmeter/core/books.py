@@ -124,11 +124,14 @@ class Books:
     def board_booted(self, e: ev.BoardBooted) -> None:
         m = self.of(e)
         m.boots = with_earlier(m.boots, m.boot)
-        m.boot, m.offset, m.count = e.boot, e.offset, e.count
+        m.boot, m.offset, m.count, m.rebound = e.boot, e.offset, e.count, False
         m.recorded = m.count
 
     def board_bound(self, e: ev.BoardBound) -> None:
-        self.of(e).board = e.board
+        m = self.of(e)
+        if m.board:  # its place is taken: what another board has counted so far is nothing of this meter's
+            m.boots, m.boot, m.rebound = [], "", True
+        m.board = e.board
 
     def allowance_begun(self, e: ev.AllowanceBegun) -> None:
         m = self.of(e)

@@ -16,7 +16,8 @@ LOCKOUT = "lockout"
 
 RATING_SLACK_S = 5
 LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
-"""Faults with which a board still delivers and counts; with any other it delivers nothing."""
+"""Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
+grace time."""
 
 
 @dataclass(slots=True)
@@ -29,6 +30,8 @@ class Meter:
     session: str = ""
     board: str = ""
     """The id of the board that counts for it; "" until the first one reports."""
+    rebound: bool = False
+    """Bound anew: the next reading says where its board stands, and counts nothing."""
     boot: str = ""
     boots: list[str] = field(default_factory=list)
     """Boots before this one, newest last: what a bridge tells of them late was counted before."""
@@ -104,12 +107,14 @@ class Meter:
             and now >= self.period_at + self.tariff.allowance_period_s * 1000
         )
 
-    def offset_after_boot(self, base: int) -> int:
-        """Return the offset for a new boot whose register began at `base`.
+    def offset_after_boot(self, base: int, register: int) -> int:
+        """Return the offset for a new boot whose register began at `base` and stands at `register`.
 
         A board that kept its register over the reset (base beyond what we know) goes on in the old numbers, so that
         what it counted between our last reading and the reset is not lost; one that begins again counts on from ours.
         """
+        if self.rebound:
+            return self.count - register
         return self.offset if base and base >= self.register else self.count - base
 
     def check_reporter(self, board: str, boot: str) -> None:

@@ -67,7 +67,7 @@ class Metering(Settling):
             if i.board and not m.board:
                 self._emit(ev.BoardBound(self.now, m.stream, i.board))
             if m.boot != i.boot:
-                offset = m.offset_after_boot(i.base)
+                offset = m.offset_after_boot(i.base, i.register)
                 self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
             m.check_register(i.register, self.now)
         except Implausible as e:

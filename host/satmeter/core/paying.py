@@ -24,8 +24,9 @@ FLIGHTS = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 INSPECT_MS = 60_000
 SENSOR_MS = 30_000
-EXPIRED_S = 10
-"""A message may take so long; an invoice that expired earlier than that was made by another clock."""
+EXPIRED_S, EXPIRED_AGAIN_MS = 10, 10_000
+"""A message may take so long; an invoice that expired earlier than that was made by another clock, or is an old one:
+then its seller makes another within this time."""
 
 
 class Paying(Parting):
@@ -111,7 +112,8 @@ class Paying(Parting):
         if p.tariff is None or p.was_handled(i.n) or i.n in p.flights or not p.pays:
             return
         if i.expires_at <= self.now or self._sensor_silent(p):
-            self._expired(p, i)
+            if i.expires_at <= self.now:
+                self._expired(p, i)
             return  # the seller makes another, or asks again
         known = self.ledger.hashes.get(i.hash)
         try:
@@ -130,16 +132,23 @@ class Paying(Parting):
             self._check_due(p, p.tariff, m, p.committed)
         except PolicyBreach:
             return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
+        p.expired_n = 0
         fee, fresh = p.fee_left, known is None
         self._emit(ev.PaymentStarted(self.now, p.id, m.n, m.amount_msat, fee, i.hash, m.ticks))
         self._do(do.Pay(p.id, p.seller, m.n, i.hash, fee, p.policy.maxdelay, i, fresh))
 
     def _expired(self, p: Purchase, i: inp.Inspected) -> None:
-        """An invoice that had expired long before it came: by one of the two clocks none can ever be paid."""
+        """An invoice that had expired long before it came. An old one may have been on its way; where it is the first
+        of a stream, the second one in a row, or goes on coming, the two clocks differ, and none can ever be paid."""
         late_s = (self.now - i.expires_at) // 1000
-        if late_s >= EXPIRED_S and p.state not in (CLOSING, CLOSED):
-            text = f"the invoice expired {late_s} s before it came: the seller's clock is behind, or ours is ahead"
-            self._breach(p, ClockWrong(text), i.n)
+        if late_s < EXPIRED_S or p.state in (CLOSING, CLOSED):
+            return
+        since = p.expired_at if p.expired_n == i.n else self.now
+        if (p.payments or p.carried) and p.expired_n in (0, i.n) and self.now < since + EXPIRED_AGAIN_MS:
+            p.expired_n, p.expired_at = i.n, since
+            return
+        text = f"the invoice expired {late_s} s before it came: the seller's clock is behind, or ours is ahead"
+        self._breach(p, ClockWrong(text), i.n)
 
     def _looked_ahead(self, i: inp.Inspected) -> None:
         p = self.ledger.purchases.get(i.session)

@@ -111,6 +111,9 @@ class Purchase:
     told_ticks: int = 0
     told_seq: int = 0
     told_at: int = 0
+    expired_n: int = 0
+    expired_at: int = 0
+    """The invoice that had expired when it came, where none was paid since, and when that was."""
     touched_at: int = 0
     cut_off: bool = False
     sensor_count: int = 0
@@ -260,6 +263,8 @@ MEMORY = frozenset(
         "told_ticks",
         "told_seq",
         "told_at",
+        "expired_n",
+        "expired_at",
         "touched_at",
         "cut_off",
         "sensor_count",

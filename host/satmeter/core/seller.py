@@ -34,7 +34,7 @@ from .errors import (
 )
 from .labels import parse_label, parse_opening
 from .meter import LOCKOUT, STANDBY, Meter
-from .openings import Openings
+from .openings import REMEMBERED, Openings
 from .sale import CLOSED, OPEN, Sale
 from .settling import REFUND_RETRY_MS
 from .shop import Ended as Ended
@@ -46,10 +46,18 @@ REFUND_FAILS, RECONNECTED_MS = 3, 600_000
 """A buyer who comes back has its refund tried again at once; after so many failures not sooner than this."""
 REFUND_INVOICES = 50
 """Refund invoices that one session may use up."""
+EXCUSED, DOUBTED_MS = 5, 3_600_000
+"""Opens of a node id that are not held against it since it says that a clock is wrong; and how often that is told."""
 
 
 class Seller(Openings):
     """The whole of it: takes inputs, and buyers' messages."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.excused: dict[str, int] = {}
+        self.doubted_at: dict[str, int] = {}
+        """By meter: when it was told last that a buyer doubts this machine's clock."""
 
     def decide(self, what: inp.Input) -> Any:
         return _HANDLERS[type(what)](self, what)
@@ -221,12 +229,16 @@ class Seller(Openings):
     def _peer_error(self, s: Sale, e: msg.Error) -> None:
         """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time. What it could not
         pay, for the clocks, is not held against it."""
-        clocks = e.code == ClockWrong.code
+        clocks = e.code == ClockWrong.code and e.n in s.out
         if clocks:
-            why = f"is this machine's clock right? a buyer says: {e.text}"
-            self._do(do.Notify("meter_alarm", {"meter": s.meter, "session": s.id, "why": msg.words(why)}))
+            self._clock_doubted(s, e.text)
         if s.id in self.openings:
-            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"), counts=not clocks)
+            excused = clocks and self.excused.get(s.buyer, 0) < EXCUSED
+            if excused:
+                self.excused[s.buyer] = self.excused.pop(s.buyer, 0) + 1
+                while len(self.excused) > REMEMBERED:
+                    del self.excused[next(iter(self.excused))]
+            self._drop_opening(s, msg.words(f"the buyer refused: {e.text}"), counts=not excused)
             return
         if e.n in s.out and s.tariff.prepaid:
             self._emit(ev.InvoiceDropped(self.now, s.id, e.n, msg.words(e.text)))
@@ -234,6 +246,14 @@ class Seller(Openings):
             self._cancel(s)
         if s.phase == OPEN:
             self._end(s, msg.words(f"the buyer refused: {e.text}"))
+
+    def _clock_doubted(self, s: Sale, text: str) -> None:
+        """Say that a buyer says that this machine's clock is wrong: of a meter once an hour, since strangers may say
+        so."""
+        if self.now >= self.doubted_at.get(s.meter, -DOUBTED_MS) + DOUBTED_MS:
+            self.doubted_at[s.meter] = self.now
+            why = msg.words(f"is this machine's clock right? a buyer says: {text}")
+            self._do(do.Notify("meter_alarm", {"meter": s.meter, "session": s.id, "why": why}))
 
     def _lost_peer(self, i: inp.PeerLost) -> None:
         """It is the buyer who comes back; what we hold of it does not wait for ever."""
