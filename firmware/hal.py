@@ -48,7 +48,8 @@ class Hal:
         pulse = _input(pins["pulse"])
         if pulse is not None:
             self._pulses = Pulses(config["pulse_debounce_ms"] * 1000, time.ticks_diff)
-            pulse.irq(self._pulse, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING, hard=True)
+            how = {"hard": True} if sys.platform == "rp2" else {}  # others know only one kind
+            pulse.irq(self._pulse, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING, **how)
         if sys.platform == "rp2" and config["mcu"] != "pico-w":
             machine.Pin(23, machine.Pin.OUT, value=1)  # quietens the ADC's supply
 

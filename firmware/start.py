@@ -52,6 +52,17 @@ def _relay_off(config) -> None:  # type: ignore[no-untyped-def]
         pass
 
 
+def _held(pin) -> bool:  # type: ignore[no-untyped-def]
+    """Whether a button is down, and not just slow: the pull-up needs a moment where there is a capacitor or a cable."""
+    import time
+
+    for _ in range(5):
+        time.sleep_ms(5)  # type: ignore[attr-defined]
+        if pin.value():
+            return False
+    return True
+
+
 def _locked(config) -> bool:  # type: ignore[no-untyped-def]
     """Whether nobody gets a prompt: not the one who holds the button, and not on a board whose key is no key, since
     nobody could ask it to leave."""
@@ -60,7 +71,7 @@ def _locked(config) -> bool:  # type: ignore[no-untyped-def]
     try:
         key = binascii.unhexlify(config.get("key", ""))
         button = _pin_of(config, "button", -1)
-        held = button != -1 and not machine.Pin(button, machine.Pin.IN, machine.Pin.PULL_UP).value()
+        held = button != -1 and _held(machine.Pin(button, machine.Pin.IN, machine.Pin.PULL_UP))
     except (ValueError, TypeError):
         return False
     return len(key) == 32 and config.get("locked", True) is not False and not held

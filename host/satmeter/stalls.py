@@ -11,18 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 
 CONNECT_S = 5
-"""Until a connection stands, login and all."""
-STATEMENT_S = 20
-"""Of one statement, as the server itself holds it."""
-LIMIT_S = 45.0
-"""Of one use of a connection, which is a few statements; then its socket is shut."""
+"""Until a connection stands, login and all; a URL may say otherwise (connect_timeout)."""
+LIMIT_S = 120.0
+"""Of one use of a connection; then its socket is shut. A migration of a large database may take its time."""
 
 
-def arguments() -> dict[str, Any]:
-    """Return what psycopg needs to keep to the limits that it and the server hold."""
-    waits = f"-c statement_timeout={STATEMENT_S}s -c lock_timeout={STATEMENT_S}s"
-    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-    return {"connect_timeout": CONNECT_S, "options": waits, **alive}
+def arguments(url: str) -> dict[str, Any]:
+    """Return what psycopg needs beside what the URL says itself."""
+    given = sa.make_url(url).query
+    ours = {"connect_timeout": CONNECT_S, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return {name: value for name, value in ours.items() if name not in given}
 
 
 class Stalls:

@@ -323,7 +323,7 @@ def engine(url: str, connections: int = 2) -> sa.Engine:
     if url.startswith("postgresql:"):
         url = "postgresql+psycopg" + url[len("postgresql") :]
     if not url.startswith("sqlite"):
-        waits = stalls.arguments() if url.startswith("postgresql") else {}
+        waits = stalls.arguments(url) if url.startswith("postgresql") else {}
         shared = sa.create_engine(url, connect_args=waits, pool_size=connections, max_overflow=2, pool_timeout=10)
         stalls.Stalls(shared)
         return shared

@@ -149,11 +149,16 @@ def test_metrics_tell_what_happened(net, service, other):
     with service.http() as http:
         bought, _ = token(net, http, 2)
         http.post("/verifyHash", params={"hash": bought, "service": "e"})
-    after = figures()
+    after = {}
 
     def grown(name):
         return after[name] - before.get(name, 0)
 
+    def counted():
+        after.update(figures())
+        return grown('satmeter_token_uses{is="spent"}')
+
+    until(counted)
     assert grown('satmeter_invoices{status="paid"}') == 1
     assert grown('satmeter_received_msat{by="lightning"}') == 1000
     assert grown('satmeter_token_uses{is="bought"}') == 2 and grown('satmeter_token_uses{is="spent"}') == 1

@@ -97,6 +97,10 @@ def test_the_lamp_in_each_state(pico, host):
     assert edges_while("fast") in range(20, 24)
 
 
+def square(hz, n):
+    return [(1000 * k / (2 * hz), k % 2) for k in range(2 * n)]
+
+
 def test_pulses_count_and_bounces_do_not(image_path):
     with flashed(image_path, source="pulses", full_scale=3600 * 25) as pico, Host(pico) as host:
         host.grant(10**6)
@@ -109,31 +113,10 @@ def test_pulses_count_and_bounces_do_not(image_path):
         assert host.reading(lambda r: r["uptime"] > began + 2600)["register"] == 20
         host.grant(0)
         pico.put(PULSE, 0)
-        assert host.reading(lambda r: r["register"] == 21)["fault"] or host.reading(lambda r: r["fault"])
-
-
-def square(hz, n):
-    return [(1000 * k / (2 * hz), k % 2) for k in range(2 * n)]
-
-
-def test_a_flow_that_is_too_fast_for_its_sensor_is_a_fault(image_path):
-    """At full speed through the interrupt: what a Hall sensor may give is counted whole, what a contact may not give is
-    not counted at all, and said."""
-    with flashed(image_path, source="pulses", pulse_sensor="hall", full_scale=3600 * 500) as pico, Host(pico) as host:
-        host.grant(10**6)
-        began = pico.now
-        pico.wave(PULSE, square(100, 200))
-        assert host.reading(lambda r: r["uptime"] > began + 2500)["register"] == 200
-        pico.wave(PULSE, [(0, 0), (0.05, 1)])
-        assert host.reading(lambda r: r["uptime"] > began + 3500)["register"] == 200
-        host.leave()
-        flash.flash(pico.port, config(source="pulses", full_scale=3600 * 25))
-        with Host(pico) as again:
-            again.grant(10**6)
-            start = again.reading()["register"]
-            pico.wave(PULSE, square(100, 200))
-            assert again.reading(lambda r: r["fault"])["fault"] == "pulses too short"
-            assert again.readings[-1]["register"] <= start + 1
+        assert host.reading(lambda r: r["fault"])["register"] == 21
+        pico.put(PULSE, 1)
+        pico.wave(PULSE, square(100, 200))  # none lasts as long as a contact's has to
+        assert host.reading(lambda r: r["fault"] == "pulses too short")["register"] == 21
 
 
 # --- the line
@@ -142,7 +125,7 @@ def test_a_flow_that_is_too_fast_for_its_sensor_is_a_fault(image_path):
 def test_random_bytes_do_nothing_and_the_next_good_frame_works(pico, host):
     rng = random.Random(4)
     host.grant(100)
-    for _ in range(100):
+    for _ in range(40):
         host.raw(rng.randbytes(1000))
     before = pico.ask("stat")["resets"]
     host.raw(b"\x03\x03\x04\x01" + host.lines[-1][:40] + b"\n")

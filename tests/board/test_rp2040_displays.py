@@ -37,28 +37,30 @@ def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kin
     from pyzbar import pyzbar
 
     size = {"ssd1306": (128, 64), "sh1106": (128, 64), "sh1107": (128, 128), "st7789": (240, 240)}[kind]
-    with flashed(image_path, display={"type": kind}) as pico, Host(pico) as host:
+    turned = 180 if kind == "ssd1306" else 0  # a module that hangs upside down
+    with flashed(image_path, display={"type": kind, "rotation": turned}) as pico, Host(pico) as host:
         assert host.hello["display"] == f"{size[0]}x{size[1]}"
         host.show(fitted(INVOICE, *size))
         host.send("lamp", lamp="slow")
 
         def read():
             picture = dark_on_light(pico.picture("st7789" if kind == "st7789" else "oled"))
-            found = [r.text for r in zxingcpp.read_barcodes(picture)]
-            return found == [INVOICE] and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
+            found = zxingcpp.read_barcodes(picture)
+            if [r.text for r in found] != [INVOICE]:
+                return False
+            begins = found[0].position.top_left.x < picture.shape[1] // 2  # where the code has its beginning
+            return begins == (turned == 0) and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
 
         eventually(read)
 
 
-@pytest.mark.parametrize("kind", ["ssd1306", "st7789"])
-def test_a_turned_display_shows_the_same_turned(image_path, kind):
-
+def test_a_turned_display_shows_the_same_turned(image_path):
     pictures = {}
-    for turned in (0, 180) if kind == "ssd1306" else (0, 90):
-        with flashed(image_path, display={"type": kind, "rotation": turned}) as pico:
+    for turned in (0, 90):
+        with flashed(image_path, display={"type": "st7789", "rotation": turned}) as pico:
             began = pico.now
             eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
-            rows = pico.picture("st7789" if kind == "st7789" else "oled")
+            rows = pico.picture("st7789")
             pictures[turned] = np.array([[c == "1" for c in row] for row in rows])
     assert pictures[0].any()
     for turned, picture in pictures.items():

@@ -66,6 +66,12 @@ def test_one_that_never_answers_is_trouble_after_some_seconds(folder, monkeypatc
         Journal(Proxy(folder).url, "meter", NODE)
 
 
+def test_what_the_url_says_itself_holds():
+    url = "postgresql://u@/d?connect_timeout=30&options=-csearch_path%3Dx"
+    assert "connect_timeout" not in stalls.arguments(url) and "options" not in stalls.arguments(url)
+    assert stalls.arguments("postgresql://u@/d")["connect_timeout"] == stalls.CONNECT_S
+
+
 def test_a_start_does_not_wait_for_the_journal(tmp_path, monkeypatch):
     monkeypatch.setattr(service_module, "START_S", 0.1)
     answers, role = threading.Event(), Role(tmp_path / "j.sqlite3")

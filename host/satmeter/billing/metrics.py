@@ -20,6 +20,8 @@ from .tables import EVENT, HOOK, INVOICE, PAYMENT, TOKEN
 REQUESTS = Counter("satmeter_requests", "Requests answered, by route and status.", ["method", "route", "status"])
 SECONDS = Histogram("satmeter_request_seconds", "Time to an answer's first byte, by route.", ["route"])
 
+SLOW_S = 0.2
+
 Figures = dict[tuple[str, str], dict[str, int]]
 """(name, label) -> value of the label -> figure."""
 
@@ -70,12 +72,13 @@ class Metrics:
         return generate_latest(registry)
 
     def _kept(self) -> Figures:
-        """What is stored, counted anew only after twenty times as long as counting takes: a large database spends no
-        more than a twentieth of its time on it, however often it is asked."""
+        """What is stored. Where counting takes long, it is done anew only after twenty times as long: a large database
+        spends no more than a twentieth of its time on it, however often it is asked."""
         began = time.monotonic()
         if began >= self._good_until:
             self._figures = self._stored()
-            self._good_until = time.monotonic() + 20 * (time.monotonic() - began)
+            took = time.monotonic() - began
+            self._good_until = time.monotonic() + (20 * took if took > SLOW_S else 0)
         return self._figures
 
     def _stored(self) -> Figures:

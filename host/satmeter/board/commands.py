@@ -51,13 +51,17 @@ def flash_board(
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
 
+    bar = Progress(console=console)
+
     def may(names: list[str]) -> Path | None:
         """Where to save files of another program that would be lost; None: leave them as they are."""
         if not replace and not sys.stdin.isatty():
             return None
         said = f"{', '.join(names)} on the board are another program's"
+        bar.stop()  # else the question would be drawn over
         if not replace and not typer.confirm(f"{said}; save them here, and replace them?"):
             return None
+        bar.start()
         return Path(f"board-files-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
 
     with failing():
@@ -67,6 +71,7 @@ def flash_board(
         where = find(port)
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console) as progress:
+            bar = progress
             task = progress.add_task(where)
 
             def say(what: str, done: int, of: int) -> None:

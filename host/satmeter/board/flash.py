@@ -216,17 +216,17 @@ def _talk(s: serial.Serial, line: Link, end: float) -> Iterator[tuple[dict[str, 
 def repl(port: str, otherwise: str = NO_REPL) -> Iterator[SerialTransport]:
     """MicroPython's raw REPL on a port; BoardTrouble with what to do where there is none."""
     _opened(port).close()
-    with contextlib.redirect_stdout(io.StringIO()):  # the transport prints what it does not understand
-        board = SerialTransport(port, 115200, timeout=10)
+    board = SerialTransport(port, 115200, timeout=10)
+    try:
         try:
-            try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the transport prints what it does not understand
                 board.enter_raw_repl(soft_reset=False, timeout_overall=REPL_S)
-            except TransportError:
-                raise BoardTrouble(otherwise.format(port=port)) from None
-            yield board
-        finally:
-            with contextlib.suppress(OSError, serial.SerialException):
-                board.close()
+        except TransportError:
+            raise BoardTrouble(otherwise.format(port=port)) from None
+        yield board
+    finally:
+        with contextlib.suppress(OSError, serial.SerialException):
+            board.close()
 
 
 def _run(board: SerialTransport, code: str) -> str:

@@ -29,7 +29,8 @@ NO_BOARD = (
 ERASE = (
     "Hold BOOTSEL while you plug it in, copy flash_nuke.uf2 "
     "(https://www.raspberrypi.com/documentation/microcontrollers/pico-series.html) onto the drive RPI-RP2, which "
-    "erases the board, then the official .uf2 (https://micropython.org/download/RPI_PICO), and run this again"
+    "erases the board, then the official .uf2 (https://micropython.org/download/RPI_PICO), and run this again. (An "
+    "ESP32-S3: hold BOOT, `esptool erase-flash`, then MicroPython anew.)"
 )
 OTHER_KEY = (
     "{port}: the board has another key than this one (give the file of its own by --key), or none yet (satmeter "
