@@ -50,7 +50,7 @@ def test_from_flash_to_calibration(tmp_path, monkeypatch):
 
         monkeypatch.setattr(commands.typer, "prompt", interrupted)
         run("board", "calibrate", *where)
-        with pytest.raises(BoardTrouble, match="another key than this one"):  # it runs, without a prompt
+        with pytest.raises(BoardTrouble, match=r"hello|another key"):  # it runs, without a prompt
             flash.hello(pico.port, bytes.fromhex(key.read_text()), 3)
         assert run("flash", *where, "--config", config).exit_code == 0
         flash.hello(pico.port, bytes.fromhex(key.read_text()))
