@@ -5,11 +5,14 @@ import os
 import pty
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -300,7 +303,8 @@ class Terminal:
         os.waitpid(self.pid, 0)
 
 
-def test_what_satmeter_devnet_prints_works_when_it_is_pasted(tmp_path):
+def test_what_satmeter_devnet_prints_works_when_it_is_pasted():
+    tmp_path = Path(tempfile.mkdtemp(prefix="s-"))  # short: a socket's path has 107 characters
     command = [sys.executable, "-m", "satmeter.cli", "devnet", "--kind", "emulated"]
     env = {**os.environ, "COLUMNS": "80", "LINES": "24", "TMPDIR": str(tmp_path)}
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
@@ -331,6 +335,7 @@ def test_what_satmeter_devnet_prints_works_when_it_is_pasted(tmp_path):
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 0
     assert not list(tmp_path.glob("satmeter-*")) and "Traceback" not in running.stdout.read()
+    shutil.rmtree(tmp_path)
 
 
 def test_a_kind_of_node_that_is_not_known_is_refused():
