@@ -54,19 +54,6 @@ def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kin
         eventually(read)
 
 
-def test_a_turned_display_shows_the_same_turned(image_path):
-    pictures = {}
-    for turned in (0, 90):
-        with flashed(image_path, display={"type": "st7789", "rotation": turned}) as pico:
-            began = pico.now
-            eventually(lambda pico=pico, began=began: pico.now > began + 1500)  # the page is drawn, and drawn again
-            rows = pico.picture("st7789")
-            pictures[turned] = np.array([[c == "1" for c in row] for row in rows])
-    assert pictures[0].any()
-    for turned, picture in pictures.items():
-        assert (np.rot90(pictures[0], -(turned // 90)) == picture).all(), turned
-
-
 def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_path):
     with flashed(image_path, display={"type": "ssd1306"}) as pico, Host(pico) as host:
         host.grant(10**6)

@@ -130,7 +130,7 @@ def levels(pico):
 
 
 def test_a_relay_that_a_low_level_closes_is_open_as_soon_as_the_program_runs(image_path):
-    """Before a module is loaded, whatever else is wrong: with a good config, a wrong one, half flashed. Until then the
+    """Before a module is loaded, whatever else is wrong: with a wrong config, or half flashed. Until then the
     resistor at its input says what is off."""
 
     def started_again():
@@ -144,7 +144,6 @@ def test_a_relay_that_a_low_level_closes_is_open_as_soon_as_the_program_runs(ima
 
     with started(flash=str(image_path)) as pico:
         flash.flash(pico.port, low_relay())
-        started_again()
         flash.maintain(pico.port, KEY)
         with flash.repl(pico.port) as board:
             board.fs_writefile(flash.CONFIG, image.as_json(low_relay(full_scale=0)))
