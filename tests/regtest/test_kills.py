@@ -15,7 +15,7 @@ from satmeter.board.virtual import VirtualBoard
 from satmeter.core.journal import canonical
 from shop import close, identity, open_stream, settled, status, until
 
-TIMES = 20
+TIMES = 12
 FALLING = Path(__file__).parent / "falling"
 PATIENCE_S = 90
 
