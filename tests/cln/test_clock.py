@@ -1,8 +1,7 @@
 """A machine that starts with a wrong date: its journal is not dated by it for good, and nothing is deleted for it."""
 
-import json
-
 import pytest
+from test_service import Role
 
 from satmeter.cln import clock as clock_module
 from satmeter.cln import service as service_module
@@ -12,7 +11,6 @@ from satmeter.compaction import compact
 from satmeter.core import events as ev
 from satmeter.core.books import Books
 from satmeter.core.purchase import DAY_MS
-from satmeter.core.seller import Seller
 from satmeter.core.snapshot import dated_back
 from satmeter.store import Journal, SessionRow, sqlite_url
 
@@ -40,48 +38,9 @@ def machine(monkeypatch):
     return Machine(monkeypatch)
 
 
-class Role:
-    patient = ()
-
-    def __init__(self, path, block=NOW):
-        self.url, self.block = sqlite_url(path), block
-
-    def open_journal(self):
-        return Journal(self.url, "meter", NODE)
-
-    def build(self, snapshot, events):
-        self.loaded = snapshot, events
-        books = Books()
-        if snapshot:
-            books.load(snapshot)
-        for e in events:
-            books.apply(e)
-        return Seller(NODE, books=books)
-
-    def dump(self, core):
-        return core.books.dump()
-
-    def reload(self, core, state):
-        core.books.load(json.loads(json.dumps(state)))
-
-    def block_at(self):
-        return self.block
-
-    def rows(self, core, events):
-        return []
-
-    def perform(self, action):
-        pass
-
-    def changed(self, core, streams):
-        pass
-
-    def failed(self, trouble):
-        raise trouble
-
-
 def start(path, block=NOW):
-    role = Role(path, block)
+    role = Role(path)
+    role.block = block
     service = Service(role, "test")
     service._recover()
     return service

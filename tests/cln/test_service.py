@@ -1,5 +1,6 @@
 """The thread that owns a core: commits before it acts, fails closed, and mends itself."""
 
+import json
 import threading
 import time
 
@@ -25,6 +26,7 @@ class Role:
 
     def __init__(self, path):
         self.path = path
+        self.block = 0
         self.done = []
         self.broken = False
         self.committed_at_action = []
@@ -54,10 +56,10 @@ class Role:
         return core.books.dump()
 
     def reload(self, core, state):
-        core.books.load(state)
+        core.books.load(json.loads(json.dumps(state)))
 
     def block_at(self):
-        return 0
+        return self.block
 
     def rows(self, core, events):
         return []
