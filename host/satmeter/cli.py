@@ -166,9 +166,9 @@ def devnet(
                 for node in net.nodes.values():
                     shown = f"{node.name:6} {node.id[:8]}…{node.id[-4:]} at {node.address}"
                     console.print(shown, markup=False, highlight=False)
-                for line in tryout.write(net, kind, where):
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
                 with suppress(KeyboardInterrupt):
+                    for line in tryout.write(net, kind, where):
+                        console.print(line, markup=False, highlight=False, soft_wrap=True)
                     signal.pause()
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would leave nodes behind
                 console.print("stopping")

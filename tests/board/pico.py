@@ -6,7 +6,7 @@ import time
 
 import serial
 
-from satmeter.board import flash
+from satmeter.board import flash, image
 from satmeter.board.rp2040 import EmulatedPico
 from satmeter.wire.dialogue import pieces
 from satmeter.wire.link import HOST, Link
@@ -45,6 +45,19 @@ def flashed(flash_path=None, **changes):
         pico.close()
         raise
     return pico
+
+
+def changed(monkeypatch, folder, old, new):
+    """Have lamp.py flashed otherwise than it is."""
+    firmware = folder / "firmware"
+    firmware.mkdir()
+    for source in image.FIRMWARE.glob("*.py"):
+        text = source.read_text()
+        if source.name == "lamp.py":
+            assert old in text
+            text = text.replace(old, new)
+        (firmware / source.name).write_text(text)
+    monkeypatch.setattr(image, "FIRMWARE", firmware)
 
 
 class Host:

@@ -4,7 +4,22 @@ import itertools
 import random
 
 import pytest
-from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, config, eventually, flashed, started
+from pico import (
+    BUTTON,
+    CONFIG,
+    KEY,
+    LED,
+    PER_S,
+    PLUG,
+    PULSE,
+    RELAY,
+    Host,
+    changed,
+    config,
+    eventually,
+    flashed,
+    started,
+)
 
 from lanes import lane
 from satmeter.board import flash, image
@@ -190,16 +205,12 @@ def test_a_line_of_another_session_or_boot_or_changed_is_refused(pico, host):
 
 
 def test_a_task_that_hangs_is_ended_by_the_watchdog_and_the_register_is_kept(monkeypatch, tmp_path):
-    firmware = tmp_path / "firmware"
-    firmware.mkdir()
-    for source in image.FIRMWARE.glob("*.py"):
-        text = source.read_text()
-        if source.name == "lamp.py":
-            text = text.replace(
-                '    return mode == "on"', '    while mode == "hang":\n        pass\n    return mode == "on"'
-            )
-        (firmware / source.name).write_text(text)
-    monkeypatch.setattr(image, "FIRMWARE", firmware)
+    changed(
+        monkeypatch,
+        tmp_path,
+        '    return mode == "on"',
+        '    while mode == "hang":\n        pass\n    return mode == "on"',
+    )
     with flashed(watchdog_ms=1000) as pico, Host(pico) as host:
         pico.turn(100)
         host.grant(600)

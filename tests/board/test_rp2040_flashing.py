@@ -2,7 +2,7 @@
 
 import pytest
 import serial
-from pico import BUTTON, CONFIG, KEY, RELAY, Host, config, eventually, started
+from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, eventually, started
 
 from lanes import lane
 from satmeter.board import flash, image
@@ -168,14 +168,7 @@ def test_ctrl_c_from_the_first_moment_on_opens_no_prompt(image_path):
 
 
 def test_a_locked_board_that_fails_starts_again_and_gives_no_prompt(monkeypatch, tmp_path):
-    firmware = tmp_path / "firmware"
-    firmware.mkdir()
-    for source in image.FIRMWARE.glob("*.py"):
-        text = source.read_text()
-        if source.name == "lamp.py":
-            text = text.replace('    return mode == "on"', '    return {"on": True, "off": False}[mode]')
-        (firmware / source.name).write_text(text)
-    monkeypatch.setattr(image, "FIRMWARE", firmware)
+    changed(monkeypatch, tmp_path, '    return mode == "on"', '    return {"on": True, "off": False}[mode]')
     with started() as pico:
         flash.flash(pico.port, low_relay())
         with Host(pico) as host:
