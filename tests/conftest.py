@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("default")
+# The same inputs at each run, so that a change is judged by what it changed; other ones, for the search for faults, by
+# `pytest --hypothesis-profile=search`.
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("search"), derandomize=True, database=None)
+settings.load_profile("same")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,7 +24,7 @@ pytest_plugins = ["browsing"]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--seeds", type=int, default=2000, help="how many seeds of the simulation to run")
+    parser.addoption("--seeds", type=int, default=3000, help="how many seeds of the simulation to run")
     parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
 
 

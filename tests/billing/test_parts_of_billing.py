@@ -246,7 +246,7 @@ def test_an_attempt_that_was_not_answered_goes_on_under_its_id(url):
         ("rates = {EUR = 0}", "rates"),
         ("hook_hosts = 'x'", "hook_hosts"),
         ("host = 5", "host"),
-        ("[", ""),
+        ("[", r"c\.toml: \w+"),
     ],
 )
 def test_a_config_that_is_wrong_is_refused_before_anything_starts(tmp_path, text, why):

@@ -164,7 +164,7 @@ def test_junk_is_read_as_it_is_or_not_at_all(junk):
 
 @given(data=st.binary(max_size=300) | st.binary(max_size=300).map(lambda b: b"\x89PNG\r\n\x1a\n" + b))
 def test_what_is_no_picture_is_said(data):
-    with pytest.raises(BadParam, match=r"shot\.png: is no picture"):
+    with pytest.raises(BadParam, match=r"shot\.png: is (no picture|an? \w+( \w+)?, which is not read)"):
         read.load(data, "shot.png")
 
 

@@ -30,9 +30,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What cameras and screenshots make. Pillow would know more, and run Ghostscript for one of them."""
 OTHER_KINDS = (
     (b"ftypavi", "an AVIF picture"), (b"ftyphei", "a HEIC picture"), (b"ftyphev", "a HEIC picture"),
-    (b"ftypmif1", "a HEIC picture"), (b"<svg", "an SVG drawing"), (b"<?xml", "an SVG drawing"), (b"%pdf", "a PDF"),
+    (b"ftypmif1", "a HEIC picture"), (b"<svg", "an SVG drawing"), (b"%pdf", "a PDF"),
 )  # fmt: skip
-"""What people have, too, by a mark at its beginning (in lower case)."""
+BEGINNING = 1024
+"""What people have, too, by a mark in its first bytes (in lower case); before an SVG's there may be an XML heading."""
 Image.MAX_IMAGE_PIXELS = None  # which would refuse what a good phone makes; the bound is ours, by the header alone
 WORK_PIXELS = 24_000_000
 """Larger pictures are made smaller: nobody's code needs them, and enlarging them would take minutes."""
@@ -94,7 +95,7 @@ def load(data: bytes, name: str = "picture") -> Picture:
     except BadParam:
         raise
     except UnidentifiedImageError:
-        kind = next((kind for mark, kind in OTHER_KINDS if mark in data[:64].lower()), "")
+        kind = next((kind for mark, kind in OTHER_KINDS if mark in data[:BEGINNING].lower()), "")
         what = f"is {kind}, which is not read here" if kind else "is no picture that can be read"
         raise BadParam(f"{name}: {what}; send a screenshot, or a JPEG or PNG", param="picture") from None
     except Exception as e:  # its decoders raise what they meet
