@@ -177,6 +177,11 @@ class Journal:
             for column in (_SESSION.c.opened_at, _SESSION.c.closed_at):
                 db.execute(sa.update(_SESSION).where(column > near).values({column.name: column - ahead}))
 
+    def time_of(self, event: int) -> int | None:
+        """Return the time of an event in ms, None for one that is not there, or not any more."""
+        rows = self._rows(sa.select(_EVENT.c.at).where(_EVENT.c.id == event))
+        return int(rows[0]["at"]) if rows else None
+
     def _inode(self) -> int:
         """Which file its path leads to; 0 for none, and where it is no file."""
         try:

@@ -44,7 +44,13 @@ class Role:
         self.journal = Tender(sqlite_url(self.path), "meter", NODE)
         return self.journal
 
-    def build(self, snapshot, events):
+    def is_older(self, journal):
+        return False
+
+    def reached(self, journal):
+        pass
+
+    def build(self, snapshot, events, older):
         books = Books()
         if snapshot:
             books.load(snapshot)
@@ -139,7 +145,7 @@ def test_a_stop_leaves_a_snapshot_and_the_next_start_reads_only_that(tmp_path):
     role = Role(path)
     snapshot, events = role.open_journal().load()
     assert snapshot["meters"][0]["name"] == "m" and events == []
-    assert role.build(snapshot, events).books.meter("m").boot == "b1"
+    assert role.build(snapshot, events, False).books.meter("m").boot == "b1"
 
 
 def test_inputs_of_many_threads_are_committed_together(service):

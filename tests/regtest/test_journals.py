@@ -1,9 +1,10 @@
 """A seller's journal that is lost: the node knows that there was one, and its backup brings all of it back."""
 
+import json
 import sqlite3
 
 from satmeter import backup, devnet
-from shop import error_of, until
+from shop import close, error_of, open_stream, until
 
 
 def lose(path):
@@ -76,3 +77,51 @@ def test_a_journal_that_is_removed_while_it_runs_grants_nothing_until_it_is_put_
     assert until(board.tried)["grant"] == 0
     net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"]})
     until(lambda: board.report()["grant"] == 100)
+
+
+def test_an_older_copy_is_known_and_gives_nothing_back_again(net, shop, tmp_path):
+    node, buyer, board = net["seller"], net["buyer"], shop.add()
+    path, older, newest = node.lightning_dir / "satmeter-meter.sqlite3", tmp_path / "older", tmp_path / "newest"
+    session = open_stream(buyer, shop, board)
+    board.use_all(30)
+    copied = backup.backup(path, older)
+    close(buyer, session)
+    assert shop.receipt(session)["refunded_msat"] == 7_000
+    with sqlite3.connect(older) as db:
+        (name,) = db.execute("SELECT value FROM satmeter_about WHERE name = 'name'").fetchone()
+
+    def reached():
+        rows = node.rpc.call("listdatastore", {"key": ["satmeter", "meter", name]})["datastore"]
+        return rows and json.loads(rows[0]["string"])["last"] > copied.events
+
+    until(reached)
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    backup.backup(path, newest)
+    lose(path)
+    backup.restore(older, path)
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    said = error_of(shop.rpc, "meter-status", {})
+    assert said["code"] == 2110 and f"meter-older-journal={name}" in said["message"], said
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    given = {"subcommand": "start", "plugin": str(devnet.METER), "meter-older-journal": name}
+    node.rpc.call("plugin", given)
+
+    def ended():
+        board.tried()
+        rows = shop.rpc.call("meter-status", [board.name])["sessions"]
+        return next((s for s in rows if s["session"] == session and s["phase"] == "closed"), None)
+
+    held = until(ended)
+    assert held["owed_msat"] == 7_000 and "older copy" in held["owed_why"] and held["alarm"] == held["owed_why"]
+    assert error_of(shop.rpc, "meter-attend", [session, "gone"])["code"] == 2101
+    answer = shop.rpc.call("meter-attend", [session, "paid", "the buyer has it"])
+    assert answer["owed_msat"] == 0
+    until(lambda: not shop.rpc.call("meter-status", [board.name])["sessions"])  # its receipt is signed
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    lose(path)
+    backup.restore(newest, path)
+    node.rpc.call("plugin", ["start", str(devnet.METER)])
+    assert "older copy" in error_of(shop.rpc, "meter-status", {})["message"]  # the node knows what the other came to
+    node.rpc.call("plugin", ["stop", devnet.METER.name])
+    node.rpc.call("plugin", given)
+    assert shop.receipt(session)["refunded_msat"] == 7_000

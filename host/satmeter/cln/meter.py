@@ -87,7 +87,7 @@ class MeterPlugin(RolePlugin):
     def open_journal(self) -> Journal:
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Seller:
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Seller:
         books = Books()
         if snapshot is not None:
             books.load(snapshot)
@@ -95,7 +95,8 @@ class MeterPlugin(RolePlugin):
             books.apply(e)
         self._check_index(books, fresh=snapshot is None and not events)
         assert self.service.journal is not None
-        return Seller(self.node_id, self.limits, books, self.service.journal.name, self._recall)
+        upto = self.node.newest_index() if older else -1
+        return Seller(self.node_id, self.limits, books, self.service.journal.name, self._recall, upto)
 
     def _recall(self, session: str) -> Ended | None:
         """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., None])
 PAGE = 1000
 FOREVER_S = 3600
+NOTE = 500
 
 
 def _tariff(required: bool) -> Callable[[Method], Method]:
@@ -70,6 +71,7 @@ class MeterRpc:
             "export",
             "close",
             "unlock",
+            "attend",
         ]
         return {name: getattr(self, name) for name in names}
 
@@ -274,6 +276,15 @@ class MeterRpc:
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""
         self._post(call, inp.Unlock(name), lambda m: self._shown(m.name))
+
+    def attend(self, call: Call, name: str, how: str = inp.SEEN, note: str = "") -> None:
+        """End the alarm of a session, or of an unowned payment (its label): {how} is seen; of a refund that waits since
+        an older copy of the journal was put in its place, owed or paid. {note} is kept in the journal."""
+        if how not in (inp.SEEN, inp.OWED, inp.PAID):
+            raise BadParam(f"how: must be {inp.SEEN}, {inp.OWED} or {inp.PAID}, got {how!r}", param="how")
+        if len(note) > NOTE or not note.isprintable():
+            raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
+        self._post(call, inp.Attend(name, how, note), lambda answer: answer)
 
 
 def _word(name: str, text: str) -> str:

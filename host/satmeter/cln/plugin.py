@@ -26,6 +26,7 @@ from ..store import Journal, check_url, sqlite_url
 from ..wire import peer
 from . import methods as rpc_methods
 from .hands import Hands
+from .mark import Mark
 from .node import Node
 from .payments import Payments
 from .reader import read
@@ -59,6 +60,7 @@ class RolePlugin:
         p.stdout = keep_stdout()
         p.init()(self._init)
         p.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
+        p.add_option(f"{self.role}-older-journal", "", "the name of a journal of which only an older copy is left")
         p.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
         p.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
         self.options(p)
@@ -110,6 +112,7 @@ class RolePlugin:
         self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.payments = Payments(self.node)
+        self.mark = Mark(self.node, self.role)
         self.waiters = Waiters()
         self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
@@ -147,6 +150,14 @@ class RolePlugin:
 
     def whole_option(self, name: str, low: int, high: int) -> int:
         return whole(name, self.plugin.get_option(name), low, high)
+
+    def is_older(self, journal: Journal) -> bool:
+        """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
+        accepted = str(self.plugin.get_option(f"{self.role}-older-journal") or "")
+        return self.mark.is_older(journal, accepted)
+
+    def reached(self, journal: Journal) -> None:
+        self.mark.reached(journal)
 
     def failed(self, trouble: SatmeterError) -> None:
         """The journal can't be used: whoever waits is told."""

@@ -49,7 +49,9 @@ class Role(Protocol):
     them out again by itself."""
 
     def open_journal(self) -> Journal: ...
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Core: ...
+    def is_older(self, journal: Journal) -> bool: ...
+    def reached(self, journal: Journal) -> None: ...
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Core: ...
     def dump(self, core: Any) -> dict[str, Any]: ...
     def reload(self, core: Any, state: dict[str, Any]) -> None: ...
     def block_at(self) -> int: ...
@@ -211,6 +213,7 @@ class Service:
             return False
         if due:
             self._since_snapshot = 0
+        self.role.reached(self.journal)
         return True
 
     def _act(self, actions: list[Action]) -> None:
@@ -242,7 +245,7 @@ class Service:
                 self.journal.close()
             self.journal = self.role.open_journal()
             snapshot, events = self.journal.load()
-            core = self.role.build(snapshot, events)
+            core = self.role.build(snapshot, events, self.role.is_older(self.journal))
             ahead = self._ahead(self.journal.newest_at)
             if ahead:
                 self._set_back(self.journal, core, ahead)

@@ -67,13 +67,13 @@ class StreamPlugin(RolePlugin):
     def open_journal(self) -> Journal:
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event]) -> Buyer:
+    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Buyer:
         ledger = Ledger()
         if snapshot is not None:
             ledger.load(snapshot)
         for e in events:
             ledger.apply(e)
-        return Buyer(self._allowed, self._most_streams, ledger, self._recall)
+        return Buyer(self._allowed, self._most_streams, ledger, self._recall, older)
 
     def _recall(self, session: str) -> Purchase | None:
         """Fold a stream that memory has let go; runs on the service's thread, for unknown ids only."""

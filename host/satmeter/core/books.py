@@ -53,6 +53,8 @@ class Books:
         """Every payment up to this pay_index has its owner."""
         self.early: set[int] = set()
         """Payments beyond it that have theirs, too: they were found by their label, out of turn."""
+        self.lost_upto = 0
+        """Up to which pay_index payments may be of a part of the journal that is lost; 0: none is."""
         self.unowned: dict[str, int] = {}
         """Payments, by label, whose session nobody knows (msat)."""
         self.offers = 0
@@ -103,6 +105,12 @@ class Books:
     def payment_unowned(self, e: ev.PaymentUnowned) -> None:
         self.unowned[e.label] = e.amount
         self.note_payment(e.index, e.upto)
+
+    def journal_replaced(self, e: ev.JournalReplaced) -> None:
+        self.lost_upto = e.index
+
+    def unowned_seen(self, e: ev.UnownedSeen) -> None:
+        del self.unowned[e.label]
 
     # --- meters
 
@@ -369,6 +377,17 @@ class Books:
         s.lapsed += max(0, min(e.amount - refunded, s.owed))
         s.alarm = e.why
 
+    def refund_held(self, e: ev.RefundHeld) -> None:
+        s = self.sale(e.stream)
+        s.refund_held, s.alarm = True, e.why
+
+    def alarm_ended(self, e: ev.AlarmEnded) -> None:
+        s = self.sale(e.stream)
+        s.refund_held, s.alarm = False, ""
+        s.refunded += e.amount
+        if e.how == "paid" and s.refund_bolt11:
+            self._refund_over(s)
+
     def _refund_over(self, s: Sale) -> None:
         s.refund_used = [*s.refund_used, s.refund_bolt11]
         s.refunding, s.refund_maxfee, s.refund_borne, s.refund_bolt11 = 0, -1, -1, ""
@@ -407,6 +426,7 @@ class Books:
             "index": self.index,
             "early": sorted(self.early),
             "unowned": self.unowned,
+            "lost_upto": self.lost_upto,
             "offers": self.offers,
             "meters": [dump(m, _METER_MEMORY) for m in self.meters.values()],
             "sales": [dump(s, _SALE_MEMORY) for s in self.sales.values()],
@@ -415,6 +435,7 @@ class Books:
     def load(self, dumped: dict[str, Any]) -> None:
         self.index, self.offers = dumped["index"], dumped["offers"]
         self.early, self.unowned = set(dumped.get("early", ())), dict(dumped.get("unowned", {}))
+        self.lost_upto = dumped.get("lost_upto", 0)
         for values in dumped["meters"]:
             m = revive(Meter, values)
             self.meters[m.name] = m

@@ -45,6 +45,14 @@ class Buyer(Signing):
                 self._do(do.Connect(p.seller, p.address))
             if p.state == CLOSING:
                 p.closing_at = self.now
+        if self.older:
+            self._go_on_from_older()
+
+    def _go_on_from_older(self) -> None:
+        """What was paid since counts in no cap: no stream goes on."""
+        for p in list(self.ledger.purchases.values()):
+            if p.state in (OPENING, STREAMING, PAUSED):
+                self._close(inp.CloseStream(p.id, "the journal is an older copy: what was paid since is not in it"))
 
     def _open(self, i: inp.OpenStream) -> Purchase:
         check_name(i.meter)

@@ -274,6 +274,39 @@ class RefundDisputed(Event):
 
 
 @event
+class JournalReplaced(Event):
+    """An older copy stands in the journal's place. Payments up to `index`, the node's newest then, are no credit but
+    for sessions that it knows."""
+
+    index: int = 0
+
+
+@event
+class RefundHeld(Event):
+    """What a session owes waits for a person; what is under way of it is not tried again."""
+
+    why: str = ""
+
+
+@event
+class AlarmEnded(Event):
+    """A person has looked at a session's alarm: "seen"; of a held refund that it is "owed", or was "paid": then
+    `amount` has been given back. `note` is the person's own."""
+
+    how: str = ""
+    amount: int = 0
+    note: str = ""
+
+
+@event
+class UnownedSeen(Event):
+    """A person has looked at a payment that nobody knows the session of; `note` says what became of it."""
+
+    label: str = ""
+    note: str = ""
+
+
+@event
 class RefundFailed(Event):
     """`final`: this invoice can never be paid, so it is let go of."""
 

@@ -135,6 +135,20 @@ class CloseSession(Input):
     reason: str = "closed by the seller"
 
 
+SEEN, OWED, PAID = "seen", "owed", "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Attend(Input):
+    """meter-attend: a person has looked at the alarm of a session, or at an unowned payment (by its label). `how`:
+    "seen"; of a refund that waits since an older copy of the journal stands in its place "owed" (pay it) or "paid" (it
+    was)."""
+
+    name: str
+    how: str
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Unlock(Input):
     meter: str

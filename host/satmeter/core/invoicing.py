@@ -236,10 +236,18 @@ class Invoicing(Holding):
         new = ours and not self.books.known_payment(i.index)
         if ours and not new:
             self._credited_before(i)
+        elif new and i.index <= self.books.lost_upto and not self._kept(i.label):
+            new = False
         elif ours and not self._owned(i, upto):
             self._unowned(i, upto)
         self.books.note_payment(i.index, upto)  # another's, or told before: the next snapshot remembers it
         return new
+
+    def _kept(self, label: str) -> bool:
+        """Whether the books know the session that a label names."""
+        opening, parsed = parse_opening(label), parse_label(label)
+        session = opening[1].session if opening is not None else parsed[2] if parsed is not None else ""
+        return session in self.books.sales
 
     def _owned(self, i: inp.InvoiceSettled, upto: int) -> bool:
         """Credit a payment to whom its label names; False where nobody knows that one any more."""
@@ -355,7 +363,7 @@ class Invoicing(Holding):
         self._opened(m, session, "", parked)
         s = self.books.sales[session]
         for left in list(self.books.sales.values()):
-            if not parked and not left.buyer and left.meter == m.name and left.owed:
+            if not parked and not left.buyer and left.meter == m.name and left.owed and not left.refund_held:
                 self._bring(left, s)
         return s
 

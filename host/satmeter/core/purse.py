@@ -25,9 +25,12 @@ class Purse(Desk):
         max_streams: int = 500,
         ledger: Ledger | None = None,
         recall: Recall = lambda session: None,
+        older: bool = False,
     ):
         super().__init__()
         self.recall = recall
+        self.older = older
+        """Whether the ledger is of an older copy of the journal: what was paid since is not in it."""
         self.sellers = sellers
         self.max_streams = max_streams
         self.ledger = ledger or Ledger()

@@ -79,6 +79,8 @@ class Sale:
     fees_borne: int = 0
     """Refunds' fees that the seller bore."""
     refund_why: str = ""
+    refund_held: bool = False
+    """Whether what is owed waits for a person: the books are of an older copy of the journal."""
     alarm: str = ""
     """What a person has to look at."""
     taken: int = 0
@@ -325,5 +327,5 @@ class Sale:
     @property
     def done(self) -> bool:
         """True where nothing can follow any more, so that it need not be kept in memory."""
-        due = self.owed or self.debt >= self.dust_msat or self.refunding or not self.firm
+        due = self.owed or self.debt >= self.dust_msat or self.refunding or self.alarm or not self.firm
         return self.phase == CLOSED and not (due or self.out or self.dropped or self.signing)

@@ -64,6 +64,8 @@ class Seller(Openings):
 
     def repeat(self) -> None:
         self.resumed_at = self.now
+        if self.older >= 0:
+            self._go_on_from_older()
         for m in self.books.meters.values():
             for n in m.offers:
                 self._make_offer(m, n)
@@ -72,7 +74,7 @@ class Seller(Openings):
                 self._make_invoice(s, n)
             if s.txs:
                 s.gone_at = self.now + QUIET_MS  # until it is heard
-            if s.refunding:
+            if s.refunding and not s.refund_held:
                 older = min(self.limits.refund_maxfee_msat, s.refunding // 2)  # begun by an older version
                 maxfee = s.refund_maxfee if s.refund_maxfee >= 0 else older
                 self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, maxfee, fresh=False))
@@ -170,7 +172,7 @@ class Seller(Openings):
         self._advance(m)
         theirs = [s for s in self.books.sales.values() if s.buyer == peer]
         self._may_open(m, peer, theirs)
-        brings = [old for old in theirs if old.owed and not old.refunding and old.firm]
+        brings = [old for old in theirs if old.owed and not old.refunding and not old.refund_held and old.firm]
         if m.state != STANDBY or m.tariff.ticks(sum(old.owed for old in brings)) < 1:
             return self._begin_opening(m, o.session, peer)
         self._opened(m, o.session, peer)
@@ -304,5 +306,6 @@ _HANDLERS: dict[type[inp.Input], Callable[[Seller, Any], Any]] = {
     inp.CloseSession: Seller._close_session,
     inp.RefundSettled: Seller._refund_settled,
     inp.RefundLost: Seller._refund_lost,
+    inp.Attend: Seller._attend,
     inp.Signed: Seller._signed,
 }

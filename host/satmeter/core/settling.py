@@ -1,16 +1,21 @@
 """Settling: from the end of delivery to the receipt. Collect a debt, pay a refund, sign what came of it."""
 
+from typing import Any
+
 from . import actions as do
 from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import receipt
 from .errors import UnknownSession, WrongState
-from .invoicing import Invoicing
+from .inputs import OWED, PAID, SEEN
+from .invoicing import UNOWNED, Invoicing
 from .meter import LOCKOUT, NEGOTIATING, Meter
 from .sale import DUST_MSAT, OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MS
 
+JOURNAL = "journal"
+OLDER = "the journal is an older copy: what was given back since is not in it"
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2
@@ -113,7 +118,7 @@ class Settling(Invoicing):
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
         if s.void or s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
             return
-        if s.owed and s.refund_bolt11 and s.firm and self._refund_due(s):
+        if s.owed and s.refund_bolt11 and s.firm and not s.refund_held and self._refund_due(s):
             self._start_refund(s)
             return
         if s.debt and not s.revision and waited < s.tariff.grace_s * 1000:
@@ -201,6 +206,44 @@ class Settling(Invoicing):
         why = f"the refund invoice was paid over {amount} msat and a fee of {fee}; the refund was to be {s.refunding}"
         self._emit(ev.RefundDisputed(self.now, s.id, s.refunding, amount, fee, why))
         self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": why}))
+
+    def _go_on_from_older(self) -> None:
+        """Of an older copy of the journal: what it owes may have been given back since, under another invoice of the
+        same buyer. No session goes on, and what each owes waits for a person. What was paid since for sessions that it
+        does not know was theirs: it is no credit again."""
+        self._emit(ev.JournalReplaced(self.now, JOURNAL, self.older))
+        for s in list(self.books.sales.values()):
+            if s.owed or s.refunding or (s.phase == OPEN and s.tariff.prepaid):
+                self._emit(ev.RefundHeld(self.now, s.id, OLDER))
+                self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": OLDER}))
+            if s.phase == OPEN and not s.ending_at:
+                self._end(s, OLDER)
+
+    def _attend(self, i: inp.Attend) -> dict[str, Any]:
+        """A person has looked at an alarm."""
+        if i.name in self.books.unowned:
+            if i.how != SEEN:
+                raise WrongState(f"how: a payment without an owner can only be {SEEN}, not {i.how}")
+            amount = self.books.unowned[i.name]
+            self._emit(ev.UnownedSeen(self.now, UNOWNED, i.name, i.note))
+            return {"label": i.name, "amount_msat": amount, "how": i.how}
+        s = self.books.sale(i.name)
+        if not s.alarm:
+            raise WrongState(f"session {s.id} has no alarm")
+        if (i.how == SEEN) == s.refund_held:
+            raise WrongState(
+                f"how: the refund of session {s.id} waits to be told {OWED} or {PAID}"
+                if s.refund_held
+                else f"how: the alarm of session {s.id} can only be {SEEN}, not {i.how}"
+            )
+        if s.refund_held and s.phase == OPEN:
+            raise WrongState(f"session {s.id} has not ended yet: what it owes is not known")
+        amount = s.owed if i.how == PAID else 0
+        self._emit(ev.AlarmEnded(self.now, s.id, i.how, amount, i.note))
+        if s.refunding:
+            self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, max(0, s.refund_maxfee), fresh=False))
+        self._settle(s)
+        return {"session": s.id, "meter": s.meter, "owed_msat": s.owed, "how": i.how}
 
     def _refund_lost(self, i: inp.RefundLost) -> None:
         s = self.books.sale(i.session)

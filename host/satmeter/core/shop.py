@@ -60,6 +60,7 @@ class Shop(Desk):
         books: Books | None = None,
         journal: str = "0",
         recall: Recall = lambda session: None,
+        older: int = -1,
     ):
         super().__init__()
         self.node_id = node_id
@@ -67,6 +68,9 @@ class Shop(Desk):
         self.books = books or Books()
         self.journal = journal
         self.recall = recall
+        self.older = older
+        """Where the books are of an older copy of the journal: the node's newest pay_index. What was paid since up to
+        it, delivered and given back is not in them. -1: they are not."""
         self.openings: dict[str, Sale] = {}
         """Sessions that wait for their first payment, by id, the oldest first: in memory only (openings.py)."""
         self.resumed_at = 0

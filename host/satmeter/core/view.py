@@ -106,7 +106,10 @@ def sale(s: Sale) -> dict[str, Any]:
     if s.tariff.onchain:
         out["transactions"] = [transaction(g) for g in s.txs.values() if g.pending or g.lost]
     if s.owed:
-        out["owed_why"] = s.refund_why or ("no invoice for the refund yet" if not s.refund_bolt11 else "being paid")
+        held = s.alarm if s.refund_held else ""
+        out["owed_why"] = (
+            held or s.refund_why or ("no invoice for the refund yet" if not s.refund_bolt11 else "being paid")
+        )
     return out
 
 

@@ -55,6 +55,7 @@ NEEDED: dict[str, set[str]] = {
     "getrawblockbyheight": {"block"},
     "getrawblockbyheight beyond": {"block"},
     "checkmessage": {"verified"},
+    "listdatastore": {"string"},
     "listpeers": {"id", "connected"},
     "connect": {"id"},
     "sendcustommsg": {"status"},
@@ -104,6 +105,7 @@ def run(net: Devnet) -> dict[str, Any]:
     _peers(step, seller, buyer, seller_id)
     net.fund("buyer", 100_000)
     _wallet(step, seller, buyer)
+    _datastore(step, seller, tag)
     return said
 
 
@@ -230,6 +232,19 @@ def _wallet(step: Step, seller: Any, buyer: Any) -> None:
     step("getrawblockbyheight", seller, "getrawblockbyheight", height=seller.call("getinfo")["blockheight"])
     step("getrawblockbyheight beyond", seller, "getrawblockbyheight", height=10**6)
     step("sendrawtransaction of nonsense", seller, "sendrawtransaction", tx="00", allowhighfees=False)
+
+
+def _datastore(step: Step, seller: Any, tag: str) -> None:
+    key = [tag, "one"]
+    step("listdatastore of nothing", seller, "listdatastore", key=key)
+    step("datastore", seller, "datastore", key=key, string="first", mode="create-or-replace")
+    step("datastore once more", seller, "datastore", key=key, string="second", mode="create-or-replace")
+    step("listdatastore", seller, "listdatastore", key=key)
+    step("listdatastore of a parent", seller, "listdatastore", key=[tag])
+    step("datastore of what exists", seller, "datastore", key=key, string="third")
+    step("datastore of what does not exist", seller, "datastore", key=[tag, "two"], string="x", mode="must-replace")
+    step("datastore of a parent", seller, "datastore", key=[tag], string="x")
+    step("datastore of a child", seller, "datastore", key=[*key, "more"], string="x")
 
 
 def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:

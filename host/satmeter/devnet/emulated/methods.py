@@ -56,6 +56,12 @@ class RpcNode(PayingNode):
             raise RpcFault(err.INVALID_PARAMS, "config: the emulated node tells cltv-final only")
         return {"configs": {config: {"value_int": invoices.FINAL_CLTV, "source": "default"}}}
 
+    def rpc_datastore(self, key: Any, string: str, mode: str = "must-create") -> dict[str, Any]:
+        return self.datastore.put(key, string, mode)
+
+    def rpc_listdatastore(self, key: Any = None) -> dict[str, Any]:
+        return {"datastore": self.datastore.found(key)}
+
     def rpc_notifications(self, enable: bool) -> dict[str, Any]:
         return {}
 

@@ -12,6 +12,7 @@ from coincurve import PrivateKey
 from .. import DevNode, NodeSpec
 from . import errors as err
 from .channels import Faults
+from .datastore import Datastore
 from .errors import RpcFault
 from .htlcs import Htlcs
 from .invoices import Invoices
@@ -37,6 +38,7 @@ class Node(DevNode):
         self.lightning_dir = directory
         self.invoices = Invoices(self.key)
         self.pays = Pays()
+        self.datastore = Datastore()
         self.htlcs = Htlcs(self)
         self.wallet = Wallet(network.chain, self.key)
         self.faults = Faults()

@@ -1,0 +1,154 @@
+"""An older copy in the journal's place: what was given back since is not given back again, what was paid since for
+sessions that it does not know is no credit again, and a person settles the rest."""
+
+import pytest
+from world import BUYER_ID, SESSION, World, refold
+
+from satmeter.core import inputs as inp
+from satmeter.core import messages as msg
+from satmeter.core.books import Books
+from satmeter.core.buyer import Buyer
+from satmeter.core.errors import WrongState
+from satmeter.core.purchase import Ledger
+from satmeter.core.settling import OLDER
+
+OTHER = "07" * 16
+
+
+def alarms(w):
+    return [said for topic, said in w.notes if topic == "meter_alarm"]
+
+
+def refunded_since():
+    """A session that used 30 of its 100 ticks, and was closed and refunded after the copy was made."""
+    w = World()
+    w.open()
+    w.report(30)
+    upto = len(w.seller_events)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert sum(w.refunds.values()) == 7_000
+    w.replace_seller(upto, 30)
+    return w
+
+
+def offer_another_invoice(w):
+    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
+    w.pass_ms(200_000, step=5_000)
+
+
+def test_what_was_given_back_since_waits_for_a_person():
+    w = refunded_since()
+    offer_another_invoice(w)
+    assert sum(w.refunds.values()) == 7_000
+    s = w.seller.books.sales[SESSION]
+    assert (s.phase, s.owed, s.alarm) == ("closed", 7_000, OLDER) and [a["session"] for a in alarms(w)] == [SESSION]
+    w.restart_seller()
+    offer_another_invoice(w)
+    assert sum(w.refunds.values()) == 7_000
+
+
+def test_it_counts_as_given_back_where_a_person_says_so():
+    w = refunded_since()
+    offer_another_invoice(w)
+    answer = w.sell(inp.Attend(SESSION, inp.PAID, "seen in listpays"))
+    w.pass_ms(200_000, step=5_000)
+    assert answer["owed_msat"] == 0 and sum(w.refunds.values()) == 7_000
+    figures = w.receipts()[-1]
+    assert (figures["refunded_msat"], figures["owed_msat"]) == (7_000, 0) and not w.seller.books.sales
+    assert [e.note for e in w.seller_events if e.kind() == "alarm_ended"] == ["seen in listpays"]
+
+
+def test_it_is_paid_where_a_person_says_that_it_is_owed():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.replace_seller(len(w.seller_events) - 1, 30)
+    w.channel_can_refund = True
+    offer_another_invoice(w)
+    assert not w.refunds
+    w.sell(inp.Attend(SESSION, inp.OWED))
+    w.pass_ms(200_000, step=5_000)
+    assert sum(w.refunds.values()) == 7_000 and not w.seller.books.sales
+
+
+def test_credit_that_was_held_is_none_of_the_next_session_of_its_buyer():
+    w = refunded_since()
+    w.now += 100_000
+    w.report(30)
+    w.open(session=OTHER)
+    assert w.remembered["sale", OTHER].brought == 0
+
+
+def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
+    w = World()
+    upto = len(w.seller_events)
+    w.open(session=OTHER)
+    w.report(60)
+    w.buy(inp.CloseStream(OTHER))
+    w.pump()
+    w.pass_ms(100_000, step=5_000)
+    label, _ = w.sell(inp.Offer("m", 5_000))
+    w.pump()
+    assert w.pay(label)
+    w.pump()
+    w.replace_seller(upto, 60)
+    assert not w.seller.books.sales and w.grant() == 0 and not alarms(w)
+    w.restart_seller()
+    w.report(60)
+    w.open()
+    w.report(80)
+    assert w.sale.received == 10_000 and w.sale.charged == 2_000  # and from here on it is as ever
+
+
+def test_a_debt_that_was_paid_since_is_paid():
+    w = World({"mode": "arrears", "limit_msat": 10_000})
+    w.open()
+    w.report(95)
+    before = len(w.seller_events)
+    w.report(150)
+    assert w.balance == 10_000
+    w.replace_seller(before, 150)
+    assert w.sale.charged == w.sale.received == w.balance == 15_000 and not w.sale.alarm
+
+
+def test_an_unowned_payment_is_seen_by_a_person():
+    w = World()
+    w.sell(inp.InvoiceSettled(f"satmeter/0/s/{OTHER}/1", 5_000, 1, "h1", after=0))
+    (label,) = w.seller.books.unowned
+    with pytest.raises(WrongState, match="seen"):
+        w.sell(inp.Attend(label, inp.OWED))
+    assert w.sell(inp.Attend(label, inp.SEEN, "sent back by hand"))["amount_msat"] == 5_000
+    assert not w.seller.books.unowned and not refold(w.seller_events, Books()).unowned
+
+
+@pytest.mark.parametrize(("how", "words"), [(inp.SEEN, "owed or paid"), (inp.OWED, "not ended")])
+def test_what_can_not_be_said_of_an_alarm_is_refused(how, words):
+    w = refunded_since()
+    w.seller.books.sales[SESSION].phase = "open" if how == inp.OWED else "closed"
+    with pytest.raises(WrongState, match=words):
+        w.sell(inp.Attend(SESSION, how))
+
+
+def test_a_session_without_an_alarm_has_none_to_end():
+    w = World()
+    w.open()
+    with pytest.raises(WrongState, match="no alarm"):
+        w.sell(inp.Attend(SESSION, inp.SEEN))
+
+
+def test_a_buyer_with_an_older_copy_pays_no_more_for_its_streams():
+    w = World()
+    w.open()
+    w.report(30)
+    buyer = Buyer(ledger=refold(w.buyer_events, Ledger()), older=True)
+    step = buyer.resume(w.now)
+    assert [e.kind() for e in step.events] == ["stream_closing"]
+    w.buyer = buyer
+    w.todo += [("buyer", a) for a in step.actions]
+    w.pump()
+    w.report(100)
+    assert buyer.ledger.purchases[SESSION].state == "closed" and w.sale.received == 10_000
