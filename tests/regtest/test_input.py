@@ -107,10 +107,11 @@ METHODS = {
     "seller": [
         "meter-add", "meter-set", "meter-remove", "meter-report", "meter-wait", "meter-status", "meter-invoice",
         "meter-spend", "meter-sessions", "meter-history", "meter-export", "meter-close", "meter-unlock",
+        "meter-attend", "meter-bind",
     ],
     "buyer": [
         "stream-open", "stream-status", "stream-pause", "stream-resume", "stream-budget", "stream-report",
-        "stream-wait", "stream-close", "stream-receipts",
+        "stream-wait", "stream-close", "stream-giveup", "stream-receipts",
     ],
 }  # fmt: skip
 floats = st.floats(allow_nan=False, allow_infinity=False)

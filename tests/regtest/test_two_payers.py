@@ -72,6 +72,22 @@ def lives(node):
         return None
 
 
+def dies(node, within_s):
+    """Whether a node aborts within some time."""
+    end = time.monotonic() + within_s
+    while lives(node):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def waiting(node):
+    """How many HTLCs have come to a node and are not settled."""
+    channels = node.rpc.call("listpeerchannels")["channels"]
+    return sum(1 for c in channels for htlc in c["htlcs"] if htlc["direction"] == "in")
+
+
 def lasts(node):
     """Start a node and return whether it is still there after a while."""
 
@@ -82,8 +98,7 @@ def lasts(node):
     starting = threading.Thread(target=start, daemon=True)
     starting.start()
     starting.join(10)  # a real one's would wait for two minutes for what is no more
-    time.sleep(2)
-    return bool(lives(node))
+    return not dies(node, 2)
 
 
 def paid(net, payee, made):
@@ -101,7 +116,7 @@ def test_htlcs_that_come_anew_after_a_restart_are_looked_at_too(net):
     made = invoice(net, "ours")
     os.kill(net["ours"].plugin_pid(devnet.METER), signal.SIGSTOP)
     both = Both(net, made["bolt11"])
-    time.sleep(1.5)  # both have come, and none has been let through
+    until(lambda: waiting(net["ours"]) == 2)  # and none has been let through
     net["ours"].kill()
     net["ours"].start()
     assert both.outcome() == ["203", "paid"]
@@ -111,8 +126,7 @@ def test_htlcs_that_come_anew_after_a_restart_are_looked_at_too(net):
 def test_without_it_the_node_aborts_again_and_again_until_the_invoice_expires(net):
     def aborted():  # it frees what is free already, which most often ends it
         Both(net, invoice(net, "plain", expiry=15)["bolt11"])
-        time.sleep(3)
-        return not lives(net["plain"])
+        return dies(net["plain"], 3)
 
     until(aborted)
     net["plain"].kill()

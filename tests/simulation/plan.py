@@ -100,7 +100,8 @@ def _happening(r, hostile, onchain, neighbour):
     if onchain:
         kinds += ["weather", "reorganise", "fees"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
-    kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale"]
+    kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale", "upgrade"]
+    kinds += [] if onchain else ["older"]
     if neighbour:
         kinds += ["neighbour"] * 12
     if hostile:
@@ -126,6 +127,10 @@ def _happening(r, hostile, onchain, neighbour):
         args = {"who": r.choice(["seller", "buyer"]), "by": r.choice([-60_000, -5_000, 5_000, 60_000])}
     elif kind == "blackout":
         args = {"down": r.choice([50, 8_000]), "keep": r.random() < 0.8}
+    elif kind == "upgrade":
+        args = {"who": r.choice(["seller", "buyer"])}
+    elif kind == "older":
+        args = {"keep": r.choice([30, 70, 95])}
     elif kind == "fees":
         args = {"times": r.choice([2, 4, 10]), "lasts": r.choice([3_000, 30_000])}
     elif kind == "flood":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import MISSING, fields
 
 from coins import FEE
 from money import SELLER
@@ -13,7 +14,9 @@ from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
 from satmeter.core.errors import SatmeterError
 from satmeter.core.journal import decode, encode
-from satmeter.core.purchase import Ledger
+from satmeter.core.meter import Meter
+from satmeter.core.purchase import Ledger, Purchase
+from satmeter.core.sale import Sale
 from satmeter.core.seller import Ended, Limits, Seller
 from satmeter.wire import peer
 
@@ -24,6 +27,16 @@ def signature(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def earlier(state):
+    """Return a dumped state as an earlier version would have written it: what is as it begins is not there."""
+    for name, cls in (("sales", Sale), ("purchases", Purchase), ("meters", Meter)):
+        fresh = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+        for each in state.get(name, ()):
+            for known in [k for k, v in each.items() if k in fresh and fresh[k] == v]:
+                del each[known]
+    return state
+
+
 class Killed(Exception):
     """The process is gone, wherever it was."""
 
@@ -32,9 +45,15 @@ class Broken(Exception):
     """The journal takes nothing: what the core folded is not recorded, and it is folded anew from the journal."""
 
 
+LATER_FIELD = bytes((0xFD, 0xFF, 0xFF, 3)) + b"new"
+"""A record that only a later version knows: odd, so that an earlier one passes over it."""
+
+
 class Process:
     role = node = name = ""
     broken = False
+    later = False
+    """Whether it is of a later version than its other side."""
 
     def __init__(self, sim):
         self.sim = sim
@@ -61,6 +80,14 @@ class Process:
     def kill(self, left, down):
         """Die after so many more steps, and come back after `down` ms."""
         self.left, self.down = left, down
+
+    def upgrade(self):
+        """End; and begin as a later version, to which the snapshot of the earlier one lacks what it would have now."""
+        self.later = True
+        if self.snapshot is not None:
+            upto, text = self.snapshot
+            self.snapshot = (upto, json.dumps(earlier(json.loads(text))))
+        self.kill(0, 50)
 
     def _step(self, what):
         if self.left is not None:
@@ -177,7 +204,7 @@ class Process:
             self.feed(inp.FromPeer(sender, m))
 
     def send(self, to, message):
-        self.sim.send(self.node, to, peer.encode(message))
+        self.sim.send(self.node, to, peer.encode(message) + (LATER_FIELD if self.later else b""))
 
     def changed(self):
         pass
@@ -191,6 +218,8 @@ class Process:
 class SellerProcess(Process):
     role = name = "seller"
     node = SELLER
+    older = -1
+    """The node's newest pay_index when an older copy was put in the journal's place, until that is in it."""
     claimed_in = -1
     """The life of the process in which its claims on refunds' hashes were made: they are in memory."""
 
@@ -201,9 +230,20 @@ class SellerProcess(Process):
     def build(self):
         self.claims = {} if self.claimed_in != self.life else self.claims
         self.claimed_in = self.life
-        return Seller(SELLER, LIMITS, self.fold(Books()), "0", self.recall)
+        return Seller(SELLER, LIMITS, self.fold(Books()), "0", self.recall, self.older)
+
+    def replace_journal(self, keep):
+        """The disk is lost, and an older copy of the journal goes on: `keep` rows of it."""
+        self.sim.say(f"{self.name}: an older copy, {keep} of {len(self.rows)} rows")
+        del self.rows[keep:]
+        self.snapshot = None if self.snapshot is not None and self.snapshot[0] > keep else self.snapshot
+        self.older = self.sim.money.newest_index[SELLER]
+        if self.core is not None:
+            self.down = 50
+            self._died()
 
     def started(self):
+        self.older = -1
         self.watched = self.books.index
         self.sim.after(self.sim.plan.chance("watch", self.life).randrange(5, 60), self.watch)
 

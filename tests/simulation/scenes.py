@@ -86,7 +86,16 @@ OLD_READINGS = scene(
     *[(3_000 + 4_000 * k, "reboot", {"keep": True}) for k in range(5)],
     *[(5_000 + 4_000 * k, "stale", {"dice": k}) for k in range(5)],
 )
+SPENT_SINCE = scene(
+    (6_000, "close"),
+    (7_500, "older", {"keep": 60}),
+    *[(9_000 + 500 * k, "buyer", {"trick": 1, "dice": k}) for k in range(12)],
+    (20_000, "plug"),
+    mode="prepaid",
+    hostile="buyer",
+)
 EVERY = (
+    SPENT_SINCE,
     STUCK,
     OLD_READINGS,
     CRASHES,

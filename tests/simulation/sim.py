@@ -89,6 +89,7 @@ class Simulation:
         if any(
             s.phase != "closed"
             or self.judge.waited_for(s)
+            or s.refund_held
             or (s.debt >= s.dust_msat and not s.lost and s.buyer in BUYERS and not self._unpayable(s.id, s.debt))
             or not s.firm
             for s in self.seller.books.sales.values()
@@ -111,6 +112,8 @@ class Simulation:
         does not count used it up, or the own sensor was away, or was not heard again since a restart, and nothing is
         paid without it."""
         p = next((p for b in self.buyers if (p := b.books.purchases.get(session) or b.recall(session))), None)
+        if self.judge.lost_part:
+            return True  # of ticks of a session that is in the lost part, say
         unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
         short = p is not None and p.sent + p.stray + debt + FEE * 1000 > p.policy.budget_msat
         return self.sensor_back > 0 or unheard or short or (p is not None and p.stray > 0)
@@ -164,6 +167,7 @@ class Simulation:
         for buyer in self.buyers:
             for p in list(buyer.books.purchases.values()):
                 self._ask(buyer, inp.CloseStream(p.id))
+        self.attend()
         for m in self.seller.books.meters.values():
             if m.session:
                 self._ask(self.seller, inp.CloseSession(m.session))
@@ -295,6 +299,26 @@ class Simulation:
         for outlet in self.outlets.values():
             outlet.kill_bridge(down)
             outlet.reboot(keep)
+
+    def _upgrade(self, who):
+        getattr(self, who).upgrade()
+
+    def _older(self, keep):
+        """An older copy of the seller's journal is all that is left of it."""
+        rows = self.seller.rows
+        at = max([2 * len(self.buyers), len(rows) * keep // 100])
+        if at < len(rows):
+            self.judge.replaced(rows[:at])
+            self.seller.replace_journal(at)
+
+    def attend(self):
+        """A person settles what waits: it was given back where the node says that anything was."""
+        for s in list(self.seller.books.sales.values()):
+            if s.refund_held and s.phase != "open":
+                back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in BUYERS)
+                self._ask(self.seller, inp.Attend(s.id, inp.PAID if back > s.refunded else inp.OWED))
+        for label in list(self.seller.books.unowned):
+            self._ask(self.seller, inp.Attend(label, inp.SEEN))
 
     def _neighbour(self, what, meter):
         """Another buyer, and the meter beside."""

@@ -214,6 +214,14 @@ def _an_earlier_boot_begins_again(patch):
     patch.setattr(meter.Meter, "check_reporter", lambda m, board, boot: None)
 
 
+def _an_older_copy_pays_its_refunds(patch):
+    patch.setattr(Seller, "_go_on_from_older", lambda self: None)
+
+
+def _an_older_copy_credits_again(patch):
+    patch.setattr(Seller, "_kept", lambda self, label: True)
+
+
 def _a_lost_commit_is_acted_on(patch):
     def failed(process):
         process.core.step.events.clear()
@@ -245,6 +253,8 @@ def test_in_every_scene_all_is_well(scene):
         (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
         (_a_child_costs_whatever_it_needs, scenes.STUCK),
         (_an_earlier_boot_begins_again, scenes.OLD_READINGS),
+        (_an_older_copy_pays_its_refunds, scenes.SPENT_SINCE),
+        (_an_older_copy_credits_again, scenes.SPENT_SINCE),
         (_credited_twice, scenes.whatever),
         (_version_counted_twice, scenes.whatever),
         (_never_broadcast, scenes.whatever),

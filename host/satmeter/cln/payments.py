@@ -86,6 +86,18 @@ class Payments:
             raise NodeTrouble(f"listsendpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
         return found
 
+    def stuck(self, payment_hash: str) -> str:
+        """Return "" where the node calls a payment pending and has no HTLC of it; else why it is not stuck."""
+        status = self.outcome(payment_hash).status
+        if status != "pending":
+            return f"the node says that it is {status}"
+        for channel in self._node.call("listpeerchannels")["channels"]:
+            for htlc in channel["htlcs"]:
+                if htlc["direction"] == "out" and htlc["payment_hash"] == payment_hash:
+                    scid = channel.get("short_channel_id", channel.get("channel_id", "?"))
+                    return f"an HTLC of it is out in channel {scid}: it settles or comes back by block {htlc['expiry']}"
+        return ""
+
     def pay(
         self,
         payee: str,

@@ -8,18 +8,26 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from pyln.client import RpcError
+
 from ..core import inputs as inp
 from ..core import view
 from ..core.buyer import Buyer
-from ..core.errors import BadParam, OverCap, Refused, SatmeterError, by_code
+from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
 from ..core.purchase import CLOSED
 from ..wire.address import parse
 from .meter_rpc import FOREVER_S, PAGE, check_boot
 from .methods import Call
+from .node import words_of
 
 if TYPE_CHECKING:
     from .stream import StreamPlugin
+
+RISK = (
+    "must be true: the node has no HTLC of this payment, yet calls it pending. Should it settle all the same, its "
+    "money is gone, and counts in no cap of a later day"
+)
 
 
 class StreamRpc:
@@ -29,7 +37,7 @@ class StreamRpc:
         self.p = plugin
 
     def methods(self) -> dict[str, Callable[..., None]]:
-        names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "receipts"]
+        names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts"]
         return {name: getattr(self, name) for name in names}
 
     def _post(self, call: Call, what: inp.Input) -> None:
@@ -152,6 +160,38 @@ class StreamRpc:
 
         In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
         self._post(call, inp.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
+
+    def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
+        """Wait no more for payment {n} of a stream, which the node calls pending without an HTLC: it counts in the
+        stream's budget and today, and in no later day's cap. {accept_risk}: it may settle all the same."""
+        number, accepted = whole("n", n, 0, 2**62), flag("accept_risk", accept_risk)
+
+        def look(core: Buyer) -> tuple[str, str]:
+            p = core.purchase(session)
+            if number not in p.flights or not p.flights[number].hash:
+                raise WrongState(f"n: stream {p.id} has no payment {number} in flight; stream-status shows them")
+            return p.id, p.flights[number].hash
+
+        def ask(stream: str, payment_hash: str) -> None:
+            try:
+                why = self.p.payments.stuck(payment_hash)
+                if why:
+                    raise WrongState(f"payment {number} is not stuck: {why}")
+                if not accepted:
+                    raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
+                self._post(call, inp.GiveUpPayment(stream, number))
+            except RpcError as e:
+                call.reply(NodeTrouble(words_of(e)))
+            except Exception as e:
+                call.reply(e)
+
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+            else:
+                self.p.hands.quick(ask, *found)
+
+        self.p.service.run(look, then)
 
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""

@@ -43,6 +43,10 @@ _SALE_MEMORY = frozenset(
 )
 
 
+REVISIONS_LOST = 100
+"""So many receipts of one session may be in the part of the journal that is lost."""
+
+
 class Books:
     """Meters by name, live sales by id, the node's last pay_index: everything that a restart folds again."""
 
@@ -108,6 +112,8 @@ class Books:
 
     def journal_replaced(self, e: ev.JournalReplaced) -> None:
         self.lost_upto = e.index
+        for s in self.sales.values():
+            s.revisions_lost = s.revision + REVISIONS_LOST
 
     def unowned_seen(self, e: ev.UnownedSeen) -> None:
         del self.unowned[e.label]

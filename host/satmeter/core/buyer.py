@@ -191,8 +191,14 @@ class Buyer(Signing):
             ):
                 self._do(do.Connect(p.seller, p.address))
                 self._ask_again(p)
-        for p in [p for p in self.ledger.purchases.values() if p.done and self.now >= p.touched_at + LINGER_MS]:
+        old = [p for p in self.ledger.purchases.values() if p.done and self.now >= p.touched_at + LINGER_MS]
+        for p in [p for p in old if not self._may_be_explained(p)]:
             del self.ledger.purchases[p.id]
+
+    def _may_be_explained(self, p: Purchase) -> bool:
+        """Whether what is disputed may still be what a later stream to the same seller began with."""
+        others = [other for other in self.ledger.purchases.values() if other.seller == p.seller]
+        return p.disputed and any(other.state != CLOSED for other in others)
 
     def _ask_again(self, p: Purchase) -> None:
         if p.cut_off or (p.ending and p.tries > 1):
@@ -240,4 +246,5 @@ _HANDLERS: dict[type[inp.Input], Callable[[Buyer, Any], Any]] = {
     inp.SetBudget: Buyer._budget,
     inp.SensorReading: Buyer._sensor,
     inp.CloseStream: Buyer._close,
+    inp.GiveUpPayment: Buyer._give_up,
 }

@@ -377,6 +377,14 @@ class PaymentFailed(Event):
 
 
 @event
+class PaymentGivenUp(Event):
+    """A person no longer waits for a payment that its node calls pending. It counts as spent that day and in its
+    stream's budget, and in no other day's cap; where it settles after all, that is recorded."""
+
+    n: int = 0
+
+
+@event
 class StreamRecalled(Event):
     """A stream that memory had let go, as it was then: its seller has news of it."""
 

@@ -398,6 +398,14 @@ class SensorReading(Input):
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUpPayment(Input):
+    """stream-giveup: the node calls a payment pending and has no HTLC of it; nobody waits for it any more."""
+
+    session: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseStream(Input):
     """`refuse_debt`: nothing more is paid for it, whatever its seller says that it owes."""
 

@@ -13,7 +13,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy
-from .errors import BadMessage, ClockWrong, OverCap, PolicyBreach, SatmeterError
+from .errors import BadMessage, ClockWrong, OverCap, PolicyBreach, SatmeterError, WrongState
 from .parting import Parting
 from .purchase import CLOSED, CLOSING, OPENING, PAUSED, STREAMING, Purchase
 from .tariff import Tariff
@@ -227,7 +227,7 @@ class Paying(Parting):
 
     def _paid(self, i: inp.PaymentDone) -> None:
         p = self.ledger.purchases.get(i.session)
-        if p is not None and i.n in p.flights:
+        if p is not None and (i.n in p.flights or i.n in p.strays):
             self._emit(ev.PaymentSettled(self.now, p.id, i.n, i.sent_msat))
             if p.payments == 1:
                 self._notify(p)
@@ -236,6 +236,14 @@ class Paying(Parting):
     def _landed(self, p: Purchase) -> None:
         if p.state == CLOSING:
             self._close_when_landed(p)
+
+    def _give_up(self, i: inp.GiveUpPayment) -> Purchase:
+        p = self.purchase(i.session)
+        if i.n not in p.flights or not p.flights[i.n].hash:
+            raise WrongState(f"n: stream {p.id} has no payment {i.n} in flight")
+        self._emit(ev.PaymentGivenUp(self.now, p.id, i.n))
+        self._landed(p)
+        return p
 
     def _payment_known(self, i: inp.PaymentKnown) -> None:
         """The node had paid this hash before our first try, for something else: nothing was paid for this invoice."""

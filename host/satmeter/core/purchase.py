@@ -29,6 +29,8 @@ class Flight:
     amount: int
     maxfee: int
     hash: str
+    started_at: int = 0
+    """0: an earlier version began it."""
 
 
 @dataclass(slots=True)
@@ -359,7 +361,7 @@ class Ledger:
 
     def payment_started(self, p: Purchase, e: ev.PaymentStarted) -> None:
         p.started = max(p.started, e.n)
-        p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash)
+        p.flights[e.n] = Flight(e.amount, e.maxfee, e.hash, e.at)
         p.ticks, p.ticks_at = max(p.ticks, e.ticks), e.at
         self.hashes[e.hash] = (p.id, e.n)
         while len(self.hashes) > HASHES:
@@ -392,6 +394,11 @@ class Ledger:
         self.days[day] = self.days.get(day, 0) + amount
 
     def version_strayed(self, p: Purchase, e: ev.VersionStrayed) -> None:
+        flight = p.strays[e.n] = p.flights.pop(e.n)
+        p.note_handled(e.n)
+        self._spent(e.at, flight.amount + flight.maxfee)
+
+    def payment_given_up(self, p: Purchase, e: ev.PaymentGivenUp) -> None:
         flight = p.strays[e.n] = p.flights.pop(e.n)
         p.note_handled(e.n)
         self._spent(e.at, flight.amount + flight.maxfee)

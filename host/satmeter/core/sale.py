@@ -86,6 +86,8 @@ class Sale:
     taken: int = 0
     lapsed: int = 0
     revision: int = 0
+    revisions_lost: int = 0
+    """Up to which revision receipts may have been signed that an older copy of the journal does not have."""
     receipt: str = ""
     signature: str = ""
     head: str = CHAIN_START
@@ -313,6 +315,10 @@ class Sale:
         if self.phase == OPEN and due < self.tariff.slice_msat:
             return 0
         return min(due, self.tariff.slice_msat)
+
+    @property
+    def next_revision(self) -> int:
+        return max(self.revision, self.revisions_lost) + 1
 
     @property
     def figures(self) -> tuple[int, ...]:

@@ -59,7 +59,9 @@ class Settling(Invoicing):
         A board that was told to stop says that it holds no grant; one that does not state its grant stops at its next
         report, or with the plug out.
         """
-        if m.state == NEGOTIATING or m.count >= s.granted:
+        if s.refund_held and (not m.seen or self.books.index < self.books.lost_upto):
+            return False  # of an older copy: what was paid and used since has to be told first
+        if m.state == NEGOTIATING or (m.count >= s.granted and not s.refund_held):  # nor is it known what was granted
             return True
         if not m.seen:
             return False
@@ -166,12 +168,12 @@ class Settling(Invoicing):
         if s.signing == figures and self.now < s.signed_at + NODE_RETRY_MS:
             return
         s.signing, s.signed_at = figures, self.now
-        revision = s.revision + 1
+        revision = s.next_revision
         self._do(do.Sign(s.id, revision, receipt.text(s, self.node_id, revision)))
 
     def _signed(self, i: inp.Signed) -> None:
         s = self.books.sales.get(i.session)
-        if s is None or i.revision != s.revision + 1:
+        if s is None or i.revision != s.next_revision:
             return
         s.signing, s.touched_at = "", self.now
         self._emit(ev.ReceiptSigned(self.now, s.id, i.revision, i.text, i.signature))
@@ -213,7 +215,10 @@ class Settling(Invoicing):
         does not know was theirs: it is no credit again."""
         self._emit(ev.JournalReplaced(self.now, JOURNAL, self.older))
         for s in list(self.books.sales.values()):
-            if s.owed or s.refunding or (s.phase == OPEN and s.tariff.prepaid):
+            m = self.books.meters.get(s.meter)
+            if m is not None and m.session == s.id and m.state == NEGOTIATING:
+                self._emit(ev.DeliveryStarted(self.now, s.id, m.count))  # it may have been paid since, and used
+            if s.owed or s.refunding or s.phase == OPEN:
                 self._emit(ev.RefundHeld(self.now, s.id, OLDER))
                 self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": OLDER}))
             if s.phase == OPEN and not s.ending_at:

@@ -152,6 +152,16 @@ def purchase(p: Purchase) -> dict[str, Any]:
         "carried_msat": p.carried,
         "fees_msat": p.fees,
         "in_flight_msat": p.in_flight,
+        "in_flight": [
+            {
+                "n": n,
+                "amount_msat": f.amount,
+                "maxfee_msat": f.maxfee,
+                "payment_hash": f.hash,
+                "started_at": f.started_at,
+            }
+            for n, f in p.flights.items()
+        ],
         "stray_msat": p.stray,
         "exposure_msat": p.exposure,
         "exposure_bound_msat": bound,

@@ -23,7 +23,7 @@ BASE_FEE_MSAT, FEE_PPM = 1, 10
 
 @dataclass(eq=False)
 class Channel:
-    """Balances by node id, in msat; `pending` counts HTLCs that are locked, `direction` of either side alike."""
+    """Balances by node id, in msat; `on_way` has the HTLCs that are locked, of either direction."""
 
     scid: str
     ids: tuple[str, str]
@@ -33,7 +33,7 @@ class Channel:
     fee_ppm: int = FEE_PPM
     htlc_minimum: int = 0
     max_htlcs: int = 483
-    pending: int = 0
+    on_way: list["OnWay"] = field(default_factory=list)
 
     def other(self, node_id: str) -> str:
         return self.ids[1] if self.ids[0] == node_id else self.ids[0]
@@ -68,6 +68,14 @@ class Hop:
     channel: Channel
     source: str
     amount: int
+
+
+@dataclass(frozen=True, eq=False)
+class OnWay:
+    """An HTLC that is locked in a channel."""
+
+    hop: Hop
+    hash: str
 
 
 class Channels:
@@ -123,7 +131,7 @@ class Channels:
             raise RpcFault(PAY_TOO_COSTLY, f"Could not find route without excessive cost (maxfee {maxfee} msat)")
         return best
 
-    def split(self, source: str, target: str, amount: int, maxfee: int) -> list[list[Hop]]:
+    def split(self, source: str, target: str, amount: int, maxfee: int, payment_hash: str) -> list[list[Hop]]:
         """Lock an amount that no route carries alone over several, and return them; RpcFault 205 where they can't.
 
         Of each channel of the payer, those with the payee first, as much as it takes.
@@ -139,7 +147,7 @@ class Channels:
                     continue
                 try:
                     hops = self.route(source, target, part, maxfee, [channel])
-                    self.offer(hops)
+                    self.offer(hops, payment_hash)
                 except RpcFault:
                     continue
                 routes.append(hops)
@@ -150,23 +158,23 @@ class Channels:
                 self.close(hops, settle=False)
         raise RpcFault(PAY_NO_ROUTE, "We could not find a usable set of paths: not enough capacity or no channel.")
 
-    def offer(self, hops: list[Hop]) -> None:
+    def offer(self, hops: list[Hop], payment_hash: str) -> None:
         """Lock the amount in every channel of a route; RpcFault 204 where one can't carry it, or no more."""
         with self.lock:
             for hop in hops:
-                if hop.channel.pending >= hop.channel.max_htlcs:
+                if len(hop.channel.on_way) >= hop.channel.max_htlcs:
                     raise RpcFault(PAY_FAILED_ON_ROUTE, "WIRE_TEMPORARY_CHANNEL_FAILURE: Too many HTLCs")
                 if hop.channel.spendable(hop.source) < hop.amount:
                     raise RpcFault(PAY_FAILED_ON_ROUTE, "WIRE_TEMPORARY_CHANNEL_FAILURE: Capacity exceeded")
             for hop in hops:
-                hop.channel.pending += 1
+                hop.channel.on_way.append(OnWay(hop, payment_hash))
                 hop.channel.balance[hop.source] -= hop.amount
 
     def close(self, hops: list[Hop], settle: bool) -> None:
         """Take the HTLCs of a route off: paid on, or given back."""
         with self.lock:
             for hop in hops:
-                hop.channel.pending -= 1
+                hop.channel.on_way = [each for each in hop.channel.on_way if each.hop is not hop]
                 to = hop.channel.other(hop.source) if settle else hop.source
                 hop.channel.balance[to] += hop.amount
 

@@ -15,6 +15,7 @@ from ...wire import signature
 from . import ALIAS, VERSION, invoices, messages
 from . import errors as err
 from .errors import RpcFault
+from .htlcs import MARGIN
 from .pay_rpc import PayingNode, msat_of
 from .requests import Params, Request
 
@@ -209,7 +210,15 @@ class RpcNode(PayingNode):
                         "their_reserve_msat": c.reserve,
                         "minimum_htlc_out_msat": c.htlc_minimum,
                         "maximum_htlc_out_msat": c.total - c.reserve,
-                        "htlcs": [],
+                        "htlcs": [
+                            {
+                                "direction": "out" if each.hop.source == self.id else "in",
+                                "amount_msat": each.hop.amount,
+                                "payment_hash": each.hash,
+                                "expiry": self.network.chain.height + MARGIN,
+                            }
+                            for each in list(c.on_way)
+                        ],
                     }
                 )
         return {"channels": rows}

@@ -40,7 +40,7 @@ class PayingNode(ChainNode):
             raise expired()
         if maxdelay < found["min_final_cltv_expiry"]:
             raise RpcFault(err.PAY_TOO_COSTLY, f"Could not find route without excessive delays (maxdelay {maxdelay})")
-        routes = self._routes(found["payee"], amount, limit)
+        routes = self._routes(found["payee"], amount, limit, found["payment_hash"])
         ended: queue.SimpleQueue[str | RpcFault] = queue.SimpleQueue()
         for hops, part in zip(routes, self._begun(found, routes, amount, invstring)):
             htlc = Htlc(part.hash, part.amount, amount, found["payment_secret"])
@@ -76,7 +76,7 @@ class PayingNode(ChainNode):
             raise _by_xpay(e) from None
         return begun
 
-    def _routes(self, payee: str, amount: int, maxfee: int) -> list[list[Hop]]:
+    def _routes(self, payee: str, amount: int, maxfee: int, payment_hash: str) -> list[list[Hop]]:
         """Return routes for all of an amount that is locked in them: one if it can be."""
         channels = self.network.channels
         try:
@@ -84,9 +84,9 @@ class PayingNode(ChainNode):
         except RpcFault as e:
             if self.id == payee or e.code == err.PAY_TOO_COSTLY:
                 raise
-            return channels.split(self.id, payee, amount, maxfee)
+            return channels.split(self.id, payee, amount, maxfee, payment_hash)
         try:
-            channels.offer(hops)
+            channels.offer(hops, payment_hash)
         except RpcFault:
             # Askrene counts what it has reserved for payments under way, before the channel itself says a word.
             scid = hops[0].channel.scid
@@ -128,7 +128,7 @@ class PayingNode(ChainNode):
             self.pays.drop(begun)
             raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
         try:
-            self.network.channels.offer(hops)
+            self.network.channels.offer(hops, payment_hash)
         except RpcFault as e:
             self.pays.end(begun, None, _by_sendpay(e))  # heard by who waits for it
             return told
@@ -167,6 +167,14 @@ class PayingNode(ChainNode):
         held.answer = {"result": answer, "payment_key": preimage, "failure_message": UNKNOWN_DETAILS}
         held.answered.set()
         return {}
+
+    def rpc_emulate_lose_htlcs(self) -> dict[str, Any]:
+        """Lose the HTLCs of this node's channels, as a kill of lightningd can: its payments stay pending."""
+        lost = 0
+        for channel in self.network.channels.of(self.id):
+            lost += len(channel.on_way)
+            channel.on_way = []
+        return {"lost": lost}
 
     def rpc_emulate_release(self) -> dict[str, Any]:
         """Let go of the payments that hang."""
