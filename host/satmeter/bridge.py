@@ -47,7 +47,10 @@ def now_ms() -> int:
 class Side(Protocol):
     """What a board is connected to: a seller's meter, or a buyer's stream."""
 
-    def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any]: ...
+    def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any] | None:
+        """Report a reading, and return the view that answers it, if one does."""
+        ...
+
     def wait(self, node: Node, index: int) -> dict[str, Any]: ...
     def grant(self, view: dict[str, Any], boot: str) -> int | None: ...
 
@@ -75,9 +78,9 @@ class StreamSide:
     def __init__(self, stream: str):
         self.stream = stream
 
-    def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any]:
+    def report(self, node: Node, reading: dict[str, Any]) -> None:
         own = {k: reading[k] for k in ("boot", "register", "base")}
-        return node.call("stream-report", session=self.stream, **own)
+        node.call("stream-report", session=self.stream, **own)
 
     def wait(self, node: Node, index: int) -> dict[str, Any]:
         view = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
@@ -216,14 +219,16 @@ class Bridge:
             reading = self.talk.oldest()
         if reading is None:
             return
+        view, taken = None, True
         try:
-            self.side.report(self.node, reading)
+            view = self.side.report(self.node, reading)
         except RpcError as e:
             if code_of(e) not in (Implausible.code, BadParam.code):
                 raise
+            taken = False
             self._refused(words_of(e))
         with self._lock:
-            self.talk.reported(reading)
+            self.talk.reported(reading, view, taken)
 
     def _refused(self, why: str) -> None:
         """Say that a reading was refused; not of each of them, while they go on coming."""

@@ -127,7 +127,7 @@ class Outlet:
 
         def answered(answer):
             if answer is not None and not (isinstance(answer, SatmeterError) and answer.name not in REFUSALS):
-                talk.reported(reading)
+                talk.reported(reading, self.sim.board_view(self.meter))
 
         r = reading
         told = inp.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])

@@ -46,6 +46,11 @@ class Dialogue:
         """The newest reading of each boot that was not reported yet, oldest boot first."""
         self._grant = grant
         self._heard = 0
+        self._told = 0
+        """The grant that the board was told last."""
+        self._let_go = False
+        """Whether the board says that it has let go of its grant, and that is not reported yet: the view is of before,
+        and the session may have ended with the plug. Until a newer one the board is not granted anything."""
 
     def ask(self, nonce: str, now_ms: int) -> None:
         """Begin (again). `nonce` is fresh, in hex, at most 16 digits."""
@@ -86,14 +91,22 @@ class Dialogue:
         """Return the reading to report next: the newest of the oldest boot."""
         return next(iter(self.pending.values()), None)
 
-    def reported(self, reading: dict[str, Any]) -> None:
-        """Let go of a reading that was taken, unless a newer one of its boot has come."""
-        if self.pending.get(reading["boot"]) is reading:
+    def reported(self, reading: dict[str, Any], view: dict[str, Any] | None = None, taken: bool = True) -> None:
+        """Let go of a reading that was answered, unless a newer one of its boot has come. `view`: the answer, if that
+        is one; `taken`: whether it was not refused."""
+        newest = self.pending.get(reading["boot"]) is reading
+        if newest:
             del self.pending[reading["boot"]]
+        waited = self._let_go and newest and taken and reading["boot"] == self.board.get("boot")
+        self._let_go = self._let_go and not waited
+        if waited:
+            self.view = view or self.view
+            self._tell()
 
     def _hello(self, frame: dict[str, Any]) -> None:
         if frame["proto"] != PROTOCOL:
             raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
+        self._told = self._told if frame["boot"] == self.board.get("boot") else 0
         self.board = frame
         self._codes = {}
         self._tell()
@@ -111,9 +124,10 @@ class Dialogue:
             "fault": frame["fault"],
             "board": self.board["uid"],
         }
+        self._let_go = self._let_go or (frame["grant"] == 0 and self._told > 0)
         wanted = self._grant(self.view, boot) if self.view else None
         if frame["plugged"] and wanted is not None and frame["grant"] != wanted:
-            self.link.send("grant", boot=boot, register=wanted)  # a board lets go of its grant with the plug
+            self._tell_grant(boot, wanted)
 
     def _tell(self) -> None:
         """Queue what the board has to know."""
@@ -122,7 +136,7 @@ class Dialogue:
         here = self.board["boot"]
         grant = self._grant(self.view, here)
         if grant is not None:
-            self.link.send("grant", boot=here, register=grant)
+            self._tell_grant(here, grant)
         self.link.send("lamp", boot=here, lamp=self.view["lamp"])
         for n, text in enumerate(self.view.get("page", [])):
             self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
@@ -130,6 +144,11 @@ class Dialogue:
             if self._codes.get(which, "") != text:
                 self._codes[which] = text
                 self._show_code(which, text)
+
+    def _tell_grant(self, boot: str, register: int) -> None:
+        if not register or not self._let_go:
+            self._told = register
+            self.link.send("grant", boot=boot, register=register)
 
     def _show_code(self, which: int, text: str) -> None:
         """Send a code in pieces, in the size of the board's display; what does not fit is said on its page."""
