@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 # Of which Python it is: after an upgrade of the system's, another has to be made.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 STAMP := $(VENV)/.installed-$(VERSION)
+# The demo needs a tenth of what the tests do; where all is installed it takes that.
+DEMO := $(or $(wildcard $(STAMP)),$(VENV)/.demo-$(VERSION))
 
 IMAGE := build/board-image
 
 .PHONY: demo test bench mutants venv lint deps board-image clean
 
-demo: venv
+demo: $(DEMO)
 	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD))
 
 test: lint
@@ -32,10 +34,16 @@ lint: venv
 
 venv: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): PARTS := test
+$(STAMP): SIZE := 140 packages, 800 MB on disk
+$(VENV)/.demo-$(VERSION): PARTS := demo
+$(VENV)/.demo-$(VERSION): SIZE := 36 packages, 130 MB on disk
+
+$(STAMP) $(VENV)/.demo-$(VERSION): setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
 	$(PYTHON) -m venv $(if $(wildcard $(VENV)/lib/python$(VERSION)),,--clear) $(VENV) || { echo "a virtual environment can't be made; on Debian: apt install python3-venv"; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@echo "installing into $(VENV) (about $(SIZE))"
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$(PARTS)]'
 	touch $@
 
 # System parts of the skipped lanes, from Debian's packages.

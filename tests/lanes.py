@@ -15,7 +15,7 @@ RAN: dict[str, int] = {}
 def real_nodes_missing() -> str:
     missing = devnet.real_missing()
     if missing:
-        return f"not on PATH: {missing}; install Core Lightning and Bitcoin Core from their releases"
+        return f"missing: {missing}; install Core Lightning and Bitcoin Core from their releases"
     return ""
 
 

@@ -58,12 +58,12 @@ def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = N
 
 
 def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> dict[str, Any]:
-    """Open a stream at a scanned address within the caps, the price with its unit ("30000sat/kWh"); stream-status.
+    """Open a stream at a scanned address within the caps, the price with its unit ("300sat/kWh"); stream-status.
     NodeTrouble with the words of who refuses."""
     caps = with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)})
     caps["max_price_msat"] = msat("max_price_msat", caps["max_price_msat"], 1)
     if not caps.get("unit"):
-        raise BadParam("max_price_msat: needs its unit, such as 30000sat/kWh", param="max_price_msat")
+        raise BadParam("max_price_msat: needs its unit, such as 300sat/kWh", param="max_price_msat")
     try:
         return node.call("stream-open", seller=str(address), **caps)
     except RpcError as e:

@@ -1,5 +1,6 @@
 """The `satmeter` command."""
 
+import io
 import json
 import logging
 import signal
@@ -38,6 +39,23 @@ app.add_typer(journal_app, name="journal")
 console = Console()
 
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
+
+
+def _encodes(text: str) -> bool:
+    """Whether the terminal, or what else is written to, has these letters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Run the command; a letter that the terminal does not have is shown as a question mark, and ends nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    app()
 
 
 def fail(text: str) -> typer.Exit:
@@ -131,7 +149,7 @@ def code(
 
         made = make(as_code(text))
         if out is None:
-            print(draw.blocks(made))
+            print(draw.blocks(made) if _encodes("█") else draw.spaces(made))
         elif out.suffix in (".png", ".svg"):
             out.write_bytes(draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
         else:
@@ -236,4 +254,4 @@ def demo(
 
 
 if __name__ == "__main__":
-    app()
+    main()

@@ -20,7 +20,7 @@ def scan(
     open_: Annotated[bool, typer.Option("--open", help="open a stream at the meter's address")] = False,
     max_amount: Annotated[str, typer.Option(help="most that an invoice may be of, such as 500sat")] = "",
     max_fee: Annotated[str, typer.Option(help="most that its payment may cost; default 1 %, at least 1sat")] = "",
-    max_price: Annotated[str, typer.Option(help="most that a unit may cost, such as 30000sat/kWh")] = "",
+    max_price: Annotated[str, typer.Option(help="most that a unit may cost, such as 300sat/kWh")] = "",
     budget: Annotated[str, typer.Option(help="most that a stream may cost in all")] = "",
     node: Annotated[str, typer.Option(help="the seller's node id: codes of others are refused")] = "",
     pick: Annotated[int, typer.Option(help="which of several codes, from the top, counted from 1")] = 0,
@@ -55,7 +55,7 @@ def _caps(pay: bool, open_: bool, given: dict[str, str]) -> dict[str, Any]:
     if pay and not given["max_amount"]:
         raise BadParam("--pay needs a cap: --max-amount 500sat")
     if open_ and not (given["max_price"] and given["budget"]):
-        raise BadParam("--open needs its caps: --max-price 30000sat/kWh --budget 500sat")
+        raise BadParam("--open needs its caps: --max-price 300sat/kWh --budget 500sat")
     if open_ and "/" not in given["max_price"]:
         raise BadParam(f"--max-price: needs its unit, such as {given['max_price']}/kWh")
     caps = {k: msat("--" + k.replace("_", "-"), value) for k, value in given.items() if value and k != "max_price"}

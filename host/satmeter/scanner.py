@@ -38,7 +38,7 @@ class Order:
     max_amount: int = 0
     max_fee: int | None = None
     max_price: str = ""
-    """With its unit, such as 30000sat/kWh."""
+    """With its unit, such as 300sat/kWh."""
     budget: int = 0
     node: str = ""
     yes: bool = False

@@ -3,6 +3,8 @@
 import io
 import os
 import random
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
@@ -17,7 +19,7 @@ from PIL import Image
 
 from satmeter.core.errors import BadParam
 from satmeter.qr import draw, read
-from satmeter.qr.make import fitted, make
+from satmeter.qr.make import as_code, fitted, make
 from satmeter.qr.meaning import plausible
 
 PICTURES, SEED = 1000, 20260
@@ -137,6 +139,16 @@ def test_an_svg_and_half_blocks_hold_the_same_modules():
     pixels = [[c in above for c in line] for line in lines for above in ("▀█", "▄█")]
     shown = np.kron(np.array(pixels[: code.n + 8], np.uint8) * 255, np.ones((4, 4), np.uint8))
     assert [f.text for f in read.read(shown)] == [ADDRESS]
+
+
+def test_a_terminal_that_has_no_half_blocks_shows_the_same_modules():
+    """On a light or dark ground, two spaces a module."""
+    command = [sys.executable, "-m", "satmeter.cli", "code", ADDRESS]
+    told = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "latin-1"}, capture_output=True, check=True)
+    rows = [line.split(b"\x1b[")[1:-1] for line in told.stdout.rstrip().split(b"\n")]
+    dark = [[module == b"40m  " for module in row] for row in rows]
+    assert {module for row in rows for module in row} == {b"40m  ", b"107m  "}
+    assert [row[4:-4] for row in dark[4:-4]] == [list(map(bool, row)) for row in make(as_code(ADDRESS)).rows()]
 
 
 def test_two_codes_come_from_top_to_bottom():

@@ -53,9 +53,10 @@ class Node:
         except RpcError:
             raise
         except (OSError, ValueError) as e:
-            raise NodeTrouble(f"{method}: the node does not answer: {e}") from e
+            why = getattr(e, "strerror", None) or e
+            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}") from e
         if not isinstance(answer, dict):
-            raise NodeTrouble(f"{method}: the node answered {answer!r}")
+            raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}")
         return answer
 
     def info(self) -> dict[str, Any]:

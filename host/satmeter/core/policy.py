@@ -78,7 +78,7 @@ _DEFAULTS = Policy(1, 1, 1)
 
 
 def with_unit(caps: dict[str, Any]) -> dict[str, Any]:
-    """Return caps with the unit that their price names ("30000sat/kWh") as `unit`; BadParam where two differ."""
+    """Return caps with the unit that their price names ("300sat/kWh") as `unit`; BadParam where two differ."""
     price = caps.get("max_price_msat")
     if not isinstance(price, str) or "/" not in price:
         return caps

@@ -4,6 +4,7 @@ Both kinds are one `Devnet`: named nodes with a lightning-rpc socket each, runni
 connected, funded and balanced above the reserve.
 """
 
+import importlib.util
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -120,7 +121,14 @@ class Devnet(ABC):
 def real_missing() -> str:
     """Return what the real kind lacks here, "" if nothing."""
     missing = [program for program in ("bitcoind", "bitcoin-cli", "lightningd") if shutil.which(program) is None]
-    return ", ".join(missing)
+    return ", ".join(missing or ([] if _installed("pyln.testing") else ["pyln-testing (the extra devnet)"]))
+
+
+def _installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 TRIO = (

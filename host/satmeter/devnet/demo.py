@@ -109,9 +109,11 @@ class Demo:
                     return
                 time.sleep(0.2)
 
-    def check(self, what: str, left: int, right: int) -> None:
-        good = left == right
-        self.console.print(f"  {'[green]✓[/green]' if good else '[red]✗[/red]'} {what}: {left:,} = {right:,}")
+    def check(self, what: str, good: bool) -> None:
+        """Say a sentence that has to be true, and whether it is."""
+        self.console.print(
+            f"  {'[green]✓[/green]' if good else '[red]✗[/red]'} {what}", highlight=False, soft_wrap=True
+        )
         if not good:
             self.failures.append(what)
 
@@ -121,8 +123,12 @@ class Demo:
         self.seller.call("meter-add", {"name": METER_NAME, **TARIFF})
         self.bridge.start()
         before = balances(self.net["seller"])
-        charged = self.one_invoice() + self.a_stream()
-        self.check("seller's channels gained = charged", balances(self.net["seller"]) - before, charged)
+        first, stream = self.one_invoice(), self.a_stream()
+        gained = balances(self.net["seller"]) - before
+        self.check(
+            f"B's channels hold {gained:,} msat more than before: {first:,} of one invoice, {stream:,} of the stream",
+            gained == first + stream,
+        )
         return not self.failures
 
     def one_invoice(self) -> int:
@@ -142,13 +148,14 @@ class Demo:
         receipt = self.receipt(invoice["session"])
         delivered = self.board.register - start_register
         self.board.turn(0)
-        self.check("charged = paid", receipt["charged_msat"], amount)
-        paid_ticks = self.tariff.ticks(amount)
-        over = delivered - paid_ticks
-        say(f"  delivered {delivered:,} ticks, paid {paid_ticks:,}; over by {over} (bound: a sample, {SAMPLE_TICKS})")
-        self.check("delivered = paid, within a sample", int(0 <= over <= SAMPLE_TICKS), 1)
-        self.check("paid = charged + refunded + owed", receipt["paid_msat"], settled(receipt))
-        return int(receipt["charged_msat"])
+        charged, paid_ticks = receipt["charged_msat"], self.tariff.ticks(amount)
+        self.check(f"A paid {amount:,} msat, and B charged {charged:,}", charged == amount == receipt["paid_msat"])
+        self.check(
+            f"the board delivered {delivered:,} ticks; {paid_ticks:,} were paid (it may pass that by one sample, "
+            f"{SAMPLE_TICKS} ticks, at B's cost)",
+            0 <= delivered - paid_ticks <= SAMPLE_TICKS,
+        )
+        return int(charged)
 
     def a_stream(self) -> int:
         say = self.console.print
@@ -173,13 +180,19 @@ class Demo:
         receipt = json.loads(mine["receipt"])
         say("\n[bold]The receipt[/bold], signed by B's node; A checked it:")
         self.console.print_json(data={k: v for k, v in receipt.items() if k != "tariff"})
-        self.check("same receipt on both sides", int(mine["receipt"] == json.dumps(theirs, **_CANONICAL)), 1)
-        self.check("signature verified", int(mine["verified"]), 1)
-        self.check("delivered = ticks of the receipt", self.board.register - start_register, receipt["ticks"])
-        self.check("charged = price of the ticks", receipt["charged_msat"], self.tariff.charge(receipt["ticks"]))
-        self.check("A's payments = paid", mine["paid_msat"], receipt["paid_msat"])
-        self.check("paid = charged + refunded + owed", receipt["paid_msat"], settled(receipt))
-        return int(receipt["paid_msat"] - receipt["refunded_msat"])
+        ticks, charged, paid = receipt["ticks"], receipt["charged_msat"], receipt["paid_msat"]
+        delivered, price = self.board.register - start_register, self.tariff.charge(ticks)
+        self.check("both sides hold the same receipt", mine["receipt"] == json.dumps(theirs, **_CANONICAL))
+        self.check("its signature is B's", bool(mine["verified"]))
+        self.check(f"it states {ticks:,} ticks, and the board delivered {delivered:,}", ticks == delivered)
+        self.check(f"{ticks:,} ticks cost {price:,} msat, and B charged {charged:,}", price == charged)
+        self.check(f"A's node paid {mine['paid_msat']:,} msat, and B's received {paid:,}", mine["paid_msat"] == paid)
+        refunded, owed = receipt["refunded_msat"], receipt["owed_msat"]
+        self.check(
+            f"{paid:,} paid = {charged:,} charged + {refunded:,} refunded + {owed:,} still owed",
+            paid == charged + refunded + owed,
+        )
+        return int(paid - refunded)
 
     def _turn(self) -> None:
         for percent, seconds in PROFILE:
@@ -204,10 +217,6 @@ class Demo:
 _CANONICAL: dict[str, Any] = {"sort_keys": True, "separators": (",", ":")}
 
 
-def settled(receipt: dict[str, Any]) -> int:
-    return int(receipt["charged_msat"] + receipt["refunded_msat"] + receipt["owed_msat"])
-
-
 def balances(node: DevNode) -> int:
     """Return what a node has in its channels, in msat."""
     return sum(int(c["to_us_msat"]) for c in node.rpc.call("listpeerchannels")["channels"])
@@ -227,10 +236,10 @@ def choose(wanted: str) -> tuple[str, str]:
         raise SystemExit(f"NODE is {wanted!r}; it must be real or emulated")
     missing = real_missing()
     if wanted == "real" and missing:
-        raise SystemExit(f"NODE=real, but not on PATH: {missing}")
+        raise SystemExit(f"NODE=real, but these are not installed: {missing}")
     if wanted:
         return wanted, "as asked"
-    return ("emulated", f"not on PATH: {missing}") if missing else ("real", "bitcoind and lightningd are installed")
+    return ("emulated", f"not installed: {missing}") if missing else ("real", "bitcoind and lightningd are installed")
 
 
 def main(wanted: str = "", board: str = "") -> bool:

@@ -44,6 +44,15 @@ def _runs(row: list[bool]) -> list[tuple[int, int]]:
     return runs
 
 
+def spaces(code: Code) -> str:
+    """Return lines of spaces on a light or dark ground (ANSI): for terminals whose letters have no half blocks."""
+    light, dark, plain = "\x1b[107m", "\x1b[40m", "\x1b[0m"
+    side = code.n + 2 * QUIET
+    edge = [[False] * side] * QUIET
+    rows = [*edge, *([*[False] * QUIET, *row, *[False] * QUIET] for row in code.rows()), *edge]
+    return "\n".join("".join((dark if each else light) + "  " for each in row) + plain for row in rows)
+
+
 def blocks(code: Code) -> str:
     """Return lines of half blocks, two modules high, light ones drawn: for terminals of light letters on dark."""
     side = code.n + 2 * QUIET
