@@ -1,21 +1,25 @@
-"""Letting go of old events: what they came to is kept as the journal's new beginning, proved, and only then deleted.
+"""Compaction: events that are old enough are deleted, and the journal begins with a state that stands for them.
 
 A journal begins with its base (nothing, or a state that stands for all events before it), and its state is the fold of
-the events after that. Compaction folds the events that are old enough into a new base, goes on folding up to the newest
-snapshot, and compares: every balance and every hash chain has to come out as it did before. Only then does the new base
-take the place of the old one, in one transaction, and the events under it are deleted.
+the events after that. A snapshot of each day stays as a checkpoint (store.py). Compaction takes the newest one that is
+old enough, folds the events from the base up to it, and compares: every balance and every hash chain has to come out as
+in the checkpoint. Only then is that the new base, and the events under it are deleted. So it costs what it deletes, and
+not what is kept; it works in small pieces, since the core commits beside it.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from .core.errors import JournalTrouble
 from .core.journal import Event
 from .store import Journal
 
-CHUNK = 2_000
-"""Events that are read or deleted at once: the service has to get its commits in between."""
+READ, DELETED = 200, 200
+"""Events that are read, and deleted, at once."""
+PAUSE_S = 0.02
+"""Between two pieces: the core's thread gets the processor, and the database, in between."""
 
 
 class Fold(Protocol):
@@ -23,28 +27,26 @@ class Fold(Protocol):
 
     def apply(self, e: Event) -> None: ...
     def load(self, dumped: dict[str, Any]) -> None: ...
-    def dump(self) -> dict[str, Any]: ...
-    def let_go(self, keep: Collection[str]) -> None: ...
     def balances(self) -> dict[str, Any]: ...
 
 
 def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_before: int) -> int:
-    """Let go of the events before a time, and of the receipts before another (ms); returns how many events went.
+    """Delete events of before a time, and receipts of before another (ms); returns how many events went.
 
-    JournalTrouble where the proof fails: then nothing has changed.
+    JournalTrouble where what they come to is not what the checkpoint says: then nothing has changed.
     """
-    base, newest = journal.snapshots()
-    upto = min(journal.last_before(before), newest.upto if newest else 0)
-    if newest is not None and upto > (base.upto if base else 0):
-        books = _restored(fold, base.state if base else None)
-        for e in _events(journal, base.upto if base else 0, upto):
+    base, checkpoint = journal.base(), journal.checkpoint_before(before)
+    begins = base.upto if base is not None else 0
+    if checkpoint is not None and checkpoint.upto > begins:
+        books = _restored(fold, base.state if base is not None else None)
+        for e in _events(journal, begins, checkpoint.upto):
             books.apply(e)
-        rebased, later = _proved(journal, fold, books.dump(), upto, newest.upto, newest.state)
-        rebased.let_go(later)
-        journal.rebase(upto, rebased.dump())
+        _prove(books, _restored(fold, checkpoint.state))
+        journal.rebase(checkpoint)
     gone = 0
-    while deleted := journal.delete_under_base(CHUNK):
+    while deleted := journal.delete_under_base(DELETED):
         gone += deleted
+        time.sleep(PAUSE_S)
     journal.delete_sessions(receipts_before)
     return gone
 
@@ -58,25 +60,18 @@ def _restored(fold: Callable[[], Fold], state: dict[str, Any] | None) -> Fold:
 
 def _events(journal: Journal, after: int, upto: int) -> Iterator[Event]:
     while after < upto:
-        chunk = min(upto, after + CHUNK)
-        yield from journal.between(after, chunk)
-        after = chunk
+        piece = min(upto, after + READ)
+        yield from journal.between(after, piece)
+        after = piece
+        time.sleep(PAUSE_S)
 
 
-def _proved(
-    journal: Journal, fold: Callable[[], Fold], state: dict[str, Any], upto: int, newest: int, snapshot: dict[str, Any]
-) -> tuple[Fold, set[str]]:
-    """Return the books of the new base, and the streams that have to stay in them: those that go on after it."""
-    books, now = _restored(fold, state), _restored(fold, snapshot).balances()
-    later = set(now)
-    for e in _events(journal, upto, newest):
-        books.apply(e)
-        later.add(e.stream)
-    found = books.balances()
-    for stream, balance in now.items():
-        if found.get(stream) != balance:
-            other = found.get(stream)
+def _prove(found: Fold, checkpoint: Fold) -> None:
+    """Raise JournalTrouble where something that the checkpoint has came out otherwise."""
+    balances = found.balances()
+    for stream, balance in checkpoint.balances().items():
+        if balances.get(stream) != balance:
+            other = balances.get(stream)
             raise JournalTrouble(
-                f"compaction: {stream} would become {other}, it stands at {balance}; nothing is deleted"
+                f"compaction: {stream} comes to {other}, the checkpoint says {balance}; nothing is deleted"
             )
-    return _restored(fold, state), later

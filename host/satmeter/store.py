@@ -21,9 +21,11 @@ from . import stalls
 from .core.errors import BadParam, JournalTrouble
 from .core.journal import Event, decode, encode
 
-SCHEMA = 3
+SCHEMA = 4
 """Raised whenever an older version could not read what this one writes."""
 BUSY_MS = 2000
+CHECKPOINT_MS = 86_400_000
+"""How far apart the snapshots are that stay, for compaction to begin the journal with one of them."""
 
 _meta = sa.MetaData()
 _ABOUT = sa.Table(
@@ -161,9 +163,12 @@ class Journal:
                     db.execute(sa.delete(_SESSION).where(_SESSION.c.id == row.id))
                     db.execute(sa.insert(_SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
                 if snapshot is not None:
-                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto != self._base(db)))
+                    kept = [upto for upto, _ in self._checkpoints(db)]
+                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.not_in([self._base(db), *kept])))
                     db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto == last))
                     db.execute(sa.insert(_SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
+                    if events:
+                        self._keep_as_checkpoint(db, last, events[-1].at)
         except (SQLAlchemyError, OSError) as e:
             raise _words(self.url, e) from e
         self.last = last
@@ -250,39 +255,47 @@ class Journal:
         found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
         return int(found) if found else -1
 
-    def snapshots(self) -> tuple[Snapshot | None, Snapshot | None]:
-        """Return the base (None: the journal begins at its first event) and the newest snapshot."""
-        with self._using() as db:
-            rows = [Snapshot(r.upto, json.loads(r.state)) for r in db.execute(sa.select(_SNAPSHOT).order_by("upto"))]
-            base = self._base(db)
-        return next((s for s in rows if s.upto == base), None), rows[-1] if rows else None
+    def _checkpoints(self, db: Any) -> list[tuple[int, int]]:
+        """Snapshots that stay, oldest first: up to which event each is, and when that was (ms)."""
+        found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")).scalar()
+        return [(upto, at) for upto, at in json.loads(found)] if found else []
 
-    def last_before(self, at: int) -> int:
-        """Return the id of the last event before a time (ms), by bisection: times hardly ever go back (after a clock
-        that was in the future), and then it may be an earlier one."""
+    def _keep_as_checkpoint(self, db: Any, upto: int, at: int) -> None:
+        known = self._checkpoints(db)
+        if not known or not known[-1][1] <= at < known[-1][1] + CHECKPOINT_MS:  # the clock may have gone back
+            self._set_about(db, "checkpoints", json.dumps([*known, (upto, at)]))
+
+    def _set_about(self, db: Any, name: str, value: str) -> None:
+        db.execute(sa.delete(_ABOUT).where(_ABOUT.c.name == name))
+        db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
+
+    def base(self) -> Snapshot | None:
+        """Return the state that the journal begins with; None: it begins at its first event."""
         with self._using() as db:
-            first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar()
-            low, high = (first - 1 if first else self.last), self.last
-            while low < high:
-                middle = (low + high + 1) // 2
-                found = db.execute(sa.select(_EVENT.c.at).where(_EVENT.c.id == middle)).scalar_one()
-                low, high = (middle, high) if found < at else (low, middle - 1)
-        return low
+            return self._snapshot(db, self._base(db))
+
+    def checkpoint_before(self, at: int) -> Snapshot | None:
+        """Return the newest checkpoint of before a time (ms)."""
+        with self._using() as db:
+            old = [upto for upto, made_at in self._checkpoints(db) if made_at < at]
+            return self._snapshot(db, old[-1]) if old else None
+
+    def _snapshot(self, db: Any, upto: int) -> Snapshot | None:
+        row = db.execute(sa.select(_SNAPSHOT).where(_SNAPSHOT.c.upto == upto)).first()
+        return Snapshot(row.upto, json.loads(row.state)) if row else None
 
     def between(self, after: int, upto: int) -> list[Event]:
         """Return the events with an id over `after`, up to `upto`, oldest first."""
         query = sa.select(_EVENT).where(_EVENT.c.id > after, _EVENT.c.id <= upto).order_by(_EVENT.c.id)
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query)]
 
-    def rebase(self, upto: int, state: dict[str, Any]) -> None:
-        """Have the journal begin with `state`, which stands for all events up to an id."""
+    def rebase(self, checkpoint: Snapshot) -> None:
+        """Have the journal begin with a checkpoint, which stands for all events up to it."""
         with self._using(write=True) as db:
-            newest = db.execute(sa.select(sa.func.max(_SNAPSHOT.c.upto))).scalar()
-            db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < newest))
-            if upto < newest:
-                db.execute(sa.insert(_SNAPSHOT), {"upto": upto, "state": json.dumps(state)})
-            db.execute(sa.delete(_ABOUT).where(_ABOUT.c.name == "base"))
-            db.execute(sa.insert(_ABOUT), {"name": "base", "value": str(upto)})
+            later = [(upto, at) for upto, at in self._checkpoints(db) if upto > checkpoint.upto]
+            self._set_about(db, "checkpoints", json.dumps(later))
+            self._set_about(db, "base", str(checkpoint.upto))
+            db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < checkpoint.upto))
 
     def delete_under_base(self, most: int) -> int:
         """Delete up to `most` of the events that the base stands for, oldest first; returns how many."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from satmeter import compaction, store
 from satmeter.compaction import compact
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
@@ -76,7 +77,10 @@ class Shop:
         return receipt.text(s, NODE, s.revision + 1)
 
     def snapshot(self):
-        self.journal.commit([], snapshot=self.core.books.dump())
+        """A checkpoint, with an event that it goes with."""
+        self.now += 10
+        events = self.core.handle(inp.SetMeter("m", {"remainder_s": 3600 + self.now % 1000}), self.now).events
+        self.journal.commit(events, snapshot=self.core.books.dump())
 
     def folded(self):
         state, events = self.journal.load()
@@ -86,6 +90,12 @@ class Shop:
         for e in events:
             books.apply(e)
         return books
+
+
+@pytest.fixture(autouse=True)
+def _every_snapshot_is_a_checkpoint(monkeypatch):
+    monkeypatch.setattr(store, "CHECKPOINT_MS", 0)
+    monkeypatch.setattr(compaction, "PAUSE_S", 0)
 
 
 @pytest.fixture
@@ -110,10 +120,9 @@ def test_old_events_go_and_balances_stay(shop):
 
 def test_a_year_of_one_session_is_let_go_of_while_it_runs(shop):
     shop.session(200, "open")
-    middle = shop.now
-    shop.reading()
     shop.snapshot()
-    gone = compact(shop.journal, Books, middle, 0)
+    gone = compact(shop.journal, Books, shop.now + 1, 0)
+    shop.reading()
     (s,) = shop.core.books.sales.values()
     assert gone > 300 and len(shop.journal.history(limit=1000)) < 5
     found = shop.folded().sales[s.id]
@@ -126,8 +135,8 @@ def test_what_is_done_does_not_stay_in_the_base(shop):
     shop.now += 10**7
     shop.do(inp.Tick())  # and memory lets them go
     shop.snapshot()
-    compact(shop.journal, Books, shop.now - 1000, 0)
-    base, _ = shop.journal.snapshots()
+    compact(shop.journal, Books, shop.now + 1, 0)
+    base = shop.journal.base()
     assert len(json.dumps(base.state)) < 10 * 3000 and len(base.state["sales"]) < 10
 
 
@@ -140,8 +149,8 @@ def test_books_that_would_come_out_otherwise_stop_it(shop):
     shop.snapshot()
     count = len(shop.journal.history(limit=1000))
     with pytest.raises(JournalTrouble, match="nothing is deleted"):
-        compact(shop.journal, Books, shop.now, 0)
-    assert len(shop.journal.history(limit=1000)) == count and shop.journal.snapshots()[0] is None
+        compact(shop.journal, Books, shop.now + 1, 0)
+    assert len(shop.journal.history(limit=1000)) == count and shop.journal.base() is None
 
 
 def test_receipts_have_a_time_of_their_own(shop):
@@ -171,6 +180,44 @@ def test_wherever_it_is_cut_and_however_often(tmp_path_factory, sessions, last, 
     books = shop.folded()
     for stream, balance in shop.core.books.balances().items():
         assert books.balances()[stream] == balance
+
+
+def test_checkpoints_are_a_day_apart_and_go_on_after_a_clock_that_went_back(shop, monkeypatch):
+    monkeypatch.setattr(store, "CHECKPOINT_MS", 1000)
+
+    def upto():
+        with shop.journal._engine.connect() as db:
+            return [at - 10**12 for _, at in shop.journal._checkpoints(db)]
+
+    for _ in range(5):
+        shop.snapshot()
+        shop.now += 390
+    shop.now += 10**6
+    shop.snapshot()
+    shop.now -= 10**6
+    shop.snapshot()
+    shop.snapshot()
+    assert upto() == [30, 1230, 1002020 + 10, 2040]
+    shop.session(1, "done")
+    assert compact(shop.journal, Books, 10**12 + 100, 0) == 3  # up to the first of them
+    assert shop.folded().balances() == shop.core.books.balances()
+
+
+def test_it_costs_what_it_deletes_and_not_what_is_kept(tmp_path):
+    asked = []
+    for kept in (3, 60):
+        shop = Shop(tmp_path / f"{kept}.sqlite3")
+        shop.session(20, "done")
+        shop.snapshot()
+        cut = shop.now + 1
+        for _ in range(kept):
+            shop.session(5, "done")
+        shop.snapshot()
+        gone, job = [], (shop.journal, Books, cut, 0)
+        asked.append(steps(shop.journal, lambda gone=gone, job=job: gone.append(compact(*job))))
+        assert gone == [shop.journal.base().upto]
+    small, large = asked
+    assert 0 < large <= small * 1.5, asked
 
 
 def steps(journal, look):

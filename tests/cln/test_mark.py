@@ -75,8 +75,8 @@ def test_a_copy_is_known_also_when_it_went_on_by_itself(node, marked, tmp_path, 
 
 
 def test_what_was_compacted_away_is_taken_for_the_same(node, marked):
-    marked.commit([], snapshot={})
-    marked.rebase(5, {})
+    marked.commit([ev.Unlocked(6, "meter/m")], snapshot={})
+    marked.rebase(marked.checkpoint_before(7))
     marked.delete_under_base(10)
     assert not Mark(node, "meter").is_older(marked, "")
 

@@ -18,8 +18,7 @@ from satmeter.core.growing import DUST_SAT, Growing
 from satmeter.core.journal import canonical
 from satmeter.core.labels import First, parse_opening
 from satmeter.core.policy import Policy
-from satmeter.core.purchase import CLOSED as PURCHASE_CLOSED
-from satmeter.core.purchase import DAY_MS, Flight, Ledger, Purchase
+from satmeter.core.purchase import DAY_MS, Flight, Purchase
 from satmeter.core.sale import CLOSED, CLOSING, Sale
 from satmeter.core.seller import Limits
 from satmeter.core.tariff import Tariff
@@ -347,16 +346,6 @@ def test_a_seller_that_is_back_is_asked_at_once():
     assert p.cut_off
     w.buy(inp.PeerConnected(SELLER_ID))
     assert not p.cut_off
-
-
-def test_of_the_streams_that_are_done_those_that_are_still_named_are_kept():
-    ledger = Ledger()
-    for name in ("a", "b"):
-        ledger.purchases[name] = purchase(id=name, state=PURCHASE_CLOSED, verified=True)
-    ledger.purchases["c"] = purchase(id="c")
-    assert ledger.purchases["a"].done
-    ledger.let_go({"b"})
-    assert set(ledger.purchases) == {"b", "c"}
 
 
 def test_an_unowned_payment_of_an_older_journal_has_all_before_it_counted():

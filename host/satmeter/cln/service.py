@@ -25,7 +25,7 @@ log = logging.getLogger("satmeter")
 
 TICK_S = 0.25
 BATCH = 256
-SNAPSHOT_EVERY = 2000
+SNAPSHOT_EVERY, DAY_MS = 2000, 86_400_000
 RETRY_S = 1.0
 START_S = 10.0
 BLOCKS_AHEAD_MS = 2 * 3_600_000
@@ -71,7 +71,7 @@ class Service:
         self.journal: Journal | None = None
         self.clock = Clock()
         self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
-        self._since_snapshot = 0
+        self._since_snapshot = self._snapshot_at = 0
         self._retry_at = 0.0
         self._held: list[Event] = []
         self._looked = threading.Event()
@@ -205,14 +205,14 @@ class Service:
             return True
         assert self.journal is not None
         self._since_snapshot += len(events)
-        due = self._since_snapshot >= SNAPSHOT_EVERY
+        due = self._since_snapshot >= SNAPSHOT_EVERY or events[-1].at >= self._snapshot_at + DAY_MS
         try:
             self.journal.commit(events, self.role.rows(self.core, events), self.role.dump(self.core) if due else None)
         except Exception as e:
             self._fail(e)
             return False
         if due:
-            self._since_snapshot = 0
+            self._since_snapshot, self._snapshot_at = 0, events[-1].at
         self.role.reached(self.journal)
         return True
 

@@ -5,7 +5,7 @@ state; anything else raises WrongState before anything has changed. Events that 
 reading) move money or counts, not the state.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from . import events as ev
@@ -412,10 +412,6 @@ class Books:
 
     def remainder_lapsed(self, e: ev.RemainderLapsed) -> None:
         self.sale(e.stream).lapsed += e.amount
-
-    def let_go(self, keep: Collection[str]) -> None:
-        """Forget the sales that are done, except those in `keep`."""
-        self.sales = {k: s for k, s in self.sales.items() if not s.done or k in keep}
 
     def balances(self) -> dict[str, Any]:
         """What must come out the same however the books were put together: of each live session its money, and the

@@ -1,6 +1,5 @@
 """A purchase: the buyer's side of one session (a stream), as the fold of its events."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -308,10 +307,6 @@ class Ledger:
             self._revive(e.state)
             return
         _FOLD[type(e)](self, self.purchases[e.stream], e)
-
-    def let_go(self, keep: Collection[str]) -> None:
-        """Forget the streams that are done, except those in `keep`."""
-        self.purchases = {k: p for k, p in self.purchases.items() if not p.done or k in keep}
 
     def balances(self) -> dict[str, Any]:
         """What must come out the same however the ledger was put together: of each live stream its money and state."""
