@@ -18,6 +18,11 @@ def identity(r):
     return r["paid_msat"] + r["debt_msat"] == r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
 
 
+def told_ahead(w):
+    """Labels of invoices that are not paid, and that the buyer has seen."""
+    return [label for label, row in w.invoices.items() if row[1] == "unpaid"]
+
+
 def closed(w, used=30):
     w.open()
     w.report(used)
@@ -159,3 +164,20 @@ def test_refunds_of_an_older_version_cost_their_buyer_nothing():
     old += [ev.RefundStarted(w.now, SESSION, 7_000), ev.RefundPaid(w.now, SESSION, 7_000, 1_500)]
     s = refold(old, Books()).sales[SESSION]
     assert (s.refunded, s.debt, s.owed, s.fees_borne) == (7_000, 0, 0, 1_500)
+
+
+def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
+    w = World({"price_msat": 7, "remainder_s": 5, "window": 4})
+    w.open()
+    w.report(20)
+    late = told_ahead(w)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.pass_ms(20_000, step=1_000)
+    for label in late:
+        w.pay(label, amount=900, hook=False)
+        w.pump()
+        w.pass_ms(20_000, step=1_000)
+    assert len(late) > 1
+    figures = w.receipts()[-1]
+    assert 0 < figures["lapsed_msat"] < 1_000 and identity(figures) and not w.purchase.disputed

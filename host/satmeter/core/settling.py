@@ -115,7 +115,7 @@ class Settling(Invoicing):
                 if m.state == LOCKOUT and m.lock_session == s.id and not s.tariff.prepaid:
                     self._unlocked(m, "the debt is paid")
         waited = self.now - s.since
-        dust = s.owed < DUST_MSAT and not s.refunding
+        dust = s.lapsed + s.owed < DUST_MSAT and not s.refunding  # in all: a buyer believes no more than that
         if s.owed and (dust or not s.buyer) and waited >= s.tariff.remainder_s * 1000:
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
         if s.void or s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
