@@ -9,8 +9,8 @@ from satmeter.core import messages as msg
 from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
 from satmeter.core.errors import WrongState
+from satmeter.core.invoicing import OLDER
 from satmeter.core.purchase import Ledger
-from satmeter.core.settling import OLDER
 
 OTHER = "07" * 16
 
@@ -102,6 +102,25 @@ def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
     w.open()
     w.report(80)
     assert w.sale.received == 10_000 and w.sale.charged == 2_000  # and from here on it is as ever
+
+
+def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
+    w = World({"window": 4})
+    w.open()
+    w.report(30)
+    late = next(label for label, row in w.invoices.items() if row[1] == "unpaid")
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    upto, back = len(w.seller_events), sum(w.refunds.values())
+    w.pay(late, hook=False)
+    w.pump()
+    offer_another_invoice(w)
+    given = sum(w.refunds.values())
+    assert given > back
+    w.replace_seller(upto, 30)
+    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**7, msg.BUYER, "again", 0, "refund:third")))
+    w.pass_ms(200_000, step=5_000)
+    assert sum(w.refunds.values()) == given and w.seller.books.sales[SESSION].refund_held
 
 
 def test_a_debt_that_was_paid_since_is_paid():

@@ -24,6 +24,7 @@ from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
 UNOWNED = "unowned"
+OLDER = "the journal is an older copy: what was given back since is not in it"
 """The stream of payments whose session nobody knows."""
 NUMBERS_DRAWN = 64
 """Numbers of invoices that are recorded as drawn at once: spares use up numbers that no other event tells of."""
@@ -270,10 +271,18 @@ class Invoicing(Holding):
         self._emit(ev.InvoicePaid(self.now, s.id, n, i.amount_msat, i.index, i.hash, s.count, upto))
         if s.buyer:
             self._paid_before(s.buyer)
+        if i.index <= self.books.lost_upto:
+            self._hold_refund(s)  # of the lost part: what came of it since may have been given back
         self._forget_invoice(s, n)
         self.just_paid = s.id
         self._after(s)
         self.just_paid = ""
+
+    def _hold_refund(self, s: Sale) -> None:
+        """What a session owes waits for a person, whom an alarm is for."""
+        if not s.refund_held:
+            self._emit(ev.RefundHeld(self.now, s.id, OLDER))
+            self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": OLDER}))
 
     def _ended_paid(self, session: str, i: inp.InvoiceSettled, upto: int) -> bool:
         """A payment for a session that memory has let go: a session of its own keeps it for the same buyer."""

@@ -9,13 +9,12 @@ from . import messages as msg
 from . import receipt
 from .errors import UnknownSession, WrongState
 from .inputs import OWED, PAID, SEEN
-from .invoicing import UNOWNED, Invoicing
+from .invoicing import OLDER, UNOWNED, Invoicing
 from .meter import LOCKOUT, NEGOTIATING, Meter
 from .sale import DUST_MSAT, OPEN, Sale
 from .shop import NODE_RETRY_MS, RESEND_MS
 
 JOURNAL = "journal"
-OLDER = "the journal is an older copy: what was given back since is not in it"
 CLAIM_WAIT_MS = 10_000
 REFUND_RETRY_MS, REFUND_RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2
@@ -219,8 +218,7 @@ class Settling(Invoicing):
             if m is not None and m.session == s.id and m.state == NEGOTIATING:
                 self._emit(ev.DeliveryStarted(self.now, s.id, m.count))  # it may have been paid since, and used
             if s.owed or s.refunding or s.phase == OPEN:
-                self._emit(ev.RefundHeld(self.now, s.id, OLDER))
-                self._do(do.Notify("meter_alarm", {"session": s.id, "meter": s.meter, "why": OLDER}))
+                self._hold_refund(s)
             if s.phase == OPEN and not s.ending_at:
                 self._end(s, OLDER)
 
