@@ -226,12 +226,14 @@ class Journal:
         newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
         return [row for row in reversed(self._rows(newest)) if row["kind"] == kind]
 
-    def sessions(self, meter: str = "", before: int = 0, limit: int = 100) -> list[dict[str, Any]]:
-        """Return up to `limit` sessions opened before a time (ms; 0 for now), newest first, and those that were opened
-        at the same time as the last one, so that a next page from that time on misses none."""
+    def sessions(self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0) -> list[dict[str, Any]]:
+        """Return up to `limit` sessions opened from one time to before another (ms; 0: without end), newest first, and
+        those that were opened at the same time as the last one, so that a next page from that time on misses none."""
         query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
         if meter:
             query = query.where(_SESSION.c.meter == meter)
+        if since:
+            query = query.where(_SESSION.c.opened_at >= since)
         rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit))
         if len(rows) == limit:
             last = rows[-1]

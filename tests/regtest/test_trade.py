@@ -300,6 +300,14 @@ def test_history_export_and_sessions_are_paged(net, shop):
     assert kinds[:2] == ["session_opened", "invoice_asked"] and "receipt_signed" in kinds
     csv = shop.rpc.call("meter-export", {"name": board.name})["csv"].splitlines()
     assert csv[0].startswith("id,meter,peer") and csv[1].startswith(session)
+    (total,) = shop.rpc.call("meter-totals", {"name": board.name, "by": "day"})["totals"]
+    receipt = shop.receipt(session)
+    assert (total["sessions"], total["charged_msat"]) == (1, receipt["charged_msat"])
+    assert total["refunded_msat"] == receipt["refunded_msat"] > 0
+    opened_at = receipt["opened_at"]
+    assert shop.rpc.call("meter-export", {"name": board.name, "since": opened_at, "limit": 1})["next"] == opened_at
+    assert not shop.rpc.call("meter-sessions", {"name": board.name, "since": opened_at + 1})["sessions"]
+    assert error_of(shop.rpc, "meter-totals", {"by": "week"})["code"] == 2101
     receipts = net["buyer"].rpc.call("stream-receipts", {"limit": 5})["receipts"]
     assert any(r["id"] == session and r["signature"] for r in receipts)
 

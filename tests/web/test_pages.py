@@ -159,6 +159,8 @@ def test_what_the_seller_can_do(net, panels, tab, plugged):
         seller.get_by_role("button", name="CSV").click()
     lines = download.value.path().read_text().splitlines()
     assert lines[0].startswith("id,meter,") and any(line.startswith(session) for line in lines)
+    expect(fact(seller, "history-total")).to_contain_text("earned")
+    assert download.value.suggested_filename == "socket-all.csv"
     seller.get_by_role("button", name="Tariff").click()
     price = seller.get_by_label("price of a unit")
     price.fill("0")

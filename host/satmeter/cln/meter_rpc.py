@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core import inputs as inp
@@ -17,6 +17,7 @@ from ..core.errors import BadParam, UnknownSession
 from ..core.money import MAX_TICKS, flag, msat, whole
 from ..core.seller import Seller
 from ..core.tariff import Tariff, check_name
+from . import totals
 from .methods import Call
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class MeterRpc:
             "sessions",
             "history",
             "export",
+            "totals",
             "close",
             "unlock",
             "attend",
@@ -230,10 +232,10 @@ class MeterRpc:
 
         self._post(call, inp.Spend(session, str(id), step, amount), show)
 
-    def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100) -> None:
-        """List sessions, newest first, opened before a time in ms; page by the last one's opened_at."""
-        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
-        self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit)})
+    def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100, since: int = 0) -> None:
+        """List sessions, newest first, opened from {since} to before a time in ms; page by the last one's opened_at."""
+        before, limit, since = _period(before, limit, since)
+        self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit, since)})
 
     def history(
         self,
@@ -249,10 +251,22 @@ class MeterRpc:
         last = flag("newest", newest)
         self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit, last)})
 
-    def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000) -> None:
-        """Sessions as CSV text, newest first; page as in meter-sessions."""
-        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
-        self.p.read(call, lambda journal: {"csv": _csv(journal.sessions(name or "", before, limit))})
+    def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000, since: int = 0) -> None:
+        """Sessions as CSV text, newest first, as in meter-sessions; the next page is before `next` (0: none)."""
+        before, limit, since = _period(before, limit, since)
+
+        def read(journal: Any) -> dict[str, Any]:
+            rows = journal.sessions(name or "", before, limit, since)
+            return {"csv": _csv(rows), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
+
+        self.p.read(call, read)
+
+    def totals(self, call: Call, name: str | None = None, by: str = "month", since: int = 0, before: int = 0) -> None:
+        """Sums over the receipts of sessions, newest first, {by} day or month (UTC) in which they were opened."""
+        if by not in totals.FORMATS:
+            raise BadParam(f"by: must be {' or '.join(totals.FORMATS)}, got {by!r}", param="by")
+        before, _, since = _period(before, 1, since)
+        self.p.read(call, lambda journal: {"totals": totals.of(_pages(journal, name or "", before, since), by)})
 
     def close(self, call: Call, name: str) -> None:
         """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
@@ -285,6 +299,18 @@ class MeterRpc:
         if len(note) > NOTE or not note.isprintable():
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
         self._post(call, inp.Attend(name, how, note), lambda answer: answer)
+
+
+def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:
+    times = (whole("before", before, 0, 2**62), whole("since", since, 0, 2**62))
+    return times[0], whole("limit", limit, 1, PAGE), times[1]
+
+
+def _pages(journal: Any, meter: str, before: int, since: int) -> Iterator[dict[str, Any]]:
+    """All sessions of a period, newest first."""
+    while rows := journal.sessions(meter, before, PAGE, since):
+        yield from rows
+        before = rows[-1]["opened_at"]
 
 
 def _word(name: str, text: str) -> str:

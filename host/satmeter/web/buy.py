@@ -8,7 +8,7 @@ from nicegui import ui
 from ..core.money import typed_in_sat
 from .amounts import Money, sat_field
 from .frame import Facts, Panel, asked, doing, follow, page, tell
-from .history import SHOWN, History
+from .history import History
 from .scanning import Scan
 
 FACTS = {
@@ -156,8 +156,8 @@ class BuyPage:
                     ui.timer(0.7, self.receipts.tick)
         follow(panel.buy, self.show)
 
-    async def _rows(self) -> list[dict[str, Any]]:
-        return list((await self.panel.call("stream-receipts", limit=SHOWN))["receipts"])
+    async def _rows(self, most: int) -> list[dict[str, Any]]:
+        return list((await self.panel.call("stream-receipts", limit=most))["receipts"])
 
     def _opened(self, status: dict[str, Any]) -> None:
         tell(f"stream to {status.get('meter', 'the meter')} is open")
