@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.sessions import SessionMiddleware
 
 from . import __version__, httpd
-from .billing import charge, logs, problem, uses, webapi
+from .billing import charge, logs, problem, reference, uses, webapi
 from .billing.config import Config, load
 from .billing.desk import Desk
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
@@ -53,7 +53,15 @@ def build(config: Config) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await hooks
 
-    app = FastAPI(title="Satmeter billing", version=__version__, lifespan=running, responses={"4XX": problem.PROBLEM})
+    app = FastAPI(
+        title="Satmeter billing",
+        version=__version__,
+        lifespan=running,
+        responses={"4XX": problem.PROBLEM},
+        docs_url=None,
+        redoc_url=None,
+    )
+    reference.install(app)
     app.state.public_url = config.public_url
 
     def page(request: Request, status: int, title: str, detail: str) -> Response:

@@ -59,6 +59,30 @@ def test_an_invoice_from_unpaid_to_paid(net, http):
         assert http.get("/listinvoice", params={"token": token}).json() == paid
 
 
+def test_invoices_are_found_by_status_and_time_and_say_where_more_are(http, net):
+    made = [http.post("/invoice", json={"msatoshi": 1000 + n, "expiry": 600}).json() for n in range(4)]
+    net["buyer"].rpc.call("xpay", {"invstring": made[1]["payreq"], "maxfee": 5000})
+    assert http.get(f"/invoice/{made[1]['id']}/wait").status_code == 200
+    mine, since = {each["id"] for each in made}, min(each["created_at"] for each in made)
+
+    def found(**params):
+        return [row["id"] for row in http.get("/invoices", params=params).json() if row["id"] in mine]
+
+    assert found(status="paid", since=since) == [made[1]["id"]] and made[1]["id"] not in found(status="unpaid")
+    assert found(since=since + 10**6) == [] and found(status="expired") == []
+    answer = http.get("/invoices", params={"limit": 2, "status": "unpaid"})
+    more = answer.links["next"]["url"]
+    assert {row["id"] for row in http.get(more).json()}.isdisjoint(row["id"] for row in answer.json())
+    assert "next" not in http.get("/invoices", params={"since": since, "status": "paid"}).links
+    assert http.get("/invoices", params={"status": "open"}).status_code == 400
+
+
+def test_the_list_of_calls_needs_no_other_host(http):
+    page = http.get("/docs")
+    assert page.status_code == 200 and "GET /invoice/{id}/wait" in page.text and 'href="openapi.json"' in page.text
+    assert "http://" not in page.text and "https://" not in page.text and "<script" not in page.text
+
+
 @pytest.mark.parametrize(
     ("form", "metadata"),
     [

@@ -10,6 +10,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import gates
+import httpx
+import numpy as np
 import pytest
 import uvicorn
 import websockets.sync.client
@@ -26,6 +28,7 @@ from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.owed import OwedUse, OwedUses
 from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
+from satmeter.qr import read
 
 
 def challenged(answer):
@@ -56,6 +59,55 @@ def test_l402_from_402_to_the_answer_once(net, gate):
     until(lambda: gate.get("/weather/paris?d=1", headers=header).text == "/weather/paris?d=1")
     assert "Authorization" not in gate.upstream.asked[-1][2] and "authorization" not in gate.upstream.asked[-1][2]
     assert challenged(gate.get("/weather/rome", headers=header))  # one use: used up
+
+
+PERSON = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def browser(gate):
+    return httpx.Client(base_url=gate.base_url, headers=PERSON, timeout=30)
+
+
+def test_a_person_gets_a_page_with_a_code_that_opens_once_it_is_paid(net, gate):
+    with browser(gate) as one, browser(gate) as other:
+        page = one.get("/weather/paris")
+        _, invoice = challenged(page)
+        assert page.headers["content-type"].startswith("text/html") and page.headers["refresh"]
+        assert f'href="lightning:{invoice}"' in page.text and "1 sat" in page.text and "<script" not in page.text
+        picture = drawn(page.text)
+        assert [f.text for f in read.read(picture)] == [invoice.upper()]
+        assert challenged(one.get("/weather/paris"))[1] == invoice  # and not another with each look
+        net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5000})
+        one.cookies.set("theirs", "kept")
+        until(lambda: one.get("/weather/paris").text == "/weather/paris")
+        passed = {k.lower(): v for k, v in gate.upstream.asked[-1][2].items()}
+        assert passed["cookie"] == "theirs=kept"
+        assert other.get("/weather/paris").status_code == 402
+        assert challenged(one.get("/weather/paris"))[1] != invoice  # one use: used up
+
+
+def drawn(page):
+    """The code of a page as a picture: its dark runs are rows of modules."""
+    side = int(re.search(r'viewBox="0 0 (\d+) ', page)[1])
+    picture = np.full((side, side), 255, np.uint8)
+    for x, y, run in re.findall(r"M(\d+),(\d+)h(\d+)v1", page.split('<path d="')[1]):
+        picture[int(y), int(x) : int(x) + int(run)] = 0
+    return np.kron(picture, np.ones((6, 6), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: v[:-1] + ("0" if v[-1] != "0" else "1"), lambda v: "a" * 64 + v[64:], str.upper]
+)
+def test_a_cookie_that_the_gate_did_not_make_opens_nothing(net, gate, change):
+    with browser(gate) as one:
+        page = one.get("/weather/paris")
+        net["buyer"].rpc.call("xpay", {"invstring": challenged(page)[1], "maxfee": 5000})
+        value = page.cookies["satmeter-gate"]
+        for path, cookie in (("/weather/paris", change(value)), ("/other", value)):
+            assert (
+                httpx.get(f"{gate.base_url}{path}", headers=PERSON, cookies={"satmeter-gate": cookie}).status_code
+                == 402
+            )
 
 
 def test_a_pass_for_one_service_is_none_for_another(net, gate):

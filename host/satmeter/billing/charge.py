@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
@@ -76,10 +77,19 @@ def routes(desk: Desk) -> APIRouter:
         return await run_in_threadpool(_make, desk, client, data, kind, key)
 
     @router.get("/invoices")
-    async def list_(request: Request, limit: int = 1000, before: str = "") -> list[Row]:
-        """A client's invoices, oldest first: the newest `limit` of those before an id."""
+    async def list_(
+        request: Request, answer: Response, limit: int = 1000, before: str = "", status: str = "", since: int = 0
+    ) -> list[Row]:
+        """A client's invoices, oldest first: the newest `limit` of those before an id, of a `status`, made since a time
+        (s). Where there may be more, a Link header leads on to them (rel="next")."""
         client = await desk.admit(request, "invoice")
-        found = await run_in_threadpool(desk.invoices.of, client.name, whole("limit", limit, 1, 1000), before)
+        if status not in ("", "unpaid", "paid", "expired"):
+            raise BadParam("status: must be unpaid, paid or expired", param="status")
+        most, begin = whole("limit", limit, 1, 1000), whole("since", since, 0, 2**53)
+        found = await run_in_threadpool(desk.invoices.of, client.name, most, before, status, begin)
+        if len(found) == most:
+            more = urlencode({"limit": most, "before": found[0]["id"], "status": status, "since": begin})
+            answer.headers["Link"] = f'<{desk.config.public_url.rstrip("/")}/invoices?{more}>; rel="next"'
         return [shown(row) for row in found]
 
     @router.get("/invoice/{id}")

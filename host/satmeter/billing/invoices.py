@@ -117,9 +117,13 @@ class Invoices:
     def by_hash(self, rhash: str) -> Row | None:
         return self._one(INVOICE.c.rhash == rhash) if re.fullmatch(r"[0-9a-f]{64}", rhash) else None
 
-    def of(self, client: str, limit: int = PAGE, before: str = "") -> list[Row]:
-        """Return a client's invoices, oldest first; the newest `limit` of those before an id."""
-        query = sa.select(INVOICE).where(INVOICE.c.client == client)
+    def of(self, client: str, limit: int = PAGE, before: str = "", status: str = "", since: int = 0) -> list[Row]:
+        """Return a client's invoices, oldest first; the newest `limit` of those before an id, of a status ("": any),
+        made since a time (s)."""
+        query = sa.select(INVOICE).where(INVOICE.c.client == client, INVOICE.c.created_at >= since)
+        paid, over = INVOICE.c.pay_index.is_not(None), INVOICE.c.expires_at <= int(time.time())
+        if status:
+            query = query.where({"paid": paid, "unpaid": ~paid & ~over, "expired": ~paid & over}[status])
         if before:
             edge = sa.select(INVOICE.c.created_at).where(INVOICE.c.id == before).scalar_subquery()
             same = sa.and_(INVOICE.c.created_at == edge, INVOICE.c.id > before)

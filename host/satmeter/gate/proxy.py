@@ -34,6 +34,7 @@ from . import omi
 from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses
+from .page import Pages, wanted, without_ours
 from .prices import METHODS, Price, find, together
 from .till import KEPT_S, Asked, Till
 
@@ -78,6 +79,7 @@ class Gate:
         self.config = config
         self.till = Till(config.service, config.api_token)
         self.l402 = L402(config.secret, config.earlier_secrets)
+        self.pages = Pages(config.secret, config.earlier_secrets)
         self.owed = OwedUses(config.owed)
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self._upstream: aiohttp.ClientSession | None = None
@@ -143,7 +145,7 @@ class Gate:
             return problem(403, "Forbidden", "nothing is sold at this address")
         if not price.msatoshi:
             return await self._forward(request, None, body)
-        spent = await self._spend(request.headers, price, paths)
+        spent = await self._spend(request.headers, price, paths) or await self._spend_cookie(request, price)
         if spent is None:
             return await self._challenge(request, price)
         return await self._forward(request, spent, body)
@@ -166,6 +168,14 @@ class Gate:
         self._open = OrderedDict((k, v) for k, v in self._open.items() if v[0].payment_hash != good.payment_hash)
         return Spent("rhash", good.payment_hash)
 
+    async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:
+        """Spend a use of what this browser was shown the invoice of, once that is paid."""
+        asked_for = self.pages.payment_of(request, price.service) if request.method in ("GET", "HEAD") else ""
+        if not asked_for or not await self.till.spend_payment(asked_for, price.service):
+            return None
+        self.pages.opened(asked_for)
+        return Spent("rhash", asked_for)
+
     async def _hold(self, value: str, msat: int, paths: tuple[str, ...]) -> Spent | None:
         """Hold credit of a session by a pledge; None for one that is not for this gate and these paths, or not good."""
         signature, _, line = value.strip().partition(" ")
@@ -175,9 +185,16 @@ class Gate:
         return Spent("credit", pledge.session, id) if await self.till.hold_credit(pledge, signature, id, msat) else None
 
     async def _challenge(self, request: Request, price: Price) -> Response:
-        """402 with a new invoice: the same whether a token was unknown, used up or for something else."""
-        asked = await self._ask(network_of(request.client.host if request.client else ""), price)
-        answer = problem(402, "Payment Required", f"{price.msatoshi} msat for {price.uses} of {price.service}")
+        """402 with a new invoice: the same whether a token was unknown, used up or for something else; for a person as
+        a page, which shows its invoice again for a while."""
+        person = wanted(request) and not self.config.omi
+        shown = self.pages.shown(self.pages.payment_of(request, price.service)) if person else None
+        asked = shown or await self._ask(network_of(request.client.host if request.client else ""), price)
+        answer: Response
+        if person:
+            answer = self.pages.page(request, asked, price)
+        else:
+            answer = problem(402, "Payment Required", f"{price.msatoshi} msat for {price.uses} of {price.service}")
         for challenge in self.l402.challenge(asked.payment_hash, asked.payreq, price.service):
             answer.headers.append("WWW-Authenticate", challenge)
         answer.headers["Cache-Control"] = "no-store"
@@ -221,6 +238,10 @@ class Gate:
             and not CLAIMS.fullmatch(name.replace("_", "-"))
             and not carries(name, v.decode("latin-1"))
         )
+        if "cookie" in headers:
+            headers["cookie"] = without_ours("; ".join(headers.getall("cookie")))
+            if not headers["cookie"]:
+                del headers["cookie"]
         if request.client is not None:
             headers["x-forwarded-for"] = request.client.host
         headers["x-forwarded-proto"] = request.url.scheme

@@ -1,0 +1,45 @@
+"""The page /docs: every call of the service in a list, from its OpenAPI description. It needs nothing from elsewhere,
+so that it works without the internet, and its links are relative, so that it works behind a prefix."""
+
+import html
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
+
+STYLE = (
+    "body{font:16px system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#111;background:#fff}"
+    "h2{font-size:1.1rem;margin:1.6rem 0 .2rem}code{font-size:.95rem}p{margin:.2rem 0}"
+    "table{border-collapse:collapse}td{padding:.1rem .8rem .1rem 0;vertical-align:top}"
+)
+
+
+def install(app: FastAPI) -> None:
+    """Add the page to a service that was made without FastAPI's own, which loads scripts from another host."""
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi()))
+
+
+def page(described: dict[str, Any]) -> str:
+    """Return the page of an OpenAPI description."""
+    calls = [
+        _call(method, path, call) for path, methods in described["paths"].items() for method, call in methods.items()
+    ]
+    title = html.escape(f"{described['info']['title']} {described['info']['version']}")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><main><h1>{title}</h1>'
+        f'<p>For programs: <a href="openapi.json">openapi.json</a></p>{"".join(calls)}</main></body></html>'
+    )
+
+
+def _call(method: str, path: str, call: dict[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{html.escape(each['name'])}</code></td>"
+        f"<td>{html.escape(each.get('description') or each['schema'].get('description', ''))}</td></tr>"
+        for each in call.get("parameters", ())
+    )
+    said = html.escape(call.get("description", call.get("summary", "")))
+    return f"<h2><code>{method.upper()} {html.escape(path)}</code></h2><p>{said}</p><table>{rows}</table>"
