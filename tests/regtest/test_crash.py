@@ -237,20 +237,25 @@ def test_a_journal_that_is_locked_grants_nothing_and_mends_itself(net, shop):
     until(lambda: board.report()["grant"] == 100)
 
 
+NEWEST = "WHERE upto = (SELECT max(upto) FROM satmeter_snapshot)"
+
+
 def test_a_journal_that_knows_more_payments_than_its_node_is_refused(net, shop):
     """The node's database was rolled back, or the journal is another's: crediting from it would go wrong."""
     board = shop.add()
     path = net["seller"].lightning_dir / "satmeter-meter.sqlite3"
     net["seller"].rpc.call("plugin", ["stop", devnet.METER.name])
     with sqlite3.connect(path) as db:
-        (state,) = db.execute("SELECT state FROM satmeter_snapshot").fetchone()
-        db.execute("UPDATE satmeter_snapshot SET state=?", [json.dumps({**json.loads(state), "index": 10**9})])
+        (state,) = db.execute(f"SELECT state FROM satmeter_snapshot {NEWEST}").fetchone()
+        db.execute(
+            f"UPDATE satmeter_snapshot SET state=? {NEWEST}", [json.dumps({**json.loads(state), "index": 10**9})]
+        )
     start_plugin(net["seller"], devnet.METER)
     error = error_of(shop.rpc, "meter-status", {})
     assert "JournalTrouble" in error["message"] and "index 1000000000" in error["message"]
     kill_plugin(net["seller"], devnet.METER)
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE satmeter_snapshot SET state=?", [state])
+        db.execute(f"UPDATE satmeter_snapshot SET state=? {NEWEST}", [state])
     start_plugin(net["seller"], devnet.METER)
     assert board.report()["state"] == "standby"
 
