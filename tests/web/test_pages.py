@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from satmeter import devnet
 from satmeter.qr.read import load, read
 
 
@@ -243,3 +244,19 @@ def net_plugin():
     from satmeter.devnet import STREAM
 
     return STREAM
+
+
+def test_a_payment_that_nobody_knows_the_session_of_is_seen_by_a_person(net, panels, tab):
+    seller, page = net["seller"].rpc, tab(panels[0].url + "/sell")
+    journal = seller.call("meter-invoice", {"name": "socket"})["label"].split("/")[1]
+    label = f"satmeter/{journal}/s/{'0' * 32}/1"
+    made = seller.call("invoice", {"amount_msat": 3000, "label": label, "description": "x"})
+    seller.call("plugin", {"subcommand": "stop", "plugin": devnet.METER.name})  # else its hook refuses it
+    net["buyer"].rpc.call("xpay", {"invstring": made["bolt11"], "maxfee": 1000})
+    seller.call("plugin", {"subcommand": "start", "plugin": str(devnet.METER)})
+    alarms = page.locator("[data-part=alarms]")
+    expect(alarms).to_contain_text("3 sat came for")
+    alarms.get_by_role("button", name="Seen").click()
+    page.get_by_role("dialog").get_by_role("button", name="Seen").click()
+    expect(alarms).to_be_empty()
+    assert not seller.call("meter-status")["unowned"]

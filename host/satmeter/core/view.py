@@ -100,6 +100,7 @@ def sale(s: Sale) -> dict[str, Any]:
         "lost_msat": s.lost * 1000,
         "reason": s.reason,
         "alarm": s.alarm,
+        "refund_held": s.refund_held,
         "receipt": s.receipt,
         "signature": s.signature,
     }

@@ -111,6 +111,7 @@ def seller(flows: Flows) -> Callable[[Node], View]:
         return {
             "meters": {m["name"]: m for m in found["meters"]},
             "sessions": {s["session"]: s for s in found["sessions"]},
+            "unowned": found["unowned"],
         }
 
     return look

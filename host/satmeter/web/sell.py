@@ -12,6 +12,7 @@ from ..core.text import duration
 from ..qr import draw
 from ..qr.make import make
 from . import tariff
+from .alarms import Alarms
 from .amounts import Money, sat_field
 from .board import BoardView
 from .frame import Facts, Panel, asked, doing, follow, page
@@ -42,6 +43,7 @@ def overview(panel: Panel) -> None:
 
     def show() -> None:
         trouble.set_text(panel.sell.trouble)
+        alarms.show()
         meters = panel.sell.view.get("meters", {})
         if set(meters) != set(rows):
             build(meters)
@@ -63,12 +65,14 @@ def overview(panel: Panel) -> None:
                 ui.label("No meter yet. Add one: what it sells, at what price.")
 
     with page(panel, "Meters", money, show):
-        trouble = ui.label().classes("warning")
-        table = ui.element("div").classes("lines")
 
         async def again() -> None:
             await panel.sell.refresh()
             show()
+
+        trouble = ui.label().classes("warning")
+        alarms = Alarms(panel, money, again)
+        table = ui.element("div").classes("lines")
 
         ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
         follow(panel.sell, show)
