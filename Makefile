@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 STAMP := $(VENV)/.installed-$(VERSION)
 # The demo needs a tenth of what the tests do; where all is installed it takes that.
-DEMO := $(or $(wildcard $(STAMP)),$(VENV)/.demo-$(VERSION))
+# A board that is emulated, and real nodes, need more.
+MORE := $(filter real,$(NODE))$(filter rp2040,$(BOARD))$(if $(NODE),,$(shell command -v lightningd))
+DEMO := $(if $(MORE),$(STAMP),$(or $(wildcard $(STAMP)),$(VENV)/.demo-$(VERSION)))
 
 IMAGE := build/board-image
 

@@ -52,9 +52,8 @@ def _encodes(text: str) -> bool:
 
 def main() -> None:
     """Run the command; a letter that the terminal does not have is shown as a question mark, and ends nothing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     app()
 
 
@@ -231,7 +230,7 @@ def rpc(
         raise typer.Exit(1) from None
     except OSError as e:
         raise fail(f"{socket}: {e}") from None
-    print(json.dumps(answer, indent=3, ensure_ascii=False))
+    print(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600")))
 
 
 def _value(text: str) -> int | str:

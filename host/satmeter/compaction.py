@@ -35,6 +35,8 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
 
     JournalTrouble where what they come to is not what the checkpoint says: then nothing has changed.
     """
+    if before <= 0:
+        journal.forget_checkpoints()
     base, checkpoint = journal.base(), journal.checkpoint_before(before)
     begins = base.upto if base is not None else 0
     if checkpoint is not None and checkpoint.upto > begins:

@@ -226,14 +226,19 @@ class Journal:
         newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
         return [row for row in reversed(self._rows(newest)) if row["kind"] == kind]
 
-    def sessions(self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0) -> list[dict[str, Any]]:
+    def sessions(
+        self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0, ended: bool = False
+    ) -> list[dict[str, Any]]:
         """Return up to `limit` sessions opened from one time to before another (ms; 0: without end), newest first, and
-        those that were opened at the same time as the last one, so that a next page from that time on misses none."""
+        those that were opened at the same time as the last one, so that a next page from that time on misses none.
+        `ended`: without those that run."""
         query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
         if meter:
             query = query.where(_SESSION.c.meter == meter)
         if since:
             query = query.where(_SESSION.c.opened_at >= since)
+        if ended:
+            query = query.where(_SESSION.c.closed_at > 0)
         rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit))
         if len(rows) == limit:
             last = rows[-1]
@@ -257,19 +262,21 @@ class Journal:
         found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
         return int(found) if found else -1
 
-    def _checkpoints(self, db: Any) -> list[tuple[int, int]]:
-        """Snapshots that stay, oldest first: up to which event each is, and when that was (ms)."""
-        found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")).scalar()
+    def _checkpoints(self, db: Any, write: bool = False) -> list[tuple[int, int]]:
+        """Snapshots that stay, oldest first: up to which event each is, and when that was (ms). `write`: they are to be
+        changed, and nobody else may meanwhile."""
+        query = sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")
+        found = db.execute(query.with_for_update() if write else query).scalar()
         return [(upto, at) for upto, at in json.loads(found)] if found else []
 
     def _keep_as_checkpoint(self, db: Any, upto: int, at: int) -> None:
-        known = self._checkpoints(db)
+        known = self._checkpoints(db, write=True)
         if not known or not known[-1][1] <= at < known[-1][1] + CHECKPOINT_MS:  # the clock may have gone back
             self._set_about(db, "checkpoints", json.dumps([*known, (upto, at)]))
 
     def _set_about(self, db: Any, name: str, value: str) -> None:
-        db.execute(sa.delete(_ABOUT).where(_ABOUT.c.name == name))
-        db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
+        if not db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == name).values(value=value)).rowcount:
+            db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
 
     def base(self) -> Snapshot | None:
         """Return the state that the journal begins with; None: it begins at its first event."""
@@ -294,10 +301,19 @@ class Journal:
     def rebase(self, checkpoint: Snapshot) -> None:
         """Have the journal begin with a checkpoint, which stands for all events up to it."""
         with self._using(write=True) as db:
-            later = [(upto, at) for upto, at in self._checkpoints(db) if upto > checkpoint.upto]
+            later = [(upto, at) for upto, at in self._checkpoints(db, write=True) if upto > checkpoint.upto]
             self._set_about(db, "checkpoints", json.dumps(later))
             self._set_about(db, "base", str(checkpoint.upto))
             db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < checkpoint.upto))
+
+    def forget_checkpoints(self) -> None:
+        """Keep the newest only: of a journal that is kept for ever none is begun with."""
+        with self._using(write=True) as db:
+            known = self._checkpoints(db, write=True)
+            old = [upto for upto, _ in known[:-1]]
+            if old:
+                self._set_about(db, "checkpoints", json.dumps(known[-1:]))
+                db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.in_(old)))
 
     def delete_under_base(self, most: int) -> int:
         """Delete up to `most` of the events that the base stands for, oldest first; returns how many."""

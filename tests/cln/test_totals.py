@@ -17,6 +17,10 @@ def at(text):
     return int(datetime.strptime(text, "%Y-%m-%d %H:%M").replace(tzinfo=UTC).timestamp() * 1000)
 
 
+def vars_of(row):
+    return {name: getattr(row, name) for name in SessionRow.__slots__}
+
+
 @pytest.fixture
 def journal(tmp_path):
     made = Journal(sqlite_url(tmp_path / "j"), "meter", NODE)
@@ -24,6 +28,9 @@ def journal(tmp_path):
     for n, day in enumerate(DAYS):
         figures = dict.fromkeys(totals.SUMS, 0) | {"charged_msat": 10**n, "paid_msat": 2 * 10**n}
         rows.append(SessionRow(f"{n:032x}", at(day), ("m", "other")[n == 2], "", 1, "", json.dumps(figures), "s"))
+    rows[0] = SessionRow(
+        **{**vars_of(rows[0]), "receipt": json.dumps({"charged_msat": 1, "paid_msat": 2})}
+    )  # of before
     rows.append(SessionRow("f" * 32, at(DAYS[1]), "m", ""))  # which runs
     made.commit([], sessions=rows)
     return made

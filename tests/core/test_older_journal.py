@@ -4,12 +4,13 @@ sessions that it does not know is no credit again, and a person settles the rest
 import pytest
 from world import BUYER_ID, SESSION, World, refold
 
+from satmeter.core import actions as do
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
 from satmeter.core.books import Books
 from satmeter.core.buyer import Buyer
-from satmeter.core.errors import WrongState
-from satmeter.core.invoicing import OLDER
+from satmeter.core.errors import BadParam, WrongState
+from satmeter.core.invoicing import LOST_PART, OLDER
 from satmeter.core.purchase import Ledger
 
 OTHER = "07" * 16
@@ -96,7 +97,7 @@ def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
     assert w.pay(label)
     w.pump()
     w.replace_seller(upto, 60)
-    assert not w.seller.books.sales and w.grant() == 0 and not alarms(w)
+    assert not w.seller.books.sales and w.grant() == 0
     w.restart_seller()
     w.report(60)
     w.open()
@@ -131,7 +132,127 @@ def test_a_debt_that_was_paid_since_is_paid():
     w.report(150)
     assert w.balance == 10_000
     w.replace_seller(before, 150)
-    assert w.sale.charged == w.sale.received == w.balance == 15_000
+    assert w.sale.charged == w.sale.received == w.balance == 10_000
+
+
+def test_what_others_used_in_the_lost_part_is_no_debt_of_the_session_that_the_copy_has():
+    w = World({"mode": "arrears", "limit_msat": 10_000})
+    w.open()
+    w.report(60)
+    copied = len(w.seller_events)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    assert w.balance == 6_000
+    w.pass_ms(100_000, step=5_000)
+    w.open(session=OTHER)
+    w.report(95)
+    w.buy(inp.CloseStream(OTHER))
+    w.pump()
+    assert w.balance == 9_500
+    w.replace_seller(copied, 95)
+    w.pass_ms(200_000, step=5_000)
+    s = w.seller.books.sales.get(SESSION)
+    assert w.balance == 9_500 and (s is None or not s.debt) and w.meter.state == "standby"
+
+
+def test_a_person_says_how_much_is_owed_where_others_used_the_meter_since():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    copied = next(n for n, e in enumerate(w.seller_events) if e.kind() == "session_closing")
+    w.replace_seller(copied, 90)  # sixty ticks of others
+    offer_another_invoice(w)
+    s = w.seller.books.sales[SESSION]
+    assert s.owed == 1_000
+    with pytest.raises(BadParam, match="10000 msat"):
+        w.sell(inp.Attend(SESSION, inp.OWED, amount_msat=10_001))
+    w.channel_can_refund = True
+    w.sell(inp.Attend(SESSION, inp.OWED, amount_msat=7_000))
+    w.pass_ms(200_000, step=5_000)
+    assert sum(w.refunds.values()) == 7_000 and w.receipts()[-1]["charged_msat"] == 3_000
+
+
+def test_payments_of_the_lost_part_are_no_credit_of_a_session_that_was_opened_again_under_its_id():
+    w = World({"mode": "arrears", "limit_msat": 10_000})
+    copied = len(w.seller_events)
+    w.open()
+    w.report(200)
+    assert w.balance == 20_000
+    w.todo.clear()
+    paid = [(row[2], label, row[0]) for label, row in w.invoices.items() if row[1] == "paid"]
+    w.replace_seller(copied, 200, tell=False)
+    w.sell(inp.FromPeer(BUYER_ID, msg.Open(SESSION, w.now + 10**6, "m")))
+    w.sell(inp.FromPeer(BUYER_ID, msg.Agree(SESSION, w.now + 10**6 + 1)))
+    w.report(200)
+    for index, label, amount in sorted(paid):
+        w.sell(inp.InvoiceSettled(label, amount, index, label, after=index - 1))
+    s = w.seller.books.sales.get(SESSION)
+    assert s is not None and s.received == 0
+    assert w.seller.books.unowned == {LOST_PART: 20_000}
+
+
+def test_what_was_paid_in_the_lost_part_is_shown_as_one_sum_until_a_person_has_seen_it():
+    w = World()
+    copied = len(w.seller_events)
+    for n in range(3):
+        w.open(session=f"{n:032x}")
+        w.report(90 * (n + 1))
+        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.pump()
+        w.pass_ms(100_000, step=5_000)
+    total = sum(row[0] for row in w.invoices.values() if row[1] == "paid")
+    w.replace_seller(copied, 270)
+    assert w.seller.books.unowned == {LOST_PART: total}
+    assert [said["label"] for said in alarms(w)] == [LOST_PART]
+    w.restart_seller()
+    assert w.seller.books.unowned == {LOST_PART: total}
+    assert w.sell(inp.Attend(LOST_PART, inp.SEEN))["amount_msat"] == total and not w.seller.books.unowned
+
+
+def test_a_wallets_rest_that_is_held_does_not_lapse_meanwhile():
+    w = World({"remainder_s": 60})
+    label, _ = w.sell(inp.Offer("m", 5_000))
+    w.pump()
+    assert w.pay(label)
+    w.report(20)
+    w.report(20, plugged=False)
+    w.replace_seller(len(w.seller_events), 20)
+    w.pass_ms(300_000, step=5_000)
+    (s,) = w.seller.books.sales.values()
+    assert (s.owed, s.lapsed, s.refund_held) == (3_000, 0, True)
+    w.sell(inp.Attend(s.id, inp.OWED))
+    assert (s.owed, s.lapsed) == (3_000, 0)
+
+
+def test_a_refund_that_the_node_has_paid_is_found_before_it_is_paid_again():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.replace_seller(len(w.seller_events), 30)
+    w.hold = {do.PayRefund}
+    w.sell(inp.Attend(SESSION, inp.OWED))
+    w.pass_ms(100_000, step=5_000)
+    assert {a.fresh for _, a in w.todo if isinstance(a, do.PayRefund)} == {False}
+
+
+def test_a_session_that_owes_nothing_waits_for_nobody():
+    w = World()
+    w.open()
+    w.report(50)
+    copied = len(w.seller_events)
+    w.report(100)
+    w.replace_seller(copied, 100)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    w.pass_ms(100_000, step=5_000)
+    s = w.seller.books.sales.get(SESSION)
+    assert s is None or (not s.alarm and not s.refund_held) or s.owed
 
 
 def test_an_unowned_payment_is_seen_by_a_person():

@@ -180,3 +180,15 @@ def test_a_payment_that_is_given_up_counts_today_and_in_its_budget_and_frees_the
     w.buy(inp.PaymentDone(SESSION, n, 10_000))
     p = w.buyer.ledger.purchases[SESSION]
     assert (p.paid, p.sent, p.stray) == (10_000, 10_000, 0) and w.buyer.ledger.spent_on(w.now) == in_flight
+
+
+def test_a_payment_that_is_given_up_after_a_close_in_arrears_makes_no_room_for_another():
+    w = World({"mode": "arrears", "limit_msat": 10_000})
+    w.hold = {do.Pay}
+    w.open()
+    w.report(100)
+    (n,) = w.purchase.flights
+    w.buy(inp.CloseStream(SESSION))
+    most = w.purchase.may_still_pay
+    w.buy(inp.GiveUpPayment(SESSION, n))
+    assert w.purchase.may_still_pay == most

@@ -98,7 +98,7 @@ class World:
         self.seller = Seller(SELLER_ID, self.seller.limits, refold(self.seller_events, Books()), recall=self.recall)
         self._handle_resume(self.seller, self.seller_events, "seller")
 
-    def replace_seller(self, upto, register=0):
+    def replace_seller(self, upto, register=0, tell=True):
         """An older copy stands in the journal's place, its first `upto` events; the node tells what was paid since, and
         the board its register."""
         self.todo = deque(t for t in self.todo if t[0] != "seller")
@@ -106,7 +106,7 @@ class World:
         books = refold(self.seller_events, Books())
         self.seller = Seller(SELLER_ID, self.seller.limits, books, recall=self.recall, older=self.paid_index)
         self._handle_resume(self.seller, self.seller_events, "seller")
-        paid = sorted((row[2], label, row[0]) for label, row in self.invoices.items() if row[2] > books.index)
+        paid = sorted((row[2], label, row[0]) for label, row in self.invoices.items() if tell and row[2] > books.index)
         for index, label, amount in paid:
             self.sell(inp.InvoiceSettled(label, amount, index, label, after=index - 1))
         self.report(register)

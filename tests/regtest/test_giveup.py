@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop import error_of, open_stream, status, until
+from shop import close, error_of, open_stream, settled, status, until
 
 
 @pytest.fixture
@@ -11,7 +11,10 @@ def hanging(net, shop, faults):
     faults.call("emulate-fault", {"hang": 1})
     session = open_stream(net["buyer"], shop, shop.add())
     until(lambda: status(net["buyer"], session)["in_flight"])
-    return session
+    yield session
+    faults.call("emulate-release")
+    close(net["buyer"], session)
+    settled(net["seller"])
 
 
 def test_while_an_htlc_is_out_nobody_gives_it_up(net, hanging):

@@ -44,15 +44,17 @@ class Line:
     def view(self, grant):
         return {"boot": self.board.boot, "grant": grant, "lamp": "on"}
 
-    def pass_ms(self, ms):
+    def pass_ms(self, ms, up=True, down=True):
+        """up, down: whether the line carries what is said that way."""
         for _ in range(ms // 10):
             self.hal.ms += 10
             self.board.step()
-            up, self.hal.leaving = self.hal.leaving, b""
-            self.host.feed(up, self.hal.ms)
+            said, self.hal.leaving = self.hal.leaving, b""
+            self.host.feed(said if up else b"", self.hal.ms)
             if self.host.lost(self.hal.ms):
                 self.host.ask(f"{self.hal.ms:016x}", self.hal.ms)
-            self.hal.arrived += self.host.pull(self.hal.ms)
+            answer = self.host.pull(self.hal.ms)
+            self.hal.arrived += answer if down else b""
 
     def plug(self, is_plugged):
         self.hal.is_plugged = is_plugged
@@ -82,12 +84,73 @@ def test_it_is_granted_what_the_seller_answers(line, grant):
     assert (line.board.grant, line.board.relay) == (grant, grant > 0)
 
 
-def test_an_answer_to_an_earlier_reading_is_none(line):
-    earlier = line.host.oldest()
-    line.pass_ms(2_000)
-    line.host.reported(earlier, line.view(100))
+def test_an_answer_to_a_reading_of_before_is_none():
+    line = Line()
+    before = line.host.oldest()
+    line.plug(False)
+    line.plug(True)
+    line.host.reported(before, line.view(100))
     line.pass_ms(2_000)
     assert line.board.grant == 0
+
+
+def test_that_the_plug_was_pulled_is_reported_before_what_came_after(line):
+    pulled = line.host.oldest()
+    assert (pulled["plugged"], pulled["grant"]) == (False, 0)
+    line.host.reported(pulled, line.view(0))
+    assert line.host.oldest()["plugged"]
+
+
+def test_a_seller_that_answers_slowly_is_heard_all_the_same(line):
+    for _ in range(2):
+        reading = line.host.oldest()
+        line.pass_ms(1_500)  # newer readings come meanwhile
+        line.host.reported(reading, line.view(150))
+    line.pass_ms(2_000)
+    assert line.board.grant == 150
+
+
+def test_what_is_paid_is_granted_whether_readings_are_answered_or_not():
+    line = Line()
+    for grant in (150, 200, 250):
+        line.host.show(line.view(grant))
+        line.pass_ms(30)
+    line.pass_ms(2_000)
+    assert line.board.grant == 250
+
+
+def test_a_plug_that_was_out_while_the_line_was_dead_is_granted_nothing():
+    line = Line()
+    line.hal.is_plugged = False
+    line.pass_ms(7_000, up=False, down=False)
+    line.hal.is_plugged = True
+    line.pass_ms(10_000)
+    assert line.board.grant == 0
+    line.host.reported(line.host.oldest(), line.view(100))
+    line.pass_ms(2_000)
+    assert line.board.grant == 100
+
+
+def test_a_grant_that_was_on_its_way_is_taken_back():
+    line = Line()
+    line.host.show(line.view(150))
+    line.hal.is_plugged = False
+    line.pass_ms(1_000, down=False)
+    line.hal.is_plugged = True
+    line.pass_ms(3_000)
+    assert line.board.grant == 0
+
+
+def test_while_nothing_is_plugged_in_nothing_is_told_again_and_again():
+    line = Line()
+    line.plug(False)
+    told = []
+    line.host.link.send = lambda kind, **values: told.append(kind)
+    for _ in range(20):
+        line.host.reported(line.host.oldest() or {"boot": ""}, line.view(15))
+        line.host.show(line.view(15))
+        line.pass_ms(500)
+    assert "grant" not in told
 
 
 def test_a_reading_that_is_refused_grants_nothing(line):

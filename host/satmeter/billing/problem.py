@@ -83,7 +83,11 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         if isinstance(e, errors.JournalTrouble):  # it names the database
             log.error("%s", e.message)
             return answer(status, e.name, "the database can't be used now; the service's log says why", e.code)
-        return said(request, status, e.name, e.message, e.code)
+        text = e.message
+        if "path" in e.data:  # where the node's socket is, is no client's business
+            log.error("%s", text)
+            text = text.replace(f" at {e.data['path']}", "")
+        return said(request, status, e.name, text, e.code)
 
     @app.exception_handler(RpcError)
     def nodes(request: Request, e: Exception) -> Response:

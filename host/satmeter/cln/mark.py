@@ -21,7 +21,7 @@ from .node import Node
 
 log = logging.getLogger("satmeter")
 
-EVERY_S = 10.0
+EVERY_S, LAST_S = 10.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Mark:
         """Whether a journal is an older copy of what it was, and `accepted` (by its name) as that; raises
         JournalTrouble where it is not accepted, NodeTrouble where the node does not say."""
         name, known = journal.name, self._known(journal.name)
+        if self._reached is not None and self._reached[0] == name:
+            known = max((each for each in (known, self._reached[1]) if each is not None), key=lambda each: each.last)
         if known is None or journal.time_of(known.last) in ((known.at, None) if journal.last >= known.last else ()):
             return False
         if accepted == name:
@@ -71,6 +73,12 @@ class Mark:
         """Have the node know, soon, how far a journal has come."""
         self._reached = (journal.name, Reached(journal.last, journal.newest_at))
         self._news.set()
+
+    def last(self) -> None:
+        """Have the node know now, before the end; what lightningd does not answer any more is not waited for."""
+        writing = threading.Thread(target=self._write, daemon=True)
+        writing.start()
+        writing.join(LAST_S)
 
     def _key(self, name: str) -> list[str]:
         return ["satmeter", self._role, name]
@@ -88,12 +96,17 @@ class Mark:
         while True:
             self._news.wait()
             self._news.clear()
-            assert self._reached is not None
-            name, now = self._reached
-            try:
-                self._node.call(
-                    "datastore", key=self._key(name), string=json.dumps(asdict(now)), mode="create-or-replace"
-                )
-            except (RpcError, NodeTrouble) as e:
-                log.warning("the node does not keep how far the journal has come: %s", e)
+            if not self._write():
+                self._news.set()
             time.sleep(EVERY_S)
+
+    def _write(self) -> bool:
+        if self._reached is None:
+            return True
+        name, now = self._reached
+        try:
+            self._node.call("datastore", key=self._key(name), string=json.dumps(asdict(now)), mode="create-or-replace")
+        except (RpcError, NodeTrouble) as e:
+            log.warning("the node does not keep how far the journal has come: %s", e)
+            return False
+        return True

@@ -291,14 +291,18 @@ class MeterRpc:
         """Lift the lockout of a meter now."""
         self._post(call, inp.Unlock(name), lambda m: self._shown(m.name))
 
-    def attend(self, call: Call, name: str, how: str = inp.SEEN, note: str = "") -> None:
+    def attend(
+        self, call: Call, name: str, how: str = inp.SEEN, note: str = "", amount_msat: int | None = None
+    ) -> None:
         """End the alarm of a session, or of an unowned payment (its label): {how} is seen; of a refund that waits since
-        an older copy of the journal was put in its place, owed or paid. {note} is kept in the journal."""
+        an older copy of the journal was put in its place, owed or paid, {amount_msat} of it (all that the books say).
+        {note} is kept in the journal."""
         if how not in (inp.SEEN, inp.OWED, inp.PAID):
             raise BadParam(f"how: must be {inp.SEEN}, {inp.OWED} or {inp.PAID}, got {how!r}", param="how")
         if len(note) > NOTE or not note.isprintable():
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
-        self._post(call, inp.Attend(name, how, note), lambda answer: answer)
+        amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
+        self._post(call, inp.Attend(name, how, note, amount), lambda answer: answer)
 
 
 def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:

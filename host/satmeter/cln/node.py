@@ -54,9 +54,9 @@ class Node:
             raise
         except (OSError, ValueError) as e:
             why = getattr(e, "strerror", None) or e
-            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}") from e
+            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}", path=self.path) from e
         if not isinstance(answer, dict):
-            raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}")
+            raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}", path=self.path)
         return answer
 
     def info(self) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class RolePlugin:
             time.sleep(COMPACT_S)
             before = [self.service.clock.surely() - days * DAY_MS if days else 0 for days in kept]
             try:
-                if self.service.journal is not None:
+                if self.service.journal is not None and self.service.core is not None:
                     gone = compact(self.service.journal, self.books, *before)
                     if gone:
                         log.info("%d events older than %d days were let go of", gone, kept[0])
@@ -140,7 +140,7 @@ class RolePlugin:
 
         def job() -> None:
             try:
-                if self.service.journal is None:
+                if self.service.journal is None or self.service.core is None:
                     raise JournalTrouble(self.service.trouble)
                 call.reply(read(self.service.journal))
             except Exception as e:
@@ -206,6 +206,7 @@ class RolePlugin:
     def _shutdown(self, **kwargs: Any) -> None:
         if hasattr(self, "service"):
             self.service.stop()
+            self.mark.last()
         os._exit(0)
 
     def run(self) -> None:

@@ -262,6 +262,7 @@ class Service:
         self._held = step.events
         if not self._commit():
             return
+        self.role.reached(self.journal)  # also of an older copy, that is gone on with
         if snapshot is None and not events:
             self._snapshot()  # where the node's payments stood when this journal began
         self._act(step.actions)

@@ -196,9 +196,7 @@ class StreamRpc:
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""
         before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
-        self.p.read(
-            call, lambda journal: {"receipts": [r for r in journal.sessions("", before, limit) if r["closed_at"]]}
-        )
+        self.p.read(call, lambda journal: {"receipts": journal.sessions("", before, limit, ended=True)})
 
 
 def _not_opened(shown: dict[str, Any], session: str) -> SatmeterError:

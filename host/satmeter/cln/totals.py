@@ -25,5 +25,5 @@ def of(rows: Iterable[dict[str, Any]], by: str) -> list[dict[str, Any]]:
         figures = json.loads(row["receipt"])
         line["sessions"] += 1
         for name in SUMS:
-            line[name] += figures[name]
+            line[name] += figures.get(name, 0)  # receipts of before have fewer
     return list(found.values())

@@ -12,6 +12,7 @@ from . import events as ev
 from .boots import with_earlier
 from .errors import LocalError, UnknownMeter, UnknownSession, WrongState
 from .growing import SENT, SETTLED, Growing
+from .inputs import PAID, SEEN
 from .journal import Event, chain
 from .meter import DELIVERING, LOCKOUT, NEGOTIATING, STANDBY, SUSPENDED, Meter
 from .receipt import TXIDS_MOST
@@ -107,7 +108,7 @@ class Books:
         self.early = {each for each in self.early if each > self.index}
 
     def payment_unowned(self, e: ev.PaymentUnowned) -> None:
-        self.unowned[e.label] = e.amount
+        self.unowned[e.label] = self.unowned.get(e.label, 0) + e.amount
         self.note_payment(e.index, e.upto)
 
     def journal_replaced(self, e: ev.JournalReplaced) -> None:
@@ -389,10 +390,13 @@ class Books:
 
     def alarm_ended(self, e: ev.AlarmEnded) -> None:
         s = self.sale(e.stream)
-        s.refund_held, s.alarm = False, ""
-        s.refunded += e.amount
-        if e.how == "paid" and s.refund_bolt11:
-            self._refund_over(s)
+        if s.refund_held and e.how != SEEN:  # the person knows what was used: the charge is what that leaves
+            s.charged_final = max(0, s.received - s.refunded - s.taken - s.lapsed - e.amount)
+        if e.how == PAID:
+            s.refunded += e.amount
+            if s.refund_bolt11:
+                self._refund_over(s)
+        s.refund_held, s.alarm, s.since = False, "", e.at
 
     def _refund_over(self, s: Sale) -> None:
         s.refund_used = [*s.refund_used, s.refund_bolt11]

@@ -39,7 +39,7 @@ class Buyer(Signing):
         """Outcomes of payments first."""
         for p in self.ledger.purchases.values():
             p.heard_at = p.touched_at = self.now
-            for n, f in p.flights.items() if p.signed is None else ():
+            for n, f in {**p.flights, **p.strays}.items() if p.signed is None else ():
                 self._do(do.Pay(p.id, p.seller, n, f.hash, f.maxfee, p.policy.maxdelay))
             if p.state != CLOSED or p.short:
                 self._do(do.Connect(p.seller, p.address))

@@ -290,8 +290,8 @@ class RefundHeld(Event):
 
 @event
 class AlarmEnded(Event):
-    """A person has looked at a session's alarm: "seen"; of a held refund that it is "owed", or was "paid": then
-    `amount` has been given back. `note` is the person's own."""
+    """A person has looked at a session's alarm: "seen"; of a held refund that `amount` of it is "owed", or was "paid";
+    what remains is charged. `note` is the person's own."""
 
     how: str = ""
     amount: int = 0
@@ -379,7 +379,7 @@ class PaymentFailed(Event):
 @event
 class PaymentGivenUp(Event):
     """A person no longer waits for a payment that its node calls pending. It counts as spent that day and in its
-    stream's budget, and in no other day's cap; where it settles after all, that is recorded."""
+    stream's budget, and in no other day's cap; where it settles while its stream is known, that is recorded."""
 
     n: int = 0
 

@@ -142,11 +142,12 @@ SEEN, OWED, PAID = "seen", "owed", "paid"
 class Attend(Input):
     """meter-attend: a person has looked at the alarm of a session, or at an unowned payment (by its label). `how`:
     "seen"; of a refund that waits since an older copy of the journal stands in its place "owed" (pay it) or "paid" (it
-    was)."""
+    was). `amount_msat`: how much of it; None: as the books say."""
 
     name: str
     how: str
     note: str = ""
+    amount_msat: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,10 @@ from .spares import Spare
 
 DEBT_ASKED_MS = 86_400_000
 UNOWNED = "unowned"
-OLDER = "the journal is an older copy: what was given back since is not in it"
 """The stream of payments whose session nobody knows."""
+LOST_PART = "the lost part of the journal"
+"""Under this name stands the sum of what was paid in it, for sessions and wallets that the older copy does not know."""
+OLDER = "the journal is an older copy: what was given back since is not in it"
 NUMBERS_DRAWN = 64
 """Numbers of invoices that are recorded as drawn at once: spares use up numbers that no other event tells of."""
 
@@ -238,6 +240,7 @@ class Invoicing(Holding):
         if ours and not new:
             self._credited_before(i)
         elif new and i.index <= self.books.lost_upto and not self._kept(i.label):
+            self._unowned(i, upto, LOST_PART)
             new = False
         elif ours and not self._owned(i, upto):
             self._unowned(i, upto)
@@ -245,10 +248,11 @@ class Invoicing(Holding):
         return new
 
     def _kept(self, label: str) -> bool:
-        """Whether the books know the session that a label names."""
+        """Whether the older copy of the journal has the session that a label names."""
         opening, parsed = parse_opening(label), parse_label(label)
         session = opening[1].session if opening is not None else parsed[2] if parsed is not None else ""
-        return session in self.books.sales
+        s = self.books.sales.get(session)
+        return s is not None and s.of_older
 
     def _owned(self, i: inp.InvoiceSettled, upto: int) -> bool:
         """Credit a payment to whom its label names; False where nobody knows that one any more."""
@@ -297,10 +301,12 @@ class Invoicing(Holding):
         self._close(self.books.sales[kept], f"paid after session {session} had ended")
         return True
 
-    def _unowned(self, i: inp.InvoiceSettled, upto: int) -> None:
-        self._emit(ev.PaymentUnowned(self.now, UNOWNED, i.label, i.amount_msat, i.index, i.hash, upto))
-        alarm = {"label": i.label, "amount_msat": i.amount_msat, "why": "nobody knows the session of this payment"}
-        self._do(do.Notify("meter_alarm", alarm))
+    def _unowned(self, i: inp.InvoiceSettled, upto: int, label: str = "") -> None:
+        known = label in self.books.unowned
+        self._emit(ev.PaymentUnowned(self.now, UNOWNED, label or i.label, i.amount_msat, i.index, i.hash, upto))
+        if not known:
+            why = "nobody knows the session of this payment"
+            self._do(do.Notify("meter_alarm", {"label": label or i.label, "amount_msat": i.amount_msat, "why": why}))
 
     def _credited_before(self, i: inp.InvoiceSettled) -> None:
         """What was credited and is still asked for is asked for no more."""

@@ -80,7 +80,8 @@ class Purchase:
     """On-chain: the transaction that grows, or the last one."""
     tx_count: int = 0
     strays: dict[int, Flight] = field(default_factory=dict)
-    """On-chain: versions that the seller has and does not count; a newer receipt may count them yet."""
+    """On-chain: versions that the seller has and does not count; a newer receipt may count them yet. Of Lightning:
+    payments that a person has given up, and that may settle yet."""
 
     most: int = -1
     """In arrears, after a close: all that this stream may ever pay, what was paid before included; -1: no close yet."""
@@ -397,13 +398,17 @@ class Ledger:
         flight = p.strays[e.n] = p.flights.pop(e.n)
         p.note_handled(e.n)
         self._spent(e.at, flight.amount + flight.maxfee)
+        self._out_of_most(p, e.n, flight)
 
     def payment_failed(self, p: Purchase, e: ev.PaymentFailed) -> None:
-        failed = p.flights.pop(e.n)
         p.trouble = e.why
-        if e.n in p.most_flights:
-            p.most_flights.remove(e.n)
-            p.most -= failed.amount if p.most >= 0 else 0
+        self._out_of_most(p, e.n, p.flights.pop(e.n))
+
+    def _out_of_most(self, p: Purchase, n: int, flight: Flight) -> None:
+        """What was in flight at the close and does not count any more makes no room for other payments."""
+        if n in p.most_flights:
+            p.most_flights.remove(n)
+            p.most -= flight.amount if p.most >= 0 else 0
 
     def invoice_refused(self, p: Purchase, e: ev.InvoiceRefused) -> None:
         p.breached = p.breached or e.evidence.get("error") == "PolicyBreach"

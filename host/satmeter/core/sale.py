@@ -317,6 +317,11 @@ class Sale:
         return min(due, self.tariff.slice_msat)
 
     @property
+    def of_older(self) -> bool:
+        """Whether an older copy of the journal had it when that was put in its place."""
+        return self.revisions_lost > 0
+
+    @property
     def next_revision(self) -> int:
         return max(self.revision, self.revisions_lost) + 1
 

@@ -7,7 +7,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import receipt
-from .errors import UnknownSession, WrongState
+from .errors import BadParam, UnknownSession, WrongState
 from .inputs import OWED, PAID, SEEN
 from .invoicing import OLDER, UNOWNED, Invoicing
 from .meter import LOCKOUT, NEGOTIATING, Meter
@@ -88,6 +88,8 @@ class Settling(Invoicing):
         m = self.books.meter(s.meter)
         s.count = max(s.count, until)
         boot, register, charged = m.boot, m.register, s.charged
+        if s.refund_held:  # others may have used what was counted in the lost part: nobody owes for that
+            charged = min(charged, s.received)
         self._emit(ev.SessionClosing(self.now, s.id, reason, m.count, until, boot, register, charged))
         s.bolt11 = {n: bolt11 for n, bolt11 in s.bolt11.items() if n in s.out}
         s.spares.queue.clear()
@@ -115,8 +117,11 @@ class Settling(Invoicing):
                     self._unlocked(m, "the debt is paid")
         waited = self.now - s.since
         dust = s.lapsed + s.owed < DUST_MSAT and not s.refunding  # in all: a buyer believes no more than that
-        if s.owed and (dust or not s.buyer) and waited >= s.tariff.remainder_s * 1000:
+        if s.owed and not s.refund_held and (dust or not s.buyer) and waited >= s.tariff.remainder_s * 1000:
             self._emit(ev.RemainderLapsed(self.now, s.id, s.owed))
+        told = self.books.index >= self.books.lost_upto
+        if s.refund_held and not s.owed and not s.refunding and told:
+            self._emit(ev.AlarmEnded(self.now, s.id, SEEN, 0, "nothing is owed"))
         if s.void or s.refunding or (s.claimed > s.received and waited < CLAIM_WAIT_MS):
             return
         if s.owed and s.refund_bolt11 and s.firm and not s.refund_held and self._refund_due(s):
@@ -149,7 +154,8 @@ class Settling(Invoicing):
         own = min((0, DUST_MSAT - 1, cap)[s.refund_step], cap, s.owed // 2)
         borne = min(self.limits.refund_maxfee_msat, max(0, s.charged // FEE_SHARE - s.fees_borne))
         self._emit(ev.RefundStarted(self.now, s.id, s.owed - own, own + borne, borne))
-        self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=True))
+        fresh = not s.of_older  # else it may have been paid in the lost part: the node is asked first
+        self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, s.refund_maxfee, fresh=fresh))
 
     def _refund_due(self, s: Sale) -> bool:
         wait = min(REFUND_RETRY_MOST_MS, REFUND_RETRY_MS << min(s.refund_fails, 10))
@@ -241,12 +247,19 @@ class Settling(Invoicing):
             )
         if s.refund_held and s.phase == OPEN:
             raise WrongState(f"session {s.id} has not ended yet: what it owes is not known")
-        amount = s.owed if i.how == PAID else 0
+        amount = self._told_by_person(s, i) if i.how != SEEN else 0
         self._emit(ev.AlarmEnded(self.now, s.id, i.how, amount, i.note))
         if s.refunding:
             self._do(do.PayRefund(s.id, s.refund_bolt11, s.refunding, max(0, s.refund_maxfee), fresh=False))
         self._settle(s)
         return {"session": s.id, "meter": s.meter, "owed_msat": s.owed, "how": i.how}
+
+    def _told_by_person(self, s: Sale, i: inp.Attend) -> int:
+        """Return how much of a held refund is owed, or was paid."""
+        most = s.received - s.refunded - s.taken - s.lapsed
+        if i.amount_msat is not None and i.amount_msat > most:
+            raise BadParam(f"amount_msat: session {s.id} paid {most} msat that did not come back", param="amount_msat")
+        return s.owed if i.amount_msat is None else i.amount_msat
 
     def _refund_lost(self, i: inp.RefundLost) -> None:
         s = self.books.sale(i.session)

@@ -23,6 +23,7 @@ class Alarms:
     def __init__(self, panel: Panel, money: Money, again: Callable[[], Awaitable[None]]):
         self._panel, self._money, self._again = panel, money, again
         self._shown: Any = None
+        self._questions = ui.element("div")
         self._list = ui.element("div").classes("lines").props("data-part=alarms role=alert")
 
     def show(self) -> None:
@@ -45,7 +46,9 @@ class Alarms:
                         ui.button(CHOICES[how], on_click=said).props("dense outline")
 
     async def _attend(self, name: str, how: str) -> None:
-        if await asked(SURE[how], CHOICES[how]):
+        with self._questions:  # since the list may be drawn anew meanwhile
+            sure = await asked(SURE[how], CHOICES[how])
+        if sure:
             await doing(self._panel.call("meter-attend", name=name, how=how), "done")
             await self._again()
 

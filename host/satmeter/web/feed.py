@@ -72,7 +72,7 @@ class Feed:
             gone = " (the plugin has stopped; start it again)" if code_of(e) == PLUGIN_GONE else ""
             self.trouble = words_of(e) + gone
         except NodeTrouble as e:
-            self.trouble = f"{e}; is lightningd running, and is this its socket: {self.node.path}?"
+            self.trouble = f"{e}; is lightningd running, and is that its socket?"
 
     def _tell(self) -> None:
         for listener in list(self._listeners):

@@ -1,5 +1,6 @@
 """Sessions that are over, newest first, page by page, with their receipts; of a seller's with totals and as CSV."""
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -28,13 +29,17 @@ class History:
         self._again = 0
         self._shown: Any = None
         self._most = SHOWN
+        self._asked = 0
+        """Which question is the newest: the answer to an earlier one is not shown."""
+        self._fails, self._not_before = 0, 0.0
 
     def refresh(self) -> None:
         """Look again, and a few times after: a receipt is signed and sent a moment after its session ends."""
         self._again = 6
 
     async def tick(self) -> None:
-        if self._again and self._list.client.has_socket_connection:
+        due = self._again and time.monotonic() >= self._not_before
+        if due and self._list.client.has_socket_connection:
             self._again -= 1
             await self.draw()
 
@@ -48,17 +53,18 @@ class History:
         await self.draw()
 
     async def draw(self) -> None:
+        self._asked += 1
+        question = self._asked
         try:
             found = await self._rows(self._most)
+            if question != self._asked:
+                return
             rows = [row for row in found if row["receipt"]]
             good = [receipt.signed(row) for row in rows]
         except (RpcError, SatmeterError) as e:
-            self._shown = None
-            self._again = max(self._again, 1)  # until it is well again
-            self._list.clear()
-            with self._list:
-                ui.label(words(e)).classes("warning")
+            self._failed(words(e))
             return
+        self._fails = 0
         self._more.set_visibility(len(found) >= self._most < MOST)
         shown = [*((row["receipt"], ok) for row, ok in zip(rows, good)), self._money.unit]
         if shown == self._shown:
@@ -74,6 +80,18 @@ class History:
             if not rows:
                 ui.label("No session has ended here yet.").classes("hint")
 
+    def _failed(self, text: str) -> None:
+        """Say what is wrong, and ask again, ever more seldom, until it is well."""
+        self._fails += 1
+        self._again = max(self._again, 1)
+        self._not_before = time.monotonic() + min(60, 2**self._fails)
+        if self._shown == text:
+            return
+        self._shown = text
+        self._list.clear()
+        with self._list:
+            ui.label(text).classes("warning")
+
 
 def bounds(month: str) -> dict[str, int]:
     """Return since and before (ms, UTC) of a month such as 2026-11; {} for all."""
@@ -87,14 +105,25 @@ def bounds(month: str) -> dict[str, int]:
 def history(panel: Panel, name: str, money: Money) -> History:
     """A meter's history, by the month, with what each month came to, and all of it as CSV."""
 
-    async def rows(most: int) -> list[dict[str, Any]]:
-        if most == SHOWN:
-            await totals()
-        period = bounds(str(month.value))
-        return list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
+    known: dict[str, dict[str, Any]] = {}
+    newest = ""
 
-    async def totals() -> None:
-        lines = (await panel.call("meter-totals", name=name))["totals"]
+    async def rows(most: int) -> list[dict[str, Any]]:
+        nonlocal newest
+        period = bounds(str(month.value))
+        found = list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
+        text = next((row["receipt"] for row in found if row["receipt"]), "")
+        if not known or (month.value in (ALL, max(known)) and text != newest):
+            newest = text
+            # All of it once; then only what may have changed: it reads every receipt of its period.
+            since = bounds(max(known))["since"] if known else 0
+            for line in (await panel.call("meter-totals", name=name, since=since))["totals"]:
+                known[line["period"]] = line
+        show_totals()
+        return found
+
+    def show_totals() -> None:
+        lines = [known[period] for period in sorted(known, reverse=True)]
         options = [ALL, *(line["period"] for line in lines)]
         if month.options != options:
             month.set_options(options)

@@ -1,6 +1,8 @@
 """The host's end of the talk with one board, without I/O: what the board said last, and what it has to know.
 
-Registers are cumulative, so the newest reading of a boot says all; a grant is absolute, so the newest is what counts.
+Registers are cumulative, so the newest reading of a boot says all, but that the plug was pulled: that is reported, too.
+A grant is absolute, so the newest is what counts. But a board that let go of it with the plug gets one again only when
+the seller has taken a reading that says so: the session may have ended with the plug.
 """
 
 import binascii
@@ -42,15 +44,21 @@ class Dialogue:
         self.board: dict[str, Any] = {}
         """The board's last hello."""
         self.view: dict[str, Any] = {}
-        self.pending: dict[str, dict[str, Any]] = {}
-        """The newest reading of each boot that was not reported yet, oldest boot first."""
+        self.pending: dict[str, tuple[int, dict[str, Any]]] = {}
+        """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
+        plugged in, if that was another. Each with its number."""
         self._grant = grant
         self._heard = 0
+        self._numbers = 0
+        """How many readings there were."""
+        self._handed: tuple[int, dict[str, Any]] = (0, {})
+        """The reading that is being reported."""
+        self._said, self._plugged = 0, False
+        """The grant that the board said it holds, and whether something is plugged in: of its last reading."""
         self._told = 0
-        """The grant that the board was told last."""
-        self._let_go = False
-        """Whether the board says that it has let go of its grant, and that is not reported yet: the view is of before,
-        and the session may have ended with the plug. Until a newer one the board is not granted anything."""
+        """The grant that it was told last."""
+        self._let_go = 0
+        """The number of the reading that has to be taken before it is granted anything again; 0: none has to."""
 
     def ask(self, nonce: str, now_ms: int) -> None:
         """Begin (again). `nonce` is fresh, in hex, at most 16 digits."""
@@ -89,54 +97,64 @@ class Dialogue:
 
     def oldest(self) -> dict[str, Any] | None:
         """Return the reading to report next: the newest of the oldest boot."""
-        return next(iter(self.pending.values()), None)
+        self._handed = next(iter(self.pending.values()), (0, {}))
+        return self._handed[1] or None
 
     def reported(self, reading: dict[str, Any], view: dict[str, Any] | None = None, taken: bool = True) -> None:
         """Let go of a reading that was answered, unless a newer one of its boot has come. `view`: the answer, if that
         is one; `taken`: whether it was not refused."""
-        newest = self.pending.get(reading["boot"]) is reading
-        if newest:
-            del self.pending[reading["boot"]]
-        waited = self._let_go and newest and taken and reading["boot"] == self.board.get("boot")
-        self._let_go = self._let_go and not waited
-        if waited:
-            self.view = view or self.view
-            self._tell()
+        number = self._handed[0] if self._handed[1] is reading else 0
+        self.pending = {key: each for key, each in self.pending.items() if each[1] is not reading}
+        if not (taken and 0 < self._let_go <= number and reading["boot"] == self.board.get("boot")):
+            return
+        self._let_go = self._told = 0
+        if view is not None and view != self.view:
+            self.show(view)
+        elif self.view:
+            self._tell_grant(reading["boot"])
 
     def _hello(self, frame: dict[str, Any]) -> None:
         if frame["proto"] != PROTOCOL:
             raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
-        self._told = self._told if frame["boot"] == self.board.get("boot") else 0
+        if frame["boot"] != self.board.get("boot"):
+            self._said, self._told, self._let_go = 0, 0, 0
+        elif self._told:
+            self._let_go = self._numbers + 1  # it was not heard for a while: the plug may have been out
         self.board = frame
         self._codes = {}
         self._tell()
 
     def _reading(self, frame: dict[str, Any]) -> None:
-        boot = frame["boot"]
-        self.pending[boot] = {
+        boot, plugged, here = frame["boot"], bool(frame["plugged"]), self.board
+        self._numbers += 1
+        before = self.pending.pop(boot, None)
+        if before is not None and plugged and not before[1]["plugged"]:
+            self.pending[f"{boot} unplugged"] = before
+        reading = {
             "boot": boot,
             "register": frame["register"],
             "grant": frame["grant"],
-            "base": self.board["base"],
+            "base": here["base"],
             "flow": frame["flow"],
-            "plugged": bool(frame["plugged"]),
-            "display": self.board["display"],
+            "plugged": plugged,
+            "display": here["display"],
             "fault": frame["fault"],
-            "board": self.board["uid"],
+            "board": here["uid"],
         }
-        self._let_go = self._let_go or (frame["grant"] == 0 and self._told > 0)
-        wanted = self._grant(self.view, boot) if self.view else None
-        if frame["plugged"] and wanted is not None and frame["grant"] != wanted:
-            self._tell_grant(boot, wanted)
+        self.pending[boot] = (self._numbers, reading)
+        if frame["grant"] == 0 and self._told and (self._said or not plugged) and not self._let_go:
+            self._let_go = self._numbers
+            self.link.send("grant", boot=boot, register=0)  # one that is still on its way came too late
+        self._said, self._plugged = frame["grant"], plugged
+        if plugged and self.view and frame["grant"] != self._grant(self.view, boot):
+            self._tell_grant(boot)
 
     def _tell(self) -> None:
         """Queue what the board has to know."""
         if not self.view or not self.link.trusted:
             return
         here = self.board["boot"]
-        grant = self._grant(self.view, here)
-        if grant is not None:
-            self._tell_grant(here, grant)
+        self._tell_grant(here)
         self.link.send("lamp", boot=here, lamp=self.view["lamp"])
         for n, text in enumerate(self.view.get("page", [])):
             self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
@@ -145,10 +163,18 @@ class Dialogue:
                 self._codes[which] = text
                 self._show_code(which, text)
 
-    def _tell_grant(self, boot: str, register: int) -> None:
-        if not register or not self._let_go:
-            self._told = register
-            self.link.send("grant", boot=boot, register=register)
+    def _tell_grant(self, boot: str) -> None:
+        """Queue the view's grant for a boot, if it has one for that, and the board may be granted something."""
+        register = self._grant(self.view, boot)
+        if register is None or (register and (self._let_go or not self._takes_grants)):
+            return
+        self._told = register
+        self.link.send("grant", boot=boot, register=register)
+
+    @property
+    def _takes_grants(self) -> bool:
+        """A board takes none while nothing is plugged in; before its first reading nobody knows."""
+        return self._plugged or not self._numbers
 
     def _show_code(self, which: int, text: str) -> None:
         """Send a code in pieces, in the size of the board's display; what does not fit is said on its page."""
