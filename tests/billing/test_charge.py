@@ -13,6 +13,7 @@ import psutil
 import pytest
 import websockets.sync.client
 from fastapi import HTTPException, Request
+from markupsafe import escape
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from billing import Service, Shop, in_a_loop, until
@@ -75,6 +76,19 @@ def test_invoices_are_found_by_status_and_time_and_say_where_more_are(http, net)
     assert {row["id"] for row in http.get(more).json()}.isdisjoint(row["id"] for row in answer.json())
     assert "next" not in http.get("/invoices", params={"since": since, "status": "paid"}).links
     assert http.get("/invoices", params={"status": "open"}).status_code == 400
+
+
+def test_from_the_checkout_there_is_a_way_back_to_the_shop(http, net):
+    back = 'https://shop.example/order/7?a=1&b="x"'
+    made = http.post("/invoice", json={"msatoshi": 1000, "redirect_url": back}).json()
+    assert made["redirect_url"] == back and "redirect_url" not in http.post("/invoice", json={"msatoshi": 1000}).json()
+    net["buyer"].rpc.call("xpay", {"invstring": made["payreq"], "maxfee": 5000})
+    assert http.get(f"/invoice/{made['id']}/wait").json()["redirect_url"] == back
+    page = http.get(f"/checkout/{made['id']}", headers={"Accept": "text/html"}).text
+    assert f'href="{escape(back)}"' in page and "Back to the shop" in page
+    for wrong in ("javascript:alert(1)", "//shop.example", 7):
+        answer = http.post("/invoice", json={"msatoshi": 1000, "redirect_url": wrong})
+        assert answer.status_code == 400 and "redirect_url" in answer.json()["detail"]
 
 
 def test_the_list_of_calls_needs_no_other_host(http):

@@ -45,7 +45,7 @@ INVOICE: dict[str, Any] = {
     "metadata": {"order": 7},
     "webhook": "https://shop.example/paid?secret=2b1f",
 }
-FIELDS = (*INVOICE, "currency", "amount", "service", "uses")
+FIELDS = (*INVOICE, "currency", "amount", "service", "uses", "redirect_url")
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -262,6 +262,7 @@ def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Respo
     if amount is None and (given.get("service") or given.get("uses")):
         raise BadParam("msatoshi: is required where a service is sold", param="msatoshi")
     hook = check_url(given["webhook"], "webhook") if given.get("webhook") else ""
+    back = check_url(given["redirect_url"], "redirect_url") if given.get("redirect_url") else ""
     described, expiry = check_description(given.get("description")), check_expiry(given.get("expiry"))
     metadata = check_metadata(given.get("metadata"))
     services = services_of(given["service"]) if given.get("service") else ()
@@ -271,7 +272,17 @@ def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Respo
         return Response(attempt.body, attempt.status, media_type="application/json")
     desk.may_mint(client.name)
     row = desk.invoices.make(
-        client.name, amount, described, expiry, metadata, quoted, attempt.ref, services, hook, uses
+        client.name,
+        amount,
+        described,
+        expiry,
+        metadata,
+        quoted,
+        attempt.ref,
+        services,
+        hook,
+        uses,
+        redirect_url=back,
     )
     text = desk.once.end(attempt, 201, json.dumps(shown(row)))
     return Response(text, 201, media_type="application/json")

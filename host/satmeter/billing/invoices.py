@@ -58,6 +58,7 @@ class Invoices:
         hook: str = "",
         uses: int = 1,
         hash_only: bool = False,
+        redirect_url: str = "",
     ) -> Row:
         """Make an invoice on the node and record it. With an `id` that was used before, that one is found instead, as
         after a crash between the two. amount_msat None: any amount."""
@@ -81,6 +82,7 @@ class Invoices:
             "expires_at": made.expires_at,
             "uses": uses,
             "metadata": json.dumps(metadata),
+            "redirect_url": redirect_url,
         }
         try:
             with self._database.writing() as db:
@@ -270,6 +272,7 @@ def shown(row: Row) -> Row:
         "metadata": json.loads(row["metadata"]),
         "status": status,
         "completed": status == "paid",
+        **({"redirect_url": row["redirect_url"]} if row["redirect_url"] else {}),
     }
 
 

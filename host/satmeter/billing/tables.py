@@ -47,6 +47,7 @@ INVOICE = sa.Table(
     sa.Column("paid_at", sa.BigInteger),
     sa.Column("uses", sa.BigInteger, nullable=False),
     sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("redirect_url", sa.Text, nullable=False, server_default=""),
 )
 
 SERVICE = sa.Table(

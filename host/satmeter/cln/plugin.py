@@ -54,6 +54,7 @@ class RolePlugin:
     """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
 
     role = ""
+    _goes_on_from_older = False
 
     def __init__(self) -> None:
         self.plugin = p = Plugin(autopatch=False)
@@ -154,10 +155,14 @@ class RolePlugin:
     def is_older(self, journal: Journal) -> bool:
         """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
         accepted = str(self.plugin.get_option(f"{self.role}-older-journal") or "")
-        return self.mark.is_older(journal, accepted)
+        self._goes_on_from_older = self.mark.is_older(journal, accepted)
+        return self._goes_on_from_older
 
     def reached(self, journal: Journal) -> None:
         self.mark.reached(journal)
+        if self._goes_on_from_older:  # at once: else the next look at it would go on from it once more
+            self._goes_on_from_older = False
+            self.mark.last()
 
     def failed(self, trouble: SatmeterError) -> None:
         """The journal can't be used: whoever waits is told."""

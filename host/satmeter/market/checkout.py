@@ -43,6 +43,7 @@ def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
             "expires_at": row["expires_at"],
             "services": list(services),
             "purchases": [],
+            "redirect_url": row["redirect_url"],
         }
         if market is not None:
             data["purchases"] = market.orders.of_invoice(id)
