@@ -25,6 +25,10 @@ STATES = {
     "suspended": "credit used up: waiting for payment",
     "lockout": "locked after non-payment",
 }
+BOARDS = {
+    "never heard": "no board has reported yet: is its bridge running (satmeter bridge)?",
+    "silent": "its board is not heard: is its cable in, and its bridge running?",
+}
 FACTS = {
     "flow": "flow",
     "register": "counted",
@@ -48,7 +52,7 @@ def overview(panel: Panel) -> None:
         if set(meters) != set(rows):
             build(meters)
         for name, m in meters.items():
-            texts = (STATES[m["state"]], flow(m), money(m["credit_msat"]), m["fault"])
+            texts = (said(m), flow(m), money(m["credit_msat"]), m["fault"])
             for label, text in zip(rows[name], texts):
                 if label.text != text:
                     label.set_text(text)
@@ -76,6 +80,13 @@ def overview(panel: Panel) -> None:
 
         ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
         follow(panel.sell, show)
+
+
+def said(m: dict[str, Any]) -> str:
+    """What a meter is doing, in words; of one whose board is not heard, that first."""
+    if m["state"] == "standby" and m["board"] != "heard":
+        return BOARDS[m["board"]]
+    return STATES[m["state"]]
 
 
 def flow(m: dict[str, Any]) -> str:
@@ -150,7 +161,9 @@ class MeterPage:
         choice = {"address": "With the plugin", "invoice": "With any wallet"}
         self.toggle = ui.toggle(choice, value="address", on_change=lambda e: self._show_code(str(e.value)))
         self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
+        self.price = ui.label().classes("hint").props("data-fact=price")
         self.text = ui.label().classes("code").props("data-part=code")
+        self.wallet = ui.link("Open a wallet", "").props("data-part=wallet")
         with ui.row():
             self.amount = sat_field("amount (default: a quantum)").props("dense")
             ui.button("New invoice", on_click=self._invoice).props("dense")
@@ -181,7 +194,7 @@ class MeterPage:
             self.state.set_text(m["state"])
             self.state.classes(replace=f"state {m['state']}")
             self.history.refresh()
-        self._text(self.said, STATES[m["state"]])
+        self._text(self.said, said(m))
         self.close.set_enabled(bool(m["session"]))
         self.unlock.set_enabled(m["state"] == "lockout")
         self.board.update(m)
@@ -215,6 +228,8 @@ class MeterPage:
         m = self.meter
         if m is None:
             return
+        t = m["tariff"]
+        self._text(self.price, f"{self.money(t['price_msat'])} a {t['unit']}")
         text = (m["address"] if which == "address" else m["offer"]).upper()
         if text == self._code and text:
             return
@@ -227,6 +242,8 @@ class MeterPage:
             )
         self.qr.set_content(draw.svg(make(text)) if text else "")
         self._text(self.text, text or nothing)
+        self.wallet.set_visibility(bool(text) and which == "invoice")
+        self.wallet.props(f"href=lightning:{text}" if text.isalnum() else "href=")
 
     def _show_chart(self, m: dict[str, Any]) -> None:
         points = self.panel.flows.of(self.name)
