@@ -2,7 +2,7 @@
 
 import pytest
 
-from shop import close, error_of, open_stream, settled, status, until
+from shop import error_of, open_stream, settled, status, until
 
 
 @pytest.fixture
@@ -12,8 +12,13 @@ def hanging(net, shop, faults):
     session = open_stream(net["buyer"], shop, shop.add())
     until(lambda: status(net["buyer"], session)["in_flight"])
     yield session
-    faults.call("emulate-release")
-    close(net["buyer"], session)
+    net["buyer"].rpc.call("stream-close", [session])
+
+    def ended():
+        faults.call("emulate-release")  # it may only hang now
+        return status(net["buyer"], session)["state"] == "closed"
+
+    until(ended)
     settled(net["seller"])
 
 
