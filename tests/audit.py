@@ -10,6 +10,8 @@ import sqlite3
 import time
 from dataclasses import dataclass, field
 
+from pyln.client import RpcError
+
 REFUND = "satmeter/refund/"
 PATIENCE_S = 10
 
@@ -96,7 +98,19 @@ class Accountant:
                 total.amount += int(row["amount_msat"])
                 total.sent += int(row["amount_sent_msat"])
             total.pending += row["status"] == "pending"
-        account.sent |= found
+        cleans = self._cleans(node)
+        for known, total in found.items():
+            if total.sent or total.pending or not (cleans or account.sent.get(known, total).sent):
+                account.sent[known] = total  # else only its failed tries are left of it
+
+    @staticmethod
+    def _cleans(node):
+        """Whether autoclean has deleted anything of a node."""
+        try:
+            found = node.rpc.call("autoclean-status")["autoclean"]
+        except RpcError:
+            return False
+        return any(each.get("cleaned") for each in found.values())
 
     # --- the seller's books
 

@@ -110,6 +110,7 @@ def test_an_invoice_made_on_one_page_is_paid_on_the_other(panels, tab, plugged):
     seller.get_by_role("button", name="New invoice").click()
     code = seller.locator("[data-part=code]")
     expect(code).to_contain_text("LNBCRT")
+    expect(seller.locator("[data-part=wallet]")).to_have_attribute("href", f"lightning:{code.text_content()}")
     seller.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # as over plain http
     seller.get_by_role("button", name="Copy").click()
     expect(seller.get_by_role("button", name="Copied")).to_be_visible()

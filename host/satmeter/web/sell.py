@@ -243,7 +243,8 @@ class MeterPage:
         self.qr.set_content(draw.svg(make(text)) if text else "")
         self._text(self.text, text or nothing)
         self.wallet.set_visibility(bool(text) and which == "invoice")
-        self.wallet.props(f"href=lightning:{text}" if text.isalnum() else "href=")
+        self.wallet.props["href"] = f"lightning:{text}"
+        self.wallet.update()
 
     def _show_chart(self, m: dict[str, Any]) -> None:
         points = self.panel.flows.of(self.name)
