@@ -7,11 +7,13 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import in_a_loop
-from satmeter.billing import body, config, tables
+from satmeter.billing import body, config, problem, tables
 from satmeter.billing import metrics as metrics_module
 from satmeter.billing import secrets as secrets_module
 from satmeter.billing.database import Database
@@ -24,6 +26,7 @@ from satmeter.billing.outward import Outward, check_url
 from satmeter.billing.secrets import Secrets
 from satmeter.billing.tables import ABOUT
 from satmeter.billing.tokens import services_of
+from satmeter.cln.node import Node
 from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
 from satmeter.market.tables import META
 from satmeter.store import engine, sqlite_url
@@ -335,3 +338,16 @@ def test_what_a_problem_says_is_json():
 
     said = json.loads(answer(400, "BadParam", "x: y", 2101).body)
     assert said == {"type": "urn:satmeter:error:2101", "title": "BadParam", "status": 400, "detail": "x: y"}
+
+
+def test_where_the_nodes_socket_is_is_no_clients_business():
+    app = FastAPI()
+    problem.install(app, None)
+
+    @app.get("/")
+    def ask():
+        Node("/home/ann/.lightning/lightning-rpc").info()
+
+    answer = TestClient(app).get("/")
+    assert answer.status_code == 502 and "the node does not answer" in answer.json()["detail"]
+    assert "/home" not in answer.text

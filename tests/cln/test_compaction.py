@@ -203,6 +203,17 @@ def test_checkpoints_are_a_day_apart_and_go_on_after_a_clock_that_went_back(shop
     assert shop.folded().balances() == shop.core.books.balances()
 
 
+def test_a_journal_that_is_kept_for_ever_keeps_one_checkpoint(shop):
+    for _ in range(3):
+        shop.session(1, "done")
+        shop.snapshot()
+    assert shop.journal.checkpoint_before(shop.now - 20) is not None
+    assert compact(shop.journal, Books, 0, 0) == 0
+    newest = shop.journal.checkpoint_before(shop.now + 1)
+    assert newest.upto == shop.journal.last and shop.journal.checkpoint_before(shop.now - 20) is None
+    assert shop.folded().balances() == shop.core.books.balances()
+
+
 def test_it_costs_what_it_deletes_and_not_what_is_kept(tmp_path):
     asked = []
     for kept in (3, 60):

@@ -33,6 +33,17 @@ def refunded_since():
     return w
 
 
+def unrefunded():
+    """A session that used 30 of its 100 ticks and was closed; what it owes could not be paid."""
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(inp.CloseStream(SESSION))
+    w.pump()
+    return w
+
+
 def offer_another_invoice(w):
     w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
     w.pass_ms(200_000, step=5_000)
@@ -61,12 +72,7 @@ def test_it_counts_as_given_back_where_a_person_says_so():
 
 
 def test_it_is_paid_where_a_person_says_that_it_is_owed():
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(inp.CloseStream(SESSION))
-    w.pump()
+    w = unrefunded()
     w.replace_seller(len(w.seller_events) - 1, 30)
     w.channel_can_refund = True
     offer_another_invoice(w)
@@ -156,12 +162,7 @@ def test_what_others_used_in_the_lost_part_is_no_debt_of_the_session_that_the_co
 
 
 def test_a_person_says_how_much_is_owed_where_others_used_the_meter_since():
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(inp.CloseStream(SESSION))
-    w.pump()
+    w = unrefunded()
     copied = next(n for n, e in enumerate(w.seller_events) if e.kind() == "session_closing")
     w.replace_seller(copied, 90)  # sixty ticks of others
     offer_another_invoice(w)
@@ -228,12 +229,7 @@ def test_a_wallets_rest_that_is_held_does_not_lapse_meanwhile():
 
 
 def test_a_refund_that_the_node_has_paid_is_found_before_it_is_paid_again():
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(inp.CloseStream(SESSION))
-    w.pump()
+    w = unrefunded()
     w.replace_seller(len(w.seller_events), 30)
     w.hold = {do.PayRefund}
     w.sell(inp.Attend(SESSION, inp.OWED))

@@ -26,7 +26,7 @@ from ..store import Journal, check_url, sqlite_url
 from ..wire import peer
 from . import methods as rpc_methods
 from .hands import Hands
-from .mark import Mark
+from .last_known import LastKnown
 from .node import Node
 from .payments import Payments
 from .reader import read
@@ -113,7 +113,7 @@ class RolePlugin:
         self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.payments = Payments(self.node)
-        self.mark = Mark(self.node, self.role)
+        self.last_known = LastKnown(self.node, self.role)
         self.waiters = Waiters()
         self.quota = Quota()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
@@ -155,14 +155,14 @@ class RolePlugin:
     def is_older(self, journal: Journal) -> bool:
         """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
         accepted = str(self.plugin.get_option(f"{self.role}-older-journal") or "")
-        self._goes_on_from_older = self.mark.is_older(journal, accepted)
+        self._goes_on_from_older = self.last_known.is_older(journal, accepted)
         return self._goes_on_from_older
 
     def reached(self, journal: Journal) -> None:
-        self.mark.reached(journal)
+        self.last_known.reached(journal)
         if self._goes_on_from_older:  # at once: else the next look at it would go on from it once more
             self._goes_on_from_older = False
-            self.mark.last()
+            self.last_known.write_now()
 
     def failed(self, trouble: SatmeterError) -> None:
         """The journal can't be used: whoever waits is told."""
@@ -211,7 +211,7 @@ class RolePlugin:
     def _shutdown(self, **kwargs: Any) -> None:
         if hasattr(self, "service"):
             self.service.stop()
-            self.mark.last()
+            self.last_known.write_now()
         os._exit(0)
 
     def run(self) -> None:

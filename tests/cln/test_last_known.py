@@ -5,8 +5,8 @@ import json
 import pytest
 from pyln.client import RpcError
 
-from satmeter.cln import mark as mark_module
-from satmeter.cln.mark import Mark
+from satmeter.cln import last_known
+from satmeter.cln.last_known import LastKnown
 from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble, NodeTrouble
 from satmeter.devnet.emulated.datastore import Datastore
@@ -41,7 +41,7 @@ def journal(path, *times):
 
 @pytest.fixture
 def node(monkeypatch):
-    monkeypatch.setattr(mark_module, "EVERY_S", 0.01)
+    monkeypatch.setattr(last_known, "EVERY_S", 0.01)
     return Node()
 
 
@@ -53,36 +53,52 @@ def marked(node, tmp_path):
     made.close()
     copy.write_bytes((tmp_path / "j").read_bytes())
     made = journal(tmp_path / "j", 4, 5)
-    Mark(node, "meter").reached(made)
+    LastKnown(node, "meter").reached(made)
     key = ["satmeter", "meter", made.name]
     until(lambda: (rows := node.datastore.found(key)) and json.loads(rows[0]["string"]) == {"last": 5, "at": 5})
     return made
 
 
 def test_the_journal_itself_and_what_it_comes_to_are_no_older_copy(node, marked, tmp_path):
-    assert not Mark(node, "meter").is_older(marked, "")
+    assert not LastKnown(node, "meter").is_older(marked, "")
     marked.commit([ev.Unlocked(6, "meter/m")])
-    assert not Mark(node, "meter").is_older(marked, "")
-    assert not Mark(node, "meter").is_older(journal(tmp_path / "another"), "")
+    assert not LastKnown(node, "meter").is_older(marked, "")
+    assert not LastKnown(node, "meter").is_older(journal(tmp_path / "another"), "")
 
 
 @pytest.mark.parametrize("times", [(), (7,), (7, 8), (7, 8, 9)])
 def test_a_copy_is_known_also_when_it_went_on_by_itself(node, marked, tmp_path, times):
     copy = journal(tmp_path / "copy", *times)
     with pytest.raises(JournalTrouble, match=f"it had come to event 5 .* meter-older-journal={copy.name}"):
-        Mark(node, "meter").is_older(copy, "00000000")
-    assert Mark(node, "meter").is_older(copy, copy.name)
+        LastKnown(node, "meter").is_older(copy, "00000000")
+    assert LastKnown(node, "meter").is_older(copy, copy.name)
 
 
 def test_what_was_compacted_away_is_taken_for_the_same(node, marked):
     marked.commit([ev.Unlocked(6, "meter/m")], snapshot={})
     marked.rebase(marked.checkpoint_before(7))
     marked.delete_under_base(10)
-    assert not Mark(node, "meter").is_older(marked, "")
+    assert not LastKnown(node, "meter").is_older(marked, "")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"last": "many", "at": 1}', '{"last": 1}'])
-def test_a_mark_that_is_none_is_said_and_nothing_is_begun(node, marked, text):
+def test_what_says_nothing_of_a_journal_is_said_and_nothing_is_begun(node, marked, text):
     node.datastore.put(["satmeter", "meter", marked.name], text, "must-replace")
     with pytest.raises(NodeTrouble, match=f"satmeter/meter/{marked.name}"):
-        Mark(node, "meter").is_older(marked, "")
+        LastKnown(node, "meter").is_older(marked, "")
+
+
+def test_the_last_one_is_written_at_once_and_a_swapped_file_is_known_before_it_is(node, marked, tmp_path, monkeypatch):
+    monkeypatch.setattr(last_known, "EVERY_S", 3600)
+    known = LastKnown(node, "meter")
+    known.reached(marked)
+    until(lambda: not known._news.is_set())  # it has written, and writes no more for an hour
+    marked.commit([ev.Unlocked(6, "meter/m")])
+    swapped = journal(tmp_path / "swapped")
+    swapped.name, swapped.last, swapped.newest_at = marked.name, 5, 5
+    known.reached(marked)
+    with pytest.raises(JournalTrouble, match="it had come to event 6"):
+        known.is_older(swapped, "")
+    known.write_now()
+    (row,) = node.datastore.found(["satmeter", "meter", marked.name])
+    assert json.loads(row["string"])["last"] == 6

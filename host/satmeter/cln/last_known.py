@@ -1,8 +1,8 @@
 """How far a journal had come, kept in its node's datastore, so that an older copy of it, or one that went on by itself,
 is known when it is put in its place: such a copy owes what was given back since, and draws numbers that were drawn.
 
-The mark follows the journal by up to EVERY_S: a copy that lacks no more than what was committed in that time is not
-told from the journal itself. It is not written more often, since each time is a transaction of the node's database.
+What the node knows follows the journal by up to EVERY_S: a copy that lacks no more than what was committed in that time
+is taken for the journal itself. It is not written more often, since each time is a transaction of the node's database.
 """
 
 import json
@@ -38,20 +38,20 @@ class Reached:
             found = json.loads(text)
             return cls(int(found["last"]), int(found["at"]))
         except (KeyError, TypeError) as e:
-            raise ValueError(f"{text!r} is no mark of a journal") from e
+            raise ValueError(f"{text!r} does not say how far a journal had come") from e
 
     def __str__(self) -> str:
         return f"event {self.last} of {datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-class Mark:
-    """The mark of one role's journals on a node; each journal has its own, by its name."""
+class LastKnown:
+    """How far the node knows one role's journals to have come; each journal by its name."""
 
     def __init__(self, node: Node, role: str):
         self._node, self._role = node, role
         self._reached: tuple[str, Reached] | None = None
         self._news = threading.Event()
-        threading.Thread(target=self._follow, name="satmeter-mark", daemon=True).start()
+        threading.Thread(target=self._follow, name="satmeter-last-known", daemon=True).start()
 
     def is_older(self, journal: Journal, accepted: str) -> bool:
         """Whether a journal is an older copy of what it was, and `accepted` (by its name) as that; raises
@@ -74,7 +74,7 @@ class Mark:
         self._reached = (journal.name, Reached(journal.last, journal.newest_at))
         self._news.set()
 
-    def last(self) -> None:
+    def write_now(self) -> None:
         """Have the node know now, before the end; what lightningd does not answer any more is not waited for."""
         writing = threading.Thread(target=self._write, daemon=True)
         writing.start()
