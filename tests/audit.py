@@ -66,6 +66,8 @@ class Accountant:
             self._credits(name, account)
             self._refunds(name, account)
             self._stream_payments(name, account)
+            self._caps(name, account)
+            self._risked(name, account)
 
     # --- facts
 
@@ -182,6 +184,56 @@ class Accountant:
                 fact = account.sent.get(known)
                 if fact is not None:
                     self._that((fact.sent, fact.pending) == (data["sent"], 0), name, f"{fact} is booked as {data}")
+
+    # --- what each side chose to risk
+
+    def _caps(self, name, account):
+        """No more left a wallet for a stream than its budget, for an invoice than its cap and the cap of its fee."""
+        caps, hashes = {}, {}
+        for stream, kind, data in account.events["stream"].values():
+            if kind in ("stream_opened", "budget_changed"):
+                mine, given = caps.setdefault(stream, {}), data["policy"]
+                for cap in ("budget_msat", "max_invoice_msat", "max_fee_msat"):
+                    mine[cap] = max(mine.get(cap, 0), given[cap])
+            if kind == "payment_started" and data["hash"]:
+                hashes.setdefault(stream, set()).add(data["hash"])
+        for stream, mine in hashes.items():
+            left = [account.sent[known] for known in mine if known in account.sent]
+            for fact in left:
+                fee = fact.sent - fact.amount
+                self._that(fact.amount <= caps[stream]["max_invoice_msat"], name, f"{fact} is over an invoice's cap")
+                self._that(fee <= caps[stream]["max_fee_msat"], name, f"{fact} cost a fee of {fee}, over its cap")
+            spent, budget = sum(fact.sent for fact in left), caps[stream]["budget_msat"]
+            self._that(spent <= budget, name, f"{spent} msat left for stream {stream}; its budget is {budget}")
+
+    def _risked(self, name, account):
+        """Of what reached a seller for a session of a buyer's plugin, no more than a quantum was ever unused; and no
+        session ended that owed more than the limit. On-chain, tests/regtest/test_onchain.py looks at the wallets."""
+        terms, begun, arrived, spent = {}, {}, {}, {}
+        streamed = {
+            data["hash"] for other in self.accounts.values() for _, data in self._of(other, "stream", "payment_started")
+        }
+        for stream, kind, data in account.events["meter"].values():
+            if kind == "session_opened" and data["buyer"] and data["tariff"]["settlement"] == "lightning":
+                terms[stream], begun[stream], arrived[stream], spent[stream] = data["tariff"], data["count"], 0, 0
+            if stream not in terms:
+                continue
+            t = terms[stream]
+            if kind == "credit_spent":
+                spent[stream] += data["amount"]
+            if kind == "credit_brought":
+                arrived[stream] += data["amount"]
+            if kind == "invoice_paid" and data["hash"] not in streamed:
+                del terms[stream]  # paid by hand: whoever did so chose that
+            elif kind == "invoice_paid":
+                arrived[stream] += account.received.get(data["hash"], ("", data["amount"]))[1]
+                used = spent[stream] + (data["count"] - begun[stream]) * t["price_msat"] // t["ticks_per_unit"]
+                unused = arrived[stream] - used
+                self._that(unused <= t["quantum_msat"], name, f"{unused} msat of session {stream} are paid and unused")
+            if kind == "session_closing":
+                debt = data["charged"] - arrived[stream]
+                self._that(debt <= t["limit_msat"], name, f"session {stream} ended owing {debt} msat")
+                del terms[stream]
 
     @staticmethod
     def _that(holds, name, words):

@@ -6,6 +6,7 @@ It looks after every step. At the end the books have to come to what the wallets
 
 from money import BUYER, SELLER
 
+from satmeter.core.growing import DUST_SAT
 from satmeter.core.tariff import Tariff
 
 OVERSHOOT = 20
@@ -35,8 +36,12 @@ class Accountant:
         """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the
         limit of each session, what flows between two samples at each cut, what a board forgets with its power, and of
         what it earned a hundredth for the fees of refunds."""
+        if not self.tariff.onchain:
+            self._look(self.sellers_gain, 0)
+
+    def _look(self, gain, beside):
         t, outlets = self.tariff, self.sim.outlets.values()
-        if t.onchain or (self.sim.judge.lost_part and any(o.boots > 1 for o in outlets)):
+        if self.sim.judge.older and any(o.boots > 1 for o in outlets):
             return  # what a boot counted that ended in the lost part, nobody knows
         delivered, cuts, forgotten = (
             sum(getattr(o, what) for o in outlets) for what in ("delivered", "cuts", "forgotten")
@@ -45,8 +50,20 @@ class Accountant:
         risk = t.charge(t.allowance_ticks * periods * len(outlets) + OVERSHOOT * cuts) + t.limit_msat * self.sessions
         risk += (t.quantum_msat + t.limit_msat) * forgotten + t.charge(delivered) // 100 + 1
         risk += 2 * self.sessions + t.charge(1)  # what each session's rounding and its last tick's rest come to
-        loss = t.charge(delivered) - self.sellers_gain
-        self.that(loss <= risk, f"the seller lost {loss} msat; it chose to risk {risk}")
+        loss = t.charge(delivered) - gain
+        self.that(loss <= risk + beside, f"the seller lost {loss} msat; it chose to risk {risk + beside}")
+
+    def at_end(self):
+        """On-chain: what was delivered is on the chain by now, but for what each older copy of the journal held less,
+        and what children cost. A thief's own is bounded by what is held (judge.py)."""
+        if not self.tariff.onchain or self.sim.plan.hostile == "buyer":
+            return
+        t, coins = self.tariff, self.sim.coins
+        arrived = 1000 * sum(tx["value"] for tx in coins.transactions() if tx["address"].startswith("to/"))
+        beside = (
+            t.hold_msat * self.sim.judge.older + 1000 * sum(coins.lifted.values()) + DUST_SAT * 1000 * self.sessions
+        )
+        self._look(self.sellers_gain + arrived, beside)
 
     def verdict(self, books, ledgers):
         """Each side's books come to what its wallet came to: nothing is booked that did not happen, nothing is

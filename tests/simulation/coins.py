@@ -97,8 +97,11 @@ class Coins:
 
     def arrived(self, address):
         """What is mined at an address, in sat."""
-        raws = {raw for raw, _ in self.mined.values()}
-        return sum(tx["value"] for tx in map(json.loads, raws) if tx["address"] == address)
+        return sum(tx["value"] for tx in self.transactions() if tx["address"] == address)
+
+    def transactions(self):
+        """All that are mined."""
+        return [json.loads(raw) for raw in {raw for raw, _ in self.mined.values()}]
 
     def given(self, session):
         """The most that any transactions of a session could take, fees included, in msat."""

@@ -42,14 +42,14 @@ class Judge:
         self.left_at_close = {}
         self.begun = {}
         """hash -> what a payment that its buyer has decided on may cost; its node may not have heard of it yet"""
-        self.lost_part = False
-        """Whether an older copy stands in place of the seller's journal: then only wallets and boards are judged."""
+        self.older = 0
+        """How often an older copy was put in place of the seller's journal: then only wallets and boards are judged."""
         self.delivered_at = {}
         """session -> what had truly flowed when it was opened"""
 
     def replaced(self, rows):
         """Only these rows of the seller's journal are left."""
-        self.lost_part = True
+        self.older += 1
         self.credited = {json.loads(data)["hash"] for kind, _, _, data in rows if kind == "invoice_paid"}
 
     def that(self, holds, *words):
@@ -260,7 +260,8 @@ class Judge:
 
     def verdict(self):
         sim = self.sim
-        if self.lost_part:
+        self.accountant.at_end()
+        if self.older:
             self._verdict_of_what_is_left()
             return
         books, ledgers = fold(Books(), sim.seller.rows), [(b, fold(Ledger(), b.rows)) for b in sim.buyers]

@@ -101,7 +101,7 @@ def _happening(r, hostile, onchain, neighbour):
         kinds += ["weather", "reorganise", "fees"] + ["steal"] * (4 if hostile == "buyer" else 0)
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
     kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale", "upgrade"]
-    kinds += [] if onchain else ["older"]
+    kinds += ["older"]
     if neighbour:
         kinds += ["neighbour"] * 12
     if hostile:

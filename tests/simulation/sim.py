@@ -112,7 +112,7 @@ class Simulation:
         does not count used it up, or the own sensor was away, or was not heard again since a restart, and nothing is
         paid without it."""
         p = next((p for b in self.buyers if (p := b.books.purchases.get(session) or b.recall(session))), None)
-        if self.judge.lost_part:
+        if self.judge.older:
             return True  # of ticks of a session that is in the lost part, say
         unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
         short = p is not None and p.sent + p.stray + debt + FEE * 1000 > p.policy.budget_msat
