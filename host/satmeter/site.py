@@ -17,6 +17,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from . import __version__, httpd
 from .billing import charge, logs, problem, reference, uses, webapi
 from .billing.config import Config, load
+from .billing.described import NEEDS_TOKEN, Health, gives, gives_text
 from .billing.desk import Desk
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
 from .market import checkout, door, rooms, stalls
@@ -68,7 +69,9 @@ def build(config: Config) -> FastAPI:
         return visits.answer(request, "error", {"title": title, "detail": detail}, visits.user(request), status)
 
     problem.install(app, page)
-    app.router.routes.insert(0, uses.route(desk))
+    plain = uses.route(desk)
+    uses.describe(app, plain)
+    app.router.routes.insert(0, plain)
     for part in (charge, webapi):
         app.include_router(part.routes(desk))
     app.include_router(checkout.routes(desk, market, visits))
@@ -82,12 +85,12 @@ def build(config: Config) -> FastAPI:
         )
     app.mount("/static", StaticFiles(directory=STATIC))
 
-    @app.get("/health", tags=["operating"])
+    @app.get("/health", tags=["operating"], **gives(Health, others={503: "node or database do not answer"}))
     def health() -> Response:
         """Whether node and database answer: 200, or 503 and which does not."""
         return _health(desk)
 
-    @app.get("/metrics", tags=["operating"])
+    @app.get("/metrics", tags=["operating"], dependencies=NEEDS_TOKEN, **gives_text("text/plain"))
     def exposition(request: Request) -> Response:
         """Figures for Prometheus; scope `metrics`."""
         desk.client(request, "metrics")

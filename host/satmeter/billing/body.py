@@ -34,16 +34,6 @@ async def raw(request: Request) -> bytes:
     return bytes(data)
 
 
-def takes(**example: Any) -> dict[str, Any]:
-    """Return what OpenAPI says of a body: its fields, as JSON or as a form, by an example. All may be left out there;
-    what is needed is said by the error."""
-    types = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
-    properties = {name: {"type": types[type(value)]} for name, value in example.items()}
-    content = {"example": example, "schema": {"type": "object", "properties": properties}}
-    kinds = ("application/json", "application/x-www-form-urlencoded")
-    return {"requestBody": {"content": dict.fromkeys(kinds, content)}}
-
-
 def fields(data: bytes, kind: str) -> dict[str, Any]:
     """Return the fields of a body of a content type (without one, a form). 415 for a type that is neither JSON nor a
     form: what is not read would be ignored, and money hangs on it."""

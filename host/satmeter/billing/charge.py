@@ -20,6 +20,19 @@ from ..cln.node import words_of
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, MSAT_PER_BTC, whole
 from . import body
+from .described import (
+    NEEDS_TOKEN,
+    Address,
+    Invoice,
+    NewSubscription,
+    NodeInfo,
+    Payment,
+    Secret,
+    Subscription,
+    gives,
+    gives_text,
+    takes,
+)
 from .desk import Desk
 from .events import told
 from .invoices import (
@@ -49,7 +62,7 @@ FIELDS = (*INVOICE, "currency", "amount", "service", "uses", "redirect_url")
 
 
 def routes(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["backend"])
+    router = APIRouter(tags=["backend"], dependencies=NEEDS_TOKEN)
 
     async def own(request: Request, id: str) -> tuple[Client, Row]:
         client = await desk.admit(request, "invoice")
@@ -58,7 +71,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return client, row
 
-    @router.get("/info")
+    @router.get("/info", **gives(NodeInfo))
     async def info(request: Request) -> dict[str, Any]:
         """The node: id, port, address, version, blockheight, network."""
         await desk.admit(request, "invoice")
@@ -66,7 +79,7 @@ def routes(desk: Desk) -> APIRouter:
         listed = [*found.get("address", []), *found.get("binding", [])]
         return {**found, "port": next((a["port"] for a in listed if "port" in a), 0)}
 
-    @router.post("/invoice", status_code=201, openapi_extra=body.takes(**INVOICE))
+    @router.post("/invoice", **gives(Invoice, 201), openapi_extra=takes(**INVOICE))
     async def make(request: Request) -> Response:
         """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
         client = await desk.admit(request, "invoice")
@@ -76,7 +89,7 @@ def routes(desk: Desk) -> APIRouter:
         kind = request.headers.get("content-type", "")
         return await run_in_threadpool(_make, desk, client, data, kind, key)
 
-    @router.get("/invoices")
+    @router.get("/invoices", **gives(list[Invoice]))
     async def list_(
         request: Request, answer: Response, limit: int = 1000, before: str = "", status: str = "", since: int = 0
     ) -> list[Row]:
@@ -92,11 +105,12 @@ def routes(desk: Desk) -> APIRouter:
             answer.headers["Link"] = f'<{desk.config.public_url.rstrip("/")}/invoices?{more}>; rel="next"'
         return [shown(row) for row in found]
 
-    @router.get("/invoice/{id}")
+    @router.get("/invoice/{id}", **gives(Invoice))
     async def fetch(request: Request, id: str) -> Row:
+        """An invoice of this client."""
         return shown((await own(request, id))[1])
 
-    @router.delete("/invoice/{id}", status_code=204, openapi_extra=body.takes(status="unpaid"))
+    @router.delete("/invoice/{id}", status_code=204, openapi_extra=takes(status="unpaid"))
     async def delete(request: Request, id: str) -> Response:
         """Delete an invoice; its present `status` has to be given."""
         _, row = await own(request, id)
@@ -107,7 +121,7 @@ def routes(desk: Desk) -> APIRouter:
         await run_in_threadpool(desk.invoices.delete, row, str(status))
         return Response(status_code=204)
 
-    @router.get("/invoice/{id}/wait")
+    @router.get("/invoice/{id}/wait", **gives(Invoice, others={402: "not paid yet", 410: "it has expired"}))
     async def wait(request: Request, id: str, timeout: float = WAIT_S) -> Response:
         """Answer when it is paid (200), has expired (410), or after `timeout` seconds (402)."""
         async with desk.hub.listening() as queue:
@@ -121,7 +135,7 @@ def routes(desk: Desk) -> APIRouter:
             return JSONResponse(shown(row))
         raise HTTPException(410, "Gone") if status == "expired" else HTTPException(402, "Payment Required")
 
-    @router.post("/invoice/{id}/webhook", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"]))
+    @router.post("/invoice/{id}/webhook", status_code=201, openapi_extra=takes(url=INVOICE["webhook"]))
     async def webhook(request: Request, id: str) -> Response:
         """Have `url` told by a POST once the invoice is paid. 405 if it is, 410 if it has expired."""
         _, row = await own(request, id)
@@ -132,7 +146,7 @@ def routes(desk: Desk) -> APIRouter:
         await run_in_threadpool(desk.hooks.add, row["client"], id, check_url(given.get("url")))
         return Response("Created", 201)
 
-    @router.get("/payment-stream")
+    @router.get("/payment-stream", **gives_text("text/event-stream"))
     async def stream(request: Request) -> StreamingResponse:
         """Payments as server-sent events, from now on."""
         client = await desk.admit(request, "invoice")
@@ -167,7 +181,7 @@ def routes(desk: Desk) -> APIRouter:
                     await ws.send_text(json.dumps(shown(row)))
             ended.cancel()
 
-    @router.get("/events")
+    @router.get("/events", **gives_text("text/event-stream"))
     async def events(request: Request) -> StreamingResponse:
         """Events (paid, low, closed) as server-sent events; with Last-Event-ID from there on, else from now on."""
         client = await desk.admit(request, "invoice")
@@ -177,7 +191,7 @@ def routes(desk: Desk) -> APIRouter:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
-    @router.post("/hooks", status_code=201, openapi_extra=body.takes(url=INVOICE["webhook"], events=["paid"]))
+    @router.post("/hooks", **gives(NewSubscription, 201), openapi_extra=takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed. The answer has the
         `secret` that signs them."""
@@ -187,13 +201,13 @@ def routes(desk: Desk) -> APIRouter:
         made = await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
         return {**made, "secret": desk.hooks.secret(client.name, made["id"])}
 
-    @router.get("/hooks/secret")
+    @router.get("/hooks/secret", **gives(Secret))
     async def secret(request: Request) -> Row:
         """Return the secret that signs the webhooks of this client's invoices."""
         client = await desk.admit(request, "invoice")
         return {"secret": desk.hooks.secret(client.name)}
 
-    @router.get("/hooks/{id}/secret")
+    @router.get("/hooks/{id}/secret", **gives(Secret))
     async def subscriptions_secret(request: Request, id: str) -> Row:
         """Return the secret that signs the webhooks of a subscription."""
         client = await desk.admit(request, "invoice")
@@ -201,26 +215,32 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return {"secret": desk.hooks.secret(client.name, id)}
 
-    @router.get("/hooks")
+    @router.get("/hooks", **gives(list[Subscription]))
     async def subscriptions(request: Request) -> list[Row]:
+        """This client's webhooks."""
         client = await desk.admit(request, "invoice")
         return await run_in_threadpool(desk.events.subscriptions, client.name)
 
     @router.delete("/hooks/{id}", status_code=204)
     async def unsubscribe(request: Request, id: str) -> Response:
+        """End a webhook."""
         client = await desk.admit(request, "invoice")
         if not await run_in_threadpool(desk.events.unsubscribe, client.name, id):
             raise HTTPException(404, "Not Found")
         return Response(status_code=204)
 
-    @router.get("/newaddr")
+    @router.get("/newaddr", **gives(Address))
     async def newaddr(request: Request) -> dict[str, Any]:
         """A new on-chain address of the node."""
         await desk.admit(request, "pay")
         found = await run_in_threadpool(desk.node.call, "newaddr", addresstype="bech32")
         return {"address": found["bech32"]}
 
-    @router.post("/pay", openapi_extra=body.takes(payreq="lnbc10n1..."))
+    @router.post(
+        "/pay",
+        **gives(Payment, others={202: "under way", 402: "it failed", 409: "a person has to look"}),
+        openapi_extra=takes(payreq="lnbc10n1..."),
+    )
     async def pay(request: Request) -> Response:
         """Pay an invoice with the node's money: the body is `payreq`, or the invoice itself as text."""
         client = await desk.admit(request, "pay")
@@ -242,7 +262,7 @@ def routes(desk: Desk) -> APIRouter:
             return JSONResponse({**answer, "why": row["why"]}, 402 if row["status"] == FAILED else 409)
         return JSONResponse(answer, 200 if done else 202)
 
-    @router.get("/listinvoice")
+    @router.get("/listinvoice", **gives(Invoice))
     async def listinvoice(request: Request, token: str = "", payreq: str = "") -> Row:
         """An invoice by its token: its payreq, or its id."""
         client = await desk.admit(request, "invoice")

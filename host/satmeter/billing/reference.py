@@ -2,11 +2,15 @@
 so that it works without the internet, and its links are relative, so that it works behind a prefix."""
 
 import html
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from .described import API_TOKEN, SESSION
+
+NEEDS = {API_TOKEN: "who has an api-token", SESSION: "who is logged in", "": "everybody"}
 STYLE = (
     "body{font:16px system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#111;background:#fff}"
     "h2{font-size:1.1rem;margin:1.6rem 0 .2rem}code{font-size:.95rem}p{margin:.2rem 0}"
@@ -42,4 +46,19 @@ def _call(method: str, path: str, call: dict[str, Any]) -> str:
         for each in call.get("parameters", ())
     )
     said = html.escape(call.get("description", call.get("summary", "")))
-    return f"<h2><code>{method.upper()} {html.escape(path)}</code></h2><p>{said}</p><table>{rows}</table>"
+    needs = " or ".join(NEEDS[name] for each in call.get("security", [{}]) for name in each or [""])
+    shape = html.escape(", ".join(_answers(call)))
+    return (
+        f"<h2><code>{method.upper()} {html.escape(path)}</code></h2><p>{said}</p><p>For {needs}. Answers: {shape}.</p>"
+        f"<table>{rows}</table>"
+    )
+
+
+def _answers(call: dict[str, Any]) -> Iterator[str]:
+    """Yield each status that has words or a shape of its own."""
+    for status, about in call["responses"].items():
+        if status.isdigit():
+            kinds = about.get("content", {}).values()
+            names = [each.get("schema", {}).get("$ref", "").rpartition("/")[2] for each in kinds]
+            said = next(filter(None, names), about["description"])
+            yield f"{status} ({said})"

@@ -6,16 +6,20 @@ request.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..core.errors import BadParam
 from . import body
+from .described import NEEDS_TOKEN, Passed, gives, takes
 from .desk import Desk
 from .tokens import Use, services_of
 
+PATH = "/payment/uses"
 MOST_USES = 200
 
 
@@ -30,7 +34,14 @@ def route(desk: Desk) -> Route:
         passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
         return JSONResponse({"passed": passed})
 
-    return Route("/payment/uses", uses, methods=["POST"])
+    return Route(PATH, uses, methods=["POST"])
+
+
+def describe(app: FastAPI, plain: Route) -> None:
+    """Have the description know of it, as of every call. What is added is never reached: the plain route is first."""
+    example = [{"hash": "lBmK8DdCB9dgzqfYLiRIkFx7", "service": "Objects/Parking/capacity"}]
+    known: dict[str, Any] = {"dependencies": NEEDS_TOKEN, "openapi_extra": takes(uses=example), **gives(Passed)}
+    app.add_api_route(PATH, plain.endpoint, methods=["POST"], tags=["web"], **known)
 
 
 def _uses(given: object) -> list[Use | None]:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT, whole
+from .described import NEEDS_TOKEN, TOKEN_OR_NOBODY, Done, HashToken, gives
 from .desk import Desk
 from .invoices import Row, shown
 from .secrets import covers
@@ -28,6 +29,8 @@ Line = Annotated[
         examples=[f"satmeter-gate {'2a' * 16} api.example /weather 5000 1800000000 7f3a90c1"],
     ),
 ]
+
+PAID = {402: "an invoice; paid, it gives a new hash token"}
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -50,7 +53,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(403, "only the seller's api-token says what an invoice is for")
         return str(row["id"])
 
-    @router.post("/payment/pay", status_code=303)
+    @router.post("/payment/pay", status_code=303, openapi_extra=TOKEN_OR_NOBODY)
     async def pay(request: Request, token: Token, service: Service) -> Response:
         """Store which services an invoice token is for, and take the payer to the checkout page."""
         id = await run_in_threadpool(stored, request, token, service)
@@ -74,7 +77,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return found
 
-    @router.post("/payment/verify")
+    @router.post("/payment/verify", dependencies=NEEDS_TOKEN, **gives(HashToken))
     async def verify(request: Request, token: Token, service: Service) -> dict[str, Any]:
         """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
         seller = await desk.verifier(request)
@@ -88,9 +91,9 @@ def routes(desk: Desk) -> APIRouter:
         return {"status": "success"}
 
     for path in ("/payment/verifyHash", "/verifyHash"):
-        router.post(path)(verify_hash)
+        router.post(path, dependencies=NEEDS_TOKEN, **gives(Done))(verify_hash)
 
-    @router.post("/payment/spend")
+    @router.post("/payment/spend", dependencies=NEEDS_TOKEN, **gives(Done))
     async def spend(request: Request, rhash: PaymentHash, service: Service) -> dict[str, Any]:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
         seller = await desk.verifier(request)
@@ -99,7 +102,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
-    @router.post("/payment/return")
+    @router.post("/payment/return", dependencies=NEEDS_TOKEN, **gives(Done))
     async def give_back(
         request: Request, hash: Hash = "", rhash: PaymentHash = "", id: Annotated[str, Query(max_length=64)] = ""
     ) -> dict[str, Any]:
@@ -113,7 +116,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
-    @router.post("/payment/credit")
+    @router.post("/payment/credit", dependencies=NEEDS_TOKEN, **gives(Done))
     async def credit(
         request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int
     ) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return {"status": "success"}
 
-    @router.post("/payment/credit/{step}")
+    @router.post("/payment/credit/{step}", dependencies=NEEDS_TOKEN, **gives(Done))
     async def credit_ends(request: Request, step: str, session: str, id: str) -> dict[str, Any]:
         """`settle` or `release` what is held."""
         await desk.admit(request, "meter")
@@ -154,7 +157,7 @@ def routes(desk: Desk) -> APIRouter:
             raise HTTPException(404, "Not Found")
         return found
 
-    @router.post("/refresh", responses={402: {"description": "an invoice; paid, it gives a new hash token"}})
+    @router.post("/refresh", dependencies=NEEDS_TOKEN, **gives(HashToken, others=PAID))
     async def refresh(request: Request, hash: Hash, ask: bool = True) -> Response:
         """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
         (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""

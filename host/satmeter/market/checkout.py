@@ -8,20 +8,21 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
+from ..billing.described import PAGES
 from ..billing.desk import Desk
 from ..billing.invoices import Row, status_of
 from ..qr import draw
 from ..qr.make import make
 from .ledger import of_user
 from .market import Market
-from .visit import Visits, sent
+from .visit import LOGGED_IN, Visits, sent
 
 WAIT_S = 60
 Form = Annotated[dict[str, Any], Depends(sent)]
 
 
 def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
-    router = APIRouter(tags=["checkout"])
+    router = APIRouter(tags=["checkout"], **PAGES)
 
     def found(id: str) -> Row:
         row = desk.invoices.find(id)
@@ -58,7 +59,7 @@ def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
             page["svg"] = draw.svg(make(f"LIGHTNING:{row['payreq'].upper()}"))
         return visits.answer(request, "checkout", page, user)
 
-    @router.post("/checkout/{id}/pay")
+    @router.post("/checkout/{id}/pay", dependencies=LOGGED_IN)
     def pay(request: Request, id: str, given: Form) -> Response:
         """Pay from the account of who is logged in."""
         if market is None:
@@ -66,7 +67,7 @@ def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
         market.orders.pay(visits.known(request).id, found(id))
         return visits.done(request, f"/checkout/{id}", {"status": "paid"})
 
-    @router.post("/checkout/{id}/cancel")
+    @router.post("/checkout/{id}/cancel", dependencies=LOGGED_IN)
     def cancel(request: Request, id: str, given: Form) -> Response:
         """Let an order go that is not paid."""
         if market is None:
@@ -86,8 +87,9 @@ def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
                 row = await desk.hub.first_of(queue, lambda paid: paid["id"] == id, left) or row
         return Response(status_code={"paid": 204, "expired": 410}.get(status_of(row), 402))
 
-    @router.get("/checkout/{id}/qr.png", responses={200: {"content": {"image/png": {}}}})
+    @router.get("/checkout/{id}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
     def png(id: str) -> Response:
+        """The code of an invoice, as a picture."""
         return Response(draw.png(make(f"LIGHTNING:{found(id)['payreq'].upper()}")), media_type="image/png")
 
     return router

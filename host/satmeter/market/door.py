@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from ..billing.body import takes
 from ..billing.config import OpenID
+from ..billing.described import PAGES, takes
 from ..core.errors import BadParam, NameTaken, TooMany
 from ..httpd import network_of
 from .market import Market
@@ -27,7 +27,7 @@ Form = Annotated[dict[str, Any], Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
-    router = APIRouter(tags=["accounts"])
+    router = APIRouter(tags=["accounts"], **PAGES)
     openid = market.desk.config.openid
     provider = openid.name if openid is not None else ""
 
@@ -36,6 +36,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     @router.get("/login")
     def show(request: Request, next: str = "") -> Response:
+        """The page to log in on."""
         return door(request, where=next)
 
     one, waiting = asyncio.Lock(), 0
@@ -78,6 +79,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     @router.post("/logout")
     def leave(request: Request, given: Form) -> Response:
+        """Log out."""
         market.users.end(request.cookies.get(COOKIE, ""))
         answer = visits.done(request, "/login")
         answer.delete_cookie(COOKIE)

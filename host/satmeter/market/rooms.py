@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from ..billing.body import takes
+from ..billing.described import PAGES, PayInvoice, PayTerms, gives, takes
 from ..billing.spending import ALARM
 from ..core.errors import BadParam, TooMany
 from ..core.money import MAX_MSAT, msat, whole
@@ -16,7 +16,7 @@ from .amounts import msat_of, priced
 from .ledger import of_user
 from .market import Market
 from .orders import PAGE
-from .visit import Visits, sent
+from .visit import LOGGED_IN, Visits, sent
 
 ASKED_PER_MINUTE = 60
 """Invoices of our users' addresses that one asker may have."""
@@ -30,10 +30,10 @@ Form = Annotated[dict[str, Any], Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
-    router = APIRouter(tags=["accounts"])
+    router = APIRouter(tags=["accounts"], **PAGES)
     orders, ledger, sending = market.orders, market.ledger, market.sending
 
-    @router.get("/dashboard")
+    @router.get("/dashboard", dependencies=LOGGED_IN)
     def dashboard(request: Request, page: int = 1) -> Response:
         """What was bought: tokens, uses left, receipts."""
         user = visits.known(request)
@@ -41,13 +41,13 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         data = {"purchases": found, "page": page, "more": len(found) == PAGE}
         return visits.answer(request, "dashboard", data, user)
 
-    @router.post("/dashboard/{id}/rate", openapi_extra=takes(stars=5))
+    @router.post("/dashboard/{id}/rate", dependencies=LOGGED_IN, openapi_extra=takes(stars=5))
     def rate(request: Request, id: str, given: Form) -> Response:
         """Rate a purchase that was used: `stars`, 1 to 5."""
         orders.rate(visits.known(request).id, id, whole("stars", given.get("stars"), 1, 5))
         return visits.done(request, "/dashboard")
 
-    @router.post("/dashboard/{id}/renew", openapi_extra=takes(sat="20", day_sat="10"))
+    @router.post("/dashboard/{id}/renew", dependencies=LOGGED_IN, openapi_extra=takes(sat="20", day_sat="10"))
     def renew(request: Request, id: str, given: Form) -> Response:
         """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all, and `day_sat` (or
         `day_msatoshi`; ten times its price without) in any 24 hours; 0 in all ends that. Whoever has the token can use
@@ -58,7 +58,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         orders.allow_renewal(visits.known(request).id, id, most, msat("day_msatoshi", day or 0, 0))
         return visits.done(request, "/dashboard")
 
-    @router.get("/receipt/{id}")
+    @router.get("/receipt/{id}", dependencies=LOGGED_IN)
     def receipt(request: Request, id: str) -> Response:
         """A purchase's receipt, signed by the hub's node (`signature`, of `text`: lightning-cli checkmessage)."""
         user = visits.known(request)
@@ -73,8 +73,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     # --- the account
 
-    @router.get("/account")
+    @router.get("/account", dependencies=LOGGED_IN)
     def account(request: Request, before: int = 0) -> Response:
+        """The balance, and what moved it, newest first; before: an entry's id."""
         return room(request, before=whole("before", before, 0, 2**62))
 
     def room(request: Request, before: int = 0, quote: Any = None, said: str = "", status: int = 200) -> Response:
@@ -90,7 +91,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         }
         return visits.answer(request, "account", data, user, status)
 
-    @router.post("/account/deposit", openapi_extra=takes(sat="2500"))
+    @router.post("/account/deposit", dependencies=LOGGED_IN, openapi_extra=takes(sat="2500"))
     def deposit(request: Request, given: Form) -> Response:
         """An invoice of `sat` (or `msatoshi`) whose payment goes to the account."""
         user = visits.known(request)
@@ -99,14 +100,16 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         row = orders.deposit(user.id, amount, f"to the account of {user.name}")
         return visits.done(request, f"/checkout/{row['id']}", {"id": row["id"], "payreq": row["payreq"]})
 
-    @router.post("/account/quote", openapi_extra=takes(to="bob@hub.example", sat="100"))
+    @router.post("/account/quote", dependencies=LOGGED_IN, openapi_extra=takes(to="bob@hub.example", sat="100"))
     def quote(request: Request, given: Form) -> Response:
         """What a payment would cost: nothing is paid."""
         user = visits.known(request)
         to, amount = target(given)
         return room(request, quote={"to": to, "user": user.name, **sending.quote(amount)})
 
-    @router.post("/account/send", openapi_extra=takes(to="bob@hub.example", sat="100", once="k7"))
+    @router.post(
+        "/account/send", dependencies=LOGGED_IN, openapi_extra=takes(to="bob@hub.example", sat="100", once="k7")
+    )
     async def send(request: Request, given: Form) -> Response:
         """Pay a BOLT 11 invoice, or `sat` (or `msatoshi`) to NAME@HUB, from the account. With the same `once` (or
         Idempotency-Key) it is the same payment."""
@@ -136,7 +139,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     # --- our users' addresses, for everybody's wallets
 
-    @router.get("/.well-known/lnurlp/{name}")
+    @router.get("/.well-known/lnurlp/{name}", **gives(PayTerms), response_class=JSONResponse)
     def terms(request: Request, name: str) -> Response:
         """A user's Lightning Address (LUD-16)."""
         base = visits.base or str(request.base_url).rstrip("/")
@@ -145,7 +148,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
             return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
         return _for_wallets(sending.terms(user, f"{base}/lnurlp/{name}"))
 
-    @router.get("/lnurlp/{name}")
+    @router.get("/lnurlp/{name}", **gives(PayInvoice), response_class=JSONResponse)
     def asked(request: Request, name: str, amount: str = "") -> Response:
         """An invoice of `amount` msat for a user's address (LUD-06)."""
         user = market.users.named(name)

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from ..billing.body import takes
+from ..billing.described import PAGES, takes
 from ..core.money import whole
 from .amounts import priced
 from .market import Market
 from .offers import PAGE, shown
 from .orders import client_of
-from .visit import Visits, sent
+from .visit import LOGGED_IN, Visits, sent
 
 Form = Annotated[dict[str, Any], Depends(sent)]
 OFFER = {
@@ -26,11 +26,12 @@ SELLER_SCOPES = ["invoice", "verify-own"]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
-    router = APIRouter(tags=["market"])
+    router = APIRouter(tags=["market"], **PAGES)
     offers, orders = market.offers, market.orders
 
     @router.get("/")
     def home(request: Request) -> Response:
+        """To the market."""
         return visits.done(request, "/market")
 
     @router.get("/market")
@@ -43,6 +44,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     @router.get("/market/offer/{id}")
     def offer(request: Request, id: str) -> Response:
+        """An offer, and what its buyers say of it."""
         found = offers.find(id)
         if found is None:
             raise HTTPException(404, "Not Found")
@@ -50,26 +52,28 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         own = user is not None and user.id == found["seller"]
         return visits.answer(request, "offer", {"offer": shown(found), "own": own}, user)
 
-    @router.get("/market/cart")
+    @router.get("/market/cart", dependencies=LOGGED_IN)
     def cart(request: Request) -> Response:
+        """What is in the cart, and what it comes to."""
         user = visits.known(request)
         found = [shown(o) for o in orders.cart(user.id)]
         total = sum(o["msatoshi"] for o in found)
         fee = sum(market.ledger.fee(o["msatoshi"]) for o in found)
         return visits.answer(request, "cart", {"offers": found, "msatoshi": total, "fee": fee}, user)
 
-    @router.post("/market/cart", openapi_extra=takes(offer="5f2c..."))
+    @router.post("/market/cart", dependencies=LOGGED_IN, openapi_extra=takes(offer="5f2c..."))
     def put(request: Request, given: Form) -> Response:
         """Put an `offer` into the cart."""
         orders.put(visits.known(request).id, given.get("offer"))
         return visits.done(request, "/market/cart")
 
-    @router.post("/market/cart/remove", openapi_extra=takes(offer="5f2c..."))
+    @router.post("/market/cart/remove", dependencies=LOGGED_IN, openapi_extra=takes(offer="5f2c..."))
     def take_out(request: Request, given: Form) -> Response:
+        """Take an `offer` out of the cart."""
         orders.take_out(visits.known(request).id, given.get("offer"))
         return visits.done(request, "/market/cart")
 
-    @router.post("/market/checkout")
+    @router.post("/market/checkout", dependencies=LOGGED_IN)
     def check_out(request: Request, given: Form) -> Response:
         """Make the order of all that is in the cart: one invoice, and the page to pay it on."""
         user = visits.known(request)
@@ -80,11 +84,12 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     # --- selling
 
-    @router.get("/sell")
+    @router.get("/sell", dependencies=LOGGED_IN)
     def sell(request: Request) -> Response:
+        """What one sells, and what was sold."""
         return stall(request)
 
-    @router.post("/sell", openapi_extra=takes(**OFFER))
+    @router.post("/sell", dependencies=LOGGED_IN, openapi_extra=takes(**OFFER))
     async def publish(request: Request, given: Form) -> Response:
         """Publish a `service` at `node_url` for `sat` (or `msatoshi`), with a `description` and `uses`."""
         user = await run_in_threadpool(visits.known, request)
@@ -92,14 +97,14 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         row = await run_in_threadpool(offers.publish, user.id, priced(given), checked)
         return visits.done(request, "/sell", {"offer": shown(row)})
 
-    @router.post("/sell/show", openapi_extra=takes(offer="5f2c...", shown="0"))
+    @router.post("/sell/show", dependencies=LOGGED_IN, openapi_extra=takes(offer="5f2c...", shown="0"))
     def show(request: Request, given: Form) -> Response:
         """Take an `offer` off the market (`shown` 0), or put it back."""
         if not offers.show(visits.known(request).id, str(given.get("offer")), str(given.get("shown")) == "1"):
             raise HTTPException(404, "Not Found")
         return visits.done(request, "/sell")
 
-    @router.post("/sell/token")
+    @router.post("/sell/token", dependencies=LOGGED_IN)
     def token(request: Request, given: Form) -> Response:
         """A new api-token for the seller's gates; an earlier one ends."""
         client = client_of(visits.known(request).id)

@@ -14,11 +14,13 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from jinja2 import Environment, PackageLoader
 
 from ..billing import body
+from ..billing.described import needs_login
 from ..core.text import amount
 from .market import Market
 from .users import User
 
 COOKIE = "satmeter-market"
+LOGGED_IN = needs_login(COOKIE)
 POLICY = "; ".join(
     (
         "default-src 'self'",
