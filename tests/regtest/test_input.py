@@ -66,6 +66,8 @@ def test_stream_open(net, shop):
         (opening(net, shop, board, max_fee_msat=-1), "max_fee_msat: must be from 0"),
     ):
         assert words in error_of(buyer, "stream-open", params)["message"], params
+    nobody = error_of(buyer, "stream-open", opening(net, shop, board, seller=f"{STRANGER}@127.0.0.1:1", meter="m"))
+    assert nobody["code"] == 2158 and "Refused" not in nobody["message"]  # nobody was there who could refuse
     assert balance(net["buyer"]) == before
     assert not [s for s in buyer.call("stream-list")["streams"] if s["state"] in ("opening", "streaming")]
 

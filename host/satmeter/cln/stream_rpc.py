@@ -13,7 +13,7 @@ from pyln.client import RpcError
 from ..core import inputs as inp
 from ..core import view
 from ..core.buyer import Buyer
-from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, WrongState, by_code
+from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
 from ..core.purchase import CLOSED
 from ..wire.address import parse
@@ -200,11 +200,14 @@ class StreamRpc:
 
 
 def _not_opened(shown: dict[str, Any], session: str) -> SatmeterError:
-    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused."""
+    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused, and
+    where there was none, what happened instead."""
     code = shown.get("code", 0)
     name, _, text = shown["why"].partition(": ")
     if by_code(code) is OverCap and name == OverCap.__name__:
         return OverCap(text, session=session)
+    if code in (0, Unreachable.code):
+        return (Unreachable if code else WrongState)(f"the stream was not opened: {shown['why']}", session=session)
     return Refused(shown["why"], session=session, code=code)
 
 

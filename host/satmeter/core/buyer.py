@@ -13,7 +13,18 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy, receipt
-from .errors import BadVersion, Implausible, OverCap, SatmeterError, TooMany, UnknownSession, WrongState, by_code
+from .errors import (
+    BadVersion,
+    Implausible,
+    OverCap,
+    Refused,
+    SatmeterError,
+    TooMany,
+    UnknownSession,
+    Unreachable,
+    WrongState,
+    by_code,
+)
 from .policy import Policy
 from .purchase import CLOSED, CLOSING, DAY_MS, OPENING, PAUSED, STREAMING, Purchase
 from .signing import Signing
@@ -74,7 +85,7 @@ class Buyer(Signing):
     def _connect_failed(self, i: inp.ConnectFailed) -> None:
         for p in list(self.ledger.purchases.values()):
             if p.seller == i.peer and p.state == OPENING:
-                self._end(p, f"can't reach the seller: {i.why}")
+                self._end(p, f"can't reach the seller: {i.why}", Unreachable.code)
 
     def _lost_peer(self, i: inp.PeerLost) -> None:
         """The connection to a seller is gone: reach for it again now, and at every ask until it is back."""
@@ -130,7 +141,7 @@ class Buyer(Signing):
             self._begin_close(p, f"the seller refused a version: {msg.words(m.text)}")
             return
         if p.state == OPENING:
-            self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code)
+            self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code or Refused.code)
         elif m.code == UnknownSession.code and p.state != CLOSED and (p.signed is not None or not p.flights):
             self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 
@@ -178,7 +189,7 @@ class Buyer(Signing):
             self._look_after(p)
             if p.state == OPENING and self.now >= p.opened_at + OPEN_MS:
                 self._send(p, msg.Close, by=msg.BUYER, reason="the open was given up")
-                self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s")
+                self._end(p, f"no answer from the seller within {OPEN_MS // 1000} s", Unreachable.code)
             elif p.state == CLOSING and not p.flights and self.now >= p.ended_at + GIVE_UP_MS:
                 self._end(p, f"the seller gave no receipt within {GIVE_UP_MS // DAY_MS} days")
             elif p.state == OPENING or p.ending or p.cut_off:

@@ -155,6 +155,12 @@ class Refused(RemoteError):
     code = 2155
 
 
+class Unreachable(RemoteError):
+    """The other side could not be reached, or did not answer: it refused nothing."""
+
+    code = 2158
+
+
 def by_code(code: int) -> type[SatmeterError]:
     """Return the error class of a number; Refused for numbers that this version does not know."""
     todo: list[type[SatmeterError]] = [SatmeterError]

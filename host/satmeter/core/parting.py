@@ -7,7 +7,7 @@ from . import events as ev
 from . import inputs as inp
 from . import messages as msg
 from . import policy, receipt
-from .errors import PolicyBreach
+from .errors import PolicyBreach, Refused
 from .journal import canonical
 from .labels import refund_label
 from .purchase import CLOSED, CLOSING, MEMORY, OPENING, PAUSED, STREAMING, Purchase
@@ -95,7 +95,7 @@ class Parting(Purse):
 
     def _peer_close(self, p: Purchase, m: msg.Close) -> None:
         if p.state == OPENING:
-            self._end(p, f"the seller closed: {msg.words(m.reason)}")
+            self._end(p, f"the seller closed: {msg.words(m.reason)}", Refused.code)
         elif p.state in (STREAMING, PAUSED):
             self._begin_close(p, msg.words(m.reason))
         else:
