@@ -3,12 +3,15 @@
 The tariff is 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat: 100 ticks.
 """
 
+from contextlib import suppress
+
 import pytest
 from world import BUYER_ID, SELLER_ID, SESSION, World, first_label
 
 from satmeter.core import actions as do
 from satmeter.core import inputs as inp
 from satmeter.core import messages as msg
+from satmeter.core import view
 from satmeter.core.errors import (
     BadParam,
     Implausible,
@@ -490,6 +493,40 @@ def test_a_register_faster_than_the_rating_is_refused():
     with pytest.raises(Implausible, match="rating of 10 ticks/s allows 60"):
         w.report(61)
     w.report(60)
+
+
+def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
+    """Noise on the sensor's line: what can't have flowed is not counted, the meter goes on, and a person is told."""
+    w = World({"rating_ticks_per_s": 10})
+    w.open()
+    w.report(20)
+    w.now += 1_000
+    with pytest.raises(Implausible):
+        w.report(5_000_000)
+    w.now += 1_000
+    w.report(5_000_003)
+    assert (w.meter.count, w.sale.ticks, w.meter.register) == (40, 40, 5_000_003)  # two seconds of ten ticks
+    alarm = [told["why"] for topic, told in w.notes if topic == "meter_alarm"][-1]
+    assert "jumped to 5000003" in alarm and alarm == view.meter(w.meter, w.sale, w.now, 3_000, 0)["fault"]
+    assert w.grant() == 5_000_003 + w.sale.grant_count - 40
+    w.now += 1_000
+    w.report(5_000_008)
+    assert w.sale.ticks == 45
+    w.restart_seller()
+    w.report(5_000_010)
+    assert w.sale.ticks == 47
+
+
+def test_jumps_never_count_for_more_than_the_rating_allows():
+    w = World({"rating_ticks_per_s": 10})
+    register, began = 0, w.now
+    for jump in (3, 400, 0, 0, 10**6, 5, 61, 0, 10**9, 0, 0, 40):
+        w.now += 1_000
+        register += jump
+        with suppress(Implausible):
+            w.report(register)
+        assert w.meter.count <= 10 * ((w.now - began) // 1000 + 5)
+    assert w.meter.register == register
 
 
 # --- the end, and a board that is not heard

@@ -34,7 +34,7 @@ TABLE: dict[tuple[str, type[Event]], str] = {
 
 REMEMBERED_SPENDS = 64
 _METER_MEMORY = frozenset(
-    "flow plugged seen newest_offer looked_at made held display fault fault_at refused refused_at rated_at "
+    "flow plugged seen newest_offer looked_at made held display fault fault_at refused refused_at rated_at jumped "
     "rated_from".split()
 )
 _SALE_MEMORY = frozenset(
@@ -141,6 +141,10 @@ class Books:
         m.boots = with_earlier(m.boots, m.boot)
         m.boot, m.offset, m.count, m.rebound = e.boot, e.offset, e.count, False
         m.recorded = m.count
+
+    def register_jumped(self, e: ev.RegisterJumped) -> None:
+        m = self.of(e)
+        m.offset, m.count, m.recorded = e.offset, e.count, e.count
 
     def board_bound(self, e: ev.BoardBound) -> None:
         m = self.of(e)

@@ -45,6 +45,15 @@ class BoardBooted(Event):
 
 
 @event
+class RegisterJumped(Event):
+    """A register rose faster than the rating allows, and stays there: `lost` ticks of it are not counted."""
+
+    offset: int = 0
+    count: int = 0
+    lost: int = 0
+
+
+@event
 class BoardBound(Event):
     """Only the board with this id counts for the meter from here on; "": the next one that reports."""
 

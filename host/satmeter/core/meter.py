@@ -63,6 +63,8 @@ class Meter:
     """Why the newest reading that was refused, at `refused_at`, was."""
     refused_at: int = 0
     made: list[int] = field(default_factory=list)
+    jumped: tuple[int, int] = (0, 0)
+    """When a register was refused that rose faster than the rating, and that register."""
     rated_at: int = 0
     rated_from: int = 0
 
@@ -131,23 +133,35 @@ class Meter:
                 boot=boot,
             )
 
-    def check_register(self, register: int, now: int) -> None:
-        """Raise Implausible for a register that went back or rose faster than the rating."""
+    def count_at(self, register: int, now: int) -> int:
+        """Return what a register comes to: the count, or where it rose faster than the rating and stays there, what the
+        rating allows since the last reading. Implausible for one that went back, or that rises so for the first time.
+        """
         if register < self.register:
             raise Implausible(
                 f"register {register} of meter {self.name}: went back from {self.register} within boot {self.boot}",
                 register=register,
             )
         rating = self.tariff.rating_ticks_per_s
-        if not rating or not self.seen:
-            return
-        # Since the last reading, and (so that the slack is not had again and again) since the first one.
         count = self.offset + register
+        if not rating or not self.seen:
+            return count
+        # Since the last reading, and (so that the slack is not had again and again) since the first one.
         for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)):
             most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
             if count - start > most:
+                if self._stays(register, now):
+                    return self.count + rating * max(0, now - self.seen) // 1000
+                self.jumped = now, register
                 raise Implausible(
                     f"register {register} of meter {self.name}: {count - start} ticks in {now - since} ms, "
                     f"but its rating of {rating} ticks/s allows {most}",
                     register=register,
                 )
+        return count
+
+    def _stays(self, register: int, now: int) -> bool:
+        """Whether a register is where one that was refused had jumped to, and what may have flowed since."""
+        at, there = self.jumped
+        flowed = self.tariff.rating_ticks_per_s * (max(0, now - at) // 1000 + RATING_SLACK_S)
+        return there > self.register and there <= register <= there + flowed

@@ -69,10 +69,12 @@ class Metering(Settling):
             if m.boot != i.boot:
                 offset = m.offset_after_boot(i.base, i.register)
                 self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
-            m.check_register(i.register, self.now)
+            count = m.count_at(i.register, self.now)
         except Implausible as e:
             m.refused, m.refused_at = e.message, self.now
             raise
+        if count != m.offset + i.register:
+            self._jumped(m, count, i.register)
         m.count, m.flow, m.plugged, m.held = m.offset + i.register, i.flow, i.plugged, i.grant
         m.display, m.fault = i.display, i.fault
         m.fault_at = 0 if m.fault in LESSER_FAULTS else m.fault_at or self.now
@@ -86,6 +88,14 @@ class Metering(Settling):
         if m.session and self._unrecorded(m, self.books.sales[m.session]):
             self._emit(ev.Counted(self.now, m.stream, m.count))
         return m
+
+    def _jumped(self, m: Meter, count: int, register: int) -> None:
+        """A register stays where it jumped to: the count goes on from what can have flowed, and a person is told."""
+        lost = m.offset + register - count
+        self._emit(ev.RegisterJumped(self.now, m.stream, count - register, count, lost))
+        why = f"the register jumped to {register}: {lost} ticks of it are more than the rating allows, and not counted"
+        m.refused, m.refused_at = why, self.now
+        self._notify("meter_alarm", m, why=why)
 
     def _bind(self, i: inp.BindBoard) -> Meter:
         m = self.books.meter(i.meter)
