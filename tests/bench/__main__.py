@@ -27,7 +27,14 @@ EMPTY = Path(__file__).parent / "empty" / "empty.py"
 MANY = {"meter-max-sessions-per-peer": "2000"}
 STREAMS = {"stream-max-streams": "2000"}
 CHANNEL = (ChannelSpec("buyer", "seller"),)
-ON_NODES = (trading.one_stream, trading.window_of_four, trading.thirty_streams, trading.plug_to_light, trading.report)
+ON_NODES = (
+    trading.one_stream,
+    trading.window_of_four,
+    trading.thirty_streams,
+    trading.plug_to_light,
+    trading.report,
+    trading.written,
+)
 
 
 def nodes(**options):

@@ -2,9 +2,10 @@
 
 import secrets
 import statistics
+import struct
 import time
 
-from ground import Board, Figure, interleaved, invoice_and_pay, opened, plain_rate, stream_rate, until
+from ground import Board, Figure, interleaved, invoice_and_pay, opened, paid_of, plain_rate, stream_rate, until
 
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide
@@ -106,6 +107,38 @@ def report(net):
 
     a, b, ratio = interleaved(lambda: timed(board.report), lambda: timed(lambda: rpc.call("empty")), 9)
     return Figure("meter-report", ratio, 2.0, False, f"{a * 1000:.2f} ms against {b * 1000:.2f} ms")
+
+
+def written(net):
+    """What a payment a second writes to the disk: commits of both journals, each one fsync, and by process the bytes in
+    whole blocks (0 on a tmpfs, which is no disk)."""
+    import psutil
+
+    from satmeter import devnet
+
+    pids = {"meter": net["seller"].plugin_pid(devnet.METER), "stream": net["buyer"].plugin_pid(devnet.STREAM)}
+    for name in ("seller", "buyer") if net.kind == "real" else ():
+        pids[f"{name}'s lightningd"] = net[name].node.daemon.proc.pid
+
+    def commits(node, role):
+        """SQLite counts them in the head of the index that it keeps beside its write-ahead log."""
+        with (node.lightning_dir / f"satmeter-{role}.sqlite3-shm").open("rb") as f:
+            return struct.unpack_from("=I", f.read(12), 8)[0]
+
+    def now():
+        wrote = {name: psutil.Process(pid).io_counters().write_bytes / 1000 for name, pid in pids.items()}
+        return paid_of(net, [session]), commits(net["seller"], "meter") + commits(net["buyer"], "stream"), wrote
+
+    board = Board(net["seller"], flow=1, report_s=0.25)
+    board.start()
+    session = opened(net, board)
+    paid, committed, before = now()
+    until(lambda: paid_of(net, [session]) >= paid + 30)
+    n, made, after = now()
+    net["buyer"].rpc.call("stream-close", [session])
+    board.stop()
+    note = "kB: " + ", ".join(f"{name} {(after[name] - before[name]) / (n - paid):.0f}" for name in pids)
+    return Figure("commits a payment, both journals", (made - committed) / (n - paid), 3.5, note=note)
 
 
 def sessions_in_memory(net):

@@ -132,3 +132,11 @@ def test_it_is_not_a_database(tmp_path):
     (tmp_path / "j.sqlite3").write_text("hello" * 1000)
     with pytest.raises(JournalTrouble, match="not a database"):
         Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE)
+
+
+def test_a_new_file_has_small_pages_and_no_index_beside_the_events(tmp_path):
+    Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE).close()
+    with sqlite3.connect(tmp_path / "j.sqlite3") as db:
+        assert db.execute("PRAGMA page_size").fetchone() == (1024,)
+        indexes = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE tbl_name = 'satmeter_event'")}
+    assert indexes == {"satmeter_event", "satmeter_event_stream"}

@@ -49,7 +49,7 @@ def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
 
 def fitted(text: str, width: int, height: int) -> Code:
     """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, if there
-    is one, and then the most error correction. ValueError where none fits with a quiet zone of two modules."""
+    is one, and then the most error correction. ValueError where none fits (wire/fit.py)."""
     text = text.upper()
     best, best_rank = None, (0, False)
     for level in LEVELS:

@@ -1,10 +1,12 @@
 """How large a code is on a display: the host chooses a code by it, the board draws by it. This very file is on the
 board, beside link.py."""
 
-QUIET, QUIET_LEAST = 4, 2  # modules around a code: what the standard wants, and what readers make do with
+# Modules around a code: what the standard wants, what readers make do with, and what a code gets that fits no other
+# way: an invoice with a route hint (up to 465 characters) on 64 rows is read as well as a shorter one with two.
+QUIET, QUIET_LEAST, QUIET_LAST = 4, 2, 1
 
 
 def scale_of(n: int, width: int, height: int) -> int:
     """Return how many pixels a module of a code of n modules gets, the quiet zone included; 0 if it does not fit."""
     side = min(width, height)
-    return max(side // (n + 2 * QUIET), side // (n + 2 * QUIET_LEAST))
+    return max(side // (n + 2 * QUIET), side // (n + 2 * QUIET_LEAST)) or side // (n + 2 * QUIET_LAST)
