@@ -42,7 +42,7 @@ $(VENV)/.demo-$(VERSION): PARTS := demo
 $(VENV)/.demo-$(VERSION): SIZE := 36 packages, 130 MB on disk
 
 $(STAMP) $(VENV)/.demo-$(VERSION): setup.cfg pyproject.toml
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or later is needed"'
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11, 3.12 or 3.13 is needed"'
 	$(PYTHON) -m venv $(if $(wildcard $(VENV)/lib/python$(VERSION)),,--clear) $(VENV) || { echo "a virtual environment can't be made; on Debian: apt install python3-venv"; exit 1; }
 	@echo "installing into $(VENV) (about $(SIZE))"
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$(PARTS)]'

@@ -101,8 +101,9 @@ def main() -> None:
     given = options.parse_args()
     auth = ("api-token", given.token_file.read_text().strip())
     Shop.billing = httpx.Client(base_url=given.billing, auth=auth, timeout=60)
+    server = ThreadingHTTPServer(("127.0.0.1", given.port), Shop)
     print(f"cats at http://127.0.0.1:{given.port}/", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", given.port), Shop).serve_forever()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

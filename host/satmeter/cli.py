@@ -17,6 +17,7 @@ from rich.console import Console
 from . import __version__, backup
 from .board.commands import KEY, Port, board_app, flash_board
 from .core.errors import SatmeterError
+from .core.text import visible
 from .panel import panel
 from .parts import how_to_install
 from .scan import scan
@@ -230,7 +231,7 @@ def rpc(
         raise typer.Exit(1) from None
     except OSError as e:
         raise fail(f"{socket}: {e}") from None
-    print(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600")))
+    print(visible(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600"))))
 
 
 def _value(text: str) -> int | str:

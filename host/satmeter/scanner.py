@@ -16,7 +16,7 @@ from rich.text import Text
 from . import buying
 from .cln.node import Node
 from .core.errors import BadParam
-from .core.text import amount
+from .core.text import amount, visible
 from .qr.meaning import Invoice, plausible, understand
 from .qr.read import Found, Picture, read, trouble
 from .qr.source import Frame, frames
@@ -190,7 +190,7 @@ def describe(meaning: Meaning) -> list[str]:
 
 def _printable(text: str) -> str:
     """A description comes from a stranger: what is no letter must not reach the terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:640]
+    return visible(text).replace("\n", "\\n")[:640]
 
 
 def _chosen(meanings: list[Meaning], pick: int) -> Meaning:

@@ -1,10 +1,12 @@
 """Amounts and times as people read them: whole msat in sat or BTC, not rounded; durations in two units. And which text
 people can read at all."""
 
+import json
 import unicodedata
 
 from .money import MSAT_PER_BTC
 
+JOINERS = "\u200c\u200d"
 UNITS = {"msat": 1, "sat": 1000, "BTC": MSAT_PER_BTC}
 
 
@@ -27,6 +29,18 @@ def duration(seconds: int) -> str:
     if seconds < 86400:
         return f"{seconds // 3600} h {seconds // 60 % 60:02d} min"
     return f"{seconds // 86400} days {seconds // 3600 % 24} h"
+
+
+def visible(text: str) -> str:
+    """Return a stranger's text with what acts instead of being seen (control characters, marks of direction, what has
+    no width) written as JSON escapes it: \\u202e. Line breaks stay, and what joins letters or emoji."""
+    return "".join(c if _seen(c, before) else json.dumps(c)[1:-1] for before, c in zip(f" {text}", text, strict=False))
+
+
+def _seen(c: str, before: str) -> bool:
+    if c in JOINERS:
+        return not before.isascii() and before not in JOINERS
+    return c == "\n" or (readable(c) and unicodedata.category(c) != "Cf")
 
 
 def readable(text: str) -> bool:

@@ -74,9 +74,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     # --- the account
 
     @router.get("/account", dependencies=LOGGED_IN)
-    def account(request: Request, before: int = 0) -> Response:
-        """The balance, and what moved it, newest first; before: an entry's id."""
-        return room(request, before=whole("before", before, 0, 2**62))
+    def account(request: Request, before: int = 0, sent: str = "") -> Response:
+        """The balance, and what moved it, newest first; before: an entry's id; sent: how a payment went just now."""
+        return room(request, before=whole("before", before, 0, 2**62), said=SAID.get(sent, ""))
 
     def room(request: Request, before: int = 0, quote: Any = None, said: str = "", status: int = 200) -> Response:
         user = visits.known(request)
@@ -124,6 +124,8 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         if "json" in request.headers.get("accept", ""):
             status = {"paid": 200, "pending": 202, ALARM: 409}.get(sent_["status"], 402)
             return JSONResponse(sent_, status, headers={"Cache-Control": "no-store"})
+        if sent_["status"] in SAID:  # so that a reload sends nothing again
+            return visits.done(request, f"/account?sent={sent_['status']}")
         return await run_in_threadpool(room, request, said=said)
 
     def target(given: dict[str, Any]) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader
 
 from ..billing import body
 from ..billing.described import needs_login
-from ..core.text import amount
+from ..core.text import amount, visible
 from .market import Market
 from .users import User
 
@@ -37,8 +37,15 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-PAGES = Environment(loader=PackageLoader("satmeter.market"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+PAGES = Environment(
+    loader=PackageLoader("satmeter.market"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=lambda value: visible(value) if type(value) is str else value,  # not Markup, which is ours
+)
 PAGES.filters["sat"] = amount
+PAGES.filters["each"] = lambda msat: f"{msat / 1000:,.3g} sat"
 PAGES.filters["day"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 PAGES.filters["stars"] = lambda tenths: f"{tenths // 10}.{tenths % 10}"
 

@@ -6,9 +6,11 @@ from typing import Any
 from nicegui import ui
 
 from ..core.money import typed_in_sat
+from ..core.text import visible
 from .amounts import Money, sat_field
-from .frame import Facts, Panel, asked, doing, follow, page, tell
+from .frame import Facts, Panel, asked, doing, follow, heading, named, on_enter, page, stale, tell
 from .history import History
+from .payments import PaymentList
 from .scanning import Scan
 
 FACTS = {
@@ -38,12 +40,12 @@ class StreamCard:
         with ui.element("article").classes("stream") as self.element:
             self.element.props["data-stream"] = session
             with ui.row().classes("title-row"):
-                self.meter = ui.label().classes("title")
-                self.state = ui.label().classes("state").props("data-fact=state")
-            self.said = ui.label().classes("said")
+                self.meter = heading("", 3)
+                self.state = ui.label().classes("state").props("data-fact=state role=status")
+            self.said = ui.label().classes("said").props("role=status")
             self.bar = ui.linear_progress(0, show_value=False).props('aria-label="budget left"')
             self.facts = Facts(FACTS)
-            self.refusals = ui.element("ul").classes("refusals").props("data-part=refusals")
+            self.refusals = ui.element("ul").classes("refusals").props("data-part=refusals aria-live=polite")
             with ui.row():
                 self.pause = ui.button("Pause", on_click=self._pause).props("dense outline")
                 self.buttons = [self.pause]
@@ -60,7 +62,7 @@ class StreamCard:
             self.state.set_text(p["state"])
             self.state.classes(replace=f"state {p['state']}")
             self._changed()
-        self._text(self.said, p["trouble"] or p["why"] or STATES.get(p["state"], ""))
+        self._text(self.said, visible(p["trouble"] or p["why"]) or STATES.get(p["state"], ""))
         for button in self.buttons:
             button.set_enabled(p["state"] != "closing")
         self._text(self.pause, "Resume" if p["state"] == "paused" else "Pause")
@@ -87,7 +89,7 @@ class StreamCard:
         with self.refusals:
             for each in found[-5:]:
                 with ui.element("li"):
-                    ui.label(f"refused: {each.get('why', each)}")
+                    ui.label(visible(f"refused: {each.get('why', each)}"))
 
     @staticmethod
     def _text(element: Any, text: str) -> None:
@@ -112,8 +114,8 @@ class StreamCard:
             "day_msat": "highest in a day, over all streams (0: no cap)",
         }
         policy = self._view["policy"]
-        with ui.dialog() as dialog, ui.card():
-            ui.label("Caps of this stream").classes("title")
+        with named("Caps of this stream") as dialog, ui.card():
+            heading("Caps of this stream")
             boxes = {k: sat_field(text, policy[k]) for k, text in names.items()}
             before = {k: str(box.value) for k, box in boxes.items()}
 
@@ -124,6 +126,7 @@ class StreamCard:
                 if not changed or await doing(call, "changed") is not None:
                     dialog.close()
 
+            on_enter(boxes.values(), save)
             with ui.row():
                 ui.button("Save", on_click=save)
                 ui.button("Cancel", on_click=dialog.close).props("flat")
@@ -140,17 +143,22 @@ class BuyPage:
         self.panel = panel
         self.money = Money(panel.rate, panel.unit)
         self.cards: dict[str, StreamCard] = {}
-        with page(panel, "Buy", self.money, self.show):
-            self.trouble = ui.label().classes("warning")
+        with page(panel, "Buy", self.money, self.show) as self.body:
+            self.trouble = ui.label().classes("warning").props("role=alert")
             with ui.element("div").classes("columns"):
                 with ui.element("section"):
                     Scan(panel, self.money, self._opened)
                 with ui.element("section").classes("wide"):
-                    ui.label("Streams").classes("title")
+                    heading("Streams")
                     self.total = ui.label().classes("hint").props("data-fact=total")
                     self.streams = ui.element("div").classes("streams")
                 with ui.element("section").classes("full"):
-                    ui.label("Receipts").classes("title")
+                    heading("Payments made here")
+                    self.payments = PaymentList(panel.payments, self.money)
+                    self.payments.show()
+                    ui.timer(0.7, self.payments.show)
+                with ui.element("section").classes("full"):
+                    heading("Receipts")
                     self.receipts = History(self.money, self._rows)
                     self.receipts.refresh()
                     ui.timer(0.7, self.receipts.tick)
@@ -163,8 +171,10 @@ class BuyPage:
         tell(f"stream to {status.get('meter', 'the meter')} is open")
 
     def show(self) -> None:
-        if self.trouble.text != self.panel.buy.trouble:
-            self.trouble.set_text(self.panel.buy.trouble)
+        trouble = stale(self.panel.buy, self.body)
+        if self.trouble.text != trouble:
+            self.trouble.set_text(trouble)
+            self.receipts.refresh()
         streams = self.panel.buy.view.get("streams", {})
         if set(streams) != set(self.cards):
             self._build(streams)

@@ -36,6 +36,8 @@ class Feed:
         self.trouble = "not asked yet"
         self.missing = False
         """Whether the node has no such plugin."""
+        self.heard_at = 0.0
+        """When `view` was told, in seconds since 1970; 0 for never."""
         self._listeners: list[Callable[[], None]] = []
         self._wanted = asyncio.Event()
 
@@ -66,11 +68,11 @@ class Feed:
         """Ask now."""
         try:
             self.view = await asyncio.to_thread(self._look, self.node)
-            self.trouble, self.missing = "", False
+            self.trouble, self.missing, self.heard_at = "", False, time.time()
         except RpcError as e:
             self.missing = code_of(e) == UNKNOWN_COMMAND
-            gone = " (the plugin has stopped; start it again)" if code_of(e) == PLUGIN_GONE else ""
-            self.trouble = words_of(e) + gone
+            gone = self.missing or code_of(e) == PLUGIN_GONE
+            self.trouble = f"the plugin does not run: start it ({words_of(e)})" if gone else words_of(e)
         except NodeTrouble as e:
             self.trouble = f"{e}; is lightningd running, and is that its socket?"
 

@@ -1,9 +1,10 @@
 """What every page has: its head with the node's name, the units, light or dark; and how an error is told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from nicegui import ui
@@ -13,9 +14,10 @@ from ..board.virtual import VirtualBoard
 from ..cln.node import Node, code_of, words_of
 from ..core import errors
 from ..core.errors import SatmeterError
-from ..core.text import UNITS
+from ..core.text import UNITS, visible
 from .amounts import Money, Rate
 from .feed import Feed, Flows
+from .payments import Payments
 
 NEXT = {
     errors.LockedOut.code: "Wait until the lockout is over, or unlock it on the seller's page.",
@@ -43,6 +45,7 @@ class Panel:
     buy: Feed
     flows: Flows
     rate: Rate = field(default_factory=Rate)
+    payments: Payments = field(default_factory=Payments)
     unit: str = "sat"
     virtual: dict[str, VirtualBoard] = field(default_factory=dict)
     password: bool = False
@@ -105,7 +108,7 @@ def words(e: Exception) -> str:
 
 def tell(text: str, good: bool = True) -> None:
     ui.notify(
-        text,
+        visible(text),
         type="positive" if good else "negative",
         timeout=4000 if good else 12000,
         close_button="OK",
@@ -130,7 +133,7 @@ async def doing(what: Awaitable[Any], done: str = "") -> Any:
 
 async def asked(question: str, yes: str) -> bool:
     """Ask before what can't be taken back."""
-    with ui.dialog() as dialog, ui.card():
+    with named(question) as dialog, ui.card():
         ui.label(question)
         with ui.row():
             ui.button(yes, on_click=lambda: dialog.submit(True))
@@ -140,8 +143,33 @@ async def asked(question: str, yes: str) -> bool:
     return answer
 
 
+def named(name: str) -> ui.dialog:
+    """Return a dialog that a screen reader calls by a name."""
+    dialog = ui.dialog()
+    dialog.props["aria-label"] = name
+    return dialog
+
+
+def on_enter(boxes: Iterable[ui.input], do: Callable[[], Any]) -> None:
+    """Have Enter in a field do what the button of its form does."""
+    for box in boxes:
+        box.on("keydown.enter", do)
+
+
+def heading(text: str, level: int = 2) -> ui.label:
+    return ui.label(text).classes("title").props(f"role=heading aria-level={level}")
+
+
+def stale(feed: Feed, body: ui.element) -> str:
+    """Turn a page's figures grey while its feed has no newer ones; return what is wrong, and since when."""
+    body.classes(**{"add" if feed.trouble else "remove": "stale"})
+    if not feed.trouble or not feed.heard_at:
+        return feed.trouble
+    return f"{feed.trouble}. What is grey is of {datetime.fromtimestamp(feed.heard_at, UTC):%Y-%m-%d %H:%M:%S} UTC."
+
+
 @contextmanager
-def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) -> Iterator[None]:
+def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) -> Iterator[ui.element]:
     """Build a page: its head, and inside the with its body. `changed` is called when the unit was changed."""
     ui.add_head_html('<link rel="stylesheet" href="/static/style.css"><script src="/static/copy.js"></script>')
     ui.page_title(f"{title} · Satmeter")
@@ -171,6 +199,7 @@ def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) ->
             ui.html(
                 '<form method="post" action="/logout"><button class="plain">Log out</button></form>', sanitize=False
             )
+    heading(title, 1).classes("unseen")
     node = ui.label(f"{panel.info.get('alias', '?')} · {panel.info.get('network', '?')}").classes("node")
     if panel.emulated:
         node.set_text(f"{node.text} · an emulated node: no money moves")
@@ -186,5 +215,5 @@ def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) ->
             unit.set_value(kept)
 
     ui.context.client.on_connect(remembered)
-    with ui.element("main").classes("body"):
-        yield
+    with ui.element("div").classes("body") as body:  # inside NiceGUI's own <main>
+        yield body

@@ -11,7 +11,7 @@ from pyln.client import RpcError
 from ..core.errors import SatmeterError
 from . import receipt
 from .amounts import Money
-from .frame import Panel, doing, words
+from .frame import Panel, doing, heading, words
 
 SHOWN, MOST = 20, 1000
 """How many sessions a page adds, and the most that the node tells at once."""
@@ -35,7 +35,7 @@ class History:
 
     def refresh(self) -> None:
         """Look again, and a few times after: a receipt is signed and sent a moment after its session ends."""
-        self._again = 6
+        self._again, self._not_before = 6, 0.0
 
     async def tick(self) -> None:
         due = self._again and time.monotonic() >= self._not_before
@@ -90,7 +90,7 @@ class History:
         self._shown = text
         self._list.clear()
         with self._list:
-            ui.label(text).classes("warning")
+            ui.label(text).classes("warning").props("role=alert")
 
 
 def bounds(month: str) -> dict[str, int]:
@@ -140,7 +140,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
             ui.download(str(found).encode(), f"{name}-{month.value}.csv", "text/csv")
 
     with ui.row().classes("title-row"):
-        ui.label("History").classes("title")
+        heading("History")
         month = ui.select([ALL], value=ALL, label="month").props("dense data-part=month").classes("month")
         ui.button("CSV", icon="download", on_click=csv).props("dense flat")
     total = ui.label().classes("hint").props("data-fact=history-total")

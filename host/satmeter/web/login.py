@@ -83,9 +83,9 @@ def _key(value: str) -> str:
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Satmeter: log in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/static/style.css">
-<body class="login"><form method="post" action="/login"><h1>Satmeter</h1>{why}
+<body class="login"><main><form method="post" action="/login"><h1>Satmeter</h1>{why}
 <label>Password <input type="password" name="password" autocomplete="current-password" autofocus required></label>
-<button>Log in</button></form></body></html>"""
+<button>Log in</button></form></main></body></html>"""
 
 
 def routes(logins: Logins, secure: bool) -> APIRouter:

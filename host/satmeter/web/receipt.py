@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import ui
 
 from ..core.receipt import read
-from ..core.text import duration
+from ..core.text import duration, visible
 from ..wire.signature import verify
 from .amounts import Money
 
@@ -40,7 +40,7 @@ def show(row: dict[str, Any], money: Money, good: bool) -> None:
         article.props["data-session"] = str(row["id"])  # never by text to be parsed: a receipt is a stranger's
         badge = "signature checked" if good else "signature NOT valid"
         ui.label(badge).classes("state good" if good else "state bad")
-        ui.label(f"meter {r['meter']}, ended: {r['reason']}").classes("title")
+        ui.label(visible(f"meter {r['meter']}, ended: {r['reason']}")).classes("title")
         with ui.element("table"):
             _line("used", f"{r['ticks']:,} ticks")
             for key, name in FIGURES.items():
@@ -64,4 +64,4 @@ def _line(name: str, text: str, key: str = "") -> None:
         with ui.element("th"):
             ui.label(name)
         with ui.element("td").props(f"data-figure={key}" if key else ""):
-            ui.label(text)
+            ui.label(visible(text))

@@ -15,13 +15,14 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from .. import buying
-from ..core.errors import BadParam, SatmeterError
+from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.money import typed_in_sat
-from ..core.text import duration
+from ..core.text import duration, visible
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble
 from .amounts import Money, sat_field
-from .frame import Panel, doing
+from .frame import Panel, doing, heading, named, on_enter, words
+from .payments import Payment
 
 MOST_BYTES = 16 << 20
 AT_ONCE = 2
@@ -63,7 +64,7 @@ class Scan:
 
     def __init__(self, panel: Panel, money: Money, opened: Callable[[dict[str, Any]], None]):
         self.panel, self.money, self._on_open = panel, money, opened
-        ui.label("Scan what a seller shows").classes("title")
+        heading("Scan what a seller shows")
         ui.html(
             '<video class="camera" playsinline muted hidden></video>'
             '<p class="hint" data-part="scan-says" role="status"></p>',
@@ -80,7 +81,12 @@ class Scan:
             )
         with ui.row().classes("paste"):
             text = ui.input("or paste an invoice or address").props("dense data-part=paste")
-            ui.button("Go", on_click=lambda: self.take([str(text.value or "")])).props("dense")
+
+            def go() -> None:
+                self.take([str(text.value or "")])
+
+            on_enter([text], go)
+            ui.button("Go", on_click=go).props("dense")
         self._slot = ui.element("div")  # of the dialogs: one that opens another must not take it away when it closes
         ui.add_body_html('<script src="/static/scan.js"></script>')
         ui.on("satmeter-scanned", self._scanned)
@@ -91,16 +97,16 @@ class Scan:
 
     def take(self, texts: list[str]) -> None:
         """Show what was found; of several codes the user chooses."""
-        with self._slot, ui.dialog() as dialog, ui.card().classes("wide").props("data-part=found"):
+        with self._slot, named("What was found") as dialog, ui.card().classes("wide").props("data-part=found"):
             if len(texts) > 1:
-                ui.label(f"{len(texts)} codes in this picture: which one?").classes("title")
+                heading(f"{len(texts)} codes in this picture: which one?")
                 for text in texts:
                     ui.button(_short(text), on_click=self._choose(text, dialog)).props("flat no-caps")
             for text in texts if len(texts) == 1 else ():
                 try:
                     meaning = understand(text)
                 except BadParam as e:
-                    ui.label(str(e)).classes("warning")
+                    ui.label(str(e)).classes("warning").props("role=alert")
                 else:
                     (self._invoice if isinstance(meaning, Invoice) else self._address)(meaning, dialog)
             ui.button("Close", on_click=dialog.close).props("flat")
@@ -116,10 +122,10 @@ class Scan:
 
     def _invoice(self, invoice: Any, dialog: ui.dialog) -> None:
         left = invoice.expires_at - int(time.time())
-        ui.label("An invoice").classes("title")
+        heading("An invoice")
         for line in (
             "of any amount" if invoice.amount_msat is None else f"of {self.money(invoice.amount_msat)}",
-            f"for {invoice.description or 'nothing said'}",
+            f"for {visible(invoice.description) or 'nothing said'}",
             f"to {invoice.payee}",
             f"expires in {duration(left)}" if left > 0 else f"expired {duration(-left)} ago",
         ):
@@ -128,25 +134,30 @@ class Scan:
         fee = sat_field("fees at most", buying.fee_cap(invoice.amount_msat or 0))
 
         async def pay() -> None:
+            if not button.enabled:  # Enter, twice
+                return
             button.disable()
             dialog.props("persistent")
             most, fees = (typed_in_sat(str(box.value)) for box in (cap, fee))
-            answer = await doing(self._io(buying.pay, invoice, most, fees), "paid")
+            answer = await doing(self._paid(invoice, most, fees), "paid")
             if answer is None:
                 button.enable()
             else:
                 dialog.close()
 
+        on_enter([cap, fee], pay)
         button = ui.button("Pay", on_click=pay)
 
     def _address(self, address: Any, dialog: ui.dialog) -> None:
-        ui.label(f"Meter {address.meter}").classes("title")
+        heading(f"Meter {address.meter}")
         ui.label(f"of node {address.node_id}")
         ui.label(f"at {address.reach}")
         price = ui.input("highest price with its unit, in sat, such as 30/kWh").props("data-part=max-price")
         budget = sat_field("budget in all").props("data-part=budget")
 
         async def open_() -> None:
+            if not button.enabled:
+                return
             button.disable()
             dialog.props("persistent")
             answer = await doing(
@@ -158,7 +169,18 @@ class Scan:
                 dialog.close()
                 self._on_open(answer)
 
+        on_enter([price, budget], open_)
         button = ui.button("Open a stream", on_click=open_)
+
+    async def _paid(self, invoice: Invoice, most: object, fees: object) -> dict[str, Any]:
+        """Pay, and note how that went: it may be read when the dialog is long gone."""
+        try:
+            answer = await self._io(buying.pay, invoice, most, fees)
+        except NodeTrouble as e:
+            self.panel.payments.add(Payment(time.time(), invoice.description, 0, words(e)))
+            raise
+        self.panel.payments.add(Payment(time.time(), invoice.description, int(answer["amount_sent_msat"]), "paid"))
+        return answer
 
     async def _io(self, what: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
         return await asyncio.to_thread(what, self.panel.node, *args)

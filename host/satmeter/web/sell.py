@@ -15,7 +15,7 @@ from . import tariff
 from .alarms import Alarms
 from .amounts import Money, sat_field
 from .board import BoardView
-from .frame import Facts, Panel, asked, doing, follow, page
+from .frame import Facts, Panel, asked, doing, follow, heading, on_enter, page, stale
 from .history import history
 
 STATES = {
@@ -40,13 +40,19 @@ FACTS = {
 }
 
 
+DIM, LINE = ({":color": f"getComputedStyle(document.body).getPropertyValue('--{name}')"} for name in ("dim", "line"))
+"""A chart's colours, looked up in the page's style at each drawing: they follow light and dark."""
+X_AXIS = {"axisLabel": {"hideOverlap": True, **DIM}, "axisLine": {"lineStyle": DIM}}
+Y_AXIS = {"nameTextStyle": DIM, "axisLabel": DIM, "splitLine": {"lineStyle": LINE}}
+
+
 def overview(panel: Panel) -> None:
     """All meters, a line each."""
     money = Money(panel.rate, panel.unit)
     rows: dict[str, tuple[ui.label, ...]] = {}
 
     def show() -> None:
-        trouble.set_text(panel.sell.trouble)
+        trouble.set_text(stale(panel.sell, body))
         alarms.show()
         meters = panel.sell.view.get("meters", {})
         if set(meters) != set(rows):
@@ -68,13 +74,13 @@ def overview(panel: Panel) -> None:
             if not meters:
                 ui.label("No meter yet. Add one: what it sells, at what price.")
 
-    with page(panel, "Meters", money, show):
+    with page(panel, "Meters", money, show) as body:
 
         async def again() -> None:
             await panel.sell.refresh()
             show()
 
-        trouble = ui.label().classes("warning")
+        trouble = ui.label().classes("warning").props("role=alert")
         alarms = Alarms(panel, money, again)
         table = ui.element("div").classes("lines")
 
@@ -110,8 +116,8 @@ class MeterPage:
         self._code = ""
         self._which = "address"
         self._session = ""
-        with page(panel, name, self.money, self.show):
-            self.trouble = ui.label().classes("warning")
+        with page(panel, name, self.money, self.show) as self.body:
+            self.trouble = ui.label().classes("warning").props("role=alert")
             with ui.element("div").classes("columns"):
                 with ui.element("section"):
                     self._head()
@@ -131,25 +137,25 @@ class MeterPage:
 
     def _head(self) -> None:
         with ui.row().classes("title-row"):
-            ui.label(self.name).classes("title")
-            self.state = ui.label().classes("state").props("data-fact=state")
-        self.said = ui.label().classes("said")
+            heading(self.name)
+            self.state = ui.label().classes("state").props("data-fact=state role=status")
+        self.said = ui.label().classes("said").props("role=status")
         with ui.row():
             self.close = ui.button("Close the session", on_click=self._close).props("dense outline")
             self.unlock = ui.button("Unlock", on_click=self._unlock).props("dense outline")
             ui.button("Tariff", on_click=self._tariff).props("dense outline")
 
     def _money(self) -> None:
-        ui.label("Credit").classes("title")
+        heading("Credit")
         self.credit = ui.label().classes("figure").props("data-fact=credit")
         self.bar = ui.linear_progress(0, show_value=False).props('aria-label="credit left"')
         self.lasts = ui.label().classes("hint")
         self.facts = Facts(FACTS)
         self.chart = ui.echart(
             {
-                "grid": {"left": 48, "right": 8, "top": 16, "bottom": 24},
-                "xAxis": {"type": "time", "splitNumber": 3, "axisLabel": {"hideOverlap": True}},
-                "yAxis": {"type": "value", "min": 0, "name": "flow"},
+                "grid": {"left": 48, "right": 8, "top": 28, "bottom": 24},
+                "xAxis": {"type": "time", "splitNumber": 3, **X_AXIS},
+                "yAxis": {"type": "value", "min": 0, "name": "flow", **Y_AXIS},
                 "series": [{"type": "line", "step": "end", "showSymbol": False, "areaStyle": {}, "data": []}],
                 "animation": False,
             }
@@ -157,7 +163,7 @@ class MeterPage:
         self._drawn = 0
 
     def _codes(self) -> None:
-        ui.label("Scan to pay").classes("title")
+        heading("Scan to pay")
         choice = {"address": "With the plugin", "invoice": "With any wallet"}
         self.toggle = ui.toggle(choice, value="address", on_change=lambda e: self._show_code(str(e.value)))
         self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
@@ -166,12 +172,13 @@ class MeterPage:
         self.wallet = ui.link("Open a wallet", "").props("data-part=wallet")
         with ui.row():
             self.amount = sat_field("amount (default: a quantum)").props("dense")
+            on_enter([self.amount], self._invoice)
             ui.button("New invoice", on_click=self._invoice).props("dense")
             copy = "(e) => copyText('[data-part=code]', e.currentTarget)"
             ui.button("Copy").props("dense flat").on("click", js_handler=copy)
 
     def _runs(self) -> None:
-        ui.label("Invoices and payments of the running session").classes("title")
+        heading("Invoices and payments of the running session")
         self.runs = ui.element("ul").classes("runs").props("data-part=runs")
 
     # --- what is shown
@@ -184,7 +191,7 @@ class MeterPage:
     def show(self) -> None:
         """Bring everything on the page up to the feed's newest view."""
         m = self.meter
-        text = self.panel.sell.trouble or ("" if m is not None else f"there is no meter {self.name!r}")
+        text = stale(self.panel.sell, self.body) or ("" if m is not None else f"there is no meter {self.name!r}")
         self._text(self.trouble, text)
         if m is None:
             return

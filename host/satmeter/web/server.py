@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from nicegui import app as pages
 from nicegui import ui
 from starlette.responses import RedirectResponse, Response
 
@@ -24,6 +25,8 @@ from .sell import MeterPage, overview
 log = logging.getLogger("satmeter.web")
 
 RATE_EVERY_S = 60
+RECONNECT_S = 120
+"""For so long a page that lost its connection is kept: with what was typed, its dialogs, and what is under way."""
 
 
 def made(node: Node) -> Panel:
@@ -67,7 +70,17 @@ def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loop
     def buy() -> None:
         BuyPage(panel)
 
-    ui.run_with(app, title="Satmeter", dark=None, tailwind=False, show_welcome_message=False, favicon="⚡")
+    ui.run_with(
+        app,
+        title="Satmeter",
+        dark=None,
+        language="en-US",
+        tailwind=False,
+        reconnect_timeout=RECONNECT_S,
+        show_welcome_message=False,
+        favicon="⚡",
+    )
+    pages.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar at each poll tells nobody anything
     app.add_middleware(Guard, logins=logins, names=names, loopback=loopback)
     return app
 

@@ -9,7 +9,7 @@ from nicegui import ui
 from ..core.money import typed_in_sat
 from ..core.tariff import Tariff
 from .amounts import sat_field
-from .frame import Panel, doing
+from .frame import Panel, doing, heading, named, on_enter
 
 FIRST = ("price_msat", "unit", "ticks_per_unit", "quantum_msat", "window", "mode", "limit_msat")
 HELP = {
@@ -40,8 +40,9 @@ HELP = {
 
 def edit(panel: Panel, name: str, tariff: dict[str, Any], done: Callable[[], Awaitable[None]]) -> None:
     """Open the form; name "": of a new meter. What the node refuses is said beside the form, which stays open."""
-    with ui.dialog() as dialog, ui.card().classes("wide"):
-        ui.label(f"Tariff of {name}" if name else "A new meter").classes("title")
+    title = f"Tariff of {name}" if name else "A new meter"
+    with named(title) as dialog, ui.card().classes("wide"):
+        heading(title)
         given: dict[str, ui.input] = {}
         before: dict[str, str] = {}
         if not name:
@@ -70,6 +71,7 @@ def edit(panel: Panel, name: str, tariff: dict[str, Any], done: Callable[[], Awa
                 dialog.close()
                 await done()
 
+        on_enter(given.values(), save)
         with ui.row():
             ui.button("Save", on_click=save)
             ui.button("Cancel", on_click=dialog.close).props("flat")
