@@ -37,7 +37,7 @@ class Wallet:
 
     def __init__(self, policy=None, **tariff):
         self.now, self.n = 10**9, 0
-        self.buyer, self.events, self.signed = Buyer(), [], []
+        self.buyer, self.events, self.signed, self.did = Buyer(), [], [], []
         self.tell(inp.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
         terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
         self.tell(inp.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
@@ -49,6 +49,7 @@ class Wallet:
 
     def done(self, step):
         self.events += step.events
+        self.did += step.actions
         for a in step.actions:
             if isinstance(a, do.Fund):
                 self.tell(inp.Funded(a.session, a.k, FEE, "51", [[f"c{a.k}:0", 10**7, "5120" + "11" * 32, 100]]))

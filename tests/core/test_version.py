@@ -18,7 +18,7 @@ VALUE, FEERATE = 5_000, 2_500
 class Signed:
     """A version over inputs of both kinds of the emulated wallet, signed by it."""
 
-    def __init__(self, kinds=("bech32", "p2tr"), value=VALUE):
+    def __init__(self, kinds=("bech32", "p2tr"), value=VALUE, feerate=FEERATE):
         chain = Chain()
         wallet = Wallet(chain, "seed")
         for kind in kinds:
@@ -30,7 +30,7 @@ class Signed:
         funded = wallet.fund(40_001 if len(kinds) > 1 else 1_000, 253, 400, 1, 72)
         outpoints = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
         self.inputs = [[o, *chain.unspent(o)] for o in outpoints]
-        fee = version.fee_for(version.most_weight(self.inputs, self.script, change), FEERATE)
+        fee = version.fee_for(version.most_weight(self.inputs, self.script, change), feerate)
         tx = version.make(self.inputs, self.script, value, change, fee)
         done = wallet.sign(version.to_sign(tx, self.inputs))["signed_psbt"]
         self.raw = version.signed(done, tx, self.inputs)
@@ -51,6 +51,7 @@ def test_a_good_one_passes(good):
     assert found.fee == spent - sum(out.value for out in tx.vout) and found.txid == tx.txid().hex()
     assert FEERATE * found.weight // 1000 <= found.fee < FEERATE * (found.weight + 20) // 1000 + 5
     assert len(good.raw) // 2 <= found.weight <= 4 * len(good.raw) // 2
+    assert found.vout == 0 and tx.vout[0].value == VALUE
 
 
 def test_the_psbt_that_is_broadcast_is_the_same_transaction(good):
@@ -96,6 +97,12 @@ def test_another_value_or_feerate_than_agreed(good):
     for wrong in ({"value": VALUE + 1}, {"value": VALUE - 1}, {"feerate": FEERATE * 2}, {"feerate": FEERATE // 10}):
         with pytest.raises(BadVersion):
             good.check(**wrong)
+
+
+def test_where_next_to_nothing_was_agreed_a_fee_may_be_4_sat_a_byte():
+    assert Signed(feerate=950).check(feerate=1).fee
+    with pytest.raises(BadVersion, match="would not be relayed"):
+        Signed(feerate=1_100).check(feerate=1)
 
 
 @pytest.mark.parametrize("to", [b"\x51", b"\x6a\x01\x00", b"\x21" + b"\2" * 33 + b"\xac", b""])

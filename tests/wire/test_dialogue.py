@@ -94,6 +94,33 @@ def test_an_answer_to_a_reading_of_before_is_none():
     assert line.board.grant == 0
 
 
+def test_a_late_answer_to_a_reading_of_before_is_none_either():
+    line = Line()
+    before = line.host.oldest()
+    line.plug(False)
+    line.plug(True)
+    line.host.oldest()
+    line.host.reported(before, line.view(100))
+    line.pass_ms(2_000)
+    assert line.board.grant == 0
+
+
+def test_a_board_that_let_go_of_its_grant_with_something_plugged_in_is_not_given_it_back():
+    line = Line()
+    said = {"boot": line.board.boot, "register": 0, "grant": 0, "flow": 0, "plugged": 1, "fault": ""}
+    line.host._reading(said)  # what was plugged in between was said and lost
+    line.pass_ms(2_000)
+    assert line.board.grant == 0
+
+
+def test_a_board_that_was_believed_has_no_other_key():
+    line = Line()
+    line.host.link.why = "mac"
+    assert not line.host.other_key
+    line.host.link.sid = ""
+    assert line.host.other_key
+
+
 def test_that_the_plug_was_pulled_is_reported_before_what_came_after(line):
     pulled = line.host.oldest()
     assert (pulled["plugged"], pulled["grant"]) == (False, 0)
@@ -151,6 +178,14 @@ def test_while_nothing_is_plugged_in_nothing_is_told_again_and_again():
         line.host.show(line.view(15))
         line.pass_ms(500)
     assert "grant" not in told
+
+
+def test_a_board_that_holds_its_grant_is_not_told_it_again():
+    line = Line()
+    told = []
+    line.host.link.send = lambda kind, **values: told.append(kind)
+    line.pass_ms(3_000)
+    assert line.board.grant == 100 and not told
 
 
 def test_a_reading_that_is_refused_grants_nothing(line):

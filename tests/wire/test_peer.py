@@ -43,7 +43,7 @@ def test_bigsize_as_in_bolt_1(value, encoded):
     assert peer.read_bigsize(bytes.fromhex(encoded), 0) == (value, len(encoded) // 2)
 
 
-@pytest.mark.parametrize("bad", ["fd00fc", "fe0000ffff", "ff00000000ffffffff", "fd00", "feffff", "ff", ""])
+@pytest.mark.parametrize("bad", ["fd00fc", "fe0000ffff", "ff00000000ffffffff", "fd00", "fdff", "feffff", "ff", ""])
 def test_bigsize_refuses_what_bolt_1_refuses(bad):
     with pytest.raises(BadMessage):
         peer.read_bigsize(bytes.fromhex(bad), 0)
