@@ -28,7 +28,9 @@ def film(tmp_path_factory):
 @pytest.fixture(scope="session")
 def browser(film):
     lane("browser", count=False)
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=PATIENCE_MS)
 
     camera = [
         "--use-fake-ui-for-media-stream",

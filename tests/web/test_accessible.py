@@ -98,9 +98,6 @@ def test_axe_finds_nothing_on_idle_pages(net, panels, tab, plugged):
         pasted(buyer, text)
         judge.look(buyer, name, DIALOG)
         escaped(buyer)
-    buyer.get_by_role("button", name="Camera").click()
-    expect(buyer.get_by_text("No camera here")).to_be_visible()
-    judge.look(buyer, "/buy without a camera")
     judge.verdict()
 
 

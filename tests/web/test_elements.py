@@ -99,7 +99,7 @@ VIEWS = {
         "page": ["socket", "standby", ""],
         "codes": ["SATMETER://1.2.3.4:9735/02" + "AB" * 32 + "/S"],
     },
-    "too long a code": {"lamp": "off", "page": ["socket", "standby", "x"], "codes": ["A" * 400]},
+    "too long a code": {"lamp": "off", "page": ["socket", "standby", "x"], "codes": ["A" * 500]},
     "locked": {"lamp": "fast", "page": ["a-meter-with-a-long-name-it-is", "lockout", "credit 0 msat"], "codes": []},
 }
 
