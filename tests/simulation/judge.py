@@ -111,7 +111,9 @@ class Judge:
     def _seller_session_opened(self, e):
         # What the board delivered of the allowance and has not yet reported counts as the session's.
         self.accountant.sessions += 1
-        self.delivered_at[e.stream] = self.sim.outlets[e.meter].delivered - self.sim.plan.tariff["allowance_ticks"]
+        # After an older copy of the journal a session may be opened once more: what flowed before stays used.
+        allowance = self.sim.plan.tariff["allowance_ticks"]
+        self.delivered_at.setdefault(e.stream, self.sim.outlets[e.meter].delivered - allowance)
 
     def _seller_version_taken(self, e):
         self.that((e.stream, e.k, e.value) not in self.credited, "a version credited twice", e)
