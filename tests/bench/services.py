@@ -102,7 +102,7 @@ def gate(net, service, directory):
     try:
         until(lambda: _answers(url))
         asked = httpx.get(url + "/sold").headers.get_list("www-authenticate")[0]
-        macaroon, invoice = re.fullmatch(r'L402 version="0", token="([^"]+)", invoice="([^"]+)"', asked).groups()
+        macaroon, invoice = re.match(r'L402 version="0", token="([^"]+)", invoice="([^"]+)"', asked).groups()
         preimage = net["buyer"].rpc.call("xpay", [invoice])["payment_preimage"]
         header = {"Authorization": f"L402 {macaroon}:{preimage}"}
         until(lambda: httpx.get(url + "/sold", headers=header).status_code == 200)

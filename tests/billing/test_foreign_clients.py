@@ -2,8 +2,8 @@
 
 Each pays from the buyer's node: by a wallet of its own kind, or by a stand-in for the REST interface of Core Lightning.
 What is said of a client here is what it does, not what it should: whether it keeps its credential, and when it pays
-anew. l402-requests and bolthub come with the tests; lnurl asks for an older coincurve than ours, so it gets a place and
-a process of its own, as what comes from npm does.
+anew. l402-requests and bolthub come with the tests. lnurl asks for an older coincurve than ours, and bolt402 lets no
+other thread run while it waits; so they get a place and a process of their own, as what comes from npm does.
 """
 
 import hashlib
@@ -160,6 +160,23 @@ def test_bolthub_within_a_client_of_httpx(gate, wallet):
 
 # --- from PyPI, apart
 
+BOLT402 = """
+import json, os, sys
+from bolt402 import Budget, L402Client
+
+site, wallet = sys.argv[1:]
+client = L402Client.with_cln_rest(wallet, os.environ["RUNE"], budget=Budget(per_request_max=2))
+asked = [client.get(site + "/things") for _ in range(6)]
+out = {"asked": [[a.text(), a.paid, a.cached_token] for a in asked], "spent": client.total_spent()}
+out["receipts"] = [[r.amount_sats, r.response_status] for r in client.receipts()]
+out["posted"] = client.post(site + "/other", '"hello"').text()
+try:
+    L402Client.with_cln_rest(wallet, os.environ["RUNE"], budget=Budget(per_request_max=1)).get(site + "/things")
+except ValueError as e:
+    out["refused"] = str(e)
+print(json.dumps(out))
+"""
+
 LNURL = f"""
 import asyncio, json, sys
 import httpx, lnurl, lnurl.core
@@ -204,10 +221,17 @@ def python(tmp_path):
         if done.returncode:
             pytest.skip(f"PyPI does not give {wanted[0]}: {done.stderr[-300:]}")
         (tmp_path / "client.py").write_text(script)
-        env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        env = {**os.environ, "PYTHONPATH": str(tmp_path), "RUNE": RUNE}
         return found(subprocess.run([sys.executable, "client.py", *args], cwd=tmp_path, env=env, **CAUGHT))
 
     return run
+
+
+def test_bolt402_keeps_its_credential_until_it_is_spent(gate, wallet, python):
+    out = python(["bolt402==0.1.0"], BOLT402, root(gate), wallet.url)
+    kept = [["/things", True, False], ["/things", False, True], ["/things", False, True]]
+    assert out["asked"] == kept * 2 and out["spent"] == 4 and out["receipts"] == [[2, 200]] * 2
+    assert out["posted"] == '/other"hello"' and "budget" in out["refused"].lower() and len(wallet.paid) == 3
 
 
 def test_lnurl_asks_an_address_for_invoices(net, hub, ann, python):

@@ -35,7 +35,8 @@ def challenged(answer):
     """The macaroon and the invoice of a 402."""
     assert answer.status_code == 402, answer.text
     l402, lsat = answer.headers.get_list("www-authenticate")
-    found = re.fullmatch(r'L402 version="0", token="([A-Za-z0-9+/]+={0,2})", invoice="([^"]+)"', l402).groups()
+    found = re.match(r'L402 version="0", token="([A-Za-z0-9+/]+={0,2})", invoice="([^"]+)"', l402).groups()
+    assert l402.endswith(f', invoice="{found[1]}", macaroon="{found[0]}"')
     assert lsat == f'LSAT macaroon="{found[0]}", invoice="{found[1]}"' and len(found[0]) % 4 == 0
     assert answer.headers["cache-control"] == "no-store"
     return found

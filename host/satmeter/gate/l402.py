@@ -45,7 +45,8 @@ class L402:
         self._secrets, self._location = [s.encode() for s in (secret, *earlier)], location
 
     def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> list[str]:
-        """Return the values of WWW-Authenticate: as the specification has it today, and under its older name."""
+        """Return the values of WWW-Authenticate: as the specification has it today, and under the scheme's older name.
+        The token has its older name in the first, too: there are clients that look at no other."""
         token_id = secrets.token_bytes(32)
         identifier = VERSION + bytes.fromhex(payment_hash) + token_id
         macaroon = Macaroon(
@@ -54,7 +55,10 @@ class L402:
         macaroon.add_first_party_caveat(_services(service))
         macaroon.add_first_party_caveat(f"valid_until={(now_s or int(time.time())) + LASTS_S}")
         text = _standard(macaroon.serialize())
-        return [f'L402 version="0", token="{text}", invoice="{payreq}"', f'LSAT macaroon="{text}", invoice="{payreq}"']
+        return [
+            f'L402 version="0", token="{text}", invoice="{payreq}", macaroon="{text}"',
+            f'LSAT macaroon="{text}", invoice="{payreq}"',
+        ]
 
     def check(self, headers: Mapping[str, str], service: str, now_s: int | None = None) -> Pass | None:
         """Return what a request's headers (names in lower case) are good for; None where they bring nothing that holds
