@@ -90,6 +90,9 @@ def code_row(code: Code, row: int, width: int, height: int):  # type: ignore[no-
     """Make a row of a code that fills the display, dark on light; yields None between pieces, then the row."""
     k = scale_of(code.n, width, height)
     out = bytearray(b"\xff" * width)
+    if not k:  # a host that knows of larger displays only
+        yield out
+        return
     left, top = (width - k * code.n) // 2, (height - k * code.n) // 2
     first, last = (8 * row - top) // k, (8 * row + 7 - top) // k
     for count, y in enumerate(range(max(0, first), min(code.n - 1, last) + 1)):

@@ -197,7 +197,8 @@ class Accountant:
                     mine[cap] = max(mine.get(cap, 0), given[cap])
             if kind == "payment_started" and data["hash"]:
                 hashes.setdefault(stream, set()).add(data["hash"])
-        for stream, mine in hashes.items():
+        for stream in hashes.keys() & caps.keys():  # of others the beginning is compacted away
+            mine = hashes[stream]
             left = [account.sent[known] for known in mine if known in account.sent]
             for fact in left:
                 fee = fact.sent - fact.amount

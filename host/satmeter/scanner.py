@@ -190,7 +190,7 @@ def describe(meaning: Meaning) -> list[str]:
 
 def _printable(text: str) -> str:
     """A description comes from a stranger: what is no letter must not reach the terminal."""
-    return visible(text).replace("\n", "\\n")[:640]
+    return visible(text[:640]).replace("\n", "\\n")
 
 
 def _chosen(meanings: list[Meaning], pick: int) -> Meaning:

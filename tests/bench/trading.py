@@ -138,7 +138,7 @@ def written(net):
     net["buyer"].rpc.call("stream-close", [session])
     board.stop()
     note = "kB: " + ", ".join(f"{name} {(after[name] - before[name]) / (n - paid):.0f}" for name in pids)
-    return Figure("commits a payment, both journals", (made - committed) / (n - paid), 3.5, note=note)
+    return Figure("commits a payment, both journals", (made - committed) / (n - paid), 4.5, note=note)
 
 
 def sessions_in_memory(net):

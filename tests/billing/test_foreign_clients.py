@@ -98,6 +98,16 @@ def ann(visitor):
 CAUGHT = {"capture_output": True, "text": True, "timeout": 60}
 
 
+def installed(command, where, otherwise):
+    """Install what is not ours; where the registry does not give it, the test is skipped, and says so."""
+    try:
+        done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=100)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{otherwise}: no answer in time")
+    if done.returncode:
+        pytest.skip(f"{otherwise}: {done.stderr[-300:]}")
+
+
 def found(done):
     """What a script says, which ran to its end."""
     assert done.returncode == 0, done.stderr
@@ -217,9 +227,7 @@ def python(tmp_path):
 
     def run(wanted, script, *args):
         command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", "-t", tmp_path]
-        done = subprocess.run([*command, *wanted], capture_output=True, text=True, timeout=150)
-        if done.returncode:
-            pytest.skip(f"PyPI does not give {wanted[0]}: {done.stderr[-300:]}")
+        installed([*command, "--retries", "1", "--timeout", "10", *wanted], tmp_path, f"PyPI does not give {wanted[0]}")
         (tmp_path / "client.py").write_text(script)
         env = {**os.environ, "PYTHONPATH": str(tmp_path), "RUNE": RUNE}
         return found(subprocess.run([sys.executable, "client.py", *args], cwd=tmp_path, env=env, **CAUGHT))
@@ -342,10 +350,9 @@ def npm(tmp_path_factory):
     # One dependency of lsat-js is named by an address of git; npm has what that was forked from.
     clients = {"lsat-js": "2.0.6", "@getalby/lightning-tools": "9.0.1"}
     (where / "package.json").write_text(json.dumps({"dependencies": clients, "overrides": {"macaroon": "3.0.4"}}))
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=150)
-    if done.returncode:
-        pytest.skip(f"npm does not give {' and '.join(clients)}: {done.stderr[-300:]}")
+    patience = ["--fetch-retries", "1", "--fetch-timeout", "10000"]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *patience]
+    installed(command, where, f"npm does not give {' and '.join(clients)}")
     return where
 
 

@@ -3,9 +3,9 @@
 The tariff is 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat: 100 ticks.
 """
 
-from contextlib import suppress
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from world import BUYER_ID, SELLER_ID, SESSION, World, first_label
 
 from satmeter.core import actions as do
@@ -495,8 +495,12 @@ def test_a_register_faster_than_the_rating_is_refused():
     w.report(60)
 
 
+def jumps_told(w):
+    return [told["why"] for topic, told in w.notes if topic == "meter_alarm"]
+
+
 def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
-    """Noise on the sensor's line: what can't have flowed is not counted, the meter goes on, and a person is told."""
+    """Noise on the sensor's line: the jump is not counted, the meter goes on, and a person is told."""
     w = World({"rating_ticks_per_s": 10})
     w.open()
     w.report(20)
@@ -505,28 +509,77 @@ def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
         w.report(5_000_000)
     w.now += 1_000
     w.report(5_000_003)
-    assert (w.meter.count, w.sale.ticks, w.meter.register) == (40, 40, 5_000_003)  # two seconds of ten ticks
-    alarm = [told["why"] for topic, told in w.notes if topic == "meter_alarm"][-1]
+    assert (w.meter.count, w.sale.ticks, w.meter.register) == (20, 20, 5_000_003)
+    (alarm,) = jumps_told(w)
     assert "jumped to 5000003" in alarm and alarm == view.meter(w.meter, w.sale, w.now, 3_000, 0)["fault"]
-    assert w.grant() == 5_000_003 + w.sale.grant_count - 40
+    assert w.grant() == 5_000_003 + w.sale.grant_count - 20
     w.now += 1_000
     w.report(5_000_008)
-    assert w.sale.ticks == 45
+    assert w.sale.ticks == 25
     w.restart_seller()
     w.report(5_000_010)
-    assert w.sale.ticks == 47
+    assert w.sale.ticks == 27
 
 
-def test_jumps_never_count_for_more_than_the_rating_allows():
+def test_a_jump_that_a_good_reading_followed_is_over():
     w = World({"rating_ticks_per_s": 10})
-    register, began = 0, w.now
-    for jump in (3, 400, 0, 0, 10**6, 5, 61, 0, 10**9, 0, 0, 40):
+    w.report(20)
+    with pytest.raises(Implausible):
+        w.report(5_000)
+    for register in range(21, 26):
         w.now += 1_000
-        register += jump
-        with suppress(Implausible):
-            w.report(register)
-        assert w.meter.count <= 10 * ((w.now - began) // 1000 + 5)
-    assert w.meter.register == register
+        w.report(register)
+    with pytest.raises(Implausible):
+        w.report(5_010)
+    assert w.meter.count == 25 and not jumps_told(w)
+
+
+def test_a_board_whose_register_jumped_and_that_starts_again_with_it_counts_on():
+    w = World({"rating_ticks_per_s": 10})
+    w.open()
+    w.report(20)
+    w.now += 1_000
+    with pytest.raises(Implausible):
+        w.report(5_000_000)
+    w.now += 1_000
+    w.report(5_000_004, boot="b2", base=5_000_000)
+    assert w.sale.ticks == 24 and "jumped to 5000000" in jumps_told(w)[0]
+    w.now += 1_000
+    w.report(5_000_006, boot="b2", base=5_000_000)
+    assert w.sale.ticks == 26
+
+
+@pytest.mark.parametrize(("before", "after"), [(1_000, 50), (0, 50)])
+def test_a_rating_that_is_changed_holds_from_then_on(before, after):
+    w = World({"rating_ticks_per_s": before})
+    register = 0
+    for _ in range(60):
+        w.now += 1_000
+        register += 500
+        w.report(register)
+    w.sell(inp.SetMeter("m", {"rating_ticks_per_s": after}))
+    for _ in range(60):
+        w.now += 1_000
+        register += 1
+        w.report(register)
+    assert w.meter.count == register and not jumps_told(w)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 5, 10, 11, 61, 400, 10**6]), st.sampled_from(["", "b"])), max_size=40))
+def test_jumps_count_for_no_more_than_rose_and_than_the_rating_allows(steps):
+    w = World({"rating_ticks_per_s": 10})
+    register, base, boot, began = 0, 0, 0, w.now
+    for rise, reset in steps:
+        w.now += 1_000
+        if reset:
+            boot, base = boot + 1, register
+        register += rise
+        try:
+            w.report(register, boot=f"r{boot}", base=base)
+        except Implausible:
+            assert rise > 10 or reset, "what flows at its rating is counted, whatever jumped before"
+        assert w.meter.count <= register
+        assert w.meter.count <= 10 * ((w.now - began) // 1000 + 5) * (1 + len(jumps_told(w)))
 
 
 # --- the end, and a board that is not heard

@@ -5,18 +5,37 @@ import re
 
 import pytest
 from playwright.sync_api import expect
+from pyln.client import RpcError
 from running import RunningPanel
 from test_pages import fact, opened, shot
 
 from accessible import Judge
 from satmeter import devnet
+from shop import until
 
 pytestmark = [pytest.mark.parametrize("net", ["emulated"], indirect=True), pytest.mark.timeout(400)]
 DIALOG = ".q-dialog"
 
 
 @pytest.fixture
-def plugged(panels, tab):
+def cancel_offers(net):
+    """Cancel the invoices for wallets: with one of them out, a meter is given no other price."""
+
+    def priced(msat):
+        try:
+            return net["seller"].rpc.call("meter-set", {"name": "socket", "price_msat": msat})
+        except RpcError:  # they are cancelled now
+            return None
+
+    def cancel():
+        until(lambda: priced(1001))
+        assert priced(1000)
+
+    return cancel
+
+
+@pytest.fixture
+def plugged(panels, tab, cancel_offers):
     """The seller's page with something plugged in; unplugged afterwards."""
     page = tab(panels[0].url + "/sell/socket")
     switch = page.get_by_role("switch", name="Plugged in")
@@ -28,6 +47,8 @@ def plugged(panels, tab):
         unlock.click()
     expect(fact(page, "state")).to_have_text("standby")
     yield page
+    page.keyboard.press("Escape")  # a dialog that is still open
+    cancel_offers()
     if switch.get_attribute("aria-checked") == "true":
         switch.press("Space")
     expect(fact(page, "state")).to_have_text("standby", timeout=60_000)
@@ -137,11 +158,11 @@ def test_enter_does_what_the_form_is_for(net, panels, tab, plugged):
     caps.press("Enter")
     expect(fact(card, "left")).to_contain_text("of 700 sat")
     seller.get_by_role("button", name="Tariff").click()
-    price = seller.get_by_label("price of a unit")
-    price.fill("2")
-    price.press("Enter")
-    expect(price).not_to_be_visible()
-    net["seller"].rpc.call("meter-set", {"name": "socket", "price_msat": 1000})
+    risk = seller.get_by_label("most that a buyer has at risk")
+    risk.fill("21")
+    risk.press("Enter")
+    expect(risk).not_to_be_visible()
+    net["seller"].rpc.call("meter-set", {"name": "socket", "quantum_msat": 20_000})
     amount = seller.get_by_label("amount (default: a quantum)")
     amount.fill("5")
     amount.press("Enter")

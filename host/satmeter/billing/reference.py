@@ -59,6 +59,7 @@ def _answers(call: dict[str, Any]) -> Iterator[str]:
     for status, about in call["responses"].items():
         if status.isdigit():
             kinds = about.get("content", {}).values()
-            names = [each.get("schema", {}).get("$ref", "").rpartition("/")[2] for each in kinds]
+            shapes = [each.get("schema", {}) for each in kinds]
+            names = [(shape.get("items") or shape).get("$ref", "").rpartition("/")[2] for shape in shapes]
             said = next(filter(None, names), about["description"])
             yield f"{status} ({said})"

@@ -50,8 +50,11 @@ class Node:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             answer = self._rpc.call(method, params)
-        except RpcError:
-            raise
+        except RpcError as e:
+            if isinstance(e.error, dict):
+                raise
+            # Bare words are pyln's, or a node's that is stopping: the connection is gone, and nothing was decided.
+            raise NodeTrouble(f"{method}: the node at {self.path} went away: {e.error}", path=self.path) from e
         except (OSError, ValueError) as e:
             why = getattr(e, "strerror", None) or e
             raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}", path=self.path) from e

@@ -21,8 +21,8 @@ log = logging.getLogger("satmeter")
 
 PAY_REJECTED = 203
 PAY_FAILED_ON_THE_WAY = 209
-KNOWN = (200, 201, 219)
-"""In progress, the hash was used already, paid already: the node had begun to pay this hash before."""
+KNOWN = (200, 201, 218, 219)
+"""In progress, the hash was used already, paid already (218 before 26.06): the node had begun to pay it before."""
 XPAY_KNEW = tuple(f"injectpaymentonion error {code}" for code in KNOWN)
 """xpay says those of lightningd in its words, under a number of its own (-3)."""
 XPAY_LEARNED = "layer xpay says"

@@ -200,8 +200,8 @@ class StreamRpc:
 
 
 def _not_opened(shown: dict[str, Any], session: str) -> SatmeterError:
-    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused, and
-    where there was none, what happened instead."""
+    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused;
+    without a word of the seller's, Unreachable, or WrongState where its own user closed it."""
     code = shown.get("code", 0)
     name, _, text = shown["why"].partition(": ")
     if by_code(code) is OverCap and name == OverCap.__name__:

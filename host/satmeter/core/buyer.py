@@ -141,7 +141,9 @@ class Buyer(Signing):
             self._begin_close(p, f"the seller refused a version: {msg.words(m.text)}")
             return
         if p.state == OPENING:
-            self._end(p, f"{by_code(m.code).__name__}: {msg.words(m.text)}", m.code or Refused.code)
+            # What only we can say of ourselves is no word of a seller's.
+            code = Refused.code if m.code in (0, OverCap.code, Unreachable.code) else m.code
+            self._end(p, f"{by_code(code).__name__}: {msg.words(m.text)}", code)
         elif m.code == UnknownSession.code and p.state != CLOSED and (p.signed is not None or not p.flights):
             self._end(p, f"the seller does not know the session any more: {msg.words(m.text)}")
 

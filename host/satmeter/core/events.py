@@ -46,7 +46,7 @@ class BoardBooted(Event):
 
 @event
 class RegisterJumped(Event):
-    """A register rose faster than the rating allows, and stays there: `lost` ticks of it are not counted."""
+    """A register rose faster than the rating allows, and stays there: those `lost` ticks are not counted."""
 
     offset: int = 0
     count: int = 0

@@ -63,8 +63,8 @@ class Meter:
     """Why the newest reading that was refused, at `refused_at`, was."""
     refused_at: int = 0
     made: list[int] = field(default_factory=list)
-    jumped: tuple[int, int] = (0, 0)
-    """When a register was refused that rose faster than the rating, and that register."""
+    jumped: tuple[int, int, str] = (0, 0, "")
+    """When a register was refused that rose faster than the rating, that register, and of which boot."""
     rated_at: int = 0
     rated_from: int = 0
 
@@ -109,15 +109,17 @@ class Meter:
             and now >= self.period_at + self.tariff.allowance_period_s * 1000
         )
 
-    def offset_after_boot(self, base: int, register: int) -> int:
+    def offset_after_boot(self, base: int, register: int, now: int) -> int:
         """Return the offset for a new boot whose register began at `base` and stands at `register`.
 
         A board that kept its register over the reset (base beyond what we know) goes on in the old numbers, so that
-        what it counted between our last reading and the reset is not lost; one that begins again counts on from ours.
+        what it counted between our last reading and the reset is not lost; one that begins again counts on from ours,
+        and so does one whose register had jumped.
         """
         if self.rebound:
             return self.count - register
-        return self.offset if base and base >= self.register else self.count - base
+        kept = base and base >= self.register and not self._too_fast(self.offset + base, now)
+        return self.offset if kept else self.count - base
 
     def check_reporter(self, board: str, boot: str) -> None:
         """Raise Implausible for a reading of another board, or of a boot before the present one."""
@@ -134,34 +136,39 @@ class Meter:
             )
 
     def count_at(self, register: int, now: int) -> int:
-        """Return what a register comes to: the count, or where it rose faster than the rating and stays there, what the
-        rating allows since the last reading. Implausible for one that went back, or that rises so for the first time.
-        """
+        """Return what a register comes to. Implausible for one that went back, or rose faster than the rating; where it
+        stays up there, the count goes on as it was: what of it was delivered nobody knows, so it is not charged."""
         if register < self.register:
             raise Implausible(
                 f"register {register} of meter {self.name}: went back from {self.register} within boot {self.boot}",
                 register=register,
             )
-        rating = self.tariff.rating_ticks_per_s
         count = self.offset + register
-        if not rating or not self.seen:
+        why = self._too_fast(count, now)
+        if not why:
             return count
-        # Since the last reading, and (so that the slack is not had again and again) since the first one.
-        for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)):
+        if self._stays(register, now):
+            return self.count
+        self.jumped = now, register, self.boot
+        raise Implausible(f"register {register} of meter {self.name}: {why}", register=register)
+
+    def _too_fast(self, count: int, now: int) -> str:
+        """Return why a count is more than the rating allows, "" where it is not: since the last reading, and (so that
+        the slack is not had again and again) since the first one."""
+        rating = self.tariff.rating_ticks_per_s
+        for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)) if rating and self.seen else ():
             most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
             if count - start > most:
-                if self._stays(register, now):
-                    return self.count + rating * max(0, now - self.seen) // 1000
-                self.jumped = now, register
-                raise Implausible(
-                    f"register {register} of meter {self.name}: {count - start} ticks in {now - since} ms, "
-                    f"but its rating of {rating} ticks/s allows {most}",
-                    register=register,
-                )
-        return count
+                return f"{count - start} ticks in {now - since} ms, but its rating of {rating} ticks/s allows {most}"
+        return ""
 
     def _stays(self, register: int, now: int) -> bool:
-        """Whether a register is where one that was refused had jumped to, and what may have flowed since."""
-        at, there = self.jumped
+        """Whether a register is where the one that was refused just before had jumped to, and what may have flowed
+        since."""
+        at, there, boot = self.jumped
         flowed = self.tariff.rating_ticks_per_s * (max(0, now - at) // 1000 + RATING_SLACK_S)
-        return there > self.register and there <= register <= there + flowed
+        return boot == self.boot and there > self.register and there <= register <= there + flowed
+
+    def rate_from_here(self, now: int) -> None:
+        """Hold the flow against the rating from here on."""
+        self.rated_at, self.rated_from, self.jumped = now, self.count, (0, 0, "")

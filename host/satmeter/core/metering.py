@@ -42,6 +42,8 @@ class Metering(Settling):
         ):
             self._cancel_offers(m, "given another price")
         self._emit(ev.MeterChanged(self.now, m.stream, tariff.to_dict()))
+        if tariff.rating_ticks_per_s != old.rating_ticks_per_s:
+            m.rate_from_here(self.now)
         return m
 
     def _remove(self, i: inp.RemoveMeter) -> Meter:
@@ -67,8 +69,11 @@ class Metering(Settling):
             if i.board and not m.board:
                 self._emit(ev.BoardBound(self.now, m.stream, i.board))
             if m.boot != i.boot:
-                offset = m.offset_after_boot(i.base, i.register)
+                kept, offset = m.offset, m.offset_after_boot(i.base, i.register, self.now)
+                jumped = max(0, kept + i.base - m.count) if offset != kept and not m.rebound and m.seen else 0
                 self._emit(ev.BoardBooted(self.now, m.stream, i.boot, offset, max(m.count, offset + i.base)))
+                if jumped:
+                    self._tell_jump(m, i.base, jumped)
             count = m.count_at(i.register, self.now)
         except Implausible as e:
             m.refused, m.refused_at = e.message, self.now
@@ -79,7 +84,8 @@ class Metering(Settling):
         m.display, m.fault = i.display, i.fault
         m.fault_at = 0 if m.fault in LESSER_FAULTS else m.fault_at or self.now
         if not m.seen:
-            m.rated_at, m.rated_from = self.now, m.count
+            m.rate_from_here(self.now)
+        m.jumped = (0, 0, "")
         m.seen = self.now
         self.step.touched.add(m.stream)
         if m.session:
@@ -90,10 +96,14 @@ class Metering(Settling):
         return m
 
     def _jumped(self, m: Meter, count: int, register: int) -> None:
-        """A register stays where it jumped to: the count goes on from what can have flowed, and a person is told."""
+        """A register stays where it jumped to: the count goes on as it was, and a person is told."""
         lost = m.offset + register - count
         self._emit(ev.RegisterJumped(self.now, m.stream, count - register, count, lost))
-        why = f"the register jumped to {register}: {lost} ticks of it are more than the rating allows, and not counted"
+        m.rate_from_here(self.now)
+        self._tell_jump(m, register, lost)
+
+    def _tell_jump(self, m: Meter, register: int, lost: int) -> None:
+        why = f"the register jumped to {register}, more than the rating allows: {lost} ticks are not counted"
         m.refused, m.refused_at = why, self.now
         self._notify("meter_alarm", m, why=why)
 

@@ -7,6 +7,8 @@ import unicodedata
 from .money import MSAT_PER_BTC
 
 JOINERS = "\u200c\u200d"
+EMPTY = "\u034f\u115f\u1160\u3164\uffa0"
+"""Letters that nothing is seen of."""
 UNITS = {"msat": 1, "sat": 1000, "BTC": MSAT_PER_BTC}
 
 
@@ -34,13 +36,14 @@ def duration(seconds: int) -> str:
 def visible(text: str) -> str:
     """Return a stranger's text with what acts instead of being seen (control characters, marks of direction, what has
     no width) written as JSON escapes it: \\u202e. Line breaks stay, and what joins letters or emoji."""
+    text = text.replace("\r\n", "\n").replace("\t", " ")
     return "".join(c if _seen(c, before) else json.dumps(c)[1:-1] for before, c in zip(f" {text}", text, strict=False))
 
 
 def _seen(c: str, before: str) -> bool:
     if c in JOINERS:
         return not before.isascii() and before not in JOINERS
-    return c == "\n" or (readable(c) and unicodedata.category(c) != "Cf")
+    return c == "\n" or (c.isprintable() and c not in EMPTY) or unicodedata.category(c) == "Zs"
 
 
 def readable(text: str) -> bool:

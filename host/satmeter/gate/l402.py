@@ -37,6 +37,10 @@ class Pass:
     service: str
 
 
+REPEATED = 1_000
+"""Characters of a token up to which it stands once more: proxies give all headers some kB."""
+
+
 class L402:
     """Makes macaroons under the gate's secret, and checks them under that or an earlier one. Several gates with one
     secret take each other's."""
@@ -55,8 +59,9 @@ class L402:
         macaroon.add_first_party_caveat(_services(service))
         macaroon.add_first_party_caveat(f"valid_until={(now_s or int(time.time())) + LASTS_S}")
         text = _standard(macaroon.serialize())
+        again = f', macaroon="{text}"' if len(text) <= REPEATED else ""
         return [
-            f'L402 version="0", token="{text}", invoice="{payreq}", macaroon="{text}"',
+            f'L402 version="0", token="{text}", invoice="{payreq}"{again}',
             f'LSAT macaroon="{text}", invoice="{payreq}"',
         ]
 

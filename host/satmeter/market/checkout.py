@@ -18,6 +18,11 @@ from .market import Market
 from .visit import LOGGED_IN, Visits, sent
 
 WAIT_S = 60
+WAITED: dict[int | str, dict[str, Any]] = {
+    204: {"description": "it is paid"},
+    402: {"description": "not yet"},
+    410: {"description": "it has expired"},
+}
 Form = Annotated[dict[str, Any], Depends(sent)]
 
 
@@ -77,7 +82,7 @@ def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
         market.orders.cancel(user.id, row)
         return visits.done(request, "/market/cart" if order else "/account", {"status": "cancelled"})
 
-    @router.get("/checkout/{id}/wait", responses={204: {"description": "it is paid"}})
+    @router.get("/checkout/{id}/wait", status_code=204, response_class=Response, responses=WAITED)
     async def wait(id: str) -> Response:
         """204 once it is paid, 410 when it has expired, 402 after a minute; tells nothing else of the invoice."""
         async with desk.hub.listening() as queue:

@@ -6,6 +6,7 @@ so a request that changes something must not come from such a page.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Context, Decimal
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -37,6 +38,14 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
+
+def of_a_use(msat: int, uses: int) -> str:
+    """Return the price of one of several uses: whole sat from 1,000 on, under that to three figures."""
+    each = Decimal(msat) / (1000 * uses)
+    shown = each.quantize(Decimal(1)) if each >= 1000 else Context(prec=3).plus(each).normalize()
+    return f"{shown:,f} sat"
+
+
 PAGES = Environment(
     loader=PackageLoader("satmeter.market"),
     autoescape=True,
@@ -45,7 +54,7 @@ PAGES = Environment(
     finalize=lambda value: visible(value) if type(value) is str else value,  # not Markup, which is ours
 )
 PAGES.filters["sat"] = amount
-PAGES.filters["each"] = lambda msat: f"{msat / 1000:,.3g} sat"
+PAGES.filters["each"] = of_a_use
 PAGES.filters["day"] = lambda at: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M}"
 PAGES.filters["stars"] = lambda tenths: f"{tenths // 10}.{tenths % 10}"
 

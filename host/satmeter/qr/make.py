@@ -7,7 +7,7 @@ import qrcode
 from qrcode.constants import ERROR_CORRECT_H, ERROR_CORRECT_L, ERROR_CORRECT_M, ERROR_CORRECT_Q
 from qrcode.exceptions import DataOverflowError
 
-from ..wire.fit import QUIET, scale_of
+from ..wire.fit import QUIET, QUIET_LEAST, scale_of
 
 LEVELS = (ERROR_CORRECT_H, ERROR_CORRECT_Q, ERROR_CORRECT_M, ERROR_CORRECT_L)
 
@@ -48,17 +48,17 @@ def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
 
 
 def fitted(text: str, width: int, height: int) -> Code:
-    """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, if there
-    is one, and then the most error correction. ValueError where none fits (wire/fit.py)."""
+    """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, else of
+    two, if there is one, and then the most error correction. ValueError where none fits (wire/fit.py)."""
     text = text.upper()
-    best, best_rank = None, (0, False)
+    best, best_rank = None, (0, 0)
     for level in LEVELS:
         try:
             code = make(text, level)
         except ValueError:
             continue
         scale = scale_of(code.n, width, height)
-        rank = scale, scale * (code.n + 2 * QUIET) <= min(width, height)
+        rank = scale, sum(scale * (code.n + 2 * quiet) <= min(width, height) for quiet in (QUIET, QUIET_LEAST))
         if rank > best_rank and scale:
             best, best_rank = code, rank
     if best is None:

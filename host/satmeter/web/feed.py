@@ -21,6 +21,7 @@ log = logging.getLogger("satmeter.web")
 EVERY_S = 0.1
 SHARE = 5
 RETRY_S = 1.0
+SLOW_S = 10.0
 CHART_S = 180
 UNKNOWN_COMMAND = -32601
 
@@ -40,6 +41,7 @@ class Feed:
         """When `view` was told, in seconds since 1970; 0 for never."""
         self._listeners: list[Callable[[], None]] = []
         self._wanted = asyncio.Event()
+        self._asking: asyncio.Future[View] | None = None
 
     def join(self, listener: Callable[[], None]) -> None:
         if listener not in self._listeners:
@@ -57,17 +59,31 @@ class Feed:
         while True:
             await self._wanted.wait()
             began = time.monotonic()
-            before = (self.view, self.trouble)
             await self.refresh()
-            if (self.view, self.trouble) != before:
-                self._tell()
             took = time.monotonic() - began
             await asyncio.sleep(RETRY_S if self.trouble else max(EVERY_S, took * (SHARE - 1)))
 
     async def refresh(self) -> None:
-        """Ask now."""
+        """Ask now, and tell the pages what is new."""
+        before = (self.view, self.trouble)
+        if self._asking is not None:  # it was begun before what may have changed
+            await self._answer(self._asking)
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(asyncio.to_thread(self._look, self.node))
+            await self._answer(self._asking)
+        if (self.view, self.trouble) != before:
+            self._tell()
+
+    async def _answer(self, asking: "asyncio.Future[View]") -> None:
+        """Wait for an answer, but not for ever: a node that hangs has no news."""
+        done, _ = await asyncio.wait({asking}, timeout=SLOW_S)
+        if not done:
+            self.trouble = f"the node has not answered for {SLOW_S:.0f} s"
+            return
+        if self._asking is asking:
+            self._asking = None
         try:
-            self.view = await asyncio.to_thread(self._look, self.node)
+            self.view = asking.result()
             self.trouble, self.missing, self.heard_at = "", False, time.time()
         except RpcError as e:
             self.missing = code_of(e) == UNKNOWN_COMMAND

@@ -153,7 +153,7 @@ def named(name: str) -> ui.dialog:
 def on_enter(boxes: Iterable[ui.input], do: Callable[[], Any]) -> None:
     """Have Enter in a field do what the button of its form does."""
     for box in boxes:
-        box.on("keydown.enter", do)
+        box.on("keydown.enter", do, js_handler="(e) => { if (!e.repeat && !e.isComposing) emit() }")
 
 
 def heading(text: str, level: int = 2) -> ui.label:

@@ -41,7 +41,7 @@ class PaymentList:
         self._payments, self._money = payments, money
         self._shown: tuple[object, ...] = ()
         self._hint = ui.label("None yet.").classes("hint")
-        self._list = ui.element("ul").classes("runs").props("data-part=payments aria-live=polite")
+        self._list = ui.element("ul").classes("runs").props("data-part=payments")
 
     def show(self) -> None:
         state = (tuple(self._payments.made), self._money.unit)
@@ -54,5 +54,7 @@ class PaymentList:
             for each in self._payments.made:
                 left = f"{self._money(each.sent_msat)}, " if each.sent_msat else ""
                 with ui.element("li"):
-                    ui.label(f"{datetime.fromtimestamp(each.at, UTC):%Y-%m-%d %H:%M:%S} UTC: {left}{each.said}")
+                    ui.label(
+                        f"{datetime.fromtimestamp(each.at, UTC):%Y-%m-%d %H:%M:%S} UTC: {left}{visible(each.said)}"
+                    )
                     ui.label(visible(each.what)).classes("hint")

@@ -27,6 +27,8 @@ log = logging.getLogger("satmeter.web")
 RATE_EVERY_S = 60
 RECONNECT_S = 120
 """For so long a page that lost its connection is kept: with what was typed, its dialogs, and what is under way."""
+NOTICED_S = 10
+"""About as long a page and the panel take to notice that the connection is gone."""
 
 
 def made(node: Node) -> Panel:
@@ -58,15 +60,15 @@ def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loop
     async def start() -> Response:
         return RedirectResponse("/buy" if panel.sell.missing and not panel.buy.missing else "/sell", 303)
 
-    @ui.page("/sell")
+    @ui.page("/sell", reconnect_timeout=RECONNECT_S)
     def sell() -> None:
         overview(panel)
 
-    @ui.page("/sell/{name}")
+    @ui.page("/sell/{name}", reconnect_timeout=RECONNECT_S)
     def meter(name: str) -> None:
         MeterPage(panel, name)
 
-    @ui.page("/buy")
+    @ui.page("/buy", reconnect_timeout=RECONNECT_S)
     def buy() -> None:
         BuyPage(panel)
 
@@ -76,7 +78,7 @@ def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loop
         dark=None,
         language="en-US",
         tailwind=False,
-        reconnect_timeout=RECONNECT_S,
+        reconnect_timeout=NOTICED_S,
         show_welcome_message=False,
         favicon="⚡",
     )

@@ -2,7 +2,7 @@
 board, beside link.py."""
 
 # Modules around a code: what the standard wants, what readers make do with, and what a code gets that fits no other
-# way: an invoice with a route hint (up to 465 characters) on 64 rows is read as well as a shorter one with two.
+# way. On 64 rows that is an invoice with a route hint (up to 468 characters); readers managed it as well as others.
 QUIET, QUIET_LEAST, QUIET_LAST = 4, 2, 1
 
 
