@@ -157,7 +157,9 @@ def on_enter(boxes: Iterable[ui.input], do: Callable[[], Any]) -> None:
 
 
 def heading(text: str, level: int = 2) -> ui.label:
-    return ui.label(text).classes("title").props(f"role=heading aria-level={level}")
+    label = ui.label(text).classes("title").props("role=heading")
+    label.props["aria-level"] = str(level)
+    return label
 
 
 def stale(feed: Feed, body: ui.element) -> str:
