@@ -18,7 +18,7 @@ settings.load_profile("same")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from audit import Accountant  # noqa: E402
-from lanes import LANES, RAN, lane  # noqa: E402
+from lanes import LANES, RAN, lane, version  # noqa: E402
 
 pytest_plugins = ["browsing"]
 
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter):
         if missing():
             terminalreporter.write_line(f"SKIPPED  {name}: {missing()}", yellow=True, bold=True)
         else:
-            terminalreporter.write_line(f"ran      {name}: {RAN.get(name, 0)} tests")
+            terminalreporter.write_line(f"ran      {name}: {RAN.get(name, 0)} tests{version(name)}")
 
 
 @pytest.fixture(autouse=True)

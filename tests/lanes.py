@@ -2,6 +2,7 @@
 
 import ctypes.util
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,14 @@ def rp2040_missing() -> str:
 
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def version(name: str) -> str:
+    """Return of which version of the parts a lane is, where that changes what is tried."""
+    if name != "real nodes (regtest)":
+        return ""
+    said = subprocess.run(["lightningd", "--version"], capture_output=True, text=True).stdout.strip()
+    return f", lightningd {said}"
 
 
 LANES = {

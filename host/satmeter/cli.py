@@ -196,7 +196,7 @@ def devnet(
 
 @devnet_app.command("record")
 def devnet_record(
-    out: Annotated[Path, typer.Argument(help="file to write")] = Path("tests/regtest/transcript.json"),
+    folder: Annotated[Path, typer.Argument(help="of the files, one a version")] = Path("tests/regtest/transcripts"),
     kind: Annotated[str, typer.Option(help="real or emulated")] = "real",
 ) -> None:
     """Record what nodes answer to each RPC that we use; the emulated node is held to what the real one said."""
@@ -208,6 +208,7 @@ def devnet_record(
     ):
         said = transcript.run(net)
         version = net["seller"].rpc.call("getinfo")["version"]
+    out = folder / f"{'.'.join(version.split('.')[:2])}.json"
     out.write_text(json.dumps({"version": version, "said": said}, indent=1, sort_keys=True) + "\n")
     console.print(f"{len(said)} answers of {version} in {out}")
 
