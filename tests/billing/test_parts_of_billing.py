@@ -29,6 +29,7 @@ from satmeter.billing.tokens import services_of
 from satmeter.cln.node import Node
 from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
 from satmeter.market.tables import META
+from satmeter.market.visit import of_a_use
 from satmeter.store import engine, sqlite_url
 
 NODE = "02" * 33
@@ -351,3 +352,18 @@ def test_where_the_nodes_socket_is_is_no_clients_business():
     answer = TestClient(app).get("/")
     assert answer.status_code == 502 and "the node does not answer" in answer.json()["detail"]
     assert "/home" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("msat", "uses", "shown"),
+    [
+        (10_000, 1000, "0.01 sat"),
+        (1_000, 3, "0.333 sat"),
+        (999_600, 1, "1,000 sat"),
+        (12_345_600, 1, "12,346 sat"),
+        (21_000_000, 2, "10,500 sat"),
+        (500_000, 1, "500 sat"),
+    ],
+)
+def test_the_price_of_a_use_is_written_out(msat, uses, shown):
+    assert of_a_use(msat, uses) == shown

@@ -200,6 +200,13 @@ def test_a_code_that_is_taken_off_while_the_button_shows_it_gives_way():
     assert display.picture() == drawn(shown, now=40_000)[0].picture()
 
 
+def test_a_code_that_is_larger_than_the_display_is_drawn_as_nothing():
+    code = pages.Code(73, "t")
+    code.put(0, bytes(b"\xff" * 730))
+    display, _, _ = drawn(Shown({0: code}), 128, 64)
+    assert {pixel for row in display.picture() for pixel in row} == {"1"}
+
+
 def test_what_does_not_fit_is_said():
     with pytest.raises(ValueError, match="470 characters does not fit 128x64"):
         fitted("A" * 470, 128, 64)

@@ -495,12 +495,8 @@ def test_a_register_faster_than_the_rating_is_refused():
     w.report(60)
 
 
-def jumps_told(w):
-    return [told["why"] for topic, told in w.notes if topic == "meter_alarm"]
-
-
-def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
-    """Noise on the sensor's line: the jump is not counted, the meter goes on, and a person is told."""
+def jumped():
+    """A session whose board counted 20 ticks, and then once said 5,000,000."""
     w = World({"rating_ticks_per_s": 10})
     w.open()
     w.report(20)
@@ -508,6 +504,16 @@ def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
     with pytest.raises(Implausible):
         w.report(5_000_000)
     w.now += 1_000
+    return w
+
+
+def jumps_told(w):
+    return [told["why"] for topic, told in w.notes if topic == "meter_alarm"]
+
+
+def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
+    """Noise on the sensor's line: the jump is not counted, the meter goes on, and a person is told."""
+    w = jumped()
     w.report(5_000_003)
     assert (w.meter.count, w.sale.ticks, w.meter.register) == (20, 20, 5_000_003)
     (alarm,) = jumps_told(w)
@@ -535,13 +541,7 @@ def test_a_jump_that_a_good_reading_followed_is_over():
 
 
 def test_a_board_whose_register_jumped_and_that_starts_again_with_it_counts_on():
-    w = World({"rating_ticks_per_s": 10})
-    w.open()
-    w.report(20)
-    w.now += 1_000
-    with pytest.raises(Implausible):
-        w.report(5_000_000)
-    w.now += 1_000
+    w = jumped()
     w.report(5_000_004, boot="b2", base=5_000_000)
     assert w.sale.ticks == 24 and "jumped to 5000000" in jumps_told(w)[0]
     w.now += 1_000
@@ -580,6 +580,15 @@ def test_jumps_count_for_no_more_than_rose_and_than_the_rating_allows(steps):
             assert rise > 10 or reset, "what flows at its rating is counted, whatever jumped before"
         assert w.meter.count <= register
         assert w.meter.count <= 10 * ((w.now - began) // 1000 + 5) * (1 + len(jumps_told(w)))
+
+
+@pytest.mark.parametrize("code", [0, 2113, 2158])
+def test_a_seller_is_not_taken_for_somebody_who_was_not_there_or_for_our_own_cap(code):
+    w = World()
+    w.lose = lambda message: True
+    w.open()
+    w.buy(inp.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, code, "no")))
+    assert (w.purchase.code, w.purchase.why) == (2155, "Refused: no")
 
 
 # --- the end, and a board that is not heard

@@ -199,3 +199,17 @@ def test_a_grant_that_was_lost_on_the_line_is_told_again(line):
     line.host.pull(line.hal.ms)  # and it never arrives
     line.pass_ms(5_000)
     assert line.board.grant == 150
+
+
+@pytest.mark.parametrize(
+    ("firmware_of", "n", "size", "sent"),
+    [("0.2.0", 61, "128x64", 0), ("0.3.0", 61, "128x64", 61), ("0.2.0", 57, "128x64", 57), ("1.0", 61, "128x64", 61)],
+)
+def test_a_code_that_earlier_firmware_fails_at_is_not_sent_to_it(line, firmware_of, n, size, sent):
+    host, told = line.host, []
+    host._encode = lambda text, width, height: (n, bytes(n * ((n + 7) // 8)))
+    host.board = {**host.board, "fw": firmware_of, "display": size}
+    host.link.send = lambda kind, **what: told.append((kind, what))
+    host._show_code(0, "LNBC1")
+    assert {what["of"] if "of" in what else what["n"] for kind, what in told if kind == "code"} == {sent}
+    assert [what["text"] for kind, what in told if kind == "page"] == ([] if sent else ["code too long for it"])

@@ -154,7 +154,7 @@ class Meter:
 
     def _too_fast(self, count: int, now: int) -> str:
         """Return why a count is more than the rating allows, "" where it is not: since the last reading, and (so that
-        the slack is not had again and again) since the first one."""
+        the slack is not had again and again) since the rating was first held against it."""
         rating = self.tariff.rating_ticks_per_s
         for since, start in ((self.seen, self.count), (self.rated_at, self.rated_from)) if rating and self.seen else ():
             most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
