@@ -123,14 +123,14 @@ class Accountant:
         """What arrived for a label of ours is credited once, and nothing else is."""
         booked = {}
         for _, data in self._of(account, "meter", "invoice_paid", "payment_unowned"):
-            self._that(data["hash"] not in booked, name, f"{data['hash']} is credited twice")
-            booked[data["hash"]] = data
-        indexes = [data["index"] for data in booked.values()]
+            self._that(data["payment_hash"] not in booked, name, f"{data['payment_hash']} is credited twice")
+            booked[data["payment_hash"]] = data
+        indexes = [data["pay_index"] for data in booked.values()]
         self._that(len(indexes) == len(set(indexes)), name, "one pay_index is credited twice")
         for known, data in booked.items():
             fact = account.received.get(known)
             if fact is not None:
-                self._that(fact[1:] == (data["amount"], data["index"]), name, f"{fact} is credited as {data}")
+                self._that(fact[1:] == (data["amount_msat"], data["pay_index"]), name, f"{fact} is credited as {data}")
         newest = max(indexes, default=0)
         for known, (label, _, index) in account.received.items():
             ours = label.split("/")[:1] == ["satmeter"] and not label.startswith(REFUND)
@@ -142,11 +142,15 @@ class Accountant:
         booked = {}
         for stream, data in self._of(account, "meter", "refund_paid"):
             booked.setdefault(stream, []).append(data)
-            fact = account.sent.get(data["hash"])
+            fact = account.sent.get(data["payment_hash"])
             if fact is not None:  # else the node has cleaned it away
                 self._that(not fact.pending, name, f"refund {data} is booked while parts of it are under way")
-                self._that((fact.amount, fact.sent - fact.amount) == (data["amount"], data["fee"]), name, (fact, data))
-        hashes = [data["hash"] for some in booked.values() for data in some]
+                self._that(
+                    (fact.amount, fact.sent - fact.amount) == (data["amount_msat"], data["fee_msat"]),
+                    name,
+                    (fact, data),
+                )
+        hashes = [data["payment_hash"] for some in booked.values() for data in some]
         self._that(len(hashes) == len(set(hashes)), name, "one refund is booked twice")
         disputed = {stream for stream, _ in self._of(account, "meter", "refund_disputed")}
         started = {stream for stream, _ in self._of(account, "meter", "refund_started")}
@@ -158,7 +162,7 @@ class Accountant:
                 if label.startswith(f"{REFUND}{session}/")
             )
             under_way = self._under_way(account, session)
-            sums = sum(data["amount"] for data in booked.get(session, []))
+            sums = sum(data["amount_msat"] for data in booked.get(session, []))
             self._that(
                 sums <= arrived <= sums + under_way, name, f"{arrived} msat refunded to {session}, {sums} booked"
             )
@@ -167,7 +171,7 @@ class Accountant:
         kinds = {"refund_started", "refund_paid", "refund_failed"}
         mine = [(kind, data) for stream, kind, data in account.events["meter"].values() if stream == session]
         newest = [(kind, data) for kind, data in mine if kind in kinds][-1:]
-        return newest[0][1]["amount"] if newest and newest[0][0] == "refund_started" else 0
+        return newest[0][1]["amount_msat"] if newest and newest[0][0] == "refund_started" else 0
 
     # --- the buyer's books
 
@@ -176,14 +180,14 @@ class Accountant:
         hashes, settled = {}, set()
         for stream, kind, data in account.events["stream"].values():
             if kind == "payment_started":
-                hashes[stream, data["n"]] = data["hash"]
-            if kind == "payment_settled" and (stream, data["n"]) in hashes:
-                known = hashes[stream, data["n"]]
+                hashes[stream, data["number"]] = data["payment_hash"]
+            if kind == "payment_settled" and (stream, data["number"]) in hashes:
+                known = hashes[stream, data["number"]]
                 self._that(known not in settled, name, f"{known} is booked as paid twice")
                 settled.add(known)
                 fact = account.sent.get(known)
                 if fact is not None:
-                    self._that((fact.sent, fact.pending) == (data["sent"], 0), name, f"{fact} is booked as {data}")
+                    self._that((fact.sent, fact.pending) == (data["sent_msat"], 0), name, f"{fact} is booked as {data}")
 
     # --- what each side chose to risk
 
@@ -195,8 +199,8 @@ class Accountant:
                 mine, given = caps.setdefault(stream, {}), data["policy"]
                 for cap in ("budget_msat", "max_invoice_msat", "max_fee_msat"):
                     mine[cap] = max(mine.get(cap, 0), given[cap])
-            if kind == "payment_started" and data["hash"]:
-                hashes.setdefault(stream, set()).add(data["hash"])
+            if kind == "payment_started" and data["payment_hash"]:
+                hashes.setdefault(stream, set()).add(data["payment_hash"])
         for stream in hashes.keys() & caps.keys():  # of others the beginning is compacted away
             mine = hashes[stream]
             left = [account.sent[known] for known in mine if known in account.sent]
@@ -212,7 +216,9 @@ class Accountant:
         session ended that owed more than the limit. On-chain, tests/regtest/test_onchain.py looks at the wallets."""
         terms, begun, arrived, spent = {}, {}, {}, {}
         streamed = {
-            data["hash"] for other in self.accounts.values() for _, data in self._of(other, "stream", "payment_started")
+            data["payment_hash"]
+            for other in self.accounts.values()
+            for _, data in self._of(other, "stream", "payment_started")
         }
         for stream, kind, data in account.events["meter"].values():
             if kind == "session_opened" and data["buyer"] and data["tariff"]["settlement"] == "lightning":
@@ -221,18 +227,18 @@ class Accountant:
                 continue
             t = terms[stream]
             if kind == "credit_spent":
-                spent[stream] += data["amount"]
+                spent[stream] += data["amount_msat"]
             if kind == "credit_brought":
-                arrived[stream] += data["amount"]
-            if kind == "invoice_paid" and data["hash"] not in streamed:
+                arrived[stream] += data["amount_msat"]
+            if kind == "invoice_paid" and data["payment_hash"] not in streamed:
                 del terms[stream]  # paid by hand: whoever did so chose that
             elif kind == "invoice_paid":
-                arrived[stream] += account.received.get(data["hash"], ("", data["amount"]))[1]
+                arrived[stream] += account.received.get(data["payment_hash"], ("", data["amount_msat"]))[1]
                 used = spent[stream] + (data["count"] - begun[stream]) * t["price_msat"] // t["ticks_per_unit"]
                 unused = arrived[stream] - used
                 self._that(unused <= t["quantum_msat"], name, f"{unused} msat of session {stream} are paid and unused")
             if kind == "session_closing":
-                debt = data["charged"] - arrived[stream]
+                debt = data["charged_msat"] - arrived[stream]
                 self._that(debt <= t["limit_msat"], name, f"session {stream} ended owing {debt} msat")
                 del terms[stream]
 

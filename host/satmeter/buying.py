@@ -10,9 +10,9 @@ from typing import Any
 from pyln.client import RpcError
 
 from .cln.node import Node, code_of, words_of
+from .core.buyer.policy import with_unit
 from .core.errors import BadParam, NodeTrouble, OverCap
 from .core.money import msat
-from .core.policy import with_unit
 from .qr.meaning import Invoice, objections
 from .wire.address import Address
 
@@ -60,7 +60,7 @@ def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = N
 def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> dict[str, Any]:
     """Open a stream at a scanned address within the caps, the price with its unit ("300sat/kWh"); stream-status.
     NodeTrouble with the words of who refuses."""
-    caps = with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)})
+    caps = dict(with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)}))
     caps["max_price_msat"] = msat("max_price_msat", caps["max_price_msat"], 1)
     if not caps.get("unit"):
         raise BadParam("max_price_msat: needs its unit, such as 300sat/kWh", param="max_price_msat")

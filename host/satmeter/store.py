@@ -156,7 +156,7 @@ class Journal:
     ) -> None:
         """Record events (and what goes with them) in one transaction, or raise JournalTrouble and record nothing."""
         rows = [
-            {"id": self.last + 1 + i, "at": e.at, "stream": e.stream, "kind": e.kind(), "data": encode(e)}
+            {"id": self.last + 1 + i, "at": e.at, "stream": e.subject, "kind": e.kind(), "data": encode(e)}
             for i, e in enumerate(events)
         ]
         last = self.last + len(rows)

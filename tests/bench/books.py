@@ -6,12 +6,12 @@ from pathlib import Path
 
 from ground import Figure, interleaved
 
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
-from satmeter.core.buyer import Buyer
+from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.journal import canonical
 from satmeter.core.labels import opening_label, session_label
-from satmeter.core.seller import Seller
+from satmeter.core.seller.seller import Seller
 from satmeter.core.tariff import Tariff
 from satmeter.store import Journal, sqlite_url
 
@@ -31,12 +31,12 @@ class Pair:
         self.journals = [Journal(sqlite_url(f), r, SELLER) for f, r in zip(self.files, ("meter", "stream"))]
         self.seller, self.buyer = Seller(SELLER, journal="0"), Buyer()
         self.kept = [[], []]
-        self.sell(inp.AddMeter("m", TARIFF))
-        self.sell(inp.Reading("m", "b1", 0))
-        self.buy(inp.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
-        self.sell(inp.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
+        self.sell(cmd.AddMeter("m", TARIFF))
+        self.sell(cmd.Reading("m", "b1", 0))
+        self.buy(cmd.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
+        self.sell(cmd.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
         terms = canonical(Tariff.from_dict(TARIFF).to_dict())
-        self.buy(inp.FromPeer(SELLER, msg.Terms(SESSION, self.now, "m", terms, 0)))
+        self.buy(cmd.FromPeer(SELLER, msg.Terms(SESSION, self.now, "m", terms, 0)))
 
     def sell(self, what):
         self._handle(0, self.seller, what)
@@ -56,20 +56,20 @@ class Pair:
         """One payment, as the cores see it; invoices are as long as real ones."""
         self.now += 1000
         self.n += 1
-        s = self.seller.books.sales.get(SESSION) or self.seller.openings[SESSION]
+        s = self.seller.state.sessions.get(SESSION) or self.seller.waiting[SESSION]
         (n,) = s.out
-        opened = SESSION in self.seller.books.sales
+        opened = SESSION in self.seller.state.sessions
         label = session_label("0", SESSION, n) if opened else opening_label("0", s.first)
         amount = s.out[n]
         bolt11, h = f"lnbcrt{n:0>300}", f"{n:064x}"
-        self.sell(inp.InvoiceMade(label, bolt11))
-        told = msg.Invoice(SESSION, self.now, n, amount, bolt11, s.ticks, s.charged, s.received)
-        self.buy(inp.FromPeer(SELLER, told))
-        self.buy(inp.Inspected(SESSION, n, bolt11, SELLER, amount, h, self.now + 10**6, 18))
-        self.sell(inp.InvoiceSettled(label, amount, self.n, h, self.n - 1))
-        self.buy(inp.PaymentDone(SESSION, n, amount))
+        self.sell(cmd.InvoiceMade(label, bolt11))
+        told = msg.Invoice(SESSION, self.now, n, amount, bolt11, s.ticks, s.charged_msat, s.received_msat)
+        self.buy(cmd.FromPeer(SELLER, told))
+        self.buy(cmd.Inspected(SESSION, n, bolt11, SELLER, amount, h, self.now + 10**6, 18))
+        self.sell(cmd.InvoiceSettled(label, amount, self.n, h, self.n - 1))
+        self.buy(cmd.PaymentDone(SESSION, n, amount))
         self.register += STEP
-        self.sell(inp.Reading("m", "b1", self.register))
+        self.sell(cmd.Reading("m", "b1", self.register))
 
     def age(self, payments):
         while self.n < payments:

@@ -10,7 +10,7 @@ from ground import Figure, until
 
 from satmeter.cln.chain import Chain
 from satmeter.cln.node import Node
-from satmeter.core import actions as do
+from satmeter.core import effects as do
 
 STEPS, STEP_SAT, TICKS = 50, 2_000, 20
 TARIFF = {
@@ -84,8 +84,8 @@ class Sale:
             rows = db.execute(
                 "select kind, at, data from satmeter_event where stream = ? order by id", [self.session]
             ).fetchall()
-        asked = {json.loads(data)["n"]: at for kind, at, data in rows if kind == "invoice_asked"}
-        taken = {json.loads(data)["n"]: at for kind, at, data in rows if kind == "version_taken"}
+        asked = {json.loads(data)["number"]: at for kind, at, data in rows if kind == "invoice_asked"}
+        taken = {json.loads(data)["number"]: at for kind, at, data in rows if kind == "update_taken"}
         return [at - asked[n] for n, at in taken.items()]
 
 
@@ -141,7 +141,7 @@ def check_ms(net, sale):
             "select kind, data from satmeter_event where stream = ? order by id", [sale.session]
         ).fetchall()
     given = next(json.loads(data) for kind, data in rows if kind == "address_given")
-    taken = [json.loads(data) for kind, data in rows if kind == "version_taken"][-1]
+    taken = [json.loads(data) for kind, data in rows if kind == "update_taken"][-1]
     if len(taken["inputs"]) != 2:
         raise AssertionError(f"{len(taken['inputs'])} inputs; this figure is of two")
     found = {f"{o['txid']}:{o['output']}": o for o in sale.buyer.rpc.call("listfunds")["outputs"]}
@@ -151,7 +151,7 @@ def check_ms(net, sale):
     def took(inputs):
         times = []
         for _ in range(20):
-            check = do.CheckVersion(
+            check = do.CheckUpdate(
                 sale.session, 1, 1, taken["raw"], heights, given["address"], taken["value"], given["feerate"], inputs
             )
             began = time.monotonic()

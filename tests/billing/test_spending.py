@@ -4,6 +4,7 @@ import time
 
 import pytest
 import sqlalchemy as sa
+from satmeter.market.state import HUB, NODE, PAYING, BuyerState, of_user
 
 from satmeter.billing import spending as module
 from satmeter.billing.database import Database
@@ -12,7 +13,6 @@ from satmeter.billing.tables import PAYMENT
 from satmeter.cln.payments import Outcome
 from satmeter.core.errors import BadParam
 from satmeter.market.audit import differences
-from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user
 from satmeter.market.sending import Sending
 from satmeter.store import sqlite_url
 
@@ -46,15 +46,15 @@ class Hub:
     def __init__(self, tmp_path, node):
         self.node = node
         self.database = Database(sqlite_url(tmp_path / "b.sqlite3"), OWN)
-        self.ledger = Ledger(self.database, 10_000)
+        self.state = BuyerState(self.database, 10_000)
         self.spending = self.worker()
         with self.database.writing() as db:
-            self.ledger.move(db, "deposit", "x", {NODE: -50_000, of_user(USER): 50_000})
+            self.state.move(db, "deposit", "x", {NODE: -50_000, of_user(USER): 50_000})
 
     def worker(self):
         made = Spending(self.database, self.node, 10**9)
         made._payments = self.node
-        sending = Sending(None, made, None, None, self.ledger, None, "")
+        sending = Sending(None, made, None, None, self.state, None, "")
         made.watchers.append(sending.ended)
         return made
 
@@ -65,13 +65,13 @@ class Hub:
         }  # fmt: skip
 
         def held(db, row):
-            self.ledger.move(db, "sending", f"payment/{row['rhash']}", {of_user(USER): -HELD, PAYING: HELD})
+            self.state.move(db, "sending", f"payment/{row['rhash']}", {of_user(USER): -HELD, PAYING: HELD})
 
         return (worker or self.spending).send(of_user(USER), "lnbc1", decoded, 200, held)
 
     @property
     def balances(self):
-        return {name: self.ledger.balance(name) for name in (of_user(USER), PAYING, NODE, HUB)}
+        return {name: self.state.balance(name) for name in (of_user(USER), PAYING, NODE, HUB)}
 
     def change(self, **values):
         with self.database.writing() as db:

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from satmeter import backup
 from satmeter.cli import app
-from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble
+from satmeter.core.seller import events as selling
 from satmeter.store import Journal, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -19,7 +19,7 @@ def journal(path, role="meter", node=NODE):
 
 
 def counted(n):
-    return ev.Counted(n, "meter/m", n)
+    return selling.Counted(at=n, subject="meter/m", count=n)
 
 
 def counts(path):

@@ -8,10 +8,10 @@ from satmeter.cln import service as service_module
 from satmeter.cln.clock import Clock
 from satmeter.cln.service import Service
 from satmeter.compaction import compact
-from satmeter.core import events as ev
-from satmeter.core.books import Books
-from satmeter.core.purchase import DAY_MS
-from satmeter.core.snapshot import dated_back
+from satmeter.core.seller import events as selling
+from satmeter.core.seller.state import SellerState
+from satmeter.core.snapshot import DAY_MS, dated_back
+from satmeter.core.tariff import Tariff
 from satmeter.store import Journal, SessionRow, sqlite_url
 
 NODE, HOUR_MS = "02" + "aa" * 32, 3_600_000
@@ -48,21 +48,21 @@ def start(path, block=NOW):
 
 def record(service, *events):
     for e in events:
-        service.core.books.apply(e)
-    service.journal.commit(events, [], service.core.books.dump())
+        service.core.state.apply(e)
+    service.journal.commit(events, [], service.core.state.dump())
 
 
 @pytest.mark.parametrize("snapshot", [True, False])
 def test_one_start_in_the_future_dates_nothing_for_good(machine, tmp_path, snapshot):
     path = tmp_path / "j.sqlite3"
     service = start(path)
-    record(service, ev.MeterAdded(service.clock.now(), "meter/m", TARIFF))
+    record(service, selling.MeterAdded(at=service.clock.now(), subject="meter/m", tariff=Tariff.from_dict(TARIFF)))
     machine.passes(HOUR_MS)
     years = 12 * 365 * DAY_MS
     machine.wall += years
     service = start(path)
     at = service.clock.now()
-    locked = ev.Locked(at, "meter/m", at + 60_000, "02bb", "5e" * 16)
+    locked = selling.Locked(at=at, subject="meter/m", until=at + 60_000, buyer="02bb", session="5e" * 16)
     if snapshot:
         record(service, locked)
     else:
@@ -72,17 +72,17 @@ def test_one_start_in_the_future_dates_nothing_for_good(machine, tmp_path, snaps
     service = start(path)
     for _ in range(2):  # and at a later start, after a crash, likewise
         assert service.clock.now() == machine.wall
-        m = service.core.books.meters["m"]
+        m = service.core.state.meters["m"]
         assert m.lock_until == machine.wall + 60_000
         service = start(path)
-    compact(service.journal, Books, machine.wall, 0)
+    compact(service.journal, SellerState, machine.wall, 0)
 
 
 def test_some_hours_are_waited_out_as_ever(machine, tmp_path):
     """Summer time set by hand, a clock that ran fast: time as recorded does not go back."""
     path = tmp_path / "j.sqlite3"
     service = start(path)
-    record(service, ev.MeterAdded(service.clock.now(), "meter/m", TARIFF))
+    record(service, selling.MeterAdded(at=service.clock.now(), subject="meter/m", tariff=Tariff.from_dict(TARIFF)))
     machine.wall -= 2 * HOUR_MS
     service = start(path)
     assert service.clock.now() == NOW
@@ -95,7 +95,7 @@ def test_a_machine_that_starts_with_an_old_date_goes_on_from_the_journals_time(m
     better; where nobody does, nothing is dated back."""
     path = tmp_path / "j.sqlite3"
     service = start(path)
-    record(service, ev.MeterAdded(service.clock.now(), "meter/m", TARIFF))
+    record(service, selling.MeterAdded(at=service.clock.now(), subject="meter/m", tariff=Tariff.from_dict(TARIFF)))
     row = SessionRow("a" * 32, NOW, "m", "peer", NOW)
     service.journal.commit([], [row])
     machine.wall -= 60 * DAY_MS
@@ -109,7 +109,10 @@ def test_sessions_and_days_are_dated_back_with_the_rest(tmp_path):
     ahead = 400 * DAY_MS
     late = NOW + ahead
     rows = [SessionRow("a" * 32, late, "m", "peer", late), SessionRow("b" * 32, NOW, "m", "peer")]
-    journal.commit([ev.Counted(NOW, "meter/m", 1), ev.Counted(late, "meter/m", 2)], rows)
+    journal.commit(
+        [selling.Counted(at=NOW, subject="meter/m", count=1), selling.Counted(at=late, subject="meter/m", count=2)],
+        rows,
+    )
     journal.set_back(ahead)
     found = {row["id"][0]: (row["opened_at"], row["closed_at"]) for row in journal.sessions()}
     assert found == {"a": (NOW, NOW), "b": (NOW, 0)}
@@ -122,13 +125,13 @@ def test_a_date_in_the_future_deletes_no_receipt(machine, tmp_path):
     path = tmp_path / "j.sqlite3"
     service = start(path)
     receipt = SessionRow("a" * 32, NOW, "m", "peer", NOW, "", "text", "signature")
-    service.core.books.apply(added := ev.MeterAdded(NOW, "meter/m", TARIFF))
-    service.journal.commit([added], [receipt], service.core.books.dump())
+    service.core.state.apply(added := selling.MeterAdded(at=NOW, subject="meter/m", tariff=Tariff.from_dict(TARIFF)))
+    service.journal.commit([added], [receipt], service.core.state.dump())
     machine.wall += 12 * 365 * DAY_MS
     machine.up += HOUR_MS
     service = start(path)
     assert service.clock.surely() <= NOW + HOUR_MS
-    compact(service.journal, Books, *[service.clock.surely() - 30 * DAY_MS] * 2)
+    compact(service.journal, SellerState, *[service.clock.surely() - 30 * DAY_MS] * 2)
     assert service.journal.session("a" * 32)["receipt"] == "text"
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from satmeter import compaction, store
 from satmeter.compaction import compact
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.labels import opening_label, session_label
-from satmeter.core.seller import Seller
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 from satmeter.store import Journal, SessionRow, sqlite_url
 
 NODE, BUYER = "02" + "aa" * 32, "02" + "bb" * 32
@@ -27,7 +27,7 @@ class Shop:
         self.journal = Journal(sqlite_url(path), "meter", NODE)
         self.core = Seller(NODE, journal="0")
         self.now, self.paid, self.register, self.sessions = 10**12, 0, 0, 0
-        self.do(inp.AddMeter("m", TARIFF))
+        self.do(cmd.AddMeter("m", TARIFF))
         self.reading()
 
     def do(self, what):
@@ -36,40 +36,42 @@ class Shop:
 
     def reading(self, ticks=0, plugged=True):
         self.register += ticks
-        self.do(inp.Reading("m", "b1", self.register, 0, 0, plugged))
+        self.do(cmd.Reading("m", "b1", self.register, 0, 0, plugged))
 
     def session(self, payments, end):
         self.sessions += 1
         session = f"{self.sessions:032x}"
-        self.do(inp.FromPeer(BUYER, msg.Open(session, self.now, "m")))
+        self.do(cmd.FromPeer(BUYER, msg.Open(session, self.now, "m")))
         for _ in range(max(1, payments)):
             self.do(self.payment(session))
             self.reading(90)
         if end == "open":
             return
-        self.do(inp.CloseSession(session))
+        self.do(cmd.CloseSession(session))
         self.reading()
         if end == "done":
             self.settle(session)
 
     def payment(self, session):
         """The payment of the invoice that is due now; the first one opens the session."""
-        opened = session in self.core.books.sales
-        s = self.core.books.sales[session] if opened else self.core.openings[session]
+        opened = session in self.core.state.sessions
+        s = self.core.state.sessions[session] if opened else self.core.waiting[session]
         n, amount = next(iter(s.out.items()))
         label = session_label("0", session, n) if opened else opening_label("0", s.first)
         self.paid += 1
-        return inp.InvoiceSettled(label, amount, self.paid, f"{self.paid:064x}", self.paid - 1)
+        return cmd.InvoiceSettled(label, amount, self.paid, f"{self.paid:064x}", self.paid - 1)
 
     def settle(self, session):
         """Refund and receipt, and everything else that makes a session done."""
-        s = self.core.books.sales[session]
-        self.do(inp.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received, f"refund{session}")))
-        if s.refunding:
-            self.do(inp.RefundSettled(session, s.refund_bolt11, s.refunding, 0))
+        s = self.core.state.sessions[session]
+        self.do(
+            cmd.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"refund{session}"))
+        )
+        if s.refund.under_way:
+            self.do(cmd.RefundSettled(session, s.refund.bolt11, s.refund.amount_msat, 0))
         for n in list(s.dropped):
-            self.do(inp.InvoiceGone(session_label("0", session, n)))
-        self.do(inp.Signed(session, s.revision + 1, self.text(s), "sig"))
+            self.do(cmd.InvoiceGone(session_label("0", session, n)))
+        self.do(cmd.SignatureMade(session, s.revision + 1, self.text(s), "sig"))
 
     def text(self, s):
         from satmeter.core import receipt
@@ -79,12 +81,12 @@ class Shop:
     def snapshot(self):
         """A checkpoint, with an event that it goes with."""
         self.now += 10
-        events = self.core.handle(inp.SetMeter("m", {"remainder_s": 3600 + self.now % 1000}), self.now).events
-        self.journal.commit(events, snapshot=self.core.books.dump())
+        events = self.core.handle(cmd.SetMeter("m", {"remainder_s": 3600 + self.now % 1000}), self.now).events
+        self.journal.commit(events, snapshot=self.core.state.dump())
 
     def folded(self):
         state, events = self.journal.load()
-        books = Books()
+        books = SellerState()
         if state is not None:
             books.load(state)
         for e in events:
@@ -107,56 +109,56 @@ def test_old_events_go_and_balances_stay(shop):
     for _ in range(5):
         shop.session(3, "done")
     shop.snapshot()
-    before, count = shop.core.books.balances(), shop.journal.last
-    assert compact(shop.journal, Books, shop.now + 1, 0) == count
+    before, count = shop.core.state.balances(), shop.journal.last
+    assert compact(shop.journal, SellerState, shop.now + 1, 0) == count
     assert not shop.journal.history()
     assert shop.folded().balances() == before
     shop.session(2, "done")
     again = Journal(shop.journal.url, "meter", NODE)
     _state, events = again.load()
     assert len(events) > 5 and again.last == shop.journal.last
-    assert shop.folded().balances() == shop.core.books.balances()
+    assert shop.folded().balances() == shop.core.state.balances()
 
 
 def test_a_year_of_one_session_is_let_go_of_while_it_runs(shop):
     shop.session(200, "open")
     shop.snapshot()
-    gone = compact(shop.journal, Books, shop.now + 1, 0)
+    gone = compact(shop.journal, SellerState, shop.now + 1, 0)
     shop.reading()
-    (s,) = shop.core.books.sales.values()
+    (s,) = shop.core.state.sessions.values()
     assert gone > 300 and len(shop.journal.history(limit=1000)) < 5
-    found = shop.folded().sales[s.id]
-    assert (found.head, found.received, found.payments) == (s.head, s.received, 200)
+    found = shop.folded().sessions[s.id]
+    assert (found.head, found.received_msat, found.payments) == (s.head, s.received_msat, 200)
 
 
 def test_what_is_done_does_not_stay_in_the_base(shop):
     for _ in range(30):
         shop.session(1, "done")
     shop.now += 10**7
-    shop.do(inp.Tick())  # and memory lets them go
+    shop.do(cmd.Tick())  # and memory lets them go
     shop.snapshot()
-    compact(shop.journal, Books, shop.now + 1, 0)
+    compact(shop.journal, SellerState, shop.now + 1, 0)
     base = shop.journal.base()
-    assert len(json.dumps(base.state)) < 10 * 3000 and len(base.state["sales"]) < 10
+    assert len(json.dumps(base.state)) < 10 * 3000 and len(base.state["sessions"]) < 10
 
 
 def test_books_that_would_come_out_otherwise_stop_it(shop):
     shop.session(20, "open")
     shop.snapshot()
     shop.reading(1)
-    (s,) = shop.core.books.sales.values()
-    s.paid += 1  # a snapshot that says other than the events
+    (s,) = shop.core.state.sessions.values()
+    s.paid_msat += 1  # a snapshot that says other than the events
     shop.snapshot()
     count = len(shop.journal.history(limit=1000))
     with pytest.raises(JournalTrouble, match="nothing is deleted"):
-        compact(shop.journal, Books, shop.now + 1, 0)
+        compact(shop.journal, SellerState, shop.now + 1, 0)
     assert len(shop.journal.history(limit=1000)) == count and shop.journal.base() is None
 
 
 def test_receipts_have_a_time_of_their_own(shop):
     rows = [SessionRow(f"{n:032x}", n, "m", BUYER, closed_at=10 * n) for n in range(1, 10)]
     shop.journal.commit([], sessions=[*rows, SessionRow("f" * 32, 1, "m", BUYER)])
-    compact(shop.journal, Books, 0, 50)
+    compact(shop.journal, SellerState, 0, 50)
     left = {r["id"] for r in shop.journal.sessions()}
     assert left == {r.id for r in rows if r.closed_at >= 50} | {"f" * 32}
 
@@ -175,10 +177,10 @@ def test_wherever_it_is_cut_and_however_often(tmp_path_factory, sessions, last, 
         for percent, more in cuts:
             if more:
                 shop.reading(1)
-            compact(shop.journal, Books, 10**12 + (shop.now - 10**12) * percent // 100, 0)
+            compact(shop.journal, SellerState, 10**12 + (shop.now - 10**12) * percent // 100, 0)
     shop.session(2, last)
     books = shop.folded()
-    for stream, balance in shop.core.books.balances().items():
+    for stream, balance in shop.core.state.balances().items():
         assert books.balances()[stream] == balance
 
 
@@ -199,8 +201,8 @@ def test_checkpoints_are_a_day_apart_and_go_on_after_a_clock_that_went_back(shop
     shop.snapshot()
     assert upto() == [30, 1230, 1002020 + 10, 2040]
     shop.session(1, "done")
-    assert compact(shop.journal, Books, 10**12 + 100, 0) == 3  # up to the first of them
-    assert shop.folded().balances() == shop.core.books.balances()
+    assert compact(shop.journal, SellerState, 10**12 + 100, 0) == 3  # up to the first of them
+    assert shop.folded().balances() == shop.core.state.balances()
 
 
 def test_a_journal_that_is_kept_for_ever_keeps_one_checkpoint(shop):
@@ -208,10 +210,10 @@ def test_a_journal_that_is_kept_for_ever_keeps_one_checkpoint(shop):
         shop.session(1, "done")
         shop.snapshot()
     assert shop.journal.checkpoint_before(shop.now - 20) is not None
-    assert compact(shop.journal, Books, 0, 0) == 0
+    assert compact(shop.journal, SellerState, 0, 0) == 0
     newest = shop.journal.checkpoint_before(shop.now + 1)
     assert newest.upto == shop.journal.last and shop.journal.checkpoint_before(shop.now - 20) is None
-    assert shop.folded().balances() == shop.core.books.balances()
+    assert shop.folded().balances() == shop.core.state.balances()
 
 
 def test_it_costs_what_it_deletes_and_not_what_is_kept(tmp_path):
@@ -224,7 +226,7 @@ def test_it_costs_what_it_deletes_and_not_what_is_kept(tmp_path):
         for _ in range(kept):
             shop.session(5, "done")
         shop.snapshot()
-        gone, job = [], (shop.journal, Books, cut, 0)
+        gone, job = [], (shop.journal, SellerState, cut, 0)
         asked.append(steps(shop.journal, lambda gone=gone, job=job: gone.append(compact(*job))))
         assert gone == [shop.journal.base().upto]
     small, large = asked
@@ -253,13 +255,13 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
     for size in (200, 4_000):
         shop = Shop(tmp_path / f"{size}.sqlite3")
         session = "ab" * 16
-        shop.do(inp.FromPeer(BUYER, msg.Open(session, shop.now, "m")))
+        shop.do(cmd.FromPeer(BUYER, msg.Open(session, shop.now, "m")))
         kept = []
         for _ in range(size):
             shop.now += 10
             paid = shop.payment(session)
             shop.register += 90
-            for what in (paid, inp.Reading("m", "b1", shop.register)):
+            for what in (paid, cmd.Reading("m", "b1", shop.register)):
                 kept += shop.core.handle(what, shop.now).events
         rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
         shop.journal.commit(kept, sessions=rows)

@@ -7,8 +7,8 @@ from pyln.client import RpcError
 
 from satmeter.cln import last_known
 from satmeter.cln.last_known import LastKnown
-from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble, NodeTrouble
+from satmeter.core.seller import events as selling
 from satmeter.devnet.emulated.datastore import Datastore
 from satmeter.devnet.emulated.errors import RpcFault
 from satmeter.store import Journal, sqlite_url
@@ -35,7 +35,7 @@ def journal(path, *times):
     made = Journal(sqlite_url(path), "meter", NODE)
     made.load()
     if times:
-        made.commit([ev.Unlocked(at, "meter/m") for at in times])
+        made.commit([selling.Unlocked(at=at, subject="meter/m", why="") for at in times])
     return made
 
 
@@ -61,7 +61,7 @@ def marked(node, tmp_path):
 
 def test_the_journal_itself_and_what_it_comes_to_are_no_older_copy(node, marked, tmp_path):
     assert not LastKnown(node, "meter").is_older(marked, "")
-    marked.commit([ev.Unlocked(6, "meter/m")])
+    marked.commit([selling.Unlocked(at=6, subject="meter/m", why="")])
     assert not LastKnown(node, "meter").is_older(marked, "")
     assert not LastKnown(node, "meter").is_older(journal(tmp_path / "another"), "")
 
@@ -75,7 +75,7 @@ def test_a_copy_is_known_also_when_it_went_on_by_itself(node, marked, tmp_path, 
 
 
 def test_what_was_compacted_away_is_taken_for_the_same(node, marked):
-    marked.commit([ev.Unlocked(6, "meter/m")], snapshot={})
+    marked.commit([selling.Unlocked(at=6, subject="meter/m", why="")], snapshot={})
     marked.rebase(marked.checkpoint_before(7))
     marked.delete_under_base(10)
     assert not LastKnown(node, "meter").is_older(marked, "")
@@ -93,7 +93,7 @@ def test_the_last_one_is_written_at_once_and_a_swapped_file_is_known_before_it_i
     known = LastKnown(node, "meter")
     known.reached(marked)
     until(lambda: not known._news.is_set())  # it has written, and writes no more for an hour
-    marked.commit([ev.Unlocked(6, "meter/m")])
+    marked.commit([selling.Unlocked(at=6, subject="meter/m", why="")])
     swapped = journal(tmp_path / "swapped")
     swapped.name, swapped.last, swapped.newest_at = marked.name, 5, 5
     known.reached(marked)

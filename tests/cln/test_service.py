@@ -1,6 +1,5 @@
 """The thread that owns a core: commits before it acts, fails closed, and mends itself."""
 
-import json
 import threading
 import time
 
@@ -8,11 +7,11 @@ import pytest
 
 from satmeter.cln import service as service_module
 from satmeter.cln.service import Service
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
-from satmeter.core.books import Books
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core.errors import BadParam, JournalTrouble
-from satmeter.core.seller import Seller
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 from satmeter.store import Journal, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -51,18 +50,18 @@ class Role:
         pass
 
     def build(self, snapshot, events, older):
-        books = Books()
+        books = SellerState()
         if snapshot:
             books.load(snapshot)
         for e in events:
             books.apply(e)
-        return Seller(NODE, books=books)
+        return Seller(NODE, state=books)
 
     def dump(self, core):
-        return core.books.dump()
+        return core.state.dump()
 
     def reload(self, core, state):
-        core.books.load(json.loads(json.dumps(state)))
+        core.reload(state)
 
     def block_at(self):
         return self.block
@@ -91,14 +90,14 @@ def service(tmp_path, monkeypatch):
 
 
 def ready(service):
-    service.ask(inp.AddMeter("m", TARIFF))
-    service.ask(inp.Reading("m", "b1", 0))
+    service.ask(cmd.AddMeter("m", TARIFF))
+    service.ask(cmd.Reading("m", "b1", 0))
 
 
 def test_it_commits_before_it_acts(service):
     ready(service)
     before = service.journal.last
-    service.ask(inp.Offer("m", 0))
+    service.ask(cmd.MakeWalletInvoice("m", 0))
     deadline = time.monotonic() + 5
     while not service.role.done and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -110,15 +109,15 @@ def test_without_the_journal_nothing_is_done_and_everybody_is_told(service):
     ready(service)
     service.role.broken = True
     with pytest.raises(JournalTrouble, match="disk is full"):
-        service.ask(inp.Offer("m", 0))
+        service.ask(cmd.MakeWalletInvoice("m", 0))
     assert not service.role.done and service.role.failures
     with pytest.raises(JournalTrouble):
-        service.ask(lambda core: core.books.meters)
+        service.ask(lambda core: core.state.meters)
     service.role.broken = False
     deadline = time.monotonic() + 5
     while True:
         try:
-            offers = service.ask(lambda core: dict(core.books.meter("m").offers))
+            offers = service.ask(lambda core: dict(core.state.meter("m").wallet_invoices))
             break
         except JournalTrouble:
             assert time.monotonic() < deadline
@@ -130,8 +129,8 @@ def test_a_bug_in_one_question_spoils_no_other(service):
     ready(service)
     answers = []
     service.run(lambda core: core.nonsense, answers.append)
-    service.post(inp.Offer("m", 0), answers.append)
-    service.post(inp.SetMeter("m", {"window": "x"}), answers.append)
+    service.post(cmd.MakeWalletInvoice("m", 0), answers.append)
+    service.post(cmd.SetMeter("m", {"window": "x"}), answers.append)
     service.ask(lambda core: None)
     assert [type(a) for a in answers] == [AttributeError, tuple, BadParam]
 
@@ -145,7 +144,7 @@ def test_a_stop_leaves_a_snapshot_and_the_next_start_reads_only_that(tmp_path):
     role = Role(path)
     snapshot, events = role.open_journal().load()
     assert snapshot["meters"][0]["name"] == "m" and events == []
-    assert role.build(snapshot, events, False).books.meter("m").boot == "b1"
+    assert role.build(snapshot, events, False).state.meter("m").boot == "b1"
 
 
 def test_inputs_of_many_threads_are_committed_together(service):
@@ -153,7 +152,7 @@ def test_inputs_of_many_threads_are_committed_together(service):
     commits = []
     original = service.journal.commit
     service.journal.commit = lambda *a, **k: (commits.append(len(a[0])), time.sleep(0.01), original(*a, **k))
-    threads = [threading.Thread(target=service.ask, args=(inp.AddMeter(f"m{i}", TARIFF),)) for i in range(30)]
+    threads = [threading.Thread(target=service.ask, args=(cmd.AddMeter(f"m{i}", TARIFF),)) for i in range(30)]
     for t in threads:
         t.start()
     for t in threads:

@@ -11,8 +11,8 @@ from test_service import Role, ready
 from satmeter import stalls, store
 from satmeter.cln import service as service_module
 from satmeter.cln.service import Service
-from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble
+from satmeter.core.seller import events as selling
 from satmeter.store import Journal
 
 NODE = "02" + "aa" * 32
@@ -95,7 +95,7 @@ def test_a_commit_that_hangs_is_trouble_and_the_next_one_works(folder, postgresq
         db.execute(f"CREATE DATABASE {name}")
     proxy = Proxy(folder, str(base / ".s.PGSQL.5432"))
     journal = Journal(proxy.url.replace("/postgres?", f"/{name}?"), "meter", NODE)
-    event = ev.Counted(1, "meter/m", 1)
+    event = selling.Counted(at=1, subject="meter/m", count=1)
     journal.commit([event])
     proxy.carries.clear()
     with pytest.raises(JournalTrouble):

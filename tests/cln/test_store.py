@@ -4,15 +4,27 @@ import sqlite3
 
 import pytest
 
-from satmeter.core import events as ev
 from satmeter.core.errors import JournalTrouble
+from satmeter.core.seller import events as selling
 from satmeter.store import Journal, SessionRow, sqlite_url
 
 NODE = "02" + "aa" * 32
 
 
 def events(n, start=0):
-    return [ev.InvoicePaid(i, "s" * 32, i, 1000, i, "ab" * 32, 7) for i in range(start, start + n)]
+    return [
+        selling.InvoicePaid(
+            at=i,
+            subject="s" * 32,
+            number=i,
+            amount_msat=1000,
+            pay_index=i,
+            payment_hash="ab" * 32,
+            count=7,
+            owned_up_to=0,
+        )
+        for i in range(start, start + n)
+    ]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

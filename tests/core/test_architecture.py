@@ -11,7 +11,7 @@ import satmeter
 ROOT = Path(satmeter.__file__).parent
 PURE = set(
     "abc base64 binascii collections csv dataclasses enum hashlib io itertools json re typing unicodedata".split()
-)
+) | {"msgspec"}
 
 
 COMMANDS = ("cli.py", "panel.py")

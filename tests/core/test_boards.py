@@ -3,23 +3,24 @@
 import pytest
 from world import TARIFF, World
 
-from satmeter.core import inputs as inp
-from satmeter.core import view
-from satmeter.core.books import Books
+from satmeter.core import commands as cmd
 from satmeter.core.errors import Implausible
-from satmeter.core.seller import Limits, Seller
+from satmeter.core.seller import views
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 
 SILENT = Limits(silent_ms=3_000)
 
 
 def report(w, register, boot, board, meter="m"):
-    w.sell(inp.Reading(meter, boot, register, board=board))
+    w.sell(cmd.Reading(meter, boot, register, board=board))
     w.pump()
 
 
 def two_meters():
     w = World(limits=SILENT)
-    w.sell(inp.AddMeter("n", TARIFF))
+    w.sell(cmd.AddMeter("n", TARIFF))
     report(w, 0, "a1", "aaaa")
     report(w, 0, "c1", "cccc", "n")
     return w
@@ -31,9 +32,9 @@ def test_boards_that_change_cables_are_refused_in_words_and_count_nothing():
     for meter, boot, board in (("m", "c2", "cccc"), ("n", "a2", "aaaa")):
         with pytest.raises(Implausible, match=f"meter-bind {meter} {board}"):
             report(w, 500, boot, board, meter)
-    assert [m.count for m in w.seller.books.meters.values()] == [0, 0]
+    assert [m.count for m in w.seller.state.meters.values()] == [0, 0]
     m = w.meter
-    assert "another cable" in view.meter(m, None, w.now, 3_000, 0)["fault"] and m.silent(w.now, 3_000)
+    assert "another cable" in views.meter_status(m, None, w.now, 3_000, 0).fault and m.silent(w.now, 3_000)
 
 
 def test_a_second_bridge_counts_nothing_beside_the_first():
@@ -51,7 +52,7 @@ def test_a_new_board_takes_over_by_command_and_the_count_goes_on(new):
     report(w, 40, "a1", "aaaa")
     with pytest.raises(Implausible):
         report(w, 0, "b9", "bbbb")
-    w.sell(inp.BindBoard("m", new))
+    w.sell(cmd.BindBoard("m", new))
     report(w, 0, "b9", "bbbb")
     report(w, 2, "b9", "bbbb")
     assert (w.meter.board, w.meter.count) == ("bbbb", 42)
@@ -65,13 +66,13 @@ def test_a_board_that_ran_elsewhere_brings_nothing_of_what_it_counted_there(base
     w.open()
     report(w, 10, "a1", "aaaa")
     before = w.balance
-    w.sell(inp.BindBoard("m", "bbbb"))
-    w.sell(inp.Reading("m", "b9", 5_000, base, board="bbbb"))
+    w.sell(cmd.BindBoard("m", "bbbb"))
+    w.sell(cmd.Reading("m", "b9", 5_000, base, board="bbbb"))
     w.pump()
     assert (w.meter.count, w.balance) == (10, before)
-    w.sell(inp.Reading("m", "b9", 5_003, base, board="bbbb"))
+    w.sell(cmd.Reading("m", "b9", 5_003, base, board="bbbb"))
     assert w.meter.count == 13
-    w.sell(inp.BindBoard("m", "aaaa"))  # and back, without a power cycle
+    w.sell(cmd.BindBoard("m", "aaaa"))  # and back, without a power cycle
     report(w, 300, "a1", "aaaa")
     report(w, 301, "a1", "aaaa")
     assert w.meter.count == 14
@@ -81,14 +82,14 @@ def test_a_board_that_ran_elsewhere_brings_nothing_of_what_it_counted_there(base
 
 def test_a_restart_knows_whose_board_it_is():
     w = two_meters()
-    books = Books()
+    books = SellerState()
     for e in w.seller_events:
         books.apply(e)
-    again = Books()
+    again = SellerState()
     again.load(books.dump())
     seller = Seller("02" + "aa" * 32, SILENT, again)
     with pytest.raises(Implausible):
-        seller.handle(inp.Reading("m", "b1", 5, board="bbbb"), w.now)
+        seller.handle(cmd.Reading("m", "b1", 5, board="bbbb"), w.now)
 
 
 def test_a_board_without_an_id_is_taken_as_it_was():

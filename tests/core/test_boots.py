@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import SESSION, World
 
-from satmeter.core import inputs as inp
-from satmeter.core import view
+from satmeter.core import commands as cmd
 from satmeter.core.errors import Implausible
-from satmeter.core.seller import Limits
+from satmeter.core.seller import views
+from satmeter.core.seller.context import Limits
 
 
 def test_a_reading_of_an_earlier_boot_is_refused_and_counts_nothing():
@@ -39,18 +39,18 @@ def test_earlier_boots_are_remembered_over_many():
 def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_nothing():
     w = World()
     w.open()
-    sense = lambda boot, register: w.buy(inp.SensorReading(SESSION, boot, register))  # noqa: E731
+    sense = lambda boot, register: w.buy(cmd.SensorReading(SESSION, boot, register))  # noqa: E731
     sense("s1", 0)
     sense("s1", 30)
     sense("s2", 5)
-    own = w.buyer.ledger.purchases[SESSION].own_ticks
+    own = w.buyer.state.streams[SESSION].own_ticks
     for restarted in (False, True):
         if restarted:
             w.restart_buyer()
         with pytest.raises(Implausible, match="boot s1 of the sensor was before its boot s2"):
             sense("s1", 30)
     sense("s2", 6)
-    assert w.buyer.ledger.purchases[SESSION].own_ticks - own <= 1
+    assert w.buyer.state.streams[SESSION].own_ticks - own <= 1
 
 
 def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():
@@ -60,7 +60,7 @@ def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():
     with pytest.raises(Implausible):
         w.report(6)
     w.report(1, boot="b2")
-    shown = lambda: view.meter(w.meter, None, w.now, 3_000, 0)["fault"]  # noqa: E731
+    shown = lambda: views.meter_status(w.meter, None, w.now, 3_000, 0).fault  # noqa: E731
     assert "two boards, or two bridges, report" in shown()
     w.pass_ms(4_000)
     assert shown() == ""

@@ -4,9 +4,10 @@ out."""
 import pytest
 from world import BUYER_ID, SESSION, World
 
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core.errors import ClockWrong
-from satmeter.core.seller import EXCUSED, Limits
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.peers import EXCUSED
 
 SILENT = Limits(silent_ms=10**9)
 
@@ -27,7 +28,7 @@ def test_an_invoice_that_expired_before_it_came_is_told_to_both(hours):
     assert len(alarms(w)) == 1 and f"expired {late_s} s before it came" in alarms(w)[0]
     refused = [e for e in w.buyer_events if e.kind() == "invoice_refused"]
     assert [e.evidence["error"] for e in refused] == [ClockWrong.__name__]
-    assert not w.seller.openings and w.meter.state == "standby" and w.balance == 0
+    assert not w.seller.waiting and w.meter.state == "standby" and w.balance == 0
 
 
 def test_who_could_not_pay_is_served_as_soon_as_the_clock_is_right():
@@ -38,7 +39,7 @@ def test_who_could_not_pay_is_served_as_soon_as_the_clock_is_right():
         w.report(n)
         w.pass_ms(2_000)
     w.pass_ms(60_000, step=1_000)
-    assert w.meter.state == "standby" and BUYER_ID not in w.seller.unpaid
+    assert w.meter.state == "standby" and BUYER_ID not in w.seller.context.openings.unpaid
     w.seller_behind_ms = 0
     w.open()
     assert w.meter.state == "delivering" and w.meter.session == SESSION
@@ -62,7 +63,7 @@ def test_an_old_invoice_of_a_running_session_is_no_wrong_clock():
     w.report(90)
     w.seller_behind_ms = 0
     for n in list(w.sale.out):
-        w.sell(inp.InvoiceGone(f"satmeter/0/s/{SESSION}/{n}"))
+        w.sell(cmd.InvoiceGone(f"satmeter/0/s/{SESSION}/{n}"))
     w.pump()
     w.pass_ms(20_000)
     assert not alarms(w) and w.meter.session == SESSION and w.balance > 10_000
@@ -74,7 +75,7 @@ def test_a_stranger_who_says_that_a_clock_is_wrong_again_and_again_waits_like_ot
     for n in range(20):
         w.open(session=f"{n:032x}")
         w.pass_ms(1_000)
-    tries, _ = w.seller.unpaid[BUYER_ID]
+    tries, _ = w.seller.context.openings.unpaid[BUYER_ID]
     assert tries >= 3 and len(alarms(w)) == 1
 
 

@@ -4,31 +4,31 @@ import pytest
 from world import SESSION, World
 
 from satmeter.board.virtual import FIRMWARE
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core.errors import BoardSilent
-from satmeter.core.meter import LESSER_FAULTS
+from satmeter.core.seller.meter import LESSER_FAULTS
 
 
 def told(w, fault, register=None):
     m = w.meter
-    w.sell(inp.Reading("m", m.boot, m.register if register is None else register, 0, 0, True, fault=fault))
+    w.sell(cmd.Reading("m", m.boot, m.register if register is None else register, 0, 0, True, fault=fault))
     w.pump()
 
 
 def sale(w):
-    return w.seller.books.sales[SESSION]
+    return w.seller.state.sessions[SESSION]
 
 
 def test_nothing_is_sold_by_a_board_that_cannot_deliver():
     w = World()
-    label = w.sell(inp.Offer("m", 10_000))[0]
+    label = w.sell(cmd.MakeWalletInvoice("m", 10_000))[0]
     told(w, "full_scale")
     with pytest.raises(BoardSilent, match="can't deliver: full_scale"):
-        w.sell(inp.Offer("m", 10_000))
+        w.sell(cmd.MakeWalletInvoice("m", 10_000))
     assert w.seller.rejects(label, w.now) == "the board can't deliver: full_scale"
     w.open()
-    assert SESSION not in w.seller.books.sales
-    assert "can't deliver: full_scale" in w.buyer.ledger.purchases[SESSION].why
+    assert SESSION not in w.seller.state.sessions
+    assert "can't deliver: full_scale" in w.buyer.state.streams[SESSION].closing.why
     told(w, "")
     assert w.seller.rejects(label, w.now) == ""
 
@@ -38,10 +38,10 @@ def test_a_board_with_a_lesser_fault_sells_on(fault):
     w = World()
     told(w, fault)
     w.open()
-    assert sale(w).phase == "open" and w.meter.state == "delivering"
+    assert sale(w).state == "open" and w.meter.state == "delivering"
     w.pass_ms(40_000)
     told(w, fault)
-    assert sale(w).phase == "open"
+    assert sale(w).state == "open"
 
 
 def test_a_session_whose_board_cannot_deliver_is_ended_in_words_and_nobody_is_locked_out():
@@ -50,12 +50,14 @@ def test_a_session_whose_board_cannot_deliver_is_ended_in_words_and_nobody_is_lo
     told(w, "relay", 20)
     w.pass_ms(29_000)
     told(w, "relay")
-    assert sale(w).phase == "open"
+    assert sale(w).state == "open"
     w.pass_ms(2_000)
     told(w, "relay")
-    assert sale(w).phase != "open" and sale(w).reason == "the board can't deliver: relay"
-    assert w.meter.state == "standby" and sale(w).charged == 2_000
-    assert w.buyer.ledger.purchases[SESSION].state == "closed" and sale(w).owed == 0 and sale(w).refunded == 8_000
+    assert not sale(w).open and sale(w).reason == "the board can't deliver: relay"
+    assert w.meter.state == "standby" and sale(w).charged_msat == 2_000
+    assert (
+        w.buyer.state.streams[SESSION].state == "closed" and sale(w).owed_msat == 0 and sale(w).refunded_msat == 8_000
+    )
 
 
 def test_a_fault_that_passes_in_time_ends_nothing():
@@ -66,27 +68,27 @@ def test_a_fault_that_passes_in_time_ends_nothing():
     told(w, "")
     w.pass_ms(29_000)
     told(w, "relay")
-    assert sale(w).phase == "open"
+    assert sale(w).state == "open"
 
 
 def test_what_a_wallet_can_not_pay_is_not_shown():
     """A wallet's invoice is shown while it can be paid: not once it is paid, has expired or is cancelled."""
     w = World({"invoice_expiry_s": 60})
-    label = w.sell(inp.Offer("m", 10_000))[0]
+    label = w.sell(cmd.MakeWalletInvoice("m", 10_000))[0]
     w.pump()
-    assert w.meter.offer(w.now)
+    assert w.meter.wallet_invoice(w.now)
     expires_s = w.meter.tariff.wallet_expiry_s
     w.pass_ms(expires_s * 1000 - 250)
-    assert w.meter.offer(w.now)
+    assert w.meter.wallet_invoice(w.now)
     w.pass_ms(250)
-    assert not w.meter.offer(w.now)
-    w.sell(inp.Tick())
-    assert w.meter.newest_offer[1] == ""
-    again = w.sell(inp.Offer("m", 5_000))[0]
+    assert not w.meter.wallet_invoice(w.now)
+    w.sell(cmd.Tick())
+    assert w.meter.memory.newest_wallet_invoice[1] == ""
+    again = w.sell(cmd.MakeWalletInvoice("m", 5_000))[0]
     w.pump()
-    assert again != label and w.meter.offer(w.now)
-    w.sell(inp.InvoiceGone(again))
-    assert not w.meter.offer(w.now)
+    assert again != label and w.meter.wallet_invoice(w.now)
+    w.sell(cmd.InvoiceGone(again))
+    assert not w.meter.wallet_invoice(w.now)
 
 
 def test_the_lesser_faults_are_what_the_firmware_says():

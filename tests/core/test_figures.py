@@ -6,21 +6,25 @@ from dataclasses import replace
 import pytest
 from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, World, first_label, refold
 
-from satmeter.core import actions as do
-from satmeter.core import events as ev
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core import policy, receipt
-from satmeter.core.books import REMEMBERED_SPENDS, Books
-from satmeter.core.buyer import Buyer
+from satmeter.core import receipt
+from satmeter.core.buyer import events as buying
+from satmeter.core.buyer import policy
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.policy import Policy
+from satmeter.core.buyer.session import BuyerSession, Closing, PaymentInFlight
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
-from satmeter.core.growing import DUST_SAT, Growing
 from satmeter.core.journal import canonical
 from satmeter.core.labels import First, parse_opening
-from satmeter.core.policy import Policy
-from satmeter.core.purchase import DAY_MS, Flight, Purchase
-from satmeter.core.sale import CLOSED, CLOSING, Sale
-from satmeter.core.seller import Limits
+from satmeter.core.seller import events as selling
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.session import SellerSession
+from satmeter.core.seller.state import REMEMBERED, SellerState
+from satmeter.core.settlement.transaction import DUST_SAT, GrowingTransaction, OnchainAccount, TxInput
+from satmeter.core.snapshot import DAY_MS
+from satmeter.core.states import SessionState, StreamState
 from satmeter.core.tariff import Tariff
 from satmeter.core.text import duration
 from satmeter.devnet.emulated.invoices import LABEL_MOST
@@ -29,12 +33,18 @@ T = Tariff.from_dict(TARIFF)
 ARREARS = Tariff.from_dict({**TARIFF, "mode": "arrears", "limit_msat": 20_000})
 
 
-def sale(tariff=T, **fields):
-    return replace(Sale(SESSION, "m", BUYER_ID, tariff, 0), **fields)
+def sale(tariff=T, lost_sat=0, **fields):
+    return replace(
+        SellerSession(SESSION, "m", BUYER_ID, tariff, 0, onchain=OnchainAccount(lost_sat=lost_sat)), **fields
+    )
+
+
+def flight(amount_msat, maxfee_msat, payment_hash):
+    return PaymentInFlight(amount_msat, maxfee_msat, payment_hash, 0)
 
 
 def purchase(**fields):
-    p = Purchase(SESSION, SELLER_ID, "m", "", Policy.from_dict({**POLICY, "max_fee_msat": 100}), 0, tariff=T)
+    p = BuyerSession(SESSION, SELLER_ID, "m", "", Policy.from_dict({**POLICY, "max_fee_msat": 100}), 0, tariff=T)
     return replace(p, **fields)
 
 
@@ -42,54 +52,62 @@ def purchase(**fields):
 
 
 def test_a_debt_counts_all_that_was_given():
-    s = sale(ARREARS, phase=CLOSED, charged_final=9_000, paid=10_000)
-    assert (s.debt, s.owed) == (0, 1_000)
-    assert replace(s, refunded=700, taken=200, lapsed=100, lost=3).debt == 3_000
-    assert replace(s, refunded=600, taken=200, lapsed=100, lost=0).owed == 100
+    s = sale(ARREARS, state=SessionState.CLOSED, final_charge_msat=9_000, paid_msat=10_000)
+    assert (s.debt_msat, s.owed_msat) == (0, 1_000)
+    lost = OnchainAccount(lost_sat=3)
+    assert replace(s, refunded_msat=700, taken_msat=200, lapsed_msat=100, onchain=lost).debt_msat == 3_000
+    assert replace(s, refunded_msat=600, taken_msat=200, lapsed_msat=100).owed_msat == 100
 
 
 def test_what_a_conflict_took_is_in_msat_where_it_may_be_charged():
-    s = sale(start_count=0, count=1_000, paid=10_000, lost=3)
-    assert s.received == 7_000 and s.charged == 10_000
-    assert replace(s, spent=1_000, reserved={"a": 2_000}).charged == 7_000 + 1_000
+    s = sale(start_count=0, count=1_000, paid_msat=10_000, lost_sat=3)
+    assert s.received_msat == 7_000 and s.charged_msat == 10_000
+    assert replace(s, spent_msat=1_000, reserved={"a": 2_000}).charged_msat == 7_000 + 1_000
 
 
 def test_a_sale_in_arrears_may_be_charged_up_to_its_limit():
-    s = sale(ARREARS, start_count=0, count=1_000, paid=5_000)
-    assert s.charged == 25_000 and s.credit == -20_000 and s.grant_count == 250
+    s = sale(ARREARS, start_count=0, count=1_000, paid_msat=5_000)
+    assert s.charged_msat == 25_000 and s.credit_msat == -20_000 and s.grant_count == 250
 
 
-def test_fees_of_versions_and_of_children_are_summed():
-    books = Books()
-    books.apply(ev.MeterAdded(1, "meter/m", T.to_dict()))
-    books.apply(ev.SessionOpened(2, SESSION, "m", BUYER_ID, T.to_dict()))
-    books.apply(ev.AddressGiven(3, SESSION, k=1, address="a", feerate=1_000))
+def test_fees_of_updates_and_of_children_are_summed():
+    state = SellerState()
+    state.apply(selling.MeterAdded(at=1, subject="meter/m", tariff=T))
+    state.apply(opened(2))
+    state.apply(selling.AddressGiven(at=3, subject=SESSION, tx_number=1, address="a", feerate=1_000))
     for n, (value, fee) in enumerate([(1_000, 300), (2_000, 310), (3_000, 330)], 1):
-        books.apply(ev.InvoiceAsked(4, SESSION, n, 1_000_000))
-        tx = {"value": value, "fee": fee, "weight": 560, "txid": "t", "vout": 0, "raw": "r", "inputs": []}
-        books.apply(ev.VersionTaken(5, SESSION, n=n, k=1, amount=1_000_000, count=0, **tx))
-    s = books.sales[SESSION]
-    assert (s.fees, s.basic_fees, s.first_fee, s.paid) == (330, 940, 300, 3_000_000)
+        state.apply(selling.InvoiceAsked(at=4, subject=SESSION, number=n, amount_msat=1_000_000, count=0))
+        tx = {"value_sat": value, "fee_sat": fee, "weight": 560, "txid": "t", "vout": 0, "raw": "r"}
+        coin = [TxInput("c:0", 10_000, "51")]
+        state.apply(
+            selling.UpdateTaken(
+                at=5, subject=SESSION, number=n, tx_number=1, amount_msat=1_000_000, count=0, inputs=coin, **tx
+            )
+        )
+    s, account = state.sessions[SESSION], state.sessions[SESSION].onchain
+    assert (account.fees_sat, account.basic_fees_sat, account.first_fee_sat) == (330, 940, 300)
+    assert s.paid_msat == 3_000_000
+    state.apply(selling.TxSent(at=6, subject=SESSION, tx_number=1, why="old"))
     for fee in (40, 60):
-        books.apply(ev.TxBumped(6, SESSION, k=1, tip="x:0", value=900, fee=fee))
-    assert (s.txs[1].bump_fee, s.bump_fees) == (100, 100)
+        state.apply(selling.TxBumped(at=6, subject=SESSION, tx_number=1, tip="x:0", value_sat=900, fee_sat=fee))
+    assert (account.transactions[1].bump_fee_sat, account.bump_fees_sat) == (100, 100)
 
 
 def test_half_a_slice_of_room_asks_for_nothing_while_one_invoice_is_out():
     four = Tariff.from_dict({**TARIFF, "window": 4})
-    s = sale(four, paid=6_250, out={2: 2_500}, start_count=0)
-    assert s.next_invoice() == 0
-    assert replace(s, paid=5_000).next_invoice() == 2_500
+    s = sale(four, paid_msat=6_250, out={2: 2_500}, start_count=0)
+    assert s.next_amount() == 0
+    assert replace(s, paid_msat=5_000).next_amount() == 2_500
 
 
 def test_the_newest_settled_ids_of_gates_are_remembered():
     w = World()
     w.open()
-    for n in range(REMEMBERED_SPENDS):
-        w.sell(inp.Spend(SESSION, f"g{n}", "reserve", 1))
-        w.sell(inp.Spend(SESSION, f"g{n}", "settle"))
-    w.sell(inp.Spend(SESSION, "g0", "settle"))
-    assert w.sale.spent == REMEMBERED_SPENDS
+    for n in range(REMEMBERED):
+        w.sell(cmd.Spend(SESSION, f"g{n}", "reserve", 1))
+        w.sell(cmd.Spend(SESSION, f"g{n}", "settle"))
+    w.sell(cmd.Spend(SESSION, "g0", "settle"))
+    assert w.sale.spent_msat == REMEMBERED
 
 
 def test_a_new_boot_with_its_base_is_counted_and_recorded():
@@ -109,38 +127,47 @@ def test_a_new_boot_with_its_base_is_counted_and_recorded():
 
 
 def test_what_is_under_way_counts_as_held_by_the_seller_and_as_at_risk():
-    p = purchase(carried=500, paid=2_000, sent=2_050, flights={2: Flight(1_000, 100, "a"), 3: Flight(700, 100, "b")})
-    assert p.committed == 500 + 2_000 + 1_700
-    assert p.exposure == 2_500 + 1_700 + 200
-    assert replace(p, ticks=10).exposure == 2_500 - 1_000 + 1_900
-    assert p.fees == 50 and p.in_flight == 1_900
+    out = {2: flight(1_000, 100, "a"), 3: flight(700, 100, "b")}
+    p = purchase(carried_msat=500, paid_msat=2_000, sent_msat=2_050, in_flight=out)
+    assert p.committed_msat == 500 + 2_000 + 1_700
+    assert p.exposure_msat == 2_500 + 1_700 + 200
+    assert replace(p, ticks=10).exposure_msat == 2_500 - 1_000 + 1_900
+    assert p.fees_msat == 50 and p.in_flight_msat == 1_900
 
 
 def test_fees_have_the_room_that_was_paid_for():
     p = purchase(policy=replace(purchase().policy, max_fee_msat=100))
-    assert p.fee_left == 100
-    busy = replace(p, flights={1: Flight(10_000, 60, "a"), 2: Flight(0, 70, "b")})
-    assert busy.fee_left == 2 * 100 - 130
-    spent = replace(p, paid=10_000, sent=10_190, flights={2: Flight(0, 100, "b")})
-    assert spent.fee_left == 0
+    assert p.fee_left_msat == 100
+    busy = replace(p, in_flight={1: flight(10_000, 60, "a"), 2: flight(0, 70, "b")})
+    assert busy.fee_left_msat == 2 * 100 - 130
+    spent = replace(p, paid_msat=10_000, sent_msat=10_190, in_flight={2: flight(0, 100, "b")})
+    assert spent.fee_left_msat == 0
 
 
 def test_a_day_is_a_day():
     w = World()
     w.now = 10 * DAY_MS - 1
     assert DAY_MS == 24 * 3600 * 1000
-    w.buyer.ledger._spent(w.now, 5_000)
-    assert w.buyer.ledger.spent_on(w.now) == 5_000 and w.buyer.ledger.spent_on(10 * DAY_MS) == 0
+    w.buyer.state._spend(w.now, 5_000)
+    assert w.buyer.state.spent_on(w.now) == 5_000 and w.buyer.state.spent_on(10 * DAY_MS) == 0
 
 
 def test_a_receipt_that_knows_less_than_was_paid_is_short():
     text = canonical({**json.loads(signed_receipt()), "paid_msat": 9_000, "charged_msat": 9_000})
-    p = purchase(paid=10_000, receipt=text, verified=True, state="closed")
-    assert p.short and not replace(p, paid=9_000).short
+    closing = Closing(revision=1, receipt=text, verified=True)
+    p = purchase(paid_msat=10_000, closing=closing, state=StreamState.CLOSED)
+    assert p.short and not replace(p, paid_msat=9_000).short
 
 
 def signed_receipt(**fields):
-    return receipt.text(replace(sale(), phase=CLOSING, paid=10_000, charged_final=10_000, start_count=0), SELLER_ID, 1)
+    ended = sale(state=SessionState.CLOSING, paid_msat=10_000, final_charge_msat=10_000, start_count=0)
+    return receipt.text(ended, SELLER_ID, 1)
+
+
+def opened(at):
+    return selling.SessionOpened(
+        at=at, subject=SESSION, meter="m", buyer=BUYER_ID, tariff=T, count=0, boot="b1", register=0, parked=False
+    )
 
 
 @pytest.mark.parametrize("name", receipt._WHOLE)
@@ -158,44 +185,54 @@ def test_a_receipt_of_another_session_seller_or_meter_or_of_less_is_disputed(wro
     w = World()
     w.open()
     w.hold = {do.CheckReceipt}
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     check = next(a for _, a in w.todo if isinstance(a, do.CheckReceipt))
     said = {**json.loads(check.text), **wrong}
     if "paid_msat" in wrong:
         said["refunded_msat"] -= 1
     arrivals = {label: w.refunds.get(f"refund:{label}", 0) for label in check.labels}
-    w.buy(inp.ReceiptChecked(SESSION, canonical(said), "sig", True, arrivals))
+    w.buy(cmd.ReceiptChecked(SESSION, canonical(said), "sig", True, arrivals))
     assert w.purchase.disputed
 
 
 def test_a_later_refusal_forgives_no_breach():
     ledger = refold(
-        [ev.StreamOpened(1, SESSION, SELLER_ID, "m", "", Policy.from_dict(POLICY).to_dict())], Buyer().ledger
+        [
+            buying.StreamOpened(
+                at=1,
+                subject=SESSION,
+                seller=SELLER_ID,
+                meter="m",
+                address="",
+                policy=Policy.from_dict(POLICY),
+            )
+        ],
+        Buyer().state,
     )
-    ledger.apply(ev.InvoiceRefused(2, SESSION, 1, "lied", {"error": "PolicyBreach"}))
-    ledger.apply(ev.InvoiceRefused(3, SESSION, 2, "dear", {"error": "OverCap"}))
-    assert ledger.purchases[SESSION].breached
+    ledger.apply(buying.InvoiceRefused(at=2, subject=SESSION, number=1, why="lied", evidence={"error": "PolicyBreach"}))
+    ledger.apply(buying.InvoiceRefused(at=3, subject=SESSION, number=2, why="dear", evidence={"error": "OverCap"}))
+    assert ledger.streams[SESSION].breached
 
 
 def test_a_handled_invoice_is_not_taken_up_again():
     w = World()
     w.open()
     paid = next(m for m in w.sent if isinstance(m, msg.Invoice))
-    w.buy(inp.FromPeer(SELLER_ID, replace(paid, seq=w.now + 5)))
-    assert not w.todo and len(w.purchase.flights) == 0
+    w.buy(w.received(replace(paid, seq=w.now + 5)))
+    assert not w.todo and len(w.purchase.in_flight) == 0
     assert [e.kind() for e in w.buyer_events].count("payment_started") == 1
 
 
 def test_ten_payments_are_out_and_the_next_one_waits():
     w = World({"window": 12, "quantum_msat": 12_000})
     w.open()
-    w.buy(inp.PauseStream(SESSION))
+    w.buy(cmd.PauseStream(SESSION))
     w.report(120)
     w.hold = {do.Pay}
-    w.buy(inp.ResumeStream(SESSION))
+    w.buy(cmd.ResumeStream(SESSION))
     w.pump()
-    assert len(w.purchase.flights) == 10
+    assert len(w.purchase.in_flight) == 10
 
 
 # --- policy
@@ -227,9 +264,9 @@ def test_a_slice_of_exactly_one_tick_is_sold_and_so_is_an_invoice_for_one():
     one = Tariff.from_dict({**TARIFF, "quantum_msat": 100, "low_water_msat": 0})
     assert one.ticks(one.slice_msat) == 1
     w = World()
-    w.sell(inp.Offer("m", 100))
+    w.sell(cmd.MakeWalletInvoice("m", 100))
     with pytest.raises(BadParam):
-        w.sell(inp.Offer("m", 99))
+        w.sell(cmd.MakeWalletInvoice("m", 99))
 
 
 def test_on_chain_the_low_water_may_be_a_dust_limit_under_the_quantum():
@@ -245,50 +282,52 @@ def test_on_chain_the_low_water_may_be_a_dust_limit_under_the_quantum():
 def test_a_debt_of_dust_keeps_nobody_out_and_one_msat_more_does():
     w = World(limits=Limits(silent_ms=10**9))
     for debt, served in ((999, True), (1_000, False)):
-        w.seller.books.sales["9" * 32] = sale(ARREARS, id="9" * 32, phase=CLOSED, charged_final=debt)
-        w.sell(inp.FromPeer(BUYER_ID, msg.Open(f"{debt:032x}", w.now, "m")))
+        w.seller.state.sessions["9" * 32] = sale(
+            ARREARS, id="9" * 32, state=SessionState.CLOSED, final_charge_msat=debt
+        )
+        w.sell(cmd.FromPeer(BUYER_ID, msg.Open(f"{debt:032x}", w.now, "m")))
         w.todo.clear()
-        assert (f"{debt:032x}" in w.seller.openings) is served
+        assert (f"{debt:032x}" in w.seller.waiting) is served
 
 
 def test_a_remainder_stays_on_its_own_meter():
     w = World()
-    w.sell(inp.AddMeter("n", TARIFF))
-    w.sell(inp.Reading("n", "b1", 0))
-    label, first = w.sell(inp.Offer("m", 0))
+    w.sell(cmd.AddMeter("n", TARIFF))
+    w.sell(cmd.Reading("n", "b1", 0))
+    label, first = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
     w.pay(label)
     w.report(40)
     w.report(40, plugged=False)
-    other, second = w.sell(inp.Offer("n", 0))
+    other, second = w.sell(cmd.MakeWalletInvoice("n", 0))
     w.pump()
     w.pay(other)
-    assert w.seller.books.sales[second].brought == 0 and w.seller.books.sales[first].owed == 6_000
+    assert w.seller.state.sessions[second].brought_msat == 0 and w.seller.state.sessions[first].owed_msat == 6_000
 
 
 def test_a_strangers_message_brings_no_buyer_back():
     w = World()
     w.open()
-    w.sell(inp.PeerLost(BUYER_ID))
-    gone = w.sale.gone_at
-    w.sell(inp.FromPeer("02" + "cc" * 32, msg.Close(SESSION, w.now, msg.BUYER, "mine")))
-    assert gone and w.sale.gone_at == gone
+    w.sell(cmd.PeerLost(BUYER_ID))
+    gone = w.sale.memory.gone_at
+    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Close(SESSION, w.now, msg.BUYER, "mine")))
+    assert gone and w.sale.memory.gone_at == gone
 
 
 def test_unlocking_is_for_what_is_locked():
     w = World()
     with pytest.raises(WrongState, match="not locked"):
-        w.sell(inp.Unlock("m"))
-    w.seller.books.apply(ev.Locked(w.now, "meter/m", w.now + 60_000, BUYER_ID, ""))
-    w.sell(inp.Unlock("m"))
+        w.sell(cmd.Unlock("m"))
+    w.seller.state.apply(selling.Locked(at=w.now, subject="meter/m", until=w.now + 60_000, buyer=BUYER_ID, session=""))
+    w.sell(cmd.Unlock("m"))
     assert w.meter.state == "standby"
 
 
 def test_a_wallet_invoice_is_not_paid_while_the_board_is_silent():
     w = World(limits=Limits(silent_ms=15_000))
-    label, _ = w.sell(inp.Offer("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
-    assert w.meter.offer(w.now)
+    assert w.meter.wallet_invoice(w.now)
     assert w.seller.rejects(label, w.now) == "" and w.seller.rejects(label, w.now + 15_001) == "the board is silent"
 
 
@@ -298,15 +337,15 @@ def test_a_refund_invoice_that_comes_before_the_last_payment_is_kept():
     w.hold = {do.Pay}
     w.report(80)
     claims = msg.Close(SESSION, w.now + 9, msg.BUYER, "bye", 18_000, "refund:early")
-    w.sell(inp.FromPeer(BUYER_ID, claims))
-    assert w.sale.refund_bolt11 == "refund:early"
+    w.sell(cmd.FromPeer(BUYER_ID, claims))
+    assert w.sale.refund.bolt11 == "refund:early"
 
 
 def test_both_sides_tell_of_the_end():
     w = World()
     w.open()
     w.notes.clear()
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     assert {"meter_state", "stream_state", "meter_closed"} <= {topic for topic, _ in w.notes}
 
@@ -323,8 +362,9 @@ def test_a_lost_request_for_an_invoice_is_repeated_soon():
 
 
 def test_a_growing_transaction_is_pending_while_it_stands_for_something():
-    g = Growing(1, "a", 1_000)
-    assert sale(txs={1: g}, tx_count=1).firm and not sale(txs={1: replace(g, value=5)}, tx_count=1).firm
+    g = GrowingTransaction(1, "a", 1_000)
+    assert OnchainAccount(transactions={1: g}, count=1).firm
+    assert not OnchainAccount(transactions={1: replace(g, value_sat=5)}, count=1).firm
 
 
 def test_the_first_invoice_names_its_buyer_in_as_many_bytes_as_a_node_takes():
@@ -339,22 +379,31 @@ def test_the_first_invoice_names_its_buyer_in_as_many_bytes_as_a_node_takes():
 def test_a_seller_that_is_back_is_asked_at_once():
     w = World()
     w.open()
-    p = w.buyer.ledger.purchases[SESSION]
-    w.buy(inp.PeerLost(SELLER_ID))
-    assert p.cut_off
-    w.buy(inp.PeerConnected("02" + "99" * 32))
-    assert p.cut_off
-    w.buy(inp.PeerConnected(SELLER_ID))
-    assert not p.cut_off
+    p = w.buyer.state.streams[SESSION]
+    w.buy(cmd.PeerLost(SELLER_ID))
+    assert p.memory.cut_off
+    w.buy(cmd.PeerConnected("02" + "99" * 32))
+    assert p.memory.cut_off
+    w.buy(cmd.PeerConnected(SELLER_ID))
+    assert not p.memory.cut_off
 
 
 def test_an_unowned_payment_of_an_older_journal_has_all_before_it_counted():
-    for upto, index in ((-1, 9), (6, 6)):
-        books = Books()
-        books.index = 5
-        given = {"upto": upto} if upto >= 0 else {}
-        books.apply(ev.PaymentUnowned(1, "unowned", label="l", amount=700, index=9, hash="h", **given))
-        assert books.index == index and books.unowned == {"l": 700} and books.known_payment(9)
+    for owned_up_to, index in ((9, 9), (6, 6)):
+        state = SellerState()
+        state.pay_index = 5
+        state.apply(
+            selling.PaymentUnowned(
+                at=1,
+                subject="unowned",
+                label="l",
+                amount_msat=700,
+                pay_index=9,
+                payment_hash="h",
+                owned_up_to=owned_up_to,
+            )
+        )
+        assert state.pay_index == index and state.unowned == {"l": 700} and state.known_payment(9)
 
 
 @pytest.mark.parametrize(

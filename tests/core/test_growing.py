@@ -6,15 +6,17 @@ from dataclasses import replace
 import pytest
 from world import BUYER_ID, SELLER_ID, SESSION, refold
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
-from satmeter.core.buyer import Buyer
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import BadParam
 from satmeter.core.journal import canonical
-from satmeter.core.purchase import Ledger
-from satmeter.core.seller import Limits, Seller
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.core.tariff import Tariff
 
 STEP = 2_000
@@ -29,7 +31,7 @@ TARIFF = {
     "grace_s": 20,
 }
 POLICY = {"unit": "unit", "max_price_msat": 100_000, "budget_msat": 10**9, "max_feerate": 5_000}
-FEE, COIN = 400, [["c1:0", 10**6, "5120" + "11" * 32, 100]]
+FEE, COIN = 400, [TxInput("c1:0", 10**6, "5120" + "11" * 32, 100)]
 
 
 class Wallet:
@@ -38,9 +40,9 @@ class Wallet:
     def __init__(self, policy=None, **tariff):
         self.now, self.n = 10**9, 0
         self.buyer, self.events, self.signed, self.did = Buyer(), [], [], []
-        self.tell(inp.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
         terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
-        self.tell(inp.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
 
     def tell(self, what):
         step = self.buyer.handle(what, self.now)
@@ -49,31 +51,33 @@ class Wallet:
 
     def done(self, step):
         self.events += step.events
-        self.did += step.actions
-        for a in step.actions:
+        self.did += step.effects
+        for a in step.effects:
             if isinstance(a, do.Fund):
-                self.tell(inp.Funded(a.session, a.k, FEE, "51", [[f"c{a.k}:0", 10**7, "5120" + "11" * 32, 100]]))
-            elif isinstance(a, do.SignVersion):
-                self.signed.append((a.tx.k, a.value, [each[0] for each in a.tx.inputs]))
-                self.tell(inp.VersionMade(a.session, a.n, a.tx.k, f"v{a.tx.k}-{a.value}"))
+                coin = TxInput(f"c{a.tx_number}:0", 10**7, "5120" + "11" * 32, 100)
+                self.tell(cmd.Funded(a.session, a.tx_number, FEE, "51", [coin]))
+            elif isinstance(a, do.SignUpdate):
+                k = a.transaction.number
+                self.signed.append((k, a.value_sat, list(a.transaction.outpoints)))
+                self.tell(cmd.UpdateMade(a.session, a.number, k, f"v{k}-{a.value_sat}"))
 
     def ask(self, value, k=1, step=STEP, n=None, taken=True, ticks=None, address="to", feerate=1_000):
         self.now += 1_000
         self.n = n or self.n + 1
         used = ticks if ticks is not None else (self.n - 1) * 20
         m = msg.Increment(SESSION, self.now, self.n, step * 1000, k, value, address, feerate, used, used * 100_000, 0)
-        self.tell(inp.FromPeer(SELLER_ID, m))
-        if taken and self.purchase.flights:
-            self.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, self.now, self.n, k, step * 1000)))
+        self.tell(cmd.FromPeer(SELLER_ID, m))
+        if taken and self.purchase.in_flight:
+            self.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, self.now, self.n, k, step * 1000)))
 
     def restart(self):
-        self.buyer = Buyer(ledger=refold(self.events, Ledger()))
+        self.buyer = Buyer(state=refold(self.events, BuyerState()))
         self.done(self.buyer.resume(self.now))
-        self.tell(inp.Tick())
+        self.tell(cmd.Tick())
 
     @property
     def purchase(self):
-        return self.buyer.ledger.purchases[SESSION]
+        return self.buyer.state.streams[SESSION]
 
 
 def test_what_an_honest_seller_asks_for_is_signed():
@@ -81,7 +85,7 @@ def test_what_an_honest_seller_asks_for_is_signed():
     for n in range(1, 6):
         w.ask(n * STEP)
     assert w.signed == [(1, n * STEP, ["c1:0"]) for n in range(1, 6)]
-    assert w.purchase.paid == 5 * STEP * 1000 and w.purchase.fees == FEE * 1000
+    assert w.purchase.paid_msat == 5 * STEP * 1000 and w.purchase.fees_msat == FEE * 1000
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def test_each_transaction_costs_a_fee_so_they_are_counted():
         w.ask(STEP, k=k)
         if w.purchase.state != "streaming":
             break
-    assert k <= 8 and w.purchase.breached and "transaction" in w.purchase.refusals[-1]["why"]
+    assert k <= 8 and w.purchase.breached and "transaction" in w.purchase.refusals[-1].why
 
 
 def test_after_a_crash_the_very_same_version_is_signed_again():
@@ -137,25 +141,27 @@ def test_after_a_crash_the_very_same_version_is_signed_again():
     w.restart()
     assert w.signed[1:] == [(1, 2 * STEP, ["c1:0"])] * (len(w.signed) - 1) and len(w.signed) > 2
     w.ask(2 * STEP, n=3)  # another number for the same value: a fork
-    assert {value for _, value, _ in w.signed} == {STEP, 2 * STEP} and w.purchase.flights
+    assert {value for _, value, _ in w.signed} == {STEP, 2 * STEP} and w.purchase.in_flight
 
 
 def test_a_version_that_the_seller_does_not_count_stays_spent():
     w = Wallet({"budget_msat": 10**7})
     w.ask(STEP, taken=False)
-    before = w.purchase.in_flight
-    w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
-    assert w.purchase.stray == before == (STEP + FEE) * 1000 and not w.purchase.flights
-    assert w.buyer.ledger.spent_on(w.now) == before
-    w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))  # it counts after all
-    assert w.purchase.paid == STEP * 1000 and not w.purchase.stray and w.buyer.ledger.spent_on(w.now) == before
+    before = w.purchase.in_flight_msat
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
+    assert w.purchase.astray_msat == before == (STEP + FEE) * 1000 and not w.purchase.in_flight
+    assert w.buyer.state.spent_on(w.now) == before
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))  # it counts after all
+    assert (
+        w.purchase.paid_msat == STEP * 1000 and not w.purchase.astray_msat and w.buyer.state.spent_on(w.now) == before
+    )
 
 
 def test_a_seller_that_denies_versions_gains_one():
     w = Wallet()
     for k in range(1, 6):
         w.ask(STEP, k=k, taken=False, ticks=0)
-        w.tell(inp.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, w.n, k, 0)))
+        w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, w.n, k, 0)))
     assert len(w.signed) == 2 and w.purchase.state == "closing" and "does not count" in w.purchase.reason
 
 
@@ -165,7 +171,7 @@ class Till:
     def __init__(self, **tariff):
         self.now, self.events, self.did = 10**9, [], []
         self.seller = Seller(SELLER_ID, Limits(silent_ms=10**9))
-        self.tell(inp.AddMeter("m", {**TARIFF, **tariff}))
+        self.tell(cmd.AddMeter("m", {**TARIFF, **tariff}))
         self.register = 0
         self.read()
 
@@ -173,38 +179,38 @@ class Till:
         self.now += 10
         step = self.seller.handle(what, self.now)
         self.events += step.events
-        for a in step.actions:
+        for a in step.effects:
             self.did.append(a)
             if isinstance(a, do.GiveAddress):
-                self.tell(inp.AddressMade(a.session, a.k, f"a{a.k}", 1_000))
+                self.tell(cmd.AddressMade(a.session, a.tx_number, f"a{a.tx_number}", 1_000))
             elif isinstance(a, do.Sign):
-                self.tell(inp.Signed(a.session, a.revision, a.text, "sig"))
+                self.tell(cmd.SignatureMade(a.session, a.revision, a.text, "sig"))
 
     def read(self, ticks=0, plugged=True):
         self.register += ticks
-        self.tell(inp.Reading("m", "b1", self.register, plugged=plugged, grant=0 if not plugged else None))
+        self.tell(cmd.Reading("m", "b1", self.register, plugged=plugged, grant=0 if not plugged else None))
 
     def open(self, session=SESSION, buyer=BUYER_ID):
-        self.tell(inp.FromPeer(buyer, msg.Open(session, self.now, "m")))
+        self.tell(cmd.FromPeer(buyer, msg.Open(session, self.now, "m")))
 
     def pay(self, coin="c1:0", session=SESSION):
         """The buyer's version for what is asked, checked as good."""
-        s = self.seller.books.sales.get(session) or self.seller.openings[session]
+        s = self.seller.state.sessions.get(session) or self.seller.waiting[session]
         (n,) = s.out
-        g = s.growing
-        value = g.value + s.out[n] // 1000
-        inputs = [list(each) for each in g.inputs] or [[coin, 10**6, "51"]]
-        raw = f"raw-{g.k}-{value}"
-        self.tell(inp.VersionChecked(session, n, g.k, value, FEE, 560, f"{g.k:064x}", 0, raw, inputs))
+        g = s.onchain.growing
+        value = g.value_sat + s.out[n] // 1000
+        inputs = list(g.inputs) or [TxInput(coin, 10**6, "51")]
+        raw = f"raw-{g.number}-{value}"
+        self.tell(cmd.UpdateChecked(session, n, g.number, value, FEE, 560, f"{g.number:064x}", 0, raw, inputs))
 
     def seen(self, k=1, **how):
-        base = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived": 0}
+        base = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived_sat": 0}
         base |= {"confirmations": 0, "height": 100, "feerate": 1_000}
-        self.tell(inp.TxSeen(SESSION, k, **{**base, **how}))
+        self.tell(cmd.TxSeen(SESSION, k, **{**base, **how}))
 
     @property
     def sale(self):
-        return self.seller.books.sales.get(SESSION) or self.seller.openings[SESSION]
+        return self.seller.state.sessions.get(SESSION) or self.seller.waiting[SESSION]
 
     def done(self, kind):
         return [a for a in self.did if isinstance(a, kind)]
@@ -216,16 +222,16 @@ def test_a_session_from_open_to_final():
     t.pay()
     t.read(20)
     t.pay()
-    assert t.sale.held_msat == 2 * STEP * 1000 and not t.done(do.Broadcast)
+    assert t.sale.onchain.held_msat == 2 * STEP * 1000 and not t.done(do.Broadcast)
     t.read(15)
     t.read(plugged=False)
     (sent,) = t.done(do.Broadcast)
     t.now += 30_000  # its buyer sends no refund invoice
-    t.tell(inp.Tick())
+    t.tell(cmd.Tick())
     assert sent.raw == f"raw-1-{2 * STEP}" and t.sale.receipt and not t.sale.done
-    assert refold(t.events, Books()).sales[SESSION].txs[1].value == 2 * STEP
-    t.seen(arrived=2 * STEP, confirmations=2)
-    assert t.sale.firm and t.sale.arrived == 2 * STEP and t.sale.owed == 5 * 100_000
+    assert refold(t.events, SellerState()).sessions[SESSION].onchain.transactions[1].value_sat == 2 * STEP
+    t.seen(arrived_sat=2 * STEP, confirmations=2)
+    assert t.sale.onchain.firm and t.sale.onchain.arrived_sat == 2 * STEP and t.sale.owed_msat == 5 * 100_000
 
 
 def test_one_input_is_under_one_transaction_only():
@@ -243,9 +249,9 @@ def test_nothing_new_begins_before_the_node_knows_the_last_one():
     t.open()
     t.pay()
     t.read(20)
-    assert t.sale.tx_count == 1
+    assert t.sale.onchain.count == 1
     t.seen()
-    assert t.sale.tx_count == 2
+    assert t.sale.onchain.count == 2
 
 
 def test_what_is_not_relayed_ends_the_session():
@@ -263,8 +269,8 @@ def test_what_is_held_and_not_final_is_capped():
         t.pay(f"c{k}:0")
         t.seen(k)
         t.read(20)
-    assert t.sale.unconfirmed_msat == 3 * STEP * 1000 and not t.sale.out
-    t.seen(1, arrived=STEP, confirmations=2)
+    assert t.sale.onchain.unconfirmed_msat == 3 * STEP * 1000 and not t.sale.out
+    t.seen(1, arrived_sat=STEP, confirmations=2)
     assert t.sale.out
 
 
@@ -273,12 +279,12 @@ def test_nothing_is_given_back_before_it_is_final():
     t.open()
     t.pay()
     t.read(5)
-    t.tell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", STEP * 1000, "refund")))
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", STEP * 1000, "refund")))
     t.read(plugged=False)
-    assert t.sale.owed and not t.done(do.PayRefund)
+    assert t.sale.owed_msat and not t.done(do.PayRefund)
     t.open("77" * 16)  # nor carried on
-    assert not t.seller.books.sales.get("77" * 16) or not t.seller.books.sales["77" * 16].brought
-    t.seen(arrived=STEP, confirmations=2)
+    assert not t.seller.state.sessions.get("77" * 16) or not t.seller.state.sessions["77" * 16].brought_msat
+    t.seen(arrived_sat=STEP, confirmations=2)
     (refund,) = t.done(do.PayRefund)
     assert refund.amount_msat == STEP * 1000 - 5 * 100_000
 
@@ -289,12 +295,12 @@ def test_an_older_version_that_confirms_is_a_loss_of_the_rest():
     t.pay()
     t.read(20)
     t.pay()
-    t.tell(inp.TxSeen(SESSION, 1, False, False, "", "spent", 0, 0, 0, 100, 1_000))
-    assert t.sale.txs[1].state == "sent" and not t.sale.lost
-    t.seen(known=False, refused="spent", conflict="spent by the first version", conflict_height=101, arrived=STEP)
-    assert t.sale.lost == STEP and t.sale.ending_at
-    t.seen(known=False, conflict="the same", conflict_height=101, arrived=STEP, height=102)
-    assert t.sale.firm and t.sale.received == STEP * 1000 and t.sale.lost == STEP
+    t.tell(cmd.TxSeen(SESSION, 1, False, False, "", "spent", 0, 0, 0, 100, 1_000))
+    assert t.sale.onchain.transactions[1].state == "sent" and not t.sale.onchain.lost_sat
+    t.seen(known=False, refused="spent", conflict="spent by the first version", conflict_height=101, arrived_sat=STEP)
+    assert t.sale.onchain.lost_sat == STEP and t.sale.ending_at
+    t.seen(known=False, conflict="the same", conflict_height=101, arrived_sat=STEP, height=102)
+    assert t.sale.onchain.firm and t.sale.received_msat == STEP * 1000 and t.sale.onchain.lost_sat == STEP
 
 
 def test_ours_that_wins_after_all_is_no_loss():
@@ -303,11 +309,11 @@ def test_ours_that_wins_after_all_is_no_loss():
     t.pay()
     t.read(plugged=False)
     t.seen(known=False, refused="conflict", conflict="spent elsewhere")
-    assert t.sale.lost == STEP and t.sale.debt == t.sale.charged
+    assert t.sale.onchain.lost_sat == STEP and t.sale.debt_msat == t.sale.charged_msat
     t.seen()
-    assert not t.sale.lost
-    t.seen(arrived=STEP, confirmations=2, height=103)
-    assert t.sale.firm and not t.sale.lost and not t.sale.debt
+    assert not t.sale.onchain.lost_sat
+    t.seen(arrived_sat=STEP, confirmations=2, height=103)
+    assert t.sale.onchain.firm and not t.sale.onchain.lost_sat and not t.sale.debt_msat
 
 
 def test_a_version_is_checked_once_at_a_time():
@@ -315,8 +321,8 @@ def test_a_version_is_checked_once_at_a_time():
     t.open()
     (n,) = t.sale.out
     for _ in range(50):
-        t.tell(inp.FromPeer(BUYER_ID, msg.Version(SESSION, t.now, n, 1, "00", "1")))
-    assert len(t.done(do.CheckVersion)) == 1
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Update(SESSION, t.now, n, 1, "00", "1")))
+    assert len(t.done(do.CheckUpdate)) == 1
 
 
 def test_a_child_costs_a_quarter_in_all_at_most():
@@ -327,11 +333,11 @@ def test_a_child_costs_a_quarter_in_all_at_most():
     t.seen(height=100, feerate=5_000)
     t.seen(height=106, feerate=5_000)
     (bump,) = t.done(do.Bump)
-    assert bump.budget == STEP // 4
-    t.tell(inp.TxBumped(SESSION, 1, "child:0", STEP - 300, 300))
+    assert bump.budget_sat == STEP // 4
+    t.tell(cmd.BumpMade(SESSION, 1, "child:0", STEP - 300, 300))
     t.seen(height=112, feerate=9_000)
-    assert t.done(do.Bump)[-1].budget == STEP // 4 - 300
-    t.tell(inp.TxBumped(SESSION, 1, "child2:0", STEP - 500, 200))
+    assert t.done(do.Bump)[-1].budget_sat == STEP // 4 - 300
+    t.tell(cmd.BumpMade(SESSION, 1, "child2:0", STEP - 500, 200))
     t.seen(height=118, feerate=20_000)
     assert len(t.done(do.Bump)) == 2
 
@@ -361,7 +367,7 @@ def test_a_snapshot_is_as_good_as_the_journal():
     w = Wallet()
     w.ask(STEP)
     w.ask(2 * STEP, taken=False)
-    revived = Ledger()
-    revived.load(json.loads(canonical(w.buyer.ledger.dump())))
-    assert replace(revived.purchases[SESSION].signed) == w.purchase.signed
-    assert revived.purchases[SESSION].flights == w.purchase.flights
+    revived = BuyerState()
+    revived.load(json.loads(canonical(w.buyer.state.dump())))
+    assert replace(revived.streams[SESSION].signed) == w.purchase.signed
+    assert revived.streams[SESSION].in_flight == w.purchase.in_flight

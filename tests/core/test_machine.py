@@ -5,15 +5,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from world import BUYER_ID, SESSION, World, refold
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
+from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import SatmeterError
-from satmeter.core.purchase import Ledger
 from satmeter.core.receipt import balanced
+from satmeter.core.seller.state import SellerState
 
-HELD = (do.Pay, do.MakeInvoice, do.CancelInvoice, do.PayRefund, do.Sign, do.Send, do.Inspect)
+HELD = (do.Pay, do.MakeInvoice, do.CancelInvoice, do.PayRefund, do.Sign, do.Send)
 
 
 class Trade(RuleBasedStateMachine):
@@ -29,7 +29,7 @@ class Trade(RuleBasedStateMachine):
         self.most_grant = 0
 
     def ids(self):
-        return [p.id for p in self.w.buyer.ledger.purchases.values()] or [SESSION]
+        return [p.id for p in self.w.buyer.state.streams.values()] or [SESSION]
 
     def quietly(self, act):
         try:
@@ -48,7 +48,7 @@ class Trade(RuleBasedStateMachine):
         m = self.w.meter
         top = max(m.register, self.w.grant() + 2)  # a board may pass its grant by one sample
         register = min(m.register + ticks, top)
-        self.quietly(lambda: self.w.report(register, boot=m.boot, plugged=m.plugged))
+        self.quietly(lambda: self.w.report(register, boot=m.boot, plugged=m.memory.plugged))
 
     @rule(plugged=st.booleans())
     def plug(self, plugged):
@@ -64,16 +64,16 @@ class Trade(RuleBasedStateMachine):
     @rule(data=st.data())
     def close_by_buyer(self, data):
         session = data.draw(st.sampled_from(self.ids()))
-        self.quietly(lambda: self.w.buy(inp.CloseStream(session)))
+        self.quietly(lambda: self.w.buy(cmd.CloseStream(session)))
 
     @rule()
     def close_by_seller(self):
-        self.quietly(lambda: self.w.sell(inp.CloseSession(self.w.meter.session)))
+        self.quietly(lambda: self.w.sell(cmd.CloseSession(self.w.meter.session)))
 
     @rule(amount=st.integers(100, 10_000))
     def bearer(self, amount):
         def act():
-            label, _ = self.w.sell(inp.Offer("m", amount))
+            label, _ = self.w.sell(cmd.MakeWalletInvoice("m", amount))
             self.w.pump()
             if label in self.w.invoices:
                 self.w.pay(label, hook=False)  # the hook may be away: it fails open
@@ -82,12 +82,12 @@ class Trade(RuleBasedStateMachine):
 
     @rule(amount=st.integers(1, 5_000), step=st.sampled_from(["reserve", "settle", "release"]), gate=st.integers(0, 2))
     def spend(self, amount, step, gate):
-        self.quietly(lambda: self.w.sell(inp.Spend(self.w.meter.session, str(gate), step, amount)))
+        self.quietly(lambda: self.w.sell(cmd.Spend(self.w.meter.session, str(gate), step, amount)))
 
     @rule(data=st.data())
     def pause_or_resume(self, data):
         session = data.draw(st.sampled_from(self.ids()))
-        self.quietly(lambda: self.w.buy(data.draw(st.sampled_from([inp.PauseStream, inp.ResumeStream]))(session)))
+        self.quietly(lambda: self.w.buy(data.draw(st.sampled_from([cmd.PauseStream, cmd.ResumeStream]))(session)))
 
     @rule(ms=st.sampled_from([250, 3_000, 35_000, 70_000]))
     def time(self, ms):
@@ -112,7 +112,7 @@ class Trade(RuleBasedStateMachine):
     def replay(self, data):
         message = data.draw(st.sampled_from(self.w.sent))
         if isinstance(message, (msg.Open, msg.Close, msg.Error)) and getattr(message, "by", "buyer") == "buyer":
-            self.quietly(lambda: self.w.sell(inp.FromPeer(BUYER_ID, message)))
+            self.quietly(lambda: self.w.sell(cmd.FromPeer(BUYER_ID, message)))
 
     @rule()
     def crash_seller(self):
@@ -129,26 +129,26 @@ class Trade(RuleBasedStateMachine):
 
     @invariant()
     def exposure_is_bounded(self):
-        for s in self.w.seller.books.sales.values():
-            if s.phase == "open" and s.tariff.prepaid and s.buyer:
-                assert s.received - s.charged + s.out_msat <= s.tariff.quantum_msat + s.brought
-            assert s.debt <= s.tariff.limit_msat
-        for p in self.w.buyer.ledger.purchases.values():
+        for s in self.w.seller.state.sessions.values():
+            if s.open and s.tariff.prepaid and s.buyer:
+                assert s.received_msat - s.charged_msat + s.out_msat <= s.tariff.quantum_msat + s.brought_msat
+            assert s.debt_msat <= s.tariff.limit_msat
+        for p in self.w.buyer.state.streams.values():
             if p.tariff is not None and p.tariff.prepaid and p.state == "streaming":
-                fees = len(p.flights) * p.policy.max_fee_msat
-                assert p.exposure <= p.tariff.quantum_msat + p.carried + fees
+                fees = len(p.in_flight) * p.policy.max_fee_msat
+                assert p.exposure_msat <= p.tariff.quantum_msat + p.carried_msat + fees
 
     @invariant()
     def credit_is_negative_only_in_arrears(self):
-        for s in self.w.seller.books.sales.values():
-            assert s.credit >= (0 if s.tariff.prepaid else -s.tariff.limit_msat)
+        for s in self.w.seller.state.sessions.values():
+            assert s.credit_msat >= (0 if s.tariff.prepaid else -s.tariff.limit_msat)
 
     @invariant()
     def the_grant_is_paid_or_trusted_or_allowed(self):
         m = self.w.meter
-        s = self.w.seller.books.sales.get(m.session)
+        s = self.w.seller.state.sessions.get(m.session)
         if m.state in ("delivering", "suspended") and s is not None and self.w.grant():
-            covered = s.received + s.tariff.limit_msat - s.spent - s.on_hold
+            covered = s.received_msat + s.tariff.limit_msat - s.spent_msat - s.reserved_msat
             assert s.tariff.charge(max(0, m.offset + self.w.grant() - s.start_count)) <= covered
         elif m.state == "lockout":
             assert self.w.grant() == 0
@@ -156,7 +156,7 @@ class Trade(RuleBasedStateMachine):
     @invariant()
     def every_payment_is_counted_once(self):
         paid = sum(row[0] for row in self.w.invoices.values() if row[1] == "paid")
-        credited = sum(e.amount for e in self.w.seller_events if e.kind() == "invoice_paid")
+        credited = sum(e.amount_msat for e in self.w.seller_events if e.kind() == "invoice_paid")
         held = [a for _, a in self.w.todo]
         assert credited == paid, (credited, paid, held)
 
@@ -168,20 +168,26 @@ class Trade(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_the_fold_of_the_journal(self):
-        folded = refold(self.w.seller_events, Books())
-        for session, s in self.w.seller.books.sales.items():
-            f = folded.sales[session]
-            assert (f.figures[0], f.phase, f.out, f.dropped, f.head) == (
+        folded = refold(self.w.seller_events, SellerState())
+        for session, s in self.w.seller.state.sessions.items():
+            f = folded.sessions[session]
+            assert (f.figures[0], f.state, f.out, f.dropped, f.head) == (
                 s.figures[0],
-                s.phase,
+                s.state,
                 s.out,
                 s.dropped,
                 s.head,
             )
-        ledger = refold(self.w.buyer_events, Ledger())
-        for session, p in self.w.buyer.ledger.purchases.items():
-            q = ledger.purchases[session]
-            assert (q.paid, q.sent, q.flights, q.state, q.handled) == (p.paid, p.sent, p.flights, p.state, p.handled)
+        ledger = refold(self.w.buyer_events, BuyerState())
+        for session, p in self.w.buyer.state.streams.items():
+            q = ledger.streams[session]
+            assert (q.paid_msat, q.sent_msat, q.in_flight, q.state, q.handled) == (
+                p.paid_msat,
+                p.sent_msat,
+                p.in_flight,
+                p.state,
+                p.handled,
+            )
 
     def teardown(self):
         """In the end, with the weather good and time to settle, nobody owes what can be paid."""
@@ -191,16 +197,20 @@ class Trade(RuleBasedStateMachine):
         w.hold, w.fail, w.channel_can_refund, w.board_on = set(), 0, True, True
         w.pump()
         for session in self.ids():
-            self.quietly(lambda session=session: w.buy(inp.CloseStream(session)))
+            self.quietly(lambda session=session: w.buy(cmd.CloseStream(session)))
         if w.meter.session:
-            self.quietly(lambda: w.sell(inp.CloseSession(w.meter.session)))
+            self.quietly(lambda: w.sell(cmd.CloseSession(w.meter.session)))
         w.pass_ms(1_000_000, step=5_000)  # a gate may hold for ten minutes
-        for p in w.buyer.ledger.purchases.values():
-            assert p.state == "closed" and not p.flights, p
-        for s in w.seller.books.sales.values():
-            assert s.phase == "closed" and (not s.owed or not s.buyer), (s.owed, s.refund_why, s.refund_bolt11)
-        spent_by_buyer = sum(e.sent for e in w.buyer_events if e.kind() == "payment_settled")
-        assert spent_by_buyer >= 0
+        for p in w.buyer.state.streams.values():
+            assert p.state == "closed" and not p.in_flight, p
+        for s in w.seller.state.sessions.values():
+            assert s.state == "closed" and (not s.owed_msat or not s.buyer), (
+                s.owed_msat,
+                s.refund.why,
+                s.refund.bolt11,
+            )
+        sent = sum(e.sent_msat for e in w.buyer_events if e.kind() == "payment_settled")
+        assert sent == sum(w.paid_by_buyer.values())
 
 
 TestTrade = Trade.TestCase

@@ -4,14 +4,15 @@ sessions that it does not know is no credit again, and a person settles the rest
 import pytest
 from world import BUYER_ID, SESSION, World, refold
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
-from satmeter.core.buyer import Buyer
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import BadParam, WrongState
-from satmeter.core.invoicing import LOST_PART, OLDER
-from satmeter.core.purchase import Ledger
+from satmeter.core.seller.payments import LOST_PART
+from satmeter.core.seller.refunds import OLDER
+from satmeter.core.seller.state import SellerState
 
 OTHER = "07" * 16
 
@@ -26,7 +27,7 @@ def refunded_since():
     w.open()
     w.report(30)
     upto = len(w.seller_events)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     assert sum(w.refunds.values()) == 7_000
     w.replace_seller(upto, 30)
@@ -39,13 +40,13 @@ def unrefunded():
     w.channel_can_refund = False
     w.open()
     w.report(30)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     return w
 
 
 def offer_another_invoice(w):
-    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
     w.pass_ms(200_000, step=5_000)
 
 
@@ -53,8 +54,10 @@ def test_what_was_given_back_since_waits_for_a_person():
     w = refunded_since()
     offer_another_invoice(w)
     assert sum(w.refunds.values()) == 7_000
-    s = w.seller.books.sales[SESSION]
-    assert (s.phase, s.owed, s.alarm) == ("closed", 7_000, OLDER) and [a["session"] for a in alarms(w)] == [SESSION]
+    s = w.seller.state.sessions[SESSION]
+    assert (s.state, s.owed_msat, s.alarm) == ("closed", 7_000, OLDER) and [a["session"] for a in alarms(w)] == [
+        SESSION
+    ]
     w.restart_seller()
     offer_another_invoice(w)
     assert sum(w.refunds.values()) == 7_000
@@ -63,11 +66,11 @@ def test_what_was_given_back_since_waits_for_a_person():
 def test_it_counts_as_given_back_where_a_person_says_so():
     w = refunded_since()
     offer_another_invoice(w)
-    answer = w.sell(inp.Attend(SESSION, inp.PAID, "seen in listpays"))
+    answer = w.sell(cmd.Attend(SESSION, cmd.PAID, "seen in listpays"))
     w.pass_ms(200_000, step=5_000)
     assert answer["owed_msat"] == 0 and sum(w.refunds.values()) == 7_000
     figures = w.receipts()[-1]
-    assert (figures["refunded_msat"], figures["owed_msat"]) == (7_000, 0) and not w.seller.books.sales
+    assert (figures["refunded_msat"], figures["owed_msat"]) == (7_000, 0) and not w.seller.state.sessions
     assert [e.note for e in w.seller_events if e.kind() == "alarm_ended"] == ["seen in listpays"]
 
 
@@ -77,9 +80,9 @@ def test_it_is_paid_where_a_person_says_that_it_is_owed():
     w.channel_can_refund = True
     offer_another_invoice(w)
     assert not w.refunds
-    w.sell(inp.Attend(SESSION, inp.OWED))
+    w.sell(cmd.Attend(SESSION, cmd.OWED))
     w.pass_ms(200_000, step=5_000)
-    assert sum(w.refunds.values()) == 7_000 and not w.seller.books.sales
+    assert sum(w.refunds.values()) == 7_000 and not w.seller.state.sessions
 
 
 def test_credit_that_was_held_is_none_of_the_next_session_of_its_buyer():
@@ -87,7 +90,7 @@ def test_credit_that_was_held_is_none_of_the_next_session_of_its_buyer():
     w.now += 100_000
     w.report(30)
     w.open(session=OTHER)
-    assert w.remembered["sale", OTHER].brought == 0
+    assert w.remembered["sale", OTHER].brought_msat == 0
 
 
 def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
@@ -95,20 +98,20 @@ def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
     upto = len(w.seller_events)
     w.open(session=OTHER)
     w.report(60)
-    w.buy(inp.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(OTHER))
     w.pump()
     w.pass_ms(100_000, step=5_000)
-    label, _ = w.sell(inp.Offer("m", 5_000))
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 5_000))
     w.pump()
     assert w.pay(label)
     w.pump()
     w.replace_seller(upto, 60)
-    assert not w.seller.books.sales and w.grant() == 0
+    assert not w.seller.state.sessions and w.grant() == 0
     w.restart_seller()
     w.report(60)
     w.open()
     w.report(80)
-    assert w.sale.received == 10_000 and w.sale.charged == 2_000  # and from here on it is as ever
+    assert w.sale.received_msat == 10_000 and w.sale.charged_msat == 2_000  # and from here on it is as ever
 
 
 def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
@@ -116,7 +119,7 @@ def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
     w.open()
     w.report(30)
     late = next(label for label, row in w.invoices.items() if row[1] == "unpaid")
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     upto, back = len(w.seller_events), sum(w.refunds.values())
     w.pay(late, hook=False)
@@ -125,9 +128,9 @@ def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
     given = sum(w.refunds.values())
     assert given > back
     w.replace_seller(upto, 30)
-    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**7, msg.BUYER, "again", 0, "refund:third")))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**7, msg.BUYER, "again", 0, "refund:third")))
     w.pass_ms(200_000, step=5_000)
-    assert sum(w.refunds.values()) == given and w.seller.books.sales[SESSION].refund_held
+    assert sum(w.refunds.values()) == given and w.seller.state.sessions[SESSION].refund.held
 
 
 def test_a_debt_that_was_paid_since_is_paid():
@@ -138,7 +141,7 @@ def test_a_debt_that_was_paid_since_is_paid():
     w.report(150)
     assert w.balance == 10_000
     w.replace_seller(before, 150)
-    assert w.sale.charged == w.sale.received == w.balance == 10_000
+    assert w.sale.charged_msat == w.sale.received_msat == w.balance == 10_000
 
 
 def test_what_others_used_in_the_lost_part_is_no_debt_of_the_session_that_the_copy_has():
@@ -146,19 +149,19 @@ def test_what_others_used_in_the_lost_part_is_no_debt_of_the_session_that_the_co
     w.open()
     w.report(60)
     copied = len(w.seller_events)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     assert w.balance == 6_000
     w.pass_ms(100_000, step=5_000)
     w.open(session=OTHER)
     w.report(95)
-    w.buy(inp.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(OTHER))
     w.pump()
     assert w.balance == 9_500
     w.replace_seller(copied, 95)
     w.pass_ms(200_000, step=5_000)
-    s = w.seller.books.sales.get(SESSION)
-    assert w.balance == 9_500 and (s is None or not s.debt) and w.meter.state == "standby"
+    s = w.seller.state.sessions.get(SESSION)
+    assert w.balance == 9_500 and (s is None or not s.debt_msat) and w.meter.state == "standby"
 
 
 def test_a_person_says_how_much_is_owed_where_others_used_the_meter_since():
@@ -166,12 +169,12 @@ def test_a_person_says_how_much_is_owed_where_others_used_the_meter_since():
     copied = next(n for n, e in enumerate(w.seller_events) if e.kind() == "session_closing")
     w.replace_seller(copied, 90)  # sixty ticks of others
     offer_another_invoice(w)
-    s = w.seller.books.sales[SESSION]
-    assert s.owed == 1_000
+    s = w.seller.state.sessions[SESSION]
+    assert s.owed_msat == 1_000
     with pytest.raises(BadParam, match="10000 msat"):
-        w.sell(inp.Attend(SESSION, inp.OWED, amount_msat=10_001))
+        w.sell(cmd.Attend(SESSION, cmd.OWED, amount_msat=10_001))
     w.channel_can_refund = True
-    w.sell(inp.Attend(SESSION, inp.OWED, amount_msat=7_000))
+    w.sell(cmd.Attend(SESSION, cmd.OWED, amount_msat=7_000))
     w.pass_ms(200_000, step=5_000)
     assert sum(w.refunds.values()) == 7_000 and w.receipts()[-1]["charged_msat"] == 3_000
 
@@ -185,14 +188,14 @@ def test_payments_of_the_lost_part_are_no_credit_of_a_session_that_was_opened_ag
     w.todo.clear()
     paid = [(row[2], label, row[0]) for label, row in w.invoices.items() if row[1] == "paid"]
     w.replace_seller(copied, 200, tell=False)
-    w.sell(inp.FromPeer(BUYER_ID, msg.Open(SESSION, w.now + 10**6, "m")))
-    w.sell(inp.FromPeer(BUYER_ID, msg.Agree(SESSION, w.now + 10**6 + 1)))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now + 10**6, "m")))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, w.now + 10**6 + 1)))
     w.report(200)
     for index, label, amount in sorted(paid):
-        w.sell(inp.InvoiceSettled(label, amount, index, label, after=index - 1))
-    s = w.seller.books.sales.get(SESSION)
-    assert s is not None and s.received == 0
-    assert w.seller.books.unowned == {LOST_PART: 20_000}
+        w.sell(cmd.InvoiceSettled(label, amount, index, label, after=index - 1))
+    s = w.seller.state.sessions.get(SESSION)
+    assert s is not None and s.received_msat == 0
+    assert w.seller.state.unowned == {LOST_PART: 20_000}
 
 
 def test_what_was_paid_in_the_lost_part_is_shown_as_one_sum_until_a_person_has_seen_it():
@@ -201,38 +204,38 @@ def test_what_was_paid_in_the_lost_part_is_shown_as_one_sum_until_a_person_has_s
     for n in range(3):
         w.open(session=f"{n:032x}")
         w.report(90 * (n + 1))
-        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(f"{n:032x}"))
         w.pump()
         w.pass_ms(100_000, step=5_000)
     total = sum(row[0] for row in w.invoices.values() if row[1] == "paid")
     w.replace_seller(copied, 270)
-    assert w.seller.books.unowned == {LOST_PART: total}
+    assert w.seller.state.unowned == {LOST_PART: total}
     assert [said["label"] for said in alarms(w)] == [LOST_PART]
     w.restart_seller()
-    assert w.seller.books.unowned == {LOST_PART: total}
-    assert w.sell(inp.Attend(LOST_PART, inp.SEEN))["amount_msat"] == total and not w.seller.books.unowned
+    assert w.seller.state.unowned == {LOST_PART: total}
+    assert w.sell(cmd.Attend(LOST_PART, cmd.SEEN))["amount_msat"] == total and not w.seller.state.unowned
 
 
 def test_a_wallets_rest_that_is_held_does_not_lapse_meanwhile():
     w = World({"remainder_s": 60})
-    label, _ = w.sell(inp.Offer("m", 5_000))
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 5_000))
     w.pump()
     assert w.pay(label)
     w.report(20)
     w.report(20, plugged=False)
     w.replace_seller(len(w.seller_events), 20)
     w.pass_ms(300_000, step=5_000)
-    (s,) = w.seller.books.sales.values()
-    assert (s.owed, s.lapsed, s.refund_held) == (3_000, 0, True)
-    w.sell(inp.Attend(s.id, inp.OWED))
-    assert (s.owed, s.lapsed) == (3_000, 0)
+    (s,) = w.seller.state.sessions.values()
+    assert (s.owed_msat, s.lapsed_msat, s.refund.held) == (3_000, 0, True)
+    w.sell(cmd.Attend(s.id, cmd.OWED))
+    assert (s.owed_msat, s.lapsed_msat) == (3_000, 0)
 
 
 def test_a_refund_that_the_node_has_paid_is_found_before_it_is_paid_again():
     w = unrefunded()
     w.replace_seller(len(w.seller_events), 30)
     w.hold = {do.PayRefund}
-    w.sell(inp.Attend(SESSION, inp.OWED))
+    w.sell(cmd.Attend(SESSION, cmd.OWED))
     w.pass_ms(100_000, step=5_000)
     assert {a.fresh for _, a in w.todo if isinstance(a, do.PayRefund)} == {False}
 
@@ -244,47 +247,47 @@ def test_a_session_that_owes_nothing_waits_for_nobody():
     copied = len(w.seller_events)
     w.report(100)
     w.replace_seller(copied, 100)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     w.pass_ms(100_000, step=5_000)
-    s = w.seller.books.sales.get(SESSION)
-    assert s is None or (not s.alarm and not s.refund_held) or s.owed
+    s = w.seller.state.sessions.get(SESSION)
+    assert s is None or (not s.alarm and not s.refund.held) or s.owed_msat
 
 
 def test_an_unowned_payment_is_seen_by_a_person():
     w = World()
-    w.sell(inp.InvoiceSettled(f"satmeter/0/s/{OTHER}/1", 5_000, 1, "h1", after=0))
-    (label,) = w.seller.books.unowned
+    w.sell(cmd.InvoiceSettled(f"satmeter/0/s/{OTHER}/1", 5_000, 1, "h1", after=0))
+    (label,) = w.seller.state.unowned
     with pytest.raises(WrongState, match="seen"):
-        w.sell(inp.Attend(label, inp.OWED))
-    assert w.sell(inp.Attend(label, inp.SEEN, "sent back by hand"))["amount_msat"] == 5_000
-    assert not w.seller.books.unowned and not refold(w.seller_events, Books()).unowned
+        w.sell(cmd.Attend(label, cmd.OWED))
+    assert w.sell(cmd.Attend(label, cmd.SEEN, "sent back by hand"))["amount_msat"] == 5_000
+    assert not w.seller.state.unowned and not refold(w.seller_events, SellerState()).unowned
 
 
-@pytest.mark.parametrize(("how", "words"), [(inp.SEEN, "owed or paid"), (inp.OWED, "not ended")])
+@pytest.mark.parametrize(("how", "words"), [(cmd.SEEN, "owed or paid"), (cmd.OWED, "not ended")])
 def test_what_can_not_be_said_of_an_alarm_is_refused(how, words):
     w = refunded_since()
-    w.seller.books.sales[SESSION].phase = "open" if how == inp.OWED else "closed"
+    w.seller.state.sessions[SESSION].state = "open" if how == cmd.OWED else "closed"
     with pytest.raises(WrongState, match=words):
-        w.sell(inp.Attend(SESSION, how))
+        w.sell(cmd.Attend(SESSION, how))
 
 
 def test_a_session_without_an_alarm_has_none_to_end():
     w = World()
     w.open()
     with pytest.raises(WrongState, match="no alarm"):
-        w.sell(inp.Attend(SESSION, inp.SEEN))
+        w.sell(cmd.Attend(SESSION, cmd.SEEN))
 
 
 def test_a_buyer_with_an_older_copy_pays_no_more_for_its_streams():
     w = World()
     w.open()
     w.report(30)
-    buyer = Buyer(ledger=refold(w.buyer_events, Ledger()), older=True)
+    buyer = Buyer(state=refold(w.buyer_events, BuyerState()), older=True)
     step = buyer.resume(w.now)
     assert [e.kind() for e in step.events] == ["stream_closing"]
     w.buyer = buyer
-    w.todo += [("buyer", a) for a in step.actions]
+    w.todo += [("buyer", a) for a in step.effects]
     w.pump()
     w.report(100)
-    assert buyer.ledger.purchases[SESSION].state == "closed" and w.sale.received == 10_000
+    assert buyer.state.streams[SESSION].state == "closed" and w.sale.received_msat == 10_000

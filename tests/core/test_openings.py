@@ -3,13 +3,13 @@
 import pytest
 from world import BUYER_ID, SESSION, TARIFF, World, first_label
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.errors import WrongState
-from satmeter.core.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
-from satmeter.core.sale import Sale
-from satmeter.core.seller import Limits
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
+from satmeter.core.seller.session import SellerSession
 
 SILENT = Limits(silent_ms=10**9)
 
@@ -25,7 +25,7 @@ def session_of(n):
 def ask(w, n, session=None, peer=None):
     """A stranger opens and never pays; returns what it is told."""
     before = len(w.todo)
-    w.sell(inp.FromPeer(peer or stranger(n), msg.Open(session or session_of(n), w.now + n, "m")))
+    w.sell(cmd.FromPeer(peer or stranger(n), msg.Open(session or session_of(n), w.now + n, "m")))
     told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
     w.pump()
     return told
@@ -42,19 +42,19 @@ def test_strangers_who_never_pay_neither_hold_the_meter_nor_fill_the_journal():
         ask(w, n)
         w.open(session=session_of(1000 + n))
         served += w.meter.state == "delivering"
-        w.buy(inp.CloseStream(session_of(1000 + n)))
+        w.buy(cmd.CloseStream(session_of(1000 + n)))
         w.pump()
         w.pass_ms(2_000, step=1_000)
     assert served == 93
     mine = {session_of(1000 + n) for n in range(93)}
-    assert {e.stream for e in w.seller_events} <= mine | {"meter/m"}
+    assert {e.subject for e in w.seller_events} <= mine | {"meter/m"}
 
 
 def test_a_plain_wallet_pays_beside_unpaid_opens():
     w = World(limits=SILENT)
     for n in range(33):
         ask(w, n)
-    label, _ = w.sell(inp.Offer("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
     assert w.pay(label) and w.meter.state == "delivering"
 
@@ -70,8 +70,8 @@ def test_the_first_payment_takes_the_meter_and_the_second_is_refunded():
     assert w.sale.buyer == BUYER_ID and w.meter.session == SESSION
     assert w.seller.rejects(second, w.now) == "another session has the meter"
     assert w.pay(second, hook=False)  # the plugin was away: it settled all the same
-    parked = w.seller.books.sales[session_of(7)]
-    assert (parked.owed, parked.phase != "open", w.meter.session) == (10_000, True, SESSION)
+    parked = w.seller.state.sessions[session_of(7)]
+    assert (parked.owed_msat, parked.state != "open", w.meter.session) == (10_000, True, SESSION)
 
 
 def test_a_payment_finds_its_owner_where_a_crash_has_forgotten_the_opening():
@@ -81,19 +81,19 @@ def test_a_payment_finds_its_owner_where_a_crash_has_forgotten_the_opening():
     label = first_label()
     w.restart_seller()
     w.report(0)
-    assert not w.seller.openings
+    assert not w.seller.waiting
     assert w.pay(label, hook=False)
-    assert (w.sale.buyer, w.sale.paid, w.meter.session) == (BUYER_ID, 10_000, SESSION)
+    assert (w.sale.buyer, w.sale.paid_msat, w.meter.session) == (BUYER_ID, 10_000, SESSION)
     w.restart_seller()
-    w.sell(inp.InvoiceSettled(label, 10_000, 1, label, after=0))
-    assert w.seller.books.sales[SESSION].paid == 10_000
+    w.sell(cmd.InvoiceSettled(label, 10_000, 1, label, after=0))
+    assert w.seller.state.sessions[SESSION].paid_msat == 10_000
 
 
 def test_the_same_node_has_to_wait_ever_longer():
     w = World(limits=SILENT)
     for n in range(3):
         assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
-        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
         w.pump()
     waits = []
     for n in range(3, 8):
@@ -102,7 +102,7 @@ def test_the_same_node_has_to_wait_ever_longer():
         waits.append(int(refused.text.rsplit(" ", 2)[-2]))
         w.now += waits[-1] * 1000
         assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
-        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
         w.pump()
     assert waits == sorted(waits) and waits[-1] >= 8 * waits[0]
 
@@ -136,7 +136,7 @@ def test_openings_are_bounded_and_the_oldest_stranger_goes_first():
     w = World(limits=Limits(silent_ms=10**9, openings=5))
     for n in range(8):
         ask(w, n)
-    assert list(w.seller.openings) == [session_of(n) for n in range(3, 8)]
+    assert list(w.seller.waiting) == [session_of(n) for n in range(3, 8)]
 
 
 def test_an_allowance_that_was_drawn_before_the_open_locks_nobody():
@@ -164,11 +164,11 @@ def test_a_stranger_locks_no_plug_for_which_somebody_else_waits():
 def test_in_arrears_who_uses_nothing_makes_room_and_leaves_no_receipt():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     ask(w, 1)
-    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     assert w.meter.session == session_of(1)
     w.open(session=session_of(2))
-    assert w.buyer.ledger.purchases[session_of(2)].why == "MeterTaken: another session has meter m"
+    assert w.buyer.state.streams[session_of(2)].closing.why == "MeterTaken: another session has meter m"
     w.now += UNUSED_MS
     w.open(session=session_of(3))
     w.pass_ms(3_000)  # the terms are said again once the board of the unused session has stopped
@@ -177,18 +177,18 @@ def test_in_arrears_who_uses_nothing_makes_room_and_leaves_no_receipt():
     w.now += UNUSED_MS
     (refused,) = ask(w, 4)
     assert refused.text == "another session has meter m" and w.meter.session == session_of(3)  # who uses it, keeps it
-    assert not any(e.kind() == "receipt_signed" and e.stream == session_of(1) for e in w.seller_events)
+    assert not any(e.kind() == "receipt_signed" and e.subject == session_of(1) for e in w.seller_events)
 
 
 def test_strangers_begin_few_sessions_in_arrears():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     for n in range(3 * AGREED_BURST):
         ask(w, n)
-        w.sell(inp.FromPeer(stranger(n), msg.Agree(session_of(n), w.now + 9)))
+        w.sell(cmd.FromPeer(stranger(n), msg.Agree(session_of(n), w.now + 9)))
         w.pump()
         w.now += 100
         if w.meter.session:
-            w.sell(inp.CloseSession(w.meter.session))
+            w.sell(cmd.CloseSession(w.meter.session))
             w.pump()
     assert rows(w).count("session_opened") == AGREED_BURST
 
@@ -199,32 +199,34 @@ def test_a_flood_of_opens_goes_on_and_nothing_grows(flood):
     for n in range(flood):
         ask(w, n)
         w.pass_ms(1_000, step=1_000)
-    assert len(w.seller.openings) <= 31 * STRANGERS_PER_S and set(rows(w)) == {"meter_added", "board_booted"}
+    assert len(w.seller.waiting) <= 31 * STRANGERS_PER_S and set(rows(w)) == {"meter_added", "board_booted"}
     w.pass_ms(40_000, step=1_000)
-    assert not w.seller.openings
+    assert not w.seller.waiting
 
 
 def test_a_meter_is_not_opened_at_another_meters_price():
     peer = stranger(9)
     for restarts in (True, False):
         w = World(limits=SILENT)
-        w.sell(inp.AddMeter("cheap", {**TARIFF, "price_msat": 1}))
-        w.sell(inp.Reading("cheap", "c1", 0))
+        w.sell(cmd.AddMeter("cheap", {**TARIFF, "price_msat": 1}))
+        w.sell(cmd.Reading("cheap", "c1", 0))
         ask(w, 9, SESSION, peer)
         if restarts:
             w.restart_seller()
             w.report(0)
-            w.sell(inp.Reading("cheap", "c1", 0))
+            w.sell(cmd.Reading("cheap", "c1", 0))
         else:
-            w.sell(inp.FromPeer(peer, msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
-        w.sell(inp.FromPeer(peer, msg.Open(SESSION, w.now + 20, "cheap")))
+            w.sell(cmd.FromPeer(peer, msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(peer, msg.Open(SESSION, w.now + 20, "cheap")))
         w.pump()
         dear = first_label(SESSION, peer)
         if restarts:
             assert w.seller.rejects(dear, w.now) == "the invoice is superseded"
         w.invoices.setdefault(dear, [10_000, "unpaid", 0, "x"])[1] = "unpaid"
         assert w.pay(dear, hook=False)
-        assert all(s.tariff.price_msat == TARIFF["price_msat"] for s in w.seller.books.sales.values() if s.meter == "m")
+        assert all(
+            s.tariff.price_msat == TARIFF["price_msat"] for s in w.seller.state.sessions.values() if s.meter == "m"
+        )
         assert w.grant() <= 100
 
 
@@ -233,36 +235,36 @@ def test_terms_that_changed_while_an_opening_was_forgotten_are_not_forced_on_its
     w.hold = {do.Pay}
     w.open()
     old = first_label()
-    w.sell(inp.SetMeter("m", {"price_msat": 5_000}))
+    w.sell(cmd.SetMeter("m", {"price_msat": 5_000}))
     w.restart_seller()
     w.report(0)
     assert w.seller.rejects(old, w.now) == "the terms have changed"
     assert w.pay(old, hook=False)
-    (kept,) = w.seller.books.sales.values()
-    assert (kept.owed, kept.charged, w.meter.session) == (10_000, 0, "")
+    (kept,) = w.seller.state.sessions.values()
+    assert (kept.owed_msat, kept.charged_msat, w.meter.session) == (10_000, 0, "")
 
 
 def test_who_only_agrees_has_paid_nothing():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     for n in range(100):
         ask(w, n, peer=stranger(1))
-        w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(n), w.now + 9)))
-        w.sell(inp.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 10, msg.BUYER, "x")))
+        w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(n), w.now + 9)))
+        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 10, msg.BUYER, "x")))
         w.pump()
         w.now += 20
-    assert stranger(1) not in w.seller.payers and rows(w).count("session_opened") <= AGREED_BURST
+    assert stranger(1) not in w.seller.context.openings.payers and rows(w).count("session_opened") <= AGREED_BURST
 
 
 def test_a_stranger_over_its_budget_ends_nobodys_session():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
-    w.seller.agreed_at["m"] = [w.now] * AGREED_BURST
-    w.seller.payers[BUYER_ID] = None
+    w.seller.context.openings.agreed_at["m"] = [w.now] * AGREED_BURST
+    w.seller.context.openings.payers[BUYER_ID] = None
     w.open()
     assert w.meter.session == SESSION
     w.now += UNUSED_MS
     ask(w, 1)
     before = len(w.todo)
-    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
     told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
     assert isinstance(told[0], msg.Error) and w.meter.session == SESSION and not w.sale.ending_at
 
@@ -270,7 +272,7 @@ def test_a_stranger_over_its_budget_ends_nobodys_session():
 def test_one_tick_holds_no_meter_for_ever():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     ask(w, 1)
-    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     w.report(1)
     w.now += TARIFF["grace_s"] * 1000
@@ -281,11 +283,11 @@ def test_one_tick_holds_no_meter_for_ever():
 
 def test_credit_finds_its_way_past_an_unused_session():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
-    w.seller.books.sales["9" * 32] = Sale(
-        "9" * 32, "m", BUYER_ID, w.meter.tariff, 0, phase="closed", paid=7_000, charged_final=0, revision=1
+    w.seller.state.sessions["9" * 32] = SellerSession(
+        "9" * 32, "m", BUYER_ID, w.meter.tariff, 0, state="closed", paid_msat=7_000, final_charge_msat=0, revision=1
     )
     ask(w, 1)
-    w.sell(inp.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     w.now += UNUSED_MS
     w.open()
@@ -300,21 +302,21 @@ def test_only_tries_of_its_own_are_held_against_a_node():
         w.report(0, plugged=False)
         w.pass_ms(1_000)
         w.report(0)
-    assert stranger(1) not in w.seller.unpaid
+    assert stranger(1) not in w.seller.context.openings.unpaid
 
 
 def test_a_meter_is_removed_only_when_nobody_is_about_to_pay():
     w = World(limits=SILENT)
     ask(w, 1)
     with pytest.raises(WrongState, match="about to pay"):
-        w.sell(inp.RemoveMeter("m"))
-    w.sell(inp.RemoveMeter("m"))
+        w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.RemoveMeter("m"))
 
 
 def test_a_wallets_invoice_counts_as_somebody_who_waits():
     w = World({"allowance_ticks": 20}, limits=SILENT)
     ask(w, 1)
-    w.sell(inp.Offer("m", 0))
+    w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
     w.report(20)
     w.pass_ms(31_000, step=1_000)

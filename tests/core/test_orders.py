@@ -4,15 +4,17 @@ falls dead, which part of a refund is let go. Whatever it chooses, the books com
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, refold
+from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, invoice_received, refold
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
-from satmeter.core import view
-from satmeter.core.books import Books
-from satmeter.core.buyer import Buyer
-from satmeter.core.purchase import Ledger
-from satmeter.core.seller import Limits, Seller
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.state import BuyerState
+from satmeter.core.seller import views
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 
 PRICE_PER_TICK = TARIFF["price_msat"] // TARIFF["ticks_per_unit"]
 LIMITS = Limits(silent_ms=10**9)
@@ -29,8 +31,8 @@ class Orders(RuleBasedStateMachine):
         self.cores = {"seller": Seller(SELLER_ID, LIMITS), "buyer": Buyer()}
         self.todo, self.news = [], []
         self.invoices, self.parts, self.left = {}, {}, {}
-        self.tell("seller", inp.AddMeter("m", {**TARIFF, "window": window}))
-        self.tell("seller", inp.Reading("m", "b1", 0))
+        self.tell("seller", cmd.AddMeter("m", {**TARIFF, "window": window}))
+        self.tell("seller", cmd.Reading("m", "b1", 0))
 
     # --- the cores
 
@@ -44,20 +46,20 @@ class Orders(RuleBasedStateMachine):
 
     def take(self, side, step):
         self.events[side] += step.events
-        self.todo += [(side, action) for action in step.actions if not isinstance(action, (do.Notify, do.Connect))]
-        step.events, step.actions = [], []
+        self.todo += [(side, action) for action in step.effects if not isinstance(action, (do.Notify, do.Connect))]
+        step.events, step.effects = [], []
 
     @rule(side=st.sampled_from(["seller", "buyer"]))
     def falls_dead(self, side):
         self.todo = [each for each in self.todo if each[0] != side]
         if side == "seller":
-            self.cores[side] = Seller(SELLER_ID, LIMITS, refold(self.events[side], Books()))
+            self.cores[side] = Seller(SELLER_ID, LIMITS, refold(self.events[side], SellerState()))
         else:
-            self.cores[side] = Buyer(ledger=refold(self.events[side], Ledger()))
+            self.cores[side] = Buyer(state=refold(self.events[side], BuyerState()))
         self.take(side, self.cores[side].resume(self.now))
         if side == "seller":
-            self.tell("seller", inp.Reading("m", "b1", self.delivered))
-            known = self.cores["seller"].books.index
+            self.tell("seller", cmd.Reading("m", "b1", self.delivered))
+            known = self.cores["seller"].state.pay_index
             self.news = [label for label, row in self.invoices.items() if row[2] > known]
 
     # --- what the adversary does
@@ -65,22 +67,22 @@ class Orders(RuleBasedStateMachine):
     @precondition(lambda self: self.opened < len(OPEN_SESSIONS))
     @rule()
     def opens(self):
-        self.tell("buyer", inp.OpenStream(OPEN_SESSIONS[self.opened], SELLER_ID, "m", "h:1", POLICY))
+        self.tell("buyer", cmd.OpenStream(OPEN_SESSIONS[self.opened], SELLER_ID, "m", "h:1", POLICY))
         self.opened += 1
 
     @rule(ms=st.sampled_from([300, 5_000, 61_000]))
     def time_passes(self, ms):
         self.now += ms
         for side in ("seller", "buyer"):
-            self.tell(side, inp.Tick())
+            self.tell(side, cmd.Tick())
 
     @rule(ticks=st.integers(1, 120), plugged=st.booleans())
     def flows(self, ticks, plugged):
-        books = self.cores["seller"].books
-        m = books.meters["m"]
-        grant = view.grant_register(m, books.sales.get(m.session))
+        state = self.cores["seller"].state
+        m = state.meters["m"]
+        grant = views.grant_register(m, state.sessions.get(m.session))
         self.delivered += min(ticks, max(0, grant - self.delivered))
-        self.tell("seller", inp.Reading("m", "b1", self.delivered, plugged=plugged))
+        self.tell("seller", cmd.Reading("m", "b1", self.delivered, plugged=plugged))
 
     @precondition(lambda self: self.todo)
     @rule(which=st.integers(0, 10**6), lost=st.booleans())
@@ -105,7 +107,7 @@ class Orders(RuleBasedStateMachine):
         amount, _, index = self.invoices[label]
         first = not any(self.invoices[other][2] < index for other in self.news)
         after = index - 1 if watched and first else None
-        self.tell("seller", inp.InvoiceSettled(label, amount, index, label, after))
+        self.tell("seller", cmd.InvoiceSettled(label, amount, index, label, after))
 
     @precondition(lambda self: any("pending" in parts for _, parts in self.parts.values()))
     @rule(which=st.integers(0, 10**6), settles=st.booleans())
@@ -116,10 +118,10 @@ class Orders(RuleBasedStateMachine):
         known, n = pending[which % len(pending)]
         self.parts[known][1][n] = "complete" if settles else "failed"
 
-    @precondition(lambda self: self.cores["buyer"].ledger.purchases)
+    @precondition(lambda self: self.cores["buyer"].state.streams)
     @rule()
     def the_buyer_closes(self):
-        self.tell("buyer", inp.CloseStream("m"))
+        self.tell("buyer", cmd.CloseStream("m"))
 
     # --- nodes
 
@@ -132,39 +134,41 @@ class Orders(RuleBasedStateMachine):
         if isinstance(a, do.Send):
             other = "buyer" if side == "seller" else "seller"
             if a.peer in (SELLER_ID, BUYER_ID):
-                self.tell(other, inp.FromPeer(BUYER_ID if other == "seller" else SELLER_ID, a.message))
+                self.tell(other, self.received(a.message) if other == "buyer" else cmd.FromPeer(BUYER_ID, a.message))
         else:
             getattr(self, f"on_{type(a).__name__}")(a)
 
     def on_MakeInvoice(self, a):
         row = self.invoices.setdefault(a.label, [a.amount_msat, "unpaid", 0])
         if row[1] == "paid":
-            self.tell("seller", inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+            self.tell("seller", cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
         else:
-            self.tell("seller", inp.InvoiceMade(a.label, f"{a.label}:{row[0]}"))
+            self.tell("seller", cmd.InvoiceMade(a.label, f"{a.label}:{row[0]}"))
 
     def on_CancelInvoice(self, a):
         row = self.invoices.get(a.label)
         if row is not None and row[1] == "paid":
-            self.tell("seller", inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+            self.tell("seller", cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
         else:
             self.invoices.pop(a.label, None)
-            self.tell("seller", inp.InvoiceGone(a.label))
+            self.tell("seller", cmd.InvoiceGone(a.label))
 
-    def on_Inspect(self, a):
-        label, amount = a.bolt11.rsplit(":", 1)
-        self.tell("buyer", inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, int(amount), label, self.now + 10**6, 18))
+    def received(self, message):
+        if not isinstance(message, msg.Invoice):
+            return cmd.FromPeer(SELLER_ID, message)
+        label, amount = message.bolt11.rsplit(":", 1)
+        return invoice_received(message, int(amount), label, self.now + 10**6)
 
     def on_Pay(self, a):
-        row = self.invoices.get(a.hash)
-        mine = self.left.get(a.hash)
+        row = self.invoices.get(a.payment_hash)
+        mine = self.left.get(a.payment_hash)
         if mine is None and a.invoice is not None and row is not None and row[1] == "unpaid":
-            self.settle(a.hash)
-            mine = self.left[a.hash] = row[0]
+            self.settle(a.payment_hash)
+            mine = self.left[a.payment_hash] = row[0]
         if mine is not None:
-            self.tell("buyer", inp.PaymentDone(a.session, a.n, mine))
+            self.tell("buyer", cmd.PaymentDone(a.session, a.number, mine))
         else:
-            self.tell("buyer", inp.PaymentLost(a.session, a.n, "rejected"))
+            self.tell("buyer", cmd.PaymentLost(a.session, a.number, "rejected"))
 
     def on_PayRefund(self, a):
         """As cln/meter.py: while a part can settle it waits; what was not begun is begun, in two parts."""
@@ -177,17 +181,17 @@ class Orders(RuleBasedStateMachine):
             self.todo.append(("seller", a))
         else:
             arrived = sum(amount for amount, p in zip(amounts, parts) if p == "complete")
-            self.tell("seller", inp.RefundSettled(a.session, a.bolt11, arrived, 0, a.bolt11))
+            self.tell("seller", cmd.RefundSettled(a.session, a.bolt11, arrived, 0, a.bolt11))
 
     def on_Sign(self, a):
-        self.tell("seller", inp.Signed(a.session, a.revision, a.text, "sig"))
+        self.tell("seller", cmd.SignatureMade(a.session, a.revision, a.text, "sig"))
 
     def on_MakeRefundInvoice(self, a):
-        self.tell("buyer", inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+        self.tell("buyer", cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
 
     def on_CheckReceipt(self, a):
         arrivals = {label: self.arrived(f"refund:{label}") for label in a.labels}
-        self.tell("buyer", inp.ReceiptChecked(a.session, a.text, a.signature, True, arrivals))
+        self.tell("buyer", cmd.ReceiptChecked(a.session, a.text, a.signature, True, arrivals))
 
     def arrived(self, bolt11):
         amounts, parts = self.parts.get(bolt11, ((), []))
@@ -201,27 +205,27 @@ class Orders(RuleBasedStateMachine):
     @invariant()
     def a_payment_is_credited_once_and_for_what_arrived(self):
         credited = self.of("seller", "invoice_paid", "payment_unowned")
-        assert len({e.index for e in credited}) == len(credited)
+        assert len({e.pay_index for e in credited}) == len(credited)
         for e in credited:
-            amount, status, index = self.invoices[e.hash]
-            assert (amount, status, index) == (e.amount, "paid", e.index)
+            amount, status, index = self.invoices[e.payment_hash]
+            assert (amount, status, index) == (e.amount_msat, "paid", e.pay_index)
 
     @invariant()
     def a_refund_is_booked_for_what_arrived_and_once(self):
         booked = self.of("seller", "refund_paid")
-        assert len({e.hash for e in booked}) == len(booked)
+        assert len({e.payment_hash for e in booked}) == len(booked)
         for e in booked:
-            assert self.arrived(e.hash) == e.amount and "pending" not in self.parts[e.hash][1]
+            assert self.arrived(e.payment_hash) == e.amount_msat and "pending" not in self.parts[e.payment_hash][1]
 
     @invariant()
     def what_left_the_buyer_is_booked_once(self):
         settled, hashes = set(), {}
         for e in self.of("buyer", "payment_started", "payment_settled"):
             if e.kind() == "payment_started":
-                hashes[e.stream, e.n] = e.hash
+                hashes[e.subject, e.number] = e.payment_hash
             else:
-                known = hashes[e.stream, e.n]
-                assert known not in settled and self.left[known] == e.sent
+                known = hashes[e.subject, e.number]
+                assert known not in settled and self.left[known] == e.sent_msat
                 settled.add(known)
 
     @invariant()
@@ -243,13 +247,13 @@ class Orders(RuleBasedStateMachine):
             )
         for label in list(self.news):
             amount, _, index = self.invoices[label]
-            self.tell("seller", inp.InvoiceSettled(label, amount, index, label))
+            self.tell("seller", cmd.InvoiceSettled(label, amount, index, label))
         for side in ("seller", "buyer"):
             self.falls_dead(side)
         for label in sorted(self.news, key=lambda known: self.invoices[known][2]):
             amount, _, index = self.invoices[label]
-            self.tell("seller", inp.InvoiceSettled(label, amount, index, label, index - 1))
-        credited = sum(e.amount for e in self.of("seller", "invoice_paid", "payment_unowned"))
+            self.tell("seller", cmd.InvoiceSettled(label, amount, index, label, index - 1))
+        credited = sum(e.amount_msat for e in self.of("seller", "invoice_paid", "payment_unowned"))
         assert credited == sum(row[0] for row in self.invoices.values() if row[1] == "paid")
         self.a_payment_is_credited_once_and_for_what_arrived()
         self.the_seller_delivers_what_is_paid()

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import BUYER_ID, SESSION, World, refold
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
-from satmeter.core.books import Books
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core.errors import WrongState
 from satmeter.core.labels import session_label
-from satmeter.core.purchase import DAY_MS
-from satmeter.core.seller import Limits
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.state import SellerState
+from satmeter.core.snapshot import DAY_MS
 
 
 def identity(r):
@@ -39,7 +39,7 @@ def settle(w, label, after="watch"):
     w.paid_index += 1
     row[1], row[2] = "paid", w.paid_index
     w.balance += row[0]
-    return inp.InvoiceSettled(label, row[0], row[2], label, w.paid_index - 1 if after == "watch" else None)
+    return cmd.InvoiceSettled(label, row[0], row[2], label, w.paid_index - 1 if after == "watch" else None)
 
 
 @pytest.mark.parametrize("ticks", range(0, 130, 10))
@@ -48,15 +48,15 @@ def test_a_number_that_was_told_ahead_is_never_drawn_again(ticks):
     w.report(ticks + 20)
     for label in told_ahead(w):
         w.sell(settle(w, label))
-    before = w.sale.paid
+    before = w.sale.paid_msat
     w.restart_seller()
     w.report(w.meter.count)
     for more in range(1, 20):
         w.report(w.meter.count + 5 * (more % 2))
-    assert w.sale.paid == w.balance >= before
-    numbers = [e.n for e in w.seller_events if e.kind() == "invoice_paid"]
+    assert w.sale.paid_msat == w.balance >= before
+    numbers = [e.number for e in w.seller_events if e.kind() == "invoice_paid"]
     assert len(numbers) == len(set(numbers)) == w.sale.payments
-    indexes = [e.index for e in w.seller_events if e.kind() == "invoice_paid"]
+    indexes = [e.pay_index for e in w.seller_events if e.kind() == "invoice_paid"]
     assert len(indexes) == len(set(indexes))
 
 
@@ -75,10 +75,10 @@ def test_payments_made_while_the_plugin_was_away_are_each_credited_once(order, t
     w.report(w.meter.count)
     for index in range(1, w.paid_index + 1):  # and once more by the watch, from where the journal stands
         label, row = next((k, r) for k, r in w.invoices.items() if r[2] == index)
-        w.sell(inp.InvoiceSettled(label, row[0], index, label, after=index - 1))
-    assert w.sale.paid == w.balance and w.seller.books.index == w.paid_index and not w.seller.books.early
-    folded = refold(w.seller_events, Books())
-    assert folded.sales[SESSION].paid == w.balance
+        w.sell(cmd.InvoiceSettled(label, row[0], index, label, after=index - 1))
+    assert w.sale.paid_msat == w.balance and w.seller.state.pay_index == w.paid_index and not w.seller.state.early
+    folded = refold(w.seller_events, SellerState())
+    assert folded.sessions[SESSION].paid_msat == w.balance
 
 
 def test_every_order_of_news_and_restarts_leaves_the_same_books():
@@ -92,7 +92,7 @@ def test_every_order_of_news_and_restarts_leaves_the_same_books():
             w.sell(news[n])
             w.restart_seller()
             w.report(w.meter.count)
-        sums.add((w.seller.books.sales[SESSION].paid, w.balance))
+        sums.add((w.seller.state.sessions[SESSION].paid_msat, w.balance))
     assert len(sums) == 1 and len(set(sums.pop())) == 1
 
 
@@ -101,53 +101,53 @@ def test_a_payment_for_a_session_that_memory_has_let_go_is_kept_for_its_buyer():
     spare = told_ahead(w)[0]
     w.report(20, plugged=False)
     w.pass_ms(200_000, step=5_000)
-    assert SESSION not in w.seller.books.sales
+    assert SESSION not in w.seller.state.sessions
     w.sell(settle(w, spare))
-    (kept,) = [s for s in w.seller.books.sales.values() if s.buyer == BUYER_ID]
-    assert (kept.owed, kept.meter, w.meter.session) == (2_500, "m", "")
+    (kept,) = [s for s in w.seller.state.sessions.values() if s.buyer == BUYER_ID]
+    assert (kept.owed_msat, kept.meter, w.meter.session) == (2_500, "m", "")
     w.report(20)
     w.open(session="7a" * 16)
-    assert w.seller.books.sales["7a" * 16].brought == 2_500
+    assert w.seller.state.sessions["7a" * 16].brought_msat == 2_500
 
 
 def test_a_payment_that_nobody_knows_is_kept_and_shown():
     w = World()
     unknown = session_label("0", "99" * 16, 3)
-    w.sell(inp.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    w.sell(cmd.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
     w.pump()
-    assert w.seller.books.unowned == {unknown: 4_321} and w.notes[-1][0] == "meter_alarm"
+    assert w.seller.state.unowned == {unknown: 4_321} and w.notes[-1][0] == "meter_alarm"
     w.restart_seller()
-    w.sell(inp.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
-    assert w.seller.books.unowned == {unknown: 4_321}
+    w.sell(cmd.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    assert w.seller.state.unowned == {unknown: 4_321}
     assert [e.kind() for e in w.seller_events].count("payment_unowned") == 1
 
 
 def test_a_wallet_payment_whose_meter_was_removed_is_kept_and_shown():
     w = World()
-    label, _ = w.sell(inp.Offer("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
-    w.sell(inp.InvoiceGone(label))
-    w.sell(inp.RemoveMeter("m"))
+    w.sell(cmd.InvoiceGone(label))
+    w.sell(cmd.RemoveMeter("m"))
     w.sell(settle(w, label))
-    assert w.seller.books.unowned == {label: 10_000}
+    assert w.seller.state.unowned == {label: 10_000}
 
 
 def test_a_wallet_payment_told_twice_opens_one_session():
     w = World()
-    label, session = w.sell(inp.Offer("m", 0))
+    label, session = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
     paid = settle(w, label)
     w.sell(paid)
     w.restart_seller()
     w.sell(paid)
-    assert w.seller.books.sales[session].paid == 10_000
+    assert w.seller.state.sessions[session].paid_msat == 10_000
 
 
 def test_payments_of_others_move_the_index_and_nothing_else():
     w = World()
     for index in range(1, 6):
-        w.sell(inp.InvoiceSettled("somebody's own", 1_000, index, f"h{index}", after=index - 1))
-    assert w.seller.books.index == 5 and not w.seller.books.sales and not w.seller.books.unowned
+        w.sell(cmd.InvoiceSettled("somebody's own", 1_000, index, f"h{index}", after=index - 1))
+    assert w.seller.state.pay_index == 5 and not w.seller.state.sessions and not w.seller.state.unowned
 
 
 def test_the_receipt_of_a_late_payment_balances():
@@ -165,21 +165,23 @@ def test_a_payment_that_is_given_up_counts_today_and_in_its_budget_and_frees_the
     w = World()
     w.hold = {do.Pay}
     w.open(day_msat=25_000)
-    (n,) = w.purchase.flights
-    in_flight = w.purchase.in_flight
-    assert w.buyer.ledger.spent_on(w.now) == w.buyer.ledger.spent_on(w.now + 2 * DAY_MS) == in_flight
-    w.buy(inp.GiveUpPayment(SESSION, n))
-    assert w.buyer.ledger.spent_on(w.now) == in_flight and w.buyer.ledger.spent_on(w.now + 2 * DAY_MS) == 0
-    assert (w.purchase.in_flight, w.purchase.stray) == (0, in_flight)
+    (n,) = w.purchase.in_flight
+    in_flight = w.purchase.in_flight_msat
+    assert w.buyer.state.spent_on(w.now) == w.buyer.state.spent_on(w.now + 2 * DAY_MS) == in_flight
+    w.buy(cmd.GiveUpPayment(SESSION, n))
+    assert w.buyer.state.spent_on(w.now) == in_flight and w.buyer.state.spent_on(w.now + 2 * DAY_MS) == 0
+    assert (w.purchase.in_flight_msat, w.purchase.astray_msat) == (0, in_flight)
     with pytest.raises(WrongState):
-        w.buy(inp.GiveUpPayment(SESSION, n))
+        w.buy(cmd.GiveUpPayment(SESSION, n))
     w.restart_buyer()
     w.hold = set()
     w.pump()
     assert not w.balance  # it is not tried again
-    w.buy(inp.PaymentDone(SESSION, n, 10_000))
-    p = w.buyer.ledger.purchases[SESSION]
-    assert (p.paid, p.sent, p.stray) == (10_000, 10_000, 0) and w.buyer.ledger.spent_on(w.now) == in_flight
+    w.buy(cmd.PaymentDone(SESSION, n, 10_000))
+    p = w.buyer.state.streams[SESSION]
+    assert (p.paid_msat, p.sent_msat, p.astray_msat) == (10_000, 10_000, 0) and w.buyer.state.spent_on(
+        w.now
+    ) == in_flight
 
 
 def test_a_payment_that_is_given_up_after_a_close_in_arrears_makes_no_room_for_another():
@@ -187,8 +189,8 @@ def test_a_payment_that_is_given_up_after_a_close_in_arrears_makes_no_room_for_a
     w.hold = {do.Pay}
     w.open()
     w.report(100)
-    (n,) = w.purchase.flights
-    w.buy(inp.CloseStream(SESSION))
-    most = w.purchase.may_still_pay
-    w.buy(inp.GiveUpPayment(SESSION, n))
-    assert w.purchase.may_still_pay == most
+    (n,) = w.purchase.in_flight
+    w.buy(cmd.CloseStream(SESSION))
+    most = w.purchase.may_still_pay_msat
+    w.buy(cmd.GiveUpPayment(SESSION, n))
+    assert w.purchase.may_still_pay_msat == most

@@ -3,15 +3,13 @@
 from collections import deque
 
 import pytest
-from world import BUYER_ID, SESSION, World, first_label, refold
+from world import BUYER_ID, SESSION, World, first_label
 
-from satmeter.core import actions as do
-from satmeter.core import events as ev
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
-from satmeter.core.seller import Limits
-from satmeter.core.settling import REFUNDS_AT_ONCE
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.refunds import AT_ONCE
 
 
 def identity(r):
@@ -26,7 +24,7 @@ def told_ahead(w):
 def closed(w, used=30):
     w.open()
     w.report(used)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     return w.receipts()[-1]
 
@@ -54,7 +52,7 @@ def test_a_refund_bears_its_fee_beyond_a_share_of_what_was_earned(fee, used, arr
     assert (sum(w.refunds.values()), receipt["owed_msat"]) == (arrived, owed) and identity(receipt)
     assert receipt["refunded_msat"] - receipt["refund_fee_msat"] == arrived
     assert w.balance == receipt["charged_msat"] + owed - seller_loses
-    assert not w.purchase.disputed, w.purchase.why
+    assert not w.purchase.disputed, w.purchase.closing.why
 
 
 def test_opening_and_closing_again_and_again_never_costs_the_seller():
@@ -62,7 +60,7 @@ def test_opening_and_closing_again_and_again_never_costs_the_seller():
     w.fee = 1_999
     for n in range(20):
         w.open(session=f"{n:032x}")
-        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(f"{n:032x}"))
         w.pump()
         w.pass_ms(3_500)
         w.report(0)
@@ -85,21 +83,25 @@ def refunding():
     w.hold = {do.PayRefund}
     w.open()
     w.report(30)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     return w
 
 
 def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_again():
     w = refunding()
-    assert w.sale.refunding == 7_000
+    assert w.sale.refund.amount_msat == 7_000
     w.hold = set()
     w.todo.clear()
-    w.sell(inp.RefundSettled(SESSION, w.sale.refund_bolt11, 3_500, 0, "h"))
+    w.sell(cmd.RefundSettled(SESSION, w.sale.refund.bolt11, 3_500, 0, "h"))
     w.pump()
-    assert (w.sale.refunded, w.sale.owed, w.sale.refunding) == (3_500, 0, 0) and "3500" in w.sale.alarm
+    assert (w.sale.refunded_msat, w.sale.owed_msat, w.sale.refund.under_way) == (
+        3_500,
+        0,
+        False,
+    ) and "3500" in w.sale.alarm
     assert ("meter_alarm", SESSION) in [(topic, said.get("session")) for topic, said in w.notes]
-    w.sell(inp.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "more", 0, "refund:another")))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "more", 0, "refund:another")))
     w.pass_ms(200_000, step=5_000)
     assert not [a for _, a in w.todo if isinstance(a, do.PayRefund)] and sum(w.refunds.values()) == 0
     assert identity(w.receipts()[-1]) and w.purchase.disputed
@@ -117,27 +119,27 @@ def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
 def test_held_refunds_are_bounded_over_all_and_others_go_on():
     w = World(limits=Limits(silent_ms=10**9))
     w.hold = {do.PayRefund}
-    for n in range(3 * REFUNDS_AT_ONCE):
+    for n in range(3 * AT_ONCE):
         peer, session = f"02{n:064x}", f"{n:032x}"
-        w.sell(inp.FromPeer(peer, msg.Open(session, w.now, "m")))
+        w.sell(cmd.FromPeer(peer, msg.Open(session, w.now, "m")))
         w.pump()
         w.pay(first_label(session, peer))
-        w.sell(inp.FromPeer(peer, msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
+        w.sell(cmd.FromPeer(peer, msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
         w.pump()
         w.now += 61_000
-    under_way = [s for s in w.seller.books.sales.values() if s.refunding]
-    assert len(under_way) == REFUNDS_AT_ONCE // 2  # the other half is for those who used what they paid for
+    under_way = [s for s in w.seller.state.sessions.values() if s.refund.under_way]
+    assert len(under_way) == AT_ONCE // 2  # the other half is for those who used what they paid for
     held, w.todo = w.todo, deque()
     w.hold = set()
     w.open()
     w.report(60)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
-    assert w.sale.charged == 6_000 and not w.sale.owed and w.refunds
+    assert w.sale.charged_msat == 6_000 and not w.sale.owed_msat and w.refunds
     w.todo = held
     w.pump()
     w.pass_ms(70_000, step=5_000)
-    assert all(not s.owed for s in w.seller.books.sales.values()) and len(w.refunds) == 3 * REFUNDS_AT_ONCE + 1
+    assert all(not s.owed_msat for s in w.seller.state.sessions.values()) and len(w.refunds) == 3 * AT_ONCE + 1
 
 
 def test_one_buyer_holds_one_refund_at_a_time():
@@ -146,24 +148,11 @@ def test_one_buyer_holds_one_refund_at_a_time():
     for n in range(4):
         w.open(session=f"{n:032x}")
         w.report(0)
-        w.buy(inp.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(f"{n:032x}"))
         w.pump()
         w.report(0, plugged=False)
         w.report(0)
-    assert sum(1 for s in w.seller.books.sales.values() if s.refunding) == 1
-
-
-def test_refunds_of_an_older_version_cost_their_buyer_nothing():
-    w = World()
-    w.open()
-    w.report(30)
-    w.hold = {do.PayRefund}
-    w.buy(inp.CloseStream(SESSION))
-    w.pump()
-    old = [e for e in w.seller_events if e.kind() != "refund_started"]
-    old += [ev.RefundStarted(w.now, SESSION, 7_000), ev.RefundPaid(w.now, SESSION, 7_000, 1_500)]
-    s = refold(old, Books()).sales[SESSION]
-    assert (s.refunded, s.debt, s.owed, s.fees_borne) == (7_000, 0, 0, 1_500)
+    assert sum(1 for s in w.seller.state.sessions.values() if s.refund.under_way) == 1
 
 
 def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
@@ -171,7 +160,7 @@ def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
     w.open()
     w.report(20)
     late = told_ahead(w)
-    w.buy(inp.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(SESSION))
     w.pump()
     w.pass_ms(20_000, step=1_000)
     for label in late:

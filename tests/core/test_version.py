@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from satmeter.chain import version
 from satmeter.core.errors import BadVersion
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet.emulated.chain import Chain
 from satmeter.devnet.emulated.wallet import Wallet
 
@@ -29,7 +30,7 @@ class Signed:
         change = version.script_of(wallet.address("p2tr"))
         funded = wallet.fund(40_001 if len(kinds) > 1 else 1_000, 253, 400, 1, 72)
         outpoints = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
-        self.inputs = [[o, *chain.unspent(o)] for o in outpoints]
+        self.inputs = [TxInput(o, *chain.unspent(o)) for o in outpoints]
         fee = version.fee_for(version.most_weight(self.inputs, self.script, change), feerate)
         tx = version.make(self.inputs, self.script, value, change, fee)
         done = wallet.sign(version.to_sign(tx, self.inputs))["signed_psbt"]
@@ -46,7 +47,7 @@ def good(request):
 
 def test_a_good_one_passes(good):
     found = good.check()
-    spent = sum(each[1] for each in good.inputs)
+    spent = sum(each.value_sat for each in good.inputs)
     tx = Transaction.parse(bytes.fromhex(good.raw))
     assert found.fee == spent - sum(out.value for out in tx.vout) and found.txid == tx.txid().hex()
     assert FEERATE * found.weight // 1000 <= found.fee < FEERATE * (found.weight + 20) // 1000 + 5

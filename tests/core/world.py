@@ -2,14 +2,16 @@
 
 from collections import deque
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
-from satmeter.core.books import Books
-from satmeter.core.buyer import Buyer
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import decode, encode
 from satmeter.core.labels import First, opening_label
-from satmeter.core.purchase import Ledger
-from satmeter.core.seller import Ended, Limits, Seller
+from satmeter.core.seller.context import Ended, Limits
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 from satmeter.core.tariff import Tariff
 
 SELLER_ID, BUYER_ID = "02" + "aa" * 32, "02" + "bb" * 32
@@ -23,10 +25,16 @@ def first_label(session=SESSION, buyer=BUYER_ID, tariff=None, meter="m", journal
     return opening_label(journal, First(meter, session, buyer, Tariff.from_dict({**TARIFF, **(tariff or {})}).mark))
 
 
+def invoice_received(message, amount_msat, payment_hash, expires_at, payee=SELLER_ID, peer=SELLER_ID):
+    """An invoice message with what the buyer's node found in it."""
+    decoded = cmd.DecodedInvoice(message.bolt11, payee, amount_msat, payment_hash, expires_at, 18)
+    return cmd.InvoiceReceived(peer, message, decoded)
+
+
 def refold(events, fold):
     """Fold events as they come back from their JSON."""
     for e in events:
-        fold.apply(decode(e.kind(), e.at, e.stream, encode(e)))
+        fold.apply(decode(e.kind(), e.at, e.subject, encode(e)))
     return fold
 
 
@@ -44,6 +52,7 @@ class World:
         self.invoices = {}  # label -> [amount, status, index, bolt11]
         self.payments = {}  # hash -> "complete" | "failed"
         self.paid_index = 0
+        self.paid_by_buyer = {}  # label -> what left the buyer's node
         self.fail = 0
         self.seller_behind_ms = 0  # by how much the clock of the seller's node is behind
         self.board_on = True
@@ -55,7 +64,7 @@ class World:
         self.refunds = {}  # bolt11 -> what arrived by it
         self.remembered = {}  # sales and purchases that the cores have let go
         self.policy = {**POLICY, **(policy or {})}
-        self.sell(inp.AddMeter("m", {**TARIFF, **(tariff or {})}))
+        self.sell(cmd.AddMeter("m", {**TARIFF, **(tariff or {})}))
         self.report(0)
 
     # --- inputs
@@ -72,30 +81,32 @@ class World:
             return core.handle(what, self.now)
         finally:
             events += core.step.events
-            self.todo += [(side, action) for action in core.step.actions]
-            core.step.actions = []
-            self.remembered |= {("sale", k): v for k, v in self.seller.books.sales.items()}
-            self.remembered |= {("purchase", k): v for k, v in self.buyer.ledger.purchases.items()}
+            self.todo += [(side, action) for action in core.step.effects]
+            core.step.effects = []
+            self.remembered |= {("sale", k): v for k, v in self.seller.state.sessions.items()}
+            self.remembered |= {("purchase", k): v for k, v in self.buyer.state.streams.items()}
 
     def report(self, register, boot="b1", plugged=True, base=0):
-        self.sell(inp.Reading("m", boot, register, base, 0, plugged))
+        self.sell(cmd.Reading("m", boot, register, base, 0, plugged))
         self.pump()
 
     def open(self, session=SESSION, **policy):
-        self.buy(inp.OpenStream(session, SELLER_ID, "m", "h:1", {**self.policy, **policy}))
+        self.buy(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**self.policy, **policy}))
         self.pump()
 
     def pass_ms(self, ms, step=250, register=None):
         for _ in range(ms // step):
             self.now += step
-            self.sell(inp.Tick())
-            self.buy(inp.Tick())
+            self.sell(cmd.Tick())
+            self.buy(cmd.Tick())
             self.pump()
 
     def restart_seller(self):
         """Fold the journal anew; the old core's memory is gone."""
         self.todo = deque(t for t in self.todo if t[0] != "seller")
-        self.seller = Seller(SELLER_ID, self.seller.limits, refold(self.seller_events, Books()), recall=self.recall)
+        self.seller = Seller(
+            SELLER_ID, self.seller.limits, refold(self.seller_events, SellerState()), recall=self.recall
+        )
         self._handle_resume(self.seller, self.seller_events, "seller")
 
     def replace_seller(self, upto, register=0, tell=True):
@@ -103,23 +114,25 @@ class World:
         the board its register."""
         self.todo = deque(t for t in self.todo if t[0] != "seller")
         del self.seller_events[upto:]
-        books = refold(self.seller_events, Books())
+        books = refold(self.seller_events, SellerState())
         self.seller = Seller(SELLER_ID, self.seller.limits, books, recall=self.recall, older=self.paid_index)
         self._handle_resume(self.seller, self.seller_events, "seller")
-        paid = sorted((row[2], label, row[0]) for label, row in self.invoices.items() if tell and row[2] > books.index)
+        paid = sorted(
+            (row[2], label, row[0]) for label, row in self.invoices.items() if tell and row[2] > books.pay_index
+        )
         for index, label, amount in paid:
-            self.sell(inp.InvoiceSettled(label, amount, index, label, after=index - 1))
+            self.sell(cmd.InvoiceSettled(label, amount, index, label, after=index - 1))
         self.report(register)
 
     def restart_buyer(self):
         self.todo = deque(t for t in self.todo if t[0] != "buyer")
-        self.buyer = Buyer(ledger=refold(self.buyer_events, Ledger()))
+        self.buyer = Buyer(state=refold(self.buyer_events, BuyerState()))
         self._handle_resume(self.buyer, self.buyer_events, "buyer")
 
     def _handle_resume(self, core, events, side):
         step = core.resume(self.now)
         events += step.events
-        self.todo += [(side, action) for action in step.actions]
+        self.todo += [(side, action) for action in step.effects]
 
     # --- hands
 
@@ -131,7 +144,9 @@ class World:
             if not self.todo:
                 self.now += 1
                 m = self.meter
-                self.sell(inp.Reading("m", m.boot, m.register, 0, 0, m.plugged))  # the board says that it has stopped
+                self.sell(
+                    cmd.Reading("m", m.boot, m.register, 0, 0, m.memory.plugged)
+                )  # the board says that it has stopped
                 continue
             side, action = self.todo.popleft()
             if type(action) in self.hold:
@@ -141,18 +156,18 @@ class World:
         self.todo = kept
 
     def ending(self):
-        m = self.seller.books.meters.get("m")
-        s = self.seller.books.sales.get(m.session) if m else None
-        return s is not None and s.ending_at and m.boot and not s.on_hold
+        m = self.seller.state.meters.get("m")
+        s = self.seller.state.sessions.get(m.session) if m else None
+        return s is not None and s.ending_at and m.boot and not s.reserved_msat
 
     def perform(self, side, a):
         if isinstance(a, do.Send):
             self.sent.append(a.message)
             if not self.lose(a.message):
                 if side == "seller" and a.peer == BUYER_ID:
-                    self.buy(inp.FromPeer(SELLER_ID, a.message))
+                    self.buy(self.received(a.message))
                 elif side == "buyer":
-                    self.sell(inp.FromPeer(BUYER_ID, a.message))
+                    self.sell(cmd.FromPeer(BUYER_ID, a.message))
         elif isinstance(a, do.Notify):
             self.notes.append((a.topic, a.payload))
         elif side == "seller":
@@ -160,9 +175,19 @@ class World:
         else:
             self._buyers_node(a)
 
+    def received(self, message, peer=SELLER_ID):
+        """A seller's message as the buyer's plugin hands it on: an invoice is decoded first."""
+        if not isinstance(message, msg.Invoice):
+            return cmd.FromPeer(peer, message)
+        amount = message.bolt11.rsplit(":", 1)[-1]
+        if not amount.isdecimal():
+            return cmd.InvoiceReceived(peer, message, None, "not BOLT 11")
+        expires = self.now - self.seller_behind_ms + 600_000
+        return invoice_received(message, int(amount), message.bolt11, expires, peer=peer)
+
     def recall(self, session):
         """What the journal's index says of a session that memory has let go."""
-        mine = [e for e in self.seller_events if e.stream == session]
+        mine = [e for e in self.seller_events if e.subject == session]
         if not any(e.kind() == "session_opened" for e in mine):
             return None
         signed = [e for e in mine if e.kind() == "receipt_signed"]
@@ -177,52 +202,49 @@ class World:
             if row[1] == "unpaid" and row[0] != a.amount_msat:
                 row = self.invoices[a.label] = new  # it was made ahead, and told to nobody
             if row[1] == "paid":
-                self.sell(inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+                self.sell(cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
             elif row[1] == "gone":
-                self.sell(inp.InvoiceGone(a.label))
+                self.sell(cmd.InvoiceGone(a.label))
             else:
-                self.sell(inp.InvoiceMade(a.label, row[3]))
+                self.sell(cmd.InvoiceMade(a.label, row[3]))
         elif isinstance(a, do.CancelInvoice):
             row = self.invoices.get(a.label)
             if row and row[1] == "paid":
-                self.sell(inp.InvoiceSettled(a.label, row[0], row[2], a.label))
+                self.sell(cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
             else:
                 if row:
                     row[1] = "gone"
-                self.sell(inp.InvoiceGone(a.label))
+                self.sell(cmd.InvoiceGone(a.label))
         elif isinstance(a, do.PayRefund):
             if self.channel_can_refund and self.fee <= a.maxfee_msat:
                 self.balance -= a.amount_msat + self.fee
                 self.refunds[a.bolt11] = self.refunds.get(a.bolt11, 0) + a.amount_msat
-                self.sell(inp.RefundSettled(a.session, a.bolt11, a.amount_msat, self.fee))
+                self.sell(cmd.RefundSettled(a.session, a.bolt11, a.amount_msat, self.fee))
             else:
-                self.sell(inp.RefundLost(a.session, a.bolt11, "no capacity: the reserve is not passed yet"))
+                self.sell(cmd.RefundLost(a.session, a.bolt11, "no capacity: the reserve is not passed yet"))
         elif isinstance(a, do.Sign):
-            self.sell(inp.Signed(a.session, a.revision, a.text, "sig:" + a.text))
+            self.sell(cmd.SignatureMade(a.session, a.revision, a.text, "sig:" + a.text))
 
     def _buyers_node(self, a):
-        if isinstance(a, do.Inspect):
-            amount = int(a.bolt11.rsplit(":", 1)[1])
-            expires = self.now - self.seller_behind_ms + 600_000
-            self.buy(inp.Inspected(a.session, a.n, a.bolt11, SELLER_ID, amount, a.bolt11, expires, 18))
-        elif isinstance(a, do.Pay):
-            label = a.hash[4:].rsplit(":", 1)[0]
+        if isinstance(a, do.Pay):
+            label = a.payment_hash[4:].rsplit(":", 1)[0]
             if a.fresh and self.invoices[label][1] == "paid":
-                self.buy(inp.PaymentKnown(a.session, a.n))
+                self.buy(cmd.PaymentKnown(a.session, a.number))
             elif a.invoice is None and self.invoices[label][1] != "paid":
-                self.buy(inp.PaymentLost(a.session, a.n, "it was not begun"))
+                self.buy(cmd.PaymentLost(a.session, a.number, "it was not begun"))
             elif self.fail:
                 self.fail -= 1
-                self.buy(inp.PaymentLost(a.session, a.n, "failed"))
+                self.buy(cmd.PaymentLost(a.session, a.number, "failed"))
             elif self.pay(label):
-                self.buy(inp.PaymentDone(a.session, a.n, self.invoices[label][0]))
+                self.paid_by_buyer[label] = self.invoices[label][0]
+                self.buy(cmd.PaymentDone(a.session, a.number, self.invoices[label][0]))
             else:
-                self.buy(inp.PaymentLost(a.session, a.n, "rejected"))
+                self.buy(cmd.PaymentLost(a.session, a.number, "rejected"))
         elif isinstance(a, do.MakeRefundInvoice):
-            self.buy(inp.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+            self.buy(cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):
             arrived = {label: self.refunds.get(f"refund:{label}", 0) for label in a.labels}
-            self.buy(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text, arrived))
+            self.buy(cmd.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text, arrived))
         elif isinstance(a, do.Connect):
             pass
 
@@ -234,28 +256,30 @@ class World:
         if row[1] == "gone" or (hook and self.seller.rejects(label, self.now)):
             return False
         if hook:
-            self.sell(inp.InvoiceArriving(label))
+            self.sell(cmd.InvoiceArriving(label))
         self.paid_index += 1
         row[0], row[1], row[2] = amount or row[0], "paid", self.paid_index
         self.balance += row[0]
-        self.sell(inp.InvoiceSettled(label, row[0], self.paid_index, label, after=self.paid_index - 1))
+        self.sell(cmd.InvoiceSettled(label, row[0], self.paid_index, label, after=self.paid_index - 1))
         return True
 
     # --- looks
 
     def unpaid(self):
         """Labels of what is asked for and not paid; an invoice that was only made ahead is not among them."""
-        asked = {f"satmeter/0/s/{s.id}/{n}" for s in self.seller.books.sales.values() for n in {**s.out, **s.dropped}}
-        asked |= {opening_label("0", s.first) for s in self.seller.openings.values()}
+        asked = {
+            f"satmeter/0/s/{s.id}/{n}" for s in self.seller.state.sessions.values() for n in {**s.out, **s.dropped}
+        }
+        asked |= {opening_label("0", s.first) for s in self.seller.waiting.values()}
         return [label for label, row in self.invoices.items() if row[1] == "unpaid" and label in asked]
 
     def first(self):
         """The opening that waits for its first payment, None if there is none."""
-        return self.seller.openings.get(SESSION)
+        return self.seller.waiting.get(SESSION)
 
     @property
     def meter(self):
-        return self.seller.books.meters["m"]
+        return self.seller.state.meters["m"]
 
     @property
     def sale(self):
@@ -266,9 +290,9 @@ class World:
         return self.remembered["purchase", SESSION]
 
     def grant(self):
-        from satmeter.core import view
+        from satmeter.core.seller import views
 
-        return view.grant_register(self.meter, self.seller.books.sales.get(self.meter.session))
+        return views.grant_register(self.meter, self.seller.state.sessions.get(self.meter.session))
 
     def receipts(self):
         import json

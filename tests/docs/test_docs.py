@@ -14,7 +14,7 @@ from satmeter.board.virtual import firmware
 from satmeter.cln.meter_rpc import MeterRpc
 from satmeter.cln.stream_rpc import StreamRpc
 from satmeter.core import errors
-from satmeter.core.policy import Policy
+from satmeter.core.buyer.policy import Policy
 from satmeter.core.tariff import Tariff
 
 ROOT = Path(__file__).parents[2]

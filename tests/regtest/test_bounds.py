@@ -117,7 +117,7 @@ def told_ahead(net, session):
     rows = net["seller"].rpc.call("listinvoices")["invoices"]
     mine = [r for r in rows if f"/s/{session}/" in r["label"] and r["status"] == "unpaid"]
     events = net["seller"].rpc.call("meter-history", {"stream": session, "limit": 1000})["events"]
-    asked = {json.loads(e["data"])["n"] for e in events if e["kind"] == "invoice_asked"}
+    asked = {json.loads(e["data"])["number"] for e in events if e["kind"] == "invoice_asked"}
     return [r for r in mine if int(r["label"].rsplit("/", 1)[1]) not in asked]
 
 

@@ -248,7 +248,7 @@ def test_a_journal_that_knows_more_payments_than_its_node_is_refused(net, shop):
     with sqlite3.connect(path) as db:
         (state,) = db.execute(f"SELECT state FROM satmeter_snapshot {NEWEST}").fetchone()
         db.execute(
-            f"UPDATE satmeter_snapshot SET state=? {NEWEST}", [json.dumps({**json.loads(state), "index": 10**9})]
+            f"UPDATE satmeter_snapshot SET state=? {NEWEST}", [json.dumps({**json.loads(state), "pay_index": 10**9})]
         )
     start_plugin(net["seller"], devnet.METER)
     error = error_of(shop.rpc, "meter-status", {})

@@ -16,6 +16,7 @@ from satmeter import devnet
 from satmeter.chain import version
 from satmeter.cln.chain import Bitcoind
 from satmeter.core.errors import BadParam, BadVersion, NodeTrouble
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet import NodeSpec
 from shop import Shop, close, error_of, identity, open_stream, status, until
 
@@ -159,7 +160,9 @@ def spend_twice(buyer, feerate=20_000, broadcast=True):
     done = buyer.rpc.call("signpsbt", {"psbt": made["psbt"]})["signed_psbt"]
     psbt = version.PSBT.from_base64(done)
     found = {f"{o['txid']}:{o['output']}": o for o in buyer.rpc.call("listfunds")["outputs"]}
-    inputs = [[o, int(found[o]["amount_msat"]) // 1000, found[o]["scriptpubkey"]] for o in version.outpoints(psbt.tx)]
+    inputs = [
+        TxInput(o, int(found[o]["amount_msat"]) // 1000, found[o]["scriptpubkey"]) for o in version.outpoints(psbt.tx)
+    ]
     raw = version.signed(done, psbt.tx, inputs)
     if broadcast:
         buyer.rpc.call("sendpsbt", {"psbt": done})
@@ -318,7 +321,7 @@ def test_a_hostile_version_counts_nothing(net, shop, name):
     trick(net, name)
     sale.board.use(STEP_TICKS)
     receipt = sale.shop.receipt(sale.session)
-    assert receipt["reason"].startswith("a version was refused") and TRICKS[name] in receipt["reason"]
+    assert receipt["reason"].startswith("an update was refused") and TRICKS[name] in receipt["reason"]
     assert receipt["payments"] == 1 and receipt["paid_msat"] == STEP_SAT * 1000 and identity(receipt)
     assert sale.settle() == STEP_SAT
 
@@ -392,7 +395,7 @@ def test_bitcoind_is_asked_where_it_is_configured(net, shop):
     sale = Sale(net, shop)
     sale.use(1)
     with sqlite3.connect(net["seller"].lightning_dir / "satmeter-meter.sqlite3") as db:
-        which = "select data from satmeter_event where stream = ? and kind = 'version_taken'"
+        which = "select data from satmeter_event where stream = ? and kind = 'update_taken'"
         raw = json.loads(db.execute(which, [sale.session]).fetchone()[0])["raw"]
     asked = Bitcoind(f"http://rpcuser:rpcpass@127.0.0.1:{net.bitcoind.rpcport}")
     asked.accepts(raw)

@@ -6,7 +6,7 @@ It looks after every step. At the end the books have to come to what the wallets
 
 from money import BUYER, SELLER
 
-from satmeter.core.growing import DUST_SAT
+from satmeter.core.settlement.transaction import DUST_SAT
 from satmeter.core.tariff import Tariff
 
 OVERSHOOT = 20
@@ -36,7 +36,7 @@ class Accountant:
         """What flowed is paid, but for what the seller chose to risk: the allowance of each period, in arrears the
         limit of each session, what flows between two samples at each cut, what a board forgets with its power, and of
         what it earned a hundredth for the fees of refunds."""
-        if not self.tariff.onchain:
+        if self.tariff.settlement != "onchain":
             self._look(self.sellers_gain, 0)
 
     def _look(self, gain, beside):
@@ -56,7 +56,7 @@ class Accountant:
     def at_end(self):
         """On-chain: what was delivered is on the chain by now, but for what each older copy of the journal held less,
         and what children cost. A thief's own is bounded by what is held (judge.py)."""
-        if not self.tariff.onchain or self.sim.plan.hostile == "buyer":
+        if self.tariff.settlement != "onchain" or self.sim.plan.hostile == "buyer":
             return
         t, coins = self.tariff, self.sim.coins
         arrived = 1000 * sum(tx["value"] for tx in coins.transactions() if tx["address"].startswith("to/"))
@@ -65,19 +65,21 @@ class Accountant:
         )
         self._look(self.sellers_gain + arrived, beside)
 
-    def verdict(self, books, ledgers):
+    def verdict(self, state, ledgers):
         """Each side's books come to what its wallet came to: nothing is booked that did not happen, nothing is
         missing."""
-        if self.tariff.onchain:
+        if self.tariff.settlement == "onchain":
             return
-        money, sales = self.sim.money, books.sales.values()
-        earned = sum(s.charged + s.lapsed + s.owed - s.debt - s.fees_borne for s in sales) + sum(books.unowned.values())
+        money, sales = self.sim.money, state.sessions.values()
+        earned = sum(
+            s.charged_msat + s.lapsed_msat + s.owed_msat - s.debt_msat - s.fees_borne_msat for s in sales
+        ) + sum(state.unowned.values())
         gain = self.sellers_gain + money.left(SELLER, "pending")
         self.that(earned == gain, f"the seller's books say {earned} msat earned, its wallet gained {gain}")
         for buyer, ledger in ledgers:
             mine = set(buyer.hash_of.values())
-            pending = sum(p.in_flight for p in ledger.purchases.values())
-            sent, left = sum(p.sent for p in ledger.purchases.values()), money.spent(buyer.node, mine)
+            pending = sum(p.in_flight_msat for p in ledger.streams.values())
+            sent, left = sum(p.sent_msat for p in ledger.streams.values()), money.spent(buyer.node, mine)
             by_hand = buyer.node == BUYER and self.sim.plan.hostile == "buyer"  # what its plugin was asked for
             if not pending and not by_hand:
                 self.that(sent == left, f"the {buyer.name}'s books say {sent} msat sent, {left} left its wallet")

@@ -4,7 +4,7 @@ from clockwork import START_MS
 
 from satmeter.board.virtual import HostHal, firmware
 from satmeter.bridge import MeterSide
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core.errors import SatmeterError
 from satmeter.wire.dialogue import Dialogue
 
@@ -130,7 +130,7 @@ class Outlet:
                 talk.reported(reading, self.sim.board_view(self.meter))
 
         r = reading
-        told = inp.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
+        told = cmd.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
         self.reported.append(told)
         self.sim.seller.feed(told, answered)
 

@@ -7,17 +7,20 @@ from dataclasses import MISSING, fields
 from coins import FEE
 from money import SELLER
 
-from satmeter.core import actions as do
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.books import Books
-from satmeter.core.buyer import Buyer
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.session import BuyerSession
+from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import SatmeterError
 from satmeter.core.journal import decode, encode
-from satmeter.core.meter import Meter
-from satmeter.core.purchase import Ledger, Purchase
-from satmeter.core.sale import Sale
-from satmeter.core.seller import Ended, Limits, Seller
+from satmeter.core.seller.context import Ended, Limits
+from satmeter.core.seller.meter import Meter
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.session import SellerSession
+from satmeter.core.seller.state import SellerState
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.wire import peer
 
 LIMITS = Limits(silent_ms=3_000, unheard_ms=15_000)
@@ -29,7 +32,7 @@ def signature(text):
 
 def earlier(state):
     """Return a dumped state as an earlier version would have written it: what is as it begins is not there."""
-    for name, cls in (("sales", Sale), ("purchases", Purchase), ("meters", Meter)):
+    for name, cls in (("sessions", SellerSession), ("streams", BuyerSession), ("meters", Meter)):
         fresh = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
         for each in state.get(name, ()):
             for known in [k for k, v in each.items() if k in fresh and fresh[k] == v]:
@@ -121,14 +124,14 @@ class Process:
     def fold(self, books):
         """Fold the journal, from its snapshot if there is one; both ways have to come to the same."""
         whole = type(books)()
-        for kind, at, stream, data in self.rows:
-            whole.apply(decode(kind, at, stream, data))
+        for kind, at, subject, data in self.rows:
+            whole.apply(decode(kind, at, subject, data))
         if self.snapshot is None:
             return whole
         upto, text = self.snapshot
         books.load(json.loads(text))
-        for kind, at, stream, data in self.rows[upto:]:
-            books.apply(decode(kind, at, stream, data))
+        for kind, at, subject, data in self.rows[upto:]:
+            books.apply(decode(kind, at, subject, data))
         self.sim.judge.snapshot(self, books, whole)
         return books
 
@@ -162,13 +165,13 @@ class Process:
             if self.broken:
                 raise Broken
             for e in step.events:
-                self.rows.append((e.kind(), e.at, e.stream, encode(e)))
+                self.rows.append((e.kind(), e.at, e.subject, encode(e)))
                 self.sim.judge.event(self, e)
                 self.sim.say(f"{self.name}: {e.kind()} {encode(e)[:400]}")
             if self.sim.plan.chance("snapshot", self.name, len(self.rows)).random() < 0.05:
-                self.snapshot = (len(self.rows), json.dumps(self.books.dump()))
+                self.snapshot = (len(self.rows), json.dumps(self.state.dump()))
         answered()
-        for action in step.actions:
+        for action in step.effects:
             self._step(type(action).__name__)
             self.perform(action)
         self.changed()
@@ -201,7 +204,7 @@ class Process:
     def message(self, sender, data):
         m = peer.decode(data)
         if m is not None and self.mine(m):
-            self.feed(inp.FromPeer(sender, m))
+            self.feed(cmd.FromPeer(sender, m))
 
     def send(self, to, message):
         self.sim.send(self.node, to, peer.encode(message) + (LATER_FIELD if self.later else b""))
@@ -224,13 +227,13 @@ class SellerProcess(Process):
     """The life of the process in which its claims on refunds' hashes were made: they are in memory."""
 
     @property
-    def books(self):
-        return self.core.books
+    def state(self):
+        return self.core.state
 
     def build(self):
         self.claims = {} if self.claimed_in != self.life else self.claims
         self.claimed_in = self.life
-        return Seller(SELLER, LIMITS, self.fold(Books()), "0", self.recall, self.older)
+        return Seller(SELLER, LIMITS, self.fold(SellerState()), "0", self.recall, self.older)
 
     def replace_journal(self, keep):
         """The disk is lost, and an older copy of the journal goes on: `keep` rows of it."""
@@ -244,7 +247,7 @@ class SellerProcess(Process):
 
     def started(self):
         self.older = -1
-        self.watched = self.books.index
+        self.watched = self.state.pay_index
         self.sim.after(self.sim.plan.chance("watch", self.life).randrange(5, 60), self.watch)
 
     def recall(self, session):
@@ -262,10 +265,10 @@ class SellerProcess(Process):
         for i in sorted(paid, key=lambda i: i.index):
             if self.core is not None:
                 after, self.watched = self.watched, i.index
-                self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash, after))
+                self.feed(cmd.InvoiceSettled(i.label, i.received, i.index, i.hash, after))
 
     def mine(self, m):
-        return isinstance(m, (msg.Open, msg.Agree, msg.Version)) or getattr(m, "by", "") == msg.BUYER
+        return isinstance(m, (msg.Open, msg.Agree, msg.Update)) or getattr(m, "by", "") == msg.BUYER
 
     def changed(self):
         self.sim.changed()
@@ -280,8 +283,11 @@ class SellerProcess(Process):
         elif isinstance(a, do.PayRefund):
             self.hand(self._refund, a)
         elif isinstance(a, do.GiveAddress):
-            self.hand(self.feed, inp.AddressMade(a.session, a.k, f"to/{a.session}/{a.k}", self.sim.coins.feerate))
-        elif isinstance(a, do.CheckVersion):
+            self.hand(
+                self.feed,
+                cmd.AddressMade(a.session, a.tx_number, f"to/{a.session}/{a.tx_number}", self.sim.coins.feerate),
+            )
+        elif isinstance(a, do.CheckUpdate):
             self.hand(self._check, a)
         elif isinstance(a, do.Broadcast):
             self.hand(self.sim.coins.send, a.raw)
@@ -290,28 +296,28 @@ class SellerProcess(Process):
         elif isinstance(a, do.Bump):
             self.hand(self._bump, a)
         elif isinstance(a, do.Sign):
-            self.hand(self.feed, inp.Signed(a.session, a.revision, a.text, signature(a.text)))
+            self.hand(self.feed, cmd.SignatureMade(a.session, a.revision, a.text, signature(a.text)))
 
     def block(self):
-        self.feed(inp.BlockAdded())
+        self.feed(cmd.BlockAdded())
 
     def _check(self, a):
         coins = self.sim.coins
         try:
             tx = json.loads(a.raw)
             spent = a.inputs == [] and any(coins.spender(coin) for coin in tx["coins"])
-            good = (tx["address"], tx["value"]) == (a.address, a.value) and not spent
+            good = (tx["address"], tx["value"]) == (a.address, a.value_sat) and not spent
         except (ValueError, KeyError, TypeError):
             good = False
         if not good:
-            self.feed(inp.VersionBad(a.session, a.n, a.k, "not as agreed"))
+            self.feed(cmd.UpdateRefused(a.session, a.number, a.tx_number, "not as agreed"))
             return
-        inputs = [[coin, 10**9, "51"] for coin in tx["coins"]]
+        inputs = [TxInput(coin, 10**9, "51") for coin in tx["coins"]]
         if a.inputs and inputs != a.inputs:
-            self.feed(inp.VersionBad(a.session, a.n, a.k, "other inputs"))
+            self.feed(cmd.UpdateRefused(a.session, a.number, a.tx_number, "other inputs"))
             return
         txid = hashlib.sha256(a.raw.encode()).hexdigest()
-        self.feed(inp.VersionChecked(a.session, a.n, a.k, a.value, FEE, 560, txid, 0, a.raw, inputs))
+        self.feed(cmd.UpdateChecked(a.session, a.number, a.tx_number, a.value_sat, FEE, 560, txid, 0, a.raw, inputs))
 
     def _look(self, a):
         """As cln/chain.py."""
@@ -330,33 +336,33 @@ class SellerProcess(Process):
             if others:
                 at = others[0][1]
                 arrived = sum(json.loads(raw)["value"] for raw, _ in others if json.loads(raw)["address"] == a.address)
-        seen = (a.session, a.k, a.sent, known, refused, conflict, at)
-        self.feed(inp.TxSeen(*seen, arrived, confirmations, coins.height, coins.feerate))
+        seen = (a.session, a.tx_number, a.sent, known, refused, conflict, at)
+        self.feed(cmd.TxSeen(*seen, arrived, confirmations, coins.height, coins.feerate))
 
     def _bump(self, a):
         """As cln/chain.py."""
-        fee = min(self.sim.coins.needed(a.feerate) - a.fee, a.budget)
+        fee = min(self.sim.coins.needed(a.feerate) - a.fee_sat, a.budget_sat)
         if fee > 0:
-            tip = self.sim.coins.bump(a.session, a.k, a.fee + fee)
-            self.feed(inp.TxBumped(a.session, a.k, tip, a.value - fee, fee))
+            tip = self.sim.coins.bump(a.session, a.tx_number, a.fee_sat + fee)
+            self.feed(cmd.BumpMade(a.session, a.tx_number, tip, a.value_sat - fee, fee))
 
     def _make(self, a):
         self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s, a.renew))
 
     def _tell(self, i):
         if i.status == "paid":
-            self.feed(inp.InvoiceSettled(i.label, i.received, i.index, i.hash))
+            self.feed(cmd.InvoiceSettled(i.label, i.received, i.index, i.hash))
         elif i.status == "unpaid":
-            self.feed(inp.InvoiceMade(i.label, i.bolt11))
+            self.feed(cmd.InvoiceMade(i.label, i.bolt11))
         else:
-            self.feed(inp.InvoiceGone(i.label))
+            self.feed(cmd.InvoiceGone(i.label))
 
     def _cancel(self, a):
         paid = self.sim.money.delete(SELLER, a.label)
         if paid is not None:
             self._tell(paid)
         else:
-            self.feed(inp.InvoiceGone(a.label))
+            self.feed(cmd.InvoiceGone(a.label))
 
     def _refund(self, a):
         """As cln/meter.py."""
@@ -367,15 +373,15 @@ class SellerProcess(Process):
         if owner is None and not (a.fresh and known):
             owner = self.claims[inv.hash] = a.session
         if owner != a.session or (not known and self.sim.now >= inv.expires_at):
-            tell(inp.RefundLost(a.session, a.bolt11, "not to be paid", True))
+            tell(cmd.RefundLost(a.session, a.bolt11, "not to be paid", True))
             return
 
         def ended(status):
             if status == "complete":
                 p = money.payments[SELLER, inv.hash]
-                tell(inp.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
+                tell(cmd.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
             else:
-                tell(inp.RefundLost(a.session, a.bolt11, "failed"))
+                tell(cmd.RefundLost(a.session, a.bolt11, "failed"))
 
         money.pay(SELLER, a.bolt11, a.maxfee_msat, a.amount_msat, lambda: self.landed(inv.hash, ended))
 
@@ -390,30 +396,28 @@ class BuyerProcess(Process):
         super().__init__(sim)
 
     @property
-    def books(self):
-        return self.core.ledger
+    def state(self):
+        return self.core.state
 
     def build(self):
-        return Buyer(ledger=self.fold(Ledger()), recall=self.recall)
+        return Buyer(state=self.fold(BuyerState()), recall=self.recall)
 
     def recall(self, session):
-        ledger = Ledger()
-        for kind, at, stream, data in self.rows:
-            if stream == session:
-                ledger.apply(decode(kind, at, stream, data))
-        return ledger.purchases.get(session)
+        ledger = BuyerState()
+        for kind, at, subject, data in self.rows:
+            if subject == session:
+                ledger.apply(decode(kind, at, subject, data))
+        return ledger.streams.get(session)
 
     def started(self):
         pass
 
     def mine(self, m):
-        return not isinstance(m, (msg.Open, msg.Agree, msg.Version)) and getattr(m, "by", msg.SELLER) == msg.SELLER
+        return not isinstance(m, (msg.Open, msg.Agree, msg.Update)) and getattr(m, "by", msg.SELLER) == msg.SELLER
 
     def perform(self, a):
         if isinstance(a, do.Send):
             self.send(a.peer, a.message)
-        elif isinstance(a, do.Inspect):
-            self.hand(self._inspect, a)
         elif isinstance(a, do.Pay):
             self.hand(self._pay, a)
         elif isinstance(a, do.Connect):
@@ -422,51 +426,60 @@ class BuyerProcess(Process):
             self.hand(self._refund_invoice, a)
         elif isinstance(a, do.Fund):
             self.hand(self._fund, a)
-        elif isinstance(a, do.SignVersion):
+        elif isinstance(a, do.SignUpdate):
             self.hand(self._sign, a)
         elif isinstance(a, do.Reserve):
             self.hand(self._reserve, a)
         elif isinstance(a, do.CheckReceipt):
             self.hand(self._check_receipt, a)
 
-    def _inspect(self, a):
+    def message(self, sender, data):
+        """As cln/stream.py: an invoice is decoded first."""
+        m = peer.decode(data)
+        if isinstance(m, msg.Invoice):
+            self.hand(self._invoice, sender, m)
+        else:
+            super().message(sender, data)
+
+    def _invoice(self, sender, message):
         try:
-            payee, payment_hash, amount = a.bolt11.split(":")
+            payee, payment_hash, amount = message.bolt11.split(":")
             expires = self.sim.money.by_hash[payment_hash].expires_at + self.ahead_ms
         except (ValueError, KeyError):
-            self.feed(inp.Undecodable(a.session, a.n, a.bolt11, "nonsense"))
+            self.feed(cmd.InvoiceReceived(sender, message, None, "nonsense"))
             return
-        self.feed(inp.Inspected(a.session, a.n, a.bolt11, payee, int(amount), payment_hash, expires, 18))
+        decoded = cmd.DecodedInvoice(message.bolt11, payee, int(amount), payment_hash, expires, 18)
+        self.feed(cmd.InvoiceReceived(sender, message, decoded))
 
     def _check_receipt(self, a):
         made = {label: self.sim.money.invoices.get((self.node, label)) for label in a.labels}
         arrived = {label: i.received for label, i in made.items() if i is not None}
-        self.feed(inp.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
+        self.feed(cmd.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
 
     def _pay(self, a):
         """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
-        if a.fresh and money.status(self.node, a.hash) in ("complete", "pending"):
-            tell(inp.PaymentKnown(a.session, a.n))
+        if a.fresh and money.status(self.node, a.payment_hash) in ("complete", "pending"):
+            tell(cmd.PaymentKnown(a.session, a.number))
             return
 
         def ended(status):
             if status == "complete":
-                p = money.payments[self.node, a.hash]
-                tell(inp.PaymentDone(a.session, a.n, p.amount + p.fee))
+                p = money.payments[self.node, a.payment_hash]
+                tell(cmd.PaymentDone(a.session, a.number, p.amount + p.fee))
             else:
-                tell(inp.PaymentLost(a.session, a.n, "failed"))
+                tell(cmd.PaymentLost(a.session, a.number, "failed"))
 
         if a.invoice is not None:
-            money.pay(self.node, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.hash, ended))
+            money.pay(self.node, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.payment_hash, ended))
         else:
-            self.landed(a.hash, ended)
+            self.landed(a.payment_hash, ended)
 
     def _fund(self, a):
         coins = self.sim.coins
         coin = coins.new()
         coins.reserved[coin] = coins.height + 72
-        self.feed(inp.Funded(a.session, a.k, FEE, "52", [[coin, a.maximum + 10_000, "51", 100]]))
+        self.feed(cmd.Funded(a.session, a.tx_number, FEE, "52", [TxInput(coin, a.maximum_sat + 10_000, "51", 100)]))
 
     def _reserve(self, a):
         for coin in a.inputs:
@@ -474,14 +487,14 @@ class BuyerProcess(Process):
 
     def _sign(self, a):
         """The wallet signs whatever it is asked to, and the judge looks on."""
-        g, coins = a.tx, self.sim.coins
-        names = [each[0] for each in g.inputs]
-        raw = json.dumps({"coins": names, "address": g.address, "value": a.value, "feerate": g.feerate})
-        self.sim.judge.version(a.session, g.k, names, a.value, raw)
+        g, coins = a.transaction, self.sim.coins
+        names = list(g.outpoints)
+        raw = json.dumps({"coins": names, "address": g.address, "value": a.value_sat, "feerate": g.feerate})
+        self.sim.judge.version(a.session, g.number, names, a.value_sat, raw)
         for coin in names:
-            coins.signed.setdefault(coin, []).append((a.session, g.k, a.value))
-        self.feed(inp.VersionMade(a.session, a.n, g.k, raw))
+            coins.signed.setdefault(coin, []).append((a.session, g.number, a.value_sat))
+        self.feed(cmd.UpdateMade(a.session, a.number, g.number, raw))
 
     def _refund_invoice(self, a):
         made = self.sim.money.invoice(self.node, a.label, None, 30 * 86_400)
-        self.feed(inp.RefundInvoiceMade(a.session, made.bolt11))
+        self.feed(cmd.RefundInvoiceMade(a.session, made.bolt11))

@@ -9,17 +9,18 @@ from plan import PLAN_MS
 from process import BuyerProcess, SellerProcess
 from tricks import CLAIMS_AFTER_THE_CLOSE, Tricks
 
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
-from satmeter.core import metering, view
 from satmeter.core.errors import SatmeterError
+from satmeter.core.seller import reservations, views
+from satmeter.core.status import answer
 
 TICK_MS = 250
 END_MS = PLAN_MS + 600_000
 SETTLED_MS = 40_000
 """How long the end has to have lasted: lockouts, remainders and receipts that are told once more."""
 
-metering.RESERVED_MS = 6_000
+reservations.RESERVED_MS = 6_000
 
 
 class Simulation:
@@ -65,7 +66,7 @@ class Simulation:
             self.neighbour = BuyerProcess(self, NEIGHBOUR, "neighbour")
             self.buyers.append(self.neighbour)
         for meter in (METER, OTHER)[: len(self.buyers)]:
-            self.seller.feed(inp.AddMeter(meter, self.plan.tariff))
+            self.seller.feed(cmd.AddMeter(meter, self.plan.tariff))
             self.outlets[meter] = Outlet(self, meter)
         self.outlet = self.outlets[METER]
         self.after(TICK_MS, self._tick)
@@ -87,21 +88,26 @@ class Simulation:
         if any(p.status == "pending" for p in self.money.payments.values()):
             self.quiet_since = self.now
         if any(
-            s.phase != "closed"
+            s.state != "closed"
             or self.judge.waited_for(s)
-            or s.refund_held
-            or (s.debt >= s.dust_msat and not s.lost and s.buyer in BUYERS and not self._unpayable(s.id, s.debt))
-            or not s.firm
-            for s in self.seller.books.sales.values()
+            or s.refund.held
+            or (
+                s.debt_msat >= s.dust_msat
+                and not s.onchain.lost_sat
+                and s.buyer in BUYERS
+                and not self._unpayable(s.id, s.debt_msat)
+            )
+            or not s.onchain.firm
+            for s in self.seller.state.sessions.values()
         ):
             self.quiet_since = self.now
         live = [
             p
             for b in self.buyers
-            for p in b.books.purchases.values()
-            if not p.done and not self._unpayable(p.id, p.debt)
+            for p in b.state.streams.values()
+            if not p.done and not self._unpayable(p.id, p.debt_msat)
         ]
-        if any(self.judge.due(p.owed, 1) for p in live):
+        if any(self.judge.due(p.closing.owed_msat, 1) for p in live):
             self.quiet_since = self.now
         patience = SETTLED_MS if not self.plan.hostile else 5 * SETTLED_MS
         stuck = self.plan.hostile and self.now > START_MS + PLAN_MS + 5 * SETTLED_MS
@@ -111,19 +117,19 @@ class Simulation:
         """Whether a debt stays: the budget does not reach for it and a transaction's fee, or versions that the seller
         does not count used it up, or the own sensor was away, or was not heard again since a restart, and nothing is
         paid without it."""
-        p = next((p for b in self.buyers if (p := b.books.purchases.get(session) or b.recall(session))), None)
+        p = next((p for b in self.buyers if (p := b.state.streams.get(session) or b.recall(session))), None)
         if self.judge.older:
             return True  # of ticks of a session that is in the lost part, say
-        unheard = self.plan.sensor and (p is None or p.most_ticks < 0)
-        short = p is not None and p.sent + p.stray + debt + FEE * 1000 > p.policy.budget_msat
-        return self.sensor_back > 0 or unheard or short or (p is not None and p.stray > 0)
+        unheard = self.plan.sensor and (p is None or p.after_close is None or p.after_close.most_ticks is None)
+        short = p is not None and p.sent_msat + p.astray_msat + debt + FEE * 1000 > p.policy.budget_msat
+        return self.sensor_back > 0 or unheard or short or (p is not None and p.astray_msat > 0)
 
     def _tick(self):
         for p in self.processes:
             if p.core is not None:
-                p.feed(inp.Tick())
+                p.feed(cmd.Tick())
         if self.plan.sensor and self.buyer.core is not None:
-            for p in list(self.buyer.books.purchases.values()):
+            for p in list(self.buyer.state.streams.values()):
                 if p.state in ("streaming", "paused", "closing"):
                     self._sense(p)
         self.after(TICK_MS if self.busy else 4 * TICK_MS, self._tick)
@@ -135,7 +141,7 @@ class Simulation:
 
         if self.now >= self.sensor_back:
             count = self.outlet.delivered - self.sensor_base
-            self.buyer.feed(inp.SensorReading(p.id, f"s{self.sensor_boot}", count), refused)
+            self.buyer.feed(cmd.SensorReading(p.id, f"s{self.sensor_boot}", count), refused)
 
     # --- weather
 
@@ -165,12 +171,12 @@ class Simulation:
         self._come_again()
         self.after(50_000, self._end_all)
         for buyer in self.buyers:
-            for p in list(buyer.books.purchases.values()):
-                self._ask(buyer, inp.CloseStream(p.id))
+            for p in list(buyer.state.streams.values()):
+                self._ask(buyer, cmd.CloseStream(p.id))
         self.attend()
-        for m in self.seller.books.meters.values():
+        for m in self.seller.state.meters.values():
             if m.session:
-                self._ask(self.seller, inp.CloseSession(m.session))
+                self._ask(self.seller, cmd.CloseSession(m.session))
 
     def _come_again(self):
         """Who comes again is asked for what it owes."""
@@ -200,23 +206,23 @@ class Simulation:
 
     def _open(self):
         self._opened += 1
-        self._ask(self.buyer, inp.OpenStream(f"{self._opened:032x}", SELLER, METER, "h:1", self.plan.policy))
+        self._ask(self.buyer, cmd.OpenStream(f"{self._opened:032x}", SELLER, METER, "h:1", self.plan.policy))
 
     def _close(self):
-        self._ask(self.buyer, inp.CloseStream(METER))
+        self._ask(self.buyer, cmd.CloseStream(METER))
 
     def _pause(self):
-        self._ask(self.buyer, inp.PauseStream(METER))
+        self._ask(self.buyer, cmd.PauseStream(METER))
 
     def _resume(self):
-        self._ask(self.buyer, inp.ResumeStream(METER))
+        self._ask(self.buyer, cmd.ResumeStream(METER))
 
     def _shut(self):
         if self.seller.core is not None:
-            self._ask(self.seller, inp.CloseSession(self.seller.books.meters[METER].session))
+            self._ask(self.seller, cmd.CloseSession(self.seller.state.meters[METER].session))
 
     def _retariff(self):
-        self._ask(self.seller, inp.SetMeter(METER, {"price_msat": self.plan.tariff["price_msat"] + 1}))
+        self._ask(self.seller, cmd.SetMeter(METER, {"price_msat": self.plan.tariff["price_msat"] + 1}))
 
     def _weather(self, on, lasts, **how):
         self._now[on] = (self.now + lasts, how.get("how") or how)
@@ -237,13 +243,13 @@ class Simulation:
             self.after(pay_at, pay)
 
         if self.seller.core is not None:
-            self.seller.feed(inp.Offer(METER, self.plan.tariff["quantum_msat"] * share // 100), answered)
+            self.seller.feed(cmd.MakeWalletInvoice(METER, self.plan.tariff["quantum_msat"] * share // 100), answered)
 
     def _gate(self, step, share, id):
         if self.seller.core is not None and self.plan.hostile != "seller":
-            session = self.seller.books.meters[METER].session
+            session = self.seller.state.meters[METER].session
             amount = self.plan.tariff["quantum_msat"] * share // 100 if step == "reserve" else None
-            self._ask(self.seller, inp.Spend(session, str(id), step, amount))
+            self._ask(self.seller, cmd.Spend(session, str(id), step, amount))
             self._claim(session)
 
     def _crash(self, who, left, down):
@@ -259,7 +265,7 @@ class Simulation:
         self.connected = False
         for p, other in self._links():
             if p.core is not None:
-                p.feed(inp.PeerLost(other))
+                p.feed(cmd.PeerLost(other))
 
     def connect(self):
         if self.connected:
@@ -267,7 +273,7 @@ class Simulation:
         self.connected = True
         for p, other in self._links():
             if p.core is not None:
-                p.feed(inp.PeerConnected(other))
+                p.feed(cmd.PeerConnected(other))
 
     def _sensor(self, down, reboot):
         """The buyer's own sensor falls silent for a while; it may begin to count anew."""
@@ -281,8 +287,10 @@ class Simulation:
     def _clean(self):
         """autoclean on both nodes."""
         if all(p.core is not None for p in self.processes) and self.seller.watched == self._newest():
-            flights = {f.hash for b in self.buyers for p in b.books.purchases.values() for f in p.flights.values()}
-            refunds = {h for h, owner in self.seller.claims.items() if self.seller.books.sales.get(owner)}
+            flights = {
+                f.payment_hash for b in self.buyers for p in b.state.streams.values() for f in p.in_flight.values()
+            }
+            refunds = {h for h, owner in self.seller.claims.items() if self.seller.state.sessions.get(owner)}
             self.money.clean(flights | refunds)
 
     def _newest(self):
@@ -313,12 +321,12 @@ class Simulation:
 
     def attend(self):
         """A person settles what waits: it was given back where the node says that anything was."""
-        for s in list(self.seller.books.sales.values()):
-            if s.refund_held and s.phase != "open":
+        for s in list(self.seller.state.sessions.values()):
+            if s.refund.held and not s.open:
                 back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in BUYERS)
-                self._ask(self.seller, inp.Attend(s.id, inp.PAID if back > s.refunded else inp.OWED))
-        for label in list(self.seller.books.unowned):
-            self._ask(self.seller, inp.Attend(label, inp.SEEN))
+                self._ask(self.seller, cmd.Attend(s.id, cmd.PAID if back > s.refunded_msat else cmd.OWED))
+        for label in list(self.seller.state.unowned):
+            self._ask(self.seller, cmd.Attend(label, cmd.SEEN))
 
     def _neighbour(self, what, meter):
         """Another buyer, and the meter beside."""
@@ -328,13 +336,13 @@ class Simulation:
         elif what == "open":
             self._opened += 1
             stream = f"{10**9 + self._opened:032x}"
-            self._ask(self.neighbour, inp.OpenStream(stream, SELLER, meter, "h:1", self.plan.policy))
+            self._ask(self.neighbour, cmd.OpenStream(stream, SELLER, meter, "h:1", self.plan.policy))
         elif what == "close":
-            self._ask(self.neighbour, inp.CloseStream(meter))
+            self._ask(self.neighbour, cmd.CloseStream(meter))
         elif what == "crash":
             self.neighbour.kill(2, 2_000)
         elif self.seller.core is not None:
-            self._ask(self.seller, inp.CloseSession(self.seller.books.meters[meter].session))
+            self._ask(self.seller, cmd.CloseSession(self.seller.state.meters[meter].session))
 
     def _fees(self, times, lasts):
         self._now["fees"] = (self.now + lasts, times)
@@ -353,7 +361,7 @@ class Simulation:
     def _stranger(self, peer, session):
         for message in (msg.Open(session, self.now, METER), msg.Agree(session, self.now + 1)):
             if self.seller.core is not None:
-                self.seller.feed(inp.FromPeer(peer, message))
+                self.seller.feed(cmd.FromPeer(peer, message))
 
     def _third(self, dice):
         """Somebody else pays an invoice that the buyer was told of, ahead of its turn or late."""
@@ -393,8 +401,8 @@ class Simulation:
     def board_view(self, meter):
         if self.seller.core is None:
             return None
-        m = self.seller.books.meters.get(meter)
-        return view.board(m, self.seller.books.sales.get(m.session)) if m is not None else None
+        m = self.seller.state.meters.get(meter)
+        return answer(views.board(m, self.seller.state.sessions.get(m.session), [])) if m is not None else None
 
     def rejects(self, inv):
         """The invoice_payment hook: it fails open when the plugin is away."""
@@ -402,7 +410,7 @@ class Simulation:
             return False
         if self.seller.core.rejects(inv.label, self.now):
             return True
-        self.seller.feed(inp.InvoiceArriving(inv.label))
+        self.seller.feed(cmd.InvoiceArriving(inv.label))
         return False
 
     def paid(self, node):
@@ -410,15 +418,15 @@ class Simulation:
             self.seller.watch()
 
     def _claim(self, session):
-        s = self.seller.core.books.sales.get(session) if self.seller.core is not None else None
+        s = self.seller.core.state.sessions.get(session) if self.seller.core is not None else None
         if s is not None:
-            self.judge.claim(session, s.ticks, s.charged + s.on_hold, s.tariff)
+            self.judge.claim(session, s.ticks, s.charged_msat + s.reserved_msat, s.tariff)
 
     def tricky_send(self, process, to, message):
         for m in self.tricks.of_seller(message) if to == BUYER else [message]:
             self._claim(m.session)
-            if hasattr(m, "charged_msat") and m.session in self.seller.books.sales:
-                self.judge.claim(m.session, m.ticks, m.charged_msat, self.seller.books.sales[m.session].tariff)
+            if hasattr(m, "charged_msat") and m.session in self.seller.state.sessions:
+                self.judge.claim(m.session, m.ticks, m.charged_msat, self.seller.state.sessions[m.session].tariff)
             process.send(to, m)
 
     def send(self, sender, to, data):

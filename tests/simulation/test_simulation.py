@@ -12,9 +12,20 @@ from plan import make
 from shrink import shortest
 from sim import Simulation
 
-from satmeter.core import actions, books, events, meter, purchase, sale, settling, view
-from satmeter.core.buyer import Buyer
-from satmeter.core.seller import Seller
+from satmeter.core import effects as do
+from satmeter.core.buyer import events as buying
+from satmeter.core.buyer import payments, receipts
+from satmeter.core.buyer import state as buyer_state
+from satmeter.core.buyer.state import BuyerState
+from satmeter.core.seller import attention, metering, refunds, views
+from satmeter.core.seller import events as selling
+from satmeter.core.seller import payments as seller_payments
+from satmeter.core.seller import state as seller_state
+from satmeter.core.seller.meter import Meter
+from satmeter.core.seller.session import SellerSession
+from satmeter.core.seller.state import SellerState
+from satmeter.core.settlement.onchain_buyer import OnchainBuyer
+from satmeter.core.settlement.onchain_seller import OnchainSeller
 
 CHUNK = 25
 MISTAKES = 100
@@ -80,71 +91,75 @@ def test_a_seed_always_runs_the_same():
 
 
 def _credited_twice(patch):
-    def paid(ledger, e):
-        ledger.invoice_paid(e)
-        ledger.sale(e.stream).out[e.n] = e.amount  # so that it can be credited again
+    def paid(state, e):
+        state.invoice_paid(e)
+        state.session(e.subject).out[e.number] = e.amount_msat  # so that it can be credited again
 
-    patch.setitem(books._FOLD, events.InvoicePaid, paid)
+    patch.setitem(seller_state._FOLD, selling.InvoicePaid, paid)
 
 
-def _version_counted_twice(patch):
-    def taken(ledger, e):
-        ledger.version_taken(e)
-        ledger.sale(e.stream).paid += e.amount
+def _update_counted_twice(patch):
+    def taken(state, e):
+        state.update_taken(e)
+        state.session(e.subject).paid_msat += e.amount_msat
 
-    patch.setitem(books._FOLD, events.VersionTaken, taken)
+    patch.setitem(seller_state._FOLD, selling.UpdateTaken, taken)
 
 
 def _never_broadcast(patch):
-    patch.setattr(Seller, "_broadcast", lambda self, s, g, why: self._emit(events.TxSent(self.now, s.id, g.k, why)))
-    patch.setattr(Seller, "_look", lambda self, s, g: None)
+    def broadcast(part, s, transaction, why):
+        part.emit(selling.TxSent(at=part.now, subject=s.id, tx_number=transaction.number, why=why))
+
+    patch.setattr(OnchainSeller, "_broadcast", broadcast)
+    patch.setattr(OnchainSeller, "_look", lambda part, s, transaction: None)
 
 
 def _forked(patch):
-    """The buyer signs a lower version, too, after the one that it recorded."""
-    was = Buyer._sign_again
+    """The buyer signs a lower update, too, after the one that it recorded."""
+    was = OnchainBuyer._sign_again
 
-    def again(buyer, p):
-        was(buyer, p)
-        buyer._do(actions.SignVersion(p.id, p.signed.n, p.signed, p.signed.value - 1))
+    def again(part, p):
+        was(part, p)
+        part.act(do.SignUpdate(p.id, p.signed.request, p.signed, p.signed.value_sat - 1))
 
-    patch.setattr(Buyer, "_sign_again", again)
+    patch.setattr(OnchainBuyer, "_sign_again", again)
 
 
 def _granted_too_much(patch):
-    was = view.grant_register
-    patch.setattr(view, "grant_register", lambda m, s: was(m, s) + 40 if s is not None and was(m, s) else was(m, s))
+    was = views.grant_register
+    patch.setattr(views, "grant_register", lambda m, s: was(m, s) + 40 if s is not None and was(m, s) else was(m, s))
 
 
 def _asked_too_much(patch):
-    patch.setattr(sale.Sale, "_due_prepaid", lambda s: s.tariff.slice_msat if s.phase == "open" else 0)
+    patch.setattr(SellerSession, "_due_prepaid", lambda s: s.tariff.slice_msat if s.open else 0)
 
 
 def _paid_too_much(patch):
-    patch.setattr(Buyer, "_check_due", lambda *args: None)
+    patch.setattr(payments.Payments, "check_due", lambda *args: None)
     _asked_too_much(patch)
 
 
 def _refund_forgotten(patch):
-    patch.setattr(sale.Sale, "owed", property(lambda s: 0))
+    patch.setattr(SellerSession, "owed_msat", property(lambda s: 0))
 
 
 def _charged_too_much(patch):
-    was = sale.Sale.charged.fget
-    patch.setattr(sale.Sale, "charged", property(lambda s: min(was(s) + 500, s.received) if s.ticks else was(s)))
+    was = SellerSession.charged_msat.fget
+    more = property(lambda s: min(was(s) + 500, s.received_msat) if s.ticks else was(s))
+    patch.setattr(SellerSession, "charged_msat", more)
 
 
 def _numbers_drawn_again(patch):
     def number(s):
-        s.last_n = max(s.next_n - 1, s.last_n) + 1
-        return s.last_n
+        s.memory.newest_number = max(s.next_number - 1, s.memory.newest_number) + 1
+        return s.memory.newest_number
 
-    patch.setattr(sale.Sale, "number", number)
-    patch.setattr(books.Books, "known_payment", lambda b, index: False)
+    patch.setattr(SellerSession, "draw_number", number)
+    patch.setattr(SellerState, "known_payment", lambda state, index: False)
 
 
 def _told_in_another_order(patch):
-    patch.setattr(books.Books, "known_payment", lambda b, index: index <= max((b.index, *b.early)))
+    patch.setattr(SellerState, "known_payment", lambda state, index: index <= max((state.pay_index, *state.early)))
 
 
 def _complete_with_its_first_part(patch):
@@ -157,69 +172,66 @@ def _complete_with_its_first_part(patch):
 
 
 def _pays_whatever_is_claimed_after_the_close(patch):
-    patch.setattr(Buyer, "_check_debt", lambda *args: None)
+    patch.setattr(payments.Payments, "_check_debt", lambda *args: None)
 
 
 def _refunds_cost_the_seller(patch):
-    patch.setattr(settling, "FEE_SHARE", 1)
-    was = books.Books.refund_started
+    patch.setattr(refunds, "FEE_SHARE", 1)
+    was = SellerState.refund_started
 
-    def started(b, e):
-        was(b, e)
-        b.sale(e.stream).refund_borne = e.maxfee
+    def started(state, e):
+        was(state, e)
+        state.session(e.subject).refund.borne_msat = e.maxfee_msat
 
-    patch.setitem(books._FOLD, events.RefundStarted, started)
+    patch.setitem(seller_state._FOLD, selling.RefundStarted, started)
 
 
 def _one_hash_under_many_numbers(patch):
-    patch.setattr(purchase.Ledger, "payment_started", _started_without_its_hash(purchase.Ledger.payment_started))
-    patch.setitem(purchase._FOLD, events.PaymentStarted, purchase.Ledger.payment_started)
+    was_started = BuyerState.payment_started
+
+    def started(state, p, e):
+        was_started(state, p, e)
+        state.hashes.clear()
+
+    patch.setitem(buyer_state._FOLD, buying.PaymentStarted, started)
     was = process.BuyerProcess._pay
     patch.setattr(process.BuyerProcess, "_pay", lambda p, a: was(p, replace(a, fresh=False)))
 
 
-def _started_without_its_hash(was):
-    def started(ledger, p, e):
-        was(ledger, p, e)
-        ledger.hashes.clear()
-
-    return started
-
-
 def _believes_signed_receipts(patch):
-    patch.setattr(Buyer, "_wrong_with_the_rest", lambda *args: "")
+    patch.setattr(receipts.Receipts, "_wrong_with_the_rest", lambda *args: "")
 
 
 def _allowance_again_with_each_session(patch):
-    was = books.Books.session_closing
+    was = SellerState.session_closing
 
-    def closing(b, e):
-        s = b.sale(e.stream)
-        m = b.meters.get(s.meter)
+    def closing(state, e):
+        s = state.session(e.subject)
+        m = state.meters.get(s.meter)
         held, before = m is not None and m.session == s.id, m.period_count if m is not None else 0
-        was(b, e)
+        was(state, e)
         if held:
             m.period_count = before + s.ticks
 
-    patch.setitem(books._FOLD, events.SessionClosing, closing)
-    patch.setattr(Seller, "_count_session", lambda seller, m, s: setattr(s, "count", m.count))
+    patch.setitem(seller_state._FOLD, selling.SessionClosing, closing)
+    patch.setattr(metering.Metering, "_count_session", lambda part, m, s: setattr(s, "count", m.count))
 
 
 def _a_child_costs_whatever_it_needs(patch):
-    made = actions.Bump
-    patch.setattr(actions, "Bump", lambda *given: made(*given[:-1], 10**9))
+    made = do.Bump
+    patch.setattr(do, "Bump", lambda **given: made(**{**given, "budget_sat": 10**9}))
 
 
 def _an_earlier_boot_begins_again(patch):
-    patch.setattr(meter.Meter, "check_reporter", lambda m, board, boot: None)
+    patch.setattr(Meter, "check_reporter", lambda m, board, boot: None)
 
 
 def _an_older_copy_pays_its_refunds(patch):
-    patch.setattr(Seller, "_go_on_from_older", lambda self: None)
+    patch.setattr(attention.Attention, "go_on_from_older", lambda part: None)
 
 
 def _an_older_copy_credits_again(patch):
-    patch.setattr(Seller, "_kept", lambda self, label: True)
+    patch.setattr(seller_payments.Payments, "_kept", lambda part, label: True)
 
 
 def _a_lost_commit_is_acted_on(patch):
@@ -256,7 +268,7 @@ def test_in_every_scene_all_is_well(scene):
         (_an_older_copy_pays_its_refunds, scenes.SPENT_SINCE),
         (_an_older_copy_credits_again, scenes.SPENT_SINCE),
         (_credited_twice, scenes.whatever),
-        (_version_counted_twice, scenes.whatever),
+        (_update_counted_twice, scenes.whatever),
         (_never_broadcast, scenes.whatever),
         (_forked, scenes.whatever),
         (_granted_too_much, scenes.whatever),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from money import BUYER, SELLER, STRANGER
 from outlet import METER
 
-from satmeter.core import inputs as inp
+from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
 from satmeter.core import receipt
 from satmeter.core.journal import canonical
@@ -52,7 +52,7 @@ class Tricks:
             return self._forged(m)
         if not isinstance(m, msg.Invoice):
             return m
-        t = (self.sim.seller.books.sales.get(m.session) or self.sim.seller.core.openings[m.session]).tariff
+        t = (self.sim.seller.state.sessions.get(m.session) or self.sim.seller.core.waiting[m.session]).tariff
         jump = self.dice % 5_000 + 100
         stranger = self.sim.money.invoice(STRANGER, f"x/{m.bolt11}", m.amount_msat, 600)
         lies = {
@@ -60,7 +60,7 @@ class Tricks:
             2: replace(m, ticks=0, charged_msat=0),
             3: replace(m, bolt11=stranger.bolt11),
             4: replace(m, amount_msat=m.amount_msat * 2),
-            6: replace(m, n=m.n + 1 + self.dice % 50),
+            6: replace(m, number=m.number + 1 + self.dice % 50),
             7: replace(m, charged_msat=m.charged_msat + jump * 1000),
             8: self._once_more(m),
         }
@@ -70,13 +70,13 @@ class Tricks:
         """An invoice that was paid before, under a number of its own."""
         known = [old for old in self.said if isinstance(old, msg.Invoice) and old.amount_msat == m.amount_msat]
         old = known[self.dice % len(known)] if known else m
-        return replace(m, n=m.n + 100 + self.dice % 50, bolt11=old.bolt11, amount_msat=old.amount_msat)
+        return replace(m, number=m.number + 100 + self.dice % 50, bolt11=old.bolt11, amount_msat=old.amount_msat)
 
     def after_the_close(self, dice):
         """In arrears: ever more use is claimed of a session, as its buyer closes it and later."""
         sim = self.sim
-        mine = [s for s in sim.seller.books.sales.values() if s.buyer == BUYER and s.phase != "closed"]
-        for s in [s for s in mine if not s.tariff.prepaid and not s.tariff.onchain]:
+        mine = [s for s in sim.seller.state.sessions.values() if s.buyer == BUYER and s.state != "closed"]
+        for s in [s for s in mine if not s.tariff.prepaid and s.tariff.settlement != "onchain"]:
             for k in range(1, 12):
                 sim.after(k * 400, self._claim_more, s, 1_000 + dice % 1_000 + k)
 
@@ -84,7 +84,7 @@ class Tricks:
         """An invoice of one slice, and as much use as makes it due beside all that was paid and asked for."""
         sim, amount = self.sim, s.tariff.slice_msat
         inv = sim.money.invoice(SELLER, f"lie/{s.id}/{n}/{sim.now}", amount, 600)
-        paid = s.received + s.out_msat + sim.money.received(SELLER, f"lie/{s.id}/")
+        paid = s.received_msat + s.out_msat + sim.money.received(SELLER, f"lie/{s.id}/")
         ticks = s.tariff.ticks(paid + amount) + 1
         sim.judge.claim(s.id, ticks, s.tariff.charge(ticks), s.tariff)
         sim.seller.send(BUYER, msg.Invoice(s.id, sim.now, n, amount, inv.bolt11, ticks, s.tariff.charge(ticks), 0))
@@ -114,7 +114,7 @@ class Tricks:
         if sim.seller.core is None:
             return
         fresh = f"{dice:032x}"
-        mine = sorted(s.id for s in sim.seller.books.sales.values() if s.buyer == BUYER)
+        mine = sorted(s.id for s in sim.seller.state.sessions.values() if s.buyer == BUYER)
         session = mine[dice % len(mine)] if mine else fresh
         seq = sim.now + dice % 10_000
         if trick == 0:  # opens and vanishes
@@ -146,4 +146,4 @@ class Tricks:
 
     def _arrive(self, sender, message):
         if self.sim.seller.core is not None:
-            self.sim.seller.feed(inp.FromPeer(sender, message))
+            self.sim.seller.feed(cmd.FromPeer(sender, message))

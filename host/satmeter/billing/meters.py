@@ -1,6 +1,5 @@
 """The node's meters, for who follows events or sells by their credit: sessions' payments, low credit and receipts."""
 
-import json
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ from pyln.client import RpcError
 
 from ..cln.node import Node, code_of, words_of
 from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
+from ..core.status import SessionEvent, read_as
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database
@@ -157,21 +157,17 @@ def _brief(session: Row) -> Row:
     return {k: session[k] for k in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
 
 
-def _told(e: Row) -> tuple[str, Row, str] | None:
+def _told(row: Row) -> tuple[str, Row, str] | None:
     """Return kind, body and key of an event of the journal that is told, None for the others. A buyer with the plugin
     is asked for the next invoice when the credit is low; who pays by a wallet is not, so there one looks (_look)."""
-    session, data = e["stream"], json.loads(e["data"])
-    if e["kind"] == "invoice_paid":
-        body = {"session": session, "amount_msat": data["amount"], "payment_hash": data["hash"]}
-        return "paid", body, f"meter/{e['id']}"
-    if e["kind"] == "version_taken":
-        return "paid", {"session": session, "amount_msat": data["amount"], "txid": data["txid"]}, f"meter/{e['id']}"
-    if e["kind"] == "invoice_asked" and data["n"] > 1:
-        return "low", {"session": session, "asked_msat": data["amount"]}, f"meter/{e['id']}"
-    if e["kind"] == "receipt_signed":
-        return (
-            "closed",
-            {"session": session, "receipt": data["text"], "signature": data["signature"]},
-            f"meter/{e['id']}",
-        )
+    if "event" not in row:
+        return None
+    event, key = read_as(SessionEvent, row["event"]), f"meter/{row['id']}"
+    if event.happened == "paid":
+        shown = {"txid": event.txid} if event.txid else {"payment_hash": event.payment_hash}
+        return "paid", {"session": event.session, "amount_msat": event.amount_msat, **shown}, key
+    if event.happened == "asked" and event.number > 1:
+        return "low", {"session": event.session, "asked_msat": event.amount_msat}, key
+    if event.happened == "closed":
+        return "closed", {"session": event.session, "receipt": event.receipt, "signature": event.signature}, key
     return None

@@ -1,14 +1,12 @@
 """A version of a growing transaction, as bytes: made for the wallet to sign, and checked by who is paid.
 
 Two outputs, the seller's first and the buyer's change; no lock time and no replacement signalled. Values in sat,
-weights in weight units (BIP 141), feerates in sat per 1,000 of them. Inputs are lists that begin with the outpoint
-TXID:VOUT, the value, and the script in hex. Signatures are checked by embit over libsecp256k1, which takes none with a
-high s: nodes relay none. Source: BIPs 68, 141, 143, 174, 341 and Bitcoin Core's policy.
+weights in weight units (BIP 141), feerates in sat per 1,000 of them. Signatures are checked by embit over libsecp256k1,
+which takes none with a high s: nodes relay none. Source: BIPs 68, 141, 143, 174, 341 and Bitcoin Core's policy.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from embit import hashes
 from embit.ec import PublicKey, SchnorrSig, Signature
@@ -17,9 +15,7 @@ from embit.script import Script, Witness, address_to_scriptpubkey, p2pkh_from_p2
 from embit.transaction import SIGHASH, Transaction, TransactionInput, TransactionOutput
 
 from ..core.errors import BadVersion
-from ..core.growing import DUST_SAT
-
-Input = Sequence[Any]
+from ..core.settlement.transaction import DUST_SAT, TxInput
 
 SEQUENCE = 0xFFFFFFFE
 INPUTS_MOST, BYTES_MOST = 20, 6_000
@@ -51,21 +47,21 @@ def script_of(address: str) -> str:
         raise BadVersion(f"{address[:100]!r} is not an address: {e}") from None
 
 
-def make(inputs: Sequence[Input], script: str, value: int, change_script: str, fee: int) -> Transaction:
+def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str, fee: int) -> Transaction:
     """Return the unsigned version worth `value` to `script`, the change to `change_script`."""
-    change = sum(int(each[1]) for each in inputs) - value - fee
+    change = sum(each.value_sat for each in inputs) - value - fee
     if change < DUST_SAT:
         raise BadVersion(f"{change} sat of change would be dust")
-    vin = [TransactionInput(*_outpoint(each[0]), sequence=SEQUENCE) for each in inputs]
+    vin = [TransactionInput(*_outpoint(each.outpoint), sequence=SEQUENCE) for each in inputs]
     vout = [TransactionOutput(value, _script(script)), TransactionOutput(change, _script(change_script))]
     return Transaction(version=2, vin=vin, vout=vout, locktime=0)
 
 
-def most_weight(inputs: Sequence[Input], script: str, change_script: str) -> int:
+def most_weight(inputs: Sequence[TxInput], script: str, change_script: str) -> int:
     """Return the most that a signed version over these inputs weighs; BadVersion for a kind that can't be one."""
     weight = 4 * (10 + sum(9 + len(bytes.fromhex(s)) for s in (script, change_script))) + 2
     for each in inputs:
-        kind = kind_of(str(each[2]))
+        kind = kind_of(each.script)
         weight += 4 * (41 + SCRIPT_SIG_BYTES.get(kind, 0)) + WITNESS_BYTES[kind]
     return weight
 
@@ -81,16 +77,16 @@ def kind_of(script: str) -> str:
     return str(kind)
 
 
-def to_sign(tx: Transaction, inputs: Sequence[Input]) -> str:
+def to_sign(tx: Transaction, inputs: Sequence[TxInput]) -> str:
     """Return the PSBT (base64) that a wallet signs."""
     psbt = PSBT(tx, unknown={})
     for scope, each in zip(psbt.inputs, inputs):
         scope.unknown = {}
-        scope.witness_utxo = TransactionOutput(int(each[1]), _script(each[2]))
+        scope.witness_utxo = TransactionOutput(each.value_sat, _script(each.script))
     return str(psbt.to_base64())
 
 
-def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[Input]) -> str:
+def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[TxInput]) -> str:
     """Return the raw transaction in hex out of what the wallet signed; BadVersion where it signed another, or not."""
     psbt = PSBT.from_base64(psbt_base64)
     if psbt.tx.serialize() != tx.serialize():
@@ -105,14 +101,14 @@ def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[Input]) -> str:
         elif sigs:
             key, sig = sigs[0]
             vin.witness = Witness([sig, key.sec()])
-            if kind_of(each[2]) == "p2sh":
+            if kind_of(each.script) == "p2sh":
                 vin.script_sig = Script(b"\x16" + p2wpkh(key).data)
         else:
-            raise BadVersion(f"the wallet did not sign input {each[0]}")
+            raise BadVersion(f"the wallet did not sign input {each.outpoint}")
     return bytes(tx.serialize()).hex()
 
 
-def to_send(raw: str, inputs: Sequence[Input]) -> str:
+def to_send(raw: str, inputs: Sequence[TxInput]) -> str:
     """Return a signed version as a finished PSBT (base64), as sendpsbt takes it."""
     tx = Transaction.parse(bytes.fromhex(raw))
     witnesses = [(vin.witness, vin.script_sig) for vin in tx.vin]
@@ -121,7 +117,7 @@ def to_send(raw: str, inputs: Sequence[Input]) -> str:
     psbt = PSBT(tx, unknown={})
     for scope, each, (witness, script_sig) in zip(psbt.inputs, inputs, witnesses):
         scope.unknown = {}
-        scope.witness_utxo = TransactionOutput(int(each[1]), _script(each[2]))
+        scope.witness_utxo = TransactionOutput(each.value_sat, _script(each.script))
         scope.final_scriptwitness = witness
         if script_sig.data:
             scope.final_scriptsig = script_sig
@@ -148,12 +144,12 @@ def outpoints(tx: Transaction) -> list[str]:
     return [f"{bytes(vin.txid).hex()}:{vin.vout}" for vin in tx.vin]
 
 
-def check(tx: Transaction, inputs: Sequence[Input], script: str, value: int, feerate: int) -> Checked:
+def check(tx: Transaction, inputs: Sequence[TxInput], script: str, value: int, feerate: int) -> Checked:
     """Check a version against what was agreed, with what its inputs are on the chain; BadVersion says what is wrong."""
     spent = outpoints(tx)
     if not 0 < len(spent) <= INPUTS_MOST or len(set(spent)) != len(spent):
         raise BadVersion(f"{len(spent)} inputs; they must differ, and be 1 to {INPUTS_MOST}")
-    if spent != [each[0] for each in inputs]:
+    if spent != [each.outpoint for each in inputs]:
         raise BadVersion("other inputs than in the version before")
     if tx.version != 2 or tx.locktime or any(vin.sequence < SEQUENCE for vin in tx.vin):
         raise BadVersion("it must be of version 2, without a lock time or a relative one, and not signal replacement")
@@ -168,7 +164,7 @@ def check(tx: Transaction, inputs: Sequence[Input], script: str, value: int, fee
         raise BadVersion(f"change of {change.value} sat; at least {DUST_SAT} to a standard script")
     if bytes(change.script_pubkey.data).hex() == script:
         raise BadVersion("its change is to the seller's address")
-    fee = sum(int(each[1]) for each in inputs) - ours.value - change.value
+    fee = sum(each.value_sat for each in inputs) - ours.value - change.value
     weight = weight_of(tx)
     if fee < fee_for(weight, feerate):
         raise BadVersion(f"a fee of {fee} sat for {weight} weight units; {fee_for(weight, feerate)} were agreed")
@@ -184,10 +180,10 @@ def weight_of(tx: Transaction) -> int:
     return 4 * (whole - witness) + witness
 
 
-def check_signatures(tx: Transaction, inputs: Sequence[Input]) -> None:
-    scripts, values = [_script(each[2]) for each in inputs], [int(each[1]) for each in inputs]
+def check_signatures(tx: Transaction, inputs: Sequence[TxInput]) -> None:
+    scripts, values = [_script(each.script) for each in inputs], [each.value_sat for each in inputs]
     for i, (vin, script) in enumerate(zip(tx.vin, scripts)):
-        kind = kind_of(inputs[i][2])
+        kind = kind_of(inputs[i].script)
         try:
             good = _taproot(tx, i, scripts, values) if kind == "p2tr" else _segwit(tx, i, kind, script, values[i])
         except Exception as e:

@@ -15,10 +15,10 @@ from embit.psbt import PSBT
 from pyln.client import RpcError
 
 from ..chain import block, version
-from ..core import actions as do
-from ..core import inputs as inp
+from ..core import commands as cmd
+from ..core import effects as do
 from ..core.errors import BadParam, BadVersion, NodeTrouble
-from ..core.growing import FEERATE_MOST
+from ..core.settlement.transaction import FEERATE_MOST, TxInput
 from .node import Node, words_of
 
 log = logging.getLogger("satmeter")
@@ -45,37 +45,47 @@ class Chain:
         known = self._node.call("feerates", style="perkw")["perkw"]
         return min(FEERATE_MOST, max(int(known["floor"]), int(known.get("opening") or known["min_acceptable"])))
 
-    def give_address(self, a: do.GiveAddress) -> inp.Input:
-        return inp.AddressMade(a.session, a.k, self._node.new_address(), self.feerate())
+    def give_address(self, a: do.GiveAddress) -> cmd.Command:
+        return cmd.AddressMade(a.session, a.tx_number, self._node.new_address(), self.feerate())
 
     # --- versions
 
-    def check(self, a: do.CheckVersion) -> inp.Input:
+    def check(self, a: do.CheckUpdate) -> cmd.Command:
         try:
             tx = version.read(a.raw)
             inputs = a.inputs or self._spendable(version.outpoints(tx))
-            found = version.check(tx, inputs, version.script_of(a.address), a.value, a.feerate)
+            found = version.check(tx, inputs, version.script_of(a.address), a.value_sat, a.feerate)
             if not a.inputs:
                 self._confirmed(inputs, a.heights)
             if self._bitcoind is not None:
                 self._bitcoind.accepts(a.raw)
         except BadVersion as e:
-            return inp.VersionBad(a.session, a.n, a.k, e.message)
-        facts = {"value": a.value, "fee": found.fee, "weight": found.weight, "txid": found.txid, "vout": found.vout}
-        return inp.VersionChecked(session=a.session, n=a.n, k=a.k, raw=a.raw, inputs=inputs, **facts)  # type: ignore[arg-type]
+            return cmd.UpdateRefused(a.session, a.number, a.tx_number, e.message)
+        return cmd.UpdateChecked(
+            session=a.session,
+            number=a.number,
+            tx_number=a.tx_number,
+            value_sat=a.value_sat,
+            fee_sat=found.fee,
+            weight=found.weight,
+            txid=found.txid,
+            vout=found.vout,
+            raw=a.raw,
+            inputs=inputs,
+        )
 
-    def _spendable(self, outpoints: list[str]) -> list[list[str | int]]:
+    def _spendable(self, outpoints: list[str]) -> list[TxInput]:
         if len(outpoints) > version.INPUTS_MOST:
             raise BadVersion(f"{len(outpoints)} inputs; at most {version.INPUTS_MOST} are taken")
-        inputs: list[list[str | int]] = []
+        inputs: list[TxInput] = []
         for outpoint in outpoints:
             found = self._unspent(outpoint)
             if found is None:
                 raise BadVersion(f"input {outpoint} is not there, or spent")
-            inputs.append([outpoint, *found])
+            inputs.append(TxInput(outpoint, *found))
         return inputs
 
-    def _confirmed(self, inputs: list[list[str | int]], heights: str) -> None:
+    def _confirmed(self, inputs: list[TxInput], heights: str) -> None:
         """Raise BadVersion unless each input is in the block that the buyer named; blocks cost, so signatures first."""
         named = heights.split(",")
         if len(named) != len(inputs) or not all(h.isdecimal() and len(h) < 10 for h in named):
@@ -83,10 +93,11 @@ class Chain:
         tip = int(self._node.info()["blockheight"])
         for height in {int(h) for h in named}:
             raw = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
-            for outpoint, value, script in (each for each, h in zip(inputs, named) if int(h) == height):
-                txid, _, vout = str(outpoint).partition(":")
+            for each in (each for each, h in zip(inputs, named) if int(h) == height):
+                outpoint = each.outpoint
+                txid, _, vout = outpoint.partition(":")
                 found = block.output(raw, txid, int(vout)) if raw else None
-                if found is None or found[:2] != (value, script):
+                if found is None or found[:2] != (each.value_sat, each.script):
                     raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
                 if found[2] and tip - height + 1 < COINBASE_BLOCKS:
                     raise BadVersion(f"input {outpoint} is of a block's own reward, and not yet to be spent")
@@ -106,9 +117,9 @@ class Chain:
         try:
             self._node.call("sendpsbt", psbt=version.to_send(a.raw, a.inputs))
         except RpcError as e:
-            log.warning("transaction %s of %s is not taken: %s", a.k, a.session, words_of(e))
+            log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(e))
 
-    def look(self, a: do.LookAt) -> inp.Input:
+    def look(self, a: do.LookAt) -> cmd.Command:
         """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
         height = int(self._node.info()["blockheight"])
         arrived, confirmations = self._arrived(a, height) if a.sent else (0, 0)
@@ -122,8 +133,8 @@ class Chain:
             spent = [o for o in a.outpoints if self._unspent(o) is None]
             if spent:
                 conflict, at, arrived = self._conflict(a, spent, refused, height)
-        seen = (a.session, a.k, a.sent, known, refused, conflict, at)
-        return inp.TxSeen(*seen, arrived, confirmations, height, self.feerate())
+        seen = (a.session, a.tx_number, a.sent, known, refused, conflict, at)
+        return cmd.TxSeen(*seen, arrived, confirmations, height, self.feerate())
 
     def _arrived(self, a: do.LookAt, height: int) -> tuple[int, int]:
         """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not.
@@ -159,9 +170,9 @@ class Chain:
                 return f"{words}; by {bytes(tx.serialize()).hex()} in block {at}"[:4000], at, arrived
         return f"{words}; in no block yet", 0, 0
 
-    def bump(self, a: do.Bump) -> inp.Input | None:
+    def bump(self, a: do.Bump) -> cmd.Command | None:
         """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
-        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee, a.budget)
+        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee_sat, a.budget_sat)
         feerate = fee * 1000 // CHILD_WEIGHT
         if feerate <= 253:
             return None
@@ -179,11 +190,11 @@ class Chain:
             done = self._node.call("signpsbt", psbt=made["psbt"])
             sent = self._node.call("sendpsbt", psbt=done["signed_psbt"])
         except RpcError as e:
-            log.warning("no child for transaction %s of %s: %s", a.k, a.session, words_of(e))
+            log.warning("no child for transaction %s of %s: %s", a.tx_number, a.session, words_of(e))
             return None
         vout = int(made["change_outnum"])
         value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
-        return inp.TxBumped(a.session, a.k, f"{sent['txid']}:{vout}", value, a.value - value)
+        return cmd.BumpMade(a.session, a.tx_number, f"{sent['txid']}:{vout}", value, a.value_sat - value)
 
 
 class Bitcoind:

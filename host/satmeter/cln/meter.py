@@ -1,6 +1,5 @@
 """The seller's plugin: RPC, hook and notifications translated for core/seller.py, and its actions carried out."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -8,24 +7,28 @@ from typing import Any
 
 from pyln.client import Plugin, RpcError
 
-from ..core import actions as do
-from ..core import events as ev
-from ..core import inputs as inp
+from ..core import commands as cmd
+from ..core import effects as do
 from ..core import messages as msg
-from ..core import view
-from ..core.books import Books
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
-from ..core.growing import FEERATE_MOST
 from ..core.journal import Event
 from ..core.labels import PREFIX, journal_of
-from ..core.seller import Ended, Limits, Seller
+from ..core.seller import events as ev
+from ..core.seller import views
+from ..core.seller.context import Ended, Limits
+from ..core.seller.meter import Meter
+from ..core.seller.seller import Seller
+from ..core.seller.state import SellerState
+from ..core.settlement.transaction import FEERATE_MOST
+from ..core.snapshot import Plain
+from ..core.status import BoardView
 from ..store import Journal, SessionRow
 from ..wire.address import Address, endpoint
 from .chain import Bitcoind, Chain
 from .clock import wall_ms
 from .covered import Covered
 from .meter_rpc import MeterRpc
-from .plugin import RolePlugin, log
+from .plugin import Performers, RolePlugin, log
 
 REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
@@ -39,7 +42,7 @@ TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 class MeterPlugin(RolePlugin):
     role = "meter"
     patient = (ev.Counted,)
-    books = Books
+    state = SellerState
     _strange: list[str] | None = None
     """Journals that invoices of the node name and that are not this one; None before they were looked for."""
 
@@ -87,16 +90,12 @@ class MeterPlugin(RolePlugin):
     def open_journal(self) -> Journal:
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Seller:
-        books = Books()
-        if snapshot is not None:
-            books.load(snapshot)
-        for e in events:
-            books.apply(e)
-        self._check_index(books, fresh=snapshot is None and not events)
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Seller:
+        state = self.folded(snapshot, events)
+        self._check_index(state, fresh=snapshot is None and not events)
         assert self.service.journal is not None
-        upto = self.node.newest_index() if older else -1
-        return Seller(self.node_id, self.limits, books, self.service.journal.name, self._recall, upto)
+        lost_up_to = self.node.newest_index() if older else -1
+        return Seller(self.node_id, self.limits, state, self.service.journal.name, self._recall, lost_up_to)
 
     def _recall(self, session: str) -> Ended | None:
         """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
@@ -104,14 +103,14 @@ class MeterPlugin(RolePlugin):
         row = journal.session(session) if journal is not None else None
         return Ended(row["peer"], row["receipt"], row["signature"]) if row is not None else None
 
-    def _check_index(self, books: Books, fresh: bool) -> None:
+    def _check_index(self, state: SellerState, fresh: bool) -> None:
         """Begin at the node's newest payment, and refuse a journal that knows more payments than the node made."""
         if fresh:
             self._check_new()
-            books.index = self.node.newest_index()
+            state.pay_index = self.node.newest_index()
             return
         created = self.node.invoices_created()
-        newest = max((books.index, *books.early))
+        newest = max((state.pay_index, *state.early))
         if newest > created:
             raise JournalTrouble(
                 f"the journal has payments up to index {newest}, the node made {created} invoices in all: it is "
@@ -133,15 +132,15 @@ class MeterPlugin(RolePlugin):
                 f"owed is lost"
             )
 
-    def dump(self, core: Seller) -> dict[str, Any]:
-        return core.books.dump()
+    def dump(self, core: Seller) -> Plain:
+        return core.state.dump()
 
-    def reload(self, core: Seller, state: dict[str, Any]) -> None:
-        core.books.load(json.loads(json.dumps(state)))
+    def reload(self, core: Seller, state: Plain) -> None:
+        core.reload(state)
 
     def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
-        touched = {e.stream for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
-        found = [core.books.sales[stream] for stream in touched if stream in core.books.sales]
+        touched = {e.subject for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
+        found = [core.state.sessions[session] for session in touched if session in core.state.sessions]
         return [
             SessionRow(s.id, s.opened_at, s.meter, s.buyer, s.closed_at, s.reason, s.receipt, s.signature)
             for s in found
@@ -167,7 +166,7 @@ class MeterPlugin(RolePlugin):
 
     def prepare(self) -> None:
         self.reach = self.reach or _announced(self.info)
-        self.offers: dict[str, Callable[[Any], None]] = {}
+        self.invoices_asked: dict[str, Callable[[Any], None]] = {}
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()
@@ -203,13 +202,13 @@ class MeterPlugin(RolePlugin):
                 failed.clear()
                 continue
             if present is not core:
-                core, index = present, present.books.index
+                core, index = present, present.state.pay_index
             try:
                 found = self.node.next_paid(index, 60)
                 if found is None:
                     continue
                 label, made = found
-                self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash, index), credited)
+                self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash, index), credited)
                 index = made.index
             except Exception as e:
                 log.warning("waiting for payments: %s", e)
@@ -217,7 +216,7 @@ class MeterPlugin(RolePlugin):
                 time.sleep(0.5)
 
     def _block_added(self, **kwargs: Any) -> None:
-        self.service.post(inp.BlockAdded())
+        self.service.post(cmd.BlockAdded())
 
     def _htlc_accepted(self, onion: dict[str, Any], htlc: dict[str, Any], plugin: Plugin, **kwargs: Any) -> Any:
         """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
@@ -248,36 +247,31 @@ class MeterPlugin(RolePlugin):
             log.info("payment of %s rejected: %s", label, why)
             self.covered.ended(str(payment["preimage"]))
         else:
-            self.service.post(inp.InvoiceArriving(label))
+            self.service.post(cmd.InvoiceArriving(label))
         return {"result": "reject" if why else "continue"}
 
     # --- hands
 
-    def perform(self, action: do.Action) -> None:
-        if isinstance(action, do.Send):
-            self.hands.send(action.peer, action.message)
-        elif isinstance(action, do.MakeInvoice):
-            (self.hands.quick if action.hurry else self.hands.later)(self._make_invoice, action)
-        elif isinstance(action, do.CancelInvoice):
-            self.hands.quick(self._cancel_invoice, action)
-        elif isinstance(action, do.PayRefund):
-            self.hands.refund(self._pay_refund, action)
-        elif isinstance(action, do.Sign):
-            self.hands.quick(self._sign, action)
-        elif isinstance(action, do.CheckVersion):
-            self.hands.quick(self._post, self.chain.check, action)
-        elif isinstance(action, do.GiveAddress):
-            self.hands.quick(self._post, self.chain.give_address, action)
-        elif isinstance(action, do.Broadcast):
-            self.hands.quick(self.chain.broadcast, action)
-        elif isinstance(action, do.LookAt):
-            self.hands.slow(self._post, self.chain.look, action)
-        elif isinstance(action, do.Bump):
-            self.hands.slow(self._post, self.chain.bump, action)
-        elif isinstance(action, do.Notify):
-            if action.topic == "meter_alarm":
-                log.warning("a person has to look: %s", action.payload)
-            self.plugin.notify(action.topic, action.payload)
+    def performers(self) -> Performers:
+        quick, slow = self.hands.quick, self.hands.slow
+        return {
+            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
+            do.MakeInvoice: lambda effect: (quick if effect.hurry else self.hands.later)(self._make_invoice, effect),
+            do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
+            do.PayRefund: lambda effect: self.hands.refund(self._pay_refund, effect),
+            do.Sign: lambda effect: quick(self._sign, effect),
+            do.CheckUpdate: lambda effect: quick(self._post, self.chain.check, effect),
+            do.GiveAddress: lambda effect: quick(self._post, self.chain.give_address, effect),
+            do.Broadcast: lambda effect: quick(self.chain.broadcast, effect),
+            do.LookAt: lambda effect: slow(self._post, self.chain.look, effect),
+            do.Bump: lambda effect: slow(self._post, self.chain.bump, effect),
+            do.Notify: self._notify,
+        }
+
+    def _notify(self, effect: do.Notify) -> None:
+        if effect.topic == "meter_alarm":
+            log.warning("a person has to look: %s", effect.payload)
+        self.plugin.notify(effect.topic, dict(effect.payload))
 
     def _make_invoice(self, a: do.MakeInvoice) -> None:
         what = f"satmeter {a.description}"
@@ -286,23 +280,23 @@ class MeterPlugin(RolePlugin):
     def _cancel_invoice(self, a: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(a.label)
         if made is None:
-            self.service.post(inp.InvoiceGone(a.label))
+            self.service.post(cmd.InvoiceGone(a.label))
             self._offered(a.label, NodeTrouble("the invoice was cancelled"))
         elif made.status == "paid":
             self._tell(a.label, made)
 
     def _tell(self, label: str, made: Any) -> None:
         if made.status == "paid":
-            self.service.post(inp.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+            self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
         elif made.status == "expired":
-            self.service.post(inp.InvoiceGone(label))
+            self.service.post(cmd.InvoiceGone(label))
         else:
-            self.service.post(inp.InvoiceMade(label, made.bolt11))
+            self.service.post(cmd.InvoiceMade(label, made.bolt11))
         self._offered(label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}"))
 
     def _offered(self, label: str, answer: str | SatmeterError) -> None:
         """Answer the meter-invoice that waits for this label, if one does."""
-        told = self.offers.pop(label, None)
+        told = self.invoices_asked.pop(label, None)
         if told is not None:
             told(answer)
 
@@ -312,25 +306,25 @@ class MeterPlugin(RolePlugin):
         decoded = self._refund_invoice(a.bolt11)
         if decoded is None:
             why = "the buyer's refund invoice is not a BOLT 11 invoice without an amount"
-            self.service.post(inp.RefundLost(a.session, a.bolt11, why, True))
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
             return
         payment_hash = decoded["payment_hash"]
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
         if not self._claim_refund(payment_hash, a, known):
             why = "the hash of the buyer's refund invoice was paid before, for something else"
-            self.service.post(inp.RefundLost(a.session, a.bolt11, why, True))
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
             return
         if not known and decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
-            self.service.post(inp.RefundLost(a.session, a.bolt11, "the buyer's refund invoice has expired", True))
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, "the buyer's refund invoice has expired", True))
             return
         outcome, why = self.payments.pay(
             decoded["payee"], a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, a.amount_msat
         )
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
-            self.service.post(inp.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
+            self.service.post(cmd.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
         else:
-            self.service.post(inp.RefundLost(a.session, a.bolt11, why or "the payment failed"))
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why or "the payment failed"))
 
     def _refund_invoice(self, bolt11: str) -> dict[str, Any] | None:
         try:
@@ -352,27 +346,30 @@ class MeterPlugin(RolePlugin):
         return owner == a.session
 
     def _sign(self, a: do.Sign) -> None:
-        self.service.post(inp.Signed(a.session, a.revision, a.text, self.node.sign(a.text)))
+        self.service.post(cmd.SignatureMade(a.session, a.revision, a.text, self.node.sign(a.text)))
 
     # --- messages
 
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.BUYER
-        return isinstance(message, (msg.Open, msg.Agree, msg.Version))
+        return isinstance(message, (msg.Open, msg.Agree, msg.Update))
 
-    def changed(self, core: Seller, streams: set[str]) -> None:
-        sales = core.books.sales
-        names = {sales[s].meter if s in sales else s.removeprefix("meter/") for s in streams}
+    def changed(self, core: Seller, subjects: set[str]) -> None:
+        sessions = core.state.sessions
+        names = {sessions[each].meter if each in sessions else each.removeprefix("meter/") for each in subjects}
         self.waiters.changed(names, lambda name: self.board_view(core, name))
 
-    def board_view(self, core: Seller, name: str) -> dict[str, Any] | None:
-        """What the board of a meter has to know, None where there is no such meter."""
-        m = core.books.meters.get(name)
-        if m is None:
+    def board_view(self, core: Seller, name: str) -> BoardView | None:
+        """Return what the board of a meter has to know, None where there is no such meter."""
+        meter = core.state.meters.get(name)
+        if meter is None:
             return None
-        codes = [self.address(name).upper(), m.offer(self.service.clock.now()).upper()]
-        return {**view.board(m, core.books.sales.get(m.session)), "codes": codes}
+        return views.board(meter, core.state.sessions.get(meter.session), self.codes(meter))
+
+    def codes(self, meter: Meter) -> list[str]:
+        """Return what a meter's board shows as codes: its address, and the invoice that any wallet may pay."""
+        return [self.address(meter.name).upper(), meter.wallet_invoice(self.service.clock.now()).upper()]
 
 
 def _announced(info: dict[str, Any]) -> str:

@@ -11,11 +11,16 @@ import json
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..core import inputs as inp
-from ..core import view
+from ..core import commands as cmd
 from ..core.errors import BadParam, UnknownSession
+from ..core.journal import decode
 from ..core.money import MAX_TICKS, flag, msat, whole
-from ..core.seller import Seller
+from ..core.seller import views
+from ..core.seller.history import session_event
+from ..core.seller.seller import Seller
+from ..core.seller.session import SellerSession
+from ..core.snapshot import Plain
+from ..core.status import answer
 from ..core.tariff import Tariff, check_name
 from . import totals
 from .methods import Call
@@ -77,12 +82,12 @@ class MeterRpc:
         ]
         return {name: getattr(self, name) for name in names}
 
-    def _post(self, call: Call, what: inp.Input, show: Callable[[Any], Any]) -> None:
+    def _post(self, call: Call, what: cmd.Command, show: Callable[[Any], Any]) -> None:
         """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
 
-        def reply(answer: Any) -> None:
+        def reply(found: Any) -> None:
             try:
-                call.reply(answer if isinstance(answer, Exception) else show(answer))
+                call.reply(found if isinstance(found, Exception) else show(found))
             except Exception as e:
                 call.reply(e)
 
@@ -91,27 +96,28 @@ class MeterRpc:
     def _look(self, call: Call, look: Callable[[Seller], Any]) -> None:
         self.p.service.run(look, call.reply)
 
-    def _meter(self, core: Seller, name: str) -> dict[str, Any]:
-        m = core.books.meter(name)
-        openings = sum(1 for s in core.openings.values() if s.meter == name)
+    def _meter(self, core: Seller, name: str) -> Plain:
+        meter = core.state.meter(name)
+        openings = sum(1 for session in core.waiting.values() if session.meter == name)
         now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
-        shown = view.meter(m, core.books.sales.get(m.session), now, silent_ms, openings)
-        board = self.p.board_view(core, name) or {}
-        return {**shown, "page": board["page"], "codes": board["codes"], "address": self.p.address(name)}
+        holder = core.state.sessions.get(meter.session)
+        shown = views.meter_status(meter, holder, now, silent_ms, openings)
+        board = views.board(meter, holder, self.p.codes(meter))
+        return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
-    def _shown(self, name: str) -> dict[str, Any]:
+    def _shown(self, name: str) -> Plain:
         core = self.p.service.core
         return self._meter(core, name)
 
     @_tariff(required=True)
     def add(self, call: Call, name: str, **tariff: Any) -> None:
         """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
-        self._post(call, inp.AddMeter(name, tariff), lambda m: self._shown(m.name))
+        self._post(call, cmd.AddMeter(name, tariff), lambda m: self._shown(m.name))
 
     @_tariff(required=False)
     def set(self, call: Call, name: str, **tariff: Any) -> None:
         """Change a meter's tariff. A running session keeps the terms that it was opened with."""
-        self._post(call, inp.SetMeter(name, tariff), lambda m: self._shown(m.name))
+        self._post(call, cmd.SetMeter(name, tariff), lambda m: self._shown(m.name))
 
     def list(self, call: Call) -> None:
         """List the meters: name, state, price and address of each."""
@@ -126,7 +132,7 @@ class MeterRpc:
                         "unit": m.tariff.unit,
                         "address": self.p.address(m.name),
                     }
-                    for m in core.books.meters.values()
+                    for m in core.state.meters.values()
                 ]
             }
 
@@ -134,7 +140,7 @@ class MeterRpc:
 
     def remove(self, call: Call, name: str) -> None:
         """Remove a meter that is in standby. Its sessions stay in the journal."""
-        self._post(call, inp.RemoveMeter(name), lambda m: {"removed": m.name})
+        self._post(call, cmd.RemoveMeter(name), lambda m: {"removed": m.name})
 
     def report(
         self,
@@ -151,7 +157,7 @@ class MeterRpc:
         board: str = "",
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
-        reading = inp.Reading(
+        reading = cmd.Reading(
             check_name(name),
             check_boot(boot),
             whole("register", register, 0, MAX_TICKS),
@@ -164,14 +170,11 @@ class MeterRpc:
             _board(board),
         )
 
-        def show(m: Any) -> dict[str, Any]:
-            return self.p.board_view(self.p.service.core, m.name) or {}
-
-        self._post(call, reading, show)
+        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.core, meter.name))
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
-        self._post(call, inp.BindBoard(check_name(name), _board(board)), lambda m: self._shown(m.name))
+        self._post(call, cmd.BindBoard(check_name(name), _board(board)), lambda m: self._shown(m.name))
 
     def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until the grant, lamp or state of a meter has changed since {lastindex}; for its bridge."""
@@ -179,7 +182,7 @@ class MeterRpc:
         seconds = whole("timeout", timeout, 0, FOREVER_S)
 
         def look(core: Seller) -> Seller:
-            core.books.meter(name)
+            core.state.meter(name)
             return core
 
         def then(core: Any) -> None:
@@ -194,9 +197,9 @@ class MeterRpc:
         """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
 
         def look(core: Seller) -> dict[str, Any]:
-            names = [core.books.meter(name).name] if name is not None else sorted(core.books.meters)
-            sales = [view.sale(s) for s in core.books.sales.values() if s.meter in names]
-            unowned = [{"label": label, "amount_msat": amount} for label, amount in core.books.unowned.items()]
+            names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
+            sales = [views.session_status(s) for s in core.state.sessions.values() if s.meter in names]
+            unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
             return {"meters": [self._meter(core, n) for n in names], "sessions": sales, "unowned": unowned}
 
         self._look(call, look)
@@ -205,19 +208,19 @@ class MeterRpc:
         """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
         amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
 
-        def reply(answer: Any) -> None:
-            if isinstance(answer, Exception):
-                call.reply(answer)
+        def reply(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
                 return
-            label, session = answer
+            label, session = found
 
             def made(bolt11: Any) -> None:
                 known = isinstance(bolt11, Exception)
                 call.reply(bolt11 if known else {"bolt11": bolt11, "label": label, "session": session})
 
-            self.p.offers[label] = made
+            self.p.invoices_asked[label] = made
 
-        self.p.service.post(inp.Offer(name, amount), reply)
+        self.p.service.post(cmd.MakeWalletInvoice(name, amount), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.
@@ -227,10 +230,11 @@ class MeterRpc:
             raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
 
-        def show(s: Any) -> dict[str, Any]:
-            return {**view.sale(s), "confirmed": self.p.service.core.confirmed(s)}
+        def show(spent: SellerSession) -> Plain:
+            confirmed: bool = self.p.service.core.confirmed(spent)
+            return {**answer(views.session_status(spent)), "confirmed": confirmed}
 
-        self._post(call, inp.Spend(session, str(id), step, amount), show)
+        self._post(call, cmd.Spend(session, str(id), step, amount), show)
 
     def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100, since: int = 0) -> None:
         """List sessions, newest first, opened from {since} to before a time in ms; page by the last one's opened_at."""
@@ -246,10 +250,10 @@ class MeterRpc:
         newest: bool | int | str = False,
     ) -> None:
         """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all. With {newest}
-        the last ones of them."""
+        the last ones of them. `event` is what happened to a session, where that is for others than the seller."""
         after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
         last = flag("newest", newest)
-        self.p.read(call, lambda journal: {"events": journal.history(stream or "", after, limit, last)})
+        self.p.read(call, lambda journal: {"events": _told(journal.history(stream or "", after, limit, last))})
 
     def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000, since: int = 0) -> None:
         """Sessions as CSV text, newest first, as in meter-sessions; the next page is before `next` (0: none)."""
@@ -272,37 +276,46 @@ class MeterRpc:
         """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
 
         def look(core: Seller) -> str:
-            if name in core.books.sales:
+            if name in core.state.sessions:
                 return name
-            m = core.books.meter(name)
+            m = core.state.meter(name)
             if not m.session:
                 raise UnknownSession(f"name: meter {name} has no session; it is in {m.state}")
             return m.session
 
-        def then(answer: Any) -> None:
-            if isinstance(answer, Exception):
-                call.reply(answer)
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
             else:
-                self._post(call, inp.CloseSession(answer), view.sale)
+                self._post(call, cmd.CloseSession(found), views.session_status)
 
         self.p.service.run(look, then)
 
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""
-        self._post(call, inp.Unlock(name), lambda m: self._shown(m.name))
+        self._post(call, cmd.Unlock(name), lambda m: self._shown(m.name))
 
     def attend(
-        self, call: Call, name: str, how: str = inp.SEEN, note: str = "", amount_msat: int | None = None
+        self, call: Call, name: str, how: str = cmd.SEEN, note: str = "", amount_msat: int | None = None
     ) -> None:
         """End the alarm of a session, or of an unowned payment (its label): {how} is seen; of a refund that waits since
         an older copy of the journal was put in its place, owed or paid, {amount_msat} of it (all that the books say).
         {note} is kept in the journal."""
-        if how not in (inp.SEEN, inp.OWED, inp.PAID):
-            raise BadParam(f"how: must be {inp.SEEN}, {inp.OWED} or {inp.PAID}, got {how!r}", param="how")
+        if how not in (cmd.SEEN, cmd.OWED, cmd.PAID):
+            raise BadParam(f"how: must be {cmd.SEEN}, {cmd.OWED} or {cmd.PAID}, got {how!r}", param="how")
         if len(note) > NOTE or not note.isprintable():
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
-        self._post(call, inp.Attend(name, how, note, amount), lambda answer: answer)
+        self._post(call, cmd.Attend(name, how, note, amount), lambda done: done)
+
+
+def _told(rows: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Rows of the journal, each with what it says of a session."""
+    for row in rows:
+        event = session_event(decode(row["kind"], row["at"], row["stream"], row["data"]))
+        if event is not None:
+            row["event"] = event
+    return rows
 
 
 def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:

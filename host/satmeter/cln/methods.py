@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from pyln.client import Plugin
 
 from ..core.errors import BadParam, LocalError, SatmeterError
@@ -35,7 +36,7 @@ class Call:
             log.error("internal error: %r", answer)
             self._write({"error": {"code": LocalError.code, "message": f"internal error: {type(answer).__name__}"}})
         else:
-            self._write({"result": answer})
+            self._write({"result": msgspec.to_builtins(answer, str_keys=True)})
 
     def _write(self, answer: dict[str, Any]) -> None:
         self._request._write_result({"jsonrpc": "2.0", "id": self._request.id, **answer})

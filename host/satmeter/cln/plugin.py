@@ -16,12 +16,15 @@ from typing import Any
 
 from pyln.client import Plugin
 
-from ..compaction import Fold, compact
-from ..core import inputs as inp
+from ..compaction import compact
+from ..core import commands as cmd
+from ..core.effects import Effect
 from ..core.errors import BadMessage, BadParam, JournalTrouble, SatmeterError
+from ..core.journal import Event
 from ..core.messages import Message
 from ..core.money import whole
-from ..core.quota import Quota
+from ..core.ratelimit import RateLimit
+from ..core.snapshot import Plain
 from ..store import Journal, check_url, sqlite_url
 from ..wire import peer
 from . import methods as rpc_methods
@@ -34,6 +37,9 @@ from .service import Service
 from .wait import Waiters
 
 log = logging.getLogger("satmeter")
+
+Performers = dict[type[Effect], Callable[[Any], None]]
+"""What carries out an effect, by its kind."""
 
 SWITCH_S = 0.0005
 """How long a busy thread may keep another waiting: a payment passes through five of them, and Python's 5 ms add up."""
@@ -78,8 +84,25 @@ class RolePlugin:
     def methods(self) -> dict[str, Callable[..., None]]:
         raise NotImplementedError
 
-    books: Callable[[], Fold]
-    """Makes empty books of this role."""
+    state: Callable[[], Any]
+    """Makes the empty state of this role; see compaction.Fold."""
+
+    def performers(self) -> Performers:
+        """Return what carries out each kind of effect."""
+        raise NotImplementedError
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out an effect of the core's, on another thread than the core's."""
+        self._performers[type(effect)](effect)
+
+    def folded(self, snapshot: Plain | None, events: list[Event]) -> Any:
+        """Return the state that a snapshot and the events after it come to."""
+        state = self.state()
+        if snapshot is not None:
+            state.load(snapshot)
+        for event in events:
+            state.apply(event)
+        return state
 
     def check_options(self) -> None:
         """Take the role's own options, or raise BadParam that names the one that is wrong. Asks nobody."""
@@ -115,24 +138,25 @@ class RolePlugin:
         self.payments = Payments(self.node)
         self.last_known = LastKnown(self.node, self.role)
         self.waiters = Waiters()
-        self.quota = Quota()
+        self.quota = RateLimit()
         self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
+        self._performers = self.performers()
         self.service.start()
         self.started()
         threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
         return {}
 
     def _compact(self, kept: list[int]) -> None:
-        """Every hour, let go of what is older than it has to be kept: events and receipts, in days."""
+        """Every hour, delete what is older than it has to be kept: events and receipts, in days."""
         while True:
             time.sleep(COMPACT_S)
             before = [self.service.clock.surely() - days * DAY_MS if days else 0 for days in kept]
             try:
                 if self.service.journal is not None and self.service.core is not None:
-                    gone = compact(self.service.journal, self.books, *before)
+                    gone = compact(self.service.journal, self.state, *before)
                     if gone:
-                        log.info("%d events older than %d days were let go of", gone, kept[0])
+                        log.info("%d events older than %d days were deleted", gone, kept[0])
             except Exception as e:
                 log.warning("no compaction this time: %s", e)
 
@@ -187,14 +211,14 @@ class RolePlugin:
         if self.mine(message):
             self.receive(peer_id, message)
 
-    def _post(self, job: Callable[[Any], inp.Input | None], action: Any) -> None:
-        """Do a job for an action, and hand what came of it to the core."""
-        came = job(action)
+    def _post(self, job: Callable[[Any], cmd.Command | None], effect: Effect) -> None:
+        """Do a job for an effect, and hand what came of it to the core."""
+        came = job(effect)
         if came is not None:
             self.service.post(came)
 
     def receive(self, peer_id: str, message: Message) -> None:
-        self.service.post(inp.FromPeer(peer_id, message))
+        self.service.post(cmd.FromPeer(peer_id, message))
 
     def mine(self, message: Message) -> bool:
         """Whether a message is for this role: a node may run both plugins, and each sees every message."""
@@ -202,11 +226,11 @@ class RolePlugin:
 
     def _connect(self, id: str = "", **kwargs: Any) -> None:
         inner = kwargs.get("connect") or {}
-        self.service.post(inp.PeerConnected(inner.get("id", id)))
+        self.service.post(cmd.PeerConnected(inner.get("id", id)))
 
     def _disconnect(self, id: str = "", **kwargs: Any) -> None:
         inner = kwargs.get("disconnect") or {}
-        self.service.post(inp.PeerLost(inner.get("id", id)))
+        self.service.post(cmd.PeerLost(inner.get("id", id)))
 
     def _shutdown(self, **kwargs: Any) -> None:
         if hasattr(self, "service"):

@@ -1,7 +1,7 @@
 """One thread that owns a core: takes inputs in turn, commits what they led to, and only then acts and answers.
 
 Inputs that are waiting are handled together and committed in one transaction (group commit), so that many streams
-share the price of one. When the journal fails, the core in memory is worth nothing: no action is taken, every caller
+share the price of one. When the journal fails, the core in memory is worth nothing: no effect is taken, every caller
 gets the reason, and the books are folded again from the journal as soon as it can be read.
 """
 
@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from ..core.actions import Action, Step
+from ..core.commands import Command, Tick
+from ..core.effects import Effect
 from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
-from ..core.inputs import Input, Tick
 from ..core.journal import Event
-from ..core.snapshot import dated_back
+from ..core.machine import Step
+from ..core.snapshot import Plain, dated_back, revive
 from ..store import Journal, SessionRow
 from .clock import AHEAD_MS, Clock, wall_ms
 
@@ -37,7 +38,7 @@ Reply = Callable[[Any], None]
 class Core(Protocol):
     step: Step
 
-    def handle(self, what: Input, now: int) -> Step: ...
+    def handle(self, what: Command, now: int) -> Step: ...
     def resume(self, now: int) -> Step: ...
 
 
@@ -51,12 +52,12 @@ class Role(Protocol):
     def open_journal(self) -> Journal: ...
     def is_older(self, journal: Journal) -> bool: ...
     def reached(self, journal: Journal) -> None: ...
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Core: ...
-    def dump(self, core: Any) -> dict[str, Any]: ...
-    def reload(self, core: Any, state: dict[str, Any]) -> None: ...
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Core: ...
+    def dump(self, core: Any) -> Plain: ...
+    def reload(self, core: Any, state: Plain) -> None: ...
     def block_at(self) -> int: ...
     def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
-    def perform(self, action: Action) -> None: ...
+    def perform(self, effect: Effect) -> None: ...
     def changed(self, core: Any, streams: set[str]) -> None: ...
     def failed(self, trouble: SatmeterError) -> None: ...
 
@@ -87,14 +88,14 @@ class Service:
         self._queue.put(None)
         self._thread.join(5)
 
-    def post(self, what: Input, reply: Reply | None = None) -> None:
+    def post(self, what: Command, reply: Reply | None = None) -> None:
         self._queue.put((what, reply))
 
     def run(self, look: Callable[[Any], Any], reply: Reply) -> None:
         """Have `look` read the core on its own thread; its return value goes to `reply`."""
         self._queue.put((look, reply))
 
-    def ask(self, what: Input | Callable[[Any], Any], timeout_s: float = 30) -> Any:
+    def ask(self, what: Command | Callable[[Any], Any], timeout_s: float = 30) -> Any:
         """post() or run() and wait for the answer; raises what was answered with, if it is an error."""
         box: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._queue.put((what, box.put))
@@ -148,23 +149,23 @@ class Service:
                 _answer(reply, JournalTrouble(self.trouble))
             return
         events: list[Event] = []
-        actions: list[Action] = []
+        effects: list[Effect] = []
         answers: list[tuple[Reply | None, Any]] = []
         touched: set[str] = set()
         batch = self._with_tick(batch)
         for what, reply in batch:
-            answers.append((reply, self._handle(what, events, actions)))
+            answers.append((reply, self._handle(what, events, effects)))
             touched |= self.core.step.touched
         self._held += events
         ticks = isinstance(batch[-1][0], Tick) if batch else False
-        waits = not actions and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
+        waits = not effects and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
         if not waits and not self._commit():
             for reply, _ in answers:
                 _answer(reply, JournalTrouble(self.trouble))
             return
         for reply, answer in answers:
             _answer(reply, answer)
-        self._act(actions)
+        self._act(effects)
         try:
             self.role.changed(self.core, touched)
         except Exception:
@@ -180,8 +181,8 @@ class Service:
         self._ticked = now
         return [*[item for item in batch if not isinstance(item[0], Tick)], (Tick(), None)]
 
-    def _handle(self, what: Any, events: list[Event], actions: list[Action]) -> Any:
-        if not isinstance(what, Input):
+    def _handle(self, what: Any, events: list[Event], effects: list[Effect]) -> Any:
+        if not isinstance(what, Command):
             try:
                 return what(self.core)
             except Exception as e:
@@ -196,7 +197,7 @@ class Service:
             answer = LocalError(f"internal error ({type(e).__name__}); the log has the details")
         # Whatever was folded before an error is folded: it has to be committed too.
         events.extend(self.core.step.events)
-        actions.extend(self.core.step.actions)
+        effects.extend(self.core.step.effects)
         return answer
 
     def _commit(self) -> bool:
@@ -216,12 +217,12 @@ class Service:
         self.role.reached(self.journal)
         return True
 
-    def _act(self, actions: list[Action]) -> None:
-        for action in actions:
+    def _act(self, effects: list[Effect]) -> None:
+        for effect in effects:
             try:
-                self.role.perform(action)
+                self.role.perform(effect)
             except Exception:
-                log.exception("action %r failed", action)
+                log.exception("effect %r failed", effect)
 
     def _snapshot(self) -> None:
         if not self._commit():
@@ -265,7 +266,7 @@ class Service:
         self.role.reached(self.journal)  # also of an older copy, that is gone on with
         if snapshot is None and not events:
             self._snapshot()  # where the node's payments stood when this journal began
-        self._act(step.actions)
+        self._act(step.effects)
 
     def _ahead(self, newest: int) -> int:
         """Return by how many ms the journal was written by a clock in the future; 0 where it was not, or where it may
@@ -286,7 +287,8 @@ class Service:
         """Bring what was dated by a clock in the future back to now: else all that is to come would be dated by that
         clock, for good. What the journal holds comes to that is kept at once, for the next start."""
         near = journal.newest_at - ahead // 2  # of both clocks, what is beyond this is nearer to the wrong one
-        self.role.reload(core, dated_back(self.role.dump(core), lambda at: at - ahead if at > near else at))
+        dated = dated_back(self.role.dump(core), lambda at: at - ahead if at > near else at)
+        self.role.reload(core, revive(Plain, dated))
         journal.set_back(ahead)
         journal.commit([], snapshot=self.role.dump(core))
 

@@ -1,27 +1,30 @@
 """The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from pyln.client import Plugin, RpcError
 
-from ..core import actions as do
-from ..core import events as ev
-from ..core import inputs as inp
+from ..core import commands as cmd
+from ..core import effects as do
 from ..core import messages as msg
-from ..core import view
-from ..core.buyer import Buyer
+from ..core.buyer import events as ev
+from ..core.buyer import views
+from ..core.buyer.buyer import Buyer
+from ..core.buyer.session import BuyerSession
+from ..core.buyer.state import BuyerState
 from ..core.errors import BadParam, NodeTrouble
 from ..core.journal import Event
-from ..core.purchase import CLOSED, OPENING, Ledger, Purchase
+from ..core.snapshot import Plain
+from ..core.states import StreamState
+from ..core.status import RelayView, StreamStatus
 from ..store import Journal, SessionRow
 from ..wire import signature
 from ..wire.address import parse
+from .decoder import Decoder
 from .node import words_of
 from .payments import LastHop
-from .plugin import RolePlugin
+from .plugin import Performers, RolePlugin
 from .stream_rpc import StreamRpc
 from .wallet import Wallet
 
@@ -41,7 +44,7 @@ def _node_id(seller: object) -> str:
 class StreamPlugin(RolePlugin):
     role = "stream"
     patient = (ev.PaymentSettled,)
-    books = Ledger
+    state = BuyerState
 
     def options(self, plugin: Plugin) -> None:
         plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)
@@ -61,107 +64,75 @@ class StreamPlugin(RolePlugin):
         self._allowed = frozenset(_node_id(s) for s in self.plugin.get_option("stream-seller") or [])
 
     def prepare(self) -> None:
-        self.opening: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self.opening: dict[str, Callable[[StreamStatus | None], None]] = {}
         self.wallet = Wallet(self.node)
+        self.decoder = Decoder(self.node, self.service.clock)
+        self._sellers: dict[str, str] = {}
 
     def open_journal(self) -> Journal:
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
-    def build(self, snapshot: dict[str, Any] | None, events: list[Event], older: bool) -> Buyer:
-        ledger = Ledger()
-        if snapshot is not None:
-            ledger.load(snapshot)
-        for e in events:
-            ledger.apply(e)
-        return Buyer(self._allowed, self._most_streams, ledger, self._recall, older)
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Buyer:
+        state = self.folded(snapshot, events)
+        self._publish_sellers(state)
+        return Buyer(self._allowed, self._most_streams, state, self._recall, older)
 
-    def _recall(self, session: str) -> Purchase | None:
-        """Fold a stream that memory has let go; runs on the service's thread, for unknown ids only."""
+    def _publish_sellers(self, state: BuyerState) -> None:
+        """Publish whose invoices are decoded, for the thread that takes messages."""
+        self._sellers = {stream.id: stream.seller for stream in state.streams.values()}
+
+    def _recall(self, session: str) -> BuyerSession | None:
+        """Fold a stream that memory has no more; runs on the service's thread, for unknown ids only."""
         assert self.service.journal is not None
         events = self.service.journal.events(session, RECALLED)
-        ledger = Ledger()
-        if len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened):
-            for e in events:
-                ledger.apply(e)
-        return ledger.purchases.get(session)
+        whole = len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened)
+        state: BuyerState = self.folded(None, events if whole else [])
+        return state.streams.get(session)
 
-    def dump(self, core: Buyer) -> dict[str, Any]:
-        return core.ledger.dump()
+    def dump(self, core: Buyer) -> Plain:
+        return core.state.dump()
 
-    def reload(self, core: Buyer, state: dict[str, Any]) -> None:
-        core.ledger.load(json.loads(json.dumps(state)))
+    def reload(self, core: Buyer, state: Plain) -> None:
+        core.state.load(state)
 
     def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
         rows = []
-        for e in events:
-            p = core.ledger.purchases.get(e.stream)
-            if p is not None and isinstance(e, (ev.StreamOpened, ev.StreamClosed)):
-                closed_at = e.at if p.state == CLOSED else 0
-                why = p.reason or p.why
-                rows.append(SessionRow(p.id, p.opened_at, p.meter, p.seller, closed_at, why, p.receipt, p.signature))
+        for event in events:
+            stream = core.state.streams.get(event.subject)
+            if stream is not None and isinstance(event, (ev.StreamOpened, ev.StreamClosed)):
+                rows.append(_row(stream, event.at if stream.closed else 0))
         return rows
 
     # --- hands
 
-    def perform(self, action: do.Action) -> None:
-        if isinstance(action, do.Send):
-            self.hands.send(action.peer, action.message)
-        elif isinstance(action, do.Inspect):
-            (self.hands.quick if action.n else self.hands.later)(self._inspect, action)
-        elif isinstance(action, do.Pay):
-            self.hands.payment(self._pay, action)
-        elif isinstance(action, do.Connect):
-            self.hands.slow(self._reach, action)
-        elif isinstance(action, do.MakeRefundInvoice):
-            self.hands.quick(self._make_refund_invoice, action)
-        elif isinstance(action, do.CheckReceipt):
-            self.hands.quick(self._check_receipt, action)
-        elif isinstance(action, do.Fund):
-            self.hands.quick(self._post, self.wallet.fund, action)
-        elif isinstance(action, do.SignVersion):
-            self.hands.quick(self._post, self.wallet.sign, action)
-        elif isinstance(action, do.Reserve):
-            self.hands.quick(self.wallet.reserve, action)
-        elif isinstance(action, do.Notify):
-            self.plugin.notify(action.topic, action.payload)
+    def performers(self) -> Performers:
+        quick = self.hands.quick
+        return {
+            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
+            do.Pay: lambda effect: self.hands.payment(self._pay, effect),
+            do.Connect: lambda effect: self.hands.slow(self._reach, effect),
+            do.MakeRefundInvoice: lambda effect: quick(self._make_refund_invoice, effect),
+            do.CheckReceipt: lambda effect: quick(self._check_receipt, effect),
+            do.Fund: lambda effect: quick(self._post, self.wallet.fund, effect),
+            do.SignUpdate: lambda effect: quick(self._post, self.wallet.sign, effect),
+            do.Reserve: lambda effect: quick(self.wallet.reserve, effect),
+            do.Notify: lambda effect: self.plugin.notify(effect.topic, dict(effect.payload)),
+        }
 
     def _reach(self, a: do.Connect) -> None:
         try:
             self.node.connect(a.peer, a.address)
         except RpcError as e:
-            self.service.post(inp.ConnectFailed(a.peer, words_of(e)))
-
-    def _inspect(self, a: do.Inspect) -> None:
-        try:
-            found = self.node.decode(a.bolt11)
-        except RpcError as e:
-            self.service.post(inp.Undecodable(a.session, a.n, a.bolt11, words_of(e)))
-            return
-        if found.get("type") != "bolt11 invoice" or not found.get("valid") or "amount_msat" not in found:
-            self.service.post(inp.Undecodable(a.session, a.n, a.bolt11, "not a valid BOLT 11 invoice with an amount"))
-            return
-        self.service.post(
-            inp.Inspected(
-                session=a.session,
-                n=a.n,
-                bolt11=a.bolt11,
-                payee=found["payee"],
-                amount_msat=int(found["amount_msat"]),
-                hash=found["payment_hash"],
-                expires_at=self.service.clock.of_wall((int(found["created_at"]) + int(found["expiry"])) * 1000),
-                final_cltv=int(found.get("min_final_cltv_expiry", 18)),
-                secret=found.get("payment_secret", ""),
-            )
-        )
+            self.service.post(cmd.ConnectFailed(a.peer, words_of(e)))
 
     def _pay(self, a: do.Pay) -> None:
         try:
             bolt11, last = "", None
             if a.invoice is not None:
                 bolt11 = a.invoice.bolt11
-                last = LastHop(a.invoice.amount_msat, a.invoice.secret, a.invoice.final_cltv)
+                last = LastHop(a.invoice.amount_msat, a.invoice.payment_secret, a.invoice.final_cltv)
             outcome, why = self.payments.pay(
-                a.seller, bolt11, a.hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
+                a.seller, bolt11, a.payment_hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
             )
         except NodeTrouble:
             if not a.fresh:
@@ -169,41 +140,71 @@ class StreamPlugin(RolePlugin):
             self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: the node is asked first
             return
         if outcome.status == "known":
-            self.service.post(inp.PaymentKnown(a.session, a.n))
+            self.service.post(cmd.PaymentKnown(a.session, a.number))
         elif outcome.status == "complete":
-            self.service.post(inp.PaymentDone(a.session, a.n, outcome.sent_msat))
+            self.service.post(cmd.PaymentDone(a.session, a.number, outcome.sent_msat))
         else:
-            self.service.post(inp.PaymentLost(a.session, a.n, why or "the payment failed"))
+            self.service.post(cmd.PaymentLost(a.session, a.number, why or "the payment failed"))
 
     def _make_refund_invoice(self, a: do.MakeRefundInvoice) -> None:
         made = self.node.invoice(a.label, None, "satmeter refund", REFUND_EXPIRY_S)
-        self.service.post(inp.RefundInvoiceMade(a.session, made.bolt11))
+        self.service.post(cmd.RefundInvoiceMade(a.session, made.bolt11))
 
     def _check_receipt(self, a: do.CheckReceipt) -> None:
         verified = signature.verify(a.text, a.signature, a.seller)
         made = {label: self.node.find_invoice(label) for label in a.labels} if verified else {}
         arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
-        self.service.post(inp.ReceiptChecked(a.session, a.text, a.signature, verified, arrivals))
+        self.service.post(cmd.ReceiptChecked(a.session, a.text, a.signature, verified, arrivals))
 
     # --- messages
+
+    def receive(self, peer_id: str, message: msg.Message) -> None:
+        """Hand a message to the core: an invoice once it is decoded, and then the next one is, ahead."""
+        if not isinstance(message, msg.Invoice):
+            self.service.post(cmd.FromPeer(peer_id, message))
+        elif self._sellers.get(message.session) == peer_id:
+            self.hands.quick(self._receive_invoice, peer_id, message)
+            if message.ahead:
+                self.hands.later(self.decoder.look_ahead, message.ahead)
+
+    def _receive_invoice(self, peer_id: str, message: msg.Invoice) -> None:
+        decoded, why = self.decoder.decode(message.bolt11)
+        self.service.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
 
     def mine(self, message: msg.Message) -> bool:
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.SELLER
-        return not isinstance(message, (msg.Open, msg.Agree, msg.Version))
+        return not isinstance(message, (msg.Open, msg.Agree, msg.Update))
 
-    def changed(self, core: Buyer, streams: set[str]) -> None:
-        purchases = core.ledger.purchases
-        self.waiters.changed(streams, lambda session: self.relay_view(core, session))
+    def changed(self, core: Buyer, subjects: set[str]) -> None:
+        streams = core.state.streams
+        if len(streams) != len(self._sellers) or any(subject not in self._sellers for subject in subjects):
+            self._publish_sellers(core.state)
+        self.waiters.changed(subjects, lambda session: self.relay_view(core, session))
         for session in list(self.opening):
-            p = purchases.get(session)
-            if p is None or p.state != OPENING:
-                self.opening.pop(session)(view.purchase(p) if p is not None else {"state": CLOSED, "why": "ended"})
+            stream = streams.get(session)
+            if stream is None or stream.state != StreamState.OPENING:
+                self.opening.pop(session)(views.stream_status(stream) if stream is not None else None)
 
-    def relay_view(self, core: Buyer, session: str) -> dict[str, Any] | None:
-        """What the buyer's own board has to know of a stream, None where it is no more."""
-        p = core.ledger.purchases.get(session)
-        return {"state": p.state, "relay": p.relay} if p is not None else None
+    def relay_view(self, core: Buyer, session: str) -> RelayView | None:
+        """Return what the buyer's own board has to know of a stream, None where it is no more."""
+        stream = core.state.streams.get(session)
+        return RelayView(state=stream.state.value, relay=stream.relay) if stream is not None else None
+
+
+def _row(stream: BuyerSession, closed_at: int) -> SessionRow:
+    closing = stream.closing
+    why = stream.reason or closing.why
+    return SessionRow(
+        stream.id,
+        stream.opened_at,
+        stream.meter,
+        stream.seller,
+        closed_at,
+        why,
+        closing.receipt,
+        closing.signature,
+    )
 
 
 def main() -> None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyln.client import RpcError
 
-from ..core import inputs as inp
-from ..core import view
-from ..core.buyer import Buyer
+from ..core import commands as cmd
+from ..core.buyer import views
+from ..core.buyer.buyer import Buyer
 from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
-from ..core.purchase import CLOSED
+from ..core.states import StreamState
+from ..core.status import RefusalStatus, StreamStatus
 from ..wire.address import parse
 from .meter_rpc import FOREVER_S, PAGE, check_boot
 from .methods import Call
@@ -40,9 +41,9 @@ class StreamRpc:
         names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts"]
         return {name: getattr(self, name) for name in names}
 
-    def _post(self, call: Call, what: inp.Input) -> None:
+    def _post(self, call: Call, what: cmd.Command) -> None:
         def reply(answer: Any) -> None:
-            call.reply(answer if isinstance(answer, Exception) else view.purchase(answer))
+            call.reply(answer if isinstance(answer, Exception) else views.stream_status(answer))
 
         self.p.service.post(what, reply)
 
@@ -76,10 +77,10 @@ class StreamRpc:
         if address.node_id == self.p.node_id:
             raise BadParam("seller: is this node itself; nobody can buy from itself", param="seller")
         session = secrets.token_hex(16)
-        what = inp.OpenStream(session, address.node_id, address.meter, address.reach, caps)
+        what = cmd.OpenStream(session, address.node_id, address.meter, address.reach, caps)
 
-        def agreed(shown: dict[str, Any]) -> None:
-            if shown.get("state") == CLOSED:
+        def agreed(shown: StreamStatus | None) -> None:
+            if shown is None or shown.state == StreamState.CLOSED:
                 call.reply(_not_opened(shown, session))
             else:
                 call.reply(shown)
@@ -95,7 +96,7 @@ class StreamRpc:
     def list(self, call: Call) -> None:
         """List the live streams."""
         self.p.service.run(
-            lambda core: {"streams": [view.purchase(p) for p in core.ledger.purchases.values()]}, call.reply
+            lambda core: {"streams": [views.stream_status(each) for each in core.state.streams.values()]}, call.reply
         )
 
     def status(self, call: Call, session: str) -> None:
@@ -107,15 +108,15 @@ class StreamRpc:
             else:
                 call.reply(answer)
 
-        self.p.service.run(lambda core: view.purchase(core.purchase(session)), reply)
+        self.p.service.run(lambda core: views.stream_status(core.stream(session)), reply)
 
     def pause(self, call: Call, session: str) -> None:
         """Stop paying for now; the seller suspends when the credit is used up."""
-        self._post(call, inp.PauseStream(session))
+        self._post(call, cmd.PauseStream(session))
 
     def resume(self, call: Call, session: str) -> None:
         """Pay again what a paused stream was asked for."""
-        self._post(call, inp.ResumeStream(session))
+        self._post(call, cmd.ResumeStream(session))
 
     def budget(
         self,
@@ -132,19 +133,19 @@ class StreamRpc:
     ) -> None:
         """Change the caps of a running stream."""
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
-        self._post(call, inp.SetBudget(session, caps))
+        self._post(call, cmd.SetBudget(session, caps))
 
     def report(self, call: Call, session: str, boot: str, register: int, base: int = 0) -> None:
         """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}."""
         count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
-        self._post(call, inp.SensorReading(session, check_boot(boot), count, start))
+        self._post(call, cmd.SensorReading(session, check_boot(boot), count, start))
 
     def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
         after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
 
         def look(core: Buyer) -> tuple[Buyer, str]:
-            return core, core.purchase(session).id
+            return core, core.stream(session).id
 
         def then(found: Any) -> None:
             if isinstance(found, Exception):
@@ -159,7 +160,7 @@ class StreamRpc:
         """End a stream; what is paid and not used comes back, or stays owed until it can.
 
         In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
-        self._post(call, inp.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
+        self._post(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
 
     def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
         """Wait no more for payment {n} of a stream, which the node calls pending without an HTLC: it counts in the
@@ -167,10 +168,11 @@ class StreamRpc:
         number, accepted = whole("n", n, 0, 2**62), flag("accept_risk", accept_risk)
 
         def look(core: Buyer) -> tuple[str, str]:
-            p = core.purchase(session)
-            if number not in p.flights or not p.flights[number].hash:
-                raise WrongState(f"n: stream {p.id} has no payment {number} in flight; stream-status shows them")
-            return p.id, p.flights[number].hash
+            stream = core.stream(session)
+            payment = stream.in_flight.get(number)
+            if payment is None or not payment.payment_hash:
+                raise WrongState(f"n: stream {stream.id} has no payment {number} in flight; stream-status shows them")
+            return stream.id, payment.payment_hash
 
         def ask(stream: str, payment_hash: str) -> None:
             try:
@@ -179,7 +181,7 @@ class StreamRpc:
                     raise WrongState(f"payment {number} is not stuck: {why}")
                 if not accepted:
                     raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
-                self._post(call, inp.GiveUpPayment(stream, number))
+                self._post(call, cmd.GiveUpPayment(stream, number))
             except RpcError as e:
                 call.reply(NodeTrouble(words_of(e)))
             except Exception as e:
@@ -199,16 +201,16 @@ class StreamRpc:
         self.p.read(call, lambda journal: {"receipts": journal.sessions("", before, limit, ended=True)})
 
 
-def _not_opened(shown: dict[str, Any], session: str) -> SatmeterError:
+def _not_opened(shown: StreamStatus | None, session: str) -> SatmeterError:
     """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused;
     without a word of the seller's, Unreachable, or WrongState where its own user closed it."""
-    code = shown.get("code", 0)
-    name, _, text = shown["why"].partition(": ")
+    code, why = (shown.code, shown.why) if shown is not None else (0, "ended")
+    name, _, text = why.partition(": ")
     if by_code(code) is OverCap and name == OverCap.__name__:
         return OverCap(text, session=session)
     if code in (0, Unreachable.code):
-        return (Unreachable if code else WrongState)(f"the stream was not opened: {shown['why']}", session=session)
-    return Refused(shown["why"], session=session, code=code)
+        return (Unreachable if code else WrongState)(f"the stream was not opened: {why}", session=session)
+    return Refused(why, session=session, code=code)
 
 
 def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
@@ -217,11 +219,12 @@ def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
     if row is None:
         raise otherwise
     figures = json.loads(row["receipt"]) if row["receipt"] else {}
+    refused = journal.latest(session, "invoice_refused")
     return {
         "session": row["id"],
         "seller": row["peer"],
         "meter": row["meter"],
-        "state": CLOSED,
+        "state": StreamState.CLOSED.value,
         "relay": False,
         "opened_at": row["opened_at"],
         "payments": figures.get("payments", 0),
@@ -230,5 +233,9 @@ def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
         "receipt": row["receipt"],
         "signature": row["signature"],
         "verified": bool(row["signature"]),
-        "refusals": [{"at": e["at"], **json.loads(e["data"])} for e in journal.latest(session, "invoice_refused")],
+        "refusals": [_refusal(each["at"], json.loads(each["data"])) for each in refused],
     }
+
+
+def _refusal(at: int, said: dict[str, Any]) -> RefusalStatus:
+    return RefusalStatus(at=at, n=said["number"], why=said["why"], evidence=said["evidence"])

@@ -8,12 +8,13 @@ import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from ..core.errors import SatmeterError
+from ..core.snapshot import Plain
+from ..core.status import answer
 from .methods import Call
 
-View = Callable[[str], dict[str, Any] | None]
+View = Callable[[str], object | None]
 """Makes the present view of a key; None where there is none."""
 
 
@@ -22,7 +23,7 @@ class Waiters:
 
     def __init__(self) -> None:
         self._index = time.time_ns() // 1_000_000
-        self._views: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._views: dict[str, tuple[int, Plain]] = {}
         self._waiting: dict[str, dict[int, tuple[int, Call]]] = {}
         self._deadlines: list[tuple[float, int, str]] = []
         self._numbers = itertools.count()
@@ -55,17 +56,18 @@ class Waiters:
             for _, call in calls.values():
                 call.reply(trouble)
 
-    def _look(self, key: str, view: View) -> tuple[int, dict[str, Any]]:
-        present, known = view(key), self._views.get(key)
-        if present is None:
+    def _look(self, key: str, view: View) -> tuple[int, Plain]:
+        viewed, known = view(key), self._views.get(key)
+        if viewed is None:
             self._views.pop(key, None)
             return 0, {}
+        present = answer(viewed)
         if known is None or known[1] != present:
             self._index += 1
             known = self._views[key] = (self._index, present)
         return known
 
-    def _answer(self, key: str, found: tuple[int, dict[str, Any]], only: int | None = None) -> None:
+    def _answer(self, key: str, found: tuple[int, Plain], only: int | None = None) -> None:
         """Answer those of a key who have not seen what was found; `only`: this one, whether it has or not."""
         index, view = found
         calls = self._waiting[key]

@@ -5,11 +5,11 @@ from typing import Any
 from pyln.client import RpcError
 
 from ..chain import version
-from ..core import actions as do
-from ..core import inputs as inp
+from ..core import commands as cmd
+from ..core import effects as do
 from ..core.errors import BadVersion
-from ..core.growing import DUST_SAT
-from ..core.signing import RESERVED_BLOCKS
+from ..core.settlement.onchain_buyer import RESERVED_BLOCKS
+from ..core.settlement.transaction import DUST_SAT, TxInput
 from .node import Node, words_of
 
 OUTPUTS_WEIGHT = 4 * (10 + 2 * 43) + 2
@@ -23,57 +23,58 @@ class Wallet:
     def __init__(self, node: Node):
         self._node = node
 
-    def fund(self, a: do.Fund) -> inp.Input:
+    def fund(self, a: do.Fund) -> cmd.Command:
         """Choose and reserve confirmed inputs for the maximum, its fee and a change that is no dust."""
         try:
             seller = version.script_of(a.address)
             change = version.script_of(self._node.new_address())
             funded = self._node.call(
                 "fundpsbt",
-                satoshi=a.maximum + 2 * DUST_SAT,
+                satoshi=a.maximum_sat + 2 * DUST_SAT,
                 feerate=f"{a.feerate}perkw",
                 startweight=OUTPUTS_WEIGHT,
                 minconf=1,
                 reserve=RESERVED_BLOCKS,
             )
         except (RpcError, BadVersion) as e:
-            return inp.FundsShort(a.session, a.k, words_of(e) if isinstance(e, RpcError) else e.message)
+            return cmd.FundsShort(a.session, a.tx_number, words_of(e) if isinstance(e, RpcError) else e.message)
         chosen = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
         try:
             return self._chosen(a, chosen, seller, change)
         except BaseException as e:
             self.reserve(do.Reserve(tuple(chosen), 0))
             if isinstance(e, BadVersion):
-                return inp.FundsShort(a.session, a.k, e.message)
+                return cmd.FundsShort(a.session, a.tx_number, e.message)
             raise
 
-    def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> inp.Input:
+    def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
         known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
-        inputs: list[list[str | int]] = []
+        inputs: list[TxInput] = []
         for outpoint in chosen:
             o = known[outpoint]
-            inputs.append([outpoint, int(o["amount_msat"]) // 1000, str(o["scriptpubkey"]), int(o["blockheight"])])
+            value_sat = int(o["amount_msat"]) // 1000
+            inputs.append(TxInput(outpoint, value_sat, str(o["scriptpubkey"]), int(o["blockheight"])))
         fee = version.fee_for(version.most_weight(inputs, seller, change), a.feerate)
-        short = a.maximum + fee + DUST_SAT - sum(int(each[1]) for each in inputs)
+        short = a.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
         if short > 0 or len(inputs) > version.INPUTS_MOST:
             raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
-        return inp.Funded(a.session, a.k, fee, change, inputs)
+        return cmd.Funded(a.session, a.tx_number, fee, change, inputs)
 
-    def sign(self, a: do.SignVersion) -> inp.Input:
+    def sign(self, a: do.SignUpdate) -> cmd.Command:
         """Sign a version. The wallet signs only what is reserved: after a long time away it is reserved anew."""
-        g = a.tx
+        g = a.transaction
         try:
-            tx = version.make(g.inputs, version.script_of(g.address), a.value, g.change, g.fee)
+            tx = version.make(g.inputs, version.script_of(g.address), a.value_sat, g.change, g.fee_sat)
             psbt = version.to_sign(tx, g.inputs)
             try:
                 done = self._node.call("signpsbt", psbt=psbt)
             except RpcError:
-                self.reserve(do.Reserve(tuple(str(each[0]) for each in g.inputs), RESERVED_BLOCKS))
+                self.reserve(do.Reserve(g.outpoints, RESERVED_BLOCKS))
                 done = self._node.call("signpsbt", psbt=psbt)
-            return inp.VersionMade(a.session, a.n, g.k, version.signed(done["signed_psbt"], tx, g.inputs))
+            return cmd.UpdateMade(a.session, a.number, g.number, version.signed(done["signed_psbt"], tx, g.inputs))
         except (RpcError, BadVersion) as e:
             why = words_of(e) if isinstance(e, RpcError) else e.message
-            return inp.VersionUnsigned(a.session, a.n, g.k, why)
+            return cmd.UpdateUnsigned(a.session, a.number, g.number, why)
 
     def reserve(self, a: do.Reserve) -> None:
         """Keep inputs reserved for so many blocks from now; utxopsbt adds to what is there, so only the rest is asked

@@ -22,12 +22,12 @@ _SESSION, _BUYER = 32, 66
 _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 
 
-def session_label(journal: str, session: str, n: int) -> str:
-    return f"{PREFIX}/{journal}/s/{session}/{n}"
+def session_label(journal: str, session_id: str, number: int) -> str:
+    return f"{PREFIX}/{journal}/s/{session_id}/{number}"
 
 
-def offer_label(journal: str, meter: str, n: int) -> str:
-    return f"{PREFIX}/{journal}/m/{meter}/{n}"
+def wallet_label(journal: str, meter: str, number: int) -> str:
+    return f"{PREFIX}/{journal}/m/{meter}/{number}"
 
 
 def parse_label(label: str) -> tuple[str, str, str, int] | None:
@@ -73,6 +73,6 @@ def bearer_session(label: str) -> str:
     return hashlib.sha256(label.encode()).hexdigest()[:32]
 
 
-def refund_label(session: str, n: int) -> str:
+def refund_label(session_id: str, number: int) -> str:
     """The label of a buyer's invoice for a refund."""
-    return f"{PREFIX}/refund/{session}/{n}"
+    return f"{PREFIX}/refund/{session_id}/{number}"

@@ -14,7 +14,7 @@ WORDS = 200
 
 def words(text: str) -> str:
     """Return a peer's text as it may stand in a journal, a log or a receipt: printable, and not long."""
-    return "".join(c if c.isprintable() else "?" for c in text[:WORDS])
+    return "".join(char if char.isprintable() else "?" for char in text[:WORDS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class Agree(Message):
 @dataclass(frozen=True, slots=True)
 class Invoice(Message):
     """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far, `ahead`
-    the invoice that will likely come next (not to be paid before it is asked for), so that it can be looked at."""
+    the invoice that will likely come next (not to be paid before it is asked for), so that it can be decoded before."""
 
-    n: int
+    number: int
     amount_msat: int
     bolt11: str
     ticks: int
@@ -60,12 +60,12 @@ class Invoice(Message):
 
 @dataclass(frozen=True, slots=True)
 class Increment(Message):
-    """Seller, on-chain: sign growing transaction `k` again, now worth `value_sat` to `address` (amount_msat more than
-    before) at `feerate` sat per 1,000 weight units. The other fields are an invoice's."""
+    """Seller, on-chain: sign growing transaction `tx_number` again, now worth `value_sat` to `address` (amount_msat
+    more than before) at `feerate` sat per 1,000 weight units. The other fields are an invoice's."""
 
-    n: int
+    number: int
     amount_msat: int
-    k: int
+    tx_number: int
     value_sat: int
     address: str
     feerate: int
@@ -75,21 +75,21 @@ class Increment(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Version(Message):
+class Update(Message):
     """Buyer, on-chain: the signed transaction, in hex; `heights` are those of the blocks that its inputs are in."""
 
-    n: int
-    k: int
+    number: int
+    tx_number: int
     raw: str
     heights: str
 
 
 @dataclass(frozen=True, slots=True)
 class Taken(Message):
-    """Seller, on-chain: version `n` counts for `amount_msat`; 0: it came too late, and counts nothing."""
+    """Seller, on-chain: update `number` counts for `amount_msat`; 0: it came too late, and counts nothing."""
 
-    n: int
-    k: int
+    number: int
+    tx_number: int
     amount_msat: int
 
 
@@ -121,9 +121,9 @@ class Receipt(Message):
 
 @dataclass(frozen=True, slots=True)
 class Error(Message):
-    """Either side: refused. `n` is the invoice it is about, 0 for the session as a whole."""
+    """Either side: refused. `number` is the invoice it is about, 0 for the session as a whole."""
 
     by: str
     code: int
     text: str
-    n: int = 0
+    number: int = 0

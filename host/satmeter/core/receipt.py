@@ -2,17 +2,65 @@
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Literal, TypedDict, cast
 
 from .journal import canonical
-from .sale import Sale
+from .settlement.rules import rules_of
+
+if TYPE_CHECKING:
+    from .seller.session import SellerSession
 
 FORMAT = "satmeter-receipt-1"
 TEXT_MOST = 500
 TXIDS_MOST = 20
 
 
-def text(sale: Sale, seller: str, revision: int) -> str:
+Figure = Literal["paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat"]
+
+
+class Onchain(TypedDict):
+    """What growing transactions came to; see settlement/rules.py."""
+
+    transactions: int
+    txids: list[str]
+    fee_msat: int
+    basic_fee_msat: int
+    single_fee_msat: int
+    lost_msat: int
+
+
+class _Statement(TypedDict):
+    format: str
+    session: str
+    revision: int
+    seller: str
+    buyer: str
+    meter: str
+    tariff: dict[str, str | int]
+    opened_at: int
+    closed_at: int
+    reason: str
+    ticks: int
+    payments: int
+    paid_msat: int
+    carried_in_msat: int
+    charged_msat: int
+    spent_msat: int
+    refunded_msat: int
+    refund_fee_msat: int
+    lapsed_msat: int
+    owed_msat: int
+    debt_msat: int
+    head: str
+
+
+class Statement(_Statement, total=False):
+    """A receipt's fields. Amounts in msat, counts in ticks, times in milliseconds."""
+
+    onchain: Onchain
+
+
+def text(session: "SellerSession", seller: str, revision: int) -> str:
     """Return the canonical JSON of the statement. Amounts in msat, counts in ticks, times in milliseconds.
 
     paid_msat + debt_msat == charged_msat + refunded_msat + lapsed_msat + owed_msat, always: what was carried in from
@@ -22,78 +70,72 @@ def text(sale: Sale, seller: str, revision: int) -> str:
     return canonical(
         {
             "format": FORMAT,
-            "session": sale.id,
+            "session": session.id,
             "revision": revision,
             "seller": seller,
-            "buyer": sale.buyer,
-            "meter": sale.meter,
-            "tariff": sale.tariff.to_dict(),
-            "opened_at": sale.opened_at,
-            "closed_at": sale.closed_at,
-            "reason": _plain(sale.reason),
-            "start": {"boot": sale.start_boot, "register": sale.start_register},
-            "stop": {"boot": sale.end_boot, "register": sale.end_register},
-            "ticks": sale.ticks,
-            "payments": sale.payments,
-            "paid_msat": sale.received,
-            "carried_in_msat": sale.brought,
-            "charged_msat": sale.charged,
-            "spent_msat": sale.spent,
-            "refunded_msat": sale.refunded + sale.taken,
-            "refund_fee_msat": sale.refund_fee,
-            "lapsed_msat": sale.lapsed,
-            "owed_msat": sale.owed,
-            "debt_msat": sale.debt,
-            "head": sale.head,
-            **({"onchain": _onchain(sale)} if sale.tariff.onchain else {}),
+            "buyer": session.buyer,
+            "meter": session.meter,
+            "tariff": session.tariff.to_dict(),
+            "opened_at": session.opened_at,
+            "closed_at": session.closed_at,
+            "reason": _plain(session.reason),
+            "start": {"boot": session.start_boot, "register": session.start_register},
+            "stop": {"boot": session.end_boot, "register": session.end_register},
+            "ticks": session.ticks,
+            "payments": session.payments,
+            "paid_msat": session.received_msat,
+            "carried_in_msat": session.brought_msat,
+            "charged_msat": session.charged_msat,
+            "spent_msat": session.spent_msat,
+            "refunded_msat": session.refunded_msat + session.taken_msat,
+            "refund_fee_msat": session.refund_fee_msat,
+            "lapsed_msat": session.lapsed_msat,
+            "owed_msat": session.owed_msat,
+            "debt_msat": session.debt_msat,
+            "head": session.head,
+            **rules_of(session.tariff).statement(session.tariff, session.onchain),
         }
     )
 
 
-def _onchain(sale: Sale) -> dict[str, Any]:
-    """What the growing transactions came to: fee_msat is what the buyer paid; each of the two protocols would have
-    cost basic_fee_msat (a transaction for each payment) and single_fee_msat. txids: the newest ones."""
-    return {
-        "transactions": sale.tx_count - (1 if sale.growing is not None else 0),
-        "txids": sale.txids,
-        "fee_msat": sale.fees * 1000,
-        "basic_fee_msat": sale.basic_fees * 1000,
-        "single_fee_msat": sale.single_fees * 1000,
-        "lost_msat": sale.lost * 1000,
-    }
-
-
-_FIGURES = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
+FIGURES: tuple[Figure, ...] = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
 _WHOLE = (
-    *_FIGURES,
+    *FIGURES,
     *("revision", "ticks", "payments", "carried_in_msat", "spent_msat", "opened_at", "closed_at"),
     "refund_fee_msat",
 )
 _TEXT = ("session", "seller", "buyer", "meter", "reason", "head")
 
 
-def read(receipt_text: str) -> dict[str, Any] | None:
+def read(receipt_text: str) -> Statement | None:
     """Return a receipt's fields, each of its kind; None for what is not a receipt. Receipts of before refunds bore
     their fee have no refund_fee_msat; it is 0 in them."""
     try:
-        r = json.loads(receipt_text)
+        stated = json.loads(receipt_text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(r, dict) or r.get("format") != FORMAT or not isinstance(r.get("tariff"), dict):
+    if not isinstance(stated, dict) or stated.get("format") != FORMAT or not isinstance(stated.get("tariff"), dict):
         return None
-    r.setdefault("refund_fee_msat", 0)
-    sound = all(type(r.get(n)) is int and r[n] >= 0 for n in _WHOLE) and all(_is_plain(r.get(n)) for n in _TEXT)
-    return r if sound and ("onchain" not in r or _sound_onchain(r["onchain"])) else None
+    stated.setdefault("refund_fee_msat", 0)
+    whole = all(type(stated.get(name)) is int and stated[name] >= 0 for name in _WHOLE)
+    sound = whole and all(_is_plain(stated.get(name)) for name in _TEXT)
+    if not sound or ("onchain" in stated and not _sound_onchain(stated["onchain"])):
+        return None
+    return cast(Statement, stated)
 
 
 _ONCHAIN = ("transactions", "fee_msat", "basic_fee_msat", "single_fee_msat", "lost_msat")
 
 
-def _sound_onchain(o: object) -> bool:
-    if not isinstance(o, dict) or not isinstance(o.get("txids"), list) or len(o["txids"]) > TXIDS_MOST:
+def _sound_onchain(figures: object) -> bool:
+    if (
+        not isinstance(figures, dict)
+        or not isinstance(figures.get("txids"), list)
+        or len(figures["txids"]) > TXIDS_MOST
+    ):
         return False
-    whole = all(type(o.get(n)) is int and o[n] >= 0 for n in _ONCHAIN)
-    return whole and all(isinstance(txid, str) and re.fullmatch("[0-9a-f]{64}", txid) for txid in o["txids"])
+    whole = all(type(figures.get(name)) is int and figures[name] >= 0 for name in _ONCHAIN)
+    return whole and all(isinstance(txid, str) and re.fullmatch("[0-9a-f]{64}", txid) for txid in figures["txids"])
 
 
 def _is_plain(value: object) -> bool:
@@ -103,13 +145,13 @@ def _is_plain(value: object) -> bool:
 
 def _plain(text: str) -> str:
     """Return text for a receipt: a reason may be the other side's own words."""
-    return "".join(c if c.isprintable() else "?" for c in text)[:TEXT_MOST]
+    return "".join(char if char.isprintable() else "?" for char in text)[:TEXT_MOST]
 
 
 def figures(receipt_text: str) -> tuple[int, ...]:
     """Return (paid, charged, refunded, lapsed, owed, debt) of a receipt, in msat; () for what is not a receipt."""
-    r = read(receipt_text)
-    return tuple(r[name] for name in _FIGURES) if r is not None else ()
+    stated = read(receipt_text)
+    return tuple(stated[name] for name in FIGURES) if stated is not None else ()
 
 
 def balanced(receipt_text: str) -> bool:

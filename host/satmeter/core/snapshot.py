@@ -1,43 +1,54 @@
-"""States as plain data and back, so that a start costs what is live and not what ever happened."""
+"""States as plain data and back, so that a start costs what is live and not what ever happened.
 
-from collections.abc import Callable
-from dataclasses import asdict, fields
-from typing import Any, TypeVar
+What a state keeps under `memory` is not recorded: after a restart it is found out again.
+"""
 
-from .tariff import Tariff
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-T = TypeVar("T")
+import msgspec
+
+from .errors import JournalTrouble
+
+State = TypeVar("State")
+Plain = dict[str, object]
+"""Data as JSON has it."""
 DAY_MS = 86_400_000
 
 
-def dump(state: Any, memory: frozenset[str]) -> dict[str, Any]:
-    """Return a state's fields as data for JSON, without those that only memory needs."""
-    return {name: value for name, value in asdict(state).items() if name not in memory}
+def dump(state: object) -> Plain:
+    """Return a state's recorded fields as data for JSON."""
+    values: Plain = msgspec.to_builtins(state, str_keys=True)
+    values.pop("memory", None)
+    return values
 
 
-def revive(cls: type[T], values: dict[str, Any]) -> T:
-    """Return the state that dump() wrote: JSON had made texts of the numbers that are names in its dictionaries."""
-    for f in fields(cls):  # type: ignore[arg-type]
-        if str(f.type).startswith("dict[int") and f.name in values:
-            values[f.name] = {int(k): v for k, v in values[f.name].items()}
-    if values.get("tariff") is not None:
-        values["tariff"] = Tariff(**values["tariff"])
-    return cls(**values)
+def revive(cls: type[State], values: object) -> State:
+    """Return the state that dump() wrote.
+
+    Raises:
+        JournalTrouble: The data are not of this kind.
+    """
+    try:
+        return msgspec.convert(values, cls, strict=False)
+    except (ValueError, TypeError) as error:
+        raise JournalTrouble(f"the journal's snapshot can't be read: {error}") from None
 
 
-def dated_back(state: Any, back: Callable[[int], int]) -> Any:
+def dated_back(state: object, back: Callable[[int], int]) -> object:
     """Return a dumped state with each of its times (ms) as `back` says; days (`days`: by day since 1970) with them."""
     if isinstance(state, list):
         return [dated_back(each, back) for each in state]
-    if not isinstance(state, dict):
+    if not isinstance(state, Mapping):
         return state
-    found: dict[str, Any] = {}
+    found: Plain = {}
     for name, value in state.items():
         if name == "days":
-            found[name] = {}
-            for day, msat in value.items():
+            days: dict[str, int] = {}
+            for day, spent_msat in value.items():
                 to = str(back(int(day) * DAY_MS) // DAY_MS)
-                found[name][to] = found[name].get(to, 0) + msat
+                days[to] = days.get(to, 0) + spent_msat
+            found[name] = days
         elif isinstance(value, int) and name.endswith(("_at", "since", "until")):
             found[name] = back(value)
         else:

@@ -3,16 +3,16 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import BadParam
-from .growing import DUST_SAT
 from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
+from .settlement.rules import LIGHTNING, ONCHAIN, RULES, rules_of
 
 NAME = re.compile(r"[a-z0-9-]{1,32}")
 PREPAID, ARREARS = "prepaid", "arrears"
-LIGHTNING, ONCHAIN = "lightning", "onchain"
 YEAR_S = 366 * 86400
 WALLET_EXPIRY_S = 180
 
@@ -68,10 +68,6 @@ class Tariff:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
     @property
-    def onchain(self) -> bool:
-        return self.settlement == ONCHAIN
-
-    @property
     def prepaid(self) -> bool:
         return self.mode == PREPAID
 
@@ -83,20 +79,21 @@ class Tariff:
         """Return the ticks that `amount_msat` pays for in full."""
         return ticks_for(amount_msat, self.price_msat, self.ticks_per_unit)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, str | int]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Tariff":
+    def from_dict(cls, values: Mapping[str, object]) -> "Tariff":
         """Return a checked tariff from named values; unknown names and bad values raise BadParam."""
-        known = {f.name for f in fields(cls)}
+        known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
                 raise BadParam(f"{name!r}: not a field of the tariff; they are {', '.join(sorted(known))}", param=name)
         for name in ("price_msat", "ticks_per_unit", "quantum_msat"):
             if values.get(name) is None:
                 raise BadParam(f"{name}: is required; a meter without it can't be priced", param=name)
-        return check(cls(**{k: v for k, v in values.items() if v is not None}))
+        given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+        return check(cls(**given))  # which looks at each
 
 
 _WHOLE = {
@@ -128,12 +125,12 @@ def check(tariff: Tariff) -> Tariff:
         raise BadParam(f"unit: must be 1 to 16 printable ASCII characters, got {tariff.unit!r}", param="unit")
     if tariff.mode not in (PREPAID, ARREARS):
         raise BadParam(f"mode: must be {PREPAID} or {ARREARS}, got {tariff.mode!r}", param="mode")
-    if tariff.settlement not in (LIGHTNING, ONCHAIN):
+    if tariff.settlement not in RULES:
         raise BadParam(f"settlement: must be {LIGHTNING} or {ONCHAIN}, got {tariff.settlement!r}", param="settlement")
-    if tariff.settlement == ONCHAIN and not values["hold_msat"]:
-        values["hold_msat"] = HELD_SLICES * (values["quantum_msat"] // max(1, values["window"]))
-    if tariff.settlement == ONCHAIN and not values["unconfirmed_msat"]:
-        values["unconfirmed_msat"] = UNCONFIRMED_HOLDS * values["hold_msat"]
+    slice_msat = values["quantum_msat"] // max(1, values["window"])
+    values["hold_msat"], values["unconfirmed_msat"] = rules_of(tariff).bounds_msat(
+        values["hold_msat"], values["unconfirmed_msat"], slice_msat
+    )
     low_water = values["low_water_msat"]
     if low_water == -1:
         values["low_water_msat"] = values["quantum_msat"] // 4
@@ -142,65 +139,26 @@ def check(tariff: Tariff) -> Tariff:
     return replace(tariff, **values)
 
 
-HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
-"""What a growing transaction may hold, and all that are not yet final, where the tariff does not say."""
-
-
-def _check_onchain(t: Tariff) -> None:
-    if t.window != 1:
+def _check_together(tariff: Tariff) -> None:
+    if tariff.slice_msat < 1:
         raise BadParam(
-            f"window: versions of a transaction follow one another; it must be 1, got {t.window}", param="window"
-        )
-    least = 2 * DUST_SAT * 1000
-    if t.slice_msat % 1000 or t.slice_msat < least:
-        raise BadParam(
-            f"quantum_msat: on-chain it must be whole sat, and at least {least} msat (twice the dust limit), "
-            f"got {t.quantum_msat}",
-            param="quantum_msat",
-        )
-    if t.quantum_msat - t.low_water_msat < DUST_SAT * 1000:
-        raise BadParam(
-            f"low_water_msat: must be at least {DUST_SAT * 1000} msat (the dust limit) under quantum_msat, "
-            f"got {t.low_water_msat}",
-            param="low_water_msat",
-        )
-    if t.hold_msat % 1000 or t.hold_msat < t.slice_msat:
-        raise BadParam(
-            f"hold_msat: must be whole sat, and at least a slice ({t.slice_msat} msat), got {t.hold_msat}",
-            param="hold_msat",
-        )
-    if t.unconfirmed_msat < t.hold_msat:
-        raise BadParam(
-            f"unconfirmed_msat: must be at least hold_msat ({t.hold_msat}), got {t.unconfirmed_msat}",
-            param="unconfirmed_msat",
-        )
-
-
-def _check_together(t: Tariff) -> None:
-    if t.slice_msat < 1:
-        raise BadParam(
-            f"window: {t.window} invoices of a quantum of {t.quantum_msat} msat would be 0 msat each; "
-            f"window must be at most {t.quantum_msat}",
+            f"window: {tariff.window} invoices of a quantum of {tariff.quantum_msat} msat would be 0 msat each; "
+            f"window must be at most {tariff.quantum_msat}",
             param="window",
         )
-    if t.ticks(t.slice_msat) < 1:
+    if tariff.ticks(tariff.slice_msat) < 1:
         raise BadParam(
-            f"quantum_msat: an invoice of {t.slice_msat} msat buys no whole tick; one tick costs "
-            f"{-(-t.price_msat // t.ticks_per_unit)} msat",
+            f"quantum_msat: an invoice of {tariff.slice_msat} msat buys no whole tick; one tick costs "
+            f"{-(-tariff.price_msat // tariff.ticks_per_unit)} msat",
             param="quantum_msat",
         )
-    if t.onchain:
-        _check_onchain(t)
-    elif t.hold_msat or t.unconfirmed_msat:
+    rules_of(tariff).check(tariff)
+    if tariff.prepaid and tariff.limit_msat:
+        raise BadParam(f"limit_msat: {tariff.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")
+    if not tariff.prepaid and tariff.limit_msat < tariff.slice_msat:
         raise BadParam(
-            f"hold_msat: {t.hold_msat or t.unconfirmed_msat} given, but only settlement=onchain holds transactions",
-            param="hold_msat",
-        )
-    if t.prepaid and t.limit_msat:
-        raise BadParam(f"limit_msat: {t.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")
-    if not t.prepaid and t.limit_msat < t.slice_msat:
-        raise BadParam(
-            f"limit_msat: arrears need a limit of at least one invoice ({t.slice_msat} msat), got {t.limit_msat}",
+            f"limit_msat: arrears need a limit of at least one invoice ({tariff.slice_msat} msat), "
+            f"got {tariff.limit_msat}",
             param="limit_msat",
         )
 

@@ -37,16 +37,18 @@ def visible(text: str) -> str:
     """Return a stranger's text with what acts instead of being seen (control characters, marks of direction, what has
     no width) written as JSON escapes it: \\u202e. Line breaks stay, and what joins letters or emoji."""
     text = text.replace("\r\n", "\n").replace("\t", " ")
-    return "".join(c if _seen(c, before) else json.dumps(c)[1:-1] for before, c in zip(f" {text}", text, strict=False))
+    return "".join(
+        char if _seen(char, before) else json.dumps(char)[1:-1] for before, char in zip(f" {text}", text, strict=False)
+    )
 
 
-def _seen(c: str, before: str) -> bool:
-    if c in JOINERS:
+def _seen(char: str, before: str) -> bool:
+    if char in JOINERS:
         return not before.isascii() and before not in JOINERS
-    return c == "\n" or (c.isprintable() and c not in EMPTY) or unicodedata.category(c) == "Zs"
+    return char == "\n" or (char.isprintable() and char not in EMPTY) or unicodedata.category(char) == "Zs"
 
 
 def readable(text: str) -> bool:
     """Whether a text has no control character, no line break and no half of a character. Spaces that do not break, what
     joins emoji, and marks of direction are text like others."""
-    return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+    return not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)

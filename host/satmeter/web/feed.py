@@ -14,7 +14,7 @@ from pyln.client import RpcError
 
 from ..cln.node import PLUGIN_GONE, Node, code_of, words_of
 from ..core.errors import NodeTrouble
-from ..core.purchase import CLOSED
+from ..core.states import StreamState
 
 log = logging.getLogger("satmeter.web")
 
@@ -139,6 +139,6 @@ def buyer(node: Node) -> View:
     """Look at a buyer's plugin: live streams by id, and those that ended a moment ago."""
     found = node.call("stream-list")["streams"]
     return {
-        "streams": {s["session"]: s for s in found if s["state"] != CLOSED},
-        "ended": {s["session"]: s for s in found if s["state"] == CLOSED},
+        "streams": {s["session"]: s for s in found if s["state"] != StreamState.CLOSED},
+        "ended": {s["session"]: s for s in found if s["state"] == StreamState.CLOSED},
     }

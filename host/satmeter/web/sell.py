@@ -1,6 +1,5 @@
 """The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
 
-import json
 from typing import Any
 
 from nicegui import ui
@@ -8,6 +7,7 @@ from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
 from ..core.money import typed_in_sat
+from ..core.status import SessionEvent, read_as
 from ..core.text import duration
 from ..qr import draw
 from ..qr.make import make
@@ -310,21 +310,17 @@ class MeterPage:
             tariff.edit(self.panel, self.name, self.meter["tariff"], self.panel.sell.refresh)
 
 
-def _invoices(events: list[dict[str, Any]], money: Money) -> list[str]:
+HOW = {"asked": "asked for", "paid": "paid", "dropped": "no longer wanted", "expired": "expired"}
+"""How an invoice stands, in words."""
+
+
+def _invoices(rows: list[dict[str, Any]], money: Money) -> list[str]:
     """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
     stands: dict[int, tuple[int, str]] = {}
-    words = {
-        "invoice_paid": "paid",
-        "version_taken": "signed",
-        "invoice_dropped": "no longer wanted",
-        "invoice_expired": "expired",
-    }
-    for e in events:
-        data = json.loads(e["data"])
-        if e["kind"] == "invoice_asked":
-            stands[data["n"]] = (data["amount"], "asked for")
-        elif e["kind"] in words:
-            amount = data.get("amount") or stands.get(data["n"], (0, ""))[0]
-            stands[data["n"]] = (amount, words[e["kind"]])
+    for row in rows:
+        event = read_as(SessionEvent, row["event"]) if "event" in row else None
+        if event is not None and event.happened in HOW:
+            amount = event.amount_msat or stands.get(event.number, (0, ""))[0]
+            stands[event.number] = (amount, HOW[event.happened])
     newest = sorted(stands.items(), reverse=True)[:12]
     return [f"invoice {n}{f': {money(amount)}' if amount else ''}, {how}" for n, (amount, how) in newest]

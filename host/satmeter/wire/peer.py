@@ -25,7 +25,7 @@ TYPES: dict[int, type[msg.Message]] = {
     45113: msg.Error,
     45115: msg.Agree,
     45117: msg.Increment,
-    45119: msg.Version,
+    45119: msg.Update,
     45121: msg.Taken,
 }
 HEX_TYPES = tuple(f"{number:04x}" for number in TYPES)

@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 from satmeter.cln import node, payments, service
-from satmeter.core import events as ev
+from satmeter.core.buyer import events as buying
+from satmeter.core.seller import events as selling
 
 FALL = Path("fall")
 """In the node's directory, which is a plugin's working directory."""
@@ -50,13 +51,13 @@ def prepare(plugin):
     def committing(self):
         kinds = {type(e) for e in self._held}
         done = commit(self)
-        if ev.InvoicePaid in kinds:
+        if selling.InvoicePaid in kinds:
             at("credited, not acted on")
-        if ev.InvoiceAsked in kinds:
+        if selling.InvoiceAsked in kinds:
             at("asked for, not made")
-        if ev.PaymentStarted in kinds:
+        if buying.PaymentStarted in kinds:
             at("between commit and payment")
-        if ev.RefundStarted in kinds:
+        if selling.RefundStarted in kinds:
             at("between commit and refund")
         return done
 

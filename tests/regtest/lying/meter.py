@@ -22,14 +22,14 @@ class Liar(meter.MeterPlugin):
     said: list = []
     claimed: set = set()
 
-    def perform(self, action):
+    def perform(self, effect):
         trick = Path("trick").read_text().strip() if os.path.exists("trick") else ""
-        message = getattr(action, "message", None)
+        message = getattr(effect, "message", None)
         if trick and message is not None:
-            for each in getattr(self, trick)(action.peer, message):
-                super().perform(replace(action, message=each))
+            for each in getattr(self, trick)(effect.peer, message):
+                super().perform(replace(effect, message=each))
         else:
-            super().perform(action)
+            super().perform(effect)
         if isinstance(message, msg.Invoice):
             self.said.append(message)
 
@@ -43,8 +43,8 @@ class Liar(meter.MeterPlugin):
         return []
 
     def _claims(self, peer, session):
-        sale = self.service.core.books.sales[session]
-        t, told = sale.tariff, sale.received
+        sale = self.service.core.state.sessions[session]
+        t, told = sale.tariff, sale.received_msat
         for n in range(1, CLAIMS):
             made = self.node.invoice(f"lie/{session}/{n}/{os.urandom(4).hex()}", t.slice_msat, "lie", 600)
             ticks = t.ticks(told + n * t.slice_msat) + 1

@@ -14,22 +14,22 @@ from embit.transaction import SIGHASH, Transaction, TransactionOutput  # noqa: E
 
 from satmeter.chain import version  # noqa: E402
 from satmeter.cln import stream, wallet  # noqa: E402
-from satmeter.core import actions as do  # noqa: E402
-from satmeter.core import inputs as inp  # noqa: E402
+from satmeter.core import commands as cmd  # noqa: E402
+from satmeter.core import effects as do  # noqa: E402
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 class Rogue(wallet.Wallet):
-    def sign(self, a: do.SignVersion) -> inp.Input:
+    def sign(self, a: do.SignUpdate) -> cmd.Command:
         trick = Path("trick").read_text().strip() if os.path.exists("trick") else ""
         if not trick:
             return super().sign(a)
-        raw = getattr(self, trick)(a.tx, a.value)
-        return inp.VersionMade(a.session, a.n, a.tx.k, raw)
+        raw = getattr(self, trick)(a.transaction, a.value_sat)
+        return cmd.UpdateMade(a.session, a.number, a.transaction.number, raw)
 
     def _make(self, g, value, change=None):
-        return version.make(g.inputs, version.script_of(g.address), value, change or g.change, g.fee)
+        return version.make(g.inputs, version.script_of(g.address), value, change or g.change, g.fee_sat)
 
     def _signed(self, tx, inputs):
         done = self._node.call("signpsbt", psbt=version.to_sign(tx, inputs))
@@ -39,16 +39,16 @@ class Rogue(wallet.Wallet):
         return self._signed(self._make(g, value - 1000), g.inputs)
 
     def higher(self, g, value):
-        return self._signed(self._make(g, g.maximum + 1), g.inputs)
+        return self._signed(self._make(g, g.maximum_sat + 1), g.inputs)
 
     def other_inputs(self, g, value):
         found = self.fund(do.Fund("", 1, g.address, 5_000, g.feerate))
-        tx = version.make(found.inputs, version.script_of(g.address), value, g.change, g.fee)
+        tx = version.make(found.inputs, version.script_of(g.address), value, g.change, g.fee_sat)
         return self._signed(tx, found.inputs)
 
     def other_output(self, g, value):
         mine = version.script_of(self._node.new_address())
-        return self._signed(version.make(g.inputs, mine, value, g.change, g.fee), g.inputs)
+        return self._signed(version.make(g.inputs, mine, value, g.change, g.fee_sat), g.inputs)
 
     def no_change(self, g, value):
         tx = self._make(g, value)
@@ -62,7 +62,7 @@ class Rogue(wallet.Wallet):
 
     def low_fee(self, g, value):
         tx = self._make(g, value)
-        tx.vout[1] = TransactionOutput(tx.vout[1].value + g.fee - 50, tx.vout[1].script_pubkey)
+        tx.vout[1] = TransactionOutput(tx.vout[1].value + g.fee_sat - 50, tx.vout[1].script_pubkey)
         return self._signed(tx, g.inputs)
 
     def replaceable(self, g, value):
@@ -79,6 +79,9 @@ class Rogue(wallet.Wallet):
     def high_s(self, g, value):
         tx = Transaction.parse(bytes.fromhex(self._signed(self._make(g, value), g.inputs)))
         for vin in tx.vin:
+            if len(vin.witness.items) == 1:  # a Schnorr signature has no such twin
+                vin.witness = Witness([vin.witness.items[0][:-1] + b"\x00"])
+                continue
             sig, key = vin.witness.items
             low = Signature.parse(sig[:-1]).serialize()
             r = low[4 : 4 + low[3]]
@@ -99,6 +102,9 @@ class Rogue(wallet.Wallet):
         """A signature that leaves the outputs open to change (SIGHASH_NONE)."""
         tx = Transaction.parse(bytes.fromhex(self._signed(self._make(g, value), g.inputs)))
         for vin in tx.vin:
+            if len(vin.witness.items) == 1:
+                vin.witness = Witness([vin.witness.items[0] + bytes([SIGHASH.NONE])])
+                continue
             sig, key = vin.witness.items
             vin.witness = Witness([sig[:-1] + bytes([SIGHASH.NONE]), key])
         return tx.serialize().hex()

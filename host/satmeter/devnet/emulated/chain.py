@@ -15,6 +15,7 @@ from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
 from ...chain import version
 from ...core.errors import BadVersion
+from ...core.settlement.transaction import TxInput
 
 BASE = 111
 """Blocks that were there before the network's own: empty ones."""
@@ -98,13 +99,13 @@ class Chain:
                 found = self.unspent(outpoint) or self.unspent(outpoint, mempool=False)
                 if found is None:
                     return "bad-txns-inputs-missingorspent"
-                inputs.append([outpoint, *found])
+                inputs.append(TxInput(outpoint, *found))
             why = _wrong(tx, inputs) or self._replaces(tx, inputs)
             if not why:
                 self.waiting[txid] = tx
             return why
 
-    def _replaces(self, tx: Transaction, inputs: Sequence[version.Input]) -> str:
+    def _replaces(self, tx: Transaction, inputs: Sequence[TxInput]) -> str:
         """Let go of what spends the same where this pays more (full RBF), or return why it does not."""
         wanted = set(version.outpoints(tx))
         others = {k: t for k, t in self.waiting.items() if wanted.intersection(version.outpoints(t))}
@@ -125,7 +126,7 @@ class Chain:
         return ""
 
     def _fee(self, tx: Transaction) -> int:
-        return _fee(tx, [(o, self._worth(o)) for o in version.outpoints(tx)])
+        return _fee(tx, [TxInput(o, self._worth(o), "") for o in version.outpoints(tx)])
 
     def _worth(self, outpoint: str) -> int:
         txid, _, vout = outpoint.partition(":")
@@ -184,15 +185,15 @@ class Chain:
         return (bytes(80) + bytes(compact.to_bytes(len(txs))) + txdata).hex()
 
 
-def _fee(tx: Transaction, inputs: Sequence[version.Input]) -> int:
-    return sum(int(each[1]) for each in inputs) - sum(int(out.value) for out in tx.vout)
+def _fee(tx: Transaction, inputs: Sequence[TxInput]) -> int:
+    return sum(each.value_sat for each in inputs) - sum(int(out.value) for out in tx.vout)
 
 
 def txid_of(tx: Transaction) -> str:
     return bytes(tx.txid()).hex()
 
 
-def _wrong(tx: Transaction, inputs: Sequence[version.Input]) -> str:
+def _wrong(tx: Transaction, inputs: Sequence[TxInput]) -> str:
     """Return why a transaction breaks the rules or is not relayed, "" if it does neither."""
     if any(out.script_pubkey.script_type() not in version.STANDARD for out in tx.vout):
         return "scriptpubkey"

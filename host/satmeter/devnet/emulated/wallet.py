@@ -12,6 +12,7 @@ from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
 from ...chain import version
 from ...core.errors import BadVersion
+from ...core.settlement.transaction import TxInput
 from . import errors as err
 from .chain import BASE, Chain, txid_of
 from .errors import RpcFault
@@ -204,7 +205,7 @@ class Wallet:
         """sendpsbt: finish, broadcast, and know of the outputs that are ours."""
         psbt = _psbt(psbt_base64)
         inputs = [
-            [o, scope.utxo.value, bytes(scope.utxo.script_pubkey.data).hex()]
+            TxInput(o, int(scope.utxo.value), bytes(scope.utxo.script_pubkey.data).hex())
             for o, scope in zip(version.outpoints(psbt.tx), psbt.inputs)
         ]
         try:

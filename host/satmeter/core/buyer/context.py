@@ -1,0 +1,104 @@
+"""What the parts of a buyer share: its state, its limits, its present step, and one another by name."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .. import effects as do
+from .. import messages as msg
+from ..errors import UnknownSession
+from ..journal import Event
+from ..machine import Context
+from . import events as ev
+from .session import BuyerSession, Evidence
+from .state import REFUSALS, BuyerState
+
+if TYPE_CHECKING:
+    from ..settlement.onchain_buyer import OnchainBuyer
+    from .closing import Closing
+    from .outcomes import Outcomes
+    from .payments import Payments
+    from .peers import Peers
+    from .receipts import Receipts
+    from .sensor import Sensor
+    from .streams import Streams
+    from .terms import Terms
+
+Recall = Callable[[str], BuyerSession | None]
+"""Folds a stream that memory has no more from the journal again; its seller may owe something that we never heard
+of."""
+
+
+class BuyerContext(Context):
+    """One buyer node; `sellers` are the node ids that it may buy from, empty for any."""
+
+    closing: "Closing"
+    onchain: "OnchainBuyer"
+    outcomes: "Outcomes"
+    payments: "Payments"
+    peers: "Peers"
+    receipts: "Receipts"
+    sensor: "Sensor"
+    streams: "Streams"
+    terms: "Terms"
+
+    def __init__(
+        self, sellers: frozenset[str], max_streams: int, state: BuyerState, recall: Recall, older: bool
+    ) -> None:
+        super().__init__(state.apply)
+        self.sellers, self.max_streams, self.state, self.recall = sellers, max_streams, state, recall
+        self.older = older
+        """Whether the state is of an older copy of the journal: what was paid since is not in it."""
+
+    def stream(self, session_id: str) -> BuyerSession:
+        """Return a live stream by its id, or by its meter's name: the newest one to a meter of that name.
+
+        Raises:
+            UnknownSession: There is none.
+        """
+        if session_id in self.state.streams:
+            return self.state.streams[session_id]
+        named = [stream for stream in self.state.streams.values() if stream.meter == session_id]
+        if not named:
+            raise UnknownSession(f"session: no live stream {session_id!r}; stream-list lists them")
+        return max(named, key=lambda stream: (not stream.closed, stream.opened_at))
+
+    def send(self, stream: BuyerSession, kind: Callable[..., msg.Message], **fields: str | int) -> None:
+        """Send the seller a message of its session: its kind and its own fields."""
+        memory = stream.memory
+        memory.sequence = max(memory.sequence + 1, self.now)
+        memory.asked_at = self.now
+        self.act(do.Send(stream.seller, kind(session=stream.id, seq=memory.sequence, **fields)))
+
+    def notify(self, stream: BuyerSession, **more: str) -> None:
+        """Tell whoever subscribed how a stream stands."""
+        known = {"session": stream.id, "state": stream.state.value, "seller": stream.seller}
+        self.act(do.Notify("stream_state", {**known, **more}))
+
+    def refuse(self, stream: BuyerSession, number: int, why: str, evidence: Evidence) -> None:
+        """Record a refusal with its evidence. The same one again is not recorded; REFUSALS of a stream are kept."""
+        if len(stream.refusals) < REFUSALS and not any(each.why == why for each in stream.refusals):
+            self.emit(
+                ev.InvoiceRefused(at=self.now, subject=stream.id, number=number, why=why[:500], evidence=evidence)
+            )
+
+
+class Part:
+    """One subject of a buyer's. Parts call one another by their names in the context."""
+
+    def __init__(self, context: BuyerContext) -> None:
+        self.context = context
+
+    @property
+    def now(self) -> int:
+        """The time of the present step, in ms."""
+        return self.context.now
+
+    @property
+    def state(self) -> BuyerState:
+        return self.context.state
+
+    def emit(self, event: Event) -> None:
+        self.context.emit(event)
+
+    def act(self, effect: do.Effect) -> None:
+        self.context.act(effect)

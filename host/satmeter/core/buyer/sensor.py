@@ -1,0 +1,54 @@
+"""The buyer's own sensor: where it begins to count for a stream, and whether it is heard."""
+
+from .. import commands as cmd
+from ..errors import Implausible
+from ..states import StreamState
+from ..tariff import Tariff
+from . import events as ev
+from .context import Part
+from .session import BuyerSession
+
+SILENT_MS = 30_000
+
+
+class Sensor(Part):
+    """What it says of the use, in the seller's ticks."""
+
+    def reading(self, command: cmd.SensorReading) -> BuyerSession:
+        """stream-report."""
+        stream = self.context.stream(command.session)
+        if command.boot in stream.sensor.boots:
+            raise Implausible(
+                f"boot {command.boot} of the sensor was before its boot {stream.sensor.boot}", boot=command.boot
+            )
+        if command.boot != stream.sensor.boot:
+            # Where both the sensor and we restarted, what it counted meanwhile is not known.
+            start = stream.sensor.start if stream.memory.sensor_at else None
+            self.starts(stream, command.boot, stream.memory.sensor_count - command.base, start)
+        count = stream.memory.sensor_count = max(stream.memory.sensor_count, stream.sensor.offset + command.register)
+        stream.memory.sensor_at = self.now
+        if stream.sensor.start is None and stream.tariff is not None:
+            start = count - self._may_have_run(stream, stream.tariff)
+            self.starts(stream, stream.sensor.boot, stream.sensor.offset, start)
+        return stream
+
+    def starts(self, stream: BuyerSession, boot: str, offset: int, start: int | None) -> None:
+        """Record where the sensor counts from, and where the stream began in its count."""
+        self.emit(ev.SensorBooted(at=self.now, subject=stream.id, boot=boot, offset=offset, start=start))
+
+    def _may_have_run(self, stream: BuyerSession, tariff: Tariff) -> int:
+        """Return the ticks that may have run before the sensor was heard: what was invoiced, and what is at risk."""
+        # In flight for us, it may be credited there.
+        begun = stream.payments or stream.in_flight or stream.carried_msat or not tariff.prepaid
+        at_risk_msat = tariff.quantum_msat if tariff.prepaid else tariff.limit_msat
+        return stream.ticks + (tariff.ticks(at_risk_msat) if begun else 0)
+
+    def silent(self, stream: BuyerSession) -> bool:
+        """Whether an own sensor that was heard before is not heard now: without it nothing more is paid."""
+        streaming = stream.state == StreamState.STREAMING
+        silent = bool(stream.sensor.boot) and streaming and self.now - stream.memory.sensor_at >= SILENT_MS
+        waits = "the own sensor is silent" if silent else ""
+        if waits != stream.memory.waits:
+            stream.memory.waits = waits
+            self.context.notify(stream, why=waits)
+        return silent

@@ -1,0 +1,183 @@
+"""Acceptance: which payments can be delivered now. The node's invoice_payment hook answers from this.
+
+The hook comes on another thread than the core's and must answer at once. So it reads no state: of every meter and
+session the core publishes what the answer needs, whole, each time that it changes. An entry never changes; a new one
+takes its place.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..labels import First, parse_label, parse_opening
+from ..states import MeterState
+from .context import SellerContext
+from .meter import Meter
+from .session import SellerSession
+
+
+@dataclass(frozen=True, slots=True)
+class _MeterEntry:
+    state: MeterState
+    session: str
+    terms: str
+    """The mark of its present tariff."""
+    wallet_invoices: frozenset[int]
+    held_by_a_buyer: bool
+    seen_at: int
+    fault: str
+    """What keeps its board from delivering."""
+    plugged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionEntry:
+    meter: str
+    prepaid: bool
+    delivers: bool
+    out: frozenset[int]
+    debtor: str
+    """Its buyer, where that owes for it; else ""."""
+
+
+class Acceptance:
+    """Published by the core's thread, read by any."""
+
+    def __init__(self, context: SellerContext) -> None:
+        self._context = context
+        self._journal, self._silent_ms = context.journal, context.limits.silent_ms
+        self._meters: dict[str, _MeterEntry] = {}
+        self._sessions: dict[str, _SessionEntry] = {}
+        self._waiting: dict[str, First] = {}
+        self._debtors: frozenset[str] = frozenset()
+        self.publish_all()
+
+    # --- by the core's thread
+
+    def publish_all(self) -> None:
+        """Publish how everything stands: at the start, or where the state was replaced."""
+        state = self._context.state
+        self._meters, self._sessions, self._waiting, self._debtors = {}, {}, {}, frozenset()
+        self.publish([*state.sessions, *(meter.subject for meter in state.meters.values())])
+
+    def publish(self, subjects: Iterable[str]) -> None:
+        """Publish how these meters ("meter/NAME") and sessions (by id) stand now."""
+        state = self._context.state
+        meters = set()
+        for subject in subjects:
+            if subject.startswith("meter/"):
+                meters.add(subject.removeprefix("meter/"))
+                continue
+            live = self._context.live(subject)
+            if live is not None:
+                meters.add(live.meter)
+            self._publish_session(subject)
+        for name in meters:
+            meter = state.meters.get(name)
+            if meter is None:
+                self._meters.pop(name, None)
+            else:
+                self._meters[name] = self._entry_of(meter)
+
+    def _entry_of(self, meter: Meter) -> _MeterEntry:
+        holder = self._context.state.sessions.get(meter.session)
+        return _MeterEntry(
+            state=meter.state,
+            session=meter.session,
+            terms=meter.tariff.mark,
+            wallet_invoices=frozenset(meter.wallet_invoices),
+            held_by_a_buyer=holder is not None and bool(holder.buyer),
+            seen_at=meter.memory.seen_at,
+            fault=meter.memory.fault if meter.memory.fault_at else "",
+            plugged=meter.memory.plugged,
+        )
+
+    def _publish_session(self, session_id: str) -> None:
+        waiting = self._context.waiting.get(session_id)
+        if waiting is None:
+            self._waiting.pop(session_id, None)
+        else:
+            self._waiting[session_id] = waiting.first
+        session = self._context.state.sessions.get(session_id)
+        old = self._sessions.pop(session_id, None)
+        if session is not None:
+            self._sessions[session_id] = _session_entry(session)
+        if (old.debtor if old is not None else "") != (self._debtor(session_id)):
+            self._debtors = frozenset(entry.debtor for entry in self._sessions.values()) - {""}
+
+    def _debtor(self, session_id: str) -> str:
+        entry = self._sessions.get(session_id)
+        return entry.debtor if entry is not None else ""
+
+    # --- by any thread
+
+    def rejects(self, label: str, now: int) -> str:
+        """Return why a payment of `label` can't be delivered now, or "" where it can, or is none of ours."""
+        parsed, opening = parse_label(label), parse_opening(label)
+        known = opening[0] if opening is not None else parsed[0] if parsed is not None else None
+        if known is None:
+            return ""
+        if known != self._journal:
+            return "the invoice is of another journal"
+        if opening is not None:
+            return self._rejects_first(opening[1], now)
+        assert parsed is not None
+        _, kind, name, number = parsed
+        return self._rejects_wallet(name, number, now) if kind == "m" else self._rejects_invoice(name, number, now)
+
+    def _undeliverable(self, meter: _MeterEntry, now: int) -> str:
+        if now - meter.seen_at > self._silent_ms:
+            return "the board is silent"
+        if meter.fault:
+            return f"the board can't deliver: {meter.fault}"
+        return "" if meter.plugged else "nothing is plugged in"
+
+    def _rejects_invoice(self, session_id: str, number: int, now: int) -> str:
+        session = self._sessions.get(session_id)
+        if session is None:
+            return "the session is closed"
+        if not session.prepaid:
+            return ""
+        if number not in session.out:
+            return "the invoice is superseded"
+        meter = self._meters.get(session.meter)
+        if not session.delivers or meter is None or meter.session != session_id:
+            return "the session is closed"
+        return self._undeliverable(meter, now) if meter.plugged else ""
+
+    def _rejects_wallet(self, name: str, number: int, now: int) -> str:
+        meter = self._meters.get(name)
+        if meter is None or number not in meter.wallet_invoices:
+            return "the meter does not sell this any more"
+        why = self._undeliverable(meter, now)
+        if why:
+            return why
+        if meter.state == MeterState.LOCKOUT:
+            return "the meter is locked"
+        return "another session has the meter" if meter.held_by_a_buyer else ""
+
+    def _rejects_first(self, first: First, now: int) -> str:
+        meter = self._meters.get(first.meter)
+        if meter is None:
+            return "the meter is gone"
+        waiting = self._waiting.get(first.session)
+        if first.session in self._sessions or (waiting is not None and waiting != first):
+            return "the invoice is superseded"
+        if waiting is None and meter.terms != first.terms:
+            return "the terms have changed"
+        if first.buyer in self._debtors:
+            return "its buyer owes for an earlier session"
+        why = self._undeliverable(meter, now)
+        if why:
+            return why
+        return "" if meter.state == MeterState.STANDBY else "another session has the meter"
+
+
+def _session_entry(session: SellerSession) -> _SessionEntry:
+    owes = bool(session.buyer) and not session.open and session.debt_msat >= session.dust_msat
+    return _SessionEntry(
+        meter=session.meter,
+        prepaid=session.tariff.prepaid,
+        delivers=session.open and not session.ending,
+        out=frozenset(session.out),
+        debtor=session.buyer if owes else "",
+    )

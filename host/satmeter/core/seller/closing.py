@@ -1,0 +1,211 @@
+"""The end of a session: from the wish to end it to the receipt. Refunds on the way stand in refunds.py."""
+
+from .. import commands as cmd
+from .. import effects as do
+from .. import messages as msg
+from .. import receipt
+from ..commands import SEEN
+from ..errors import UnknownSession, WrongState
+from ..settlement.rules import DUST_MSAT
+from ..states import MeterState
+from . import events as ev
+from .context import NODE_RETRY_MS, Part
+from .invoices import RESEND_MS
+from .meter import Meter
+from .session import SellerSession
+
+CLAIM_WAIT_MS = 10_000
+
+
+class Closing(Part):
+    """What follows when a session ends, whoever ended it."""
+
+    def close_session(self, command: cmd.CloseSession) -> SellerSession:
+        """meter-close."""
+        if command.session in self.context.waiting:
+            waiting = self.context.waiting[command.session]
+            self.context.openings.drop(waiting, command.reason)
+            return waiting
+        session = self.state.session(command.session)
+        if not session.open or session.ending:
+            raise WrongState(f"session {session.id} is ending already")
+        self.end(session, command.reason)
+        return session
+
+    def end(self, session: SellerSession, reason: str, tell: bool = True) -> None:
+        """Ask for the end of a session. It is closed once its board has stopped."""
+        meter = self.state.meters.get(session.meter)
+        if (
+            meter is None
+            or meter.session != session.id
+            or (self._stopped(meter, session) and not session.reserved_msat)
+        ):
+            self.close(session, reason, tell)
+        elif not session.ending:
+            self.emit(ev.CloseAsked(at=self.now, subject=session.id, reason=reason))
+            self.context.notify("meter_state", meter, why=reason)
+
+    def _stopped(self, meter: Meter, session: SellerSession) -> bool:
+        """Whether the board can't deliver any more of this session: then the count that it told is the last one.
+
+        A board that was told to stop says that it holds no grant; one that does not state its grant stops at its next
+        report, or with the plug out.
+        """
+        if session.refund.held and (not meter.memory.seen_at or self.state.pay_index < self.state.lost_up_to):
+            return False  # of an older copy: what was paid and used since has to be told first
+        used_up = meter.count >= session.granted and not session.refund.held  # else it is not known what was granted
+        if meter.state == MeterState.NEGOTIATING or used_up:
+            return True
+        board = meter.memory
+        heard_since = not board.plugged or 0 < session.ending_at < board.seen_at
+        return bool(board.seen_at) and not board.grant_held and heard_since
+
+    def close_when_stopped(self, meter: Meter, session: SellerSession) -> None:
+        """Close an ending session when its board has stopped and its gates are done.
+
+        After a long silence it is charged, prepaid, as if the board went on to its grant: that was paid for. In
+        arrears what was not heard of is the seller's risk, as is all that it trusts.
+        """
+        waited = self.now - max(session.ending_at, self.context.resumed_at)
+        if session.reserved_msat:
+            return
+        if self._stopped(meter, session):
+            self.close(session, session.reason)
+        elif waited >= self.limits.unheard_ms:
+            until = session.granted if session.tariff.prepaid else 0
+            self.close(session, f"{session.reason}; the board was not heard since", until=until)
+
+    def close(self, session: SellerSession, reason: str, tell: bool = True, until: int = 0) -> None:
+        """End delivery: the charge becomes final, and what follows is only settling."""
+        meter = self.state.meter(session.meter)
+        session.count = max(session.count, until)
+        boot, register, charged = meter.boot, meter.register, session.charged_msat
+        if session.refund.held:  # others may have used what was counted in the lost part: nobody owes for that
+            charged = min(charged, session.received_msat)
+        self.emit(
+            ev.SessionClosing(
+                at=self.now,
+                subject=session.id,
+                reason=reason,
+                count=meter.count,
+                last_count=until,
+                boot=boot,
+                register=register,
+                charged_msat=charged,
+            )
+        )
+        session.memory.prefetched.queue.clear()
+        self.context.settlement(session).cancel(session)
+        self.context.notify("meter_state", meter, why=reason)
+        if session.debt_msat >= session.dust_msat:
+            # Until it is paid, or for as long as unpaid ones are locked.
+            self.context.meters.lock(meter, session, more_s=session.tariff.grace_s)
+        if session.buyer and tell:
+            self.tell_end(session)
+        self.settle(session)
+
+    def settle(self, session: SellerSession) -> None:
+        """Bring a session that ended to its receipt: collect a debt, pay a refund, sign what came of it."""
+        if session.open:
+            return
+        self.ask_debt(session)
+        self.context.invoices.resend(session)
+        self.context.settlement(session).cancel(session)
+        self.context.settlement(session).look_after(session)
+        if session.onchain.held_msat:
+            return  # the receipt waits for the broadcast
+        self._unlock_paid(session)
+        self._let_lapse(session)
+        told = self.state.pay_index >= self.state.lost_up_to
+        if session.refund.held and not session.owed_msat and not session.refund.under_way and told:
+            self.emit(ev.AlarmEnded(at=self.now, subject=session.id, how=SEEN, amount_msat=0, note="nothing is owed"))
+        more_is_coming = session.refund.claimed_msat > session.received_msat and self._waited(session) < CLAIM_WAIT_MS
+        if session.void or session.refund.under_way or more_is_coming:
+            return
+        if self.context.refunds.due(session):
+            self.context.refunds.start(session)
+        elif not self._waits_for_buyer(session):
+            self._sign(session)
+
+    def _waited(self, session: SellerSession) -> int:
+        return self.now - session.since
+
+    def _unlock_paid(self, session: SellerSession) -> None:
+        """Lift the lockout of a session in arrears that owes nothing any more."""
+        if session.debt_msat or session.tariff.prepaid:
+            return
+        for meter in self.state.meters.values():
+            if meter.state == MeterState.LOCKOUT and meter.lock_session == session.id:
+                self.context.meters.lift_lockout(meter, "the debt is paid")
+
+    def _let_lapse(self, session: SellerSession) -> None:
+        """Keep a bearer's remainder, or anybody's dust, once its stated time is over."""
+        # In all: a buyer believes no more than that.
+        dust = session.lapsed_msat + session.owed_msat < DUST_MSAT and not session.refund.under_way
+        over = self._waited(session) >= session.tariff.remainder_s * 1000
+        if session.owed_msat and not session.refund.held and (dust or not session.buyer) and over:
+            self.emit(ev.RemainderLapsed(at=self.now, subject=session.id, amount_msat=session.owed_msat))
+
+    def _waits_for_buyer(self, session: SellerSession) -> bool:
+        """Whether a first receipt waits, for the grace time, for a debt's payment or for an invoice for the refund."""
+        if session.revision or self._waited(session) >= session.tariff.grace_s * 1000:
+            return False
+        if session.debt_msat:
+            return True
+        wants_invoice = session.owed_msat and not session.refunded_msat and not session.refund.bolt11
+        if not (wants_invoice and session.buyer):
+            return False
+        if self.now >= session.memory.told_at + RESEND_MS:
+            self.tell_end(session)
+        return True
+
+    def ask_debt(self, session: SellerSession) -> None:
+        """Ask for a debt until an invoice of it expires, then when its buyer comes, or daily: each is two events."""
+        if self.now >= session.memory.debt_asked_at:
+            self.context.settlement(session).ask(session)
+
+    def _sign(self, session: SellerSession) -> None:
+        figures = repr(session.figures)
+        if session.revision and receipt.figures(session.receipt) == session.figures:
+            return
+        if session.memory.signing == figures and self.now < session.memory.signed_at + NODE_RETRY_MS:
+            return
+        session.memory.signing, session.memory.signed_at = figures, self.now
+        revision = session.next_revision
+        self.act(do.Sign(session.id, revision, receipt.text(session, self.context.node_id, revision)))
+
+    def signed(self, command: cmd.SignatureMade) -> None:
+        """The node has signed a receipt."""
+        session = self.state.sessions.get(command.session)
+        if session is None or command.revision != session.next_revision:
+            return
+        session.memory.signing, session.memory.touched_at = "", self.now
+        self.emit(
+            ev.ReceiptSigned(
+                at=self.now,
+                subject=session.id,
+                revision=command.revision,
+                text=command.text,
+                signature=command.signature,
+            )
+        )
+        self.act(
+            do.Notify(
+                "meter_closed",
+                {"session": session.id, "meter": session.meter, "reason": session.reason, "receipt": command.text},
+            )
+        )
+        if session.buyer:
+            self.tell_end(session)
+        self.settle(session)
+
+    def tell_end(self, session: SellerSession) -> None:
+        """Tell the buyer how its session ended: by its receipt, once there is one."""
+        session.memory.told_at = self.now
+        if session.void:
+            text = "nothing was paid or used; the session is closed"
+            self.context.send(session, msg.Error, by=msg.SELLER, code=UnknownSession.code, text=text)
+        elif session.receipt:
+            self.context.send(session, msg.Receipt, text=session.receipt, signature=session.signature)
+        else:
+            self.context.send(session, msg.Close, by=msg.SELLER, reason=session.reason)

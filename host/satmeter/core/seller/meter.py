@@ -1,0 +1,194 @@
+"""A meter: one sellable outlet, its count and its standby allowance, and the register that its board may reach.
+
+The board counts a register within one boot. The meter's count goes on over boots: count = offset + register.
+"""
+
+from dataclasses import dataclass, field
+
+from ..commands import Reading
+from ..errors import Implausible
+from ..states import MeterState
+from ..tariff import Tariff
+
+RATING_SLACK_S = 5
+LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
+"""Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
+grace time."""
+
+
+@dataclass(slots=True)
+class MeterMemory:
+    """What only memory needs of a meter: what its board says now, and what is being asked of the node."""
+
+    seen_at: int = 0
+    """When the board was heard last; 0 until its first report."""
+    flow: int = 0
+    plugged: bool = True
+    grant_held: int | None = None
+    """The grant that the board said it holds; None where it does not say."""
+    display: str = ""
+    fault: str = ""
+    fault_at: int = 0
+    """When the board began to say that it can't deliver; 0 while it can."""
+    refused: str = ""
+    """Why the newest reading that was refused, at `refused_at`, was."""
+    refused_at: int = 0
+    jumped: tuple[int, int, str] = (0, 0, "")
+    """When a register was refused that rose faster than the rating, that register, and of which boot."""
+    rated_at: int = 0
+    rated_from: int = 0
+    newest_wallet_invoice: tuple[int, str, int] = (0, "", 0)
+    """Its number, its text, and when it expires (ms)."""
+    looked_at: dict[int, int] = field(default_factory=dict)
+    """When the node was last asked for a wallet invoice, by its number."""
+    made: list[int] = field(default_factory=list)
+    """Numbers of wallet invoices that the node has made."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """A meter as its events leave it; times in milliseconds, counts in ticks."""
+
+    name: str
+    tariff: Tariff
+    state: MeterState = MeterState.STANDBY
+    session: str = ""
+    board: str = ""
+    """The id of the board that counts for it; "" until the first one reports."""
+    rebound: bool = False
+    """Bound anew: the next reading says where its board stands, and counts nothing."""
+    boot: str = ""
+    boots: list[str] = field(default_factory=list)
+    """Boots before this one, newest last: what a bridge tells of them late was counted before."""
+    offset: int = 0
+    count: int = 0
+    period_at: int = 0
+    period_count: int = 0
+    lock_until: int = 0
+    lock_buyer: str = ""
+    lock_session: str = ""
+    wallet_invoices: dict[int, int] = field(default_factory=dict)
+    """Unpaid invoices for any wallet, by number (msat)."""
+    recorded: int = 0
+    """The count in the newest event: what a crash now would forget is `count` beyond it."""
+    memory: MeterMemory = field(default_factory=MeterMemory)
+
+    @property
+    def subject(self) -> str:
+        return f"meter/{self.name}"
+
+    @property
+    def register(self) -> int:
+        return self.count - self.offset
+
+    def wallet_invoice(self, now: int) -> str:
+        """Return the invoice that a wallet may pay now, "" for none: not one that is paid, cancelled or expired."""
+        number, bolt11, until = self.memory.newest_wallet_invoice
+        return bolt11 if number in self.wallet_invoices and now < until else ""
+
+    @property
+    def allowance_count(self) -> int:
+        """The count up to which the standby allowance of this period goes."""
+        return self.period_count + self.tariff.allowance_ticks if self.tariff.allowance_ticks else 0
+
+    @property
+    def allowance_used(self) -> bool:
+        return self.tariff.allowance_ticks > 0 and self.count >= self.allowance_count
+
+    def silent(self, now: int, silent_ms: int) -> bool:
+        return now - self.memory.seen_at > silent_ms
+
+    def undeliverable(self, now: int, silent_ms: int) -> str:
+        """Return why nothing can be delivered now, "" if it can."""
+        if self.silent(now, silent_ms):
+            return "the board is silent"
+        if self.memory.fault_at:
+            return f"the board can't deliver: {self.memory.fault}"
+        return "" if self.memory.plugged else "nothing is plugged in"
+
+    def period_over(self, now: int) -> bool:
+        """True where a new allowance is due; nothing is due while the present one is untouched."""
+        return (
+            self.tariff.allowance_ticks > 0
+            and self.count > self.period_count
+            and now >= self.period_at + self.tariff.allowance_period_s * 1000
+        )
+
+    def offset_after_boot(self, base: int, register: int, now: int) -> int:
+        """Return the offset for a new boot whose register began at `base` and stands at `register`.
+
+        A board that kept its register over the reset (base beyond what we know) goes on in the old numbers, so that
+        what it counted between our last reading and the reset is not lost; one that begins again counts on from ours,
+        and so does one whose register had jumped.
+        """
+        if self.rebound:
+            return self.count - register
+        kept = base and base >= self.register and not self._too_fast(self.offset + base, now)
+        return self.offset if kept else self.count - base
+
+    def check_reporter(self, board: str, boot: str) -> None:
+        """Raise Implausible for a reading of another board, or of a boot before the present one."""
+        if board and self.board and board != self.board:
+            raise Implausible(
+                f"board {board} reports for meter {self.name}, whose board is {self.board}: another cable, or another "
+                f"bridge? If it is to take over: meter-bind {self.name} {board}",
+                board=board,
+            )
+        if boot in self.boots:
+            raise Implausible(
+                f"boot {boot} of meter {self.name} was before its boot {self.boot}: two boards, or two bridges, report",
+                boot=boot,
+            )
+
+    def count_at(self, register: int, now: int) -> int:
+        """Return what a register comes to. Implausible for one that went back, or rose faster than the rating; where it
+        stays up there, the count goes on as it was: what of it was delivered nobody knows, so it is not charged."""
+        if register < self.register:
+            raise Implausible(
+                f"register {register} of meter {self.name}: went back from {self.register} within boot {self.boot}",
+                register=register,
+            )
+        count = self.offset + register
+        why = self._too_fast(count, now)
+        if not why:
+            return count
+        if self._stays(register, now):
+            return self.count
+        self.memory.jumped = now, register, self.boot
+        raise Implausible(f"register {register} of meter {self.name}: {why}", register=register)
+
+    def _too_fast(self, count: int, now: int) -> str:
+        """Return why a count is more than the rating allows, "" where it is not: since the last reading, and (so that
+        the slack is not had again and again) since the rating was first held against it."""
+        rating = self.tariff.rating_ticks_per_s
+        for since, start in (
+            ((self.memory.seen_at, self.count), (self.memory.rated_at, self.memory.rated_from))
+            if rating and self.memory.seen_at
+            else ()
+        ):
+            most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
+            if count - start > most:
+                return f"{count - start} ticks in {now - since} ms, but its rating of {rating} ticks/s allows {most}"
+        return ""
+
+    def _stays(self, register: int, now: int) -> bool:
+        """Whether a register is where the one that was refused just before had jumped to, and what may have flowed
+        since."""
+        at, there, boot = self.memory.jumped
+        flowed = self.tariff.rating_ticks_per_s * (max(0, now - at) // 1000 + RATING_SLACK_S)
+        return boot == self.boot and there > self.register and there <= register <= there + flowed
+
+    def take(self, reading: Reading, now: int) -> None:
+        """Take over what a reading says of the count and the board, once it is checked."""
+        board = self.memory
+        self.count = self.offset + reading.register
+        board.flow, board.plugged, board.grant_held = reading.flow, reading.plugged, reading.grant
+        board.display, board.fault = reading.display, reading.fault
+        board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
+        if not board.seen_at:
+            self.rate_from_here(now)
+        board.jumped, board.seen_at = (0, 0, ""), now
+
+    def rate_from_here(self, now: int) -> None:
+        """Hold the flow against the rating from here on."""
+        self.memory.rated_at, self.memory.rated_from, self.memory.jumped = now, self.count, (0, 0, "")

@@ -1,0 +1,201 @@
+"""Metering: what a board's reading and the passing of time make due.
+
+Delivery starts when there is credit, is suspended when it is used up, and ends when it waited too long.
+"""
+
+from .. import commands as cmd
+from .. import messages as msg
+from ..errors import BadParam, Implausible
+from ..states import MeterState
+from . import events as ev
+from .context import Part
+from .meter import Meter
+from .session import SellerSession
+
+LINGER_MS = 60_000
+
+
+class Metering(Part):
+    """Readings, and what is due."""
+
+    def reading(self, command: cmd.Reading) -> Meter:
+        """Take a board's reading.
+
+        Raises:
+            Implausible: Another board's, of an earlier boot, or a register that went back or rose too fast.
+            BadParam: The register is under the base of its boot.
+        """
+        meter = self.state.meter(command.meter)
+        if command.register < command.base:
+            raise BadParam(
+                f"register: {command.register} is under the base {command.base} of its boot", param="register"
+            )
+        try:
+            meter.check_reporter(command.board, command.boot)
+            if command.board and not meter.board:
+                self.emit(ev.BoardBound(at=self.now, subject=meter.subject, board=command.board))
+            if meter.boot != command.boot:
+                self._booted(meter, command)
+            count = meter.count_at(command.register, self.now)
+        except Implausible as error:
+            meter.memory.refused, meter.memory.refused_at = error.message, self.now
+            raise
+        if count != meter.offset + command.register:
+            self._jumped(meter, count, command.register)
+        meter.take(command, self.now)
+        self.touch(meter.subject)
+        if meter.session:
+            self._count_session(meter, self.state.sessions[meter.session])
+        self.advance(meter)
+        if meter.session and self._unrecorded(meter, self.state.sessions[meter.session]):
+            self.emit(ev.Counted(at=self.now, subject=meter.subject, count=meter.count))
+        return meter
+
+    def _booted(self, meter: Meter, command: cmd.Reading) -> None:
+        """The board has begun a new boot; what it counted before that is not lost where it kept its register."""
+        kept, offset = meter.offset, meter.offset_after_boot(command.base, command.register, self.now)
+        heard = not meter.rebound and meter.memory.seen_at
+        jumped = max(0, kept + command.base - meter.count) if offset != kept and heard else 0
+        count = max(meter.count, offset + command.base)
+        self.emit(ev.BoardBooted(at=self.now, subject=meter.subject, boot=command.boot, offset=offset, count=count))
+        if jumped:
+            self._tell_jump(meter, command.base, jumped)
+
+    def _jumped(self, meter: Meter, count: int, register: int) -> None:
+        """A register stays where it jumped to: the count goes on as it was, and a person is told."""
+        lost = meter.offset + register - count
+        self.emit(
+            ev.RegisterJumped(at=self.now, subject=meter.subject, offset=count - register, count=count, lost_ticks=lost)
+        )
+        meter.rate_from_here(self.now)
+        self._tell_jump(meter, register, lost)
+
+    def _tell_jump(self, meter: Meter, register: int, lost: int) -> None:
+        why = f"the register jumped to {register}, more than the rating allows: {lost} ticks are not counted"
+        meter.memory.refused, meter.memory.refused_at = why, self.now
+        self.context.notify("meter_alarm", meter, why=why)
+
+    def _count_session(self, meter: Meter, session: SellerSession) -> None:
+        """Count a reading for the session. Its first one says where it begins: what the board had drawn of the
+        allowance before, and had not told, is the seller's; the allowance bounds it, however late that reading
+        comes."""
+        if meter.count != session.count:
+            session.memory.used_at = self.now
+        session.count = meter.count
+        if session.start_latest >= 0:
+            self.emit(
+                ev.StartCounted(
+                    at=self.now,
+                    subject=session.id,
+                    count=max(session.start_count, min(meter.count, session.start_latest)),
+                )
+            )
+
+    def _unrecorded(self, meter: Meter, session: SellerSession) -> bool:
+        """Whether a crash now would forget more of the count than half an invoice is worth."""
+        return session.tariff.charge(meter.count - meter.recorded) > session.tariff.slice_msat // 2
+
+    def advance(self, meter: Meter) -> None:
+        """Do what the meter's state makes due now."""
+        if meter.state == MeterState.LOCKOUT and self.now >= meter.lock_until:
+            self.context.meters.lift_lockout(meter, "the lockout is over")
+        if meter.state == MeterState.STANDBY:
+            if meter.period_over(self.now):
+                self.emit(ev.AllowanceBegun(at=self.now, subject=meter.subject, count=meter.count))
+            return
+        session = self.state.sessions.get(meter.session)
+        if session is None:
+            return
+        self.context.reservations.release_old(session)
+        if session.ending:
+            self.context.closing.close_when_stopped(meter, session)
+            return
+        why = self._why_end(meter, session)
+        if why:
+            self.context.closing.end(session, why)
+        else:
+            self._run(meter, session)
+
+    def _why_end(self, meter: Meter, session: SellerSession) -> str:
+        """Return why a session has to end now, "" where it goes on."""
+        tariff, board = session.tariff, meter.memory
+        if not board.plugged:
+            return "unplugged"
+        if board.fault_at and self.now - max(board.fault_at, self.context.resumed_at) >= tariff.grace_s * 1000:
+            return f"the board can't deliver: {board.fault}"
+        if tariff.session_max_s and self.now >= session.opened_at + tariff.session_max_s * 1000:
+            return "the longest time of a session is over"
+        return ""
+
+    def proceed(self, session: SellerSession) -> None:
+        """Do what is due for a session, open or ended."""
+        if session.open:
+            self.advance(self.state.meter(session.meter))
+        else:
+            self.context.closing.settle(session)
+
+    def _run(self, meter: Meter, session: SellerSession) -> None:
+        """Start or suspend delivery, give the low notice, ask for money; end what waited too long."""
+        agreed = session.tariff.prepaid or session.memory.agreed or meter.state == MeterState.SUSPENDED
+        if meter.state in (MeterState.NEGOTIATING, MeterState.SUSPENDED) and session.deliverable_ticks > 0 and agreed:
+            self.emit(ev.DeliveryStarted(at=self.now, subject=session.id, count=meter.count))
+            self.context.notify("meter_state", meter)
+        elif meter.state == MeterState.DELIVERING and session.deliverable_ticks <= 0:
+            self.emit(ev.SessionSuspended(at=self.now, subject=session.id, count=meter.count))
+            self.context.notify("meter_state", meter)
+            self.context.invoices.urge(session)
+        self._low(meter, session)
+        self.context.settlement(session).ask(session)
+        self._grace(meter, session)
+
+    def _grace(self, meter: Meter, session: SellerSession) -> None:
+        """End what has waited for its grace time; our own downtime is not the buyer's."""
+        grace_ms = session.tariff.grace_s * 1000
+        if self.now - max(session.since, self.context.resumed_at) < grace_ms or session.reserved_msat:
+            return
+        if meter.state in (MeterState.NEGOTIATING, MeterState.SUSPENDED):
+            # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
+            theirs = bool(session.asked_for) and not meter.undeliverable(self.now, self.limits.silent_ms)
+            used = meter.state == MeterState.SUSPENDED
+            self.context.closing.close(session, "credit used up" if used else "not paid in time")
+            if used and theirs and session.buyer:
+                self.context.meters.lock(meter, session)
+        elif not session.tariff.prepaid and not session.charged_msat and not session.received_msat:
+            self.context.closing.end(session, "opened and not used")
+        elif (
+            not session.tariff.prepaid
+            and session.out
+            and self.now - max(session.waiting_since, self.context.resumed_at) >= grace_ms
+        ):
+            self.context.closing.end(session, "not paid in time")
+
+    def _low(self, meter: Meter, session: SellerSession) -> None:
+        if session.memory.low_told and not session.low:
+            session.memory.low_told = False
+        if session.low and not session.memory.low_told and meter.state in (MeterState.DELIVERING, MeterState.SUSPENDED):
+            session.memory.low_told = True
+            self.context.notify("meter_low", meter, credit_msat=session.credit_msat)
+            if session.buyer:
+                self.context.send(session, msg.Low, ticks=session.ticks, credit_msat=session.left_msat)
+
+    def tick(self, _: cmd.Tick) -> None:
+        """Time has passed."""
+        for meter in self.state.meters.values():
+            self.advance(meter)
+            self.context.wallet_invoices.look_after(meter)
+        for session in list(self.state.sessions.values()):
+            if session.open:
+                self.context.invoices.resend(session)
+                self.context.settlement(session).look_after(session)
+            else:
+                self.context.closing.settle(session)
+        self.context.openings.look_after()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget what is over, after a while in which its buyer may still ask for the receipt."""
+        over = [each for each in self.state.sessions.values() if each.done]
+        for session in over:
+            if self.now >= session.memory.touched_at + LINGER_MS:
+                del self.state.sessions[session.id]
+                self.touch(session.id)

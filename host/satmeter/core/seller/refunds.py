@@ -1,0 +1,111 @@
+"""Refunds: owed, being paid, paid. What can't be paid yet stays owed, and is tried again."""
+
+from .. import commands as cmd
+from .. import effects as do
+from .. import messages as msg
+from ..ratelimit import backoff_ms
+from ..settlement.rules import DUST_MSAT
+from . import events as ev
+from .context import Part
+from .session import SellerSession
+
+RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
+FEE_SHARE, LAST_STEP = 100, 2
+"""The seller bears a hundredth of what a session earned as fees of its refund: whoever takes part in such a fee gains
+no more than that. Beyond, a refund bears its own: less than 1 sat at first, then up to its cap."""
+PER_PEER, AT_ONCE = 1, 10
+"""Refunds under way to one buyer, and to all: a buyer can hold a payment for a day, and node ids cost nothing. A
+channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
+OLDER = "the journal is an older copy: what was given back since is not in it"
+
+
+def _earned(session: SellerSession) -> bool:
+    """Whether a session earned as much as it gives back: to hold that refund costs its buyer as much as it holds."""
+    return session.charged_msat >= session.owed_msat
+
+
+class Refunds(Part):
+    """Paid within a fee that they bear themselves, but for a share of what the session earned."""
+
+    def start(self, session: SellerSession) -> None:
+        """Pay what is owed. What is kept for the fee, and the fee does not take, stays owed."""
+        session.memory.refund_tried_at = self.now
+        cap = max(self.limits.refund_maxfee_msat, session.owed_msat // 100)
+        own = min((0, DUST_MSAT - 1, cap)[session.memory.refund_step], cap, session.owed_msat // 2)
+        borne = min(self.limits.refund_maxfee_msat, max(0, session.charged_msat // FEE_SHARE - session.fees_borne_msat))
+        self.emit(
+            ev.RefundStarted(
+                at=self.now,
+                subject=session.id,
+                amount_msat=session.owed_msat - own,
+                maxfee_msat=own + borne,
+                borne_msat=borne,
+            )
+        )
+        fresh = not session.of_older  # else it may have been paid in the lost part: the node is asked first
+        self.pay(session, fresh)
+
+    def pay(self, session: SellerSession, fresh: bool) -> None:
+        """Have the refund that is under way paid, or found. `fresh`: the node can't know it yet."""
+        refund = session.refund
+        self.act(do.PayRefund(session.id, refund.bolt11, refund.amount_msat, refund.maxfee_msat, fresh=fresh))
+
+    def due(self, session: SellerSession) -> bool:
+        """Return whether a refund may begin now."""
+        if not (session.owed_msat and session.refund.bolt11 and session.onchain.firm) or session.refund.held:
+            return False
+        wait = backoff_ms(RETRY_MS, RETRY_MOST_MS, session.memory.refund_fails)
+        if session.memory.refund_tried_at and self.now < session.memory.refund_tried_at + wait:
+            return False
+        under_way = [other for other in self.state.sessions.values() if other.refund.under_way]
+        mine = sum(1 for other in under_way if other.buyer == session.buyer)
+        alike = sum(1 for other in under_way if _earned(other) == _earned(session))
+        return mine < PER_PEER and alike < AT_ONCE // 2
+
+    def settled(self, command: cmd.RefundSettled) -> None:
+        """The node has paid a refund's invoice, as it was to be or not."""
+        session = self.state.session(command.session)
+        if not session.refund.under_way or command.bolt11 != session.refund.bolt11:
+            return
+        session.memory.refund_fails, session.memory.refund_step = 0, 0
+        if command.amount_msat == session.refund.amount_msat and command.fee_msat <= session.refund.maxfee_msat:
+            self.emit(
+                ev.RefundPaid(
+                    at=self.now,
+                    subject=session.id,
+                    amount_msat=command.amount_msat,
+                    fee_msat=command.fee_msat,
+                    payment_hash=command.payment_hash,
+                )
+            )
+        else:
+            self._dispute(session, command.amount_msat, command.fee_msat)
+        self.context.closing.settle(session)
+
+    def lost(self, command: cmd.RefundLost) -> None:
+        """Nothing of a refund was paid: it is tried again, for a higher fee at first, then ever more seldom."""
+        session = self.state.session(command.session)
+        if session.refund.under_way and command.bolt11 == session.refund.bolt11:
+            self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=msg.words(command.why), final=command.final))
+            if not command.final and session.memory.refund_step < LAST_STEP:
+                session.memory.refund_step, session.memory.refund_tried_at = session.memory.refund_step + 1, 0
+            else:
+                session.memory.refund_fails, session.memory.refund_step = session.memory.refund_fails + 1, 0
+            self.context.closing.settle(session)
+
+    def _dispute(self, session: SellerSession, amount: int, fee: int) -> None:
+        """The hash is paid, but not as this refund was to be: a person has to look, and nothing is paid again."""
+        was_to_be = session.refund.amount_msat
+        why = f"the refund invoice was paid over {amount} msat and a fee of {fee}; the refund was to be {was_to_be}"
+        self.emit(
+            ev.RefundDisputed(
+                at=self.now, subject=session.id, amount_msat=was_to_be, arrived_msat=amount, fee_msat=fee, why=why
+            )
+        )
+        self.context.alarm(session, why)
+
+    def hold(self, session: SellerSession) -> None:
+        """What a session owes waits for a person, whom an alarm is for."""
+        if not session.refund.held:
+            self.emit(ev.RefundHeld(at=self.now, subject=session.id, why=OLDER))
+            self.context.alarm(session, OLDER)

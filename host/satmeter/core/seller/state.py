@@ -1,0 +1,520 @@
+"""The seller's state: its meters and sessions as the fold of the journal.
+
+apply() is the only place where recorded state changes. Each event is checked whole before anything changes: the tables
+of transitions.py say what may follow what, and what an event names has to be there.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from .. import transitions
+from ..boots import with_earlier
+from ..commands import PAID, SEEN
+from ..errors import UnknownMeter, UnknownSession, WrongState
+from ..journal import Event, chain
+from ..receipt import TXIDS_MOST
+from ..settlement.transaction import GrowingTransaction
+from ..snapshot import Plain, dump, revive
+from ..states import MeterState, RefundState, SessionState, TransactionState
+from . import events as ev
+from .meter import Meter
+from .session import SellerSession
+
+REMEMBERED = 64
+"""Ids of gates, and numbers of updates, that a session remembers."""
+REVISIONS_LOST = 100
+"""So many receipts of one session may be in the part of the journal that is lost."""
+Value = TypeVar("Value")
+
+
+class SellerState:
+    """Meters by name, live sessions by id, the node's last pay_index: everything that a restart folds again."""
+
+    def __init__(self) -> None:
+        self.meters: dict[str, Meter] = {}
+        self.sessions: dict[str, SellerSession] = {}
+        self.pay_index = 0
+        """Every payment up to this pay_index has its owner."""
+        self.early: set[int] = set()
+        """Payments beyond it that have theirs, too: they were found by their label, out of turn."""
+        self.lost_up_to = 0
+        """Up to which pay_index payments may be of a part of the journal that is lost; 0: none is."""
+        self.unowned: dict[str, int] = {}
+        """Payments, by label, whose session nobody knows (msat)."""
+        self.newest_wallet_invoice = 0
+        """The number of the newest wallet invoice."""
+
+    def meter(self, name: str) -> Meter:
+        """Return a meter by its name; UnknownMeter where there is none."""
+        try:
+            return self.meters[name]
+        except KeyError:
+            known = ", ".join(sorted(self.meters)) or "none"
+            raise UnknownMeter(f"name: no meter {name!r}; there are: {known}") from None
+
+    def session(self, session_id: str) -> SellerSession:
+        """Return a live session by its id; UnknownSession where there is none."""
+        try:
+            return self.sessions[session_id]
+        except KeyError:
+            raise UnknownSession(f"session: no live session {session_id!r}; meter-sessions lists them") from None
+
+    def apply(self, event: Event) -> None:
+        """Fold one event. On an event that can't happen: a LocalError, and nothing has changed."""
+        fold = _FOLD.get(type(event))
+        if fold is None:
+            raise WrongState(f"{event.kind()} is no event of a seller")
+        fold(self, event)
+        session = self.sessions.get(event.subject)
+        if session is not None:
+            session.head = chain(session.head, event)
+            if session.state == SessionState.OPEN:
+                session.granted = max(session.granted, session.grant_count)
+
+    # --- checks: nothing has changed where one of them raises
+
+    def _meter_of(self, event: Event) -> Meter:
+        return self.meter(event.subject.removeprefix("meter/"))
+
+    def _session_of(self, event: Event) -> SellerSession:
+        """Return the session of an event that may happen in its state."""
+        session = self.session(event.subject)
+        transitions.step(transitions.SESSION, session.state, type(event), f"session {session.id}")
+        return session
+
+    def _next(self, meter: Meter, event: Event) -> MeterState:
+        return transitions.step(transitions.METER, meter.state, type(event), f"meter {meter.name}")[0]
+
+    def _holder(self, session: SellerSession, event: Event) -> Meter:
+        """Return the meter that a session has, or raise WrongState."""
+        meter = self.meter(session.meter)
+        if meter.session != session.id:
+            raise WrongState(f"session {session.id} does not have meter {meter.name}; {event.kind()} can't happen")
+        return meter
+
+    def _refund(self, session: SellerSession, event: Event) -> tuple[RefundState, ...]:
+        return transitions.step(
+            transitions.REFUND, session.refund.state, type(event), f"the refund of session {session.id}"
+        )
+
+    def _transaction_of(self, session: SellerSession, tx_number: int, event: Event) -> GrowingTransaction:
+        found = _known(session.onchain.transactions, tx_number, event)
+        transitions.step(
+            transitions.TRANSACTION, found.state, type(event), f"transaction {tx_number} of session {session.id}"
+        )
+        return found
+
+    # --- payments
+
+    def known_payment(self, pay_index: int) -> bool:
+        """Whether a payment has its owner already: a pay_index counts once, in whatever order it is told."""
+        return pay_index <= self.pay_index or pay_index in self.early
+
+    def note_payment(self, pay_index: int, owned_up_to: int) -> None:
+        """Remember that a payment has its owner; see InvoicePaid for `owned_up_to`."""
+        self.early.add(pay_index)
+        self.pay_index = max(self.pay_index, owned_up_to)
+        while self.pay_index + 1 in self.early:
+            self.pay_index += 1
+        self.early = {each for each in self.early if each > self.pay_index}
+
+    def payment_unowned(self, event: ev.PaymentUnowned) -> None:
+        self.unowned[event.label] = self.unowned.get(event.label, 0) + event.amount_msat
+        self.note_payment(event.pay_index, event.owned_up_to)
+
+    def unowned_seen(self, event: ev.UnownedSeen) -> None:
+        _known(self.unowned, event.label, event)
+        del self.unowned[event.label]
+
+    def journal_replaced(self, event: ev.JournalReplaced) -> None:
+        self.lost_up_to = event.pay_index
+        for session in self.sessions.values():
+            session.revisions_lost = session.revision + REVISIONS_LOST
+
+    # --- meters
+
+    def meter_added(self, event: ev.MeterAdded) -> None:
+        name = event.subject.removeprefix("meter/")
+        if name in self.meters:
+            raise WrongState(f"meter {name} is there already")
+        self.meters[name] = Meter(name, event.tariff, period_at=event.at)
+
+    def meter_changed(self, event: ev.MeterChanged) -> None:
+        self._meter_of(event).tariff = event.tariff
+
+    def meter_removed(self, event: ev.MeterRemoved) -> None:
+        meter = self._meter_of(event)
+        if meter.state != MeterState.STANDBY:
+            raise WrongState(f"meter {meter.name} is in {meter.state}; only a meter in standby can be removed")
+        del self.meters[meter.name]
+
+    def board_booted(self, event: ev.BoardBooted) -> None:
+        meter = self._meter_of(event)
+        meter.boots = with_earlier(meter.boots, meter.boot)
+        meter.boot, meter.offset, meter.count, meter.rebound = event.boot, event.offset, event.count, False
+        meter.recorded = meter.count
+
+    def register_jumped(self, event: ev.RegisterJumped) -> None:
+        meter = self._meter_of(event)
+        meter.offset, meter.count, meter.recorded = event.offset, event.count, event.count
+
+    def board_bound(self, event: ev.BoardBound) -> None:
+        meter = self._meter_of(event)
+        if meter.board:  # its place is taken: what another board has counted so far is nothing of this meter's
+            meter.boots, meter.boot, meter.rebound = [], "", True
+        meter.board = event.board
+
+    def allowance_begun(self, event: ev.AllowanceBegun) -> None:
+        meter = self._meter_of(event)
+        meter.period_at, meter.period_count = event.at, event.count
+
+    def counted(self, event: ev.Counted) -> None:
+        self._count(self._meter_of(event), event.count)
+
+    def locked(self, event: ev.Locked) -> None:
+        meter = self._meter_of(event)
+        meter.state = self._next(meter, event)
+        meter.lock_until, meter.lock_buyer, meter.lock_session = event.until, event.buyer, event.session
+
+    def unlocked(self, event: ev.Unlocked) -> None:
+        meter = self._meter_of(event)
+        meter.state = self._next(meter, event)
+        meter.lock_until, meter.lock_buyer, meter.lock_session = 0, "", ""
+
+    def wallet_invoice_asked(self, event: ev.WalletInvoiceAsked) -> None:
+        self._meter_of(event).wallet_invoices[event.number] = event.amount_msat
+        self.newest_wallet_invoice = event.number
+
+    def wallet_invoice_ended(self, event: ev.WalletInvoiceEnded) -> None:
+        self._meter_of(event).wallet_invoices.pop(event.number, None)
+
+    def _count(self, meter: Meter, count: int) -> None:
+        meter.count = max(meter.count, count)
+        meter.recorded = max(meter.recorded, count)
+        if meter.session:
+            self.sessions[meter.session].count = meter.count
+
+    # --- sessions
+
+    def session_opened(self, event: ev.SessionOpened) -> None:
+        meter = self.meter(event.meter)
+        if event.subject in self.sessions:
+            raise WrongState(f"session {event.subject} is there already")
+        if not event.parked:
+            meter.state = self._next(meter, event)
+            meter.session = event.subject
+        self.sessions[event.subject] = SellerSession(
+            id=event.subject,
+            meter=event.meter,
+            buyer=event.buyer,
+            tariff=event.tariff,
+            opened_at=event.at,
+            since=event.at,
+            count=event.count,
+            start_boot=event.boot,
+            start_register=event.register,
+        )
+
+    def _meter_held(self, session: SellerSession) -> Meter | None:
+        meter = self.meters.get(session.meter)
+        return meter if meter is not None and meter.session == session.id else None
+
+    def _count_session(self, session: SellerSession, count: int) -> None:
+        meter = self._meter_held(session)
+        if meter is not None:
+            self._count(meter, count)
+
+    def invoice_asked(self, event: ev.InvoiceAsked) -> None:
+        session = self._session_of(event)
+        session.waiting_since = session.waiting_since if session.out else event.at
+        session.out[event.number] = event.amount_msat
+        session.next_number = max(session.next_number, event.number + 1)
+        self._count_session(session, event.count)
+
+    def invoice_paid(self, event: ev.InvoicePaid) -> None:
+        session = self._session_of(event)
+        if session.void:
+            session.state = SessionState.CLOSING  # it was paid after all, and has something to settle
+        session.out.pop(event.number, None)
+        session.dropped.pop(event.number, None)
+        session.waiting_since = event.at
+        session.paid_msat += event.amount_msat
+        session.payments += 1
+        session.next_number = max(session.next_number, event.number + 1)
+        self.note_payment(event.pay_index, event.owned_up_to)
+        self._count_session(session, event.count)
+
+    def numbers_drawn(self, event: ev.NumbersDrawn) -> None:
+        self._session_of(event).drawn_up_to = event.up_to
+
+    def invoice_dropped(self, event: ev.InvoiceDropped) -> None:
+        session = self._session_of(event)
+        _known(session.out, event.number, event)
+        session.dropped[event.number] = session.out.pop(event.number)
+
+    def invoice_expired(self, event: ev.InvoiceExpired) -> None:
+        session = self._session_of(event)
+        _known({**session.out, **session.dropped}, event.number, event)
+        session.out.pop(event.number, None)
+        session.dropped.pop(event.number, None)
+
+    # --- credit
+
+    def credit_reserved(self, event: ev.CreditReserved) -> None:
+        session = self._session_of(event)
+        if event.id in session.reserved:
+            raise WrongState(f"session {session.id} has a reservation {event.id!r} already")
+        session.reserved[event.id], session.reserved_at = event.amount_msat, event.at
+
+    def credit_spent(self, event: ev.CreditSpent) -> None:
+        session = self._session_of(event)
+        _known(session.reserved, event.id, event)
+        del session.reserved[event.id]
+        session.spent_msat += event.amount_msat
+        session.captured = [*session.captured, event.id][-REMEMBERED:]
+
+    def credit_released(self, event: ev.CreditReleased) -> None:
+        session = self._session_of(event)
+        _known(session.reserved, event.id, event)
+        del session.reserved[event.id]
+
+    def credit_brought(self, event: ev.CreditBrought) -> None:
+        self._session_of(event).brought_msat += event.amount_msat
+
+    def credit_taken(self, event: ev.CreditTaken) -> None:
+        self._session_of(event).taken_msat += event.amount_msat
+
+    # --- delivery
+
+    def delivery_started(self, event: ev.DeliveryStarted) -> None:
+        session = self._session_of(event)
+        meter = self._holder(session, event)
+        meter.state = self._next(meter, event)
+        self._count(meter, event.count)
+        session.since = event.at
+        if session.start_count < 0:
+            session.start_count = event.count
+            session.start_boot, session.start_register = meter.boot, meter.register
+            session.start_latest = meter.allowance_count if meter.allowance_count > event.count else -1
+
+    def start_counted(self, event: ev.StartCounted) -> None:
+        session = self._session_of(event)
+        meter = self._holder(session, event)
+        self._count(meter, event.count)
+        session.start_count, session.start_latest = event.count, -1
+        session.start_boot, session.start_register = meter.boot, event.count - meter.offset
+
+    def session_suspended(self, event: ev.SessionSuspended) -> None:
+        session = self._session_of(event)
+        meter = self._holder(session, event)
+        meter.state = self._next(meter, event)
+        self._count(meter, event.count)
+        session.since = event.at
+
+    def close_asked(self, event: ev.CloseAsked) -> None:
+        session = self._session_of(event)
+        session.state, session.ending_at, session.reason = SessionState.ENDING, event.at, event.reason
+
+    def session_closing(self, event: ev.SessionClosing) -> None:
+        session = self._session_of(event)
+        meter = self._meter_held(session)
+        if meter is not None:
+            state = self._next(meter, event)
+            self._count(meter, event.count)
+            meter.state, meter.session = state, ""
+        session.count = max(session.count, event.last_count)
+        something = session.payments or session.brought_msat or event.charged_msat
+        session.state = SessionState.CLOSING if something else SessionState.CLOSED
+        session.since, session.reason, session.closed_at = event.at, event.reason, event.at
+        session.end_boot, session.end_register = event.boot, event.register
+        session.final_charge_msat = event.charged_msat
+        session.reserved = {}
+        if meter is not None:
+            # What was paid for was not of the allowance; whatever else was, is.
+            meter.period_count += session.charged_ticks
+        if session.tariff.prepaid:
+            session.dropped.update(session.out)
+            session.out = {}
+
+    # --- the end
+
+    def refund_offered(self, event: ev.RefundOffered) -> None:
+        session = self._session_of(event)
+        (state,) = self._refund(session, event)
+        refund = session.refund
+        refund.state, refund.bolt11, refund.claimed_msat, refund.why = state, event.bolt11, event.claimed_msat, ""
+
+    def refund_started(self, event: ev.RefundStarted) -> None:
+        session = self._session_of(event)
+        (session.refund.state,) = self._refund(session, event)
+        session.refund.amount_msat = event.amount_msat
+        session.refund.maxfee_msat, session.refund.borne_msat = event.maxfee_msat, event.borne_msat
+
+    def refund_paid(self, event: ev.RefundPaid) -> None:
+        session = self._session_of(event)
+        self._refund(session, event)
+        borne = min(event.fee_msat, session.refund.borne_msat)
+        _end_refund(session)
+        session.refunded_msat += event.amount_msat + event.fee_msat - borne
+        session.refund_fee_msat += event.fee_msat - borne
+        session.fees_borne_msat += borne
+
+    def refund_disputed(self, event: ev.RefundDisputed) -> None:
+        session = self._session_of(event)
+        self._refund(session, event)
+        _end_refund(session)
+        refunded = min(event.arrived_msat + event.fee_msat, session.owed_msat)
+        session.refunded_msat += refunded
+        session.refund_fee_msat += max(0, refunded - event.arrived_msat)
+        session.lapsed_msat += max(0, min(event.amount_msat - refunded, session.owed_msat))
+        session.alarm = event.why
+
+    def refund_failed(self, event: ev.RefundFailed) -> None:
+        session = self._session_of(event)
+        offered, none = self._refund(session, event)
+        refund = session.refund
+        refund.state, refund.amount_msat, refund.why = none if event.final else offered, 0, event.why
+        if event.final:
+            refund.used = [*refund.used, refund.bolt11]
+            refund.bolt11 = ""
+
+    def refund_held(self, event: ev.RefundHeld) -> None:
+        session = self._session_of(event)
+        session.refund.held, session.alarm = True, event.why
+
+    def alarm_ended(self, event: ev.AlarmEnded) -> None:
+        session = self._session_of(event)
+        if session.refund.held and event.how != SEEN:
+            # The person knows what was used: the charge is what that leaves.
+            back = session.refunded_msat + session.taken_msat + session.lapsed_msat
+            session.final_charge_msat = max(0, session.received_msat - back - event.amount_msat)
+        if event.how == PAID:
+            session.refunded_msat += event.amount_msat
+            if session.refund.bolt11:
+                _end_refund(session)
+        session.refund.held, session.alarm, session.since = False, "", event.at
+
+    def receipt_signed(self, event: ev.ReceiptSigned) -> None:
+        session = self._session_of(event)
+        session.state = SessionState.CLOSED
+        session.revision, session.receipt, session.signature = event.revision, event.text, event.signature
+
+    def remainder_lapsed(self, event: ev.RemainderLapsed) -> None:
+        self._session_of(event).lapsed_msat += event.amount_msat
+
+    # --- growing transactions
+
+    def address_given(self, event: ev.AddressGiven) -> None:
+        account = self._session_of(event).onchain
+        if event.tx_number != account.count + 1:
+            raise WrongState(f"transaction {event.tx_number} can't follow transaction {account.count}")
+        account.count = event.tx_number
+        pending = {number: each for number, each in account.transactions.items() if each.pending}
+        new = GrowingTransaction(event.tx_number, event.address, event.feerate)
+        account.transactions = {**pending, event.tx_number: new}
+
+    def update_taken(self, event: ev.UpdateTaken) -> None:
+        session = self._session_of(event)
+        account = session.onchain
+        transaction = self._transaction_of(session, event.tx_number, event)
+        if not transaction.updates:
+            transaction.first_at = event.at
+            account.first_fee_sat = account.first_fee_sat or event.fee_sat
+        account.fees_sat += event.fee_sat - transaction.fee_sat
+        account.basic_fees_sat += event.fee_sat
+        transaction.value_sat, transaction.fee_sat = event.value_sat, event.fee_sat
+        transaction.weight, transaction.raw = event.weight, event.raw
+        transaction.txid, transaction.vout = event.txid, event.vout
+        transaction.inputs = list(event.inputs)
+        transaction.updates += 1
+        newest = [*account.taken_updates.items(), (event.number, event.amount_msat)][-REMEMBERED:]
+        account.taken_updates = dict(newest)
+        session.out.pop(event.number, None)
+        session.waiting_since = event.at
+        session.paid_msat += event.amount_msat
+        session.payments += 1
+        self._count_session(session, event.count)
+
+    def tx_sent(self, event: ev.TxSent) -> None:
+        session = self._session_of(event)
+        transaction = self._transaction_of(session, event.tx_number, event)
+        transaction.state, transaction.why = TransactionState.SENT, event.why
+        session.onchain.txids = [*session.onchain.txids, transaction.txid][-TXIDS_MOST:]
+
+    def tx_conflicted(self, event: ev.TxConflicted) -> None:
+        session = self._session_of(event)
+        transaction = self._transaction_of(session, event.tx_number, event)
+        session.onchain.lost_sat += event.lost_sat - transaction.lost_sat
+        transaction.lost_sat, transaction.lost_height = event.lost_sat, event.height
+        transaction.evidence = event.evidence or transaction.evidence
+
+    def tx_bumped(self, event: ev.TxBumped) -> None:
+        session = self._session_of(event)
+        transaction = self._transaction_of(session, event.tx_number, event)
+        transaction.tip, transaction.tip_value_sat = event.tip, event.value_sat
+        transaction.bump_fee_sat += event.fee_sat
+        session.onchain.bump_fees_sat += event.fee_sat
+
+    def tx_settled(self, event: ev.TxSettled) -> None:
+        session = self._session_of(event)
+        transaction = self._transaction_of(session, event.tx_number, event)
+        transaction.state = TransactionState.SETTLED
+        lost = max(0, transaction.value_sat - event.arrived_sat)
+        session.onchain.lost_sat += lost - transaction.lost_sat
+        transaction.lost_sat = lost
+        session.onchain.arrived_sat += min(transaction.value_sat, event.arrived_sat)
+
+    # --- as plain data, so that a start costs what is live and not what ever happened
+
+    def balances(self) -> dict[str, tuple[object, ...]]:
+        """What must come out the same however the state was put together: of each live session its money, and the
+        hash chain over all its events; of each meter its state."""
+        sessions: dict[str, tuple[object, ...]] = {
+            s.id: (s.head, s.received_msat, s.spent_msat, s.refunded_msat, s.taken_msat, s.lapsed_msat, s.state)
+            for s in self.sessions.values()
+        }
+        return sessions | {m.subject: (m.state, m.session, m.offset, m.recorded) for m in self.meters.values()}
+
+    def dump(self) -> Plain:
+        """Return the whole as data for JSON; load() reads it."""
+        return {
+            "pay_index": self.pay_index,
+            "early": sorted(self.early),
+            "unowned": self.unowned,
+            "lost_up_to": self.lost_up_to,
+            "newest_wallet_invoice": self.newest_wallet_invoice,
+            "meters": [dump(meter) for meter in self.meters.values()],
+            "sessions": [dump(session) for session in self.sessions.values()],
+        }
+
+    def load(self, dumped: Plain) -> None:
+        """Take what dump() wrote in place of all that is there."""
+        self.pay_index = revive(int, dumped["pay_index"])
+        self.early = revive(set[int], dumped["early"])
+        self.unowned = revive(dict[str, int], dumped["unowned"])
+        self.lost_up_to = revive(int, dumped["lost_up_to"])
+        self.newest_wallet_invoice = revive(int, dumped["newest_wallet_invoice"])
+        self.meters = {each.name: each for each in revive(list[Meter], dumped["meters"])}
+        self.sessions = {each.id: each for each in revive(list[SellerSession], dumped["sessions"])}
+
+
+def _known(values: dict[object, Value] | dict[int, Value] | dict[str, Value], name: int | str, event: Event) -> Value:
+    """Return what an event names, or raise WrongState."""
+    found: Value | None = values.get(name)  # type: ignore[arg-type]
+    if found is None:
+        raise WrongState(f"{event.kind()} of {event.subject} names {name!r}, which is not there")
+    return found
+
+
+def _end_refund(session: SellerSession) -> None:
+    refund = session.refund
+    refund.used = [*refund.used, refund.bolt11]
+    refund.state, refund.bolt11 = RefundState.NONE, ""
+    refund.amount_msat, refund.maxfee_msat, refund.borne_msat = 0, 0, 0
+
+
+_FOLD: dict[type[Event], Callable[[SellerState, Event], None]] = {
+    kind: getattr(SellerState, kind.kind())
+    for kind in vars(ev).values()
+    if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+}

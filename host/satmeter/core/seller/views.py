@@ -1,0 +1,129 @@
+"""Meters and sessions as RPC, pages and the bridge show them."""
+
+from msgspec import UNSET
+
+from ..money import charge_msat
+from ..settlement.rules import rules_of
+from ..states import MeterState
+from ..status import BoardView, MeterStatus, SessionStatus
+from .meter import Meter
+from .session import SellerSession
+
+LAMPS = {
+    MeterState.STANDBY: "slow",
+    MeterState.NEGOTIATING: "slow",
+    MeterState.DELIVERING: "on",
+    MeterState.SUSPENDED: "slow",
+    MeterState.LOCKOUT: "fast",
+}
+
+
+def grant_register(meter: Meter, session: SellerSession | None) -> int:
+    """Return the register of the board's present boot up to which it may deliver; 0 cuts."""
+    if meter.state == MeterState.LOCKOUT or (session is not None and session.ending):
+        return 0
+    if session is not None and meter.state in (MeterState.DELIVERING, MeterState.SUSPENDED):
+        count = session.grant_count
+    else:
+        count = meter.allowance_count
+    return max(0, count - meter.offset)
+
+
+def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> BoardView:
+    """Return what the board of a meter has to know: its grant, its lamp, the lines of its page, and its codes."""
+    credit = "" if session is None else f"credit {session.credit_msat} msat"
+    return BoardView(
+        meter=meter.name,
+        state=meter.state.value,
+        boot=meter.boot,
+        grant=grant_register(meter, session),
+        lamp=LAMPS[meter.state],
+        page=[meter.name, meter.state.value, credit],
+        codes=codes,
+    )
+
+
+def _fault(meter: Meter, now: int, silent_ms: int) -> str:
+    """What the board says is wrong with it, or why its readings, or another's, are refused now."""
+    refused = meter.memory.refused if now - meter.memory.refused_at <= silent_ms else ""
+    return meter.memory.fault or refused
+
+
+def _board_state(meter: Meter, now: int, silent_ms: int) -> str:
+    if not meter.memory.seen_at:
+        return "never heard"
+    return "silent" if meter.silent(now, silent_ms) else "heard"
+
+
+def meter_status(meter: Meter, session: SellerSession | None, now: int, silent_ms: int, openings: int) -> MeterStatus:
+    """Return how a meter stands; `session` is the one that has it."""
+    tariff = meter.tariff
+    allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
+    at_risk = 0
+    if session is not None:
+        at_risk = session.debt_msat + session.onchain.held_msat + session.onchain.unconfirmed_msat
+    return MeterStatus(
+        name=meter.name,
+        state=meter.state.value,
+        session=meter.session,
+        openings=openings,
+        bound_to=meter.board,
+        boot=meter.boot,
+        register=meter.register,
+        count=meter.count,
+        flow=meter.memory.flow,
+        plugged=meter.memory.plugged,
+        fault=_fault(meter, now, silent_ms),
+        display=meter.memory.display,
+        board=_board_state(meter, now, silent_ms),
+        grant=grant_register(meter, session),
+        lamp=LAMPS[meter.state],
+        credit_msat=session.credit_msat if session is not None else 0,
+        low=session.low if session is not None else False,
+        lock_until=meter.lock_until,
+        exposure_msat=at_risk + allowance,
+        exposure_bound_msat=tariff.limit_msat + tariff.unconfirmed_msat + allowance,
+        offer=meter.wallet_invoice(now),
+        tariff=tariff.to_dict(),
+    )
+
+
+def session_status(session: SellerSession) -> SessionStatus:
+    """Return how a live session stands."""
+    return SessionStatus(
+        session=session.id,
+        meter=session.meter,
+        buyer=session.buyer,
+        phase="open" if session.open else session.state.value,
+        opened_at=session.opened_at,
+        tariff=session.tariff.to_dict(),
+        ticks=session.ticks,
+        payments=session.payments,
+        paid_msat=session.received_msat,
+        charged_msat=session.charged_msat,
+        credit_msat=session.credit_msat if session.open else 0,
+        low=session.low and session.open,
+        reserved_msat=session.reserved_msat,
+        spent_msat=session.spent_msat,
+        invoices_out=len(session.out),
+        out_msat=session.out_msat,
+        refunded_msat=session.refunded_msat + session.taken_msat,
+        owed_msat=session.owed_msat,
+        debt_msat=session.debt_msat,
+        held_msat=session.onchain.held_msat,
+        unconfirmed_msat=session.onchain.unconfirmed_msat,
+        lost_msat=session.onchain.lost_sat * 1000,
+        reason=session.reason,
+        alarm=session.alarm,
+        refund_held=session.refund.held,
+        receipt=session.receipt,
+        signature=session.signature,
+        transactions=rules_of(session.tariff).shown(session.onchain),
+        owed_why=_why_owed(session) if session.owed_msat else UNSET,
+    )
+
+
+def _why_owed(session: SellerSession) -> str:
+    refund = session.refund
+    waits = "being paid" if refund.bolt11 else "no invoice for the refund yet"
+    return (session.alarm if refund.held else "") or refund.why or waits

@@ -1,0 +1,85 @@
+"""Wallet invoices: a meter's invoices for any wallet. Who pays one is a bearer, whose node we do not know."""
+
+from .. import commands as cmd
+from .. import effects as do
+from ..errors import BadParam, BoardSilent, TooMany, WrongState
+from ..labels import bearer_session, wallet_label
+from ..settlement.rules import rules_of
+from ..states import MeterState
+from . import events as ev
+from .context import NODE_RETRY_MS, Part
+from .meter import Meter
+from .session import SellerSession
+
+
+class WalletInvoices(Part):
+    """They open a bearer's session, or feed it."""
+
+    def ask(self, command: cmd.MakeWalletInvoice) -> tuple[str, str]:
+        """Ask for an invoice for any wallet; returns (label, session that it will feed)."""
+        meter = self.state.meter(command.meter)
+        tariff = meter.tariff
+        if not tariff.prepaid:
+            raise BadParam(f"name: meter {meter.name} sells in arrears; a plain wallet can only prepay", param="name")
+        if not rules_of(tariff).for_any_wallet:
+            raise BadParam(f"name: meter {meter.name} settles on-chain; it makes no Lightning invoices", param="name")
+        amount = command.amount_msat or tariff.quantum_msat
+        if amount > tariff.quantum_msat or tariff.ticks(amount) < 1:
+            least = -(-tariff.price_msat // tariff.ticks_per_unit)
+            raise BadParam(
+                f"amount_msat: must be from {least} (one tick) to {tariff.quantum_msat} (the quantum), got {amount}",
+                param="amount_msat",
+            )
+        if meter.memory.fault_at:
+            raise BoardSilent(f"the board of meter {meter.name} can't deliver: {meter.memory.fault}")
+        if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
+            unpaid = len(meter.wallet_invoices)
+            raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
+        number = self.state.newest_wallet_invoice + 1
+        self.emit(ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount))
+        self.make(meter, number)
+        label = wallet_label(self.context.journal, meter.name, number)
+        return label, bearer_session(label)
+
+    def make(self, meter: Meter, number: int) -> None:
+        """Have the node make a wallet invoice, or find it."""
+        meter.memory.looked_at[number] = self.now
+        label = wallet_label(self.context.journal, meter.name, number)
+        self.act(do.MakeInvoice(label, meter.wallet_invoices[number], meter.name, meter.tariff.wallet_expiry_s))
+
+    def look_after(self, meter: Meter) -> None:
+        """Ask the node, once a wallet invoice's time is over, whether it was paid or has expired; show it no longer."""
+        if meter.memory.newest_wallet_invoice[1] and not meter.wallet_invoice(self.now):
+            meter.memory.newest_wallet_invoice = (0, "", 0)
+            self.touch(meter.subject)
+        for number in meter.wallet_invoices:
+            wait = meter.tariff.wallet_expiry_s * 1000 if number in meter.memory.made else NODE_RETRY_MS
+            if self.now > meter.memory.looked_at.setdefault(number, self.now) + wait:
+                self.make(meter, number)
+
+    def cancel_all(self, meter: Meter, what: str) -> None:
+        """Have unpaid wallet invoices deleted first: one that is paid all the same must find its meter as it was."""
+        for number in meter.wallet_invoices:
+            self.act(do.CancelInvoice(wallet_label(self.context.journal, meter.name, number)))
+        raise WrongState(f"meter {meter.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
+
+    def paid(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
+        self.emit(ev.WalletInvoiceEnded(at=self.now, subject=meter.subject, number=number))
+        meter.memory.looked_at.pop(number, None)
+        session = self.state.sessions.get(meter.session)
+        parked = False
+        if session is None or session.buyer:
+            parked = meter.state != MeterState.STANDBY
+            session = self._open_bearer(meter, number, parked)
+        self.context.payments.record(session.id, number, command, meter.count, owned_up_to)
+        if parked:
+            self.context.closing.close(session, "paid while the meter was not free")
+        self.context.metering.proceed(session)
+
+    def _open_bearer(self, meter: Meter, number: int, parked: bool) -> SellerSession:
+        session_id = bearer_session(wallet_label(self.context.journal, meter.name, number))
+        session = self.context.openings.open_session(meter, session_id, "", parked)
+        for left in list(self.state.sessions.values()):
+            if not parked and not left.buyer and left.meter == meter.name and left.owed_msat and not left.refund.held:
+                self.context.openings.bring(left, session)
+        return session

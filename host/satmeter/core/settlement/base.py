@@ -1,0 +1,39 @@
+"""Settlement: how an amount due becomes credit. One interface, and two ways behind it.
+
+Lightning: an invoice for each amount (lightning_seller.py; the buyer pays it by buyer/payments.py). On-chain: updates
+of a growing transaction (onchain_seller.py, onchain_buyer.py). What an amount may be stands in rules.py. Nobody else
+asks which way a session has.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ..seller.session import SellerSession
+
+
+class SellerSettlement(Protocol):
+    """A seller's way to be paid for a session."""
+
+    def ask_first(self, session: "SellerSession") -> None:
+        """Ask for the first payment of an opening, which is in memory only."""
+
+    def ask(self, session: "SellerSession") -> None:
+        """Ask for what is due now, as far as the window and the quantum have room."""
+
+    def make(self, session: "SellerSession", number: int) -> None:
+        """Have what the buyer needs to pay an outstanding invoice made, or found, once more."""
+
+    def tell(self, session: "SellerSession", number: int) -> None:
+        """Say to the buyer, once more, what is to be paid."""
+
+    def cancel(self, session: "SellerSession") -> None:
+        """Make what was dropped unpayable, until that is so."""
+
+    def ask_first_again(self, session: "SellerSession") -> None:
+        """Ask again for a first payment that did not come."""
+
+    def cancel_first(self, session: "SellerSession") -> None:
+        """Make the first payment of an opening impossible."""
+
+    def look_after(self, session: "SellerSession") -> None:
+        """Do what is due, as time passes, for what was paid and is not final."""

@@ -1,0 +1,179 @@
+"""What each way of settlement allows an amount to be. Pure numbers; who asks and who pays stands in the other files.
+
+An amount due becomes credit in one of two ways: by Lightning invoices, or by updates of a growing on-chain transaction.
+Nobody else in the core asks which one it is: they ask the rules of a tariff.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import UNSET, UnsetType
+
+from ..errors import BadParam
+from ..snapshot import Plain
+from ..status import TransactionStatus
+from .transaction import DUST_SAT, GrowingTransaction, OnchainAccount, SignedTransaction
+
+if TYPE_CHECKING:
+    from ..tariff import Tariff
+
+LIGHTNING, ONCHAIN = "lightning", "onchain"
+
+DUST_MSAT = 1_000
+"""What is due under this at the end may never reach the other side, since no Lightning route carries it."""
+HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
+"""What a growing transaction may hold, and all that are not yet final, where the tariff does not say."""
+
+
+class Rules(Protocol):
+    """Amounts in msat."""
+
+    @property
+    def dust_msat(self) -> int:
+        """What is due under this at the end can't be paid any more, and keeps nobody."""
+
+    @property
+    def for_any_wallet(self) -> bool:
+        """Whether a plain Lightning wallet can pay by it."""
+
+    def fitting_msat(self, tariff: "Tariff", amount_msat: int, held_msat: int, unconfirmed_msat: int) -> int:
+        """Return what of an amount due can be asked for at once; `held_msat` and `unconfirmed_msat` are at risk
+        already."""
+
+    def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
+        """Return hold and unconfirmed of a tariff, their defaults in place of 0."""
+
+    def check(self, tariff: "Tariff") -> None:
+        """Raise BadParam for terms that this way can't keep."""
+
+    def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
+        """Return the most that a buyer has at risk beside the amounts that are due."""
+
+    def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
+        """Return what a receipt says of the way of settlement."""
+
+    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
+        """Return the transactions that a live session shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class LightningRules:
+    dust_msat: int = DUST_MSAT
+    for_any_wallet: bool = True
+
+    def fitting_msat(self, tariff: "Tariff", amount_msat: int, held_msat: int, unconfirmed_msat: int) -> int:
+        return amount_msat
+
+    def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
+        return hold_msat, unconfirmed_msat
+
+    def check(self, tariff: "Tariff") -> None:
+        if tariff.hold_msat or tariff.unconfirmed_msat:
+            raise BadParam(
+                f"hold_msat: {tariff.hold_msat or tariff.unconfirmed_msat} given, but only settlement={ONCHAIN} holds "
+                f"transactions",
+                param="hold_msat",
+            )
+
+    def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
+        return max_fee_msat * tariff.window
+
+    def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
+        return {}
+
+    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
+        return UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class OnchainRules:
+    dust_msat: int = DUST_SAT * 1000
+    for_any_wallet: bool = False
+
+    def fitting_msat(self, tariff: "Tariff", amount_msat: int, held_msat: int, unconfirmed_msat: int) -> int:
+        """Whole sat, no dust, and within what may be held."""
+        room = min(tariff.hold_msat - held_msat, tariff.unconfirmed_msat - unconfirmed_msat - held_msat)
+        amount_msat = min(amount_msat, room) // 1000 * 1000
+        return amount_msat if held_msat or amount_msat >= self.dust_msat else 0
+
+    def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
+        hold_msat = hold_msat or HELD_SLICES * slice_msat
+        return hold_msat, unconfirmed_msat or UNCONFIRMED_HOLDS * hold_msat
+
+    def check(self, tariff: "Tariff") -> None:
+        if tariff.window != 1:
+            raise BadParam(
+                f"window: updates of a transaction follow one another; it must be 1, got {tariff.window}",
+                param="window",
+            )
+        least = 2 * self.dust_msat
+        if tariff.slice_msat % 1000 or tariff.slice_msat < least:
+            raise BadParam(
+                f"quantum_msat: on-chain it must be whole sat, and at least {least} msat (twice the dust limit), "
+                f"got {tariff.quantum_msat}",
+                param="quantum_msat",
+            )
+        if tariff.quantum_msat - tariff.low_water_msat < self.dust_msat:
+            raise BadParam(
+                f"low_water_msat: must be at least {self.dust_msat} msat (the dust limit) under quantum_msat, "
+                f"got {tariff.low_water_msat}",
+                param="low_water_msat",
+            )
+        if tariff.hold_msat % 1000 or tariff.hold_msat < tariff.slice_msat:
+            raise BadParam(
+                f"hold_msat: must be whole sat, and at least a slice ({tariff.slice_msat} msat), "
+                f"got {tariff.hold_msat}",
+                param="hold_msat",
+            )
+        if tariff.unconfirmed_msat < tariff.hold_msat:
+            raise BadParam(
+                f"unconfirmed_msat: must be at least hold_msat ({tariff.hold_msat}), got {tariff.unconfirmed_msat}",
+                param="unconfirmed_msat",
+            )
+
+    def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
+        """One update may go astray."""
+        return tariff.slice_msat + 2 * (signed.fee_sat * 1000 if signed is not None else 0)
+
+    def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
+        """fee_msat is what the buyer paid; each of the two protocols would have cost basic_fee_msat (a transaction for
+        each payment) and single_fee_msat. txids: the newest ones."""
+        grows = tariff.hold_msat > tariff.slice_msat
+        return {
+            "onchain": {
+                "transactions": account.count - (1 if account.growing is not None else 0),
+                "txids": account.txids,
+                "fee_msat": account.fees_sat * 1000,
+                "basic_fee_msat": account.basic_fees_sat * 1000,
+                "single_fee_msat": (account.fees_sat if grows else account.first_fee_sat) * 1000,
+                "lost_msat": account.lost_sat * 1000,
+            }
+        }
+
+    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
+        """Those whose fate is open, or that were lost."""
+        return [_shown(each) for each in account.transactions.values() if each.pending or each.lost_sat]
+
+
+def _shown(transaction: GrowingTransaction) -> TransactionStatus:
+    return TransactionStatus(
+        number=transaction.number,
+        state=transaction.state.value,
+        txid=transaction.txid,
+        address=transaction.address,
+        value_sat=transaction.value_sat,
+        fee_sat=transaction.fee_sat,
+        feerate=transaction.feerate,
+        versions=transaction.updates,
+        lost_sat=transaction.lost_sat,
+        bump_fee_sat=transaction.bump_fee_sat,
+        why=transaction.why,
+        evidence=transaction.evidence,
+    )
+
+
+RULES: dict[str, Rules] = {LIGHTNING: LightningRules(), ONCHAIN: OnchainRules()}
+
+
+def rules_of(tariff: "Tariff") -> Rules:
+    return RULES[tariff.settlement]

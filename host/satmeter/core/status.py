@@ -1,0 +1,216 @@
+"""What a node tells of its meters, sessions and streams: the one contract of RPC, bridge, pages and services.
+
+RPC answers are these dataclasses as JSON; read_as() makes one of an answer again. Amounts in msat or sat, as their
+names say; counts in ticks, times in milliseconds since 1970, flow in ticks an hour.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from .errors import NodeTrouble
+from .snapshot import Plain
+
+Values = Mapping[str, str | int]
+Status = TypeVar("Status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardView:
+    """What a meter's board has to know. `grant` is a register of its boot `boot`; 0 cuts. `codes` are the meter's
+    address and the invoice that any wallet may pay, "" for none."""
+
+    meter: str
+    state: str
+    boot: str
+    grant: int
+    lamp: str
+    page: list[str]
+    codes: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayView:
+    """What the buyer's own board has to know of a stream."""
+
+    state: str
+    relay: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterStatus:
+    """A meter, as in meter-status. `exposure_msat` is what the seller could lose now, `openings` how many buyers have
+    asked for it and not paid yet."""
+
+    name: str
+    state: str
+    session: str
+    openings: int
+    bound_to: str
+    boot: str
+    register: int
+    count: int
+    flow: int
+    plugged: bool
+    fault: str
+    display: str
+    board: str
+    grant: int
+    lamp: str
+    credit_msat: int
+    low: bool
+    lock_until: int
+    exposure_msat: int
+    exposure_bound_msat: int
+    offer: str
+    tariff: Values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionStatus:
+    """A growing transaction whose fate is open, or that was lost; `versions` counts its updates."""
+
+    number: int
+    state: str
+    txid: str
+    address: str
+    value_sat: int
+    fee_sat: int
+    feerate: int
+    versions: int
+    lost_sat: int
+    bump_fee_sat: int
+    why: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStatus:
+    """A live session, as its seller sees it. `owed_why`: why what is owed is not paid yet."""
+
+    session: str
+    meter: str
+    buyer: str
+    phase: str
+    opened_at: int
+    tariff: Values
+    ticks: int
+    payments: int
+    paid_msat: int
+    charged_msat: int
+    credit_msat: int
+    low: bool
+    reserved_msat: int
+    spent_msat: int
+    invoices_out: int
+    out_msat: int
+    refunded_msat: int
+    owed_msat: int
+    debt_msat: int
+    held_msat: int
+    unconfirmed_msat: int
+    lost_msat: int
+    reason: str
+    alarm: str
+    refund_held: bool
+    receipt: str
+    signature: str
+    transactions: list[TransactionStatus] | UnsetType = UNSET
+    owed_why: str | UnsetType = UNSET
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlightStatus:
+    """A payment in flight."""
+
+    n: int
+    amount_msat: int
+    maxfee_msat: int
+    payment_hash: str
+    started_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalStatus:
+    """What a buyer refused and why, with the evidence; `n` is the invoice, 0 for none."""
+
+    at: int
+    n: int
+    why: str
+    evidence: Mapping[str, str | int | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """A stream, as its buyer sees it. `exposure_msat` is what is lost if the seller vanishes now, fees included."""
+
+    session: str
+    seller: str
+    meter: str
+    state: str
+    relay: bool
+    opened_at: int
+    payments: int
+    paid_msat: int
+    carried_msat: int
+    fees_msat: int
+    in_flight_msat: int
+    in_flight: list[FlightStatus]
+    stray_msat: int
+    exposure_msat: int
+    exposure_bound_msat: int
+    may_still_pay_msat: int
+    budget_left_msat: int
+    ticks: int
+    own_ticks: int
+    credit_msat: int
+    tariff: Values
+    policy: Values
+    refusals: list[RefusalStatus]
+    reason: str
+    why: str
+    waits: str
+    disputed: bool
+    figures: Mapping[str, Mapping[str, int]]
+    trouble: str
+    code: int
+    receipt: str
+    signature: str
+    verified: bool
+    owed_msat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent:
+    """What happened to a session, for whoever follows a seller. `happened` is asked, paid, dropped, expired or closed;
+    `number` and `amount_msat` are the invoice's. A payment has its hash, or on-chain its txid; a close the receipt."""
+
+    session: str
+    happened: str
+    number: int = 0
+    amount_msat: int = 0
+    payment_hash: str = ""
+    txid: str = ""
+    receipt: str = ""
+    signature: str = ""
+
+
+def answer(status: object) -> Plain:
+    """Return a status as data for JSON: a field that is not set is left out."""
+    values: Plain = msgspec.to_builtins(status, str_keys=True)
+    return values
+
+
+def read_as(kind: type[Status], values: object) -> Status:
+    """Return what a node's RPC answered, typed.
+
+    Raises:
+        NodeTrouble: The answer is not of this kind: the plugin is of another version.
+    """
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise NodeTrouble(f"the plugin's answer can't be read, it is of another version: {error}") from None
