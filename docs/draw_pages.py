@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "web"), str(ROOT / "tests" / "billing")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "panel"), str(ROOT / "tests" / "billing")]
 
 from running import RunningPanel  # noqa: E402
 

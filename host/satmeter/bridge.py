@@ -18,17 +18,9 @@ from pyln.client import RpcError
 
 from .board import lease
 from .board.ports import OTHER_KEY, find, troubles
-from .cln.node import PLUGIN_GONE, Node, code_of, words_of
-from .core.errors import (
-    BadParam,
-    BoardTrouble,
-    Implausible,
-    NodeTrouble,
-    SatmeterError,
-    UnknownMeter,
-    UnknownSession,
-)
+from .core.errors import BadParam, BoardTrouble, Implausible, NodeTrouble, SatmeterError, UnknownMeter, UnknownSession
 from .core.money import MAX_TICKS
+from .node.rpc import PLUGIN_GONE, Node, code_of, words_of
 from .parts import how_to_install
 from .wire.dialogue import Dialogue, Encode
 

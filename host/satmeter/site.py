@@ -14,19 +14,26 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.sessions import SessionMiddleware
 
-from . import __version__, httpd
-from .billing import charge, logs, problem, reference, uses, webapi
+from . import __version__
+from .billing import errors as problem
+from .billing import logs, reference
 from .billing.config import Config, load
+from .billing.container import Desk
 from .billing.described import NEEDS_TOKEN, Health, gives, gives_text
-from .billing.desk import Desk
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
-from .market import checkout, door, rooms, stalls
-from .market.market import COOKIES, Market
-from .market.visit import Visits
+from .billing.routes import charge, uses
+from .billing.routes import tokens as webapi
+from .http import server as httpd
+from .market.container import COOKIES, Market
+from .market.http import Visits
+from .market.routes import account as rooms
+from .market.routes import auth as door
+from .market.routes import catalogue as stalls
+from .market.routes import checkout
 
 SWITCH_S = 0.0005
 """A request should not wait for the 5 ms that Python lets another thread run by default."""
-STATIC = Path(__file__).parent / "web" / "static"
+STATIC = Path(__file__).parent / "panel" / "static"
 CONFIG = "SATMETER_CONFIG"
 """The environment's name for the config's path: how it comes to workers, each a process of its own."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The satmeter meter plugin for Core Lightning: a shim over satmeter.cln.meter, installed or of this checkout."""
+"""The satmeter meter plugin for Core Lightning: a shim over satmeter.plugin.meter, installed or of this checkout."""
 
 import os
 import sys
@@ -23,6 +23,6 @@ except ImportError:
 if os.path.isdir(os.path.join(checkout, "host", "satmeter")):
     sys.path.insert(0, os.path.join(checkout, "host"))
 
-from satmeter.cln.meter import main  # noqa: E402
+from satmeter.plugin.meter import main  # noqa: E402
 
 main()

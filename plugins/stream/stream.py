@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The satmeter stream plugin for Core Lightning: a shim over satmeter.cln.stream, installed or of this checkout."""
+"""The satmeter stream plugin for Core Lightning: a shim over satmeter.plugin.stream, installed or of this checkout."""
 
 import os
 import sys
@@ -23,6 +23,6 @@ except ImportError:
 if os.path.isdir(os.path.join(checkout, "host", "satmeter")):
     sys.path.insert(0, os.path.join(checkout, "host"))
 
-from satmeter.cln.stream import main  # noqa: E402
+from satmeter.plugin.stream import main  # noqa: E402
 
 main()

@@ -13,7 +13,7 @@ from satmeter.core.journal import canonical
 from satmeter.core.labels import opening_label, session_label
 from satmeter.core.seller.seller import Seller
 from satmeter.core.tariff import Tariff
-from satmeter.store import Journal, sqlite_url
+from satmeter.journal.store import Journal, sqlite_url
 
 SELLER, BUYER, SESSION = "02" + "aa" * 32, "02" + "bb" * 32, "5e" * 16
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000}

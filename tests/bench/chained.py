@@ -8,9 +8,9 @@ import time
 
 from ground import Figure, until
 
-from satmeter.cln.chain import Chain
-from satmeter.cln.node import Node
 from satmeter.core import effects as do
+from satmeter.node.rpc import Node
+from satmeter.plugin.onchain_seller import Chain
 
 STEPS, STEP_SAT, TICKS = 50, 2_000, 20
 TARIFF = {

@@ -5,7 +5,7 @@ import time
 
 from ground import Figure, interleaved
 
-from satmeter.cln.covered import MOST, Covered
+from satmeter.plugin.covered import MOST, Covered
 
 CLTV_FINAL, HTLCS, ROUNDS = 18, 10_000, 9
 ONION = {"forward_msat": 1000, "outgoing_cltv_value": 518, "total_msat": 1000, "payment_secret": "5e" * 32}

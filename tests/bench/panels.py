@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ground import Figure, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "panel"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from running import RunningPanel
@@ -19,7 +19,7 @@ from running import RunningPanel
 from lanes import chromium
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide
-from satmeter.cln.node import Node
+from satmeter.node.rpc import Node
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 METER = {"name": "pages", "price_msat": 1000, "ticks_per_unit": 1, "quantum_msat": 10**9, "rating_ticks_per_s": 2000}

@@ -9,7 +9,7 @@ from ground import Board, Figure, interleaved, invoice_and_pay, opened, paid_of,
 
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide
-from satmeter.cln.node import Node
+from satmeter.node.rpc import Node
 
 ROUNDS = 5
 SECONDS = 5

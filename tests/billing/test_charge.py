@@ -17,8 +17,8 @@ from markupsafe import escape
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from billing import Service, Shop, in_a_loop, until
-from satmeter.billing import body
-from satmeter.billing.outward import TIMEOUT_S
+from satmeter.billing import forms as body
+from satmeter.billing.ssrf import TIMEOUT_S
 
 
 @pytest.fixture(scope="module")

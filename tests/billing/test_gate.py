@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from pymacaroons import Macaroon
 
 from billing import Service, free_port, until
-from satmeter import httpd
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.owed import OwedUse, OwedUses
 from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
+from satmeter.http import server as httpd
 from satmeter.qr import read
 
 

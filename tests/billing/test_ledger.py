@@ -9,7 +9,7 @@ from satmeter.market.state import HUB, NODE, PAYING, BuyerState
 
 from satmeter.billing.database import Database
 from satmeter.core.errors import NoCredit
-from satmeter.store import sqlite_url
+from satmeter.journal.store import sqlite_url
 
 NODE_ID = "02" * 33
 ACCOUNTS = ["user/a", "user/b", "user/c", NODE, HUB, PAYING]

@@ -3,7 +3,7 @@
 import pytest
 
 from satmeter.billing.config import Config
-from satmeter.billing.desk import Desk
+from satmeter.billing.container import Desk
 from satmeter.billing.tokens import Use
 
 

@@ -13,24 +13,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import in_a_loop
-from satmeter.billing import body, config, problem, tables
+from satmeter.billing import api_tokens as secrets_module
+from satmeter.billing import config, tables
+from satmeter.billing import errors as problem
+from satmeter.billing import forms as body
 from satmeter.billing import metrics as metrics_module
-from satmeter.billing import secrets as secrets_module
+from satmeter.billing.api_tokens import Secrets
 from satmeter.billing.database import Database
 from satmeter.billing.events import Events, hook_row
-from satmeter.billing.hooks import Hooks
+from satmeter.billing.idempotency import Once
 from satmeter.billing.invoices import Invoices, check_description
 from satmeter.billing.metrics import Metrics
-from satmeter.billing.once import Once
-from satmeter.billing.outward import Outward, check_url
-from satmeter.billing.secrets import Secrets
+from satmeter.billing.ssrf import Outward, check_url
 from satmeter.billing.tables import ABOUT
 from satmeter.billing.tokens import services_of
-from satmeter.cln.node import Node
+from satmeter.billing.webhooks import Hooks
 from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
+from satmeter.journal.store import engine, sqlite_url
+from satmeter.market.http import of_a_use
 from satmeter.market.tables import META
-from satmeter.market.visit import of_a_use
-from satmeter.store import engine, sqlite_url
+from satmeter.node.rpc import Node
 
 NODE = "02" * 33
 
@@ -335,7 +337,7 @@ def test_no_request_leads_into_our_own_network(host):
 
 
 def test_what_a_problem_says_is_json():
-    from satmeter.billing.problem import answer
+    from satmeter.billing.errors import answer
 
     said = json.loads(answer(400, "BadParam", "x: y", 2101).body)
     assert said == {"type": "urn:satmeter:error:2101", "title": "BadParam", "status": 400, "detail": "x: y"}

@@ -6,15 +6,15 @@ import pytest
 import sqlalchemy as sa
 from satmeter.market.state import HUB, NODE, PAYING, BuyerState, of_user
 
-from satmeter.billing import spending as module
+from satmeter.billing import outgoing_payments as module
 from satmeter.billing.database import Database
-from satmeter.billing.spending import ALARM, Spending, maxfee_of
+from satmeter.billing.outgoing_payments import ALARM, Spending, maxfee_of
 from satmeter.billing.tables import PAYMENT
-from satmeter.cln.payments import Outcome
 from satmeter.core.errors import BadParam
+from satmeter.journal.store import sqlite_url
 from satmeter.market.audit import differences
-from satmeter.market.sending import Sending
-from satmeter.store import sqlite_url
+from satmeter.market.withdrawals import Sending
+from satmeter.node.payments import Outcome
 
 OWN, PAYEE, RHASH, USER = "02" * 33, "03" * 33, "ab" * 32, "ann"
 ASKED, HELD = 20_000, 20_000 + 1_000 + 200

@@ -9,8 +9,9 @@ from pico import started
 from typer.testing import CliRunner
 
 from lanes import lane
-from satmeter.board import commands, flash, ports
-from satmeter.cli import app
+from satmeter.board import flash, ports
+from satmeter.cli import board as commands
+from satmeter.cli.main import app
 from satmeter.core.errors import BoardTrouble
 
 pytestmark = pytest.mark.timeout(300)

@@ -56,7 +56,7 @@ def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
 def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner
 
-    from satmeter.cli import app
+    from satmeter.cli.main import app
 
     words = re.search(r"ExecStart=\S+ (.*)", (CONTRIB / unit).read_text())[1].split()
     shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
@@ -68,7 +68,7 @@ def test_the_bridges_units_call_the_command_as_it_is(unit):
 def test_every_option_in_the_config_is_one_of_the_plugins():
     known = set()
     for role in ("meter", "stream"):
-        source = (ROOT / "host" / "satmeter" / "cln" / f"{role}.py").read_text()
+        source = (ROOT / "host" / "satmeter" / "plugin" / f"{role}.py").read_text()
         known |= set(re.findall(r'add_option\(\s*"([a-z-]+)"', source)) | {f"{role}-db", f"{role}-keep-days"}
     named = re.findall(r"^#? ?((?:meter|stream)-[a-z-]+)=", (CONTRIB / "lightningd.conf").read_text(), re.M)
     assert named and set(named) <= known

@@ -171,7 +171,7 @@ class Orders(RuleBasedStateMachine):
             self.tell("buyer", cmd.PaymentLost(a.session, a.number, "rejected"))
 
     def on_PayRefund(self, a):
-        """As cln/meter.py: while a part can settle it waits; what was not begun is begun, in two parts."""
+        """As plugin/meter.py: while a part can settle it waits; what was not begun is begun, in two parts."""
         half = a.amount_msat // 2
         amounts, parts = self.parts.get(a.bolt11, ((), []))
         if not parts or set(parts) == {"failed"}:

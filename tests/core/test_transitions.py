@@ -20,14 +20,7 @@ from satmeter.core.seller.meter import Meter
 from satmeter.core.seller.session import Refund, SellerSession
 from satmeter.core.seller.state import SellerState
 from satmeter.core.settlement.transaction import GrowingTransaction, OnchainAccount, SignedTransaction
-from satmeter.core.states import (
-    MeterState,
-    PaymentState,
-    RefundState,
-    SessionState,
-    StreamState,
-    TransactionState,
-)
+from satmeter.core.states import MeterState, PaymentState, RefundState, SessionState, StreamState, TransactionState
 from satmeter.core.tariff import Tariff
 
 TERMS = Tariff.from_dict(TARIFF)

@@ -6,7 +6,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from satmeter import cli
+from satmeter.cli import main as cli
 from satmeter.devnet import demo
 
 

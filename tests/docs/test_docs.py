@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from satmeter.billing.api_tokens import SCOPES
 from satmeter.billing.config import Config
-from satmeter.billing.secrets import SCOPES
 from satmeter.board.virtual import firmware
-from satmeter.cln.meter_rpc import MeterRpc
-from satmeter.cln.stream_rpc import StreamRpc
 from satmeter.core import errors
 from satmeter.core.buyer.policy import Policy
 from satmeter.core.tariff import Tariff
+from satmeter.plugin.meter_rpc import MeterRpc
+from satmeter.plugin.stream_rpc import StreamRpc
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -26,7 +26,7 @@ OPERATING = (ROOT / "docs" / "operating.md").read_text()
 
 
 def options(role):
-    source = (ROOT / "host" / "satmeter" / "cln" / f"{role}.py").read_text()
+    source = (ROOT / "host" / "satmeter" / "plugin" / f"{role}.py").read_text()
     return dict(re.findall(r'add_option\(\s*"([a-z-]+)",\s*"?(\w*)"?', source))
 
 

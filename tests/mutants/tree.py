@@ -11,18 +11,27 @@ MONEY = (
     "core/**/*.py",
     "wire/**/*.py",
     "chain/**/*.py",
-    "cln/payments.py",
+    "node/payments.py",
     "gate/**/*.py",
-    "billing/spending.py",
+    "billing/outgoing_payments.py",
     "market/ledger.py",
 )
-QUICK = ("core", "wire", "cln", "billing/test_ledger.py", "billing/test_parts_of_billing.py")
+QUICK = (
+    "core",
+    "wire",
+    "chain",
+    "journal",
+    "node",
+    "plugin",
+    "billing/test_ledger.py",
+    "billing/test_parts_of_billing.py",
+)
 """Tests that run in one process: which lines each of them reaches is measured."""
 
 SERVED = {
     "gate/": ("billing/test_gate.py", "billing/test_omi.py", "billing/test_credit.py"),
-    "billing/spending.py": ("billing/test_credit.py", "billing/test_gate.py"),
-    "cln/payments.py": ("regtest/test_payments.py",),
+    "billing/outgoing_payments.py": ("billing/test_credit.py", "billing/test_gate.py"),
+    "node/payments.py": ("regtest/test_payments.py",),
 }
 """Tests that start plugins and services as processes of their own; they come last, and only for these modules."""
 

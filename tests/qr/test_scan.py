@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from pictures import invoice, saved
-from satmeter import scan
-from satmeter.cli import app
+from satmeter.cli import scan
+from satmeter.cli.main import app
 from satmeter.qr.source import frames
-from satmeter.scanner import preview
+from satmeter.scan.scanner import preview
 
 ADDRESS, *_ = camera.texts()
 
@@ -127,7 +127,7 @@ def test_the_command_is_there_without_what_reads_codes(monkeypatch):
             raise ModuleNotFoundError("No module named 'cv2'", name="cv2")
         return real(name, *args, **kwargs)
 
-    for name in [n for n in sys.modules if n in ("satmeter.scanner", "satmeter.qr.read", "satmeter.qr.source")]:
+    for name in [n for n in sys.modules if n in ("satmeter.scan.scanner", "satmeter.qr.read", "satmeter.qr.source")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     code, out = scanned("0")

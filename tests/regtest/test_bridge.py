@@ -24,7 +24,7 @@ from satmeter.board import flash
 from satmeter.board.rp2040.board import EmulatedBoard
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide, StreamSide
-from satmeter.cln.node import Node
+from satmeter.node.rpc import Node
 from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
 
 FAST = 3_600_000  # ticks an hour: a thousand a second

@@ -3,7 +3,8 @@
 import json
 import sqlite3
 
-from satmeter import backup, devnet
+from satmeter import devnet
+from satmeter.journal import backup
 from shop import close, error_of, open_stream, until
 
 

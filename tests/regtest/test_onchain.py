@@ -13,11 +13,11 @@ from test_crash import alive, kill_plugin, start_plugin
 
 from lanes import lane
 from satmeter import devnet
-from satmeter.chain import version
-from satmeter.cln.chain import Bitcoind
+from satmeter.chain import update as version
 from satmeter.core.errors import BadParam, BadVersion, NodeTrouble
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet import NodeSpec
+from satmeter.plugin.onchain_seller import Bitcoind
 from shop import Shop, close, error_of, identity, open_stream, status, until
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}

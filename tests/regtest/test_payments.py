@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from satmeter.cln.node import Node
-from satmeter.cln.payments import LastHop, Payments
+from satmeter.node.payments import LastHop, Payments
+from satmeter.node.rpc import Node
 from shop import balance, settled, until
 
 

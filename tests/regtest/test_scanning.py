@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pictures import invoice, saved
-from satmeter.cli import app
+from satmeter.cli.main import app
 from shop import balance, close, settled, status
 
 

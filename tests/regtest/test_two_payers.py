@@ -12,8 +12,8 @@ from pyln.client import RpcError
 
 from lanes import lane
 from satmeter import devnet
-from satmeter.cln.node import code_of
 from satmeter.devnet import ChannelSpec, NodeSpec
+from satmeter.node.rpc import code_of
 from shop import until
 
 SLOW = Path(__file__).parent / "slow" / "slow.py"

@@ -48,7 +48,7 @@ class Payment:
 
     @property
     def status(self):
-        """As cln/payments.py: while a part can still settle, the payment is pending."""
+        """As node/payments.py: while a part can still settle, the payment is pending."""
         statuses = {part.status for part in self.parts}
         return next((s for s in ("pending", "complete", "failed") if s in statuses), "none")
 

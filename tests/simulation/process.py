@@ -64,7 +64,7 @@ class Process:
         self.core, self.life, self.left = None, 0, None
         self.machine_ms, self.ahead_ms = 0, 0
         """How far its machine's clock is ahead of the time, and how far the core's: that one is never set while it
-        runs, and never behind the journal (cln/clock.py)."""
+        runs, and never behind the journal (plugin/clock.py)."""
         self.restart()
 
     @property
@@ -136,7 +136,7 @@ class Process:
         return books
 
     def feed(self, what, reply=lambda answer: None):
-        """Handle one input as cln/service.py does: decide, commit, answer, act."""
+        """Handle one input as plugin/runtime.py does: decide, commit, answer, act."""
         if self.core is None:
             reply(None)
             return
@@ -154,7 +154,7 @@ class Process:
             self.sim.judge.after(self)
 
     def _failed(self):
-        """As cln/service.py: no action is taken; the threads of the process live on, and the journal is tried again."""
+        """As plugin/runtime.py: no action is taken; its threads live on, and the journal is tried again."""
         self.core = None
         self.sim.say(f"{self.name}: its journal takes nothing")
         self.sim.after(1_000, self.restart)
@@ -190,7 +190,7 @@ class Process:
         self.sim.after(wait, run)
 
     def landed(self, payment_hash, ended):
-        """Wait until no part of a payment is under way, as cln/payments.py; then say what became of it."""
+        """Wait until no part of a payment is under way, as node/payments.py; then say what became of it."""
         status = self.sim.money.status(self.node, payment_hash)
         if status == "pending":
             self.sim.after(500, self.landed, payment_hash, ended)
@@ -320,7 +320,7 @@ class SellerProcess(Process):
         self.feed(cmd.UpdateChecked(a.session, a.number, a.tx_number, a.value_sat, FEE, 560, txid, 0, a.raw, inputs))
 
     def _look(self, a):
-        """As cln/chain.py."""
+        """As plugin/onchain_seller.py."""
         coins = self.sim.coins
         spenders = [coins.spender(o) for o in a.outpoints]
         mined = [coins.mined[o] for o in a.outpoints if o in coins.mined]
@@ -340,7 +340,7 @@ class SellerProcess(Process):
         self.feed(cmd.TxSeen(*seen, arrived, confirmations, coins.height, coins.feerate))
 
     def _bump(self, a):
-        """As cln/chain.py."""
+        """As plugin/onchain_seller.py."""
         fee = min(self.sim.coins.needed(a.feerate) - a.fee_sat, a.budget_sat)
         if fee > 0:
             tip = self.sim.coins.bump(a.session, a.tx_number, a.fee_sat + fee)
@@ -365,7 +365,7 @@ class SellerProcess(Process):
             self.feed(cmd.InvoiceGone(a.label))
 
     def _refund(self, a):
-        """As cln/meter.py."""
+        """As plugin/meter.py."""
         tell, money = self.told(self.life), self.sim.money
         inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
         known = inv is not None and money.status(SELLER, inv.hash) in ("pending", "complete")
@@ -434,7 +434,7 @@ class BuyerProcess(Process):
             self.hand(self._check_receipt, a)
 
     def message(self, sender, data):
-        """As cln/stream.py: an invoice is decoded first."""
+        """As plugin/stream.py: an invoice is decoded first."""
         m = peer.decode(data)
         if isinstance(m, msg.Invoice):
             self.hand(self._invoice, sender, m)
@@ -457,7 +457,7 @@ class BuyerProcess(Process):
         self.feed(cmd.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
 
     def _pay(self, a):
-        """As cln/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
+        """As node/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
         if a.fresh and money.status(self.node, a.payment_hash) in ("complete", "pending"):
             tell(cmd.PaymentKnown(a.session, a.number))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import msat, whole
-from ..httpd import checked_proxies
+from ..http.server import checked_proxies
 
 RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 

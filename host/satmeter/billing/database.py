@@ -15,7 +15,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import JournalTrouble
-from ..store import engine
+from ..journal.store import engine
 from .tables import ABOUT
 
 CONNECTIONS = 8

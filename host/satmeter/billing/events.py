@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ..core.errors import BadParam
 from .database import SAID, Database
 from .ids import new_id
-from .outward import check_url
+from .ssrf import check_url
 from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
 
 log = logging.getLogger("satmeter.billing")

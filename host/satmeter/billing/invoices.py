@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from pyln.client import RpcError
 from sqlalchemy.exc import IntegrityError
 
-from ..cln.node import Made, Node
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
 from ..core.text import readable
+from ..node.rpc import Made, Node
 from .database import Database, only
 from .events import Events, hook_row
 from .ids import new_id

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 from pyln.client import RpcError
 
-from ..cln.node import Node, code_of, words_of
 from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
 from ..core.status import SessionEvent, read_as
+from ..node.rpc import Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database

@@ -14,7 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from .database import Database
-from .shared import SHARED
+from .shared_metrics import SHARED
 from .tables import EVENT, HOOK, INVOICE, PAYMENT, TOKEN
 
 REQUESTS = Counter("satmeter_requests", "Requests answered, by route and status.", ["method", "route", "status"])

@@ -16,10 +16,10 @@ from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam
 from ..core.text import readable
+from .api_tokens import SELLER, covers, digest
 from .database import Database, only
 from .events import Events
 from .invoices import Row
-from .secrets import SELLER, covers, digest
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 MOST_SERVICES = 50

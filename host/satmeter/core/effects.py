@@ -1,4 +1,4 @@
-"""What a core wants done. Each may be repeated without harm: see `cln/meter.py` and `cln/stream.py`."""
+"""What a core wants done. Each may be repeated without harm: see `plugin/meter.py` and `plugin/stream.py`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

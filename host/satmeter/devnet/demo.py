@@ -17,8 +17,8 @@ from rich.table import Table
 from ..board.rp2040 import missing
 from ..board.virtual import Board, VirtualBoard
 from ..bridge import Bridge, MeterSide
-from ..cln.node import Node
 from ..core.tariff import Tariff
+from ..node.rpc import Node
 from . import DevNode, real_missing, start
 
 METER_NAME = "socket"

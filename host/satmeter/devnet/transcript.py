@@ -10,7 +10,7 @@ from typing import Any
 
 from pyln.client import RpcError
 
-from ..cln.node import code_of
+from ..node.rpc import code_of
 from . import Devnet
 
 NEEDED: dict[str, set[str]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import whole
-from ..httpd import checked_proxies
+from ..http.server import checked_proxies
 from .prices import METHODS, Price, parse
 
 log = logging.getLogger("satmeter.gate")

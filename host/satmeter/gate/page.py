@@ -19,8 +19,8 @@ from starlette.responses import HTMLResponse
 from ..core.text import amount
 from ..qr import draw
 from ..qr.make import make
+from .billing_client import Asked
 from .prices import Price
-from .till import Asked
 
 COOKIE = "satmeter-gate"
 LASTS_S = 30 * 86_400

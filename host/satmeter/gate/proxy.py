@@ -27,16 +27,16 @@ from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
-from ..httpd import network_of
+from ..http.server import network_of
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
+from .billing_client import KEPT_S, Asked, Till
 from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses
 from .page import Pages, wanted, without_ours
 from .prices import METHODS, Price, find, together
-from .till import KEPT_S, Asked, Till
 
 log = logging.getLogger("satmeter.gate")
 

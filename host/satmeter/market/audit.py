@@ -7,9 +7,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..billing.database import Database
-from ..billing.spending import ALARM, COMPLETE
+from ..billing.outgoing_payments import ALARM, COMPLETE
 from ..billing.tables import PAYMENT
-from ..cln.payments import Outcome
+from ..node.payments import Outcome
 from .ledger import NODE
 from .tables import ENTRY, TRANSFER
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ..billing.database import Database, only
 from ..billing.ids import new_id
-from ..billing.outward import Outward, check_url
+from ..billing.ssrf import Outward, check_url
 from ..billing.tokens import services_of
 from ..core.errors import BadParam, JournalTrouble, NameTaken
 from ..core.money import msat, whole

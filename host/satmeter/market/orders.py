@@ -10,10 +10,10 @@ from cryptography.fernet import Fernet
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from ..billing.api_tokens import SELLER
 from ..billing.database import Database, only
 from ..billing.ids import new_id
 from ..billing.invoices import Invoices, status_of
-from ..billing.secrets import SELLER
 from ..billing.tables import INVOICE, SERVICE, TOKEN
 from ..billing.tokens import Bought, Tokens, new_token
 from ..core.errors import BadParam, JournalTrouble, WrongState

@@ -11,11 +11,11 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy.exc import IntegrityError
 
+from ..billing.api_tokens import digest
 from ..billing.database import Database
 from ..billing.ids import new_id
-from ..billing.secrets import digest
 from ..core.errors import BadParam, JournalTrouble, NameTaken, TooMany
-from ..tries import Tries
+from ..http.password_tries import Tries
 from .tables import LOGIN, USER
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,29}")

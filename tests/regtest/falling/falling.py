@@ -4,9 +4,11 @@ import os
 import signal
 from pathlib import Path
 
-from satmeter.cln import node, payments, service
 from satmeter.core.buyer import events as buying
 from satmeter.core.seller import events as selling
+from satmeter.node import payments
+from satmeter.node import rpc as node
+from satmeter.plugin import runtime as service
 
 FALL = Path("fall")
 """In the node's directory, which is a plugin's working directory."""

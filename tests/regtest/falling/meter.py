@@ -3,7 +3,7 @@
 
 import falling
 
-from satmeter.cln import meter
+from satmeter.plugin import meter
 
 falling.prepare(meter.MeterPlugin)
 meter.main()

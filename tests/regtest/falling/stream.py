@@ -3,7 +3,7 @@
 
 import falling
 
-from satmeter.cln import stream
+from satmeter.plugin import stream
 
 falling.prepare(stream.StreamPlugin)
 stream.main()

@@ -11,9 +11,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(HERE / "host"))
 
-from satmeter.cln import meter  # noqa: E402
 from satmeter.core import messages as msg  # noqa: E402
 from satmeter.core.journal import canonical  # noqa: E402
+from satmeter.plugin import meter  # noqa: E402
 
 CLAIMS = 60
 

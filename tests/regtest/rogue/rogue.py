@@ -12,10 +12,11 @@ from embit.ec import Signature  # noqa: E402
 from embit.script import Witness  # noqa: E402
 from embit.transaction import SIGHASH, Transaction, TransactionOutput  # noqa: E402
 
-from satmeter.chain import version  # noqa: E402
-from satmeter.cln import stream, wallet  # noqa: E402
+from satmeter.chain import update as version  # noqa: E402
 from satmeter.core import commands as cmd  # noqa: E402
 from satmeter.core import effects as do  # noqa: E402
+from satmeter.plugin import onchain_buyer as wallet  # noqa: E402
+from satmeter.plugin import stream  # noqa: E402
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from satmeter.billing.tables import META
+from ..tables import META
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -13,7 +13,7 @@ from .session import BuyerSession
 
 LAND_MS = 10_000
 REFUND_MS = 29 * 86_400_000
-"""Refund invoices are made for 30 days (cln/stream.py)."""
+"""Refund invoices are made for 30 days (plugin/stream.py)."""
 
 
 class Closing(Part):

@@ -13,7 +13,7 @@ from embit import compact
 from embit.script import Script, Witness
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
-from ...chain import version
+from ...chain import update as version
 from ...core.errors import BadVersion
 from ...core.settlement.transaction import TxInput
 

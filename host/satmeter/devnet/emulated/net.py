@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...chain.version import script_of
+from ...chain.update import script_of
 from .. import ChannelSpec, Devnet, NodeSpec, Say
 from .chain import Chain
 from .channels import Channels

@@ -10,7 +10,7 @@ from embit.psbt import PSBT
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
-from ...chain import version
+from ...chain import update as version
 from ...core.errors import BadVersion
 from ...core.settlement.transaction import TxInput
 from . import errors as err

@@ -1,0 +1,213 @@
+"""Everything that a worker of the service needs, made once at its start and closed at its end."""
+
+import base64
+import binascii
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fastapi import HTTPException
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from ..core.errors import TooMany
+from ..journal.store import sqlite_url
+from ..node.rpc import Node
+from .api_tokens import Client, Secrets
+from .broadcast import Hub
+from .config import Config
+from .database import Database
+from .events import Events, News
+from .idempotency import Once
+from .invoices import Invoices, Row
+from .meters import Meters
+from .outgoing_payments import Spending
+from .payment_follower import Follower
+from .ssrf import Outward
+from .tokens import Bought, Tokens, Use
+from .webhooks import Hooks
+
+log = logging.getLogger("satmeter.billing")
+
+USER = "api-token"
+MINTERS = 10_000
+CLEAN_S = 3600
+FRESH_S = 5
+"""How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
+
+
+class Desk:
+    def __init__(self, config: Config):
+        self.config = config
+        self.node = Node(str(config.rpc))
+        self.info = self.node.info()
+        url = config.database or sqlite_url(config.rpc.parent / "satmeter-billing.sqlite3")
+        self.database = Database(url, str(self.info["id"]))
+        self.secrets = Secrets(self.database)
+        self.events = Events(self.database)
+        self.invoices = Invoices(self.database, self.node, self.events, config.invoice_cap_msat)
+        self.tokens = Tokens(self.database, self.events)
+        self.once = Once(self.database)
+        self.spending = Spending(self.database, self.node, config.payment_cap_msat)
+        outward = Outward(config.hook_hosts, "hook_hosts")
+        self.hooks = Hooks(self.database, self.invoices, self.events, self._root(), outward)
+        self.hub, self.happenings = Hub(), Hub()
+        self.news = News(self.database, self.events, self._told)
+        self.meters = Meters(self.node, self.database, self.events)
+        self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
+        """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""
+        self.follower = Follower(self.node, self.invoices, lambda row: self.hub.say(row))
+        self._known: dict[str, tuple[Client, float]] = {}
+        self._minted: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def _root(self) -> bytes:
+        """Return what the webhooks' secrets are made of: the config's, or one that only the node has."""
+        return self.config.hook_secret.encode() or self.node.secret("satmeter webhooks")
+
+    def start(self) -> None:
+        """Take up what was left, and follow payments."""
+        self.spending.start()
+        threading.Thread(target=self._clean, name="billing-clean", daemon=True).start()
+        self.news.start()
+        self.meters.start()
+        self.follower.start()
+
+    def spend(self, uses: Sequence[Use | None], seller: str = "") -> list[bool]:
+        """Spend several uses at once: whether each passed. A payment that is shown by its hash, and that we have not
+        counted yet, is looked up at the node first: who has paid is never asked again."""
+        passed = self.tokens.spend_all(uses, seller)
+        late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
+        for n, good in zip(late, self.tokens.spend_all([uses[n] for n in late], seller), strict=True):
+            passed[n] = good
+        return passed
+
+    def _counted_now(self, use: Use) -> bool:
+        row = self.invoices.by_hash(use.key) if use.kind == "rhash" else None
+        return row is not None and row["pay_index"] is None and self.follower.catch_up(row)
+
+    def _clean(self) -> None:
+        """Every hour, let go of what is over: keys, events, webhooks, unpaid invoices."""
+        newest, began = self.invoices.newest_at() or int(time.time()), time.monotonic()
+        while not self._closed.is_set():
+            for part in (self.once, self.events, self.hooks):
+                self._forget(part.forget)
+            # What was paid while we were away is counted first; and a clock that is wrong makes nothing old.
+            if self.follower.caught_up.wait(CLEAN_S / 2):
+                self._forget(
+                    lambda: self.invoices.forget(min(int(time.time()), newest + int(time.monotonic() - began)))
+                )
+            self._closed.wait(CLEAN_S)
+
+    @staticmethod
+    def _forget(part: Callable[[], None]) -> None:
+        try:
+            part()
+        except Exception as e:
+            log.warning("letting go of old rows: %s", e)
+
+    def close(self) -> None:
+        self._closed.set()
+        self.follower.stop()
+        self.spending.stop()
+        self.news.stop()
+        self.meters.stop()
+        self.end_streams()
+
+    def end_streams(self) -> None:
+        """End what waits for payments or events: its clients come again."""
+        self.hub.stop()
+        self.happenings.stop()
+
+    def _told(self, event: Row) -> None:
+        """An event that any worker recorded. An invoice that was paid from an account is told from here."""
+        self.happenings.say(event)
+        if event["kind"] == "paid":
+            row = self.invoices.find(json.loads(event["body"]).get("id", ""))  # a meter's payment has none
+            if row is not None:
+                self.hub.say(row)
+
+    @staticmethod
+    def _unknown_renewal(bought: Bought, ask: bool) -> str | Row | None:
+        return None
+
+    async def admit(self, connection: HTTPConnection, scope: str) -> Client:
+        """client(), without leaving the event loop where the secret was good a moment ago."""
+        if self._fresh(connection.headers.get("authorization", "")) is not None:
+            return self.client(connection, scope)
+        return await run_in_threadpool(self.client, connection, scope)
+
+    def client(self, connection: HTTPConnection, scope: str) -> Client:
+        """Return who asks, by HTTP basic auth; 401 for nobody we know, 403 for one who may not."""
+        found = self._client(connection.headers.get("authorization", ""))
+        if found is None:
+            raise HTTPException(401, "Unauthorized", {"WWW-Authenticate": 'Basic realm="Satmeter"'})
+        if scope not in found.scopes:
+            raise HTTPException(403, f"this api-token lacks the scope {scope}")
+        return found
+
+    async def verifier(self, connection: HTTPConnection) -> str:
+        """Return whose sales the client may verify: its own name, or "" (see secrets.covers)."""
+        header = connection.headers.get("authorization", "")
+        found = self._fresh(header) or await run_in_threadpool(self._client, header)
+        if found is not None and "verify-own" in found.scopes and "verify" not in found.scopes:
+            return found.name
+        self.client(connection, "verify")
+        return ""
+
+    def maybe(self, connection: HTTPConnection, scope: str) -> Client | None:
+        """The same for what strangers may ask as well."""
+        found = self._client(connection.headers.get("authorization", ""))
+        return found if found is not None and scope in found.scopes else None
+
+    def still(self, header: str) -> bool:
+        """Whether who has begun to listen may still: a revoked secret ends its streams, too."""
+        return self._client(header) is not None
+
+    def _client(self, header: str) -> Client | None:
+        known = self._fresh(header)
+        if known is not None:
+            return known
+        secret = _secret(header)
+        found = self.secrets.find(secret) if secret else None
+        with self._lock:
+            if found is None:
+                self._known.pop(secret, None)
+            else:
+                self._known[secret] = found, time.monotonic() + FRESH_S
+        return found
+
+    def _fresh(self, header: str) -> Client | None:
+        """Return whose secret it is, if it was looked up a moment ago."""
+        with self._lock:
+            client, until = self._known.get(_secret(header), (None, 0.0))
+        return client if until > time.monotonic() else None
+
+    def may_mint(self, who: str, most: int = 0) -> None:
+        """TooMany for a client who makes more invoices in a minute than the config allows, or than `most`."""
+        now, most = time.monotonic(), most or self.config.mint_per_minute
+        with self._lock:
+            if len(self._minted) > MINTERS:
+                self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
+            times = self._minted.setdefault(who, deque())
+            while times and times[0] < now - 60:
+                times.popleft()
+            if len(times) >= most:
+                raise TooMany(f"more than {most} invoices in a minute (mint_per_minute)")
+            times.append(now)
+
+
+def _secret(header: str) -> str:
+    """Return the secret in an Authorization header; "" where there is none of ours."""
+    kind, _, value = header.partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    try:
+        user, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""
+    return secret if user == USER else ""

@@ -1,0 +1,113 @@
+"""Errors as HTTP says them: problem+json (RFC 9457), with the same names and numbers as everywhere else."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pyln.client import RpcError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..core import errors
+from ..core.errors import SatmeterError
+from ..node.rpc import code_of, words_of
+
+log = logging.getLogger("satmeter.billing")
+
+STATUS = {
+    errors.BadParam: 400,
+    errors.NameTaken: 409,
+    errors.WrongState: 409,
+    errors.OverCap: 403,
+    errors.NoCredit: 402,
+    errors.TooMany: 429,
+    errors.NodeTrouble: 502,
+    errors.JournalTrouble: 503,
+}
+
+
+def answer(status: int, name: str, detail: str, code: int = 0, headers: dict[str, str] | None = None) -> JSONResponse:
+    body: dict[str, Any] = {"type": f"urn:satmeter:error:{code or status}", "title": name, "status": status}
+    return JSONResponse({**body, "detail": detail}, status, headers=headers, media_type="application/problem+json")
+
+
+PROBLEM = {
+    "description": "what was wrong, and with which value (RFC 9457)",
+    "content": {
+        "application/problem+json": {
+            "schema": {"type": "object", "required": ["type", "title", "status", "detail"]},
+            "example": {
+                "type": "urn:satmeter:error:2101",
+                "title": "BadParam",
+                "status": 400,
+                "detail": "msatoshi: must be an amount such as 1000, 1sat or 0.001btc, got 'many'",
+            },
+        }
+    },
+}
+
+
+class _Readable:
+    """ASGI middleware: no database keeps a NUL, so no address has one."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            said = answer(400, "BadParam", "url: has a NUL in it", errors.BadParam.code)
+            await said(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
+    """Have every error answered so, as a `page` to a browser; nothing of a traceback reaches a client."""
+
+    app.add_middleware(_Readable)
+
+    def said(request: Request, status: int, name: str, detail: str, code: int = 0, **more: Any) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            with suppress(SatmeterError):  # a page without a database is none
+                return page(request, status, name, detail)
+        return answer(status, name, detail, code, **more)
+
+    @app.exception_handler(SatmeterError)
+    def ours(request: Request, e: Exception) -> Response:
+        assert isinstance(e, SatmeterError)
+        status = next((STATUS[c] for c in type(e).__mro__ if c in STATUS), 400)
+        if isinstance(e, errors.JournalTrouble):  # it names the database
+            log.error("%s", e.message)
+            return answer(status, e.name, "the database can't be used now; the service's log says why", e.code)
+        text = e.message
+        if "path" in e.data:  # where the node's socket is, is no client's business
+            log.error("%s", text)
+            text = text.replace(f" at {e.data['path']}", "")
+        return said(request, status, e.name, text, e.code)
+
+    @app.exception_handler(RpcError)
+    def nodes(request: Request, e: Exception) -> Response:
+        assert isinstance(e, RpcError)
+        return said(request, 502, "NodeTrouble", words_of(e), code_of(e))
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, e: Exception) -> Response:
+        assert isinstance(e, HTTPException)
+        headers = dict(e.headers or {})
+        if headers:
+            return answer(e.status_code, str(e.detail), str(e.detail), headers=headers)
+        return said(request, e.status_code, str(e.detail), str(e.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, e: Exception) -> Response:
+        assert isinstance(e, RequestValidationError)
+        first = e.errors()[0]
+        return said(request, 400, "BadParam", f"{first['loc'][-1]}: {first['msg']}", errors.BadParam.code)
+
+    @app.exception_handler(Exception)
+    async def bug(_: Request, e: Exception) -> Response:
+        return answer(500, "internal error", type(e).__name__)

@@ -1,0 +1,303 @@
+"""Payments that clients have the node make: recorded before they are sent, and known once, whatever falls over.
+
+A payment may have several parts. It ends when none of them can still settle: then what left is the sum over its parts.
+One that was made over another amount than was asked ends as an alarm: a person has to look at it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from pyln.client import RpcError
+from sqlalchemy.exc import IntegrityError
+
+from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
+from ..node.payments import Outcome, Payments
+from ..node.rpc import Node, code_of
+from .database import Database, only
+from .ids import new_id
+from .tables import PAYMENT
+
+log = logging.getLogger("satmeter.billing")
+
+INVALID_PARAMS = -32602
+MAXDELAY = 500
+WAIT_S = 5
+LEASE_S, BEAT_S = 120, 15
+"""A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
+for its end. Twice the minute for which the node's xpay goes on trying after its caller has died: between two tries
+nothing is pending, and all the same one more may come."""
+LOOK_S = 30
+PARTS_S, PARTS_MOST_S = 0.1, 5.0
+"""How long we wait before we look again at a payment that has parts under way: at first, and at most."""
+COMPLETE, FAILED, ALARM = "complete", "failed", "alarm"
+AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
+"""Payments under way in a worker: in all, of all accounts, and of one of these."""
+Row = dict[str, Any]
+
+
+def maxfee_of(amount: int) -> int:
+    """Return the most that routing a payment may cost: 1 %, at least 1 sat."""
+    return max(1000, amount // 100)
+
+
+class Spending:
+    """Of one node. Every payment stands in the database under its hash: pending, complete, failed or alarm."""
+
+    def __init__(self, database: Database, node: Node, cap_msat: int):
+        self._database, self._node, self._cap = database, node, cap_msat
+        self._payments = Payments(node)
+        self.watchers: list[Callable[[sa.Connection, Row, str, int], None]] = []
+        """Called in the transaction in which a payment ends otherwise than it stood: with its row as it was, its status
+        from now on, and what was sent."""
+        self.chores: list[Callable[[], None]] = []
+        """What else is looked after every LOOK_S, and at the start."""
+        self._me, self._id = new_id(), ""
+        self._sending: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="billing-payments", daemon=True)
+
+    def start(self) -> None:
+        """Take up what was left, from now on and whenever a worker falls."""
+        self._keeper.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def decoded(self, payreq: str) -> dict[str, Any]:
+        """Return what an invoice says; BadParam for none, or one without an amount."""
+        try:
+            decoded = self._node.decode(payreq)
+        except RpcError as e:
+            if code_of(e) != INVALID_PARAMS:
+                raise
+            raise BadParam("payreq: is no BOLT 11 invoice", param="payreq") from None
+        if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid"):
+            raise BadParam("payreq: is no BOLT 11 invoice", param="payreq")
+        if not int(decoded.get("amount_msat", 0)):
+            raise BadParam("payreq: has no amount; what is to be paid must stand in it", param="payreq")
+        return decoded
+
+    def is_own(self, decoded: dict[str, Any]) -> bool:
+        """Whether a decoded invoice is of this very node. Such a payment settles without any channel, so whatever it is
+        credited for has come from nowhere."""
+        if not self._id:
+            self._id = str(self._node.info()["id"])
+        return str(decoded["payee"]) == self._id
+
+    def pay(self, client: str, payreq: str) -> Row:
+        """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
+        decoded = self.decoded(payreq)
+        amount = int(decoded["amount_msat"])
+        if amount > self._cap:
+            raise OverCap(f"payreq: is of {amount} msat, over the cap of {self._cap} msat (payment_cap_msat)")
+        return self.send(client, payreq, decoded)
+
+    def send(
+        self,
+        client: str,
+        payreq: str,
+        decoded: dict[str, Any],
+        fee: int = 0,
+        held: Callable[[sa.Connection, Row], None] | None = None,
+    ) -> Row:
+        """Pay a decoded invoice. `held` is called in the transaction that records the payment as ours to send, and can
+        refuse by raising; the watchers hear of its end. BadParam for an invoice of this very node."""
+        if self.is_own(decoded):
+            raise BadParam("payreq: is an invoice of this node itself, to which nothing can be paid", param="payreq")
+        amount, rhash = int(decoded["amount_msat"]), str(decoded["payment_hash"])
+        self._not_paid_otherwise(rhash)
+        begun = self._begin(client, payreq, rhash, amount, fee, held)
+        if begun["status"] in ("new", FAILED):
+            if int(decoded["created_at"]) + int(decoded.get("expiry", 3600)) < time.time():
+                self._unsent(rhash, "the invoice has expired")
+            else:
+                self._send(client, payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
+        elif begun["status"] == "pending" and rhash not in self._sending:
+            self._learn(begun)
+        self._wait(rhash)
+        return self.find(rhash) or begun
+
+    def find(self, rhash: str) -> Row | None:
+        with self._database.reading() as db:
+            row = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash)).first()
+        return dict(row._mapping) if row is not None else None
+
+    def _not_paid_otherwise(self, rhash: str) -> None:
+        """WrongState for what the node has paid, or is paying, and no client of ours asked for: nobody here is to be
+        charged for it. One that we took for failed and was paid all the same is put right."""
+        row = self.find(rhash)
+        if row is not None and row["status"] != FAILED:
+            return
+        outcome = self._payments.outcome(rhash)
+        if row is not None and outcome.status == "complete":
+            self._end(rhash, outcome, "")
+        elif row is None and outcome.status in ("complete", "pending"):
+            raise WrongState("payreq: the node has paid this invoice already, or is paying it", param="payreq")
+
+    def _keep(self) -> None:
+        looked = 0.0
+        while True:
+            try:
+                self._beat()
+                if time.monotonic() > looked + LOOK_S:
+                    looked = time.monotonic()
+                    self._look()
+            except Exception as e:  # the node or the database is away: the next round tries again
+                log.warning("looking after payments: %s", e)
+            if self._stopping.wait(BEAT_S):
+                return
+
+    def _beat(self) -> None:
+        """Say that what this worker sends is still its own."""
+        with self._lock:
+            mine = list(self._sending)
+        if mine:
+            own = sa.update(PAYMENT).where(PAYMENT.c.rhash.in_(mine), PAYMENT.c.worker == self._me)
+            with self._database.writing() as db:
+                db.execute(own.values(lease_until=int(time.time()) + LEASE_S))
+
+    def _look(self) -> None:
+        """Learn what became of payments whose worker fell, or lost its node."""
+        now = int(time.time())
+        left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", PAYMENT.c.lease_until < now)
+        with self._database.reading() as db:
+            rows = [dict(r._mapping) for r in db.execute(left)]
+        for row in rows:
+            self._learn(row)
+        for chore in self.chores:
+            chore()
+
+    def _learn(self, row: Row) -> None:
+        """Record what the node says of a payment that this worker does not send. That it failed, or was never sent, is
+        believed only once nobody may be sending it any more."""
+        outcome = self._payments.outcome(row["rhash"])
+        if outcome.status == "complete":
+            self._end(row["rhash"], outcome, "")
+        elif outcome.status != "pending":
+            self._end(row["rhash"], outcome, "it was not sent, or failed, and who sent it is gone", left=True)
+
+    def _unsent(self, rhash: str, why: str) -> None:
+        """Record that a payment which is ours is not sent now: unless an earlier try of its hash can still settle."""
+        outcome = self._payments.outcome(rhash)
+        if outcome.status != "pending":
+            self._end(rhash, outcome, why)
+
+    def _send(self, client: str, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
+        """Have a payment carried out on a thread of its own: a payee may hold it for hours."""
+        with self._lock:
+            accounts = [c for c in self._sending.values() if c.startswith("user/")]
+            full = len(self._sending) >= AT_ONCE
+            if client.startswith("user/"):
+                full = full or len(accounts) >= OF_ACCOUNTS or accounts.count(client) >= OF_ONE
+            if not full:
+                self._sending[rhash] = client
+        if full:
+            self._unsent(rhash, "too many payments are under way; it was not sent")
+            return
+        threading.Thread(target=self._carry_out, args=(payreq, rhash, payee, maxfee), daemon=True).start()
+
+    def _mine(self, rhash: str) -> bool:
+        """Whether a payment is still this worker's to send; asked before each try."""
+        own = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.worker == self._me)
+        with self._database.writing() as db:
+            lease = int(time.time()) + LEASE_S
+            return only(db.execute(own.where(PAYMENT.c.status == "pending").values(lease_until=lease)))
+
+    def _begin(
+        self,
+        client: str,
+        payreq: str,
+        rhash: str,
+        amount: int,
+        fee: int,
+        held: Callable[[sa.Connection, Row], None] | None,
+    ) -> Row:
+        """Record a payment as pending; "new" or "failed" in what is returned means that it is ours to send."""
+        now = int(time.time())
+        row = {
+            "rhash": rhash,
+            "client": client,
+            "payreq": payreq,
+            "msatoshi": amount,
+            "maxfee": maxfee_of(amount),
+            "fee": fee,
+            "worker": self._me,
+            "lease_until": now + LEASE_S,
+        }
+        fresh = {**row, "status": "pending", "sent": 0, "why": "", "created_at": now, "done_at": 0}
+        try:
+            with self._database.writing() as db:
+                db.execute(sa.insert(PAYMENT), fresh)
+                if held is not None:
+                    held(db, fresh)
+            return {**fresh, "status": "new"}
+        except JournalTrouble as e:
+            if not isinstance(e.__cause__, IntegrityError):
+                raise
+        again = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status == "failed")
+        with self._database.writing() as db:
+            mine = only(db.execute(again.values(fresh)))
+            if mine and held is not None:
+                held(db, fresh)
+        found = self.find(rhash) or fresh
+        return {**found, "status": "failed"} if mine else found
+
+    def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
+        try:
+            _, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
+            self._end(rhash, self._landed(rhash), why)
+        except Exception as e:  # it stays pending: once its lease is over, one of us learns what became of it
+            log.warning("payment %s: %s", rhash[:16], e)
+        finally:
+            with self._lock:
+                self._sending.pop(rhash, None)
+
+    def _landed(self, rhash: str) -> Outcome:
+        """Return the outcome once no part is under way. The node answers a payment with the preimage while parts of it
+        have yet to settle, so only what it lists says what left."""
+        pause = PARTS_S
+        while (outcome := self._payments.outcome(rhash)).status == "pending":
+            time.sleep(pause)
+            pause = min(PARTS_MOST_S, pause * 2)
+        return outcome
+
+    def _wait(self, rhash: str) -> None:
+        """Wait a little for how it ends; 202 says that it is not known yet."""
+        end, pause = time.monotonic() + WAIT_S, 0.01
+        while time.monotonic() < end and (self.find(rhash) or {}).get("status") == "pending":
+            time.sleep(pause)
+            pause = min(0.2, pause * 2)
+
+    def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
+        """Record how a payment ended. That it failed is for its worker to say, and for others (`left`: for anybody)
+        only once its lease is over. What is complete or an alarm stands, whatever was taken for its end before."""
+        with self._database.writing() as db:
+            was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
+            if was is None or was.status in (COMPLETE, ALARM):
+                return
+            status, odd = _judged(dict(was._mapping), outcome)
+            held = was.lease_until >= time.time() and (left or was.worker != self._me)
+            if status == was.status or (status == FAILED and held):
+                return
+            values = {"status": status, "sent": outcome.sent_msat, "why": odd or why, "done_at": int(time.time())}
+            db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
+            for watch in self.watchers:
+                watch(db, dict(was._mapping), status, outcome.sent_msat)
+        if status == ALARM:
+            log.error("payment %s needs a person: %s", rhash, odd)
+
+
+def _judged(row: Row, outcome: Outcome) -> tuple[str, str]:
+    """Return the status that an outcome gives a payment, and for an alarm what is wrong, in words."""
+    if outcome.status != "complete":
+        return FAILED, ""
+    asked, sent, arrived = int(row["msatoshi"]), outcome.sent_msat, outcome.amount_msat
+    if arrived == asked and asked <= sent <= asked + int(row["maxfee"]):
+        return COMPLETE, ""
+    bound = f"asked were {asked} msat, for {row['maxfee']} msat of routing at most"
+    return ALARM, f"{sent} msat left the node and {arrived} msat arrived; {bound}"

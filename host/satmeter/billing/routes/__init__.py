@@ -1,0 +1,1 @@
+"""The billing service's routes, by subject."""

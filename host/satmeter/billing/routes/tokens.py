@@ -1,0 +1,168 @@
+"""The API for web UIs and gates (D3.8, table 2-2): invoice tokens become hash tokens, and hash tokens are verified.
+
+An invoice token is an invoice's payreq or id. Parameters stand in the URL, as the document has them.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+
+from ...core.errors import BadParam
+from ...core.money import MAX_MSAT, whole
+from ..api_tokens import covers
+from ..container import Desk
+from ..described import NEEDS_TOKEN, TOKEN_OR_NOBODY, Done, HashToken, gives
+from ..invoices import Row, shown
+from ..tokens import Use, services_of
+
+Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
+Service = Annotated[str, Query(description="names, separated by commas", examples=["Objects/Parking/capacity"])]
+Hash = Annotated[str, Query(description="a hash token", examples=["lBmK8DdCB9dgzqfYLiRIkFx7"])]
+PaymentHash = Annotated[str, Query(description="the payment hash of an invoice, in hex", examples=["4aa0" + "13" * 30])]
+ReservationId = Annotated[str, Query(min_length=1, max_length=64)]
+Line = Annotated[
+    str,
+    Query(
+        description="satmeter-gate SESSION GATE PATH MSAT UNTIL NONCE",
+        examples=[f"satmeter-gate {'2a' * 16} api.example /weather 5000 1800000000 7f3a90c1"],
+    ),
+]
+
+PAID = {402: "an invoice; paid, it gives a new hash token"}
+
+
+def routes(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["web"])
+
+    def invoice(token: str) -> Row:
+        row = desk.invoices.find(token) or desk.invoices.by_payreq(token)
+        if row is None:
+            raise HTTPException(404, "Not Found")
+        return row
+
+    def stored(request: Request, token: str, service: str) -> str:
+        row = invoice(token)
+        services = services_of(service)
+        client = desk.maybe(request, "invoice")
+        if client is not None and client.name == row["client"]:
+            desk.tokens.store_services(row["id"], services)
+        elif set(desk.tokens.services_of_invoice(row["id"])) != set(services):
+            # A stranger with the payer's browser may go on to pay, but not say what the invoice is for.
+            raise HTTPException(403, "only the seller's api-token says what an invoice is for")
+        return str(row["id"])
+
+    @router.post("/payment/pay", status_code=303, openapi_extra=TOKEN_OR_NOBODY)
+    async def pay(request: Request, token: Token, service: Service) -> Response:
+        """Store which services an invoice token is for, and take the payer to the checkout page."""
+        id = await run_in_threadpool(stored, request, token, service)
+        base = desk.config.public_url.rstrip("/")
+        return RedirectResponse(f"{base}/checkout/{id}", 303)
+
+    def sold(token: str, seller: str) -> Row:
+        row = invoice(token)
+        if not covers(seller, row["client"]):
+            raise HTTPException(404, "Not Found")
+        return row
+
+    def by_hash(rhash: str, seller: str) -> Row | None:
+        row = desk.invoices.by_hash(rhash)
+        return row if row is not None and covers(seller, row["client"]) else None
+
+    def issued(token: str, service: str, seller: str) -> str:
+        row = sold(token, seller)
+        found = desk.tokens.issue(row, services_of(service)) if desk.follower.catch_up(row) else None
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        return found
+
+    @router.post("/payment/verify", dependencies=NEEDS_TOKEN, **gives(HashToken))
+    async def verify(request: Request, token: Token, service: Service) -> dict[str, Any]:
+        """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
+        seller = await desk.verifier(request)
+        return {"hash": await run_in_threadpool(issued, token, service, seller)}
+
+    async def verify_hash(request: Request, hash: Hash, service: Service) -> dict[str, Any]:
+        """Spend one use of a hash token; 404 where it is unknown, spent or for other services, which is not told."""
+        seller = await desk.verifier(request)
+        if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service), seller):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    for path in ("/payment/verifyHash", "/verifyHash"):
+        router.post(path, dependencies=NEEDS_TOKEN, **gives(Done))(verify_hash)
+
+    @router.post("/payment/spend", dependencies=NEEDS_TOKEN, **gives(Done))
+    async def spend(request: Request, rhash: PaymentHash, service: Service) -> dict[str, Any]:
+        """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
+        seller = await desk.verifier(request)
+        use = Use("rhash", rhash, services_of(service))
+        if not (await run_in_threadpool(desk.spend, [use], seller))[0]:
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    @router.post("/payment/return", dependencies=NEEDS_TOKEN, **gives(Done))
+    async def give_back(
+        request: Request, hash: Hash = "", rhash: PaymentHash = "", id: Annotated[str, Query(max_length=64)] = ""
+    ) -> dict[str, Any]:
+        """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered; under
+        the same `id` once, however often it is asked for."""
+        seller = await desk.verifier(request)
+        row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
+        if bool(hash) == bool(rhash) or (rhash and row is None):
+            raise HTTPException(404, "Not Found")
+        if not await run_in_threadpool(desk.tokens.give_back, hash, row["id"] if row else "", seller, id):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    @router.post("/payment/credit", dependencies=NEEDS_TOKEN, **gives(Done))
+    async def credit(
+        request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int
+    ) -> dict[str, Any]:
+        """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
+        buyer did not sign the pledge, it is over or used up, or the credit does not suffice. Whether the pledge is for
+        this gate and this path, the gate has looked."""
+        await desk.admit(request, "meter")
+        amount = whole("msatoshi", msatoshi, 1, MAX_MSAT)
+        if not await run_in_threadpool(desk.meters.reserve, pledge, signature, id, amount):
+            raise HTTPException(404, "Not Found")
+        return {"status": "success"}
+
+    @router.post("/payment/credit/{step}", dependencies=NEEDS_TOKEN, **gives(Done))
+    async def credit_ends(request: Request, step: str, session: str, id: str) -> dict[str, Any]:
+        """`settle` or `release` what is held."""
+        await desk.admit(request, "meter")
+        await run_in_threadpool(desk.meters.end, session, id, step)
+        return {"status": "success"}
+
+    def renewed(hash: str, seller: str, ask: bool) -> str | Row:
+        bought = desk.tokens.find(hash)
+        if bought is None or not covers(seller, bought.client):
+            raise HTTPException(404, "Not Found")
+        if bought.spent < bought.uses:
+            raise BadParam(f"hash: has {bought.uses - bought.spent} of {bought.uses} uses left", param="hash")
+        old = desk.invoices.find(bought.invoice)
+        if old is None:
+            if ask:
+                desk.may_mint(bought.client)
+            found = desk.renewal(bought, ask)
+        elif ask:
+            desk.may_mint(old["client"])
+            services, uses = bought.services, old["uses"]
+            found = desk.invoices.make(old["client"], old["msatoshi"], old["description"], services=services, uses=uses)
+        else:
+            found = None
+        if found is None:
+            raise HTTPException(404, "Not Found")
+        return found
+
+    @router.post("/refresh", dependencies=NEEDS_TOKEN, **gives(HashToken, others=PAID))
+    async def refresh(request: Request, hash: Hash, ask: bool = True) -> Response:
+        """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
+        (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""
+        seller = await desk.verifier(request)
+        found = await run_in_threadpool(renewed, hash, seller, ask)
+        return JSONResponse({"hash": found}) if isinstance(found, str) else JSONResponse(shown(found), 402)
+
+    return router

@@ -1,0 +1,63 @@
+"""POST /payment/uses: what gates ask for each request that they let through, many at once where many come.
+
+A plain route, the first to be looked at, and its work on a thread that is its own: this is the way of every paid
+request.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ...core.errors import BadParam
+from .. import forms as body
+from ..container import Desk
+from ..described import NEEDS_TOKEN, Passed, gives, takes
+from ..tokens import Use, services_of
+
+PATH = "/payment/uses"
+MOST_USES = 200
+
+
+def route(desk: Desk) -> Route:
+    worker = ThreadPoolExecutor(1, "billing-uses")
+
+    async def uses(request: Request) -> Response:
+        """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
+        seller = await desk.verifier(request)
+        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "uses")
+        wanted = _uses(given.get("uses"))
+        passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
+        return JSONResponse({"passed": passed})
+
+    return Route(PATH, uses, methods=["POST"])
+
+
+def describe(app: FastAPI, plain: Route) -> None:
+    """Have the description know of it, as of every call. What is added is never reached: the plain route is first."""
+    example = [{"hash": "lBmK8DdCB9dgzqfYLiRIkFx7", "service": "Objects/Parking/capacity"}]
+    known: dict[str, Any] = {"dependencies": NEEDS_TOKEN, "openapi_extra": takes(uses=example), **gives(Passed)}
+    app.add_api_route(PATH, plain.endpoint, methods=["POST"], tags=["web"], **known)
+
+
+def _uses(given: object) -> list[Use | None]:
+    """Return the uses of a request. One that could never pass (None) is no reason to refuse the others: they are of
+    other people."""
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_USES:
+        raise BadParam(f"uses: must be a list of 1 to {MOST_USES}", param="uses")
+    return [_use(each) for each in given]
+
+
+def _use(each: object) -> Use | None:
+    kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
+    if not kind or not isinstance(each, dict):
+        raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
+    body.only(each, "hash", "rhash", "service")
+    try:
+        return Use(kind, each[kind], services_of(each.get("service")))
+    except BadParam:
+        return None

@@ -1,0 +1,1 @@
+"""The `satmeter` command, a file a subcommand."""

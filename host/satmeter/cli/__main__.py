@@ -1,0 +1,5 @@
+"""python -m satmeter.cli"""
+
+from .main import main
+
+main()

@@ -1,0 +1,259 @@
+"""The `satmeter` command."""
+
+import io
+import json
+import logging
+import signal
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .. import __version__
+from ..core.errors import SatmeterError
+from ..core.text import visible
+from ..journal import backup
+from ..parts import how_to_install
+from .board import KEY, Port, board_app, flash_board
+from .panel import panel
+from .scan import scan
+from .serve import books, client_app, gate, hooks_app, serve
+
+app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
+journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
+devnet_app = typer.Typer(help="A private network to try and test on.")
+app.add_typer(board_app, name="board")
+app.command("flash")(flash_board)
+app.command("scan")(scan)
+app.command("panel")(panel)
+app.command("serve")(serve)
+app.command("books")(books)
+app.command("gate")(gate)
+app.add_typer(client_app, name="client")
+app.add_typer(hooks_app, name="hooks")
+app.add_typer(devnet_app, name="devnet")
+app.add_typer(journal_app, name="journal")
+console = Console()
+
+RPC = Path("~/.lightning/bitcoin/lightning-rpc")
+
+
+def _encodes(text: str) -> bool:
+    """Whether the terminal, or what else is written to, has these letters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Run the command; a letter that the terminal does not have is shown as a question mark, and ends nothing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    app()
+
+
+def fail(text: str) -> typer.Exit:
+    console.print(text, style="red", markup=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="print it")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@journal_app.command("backup")
+def journal_backup(
+    journal: Annotated[Path, typer.Argument(help="the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3")],
+    to: Annotated[Path, typer.Argument(help="the file to write")],
+) -> None:
+    """Write a journal to one file, also while its plugin runs."""
+    try:
+        found = backup.backup(journal.expanduser(), to.expanduser())
+    except SatmeterError as e:
+        raise fail(e.message) from e
+    console.print(f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+
+
+@journal_app.command("restore")
+def journal_restore(
+    saved: Annotated[Path, typer.Argument(help="the backup")],
+    journal: Annotated[Path, typer.Argument(help="where the journal belongs")],
+) -> None:
+    """Put a backup in the place of a journal whose plugin does not run; the one that is there is kept beside it."""
+    try:
+        found = backup.restore(saved.expanduser(), journal.expanduser())
+    except SatmeterError as e:
+        raise fail(e.message) from e
+    console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+
+
+@app.command()
+def bridge(
+    port: Port = "",
+    meter: Annotated[str, typer.Option(help="the seller's meter that the board belongs to")] = "",
+    stream: Annotated[str, typer.Option(help="the buyer's stream (session id or meter name)")] = "",
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    key: Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")] = KEY,
+    plugin: Annotated[Path | None, typer.Option(help="plugin to start again if it has died")] = None,
+) -> None:
+    """Relay between a board on a serial port and the plugin of its meter or stream."""
+    from ..board.virtual import load_key
+    from ..bridge import Bridge, MeterSide, StreamSide
+    from ..node.rpc import Node
+
+    if bool(meter) == bool(stream):
+        raise fail("give either --meter NAME (a seller's board) or --stream NAME (a buyer's)")
+    try:
+        secret = load_key(key.expanduser())
+    except (OSError, ValueError) as e:
+        raise fail(f"no key for the board: {e}") from None
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    side = MeterSide(meter) if meter else StreamSide(stream)
+    running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
+    try:
+        running.run()
+    except KeyboardInterrupt:
+        running.stop()
+
+
+@app.command()
+def code(
+    text: Annotated[str, typer.Argument(help="an invoice, an address, or any text")],
+    out: Annotated[Path | None, typer.Option(help="write a .png or .svg instead of showing it here")] = None,
+) -> None:
+    """Show a text as a QR code in the terminal, or write it as a picture."""
+    try:
+        from ..qr import draw
+        from ..qr.make import as_code, make
+
+        made = make(as_code(text))
+        if out is None:
+            print(draw.blocks(made) if _encodes("█") else draw.spaces(made))
+        elif out.suffix in (".png", ".svg"):
+            out.write_bytes(draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
+        else:
+            raise fail(f"--out: must end in .png or .svg, got {out}")
+    except ModuleNotFoundError as e:
+        raise fail(how_to_install(e.name, "qr")) from None
+    except (ValueError, OSError) as e:
+        raise fail(str(e)) from None
+
+
+@devnet_app.callback(invoke_without_command=True)
+def devnet(
+    context: typer.Context,
+    kind: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
+    directory: Annotated[Path | None, typer.Option(help="where the nodes live; default: a new temporary one")] = None,
+) -> None:
+    """Start a seller, a hop and a buyer, connected and funded, and say what to try; Ctrl-C ends them."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..devnet import start, tryout
+    from ..devnet.demo import choose
+
+    kind, why = choose(kind)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        temporary = tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True)
+        where = directory or Path(stack.enter_context(temporary))
+        console.print(f"{kind} nodes ({why}) in {where}", markup=False, highlight=False)
+        try:
+            with console.status("starting") as status, start(kind, where, say=status.update) as net:
+                status.stop()
+                for node in net.nodes.values():
+                    shown = f"{node.name:6} {node.id[:8]}…{node.id[-4:]} at {node.address}"
+                    console.print(shown, markup=False, highlight=False)
+                with suppress(KeyboardInterrupt):
+                    for line in tryout.write(net, kind, where):
+                        console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    signal.pause()
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would leave nodes behind
+                console.print("stopping")
+        except KeyboardInterrupt:
+            console.print("ended before it stood")
+
+
+@devnet_app.command("record")
+def devnet_record(
+    folder: Annotated[Path, typer.Argument(help="of the files, one a version")] = Path("tests/regtest/transcripts"),
+    kind: Annotated[str, typer.Option(help="real or emulated")] = "real",
+) -> None:
+    """Record what nodes answer to each RPC that we use; the emulated node is held to what the real one said."""
+    from ..devnet import start, transcript
+
+    with (
+        tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True) as where,
+        start(kind, Path(where), say=console.print) as net,
+    ):
+        said = transcript.run(net)
+        version = net["seller"].rpc.call("getinfo")["version"]
+    out = folder / f"{'.'.join(version.split('.')[:2])}.json"
+    out.write_text(json.dumps({"version": version, "said": said}, indent=1, sort_keys=True) + "\n")
+    console.print(f"{len(said)} answers of {version} in {out}")
+
+
+@app.command()
+def rpc(
+    method: Annotated[str, typer.Argument(help="the node's method")],
+    params: Annotated[list[str] | None, typer.Argument(help="values by position, or name=value each")] = None,
+    socket: Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")] = RPC,
+) -> None:
+    """Call a method of a node and print its answer, where lightning-cli is not installed."""
+    from pyln.client import LightningRpc, RpcError
+
+    given = [(name, value) for name, _, value in (p.partition("=") for p in params or [])]
+    named = bool(given) and all("=" in p for p in params or [])
+    payload = {name: _value(value) for name, value in given} if named else [_value(p) for p in params or []]
+    try:
+        answer = LightningRpc(str(socket.expanduser())).call(method, payload)
+    except RpcError as e:
+        print(json.dumps(e.error, indent=3))
+        raise typer.Exit(1) from None
+    except OSError as e:
+        raise fail(f"{socket}: {e}") from None
+    print(visible(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600"))))
+
+
+def _value(text: str) -> int | str:
+    """A number where the text is one that can be nothing else, as lightning-cli has it."""
+    return int(text) if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0") else text
+
+
+@app.command()
+def demo(
+    node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
+    board: Annotated[str, typer.Option(help="virtual, or rp2040: MicroPython on an emulated Pico")] = "",
+) -> None:
+    """Run both activities of the main job in about a minute, and prove the sums equal on both sides."""
+    from ..devnet import demo as show
+
+    began = time.monotonic()
+    good = show.main(node, board)
+    console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
+    raise typer.Exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

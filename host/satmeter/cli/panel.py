@@ -1,0 +1,131 @@
+"""`satmeter panel`: pages for the node's meters and streams, in a browser."""
+
+import ipaddress
+import logging
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ..core.errors import BadParam, SatmeterError
+from ..parts import how_to_install
+from .board import KEY
+from .scan import RPC
+
+if TYPE_CHECKING:
+    from ..panel.login import Logins
+
+NO_PASSWORD = 78
+"""Exit code (EX_CONFIG): a supervisor need not try again."""
+console = Console()
+PASSWORD = Path("~/.config/satmeter/panel.password")
+
+
+def panel(
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8420,
+    name: Annotated[list[str] | None, typer.Option(help="a name by which browsers may ask for it")] = None,
+    virtual: Annotated[list[str] | None, typer.Option(help="run a board in software for this meter")] = None,
+    key: Annotated[Path, typer.Option(help="key file of boards in software; made if missing")] = KEY,
+    fiat: Annotated[str, typer.Option(help="EUR (by the node's currencyrate), or EUR=61234.50")] = "",
+    unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
+    set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
+    password_file: Annotated[Path, typer.Option(help="where the password's hash is kept")] = PASSWORD,
+    tls_cert: Annotated[Path | None, typer.Option(help="certificate: https, and with it a live camera")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
+) -> None:
+    """Show the node's meters and streams on pages in a browser."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        from ..node.rpc import Node
+        from ..panel import server
+        from ..panel.amounts import Rate
+
+        loopback = _is_loopback(host)
+        if set_password:
+            _set_password(password_file.expanduser())
+            return
+        logins = _logins(password_file.expanduser(), no_password, loopback)
+        if (tls_cert is None) != (tls_key is None):
+            raise BadParam("--tls-cert and --tls-key come together")
+        made = server.made(Node(str(rpc.expanduser())))
+        made.rate, made.unit, made.password = Rate.parse(fiat), unit, logins is not None
+        with ExitStack() as stack:
+            for meter in virtual or ():
+                made.virtual[meter] = stack.enter_context(_software(meter, key.expanduser(), made.node))
+            app = server.build(made, logins, frozenset(n.lower() for n in name or ()), loopback, tls_cert is not None)
+            shown = f"[{host}]" if ":" in host else host
+            console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
+            tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+            server.serve(app, host, port, tls)
+    except ModuleNotFoundError as e:
+        console.print(how_to_install(e.name, "web"), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except (SatmeterError, OSError) as e:
+        console.print(str(e), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise BadParam(f"--host: must be an address of this machine, got {host!r}") from None
+
+
+def _logins(path: Path, none: bool, loopback: bool) -> "Logins | None":
+    """Return who checks the password; None on loopback without one, which is said plainly."""
+    from ..panel.login import Logins
+
+    if none:
+        if not loopback:
+            raise BadParam("--no-password: only on loopback; others could spend this node's money")
+        console.print("No password: everybody who is on this machine can use these pages, and spend.", style="yellow")
+        return None
+    if not path.exists():
+        if not sys.stdin.isatty():
+            text = "no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password"
+            console.print(text, style="red", markup=False, soft_wrap=True)
+            raise typer.Exit(NO_PASSWORD)
+        _set_password(path)
+    return Logins.load(path)
+
+
+def _set_password(path: Path) -> None:
+    """Ask for a password, twice where somebody types it, and keep its hash."""
+    from ..panel.login import set_password
+
+    if sys.stdin.isatty():
+        given = str(typer.prompt("a password for these pages", hide_input=True, confirmation_prompt=True))
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    set_password(path, given)
+    console.print(f"the password's hash is in {path}", highlight=False, soft_wrap=True)
+
+
+class _software:
+    """A board in software and its bridge, for as long as the panel runs."""
+
+    def __init__(self, meter: str, key: Path, node: object):
+        from ..board.virtual import VirtualBoard, load_key
+        from ..bridge import Bridge, MeterSide
+        from ..node.rpc import Node
+
+        assert isinstance(node, Node)
+        secret = load_key(key, make=True)
+        self.board = VirtualBoard(secret, meter[:16])
+        self.bridge = Bridge(self.board.port, secret, node, MeterSide(meter))
+
+    def __enter__(self):  # type: ignore[no-untyped-def]
+        self.bridge.start()
+        return self.board
+
+    def __exit__(self, *_: object) -> None:
+        self.bridge.stop()
+        self.board.close()

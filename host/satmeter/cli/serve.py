@@ -1,0 +1,194 @@
+"""`satmeter serve` and `satmeter client`: the billing service, and the api-tokens of its clients."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ..core.errors import SatmeterError
+from ..parts import how_to_install
+
+if TYPE_CHECKING:
+    from ..billing.config import Config
+    from ..billing.database import Database
+
+console = Console()
+client_app = typer.Typer(no_args_is_help=True, help="Clients of the billing service: their api-tokens.")
+hooks_app = typer.Typer(no_args_is_help=True, help="Webhooks that nobody took.")
+Where = Annotated[Path | None, typer.Option("--config", help="the service's config (TOML); see docs/billing.md")]
+Days = Annotated[int, typer.Option(min=0, max=36_500, help="the api-token ends after so many days; 0: never")]
+
+
+@contextmanager
+def failing() -> Iterator[None]:
+    """Turn what goes wrong into a line for the user."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        console.print(how_to_install(e.name, "billing"), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except (SatmeterError, OSError) as e:
+        console.print(str(e), style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def serve(config: Where = None) -> None:
+    """Run the billing service until Ctrl-C."""
+    with failing():
+        from ..billing import logs
+        from ..billing.config import load
+
+        given = load(config)
+        logs.begin()
+        if given.workers > 1:  # before the library that counts is imported
+            from ..billing.shared_metrics import share_between_workers
+
+            share_between_workers()
+        from .. import site as site
+
+        console.print(f"billing at http://{given.host}:{given.port}/", highlight=False)
+        site.serve(given, config)
+
+
+def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); see docs/billing.md")]) -> None:
+    """Run a gate: a reverse proxy that lets a request through only when it is paid for."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with failing():
+        import uvicorn
+
+        from ..gate.config import load
+        from ..gate.proxy import Gate
+        from ..http.server import settings
+
+        given = load(config)
+        console.print(f"gate at http://{given.host}:{given.port}/ before {given.upstream}", highlight=False)
+        uvicorn.run(Gate(given).app(), **settings(given.host, given.port, given.proxies))
+
+
+def _database(config: Path | None) -> "tuple[Config, Database]":
+    from ..billing.config import load
+    from ..billing.database import Database
+    from ..journal.store import sqlite_url
+    from ..node.rpc import Node
+
+    given = load(config)
+    url = given.database or sqlite_url(given.rpc.parent / "satmeter-billing.sqlite3")
+    return given, Database(url, str(Node(str(given.rpc)).info()["id"]))
+
+
+@client_app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="a-z, 0-9 and -")],
+    scope: Annotated[list[str], typer.Option(help="invoice, pay or verify; several times for several")],
+    days: Days = 0,
+    config: Where = None,
+) -> None:
+    """Make a client, and print its api-token, which is shown this once."""
+    with failing():
+        from ..billing.api_tokens import Secrets
+
+        print(Secrets(_database(config)[1]).add(name, scope, expires_at=_after(days)))
+
+
+@client_app.command("renew")
+def renew(
+    name: str,
+    keep_hours: Annotated[int, typer.Option(min=0, max=8760, help="the earlier token is good for so long")] = 24,
+    days: Days = 0,
+    config: Where = None,
+) -> None:
+    """Give a client another api-token, and print it; its invoices stay, also where it was revoked."""
+    with failing():
+        from ..billing.api_tokens import Secrets
+
+        print(Secrets(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
+
+
+def _after(days: int) -> int:
+    return int(time.time()) + days * 86_400 if days else 0
+
+
+@client_app.command("list")
+def list_(config: Where = None) -> None:
+    """List the clients."""
+    with failing():
+        from ..billing.api_tokens import Secrets
+
+        table = Table("name", "scopes", "made", "ends", "revoked")
+        for row in Secrets(_database(config)[1]).all():
+            days = (_day(row[k]) for k in ("created_at", "expires_at", "revoked_at"))
+            table.add_row(str(row["name"]), str(row["scopes"]), *days)
+        console.print(table)
+
+
+def _day(seconds: object) -> str:
+    return f"{datetime.fromtimestamp(int(str(seconds)), UTC):%Y-%m-%d %H:%M}" if seconds else ""
+
+
+@client_app.command("revoke")
+def revoke(name: str, config: Where = None) -> None:
+    """End a client's api-token: within five seconds it is good for nothing."""
+    with failing():
+        from ..billing.api_tokens import Secrets
+
+        Secrets(_database(config)[1]).revoke(name)
+        console.print(f"{name} is revoked", highlight=False)
+
+
+@hooks_app.command("dead")
+def dead(config: Where = None) -> None:
+    """List the webhooks that were given up."""
+    with failing():
+        for row in _hooks(config).dead():
+            console.print(f"{row['id']}  {row['invoice']}  {row['url']}  {row['said']}", markup=False, soft_wrap=True)
+
+
+@hooks_app.command("replay")
+def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")] = "", config: Where = None) -> None:
+    """Have given-up webhooks tried anew by the running service."""
+    with failing():
+        console.print(f"{_hooks(config).replay(id)} will be tried again")
+
+
+def books(config: Where = None) -> None:
+    """Show the hub's accounts, and whether they agree with one another and with what the node says it paid: exit code 1
+    where they do not, or where a payment needs a person."""
+    with failing():
+        from ..market.audit import differences
+        from ..market.ledger import Ledger
+        from ..node.payments import Payments
+        from ..node.rpc import Node
+
+        given, database = _database(config)
+        sums = Ledger(database, given.hub_fee_ppm).sums()
+        wrong = sums.pop("wrong")
+        for name, msat in sums.items():
+            console.print(f"{name:<30} {msat:>20,} msat", highlight=False)
+        for line in differences(database, Payments(Node(str(given.rpc))).outcome):
+            console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+            wrong += 1
+        console.print("[red]they do not agree[/red]" if wrong else "they agree")
+        if wrong:
+            raise typer.Exit(1)
+
+
+def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
+    from ..billing.events import Events
+    from ..billing.invoices import Invoices
+    from ..billing.ssrf import Outward
+    from ..billing.webhooks import Hooks
+    from ..node.rpc import Node
+
+    given, database = _database(config)
+    events = Events(database)
+    invoices = Invoices(database, Node(str(given.rpc)), events)
+    return Hooks(database, invoices, events, given.hook_secret.encode(), Outward(given.hook_hosts, "hook_hosts"))

@@ -1,0 +1,39 @@
+"""Wrong passwords: who has given many of them waits, by address and not by name, so that nobody locks another out.
+
+Passwords are looked at one at a time, and take 50 ms each on purpose: that bounds what comes from everywhere.
+"""
+
+import time
+from ipaddress import ip_network
+
+from ..core.errors import TooMany
+
+OF_ADDRESS, OF_NETWORK, WITHIN_S = 5, 50, 60
+"""So many from one address (of IPv6: one /64), and from the network that it is in, within so long."""
+
+
+class Tries:
+    """Wrong passwords of the last minute. Not for many threads at once."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, list[float]] = {}
+
+    def check(self, who: str) -> None:
+        """Raise TooMany where no password from `who` (as httpd.network_of says it) is looked at now."""
+        since = time.monotonic() - WITHIN_S
+        self._wrong = {w: left for w, ats in self._wrong.items() if (left := [at for at in ats if at > since])}
+        if len(self._wrong.get(who, [])) >= OF_ADDRESS or len(self._wrong.get(_wide(who), [])) >= OF_NETWORK:
+            raise TooMany(f"too many wrong passwords; try again in {WITHIN_S} s")
+
+    def was_wrong(self, who: str) -> None:
+        for each in {who, _wide(who)}:
+            self._wrong.setdefault(each, []).append(time.monotonic())
+
+
+def _wide(who: str) -> str:
+    """Return the network around an address: what one household or company may have."""
+    try:
+        network = ip_network(who, strict=False)
+    except ValueError:
+        return f"around {who}"
+    return str(network.supernet(new_prefix=24 if network.version == 4 else 48))

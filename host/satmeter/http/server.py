@@ -1,0 +1,130 @@
+"""How our HTTP servers listen (service and gate): by uvicorn, with a deadline for headers, and no word of a reverse
+proxy believed that the config does not name."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_address, ip_network
+from types import FrameType
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from ..core.errors import BadParam
+
+HEADERS_S = 20.0
+GRACE_S = 30
+"""What is under way when a server is told to end may come to its end for so long."""
+
+
+def settings(host: str, port: int, proxies: tuple[str, ...]) -> dict[str, Any]:
+    """Return uvicorn's settings."""
+    return {
+        "host": host,
+        "port": port,
+        "http": Deadline,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": GRACE_S,
+        "proxy_headers": bool(proxies),
+        "forwarded_allow_ips": list(proxies),
+    }
+
+
+def on_ending(call: Callable[[], None]) -> None:
+    """Have something called on the running loop as soon as the process is told to end: what waits for hours (streams,
+    long polls) has to be ended by us, since the server waits for it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before = signal.getsignal(number)
+
+        def told(number: int, frame: FrameType | None, before: Any = before) -> None:
+            loop.call_soon_threadsafe(call)
+            if callable(before):
+                before(number, frame)
+
+        with suppress(ValueError):  # a server on another thread than the main one hears no signals
+            signal.signal(number, told)
+
+
+def network_of(address: str) -> str:
+    """Return what one payer has of addresses: of IPv6 a /64, of which anybody has 2^64."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(ip_network((found, 64), strict=False))
+    return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def checked_proxies(given: object) -> tuple[str, ...]:
+    """Return the addresses (or networks) of reverse proxies that a config names. BadParam for what is none."""
+    try:
+        if not isinstance(given, list):
+            raise ValueError("not a list")
+        return tuple(str(ip_network(each) if "/" in str(each) else ip_address(each)) for each in given)
+    except ValueError:
+        why = f'proxies: must be a list of addresses such as "127.0.0.1", got {given!r}'
+        raise BadParam(why, param="proxies") from None
+
+
+class Heads:
+    """ASGI middleware: HEAD is answered wherever GET is, without the body."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def bare(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, bare)
+
+
+class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol of HTTP with a time limit for each request's headers, on new connections and on kept ones:
+    else anybody could hold all descriptors of a server by headers that never come."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def _waits(self) -> bool:
+        """Whether headers have to come: not where they are here, nor where the connection became a websocket."""
+        mine = self.transport.get_protocol() is self
+        return mine and (self.cycle is None or self.cycle.response_complete)
+
+    def _watch(self) -> None:
+        if not self._waits():
+            self._stop()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(HEADERS_S, self._late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._waits():
+            self.transport.close()

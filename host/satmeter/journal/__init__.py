@@ -1,0 +1,1 @@
+"""The journal's database, its compaction, and its backup."""

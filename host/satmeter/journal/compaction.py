@@ -1,0 +1,79 @@
+"""Compaction: events that are old enough are deleted, and the journal begins with a state that stands for them.
+
+A journal begins with its base (nothing, or a state that stands for all events before it), and its state is the fold of
+the events after that. A snapshot of each day stays as a checkpoint (store.py). Compaction takes the newest one that is
+old enough, folds the events from the base up to it, and compares: every balance and every hash chain has to come out as
+in the checkpoint. Only then is that the new base, and the events under it are deleted. So it costs what it deletes, and
+not what is kept; it works in small pieces, since the core commits beside it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from ..core.errors import JournalTrouble
+from ..core.journal import Event
+from .store import Journal
+
+READ, DELETED = 200, 200
+"""Events that are read, and deleted, at once."""
+PAUSE_S = 0.02
+"""Between two pieces: the core's thread gets the processor, and the database, in between."""
+
+
+class Fold(Protocol):
+    """The books of either role."""
+
+    def apply(self, e: Event) -> None: ...
+    def load(self, dumped: dict[str, Any]) -> None: ...
+    def balances(self) -> dict[str, Any]: ...
+
+
+def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_before: int) -> int:
+    """Delete events of before a time, and receipts of before another (ms); returns how many events went.
+
+    JournalTrouble where what they come to is not what the checkpoint says: then nothing has changed.
+    """
+    if before <= 0:
+        journal.forget_checkpoints()
+    base, checkpoint = journal.base(), journal.checkpoint_before(before)
+    begins = base.upto if base is not None else 0
+    if checkpoint is not None and checkpoint.upto > begins:
+        books = _restored(fold, base.state if base is not None else None)
+        for e in _events(journal, begins, checkpoint.upto):
+            books.apply(e)
+        _prove(books, _restored(fold, checkpoint.state))
+        journal.rebase(checkpoint)
+    gone = 0
+    while deleted := journal.delete_under_base(DELETED):
+        gone += deleted
+        time.sleep(PAUSE_S)
+    journal.delete_sessions(receipts_before)
+    return gone
+
+
+def _restored(fold: Callable[[], Fold], state: dict[str, Any] | None) -> Fold:
+    books = fold()
+    if state is not None:
+        books.load(json.loads(json.dumps(state)))
+    return books
+
+
+def _events(journal: Journal, after: int, upto: int) -> Iterator[Event]:
+    while after < upto:
+        piece = min(upto, after + READ)
+        yield from journal.between(after, piece)
+        after = piece
+        time.sleep(PAUSE_S)
+
+
+def _prove(found: Fold, checkpoint: Fold) -> None:
+    """Raise JournalTrouble where something that the checkpoint has came out otherwise."""
+    balances = found.balances()
+    for stream, balance in checkpoint.balances().items():
+        if balances.get(stream) != balance:
+            other = balances.get(stream)
+            raise JournalTrouble(
+                f"compaction: {stream} comes to {other}, the checkpoint says {balance}; nothing is deleted"
+            )

@@ -1,0 +1,385 @@
+"""The journal in a database: SQLite by default, PostgreSQL by URL, one code path (SQLAlchemy Core).
+
+One role (seller or buyer) of one node writes one journal. Its events are append-only, numbered by us: two writers
+collide on the number instead of mixing their books. A snapshot of the books stands beside, so that a start reads
+what is live and not what ever happened; `session` is an index of sessions for lists and for receipts of old ones.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..core.errors import BadParam, JournalTrouble
+from ..core.journal import Event, decode, encode
+from . import stalls
+
+SCHEMA = 5
+"""Raised whenever an older version could not read what this one writes."""
+BUSY_MS = 2000
+PAGE_BYTES = 1024
+"""A commit writes whole pages, of which it changes two or three: small ones wear out less of a card. Of new files."""
+WAL_BYTES = 4_096_000
+"""How large the write-ahead log becomes, before it is written into the file."""
+CHECKPOINT_MS = 86_400_000
+"""How far apart the snapshots are that stay, for compaction to begin the journal with one of them."""
+
+NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""A number that rows are found by. In SQLite an INTEGER is the row's own number: no index beside the table."""
+
+_meta = sa.MetaData()
+_ABOUT = sa.Table(
+    "satmeter_about", _meta, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
+)
+_EVENT = sa.Table(
+    "satmeter_event",
+    _meta,
+    sa.Column("id", NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("stream", sa.String(40), nullable=False),
+    sa.Column("kind", sa.String(24), nullable=False),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Index("satmeter_event_stream", "stream", "id"),
+)
+_SNAPSHOT = sa.Table(
+    "satmeter_snapshot",
+    _meta,
+    sa.Column("upto", NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.Text, nullable=False),
+)
+_SESSION = sa.Table(
+    "satmeter_session",
+    _meta,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("opened_at", sa.BigInteger, nullable=False, index=True),
+    sa.Column("meter", sa.String(40), nullable=False),
+    sa.Column("peer", sa.String(70), nullable=False),
+    sa.Column("closed_at", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("receipt", sa.Text, nullable=False),
+    sa.Column("signature", sa.Text, nullable=False),
+    sa.Index("satmeter_session_meter", "meter", "opened_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session in the index; closed_at is 0 while it runs."""
+
+    id: str
+    opened_at: int
+    meter: str
+    peer: str
+    closed_at: int = 0
+    reason: str = ""
+    receipt: str = ""
+    signature: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state after the event of an id."""
+
+    upto: int
+    state: dict[str, Any]
+
+
+def check_url(name: str, url: str) -> None:
+    """Raise BadParam that names it for what is no database URL; "" is none, and good."""
+    try:
+        if url:
+            sa.make_url(url).get_dialect()
+    except (SQLAlchemyError, ValueError) as e:
+        raise BadParam(f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {e}", param=name) from e
+
+
+def _words(url: str, e: Exception) -> JournalTrouble:
+    where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    cause = str(getattr(e, "orig", None) or e).splitlines()[0]
+    return JournalTrouble(f"the journal at {where} can't be used: {cause}")
+
+
+class Journal:
+    """A journal that is open for one role ("meter" or "stream") of one node."""
+
+    def __init__(self, url: str, role: str, node_id: str, existing: bool = False):
+        """existing: whether it was there a moment ago, so that none is begun in its place."""
+        self.url = url
+        self._path = Path(sa.make_url(url).database or "") if url.startswith("sqlite:///") else None
+        if existing and self._path is not None and not self._path.exists():
+            raise JournalTrouble(f"the journal's file {self._path} is gone: put it back, or restore a backup")
+        self.name = ""
+        """A few hex digits, made with the journal; they stand in the labels of its invoices."""
+        self.last = 0
+        self.newest_at = 0
+        """The time of the newest event, in ms."""
+        try:
+            self._engine = engine(url)
+            self._open(role, node_id)
+            self._file = self._inode()
+        except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
+            raise _words(url, e) from e
+
+    def _open(self, role: str, node_id: str) -> None:
+        with self._engine.begin() as db:
+            _meta.create_all(db)
+            about = {row.name: row.value for row in db.execute(sa.select(_ABOUT))}
+            wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id, "name": secrets.token_hex(4)}
+            if not about:
+                db.execute(sa.insert(_ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
+                about = {**wanted}
+            elif int(about.get("schema", "0")) > SCHEMA:
+                raise JournalTrouble(
+                    f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
+                )
+            elif about.get("schema") != str(SCHEMA):
+                db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == "schema").values(value=str(SCHEMA)))
+            for name in ("role", "node_id"):
+                if about and about.get(name) != wanted[name]:
+                    raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
+            self.name = about["name"]
+            newest = db.execute(sa.select(_EVENT.c.id, _EVENT.c.at).order_by(_EVENT.c.id.desc()).limit(1)).first()
+            self.last, self.newest_at = (newest.id, newest.at) if newest else (0, 0)
+
+    def commit(
+        self,
+        events: Sequence[Event],
+        sessions: Iterable[SessionRow] = (),
+        snapshot: dict[str, Any] | None = None,
+    ) -> None:
+        """Record events (and what goes with them) in one transaction, or raise JournalTrouble and record nothing."""
+        rows = [
+            {"id": self.last + 1 + i, "at": e.at, "stream": e.subject, "kind": e.kind(), "data": encode(e)}
+            for i, e in enumerate(events)
+        ]
+        last = self.last + len(rows)
+        if self._inode() != self._file:  # SQLite would go on writing into a file that no start finds again
+            raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
+        try:
+            with self._engine.begin() as db:
+                if rows:
+                    db.execute(sa.insert(_EVENT), rows)
+                for row in sessions:
+                    db.execute(sa.delete(_SESSION).where(_SESSION.c.id == row.id))
+                    db.execute(sa.insert(_SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
+                if snapshot is not None:
+                    kept = [upto for upto, _ in self._checkpoints(db)]
+                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.not_in([self._base(db), *kept])))
+                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto == last))
+                    db.execute(sa.insert(_SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
+                    if events:
+                        self._keep_as_checkpoint(db, last, events[-1].at)
+        except (SQLAlchemyError, OSError) as e:
+            raise _words(self.url, e) from e
+        self.last = last
+        self.newest_at = events[-1].at if events else self.newest_at
+
+    def set_back(self, ahead: int) -> None:
+        """Date back by `ahead` ms the sessions that are dated by a clock that was that far in the future. The events
+        stay as they are: receipts hold their hashes."""
+        near = self.newest_at - ahead // 2
+        with self._using(write=True) as db:
+            for column in (_SESSION.c.opened_at, _SESSION.c.closed_at):
+                db.execute(sa.update(_SESSION).where(column > near).values({column.name: column - ahead}))
+
+    def time_of(self, event: int) -> int | None:
+        """Return the time of an event in ms, None for one that is not there, or not any more."""
+        rows = self._rows(sa.select(_EVENT.c.at).where(_EVENT.c.id == event))
+        return int(rows[0]["at"]) if rows else None
+
+    def _inode(self) -> int:
+        """Which file its path leads to; 0 for none, and where it is no file."""
+        try:
+            return self._path.stat().st_ino if self._path is not None else 0
+        except OSError:
+            return 0
+
+    def load(self) -> tuple[dict[str, Any] | None, list[Event]]:
+        """Return the newest snapshot (None if there is none) and the events after it, oldest first."""
+        try:
+            with self._engine.connect() as db:
+                row = db.execute(sa.select(_SNAPSHOT).order_by(_SNAPSHOT.c.upto.desc()).limit(1)).first()
+                upto = row.upto if row else 0
+                query = sa.select(_EVENT).where(_EVENT.c.id > upto).order_by(_EVENT.c.id)
+                events = [decode(r.kind, r.at, r.stream, r.data) for r in db.execute(query)]
+                self.last = max(self.last, upto + len(events))
+                return (json.loads(row.state) if row else None), events
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    def events(self, stream: str, limit: int) -> list[Event]:
+        """Return the first `limit` events of a stream, oldest first."""
+        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
+
+    def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[dict[str, Any]]:
+        """Return up to `limit` events with an id over `after`, of one stream or of all: the first of them, or the
+        newest; oldest first in either case."""
+        order = _EVENT.c.id.desc() if newest else _EVENT.c.id
+        query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(order).limit(limit)
+        if stream:
+            query = query.where(_EVENT.c.stream == stream)
+        rows = self._rows(query)
+        return rows[::-1] if newest else rows
+
+    def latest(self, stream: str, kind: str, among: int = 1_000) -> list[dict[str, Any]]:
+        """Return the events of a kind among the newest of a stream, oldest first."""
+        newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
+        return [row for row in reversed(self._rows(newest)) if row["kind"] == kind]
+
+    def sessions(
+        self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0, ended: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return up to `limit` sessions opened from one time to before another (ms; 0: without end), newest first, and
+        those that were opened at the same time as the last one, so that a next page from that time on misses none.
+        `ended`: without those that run."""
+        query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
+        if meter:
+            query = query.where(_SESSION.c.meter == meter)
+        if since:
+            query = query.where(_SESSION.c.opened_at >= since)
+        if ended:
+            query = query.where(_SESSION.c.closed_at > 0)
+        rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit))
+        if len(rows) == limit:
+            last = rows[-1]
+            rows += self._rows(query.where(_SESSION.c.opened_at == last["opened_at"], _SESSION.c.id > last["id"]))
+        return rows
+
+    def session(self, session: str) -> dict[str, Any] | None:
+        rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session))
+        return rows[0] if rows else None
+
+    def _rows(self, query: Any) -> list[dict[str, Any]]:
+        try:
+            with self._engine.connect() as db:
+                return [dict(row._mapping) for row in db.execute(query)]
+        except SQLAlchemyError as e:
+            raise _words(self.url, e) from e
+
+    # --- compaction (compaction.py)
+
+    def _base(self, db: Any) -> int:
+        found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
+        return int(found) if found else -1
+
+    def _checkpoints(self, db: Any, write: bool = False) -> list[tuple[int, int]]:
+        """Snapshots that stay, oldest first: up to which event each is, and when that was (ms). `write`: they are to be
+        changed, and nobody else may meanwhile."""
+        query = sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")
+        found = db.execute(query.with_for_update() if write else query).scalar()
+        return [(upto, at) for upto, at in json.loads(found)] if found else []
+
+    def _keep_as_checkpoint(self, db: Any, upto: int, at: int) -> None:
+        known = self._checkpoints(db, write=True)
+        if not known or not known[-1][1] <= at < known[-1][1] + CHECKPOINT_MS:  # the clock may have gone back
+            self._set_about(db, "checkpoints", json.dumps([*known, (upto, at)]))
+
+    def _set_about(self, db: Any, name: str, value: str) -> None:
+        if not db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == name).values(value=value)).rowcount:
+            db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
+
+    def base(self) -> Snapshot | None:
+        """Return the state that the journal begins with; None: it begins at its first event."""
+        with self._using() as db:
+            return self._snapshot(db, self._base(db))
+
+    def checkpoint_before(self, at: int) -> Snapshot | None:
+        """Return the newest checkpoint of before a time (ms)."""
+        with self._using() as db:
+            old = [upto for upto, made_at in self._checkpoints(db) if made_at < at]
+            return self._snapshot(db, old[-1]) if old else None
+
+    def _snapshot(self, db: Any, upto: int) -> Snapshot | None:
+        row = db.execute(sa.select(_SNAPSHOT).where(_SNAPSHOT.c.upto == upto)).first()
+        return Snapshot(row.upto, json.loads(row.state)) if row else None
+
+    def between(self, after: int, upto: int) -> list[Event]:
+        """Return the events with an id over `after`, up to `upto`, oldest first."""
+        query = sa.select(_EVENT).where(_EVENT.c.id > after, _EVENT.c.id <= upto).order_by(_EVENT.c.id)
+        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query)]
+
+    def rebase(self, checkpoint: Snapshot) -> None:
+        """Have the journal begin with a checkpoint, which stands for all events up to it."""
+        with self._using(write=True) as db:
+            later = [(upto, at) for upto, at in self._checkpoints(db, write=True) if upto > checkpoint.upto]
+            self._set_about(db, "checkpoints", json.dumps(later))
+            self._set_about(db, "base", str(checkpoint.upto))
+            db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < checkpoint.upto))
+
+    def forget_checkpoints(self) -> None:
+        """Keep the newest only: of a journal that is kept for ever none is begun with."""
+        with self._using(write=True) as db:
+            known = self._checkpoints(db, write=True)
+            old = [upto for upto, _ in known[:-1]]
+            if old:
+                self._set_about(db, "checkpoints", json.dumps(known[-1:]))
+                db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.in_(old)))
+
+    def delete_under_base(self, most: int) -> int:
+        """Delete up to `most` of the events that the base stands for, oldest first; returns how many."""
+        with self._using(write=True) as db:
+            first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar() or 0
+            upto = min(self._base(db), first + most - 1)
+            return int(db.execute(sa.delete(_EVENT).where(_EVENT.c.id <= upto)).rowcount) if first <= upto else 0
+
+    def delete_sessions(self, before: int) -> None:
+        """Delete from the index the sessions, with their receipts, that ended before a time (ms)."""
+        with self._using(write=True) as db:
+            db.execute(sa.delete(_SESSION).where(_SESSION.c.closed_at > 0, _SESSION.c.closed_at < before))
+
+    @contextmanager
+    def _using(self, write: bool = False) -> Iterator[Any]:
+        try:
+            with self._engine.begin() if write else self._engine.connect() as db:
+                yield db
+        except (SQLAlchemyError, OSError) as e:
+            raise _words(self.url, e) from e
+
+    def close(self) -> None:
+        """Close it; in SQLite all is then in its one file."""
+        if self._path is not None and self._inode() == self._file:  # else a connection would make another file there
+            with suppress(SQLAlchemyError), self._engine.connect() as db:
+                db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+def _private(path: str | None) -> None:
+    """Let only its owner read a database's file; what SQLite puts beside it has the same rights."""
+    if path and path != ":memory:" and Path(path).parent.is_dir():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        Path(path).chmod(0o600)
+
+
+def engine(url: str, connections: int = 2) -> sa.Engine:
+    """Return the engine of a database URL (sqlite:///PATH, postgresql://...), set up to lose nothing."""
+    if url.startswith("postgresql:"):
+        url = "postgresql+psycopg" + url[len("postgresql") :]
+    if not url.startswith("sqlite"):
+        waits = stalls.arguments(url) if url.startswith("postgresql") else {}
+        shared = sa.create_engine(url, connect_args=waits, pool_size=connections, max_overflow=2, pool_timeout=10)
+        stalls.Stalls(shared)
+        return shared
+    _private(sa.make_url(url).database)
+    made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
+
+    @sa.event.listens_for(made, "connect")
+    def _settings(connection: Any, _: Any) -> None:
+        # FULL: what is committed before a payment must survive a power cut.
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // page}")
+        connection.execute("PRAGMA synchronous=FULL")
+
+    return made

@@ -1,0 +1,180 @@
+"""Paying from an account to anywhere: an invoice, or an address NAME@HUB (Lightning Address, LUD-16), which is how the
+users of two hubs pay one another over the hubs' channels. And the other half: what our users' addresses answer.
+
+What a payment may cost at most is held before it is sent; how it ends moves the money on, in the transaction that
+records the end.
+"""
+
+import hashlib
+import json
+import re
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import sqlalchemy as sa
+
+from ..billing.forms import check_text
+from ..billing.idempotency import Attempt, Once
+from ..billing.invoices import Invoices
+from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, Spending, maxfee_of
+from ..billing.ssrf import Outward, check_url
+from ..core.errors import BadParam, NoCredit, WrongState
+from ..core.money import msat
+from .ledger import HUB, NODE, PAYING, Ledger, of_user
+from .orders import Orders
+from .users import User
+
+ADDRESS = re.compile(r"([a-z0-9][a-z0-9._+-]{0,63})@([a-z0-9.-]+(?::\d{1,5})?)")
+LEAST_MSAT, MOST_MSAT = 1000, 10_000_000_000
+"""What an address of ours takes at once: 1 sat to 0.1 BTC."""
+
+Row = dict[str, Any]
+
+
+class Sending:
+    def __init__(
+        self,
+        invoices: Invoices,
+        spending: Spending,
+        once: Once,
+        orders: Orders,
+        ledger: Ledger,
+        outward: Outward,
+        host: str,
+    ):
+        """host: what our own addresses end in; "" where the hub has no public name."""
+        self._invoices, self._spending, self._once = invoices, spending, once
+        self._orders, self._ledger, self._outward = orders, ledger, outward
+        self.host = host
+
+    def quote(self, amount_msat: int) -> Row:
+        """Return what a payment of an amount costs: the hub's fee, the most that routing may cost, and both together
+        with the amount, which is held."""
+        fee, maxfee = self._ledger.fee(amount_msat), maxfee_of(amount_msat)
+        return {"msatoshi": amount_msat, "fee": fee, "maxfee": maxfee, "held": amount_msat + fee + maxfee}
+
+    async def invoice_of(self, to: str, amount_msat: int) -> str:
+        """Return an invoice of an address for an amount. BadParam with what is wrong there."""
+        found = ADDRESS.fullmatch(to)
+        if found is None:
+            raise BadParam(f"to: must be a BOLT 11 invoice, or NAME@HUB, got {to[:80]!r}", param="to")
+        name, host = found.groups()
+        scheme = "http" if host.partition(":")[0] in self._outward.allowed else "https"
+        terms = await self._json(f"{scheme}://{host}/.well-known/lnurlp/{name}")
+        least, most, text = terms.get("minSendable"), terms.get("maxSendable"), terms.get("metadata")
+        if (
+            terms.get("tag") != "payRequest"
+            or not isinstance(text, str)
+            or type(least) is not int
+            or type(most) is not int
+        ):
+            raise BadParam(f"to: {to} is no address that can be paid", param="to")
+        if not least <= amount_msat <= most:
+            raise BadParam(f"to: {to} takes {least} to {most} msat, not {amount_msat}", param="msatoshi")
+        callback = check_url(terms.get("callback"), "to")
+        joint = "&" if urlsplit(callback).query else "?"
+        answer = await self._json(f"{callback}{joint}{urlencode({'amount': amount_msat})}")
+        payreq = answer.get("pr")
+        if not isinstance(payreq, str) or not payreq.lower().startswith("ln") or not payreq.isascii():
+            raise BadParam(f"to: {to} gives no invoice", param="to")
+        decoded = self._spending.decoded(payreq.lower())
+        if decoded.get("description_hash") != hashlib.sha256(text.encode()).hexdigest():
+            raise BadParam(f"to: the invoice of {to} is not for that address", param="to")
+        if int(decoded["amount_msat"]) != amount_msat:
+            raise BadParam(f"to: the invoice of {to} is of {decoded['amount_msat']} msat", param="to")
+        return payreq.lower()
+
+    async def _json(self, url: str) -> Row:
+        _, data = await self._outward.get(url)
+        try:
+            found = json.loads(data)
+            check_text("answer", found)
+        except (ValueError, RecursionError, BadParam):
+            found = None
+        if not isinstance(found, dict):
+            raise BadParam("to: what answers there is no Lightning Address", param="to")
+        if found.get("status") == "ERROR":
+            raise BadParam(f"to: {str(found.get('reason'))[:200]}", param="to")
+        return found
+
+    def begin(self, user: str, key: str, what: str) -> Attempt:
+        """Return the attempt that a form's key stands for: its `body` is the invoice, once there is one."""
+        return self._once.begin(of_user(user), key, what.encode())
+
+    def fix(self, attempt: Attempt, payreq: str) -> str:
+        """Keep which invoice an attempt pays, and return it: the first one that was kept, which is never paid twice."""
+        return self._once.end(attempt, 200, payreq)
+
+    def send(self, user: str, payreq: str) -> Row:
+        """Pay an invoice from a user's account; returns status (paid, pending, failed, alarm) with what it cost.
+        NoCredit where the account does not hold the most that it may cost."""
+        decoded = self._spending.decoded(payreq)
+        amount = int(decoded["amount_msat"])
+        if self._spending.is_own(decoded):
+            return self._inside(user, payreq, amount)
+        quote = self.quote(amount)
+
+        def held(db: sa.Connection, row: Row) -> None:
+            moved = {of_user(user): -quote["held"], PAYING: quote["held"]}
+            self._ledger.move(db, "sending", f"payment/{row['rhash']}", moved)
+
+        row = self._spending.send(of_user(user), payreq, decoded, quote["fee"], held)
+        if row["client"] != of_user(user):
+            raise WrongState("to: this invoice is being paid, or was paid, by somebody else")
+        status = {COMPLETE: "paid", "new": "pending"}.get(str(row["status"]), str(row["status"]))
+        cost = {"msatoshi": amount, "fee": row["fee"], "routing": max(0, row["sent"] - amount), "why": row["why"]}
+        return {"status": status, "payment_hash": row["rhash"], **cost}
+
+    def _inside(self, user: str, payreq: str, amount: int) -> Row:
+        """Pay an invoice of this very node: from account to account."""
+        row = self._invoices.by_payreq(payreq)
+        if row is None:
+            raise BadParam("to: is an invoice of this node, but not one of this service", param="to")
+        self._orders.pay(user, row)
+        return {"status": "paid", "payment_hash": row["rhash"], "msatoshi": amount, "fee": 0, "routing": 0, "why": ""}
+
+    def ended(self, db: sa.Connection, was: Row, status: str, sent: int) -> None:
+        """Move on what was held for a payment (a watcher of Spending). One that was taken for failed and settled all
+        the same is charged again; what the account has not got by then is the hub's loss. An alarm gives nothing back:
+        what left the node is booked, and the rest stays held until a person has looked."""
+        user = str(was["client"])
+        if not user.startswith("user/"):
+            return
+        about, fee = f"payment/{was['rhash']}", int(was["fee"])
+        held = int(was["msatoshi"]) + int(was["maxfee"]) + fee
+        if status == ALARM:
+            source = PAYING if was["status"] == "pending" else HUB
+            self._ledger.move(db, ALARM, about, {source: -sent, NODE: sent})
+        elif was["status"] == "pending":
+            if status == FAILED:
+                self._ledger.move(db, "returned", about, {PAYING: -held, user: held})
+                return
+            moved = {PAYING: -held, NODE: sent, HUB: fee, user: held - sent - fee}
+            self._ledger.move(db, "sent", about, moved)
+        elif status == COMPLETE:
+            try:
+                with db.begin_nested():
+                    self._ledger.move(db, "sent", about, {user: -sent - fee, NODE: sent, HUB: fee})
+            except NoCredit:
+                self._ledger.move(db, "loss", about, {NODE: sent, HUB: -sent})
+
+    # --- our users' addresses (LUD-06, LUD-16)
+
+    def address(self, user: User) -> str:
+        return f"{user.name}@{self.host}" if self.host else ""
+
+    def terms(self, user: User, callback: str) -> Row:
+        """Return what an address answers."""
+        bounds = {"minSendable": LEAST_MSAT, "maxSendable": MOST_MSAT}
+        return {"tag": "payRequest", "callback": callback, **bounds, "metadata": self._metadata(user)}
+
+    def asked(self, user: User, amount: object) -> Row:
+        """Return a new invoice of an address. BadParam for an amount out of bounds."""
+        asked = msat("amount", amount, LEAST_MSAT)
+        if asked > MOST_MSAT:
+            raise BadParam(f"amount: may be at most {MOST_MSAT}, got {asked}", param="amount")
+        return self._orders.deposit(user.id, asked, self._metadata(user), hash_only=True)
+
+    def _metadata(self, user: User) -> str:
+        address = self.address(user)
+        return json.dumps([["text/plain", f"to {address}"], ["text/identifier", address]])

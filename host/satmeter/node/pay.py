@@ -1,0 +1,70 @@
+"""What a person does with a scanned code: pay the invoice, or open a stream, within caps; for terminal and page.
+
+A payment is the node's: lightningd records it before it sends, and never pays the same hash twice, so a repeated call
+after a crash answers how it ended.
+"""
+
+import time
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..core.buyer.policy import with_unit
+from ..core.errors import BadParam, NodeTrouble, OverCap
+from ..core.money import msat
+from ..qr.meaning import Invoice, objections
+from ..wire.address import Address
+from .rpc import Node, code_of, words_of
+
+RETRY_S = 30
+IN_FLIGHT = -3
+HINTS = {
+    203: "the seller refused it; on a meter: is something plugged in, and is it not locked?",
+    205: "no route with enough capacity: is there a channel towards the seller, with money on our side?",
+    206: "it would cost more in fees than allowed",
+    207: "it has expired: ask for a new one",
+    209: "it did not get through in time; look with listpays before you try again",
+    219: "it is paid already",
+}
+
+
+def fee_cap(amount_msat: int) -> int:
+    """The fee that a person allows without saying so: 1 %, at least 1 sat."""
+    return max(1000, amount_msat // 100)
+
+
+def may_pay(node: Node, invoice: Invoice, max_msat: object, payee: str = "") -> None:
+    """Raise BadParam or OverCap, with every reason, where an invoice must not be paid; `payee`: the node opened."""
+    against = objections(invoice, int(time.time()), str(node.info()["network"]), payee)
+    if against:
+        raise BadParam("not paid: " + "; ".join(against), param="invoice")
+    most = msat("max_msat", max_msat, 1)
+    if (invoice.amount_msat or 0) > most:
+        raise OverCap(f"not paid: the invoice is of {invoice.amount_msat} msat, the cap {most} msat")
+
+
+def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = None, payee: str = "") -> dict[str, Any]:
+    """Pay an invoice within the caps; returns xpay's answer. NodeTrouble with words of what to do where it fails."""
+    may_pay(node, invoice, max_msat, payee)
+    fee = fee_cap(invoice.amount_msat or 0) if max_fee_msat is None else msat("max_fee_msat", max_fee_msat)
+    try:
+        return node.call("xpay", invstring=invoice.bolt11, maxfee=fee, retry_for=RETRY_S)
+    except RpcError as e:
+        code = code_of(e)
+        if code == IN_FLIGHT:
+            raise NodeTrouble("this payment is under way already; look with listpays how it ends") from None
+        hint = HINTS.get(code)
+        raise NodeTrouble(f"not paid: {words_of(e)}" + (f" ({hint})" if hint else ""), code=code) from None
+
+
+def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> dict[str, Any]:
+    """Open a stream at a scanned address within the caps, the price with its unit ("300sat/kWh"); stream-status.
+    NodeTrouble with the words of who refuses."""
+    caps = dict(with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)}))
+    caps["max_price_msat"] = msat("max_price_msat", caps["max_price_msat"], 1)
+    if not caps.get("unit"):
+        raise BadParam("max_price_msat: needs its unit, such as 300sat/kWh", param="max_price_msat")
+    try:
+        return node.call("stream-open", seller=str(address), **caps)
+    except RpcError as e:
+        raise NodeTrouble(f"not opened: {words_of(e)}", code=code_of(e)) from None

@@ -1,0 +1,258 @@
+"""Paying an invoice, once, and what became of it.
+
+Over a channel with the payee itself a payment is one HTLC of which all is known: by sendpay a node makes more of them a
+second than by xpay, which matters to whoever pays all day. Everything else is xpay's: routes, parts, and what a direct
+HTLC could not do.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..core.errors import NodeTrouble
+from .payment_queue import Turns
+from .rpc import Node, code_of, words_of
+
+log = logging.getLogger("satmeter")
+
+PAY_REJECTED = 203
+PAY_FAILED_ON_THE_WAY = 209
+KNOWN = (200, 201, 218, 219)
+"""In progress, the hash was used already, paid already (218 before 26.06): the node had begun to pay it before."""
+XPAY_KNEW = tuple(f"injectpaymentonion error {code}" for code in KNOWN)
+"""xpay says those of lightningd in its words, under a number of its own (-3)."""
+XPAY_LEARNED = "layer xpay says"
+"""In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
+CHANNEL_FULL = ("already reserved", "Too many HTLCs")
+"""In the words of one that found no room: payments under way hold it (205), or the channel is full (204, 209)."""
+BEGUN_S = 1.0
+"""After so long the node knows of a payment that was asked for just before we died, or lost the node."""
+POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
+TRIES = 8
+"""Tries after failures on the way, or of a payment that finds no room though none of ours is under way: for about five
+seconds, since a meter's grace may not be much longer."""
+CHANNEL_S = 30.0
+"""How long a channel that was found is used without another look, unless it fails."""
+SPARE_BLOCKS = 1
+"""The payee may have seen a block that we have not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the node says of a payment hash. status: complete, pending, failed or none; or known, by pay() alone: the
+    node had paid this hash, or was paying it, before we first asked, so that nothing of it is ours.
+
+    A payment has parts: while one can still settle it is pending, and its sums are of all parts that did or still can.
+    """
+
+    status: str
+    sent_msat: int = 0
+    amount_msat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LastHop:
+    """What an HTLC to the payee itself has to carry, as the invoice says: amount, payment secret, final CLTV delta."""
+
+    amount_msat: int
+    secret: str
+    delay: int
+
+
+class Payments:
+    """Of one node. Any thread may call; each payment blocks its own."""
+
+    def __init__(self, node: Node):
+        self._node = node
+        self._turns = Turns()
+        self._channels: dict[str, tuple[str, float]] = {}
+        self._begins_until = time.monotonic() + BEGUN_S
+
+    def outcome(self, payment_hash: str) -> Outcome:
+        """Return what became of a payment. One hash can have failed tries beside the complete one.
+
+        By listsendpays: listpays can show the failed try of sendpay as pending once xpay has paid the same hash.
+        """
+        return _outcome(self._parts(payment_hash))
+
+    def _parts(self, payment_hash: str) -> list[dict[str, Any]]:
+        try:
+            found: list[dict[str, Any]] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
+        except RpcError as e:
+            raise NodeTrouble(f"listsendpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
+        return found
+
+    def stuck(self, payment_hash: str) -> str:
+        """Return "" where the node calls a payment pending and has no HTLC of it; else why it is not stuck."""
+        status = self.outcome(payment_hash).status
+        if status != "pending":
+            return f"the node says that it is {status}"
+        for channel in self._node.call("listpeerchannels")["channels"]:
+            for htlc in channel["htlcs"]:
+                if htlc["direction"] == "out" and htlc["payment_hash"] == payment_hash:
+                    scid = channel.get("short_channel_id", channel.get("channel_id", "?"))
+                    return f"an HTLC of it is out in channel {scid}: it settles or comes back by block {htlc['expiry']}"
+        return ""
+
+    def pay(
+        self,
+        payee: str,
+        bolt11: str,
+        payment_hash: str,
+        maxfee_msat: int,
+        maxdelay: int,
+        amount_msat: int | None = None,
+        fresh: bool = False,
+        last: LastHop | None = None,
+        may: Callable[[], bool] = lambda: True,
+    ) -> tuple[Outcome, str]:
+        """Pay and return the outcome, with the error's words where it failed.
+
+        Never pays twice: what the node knows as complete or pending stands, and the node takes no second payment of a
+        hash while one is under way. A `fresh` hash was never asked for by us: where the node knows it all the same, the
+        outcome is known. An error of a call decides nothing; the outcome does. Blocks while an HTLC is held, however
+        long: giving up on a payment that may still settle would free money that is not free. `amount_msat` only for an
+        invoice without one; `last` allows a direct HTLC. `may` is asked before each try: when it is False, there is
+        none.
+        """
+        if not fresh and self._begun(payment_hash):
+            return self._landed(payment_hash), ""
+        if not bolt11:
+            return self.outcome(payment_hash), "the payment was not begun"
+        params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+        if amount_msat is not None:
+            params["amount_msat"] = amount_msat
+        if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
+            last = None
+        since = int(time.time())
+        try:
+            paid, why = self._tried(payee, params, payment_hash, last, may)
+        except NodeTrouble:
+            self._begins_until = time.monotonic() + BEGUN_S
+            raise
+        if fresh and (_is_known(paid) or self._older(payment_hash, paid, since)):
+            return Outcome("known"), why or "the node paid this payment hash before"
+        return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
+
+    def _begun(self, payment_hash: str) -> bool:
+        """Whether a payment is under way or done. What was asked for by a plugin that died, or of a node that was lost
+        for a moment, may only begin now: so long it is waited for."""
+        while self.outcome(payment_hash).status not in ("complete", "pending"):
+            wait = self._begins_until - time.monotonic()
+            if wait <= 0:
+                return False
+            time.sleep(wait)
+        return True
+
+    def _older(self, payment_hash: str, paid: Outcome | None, since: int) -> bool:
+        """Whether what there is of a hash was begun before a time (s), where no answer tells whose it is: xpay may find
+        no route, or the invoice expired, before it looks whether it was paid."""
+        if paid is not None:
+            return False
+        return any(t["status"] != "failed" and int(t["created_at"]) < since for t in self._parts(payment_hash))
+
+    def _tried(
+        self,
+        payee: str,
+        params: dict[str, Any],
+        payment_hash: str,
+        last: LastHop | None,
+        may: Callable[[], bool],
+    ) -> tuple[Outcome | None, str]:
+        """Return the outcome, or None where only the node can tell it, with the error that ended it."""
+        tries, aged, first = TRIES, False, True
+        with self._turns.turn(payee) as turn:
+            while True:
+                channel = ""
+                if not may():
+                    return None, "it is no longer ours to send"
+                try:
+                    if last is not None:
+                        channel = self._channel(payee, last.amount_msat)
+                    if channel and last is not None:
+                        return self._direct(payee, channel, params["invstring"], payment_hash, last), ""
+                    return self._xpay(params), ""
+                except RpcError as e:
+                    code, why = code_of(e), words_of(e)
+                if first and (code in KNOWN or any(words in why for words in XPAY_KNEW)):
+                    return Outcome("known"), why
+                first = False
+                full = any(words in why for words in CHANNEL_FULL)
+                if channel and not full:
+                    self._channels.pop(payee, None)
+                    last = None  # xpay may find another way
+                    if code == PAY_REJECTED:
+                        return None, why
+                elif XPAY_LEARNED in why and not aged:
+                    self._unlearn()
+                    aged = True
+                elif not tries or not (full or code == PAY_FAILED_ON_THE_WAY):
+                    return None, why
+                elif not (turn.again() and full):
+                    tries -= 1
+
+    def _direct(self, payee: str, channel: str, bolt11: str, payment_hash: str, last: LastHop) -> Outcome:
+        hop = {"id": payee, "channel": channel, "amount_msat": last.amount_msat, "delay": last.delay + SPARE_BLOCKS}
+        sent: dict[str, Any] = {"payment_hash": payment_hash, "amount_msat": last.amount_msat}
+        begun = self._node.call("sendpay", route=[hop], payment_secret=last.secret, bolt11=bolt11, **sent)
+        if begun["status"] == "complete":
+            return Outcome("known")  # of an earlier sendpay, since ours begins as pending
+        done = self._node.call("waitsendpay", payment_hash=payment_hash)
+        return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
+
+    def _xpay(self, params: dict[str, Any]) -> Outcome | None:
+        """Pay by xpay, which answers as soon as one part has settled, as if all did: of several the node has to be
+        asked what became of them."""
+        done = self._node.call("xpay", **params)
+        if done.get("successful_parts") != 1:
+            return None
+        return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
+
+    def _channel(self, payee: str, amount_msat: int) -> str:
+        """Return a channel with the payee that can carry the amount, or nothing; a look at it costs more than it tells
+        from one payment to the next."""
+        now = time.monotonic()
+        found, until = self._channels.get(payee, ("", 0.0))
+        if now < until:
+            return found
+        fit = [
+            c
+            for c in self._node.call("listpeerchannels", id=payee)["channels"]
+            if c["state"] == "CHANNELD_NORMAL" and c["peer_connected"] and c.get("short_channel_id")
+        ]
+        fit = [c for c in fit if c["minimum_htlc_out_msat"] <= amount_msat <= c["maximum_htlc_out_msat"]]
+        best = max(fit, key=lambda c: int(c["spendable_msat"]), default=None)
+        found = best["short_channel_id"] if best is not None and best["spendable_msat"] >= amount_msat else ""
+        self._channels[payee] = found, now + CHANNEL_S
+        return found
+
+    def _unlearn(self) -> None:
+        """Have xpay forget what it took from failures: a peer's restart, taken for a lack of capacity, would keep a
+        channel that is fine from being used for an hour."""
+        try:
+            self._node.call("askrene-age", layer="xpay", cutoff=int(time.time()) + 1)
+        except RpcError as e:
+            log.warning("xpay's layer can't be aged: %s", words_of(e))
+
+    def _landed(self, payment_hash: str) -> Outcome:
+        wait = POLL_FIRST_S
+        while (outcome := self.outcome(payment_hash)).status == "pending":
+            time.sleep(wait)
+            wait = min(POLL_MOST_S, wait * 2)
+        return outcome
+
+
+def _outcome(parts: list[dict[str, Any]]) -> Outcome:
+    live = [p for p in parts if p["status"] != "failed"]
+    if not live:
+        return Outcome("failed" if parts else "none")
+    sent, amount = (sum(int(p.get(key, 0)) for p in live) for key in ("amount_sent_msat", "amount_msat"))
+    return Outcome("pending" if any(p["status"] == "pending" for p in live) else "complete", sent, amount)
+
+
+def _is_known(paid: Outcome | None) -> bool:
+    return paid is not None and paid.status == "known"

@@ -1,0 +1,65 @@
+"""What a person has to look at: sessions with an alarm, and payments that nobody knows the session of."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from nicegui import ui
+
+from .amounts import Money
+from .layout import Panel, asked, doing
+
+CHOICES = {"paid": "It was given back", "owed": "Pay it", "seen": "Seen"}
+SURE = {
+    "paid": "Has the node already given this back (lightning-cli listpays)? It then counts as refunded.",
+    "owed": "Pay it now? If it was given back before, it is paid a second time.",
+    "seen": "Have you looked at it? It is then shown no more; the journal keeps it.",
+}
+
+
+class Alarms:
+    """A list of them with what can be done about each; nothing where there is none."""
+
+    def __init__(self, panel: Panel, money: Money, again: Callable[[], Awaitable[None]]):
+        self._panel, self._money, self._again = panel, money, again
+        self._shown: Any = None
+        self._questions = ui.element("div")
+        self._list = ui.element("div").classes("lines").props("data-part=alarms role=alert")
+
+    def show(self) -> None:
+        view = self._panel.sell.view
+        sales, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
+        found = [(s["session"], _words(s, self._money), _choices(s)) for s in sales if s["alarm"]]
+        for each in unowned:
+            text = f"{self._money(each['amount_msat'])} came for {each['label']}: nobody knows its session"
+            found.append((each["label"], text, ("seen",)))
+        if found == self._shown:
+            return
+        self._shown = found
+        self._list.clear()
+        with self._list:
+            for name, text, choices in found:
+                with ui.row().classes("line"):
+                    ui.label(text).classes("warning")
+                    for how in choices:
+                        said = partial(self._attend, name, how)
+                        ui.button(CHOICES[how], on_click=said).props("dense outline")
+
+    async def _attend(self, name: str, how: str) -> None:
+        with self._questions:  # since the list may be drawn anew meanwhile
+            sure = await asked(SURE[how], CHOICES[how])
+        if sure:
+            await doing(self._panel.call("meter-attend", name=name, how=how), "done")
+            await self._again()
+
+
+def _choices(sale: dict[str, Any]) -> tuple[str, ...]:
+    """What can be said of a session's alarm; nothing yet of one that has not ended."""
+    if sale["phase"] == "open":
+        return ()
+    return ("paid", "owed") if sale["refund_held"] else ("seen",)
+
+
+def _words(sale: dict[str, Any], money: Money) -> str:
+    owed = f", {money(sale['owed_msat'])} owed" if sale["owed_msat"] else ""
+    return f"{sale['meter']}, session {sale['session'][:8]}{owed}: {sale['alarm']}"

@@ -1,0 +1,205 @@
+"""The buyer's page: what may be spent, the streams that run, a code to scan, and the receipts."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nicegui import ui
+
+from ..core.money import typed_in_sat
+from ..core.text import visible
+from .amounts import Money, sat_field
+from .history import History
+from .layout import Facts, Panel, asked, doing, follow, heading, named, on_enter, page, stale, tell
+from .payments import PaymentList
+from .scanning import Scan
+
+FACTS = {
+    "price": "price",
+    "used": "counted by the seller",
+    "own": "counted by us",
+    "paid": "paid",
+    "fees": "fees",
+    "credit": "credit there",
+    "left": "budget left",
+    "exposure": "we could lose",
+}
+STATES = {
+    "opening": "asking the seller for its terms",
+    "streaming": "running: invoices are paid as they come",
+    "paused": "paused: nothing is paid",
+    "closing": "ending: the receipt is on its way",
+}
+
+
+class StreamCard:
+    """One live stream."""
+
+    def __init__(self, panel: Panel, session: str, money: Money, changed: Callable[[], None]):
+        """changed: called when the stream's state has."""
+        self.panel, self.session, self.money, self._changed = panel, session, money, changed
+        with ui.element("article").classes("stream") as self.element:
+            self.element.props["data-stream"] = session
+            with ui.row().classes("title-row"):
+                self.meter = heading("", 3)
+                self.state = ui.label().classes("state").props("data-fact=state role=status")
+            self.said = ui.label().classes("said").props("role=status")
+            self.bar = ui.linear_progress(0, show_value=False).props('aria-label="budget left"')
+            self.facts = Facts(FACTS)
+            self.refusals = ui.element("ul").classes("refusals").props("data-part=refusals aria-live=polite")
+            with ui.row():
+                self.pause = ui.button("Pause", on_click=self._pause).props("dense outline")
+                self.buttons = [self.pause]
+                self.buttons.append(ui.button("Budget", on_click=self._budget).props("dense outline"))
+                self.buttons.append(ui.button("End", on_click=self._end).props("dense outline"))
+        self._refused = 0
+        self._view: dict[str, Any] = {}
+
+    def update(self, p: dict[str, Any]) -> None:
+        self._view = p
+        t, money = p["tariff"], self.money
+        self._text(self.meter, f"{p['meter']} at {p['seller'][:12]}…")
+        if self.state.text != p["state"]:
+            self.state.set_text(p["state"])
+            self.state.classes(replace=f"state {p['state']}")
+            self._changed()
+        self._text(self.said, visible(p["trouble"] or p["why"]) or STATES.get(p["state"], ""))
+        for button in self.buttons:
+            button.set_enabled(p["state"] != "closing")
+        self._text(self.pause, "Resume" if p["state"] == "paused" else "Pause")
+        left = p["budget_left_msat"]
+        part = 100 * left // max(1, p["policy"]["budget_msat"]) / 100
+        if self.bar.value != part:
+            self.bar.set_value(part)
+        self.facts["price"] = f"{money(t['price_msat'])} / {t['unit']}" if t else "not agreed yet"
+        self.facts["used"] = used(p["ticks"], t)
+        self.facts["own"] = used(p["own_ticks"], t) if p["own_ticks"] >= 0 else "no sensor of our own"
+        self.facts["paid"] = f"{money(p['paid_msat'])} in {p['payments']:,} payments"
+        self.facts["fees"] = money(p["fees_msat"])
+        spent = p["ticks"] * t["price_msat"] // t["ticks_per_unit"] if t else 0
+        self.facts["credit"] = money(max(0, p["paid_msat"] + p["carried_msat"] - spent))
+        self.facts["left"] = f"{money(left)} of {money(p['policy']['budget_msat'])}"
+        self.facts["exposure"] = f"{money(p['exposure_msat'])}, at most {money(p['exposure_bound_msat'])}"
+        self._refusals(p["refusals"])
+
+    def _refusals(self, found: list[dict[str, Any]]) -> None:
+        if len(found) == self._refused:
+            return
+        self._refused = len(found)
+        self.refusals.clear()
+        with self.refusals:
+            for each in found[-5:]:
+                with ui.element("li"):
+                    ui.label(visible(f"refused: {each.get('why', each)}"))
+
+    @staticmethod
+    def _text(element: Any, text: str) -> None:
+        if element.text != text:
+            element.set_text(text)
+
+    async def _pause(self) -> None:
+        method = "stream-resume" if self._view.get("state") == "paused" else "stream-pause"
+        await doing(self.panel.call(method, session=self.session))
+
+    async def _end(self) -> None:
+        if await asked("End the stream? What is paid and not used comes back.", "End it"):
+            await doing(self.panel.call("stream-close", session=self.session), "ending")
+
+    def _budget(self) -> None:
+        """Change the caps of the running stream."""
+        names = {
+            "budget_msat": "budget in all",
+            "max_price_msat": "highest price of a unit",
+            "max_invoice_msat": "highest single invoice",
+            "max_fee_msat": "highest fee of a payment",
+            "day_msat": "highest in a day, over all streams (0: no cap)",
+        }
+        policy = self._view["policy"]
+        with named("Caps of this stream") as dialog, ui.card():
+            heading("Caps of this stream")
+            boxes = {k: sat_field(text, policy[k]) for k, text in names.items()}
+            before = {k: str(box.value) for k, box in boxes.items()}
+
+            async def save() -> None:
+                typed = {k: str(box.value).strip() for k, box in boxes.items()}
+                changed = {k: typed_in_sat(v) for k, v in typed.items() if v != before[k]}
+                call = self.panel.call("stream-budget", session=self.session, **changed)
+                if not changed or await doing(call, "changed") is not None:
+                    dialog.close()
+
+            on_enter(boxes.values(), save)
+            with ui.row():
+                ui.button("Save", on_click=save)
+                ui.button("Cancel", on_click=dialog.close).props("flat")
+        dialog.on("hide", dialog.delete)
+        dialog.open()
+
+
+def used(ticks: int, t: dict[str, Any]) -> str:
+    return f"{ticks / t['ticks_per_unit']:,.3f} {t['unit']} ({ticks:,} ticks)" if t else f"{ticks:,} ticks"
+
+
+class BuyPage:
+    def __init__(self, panel: Panel):
+        self.panel = panel
+        self.money = Money(panel.rate, panel.unit)
+        self.cards: dict[str, StreamCard] = {}
+        with page(panel, "Buy", self.money, self.show) as self.body:
+            self.trouble = ui.label().classes("warning").props("role=alert")
+            with ui.element("div").classes("columns"):
+                with ui.element("section"):
+                    Scan(panel, self.money, self._opened)
+                with ui.element("section").classes("wide"):
+                    heading("Streams")
+                    self.total = ui.label().classes("hint").props("data-fact=total")
+                    self.streams = ui.element("div").classes("streams")
+                with ui.element("section").classes("full"):
+                    heading("Payments made here")
+                    self.payments = PaymentList(panel.payments, self.money)
+                    self.payments.show()
+                    ui.timer(0.7, self.payments.show)
+                with ui.element("section").classes("full"):
+                    heading("Receipts")
+                    self.receipts = History(self.money, self._rows)
+                    self.receipts.refresh()
+                    ui.timer(0.7, self.receipts.tick)
+        follow(panel.buy, self.show)
+
+    async def _rows(self, most: int) -> list[dict[str, Any]]:
+        return list((await self.panel.call("stream-receipts", limit=most))["receipts"])
+
+    def _opened(self, status: dict[str, Any]) -> None:
+        tell(f"stream to {status.get('meter', 'the meter')} is open")
+
+    def show(self) -> None:
+        trouble = stale(self.panel.buy, self.body)
+        if self.trouble.text != trouble:
+            self.trouble.set_text(trouble)
+            self.receipts.refresh()
+        streams = self.panel.buy.view.get("streams", {})
+        if set(streams) != set(self.cards):
+            self._build(streams)
+        for session, card in self.cards.items():
+            card.update(streams[session])
+        left = sum(p["budget_left_msat"] for p in streams.values())
+        risk = sum(p["exposure_msat"] for p in streams.values())
+        text = (
+            f"{self.money(left)} may still be spent; {self.money(risk)} could be lost now" if streams else "none runs"
+        )
+        if self.total.text != text:
+            self.total.set_text(text)
+
+    def _build(self, streams: dict[str, Any]) -> None:
+        """Cards come and go with their streams; one that went has left a receipt, or a reason."""
+        for session in set(self.cards) - set(streams):
+            self._gone(session)
+            self.cards.pop(session).element.delete()
+        for session in sorted(set(streams) - set(self.cards), key=lambda s: int(streams[s]["opened_at"])):
+            with self.streams:
+                self.cards[session] = StreamCard(self.panel, session, self.money, self.receipts.refresh)
+            self.cards[session].element.move(target_index=0)
+        self.receipts.refresh()
+
+    def _gone(self, session: str) -> None:
+        why = self.panel.buy.view.get("ended", {}).get(session, {}).get("why", "")
+        with self.streams:
+            tell(f"a stream has ended{': ' + why if why else ''}; its receipt is below", good=not why)

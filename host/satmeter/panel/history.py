@@ -1,0 +1,163 @@
+"""Sessions that are over, newest first, page by page, with their receipts; of a seller's with totals and as CSV."""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from nicegui import ui
+from pyln.client import RpcError
+
+from ..core.errors import SatmeterError
+from . import receipt
+from .amounts import Money
+from .layout import Panel, doing, heading, words
+
+SHOWN, MOST = 20, 1000
+"""How many sessions a page adds, and the most that the node tells at once."""
+ALL = "all"
+
+
+class History:
+    """A list of receipts, drawn anew by refresh(); `rows` asks the node for so many of the newest."""
+
+    def __init__(self, money: Money, rows: Callable[[int], Awaitable[list[dict[str, Any]]]]):
+        self._money, self._rows = money, rows
+        self._list = ui.element("div").classes("receipts").props("data-part=receipts")
+        self._more = ui.button("Show more", icon="expand_more", on_click=self._show_more).props("dense flat")
+        self._more.set_visibility(False)
+        self._again = 0
+        self._shown: Any = None
+        self._most = SHOWN
+        self._asked = 0
+        """Which question is the newest: the answer to an earlier one is not shown."""
+        self._fails, self._not_before = 0, 0.0
+
+    def refresh(self) -> None:
+        """Look again, and a few times after: a receipt is signed and sent a moment after its session ends."""
+        self._again, self._not_before = 6, 0.0
+
+    async def tick(self) -> None:
+        due = self._again and time.monotonic() >= self._not_before
+        if due and self._list.client.has_socket_connection:
+            self._again -= 1
+            await self.draw()
+
+    async def _show_more(self) -> None:
+        self._most = min(MOST, self._most + SHOWN)
+        await self.draw()
+
+    async def restart(self) -> None:
+        """Begin again with the newest, of another period."""
+        self._most = SHOWN
+        await self.draw()
+
+    async def draw(self) -> None:
+        self._asked += 1
+        question = self._asked
+        try:
+            found = await self._rows(self._most)
+            if question != self._asked:
+                return
+            rows = [row for row in found if row["receipt"]]
+            good = [receipt.signed(row) for row in rows]
+        except (RpcError, SatmeterError) as e:
+            self._failed(words(e))
+            return
+        self._fails = 0
+        self._more.set_visibility(len(found) >= self._most < MOST)
+        shown = [*((row["receipt"], ok) for row, ok in zip(rows, good)), self._money.unit]
+        if shown == self._shown:
+            return
+        self._shown = shown
+        self._list.clear()
+        with self._list:
+            for row, ok in zip(rows, good):
+                at = datetime.fromtimestamp(row["opened_at"] / 1000, UTC)
+                with ui.expansion(f"{at:%Y-%m-%d %H:%M} UTC").classes("full") as item:
+                    receipt.show(row, self._money, ok)
+                item.set_value(row is rows[0])
+            if not rows:
+                ui.label("No session has ended here yet.").classes("hint")
+
+    def _failed(self, text: str) -> None:
+        """Say what is wrong, and ask again, ever more seldom, until it is well."""
+        self._fails += 1
+        self._again = max(self._again, 1)
+        self._not_before = time.monotonic() + min(60, 2**self._fails)
+        if self._shown == text:
+            return
+        self._shown = text
+        self._list.clear()
+        with self._list:
+            ui.label(text).classes("warning").props("role=alert")
+
+
+def bounds(month: str) -> dict[str, int]:
+    """Return since and before (ms, UTC) of a month such as 2026-11; {} for all."""
+    if month == ALL:
+        return {}
+    begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    return {"since": int(begin.timestamp() * 1000), "before": int(end.timestamp() * 1000)}
+
+
+def history(panel: Panel, name: str, money: Money) -> History:
+    """A meter's history, by the month, with what each month came to, and all of it as CSV."""
+
+    known: dict[str, dict[str, Any]] = {}
+    newest = ""
+
+    async def rows(most: int) -> list[dict[str, Any]]:
+        nonlocal newest
+        period = bounds(str(month.value))
+        found = list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
+        text = next((row["receipt"] for row in found if row["receipt"]), "")
+        if not known or (month.value in (ALL, max(known)) and text != newest):
+            newest = text
+            # All of it once; then only what may have changed: it reads every receipt of its period.
+            since = bounds(max(known))["since"] if known else 0
+            for line in (await panel.call("meter-totals", name=name, since=since))["totals"]:
+                known[line["period"]] = line
+        show_totals()
+        return found
+
+    def show_totals() -> None:
+        lines = [known[period] for period in sorted(known, reverse=True)]
+        options = [ALL, *(line["period"] for line in lines)]
+        if month.options != options:
+            month.set_options(options)
+        chosen = [line for line in lines if month.value in (ALL, line["period"])]
+        sums = {key: sum(line[key] for line in chosen) for key in ("sessions", "charged_msat", "refunded_msat")}
+        text = f"{sums['sessions']:,} sessions, {money(sums['charged_msat'])} earned"
+        text += f", {money(sums['refunded_msat'])} given back" if sums["refunded_msat"] else ""
+        if total.text != text:
+            total.set_text(text)
+
+    async def csv() -> None:
+        found = await doing(_whole_csv(panel, name, bounds(str(month.value))))
+        if found is not None:
+            ui.download(str(found).encode(), f"{name}-{month.value}.csv", "text/csv")
+
+    with ui.row().classes("title-row"):
+        heading("History")
+        month = ui.select([ALL], value=ALL, label="month").props("dense data-part=month").classes("month")
+        ui.button("CSV", icon="download", on_click=csv).props("dense flat")
+    total = ui.label().classes("hint").props("data-fact=history-total")
+    made = History(money, rows)
+    month.on_value_change(made.restart)
+    made.refresh()
+    ui.timer(0.7, made.tick)
+    return made
+
+
+async def _whole_csv(panel: Panel, name: str, period: dict[str, int]) -> str:
+    """Return all sessions of a period as CSV, however many pages of the node's that are."""
+    text, before = "", period.get("before", 0)
+    while True:
+        found = await panel.call("meter-export", name=name, since=period.get("since", 0), before=before)
+        page = str(found["csv"])
+        text += page.partition("\n")[2] if text else page
+        before = found["next"]
+        if not before:
+            return text

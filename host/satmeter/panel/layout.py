@@ -1,0 +1,221 @@
+"""What every page has: its head with the node's name, the units, light or dark; and how an error is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from nicegui import ui
+from pyln.client import RpcError
+
+from ..board.virtual import VirtualBoard
+from ..core import errors
+from ..core.errors import SatmeterError
+from ..core.text import UNITS, visible
+from ..node.rpc import Node, code_of, words_of
+from .amounts import Money, Rate
+from .payments import Payments
+from .poller import Feed, Flows
+
+NEXT = {
+    errors.LockedOut.code: "Wait until the lockout is over, or unlock it on the seller's page.",
+    errors.BoardSilent.code: "Is the board's cable in, and its bridge running (satmeter bridge)?",
+    errors.MeterTaken.code: "Somebody else is buying there; try again when they have ended.",
+    errors.OverCap.code: "Raise the cap if that is what you want.",
+    errors.NodeTrouble.code: "Look at the node: is it running, in sync, with a channel to the other side?",
+    errors.JournalTrouble.code: "Look at the plugin's log; nothing is delivered until its database works again.",
+    errors.WrongState.code: "Look at the state first; it may have changed meanwhile.",
+    errors.UnknownSession.code: "It has ended; its receipt is in the history.",
+    errors.Unreachable.code: "Is its address right, its node running, and the way to it open?",
+    errors.TooMany.code: "End some of them first, or raise the limit in the node's options.",
+    errors.Implausible.code: "Check the meter's rating and the board's calibration.",
+}
+"""What to do next, by the number of the error."""
+
+
+@dataclass
+class Panel:
+    """What the pages stand on: a node, what is asked of it, and boards in software where the panel runs some."""
+
+    node: Node
+    info: dict[str, Any]
+    sell: Feed
+    buy: Feed
+    flows: Flows
+    rate: Rate = field(default_factory=Rate)
+    payments: Payments = field(default_factory=Payments)
+    unit: str = "sat"
+    virtual: dict[str, VirtualBoard] = field(default_factory=dict)
+    password: bool = False
+
+    @property
+    def emulated(self) -> bool:
+        return "emulated" in str(self.info.get("alias", "")) + str(self.info.get("version", ""))
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Call the node without holding up the pages."""
+        return await asyncio.to_thread(self.node.call, method, **params)
+
+
+class Facts:
+    """Values with a name each, in a grid; setting one sends it only where it differs."""
+
+    def __init__(self, names: dict[str, str]):
+        self._values: dict[str, ui.label] = {}
+        with ui.element("dl").classes("facts"):
+            for key, name in names.items():
+                with ui.element("div"):
+                    with ui.element("dt"):
+                        ui.label(name)
+                    with ui.element("dd").props(f"data-fact={key}"):
+                        self._values[key] = ui.label("-")
+
+    def __setitem__(self, key: str, text: str) -> None:
+        if self._values[key].text != text:
+            self._values[key].set_text(text)
+
+
+def follow(feed: Feed, show: Callable[[], None]) -> None:
+    """Have `show` called for the page that is being built, now and at every change of the feed while it is open."""
+    client = ui.context.client
+
+    def begin() -> None:
+        feed.join(show)
+        show()
+
+    def end() -> None:
+        if not client.has_socket_connection:  # an old connection may be given up after a new one has come
+            feed.leave(show)
+
+    client.on_connect(begin)
+    client.on_disconnect(end)
+    client.on_delete(lambda: feed.leave(show))
+    show()
+
+
+def words(e: Exception) -> str:
+    """Return an error in words, with what to do next."""
+    if isinstance(e, RpcError):
+        text, code = words_of(e), code_of(e)
+    else:
+        # Where it is about another's refusal, the advice is about that one.
+        text, code = str(e), int(e.data.get("code") or e.code) if isinstance(e, SatmeterError) else 0
+    hint = NEXT.get(code, "")
+    return f"{text} {hint}".strip()
+
+
+def tell(text: str, good: bool = True) -> None:
+    ui.notify(
+        visible(text),
+        type="positive" if good else "negative",
+        timeout=4000 if good else 12000,
+        close_button="OK",
+        multi_line=True,
+    )
+
+
+async def doing(what: Awaitable[Any], done: str = "") -> Any:
+    """Await what a button began; tell how it went, even if the button is gone by then. Returns its result, or None."""
+    client = ui.context.client
+    try:
+        result = await what
+    except (RpcError, SatmeterError, OSError) as e:
+        with client:
+            tell(words(e), good=False)
+        return None
+    if done:
+        with client:
+            tell(done)
+    return result if result is not None else True
+
+
+async def asked(question: str, yes: str) -> bool:
+    """Ask before what can't be taken back."""
+    with named(question) as dialog, ui.card():
+        ui.label(question)
+        with ui.row():
+            ui.button(yes, on_click=lambda: dialog.submit(True))
+            ui.button("Cancel", on_click=lambda: dialog.submit(False)).props("flat")
+    answer = bool(await dialog)
+    dialog.delete()
+    return answer
+
+
+def named(name: str) -> ui.dialog:
+    """Return a dialog that a screen reader calls by a name."""
+    dialog = ui.dialog()
+    dialog.props["aria-label"] = name
+    return dialog
+
+
+def on_enter(boxes: Iterable[ui.input], do: Callable[[], Any]) -> None:
+    """Have Enter in a field do what the button of its form does."""
+    for box in boxes:
+        box.on("keydown.enter", do, js_handler="(e) => { if (!e.repeat && !e.isComposing) emit() }")
+
+
+def heading(text: str, level: int = 2) -> ui.label:
+    label = ui.label(text).classes("title").props("role=heading")
+    label.props["aria-level"] = str(level)
+    return label
+
+
+def stale(feed: Feed, body: ui.element) -> str:
+    """Turn a page's figures grey while its feed has no newer ones; return what is wrong, and since when."""
+    body.classes(**{"add" if feed.trouble else "remove": "stale"})
+    if not feed.trouble or not feed.heard_at:
+        return feed.trouble
+    return f"{feed.trouble}. What is grey is of {datetime.fromtimestamp(feed.heard_at, UTC):%Y-%m-%d %H:%M:%S} UTC."
+
+
+@contextmanager
+def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) -> Iterator[ui.element]:
+    """Build a page: its head, and inside the with its body. `changed` is called when the unit was changed."""
+    ui.add_head_html('<link rel="stylesheet" href="/static/style.css"><script src="/static/copy.js"></script>')
+    ui.page_title(f"{title} · Satmeter")
+    dark = ui.dark_mode(None)
+    with ui.header().classes("head"):
+        ui.link("Satmeter", "/").classes("brand")
+        with ui.element("nav"):
+            if not panel.sell.missing:
+                ui.link("Sell", "/sell")
+            if not panel.buy.missing:
+                ui.link("Buy", "/buy")
+        ui.space()
+
+        def choose(unit: str) -> None:
+            if unit not in UNITS:
+                return
+            money.unit = unit
+            ui.run_javascript(f"localStorage.setItem('satmeter-unit', '{unit}')")
+            changed()
+
+        unit = ui.select(list(UNITS), value=money.unit, on_change=lambda e: choose(e.value))
+        unit.props('dense options-dense borderless aria-label="unit of amounts"').classes("unit")
+        ui.button(icon="contrast", on_click=lambda: dark.set_value(not dark.value)).props(
+            'flat dense round aria-label="light or dark"'
+        )
+        if panel.password:
+            ui.html(
+                '<form method="post" action="/logout"><button class="plain">Log out</button></form>', sanitize=False
+            )
+    heading(title, 1).classes("unseen")
+    node = ui.label(f"{panel.info.get('alias', '?')} · {panel.info.get('network', '?')}").classes("node")
+    if panel.emulated:
+        node.set_text(f"{node.text} · an emulated node: no money moves")
+    if panel.rate.trouble:
+        ui.label(panel.rate.trouble).classes("warning")
+
+    async def remembered() -> None:
+        try:
+            kept = await ui.run_javascript("localStorage.getItem('satmeter-unit')")
+        except TimeoutError:  # the page is gone already
+            return
+        if kept in UNITS and kept != money.unit:
+            unit.set_value(kept)
+
+    ui.context.client.on_connect(remembered)
+    with ui.element("div").classes("body") as body:  # inside NiceGUI's own <main>
+        yield body

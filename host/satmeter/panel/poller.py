@@ -1,0 +1,144 @@
+"""What the node's plugins say, asked for again and again while somebody looks; who looks is told of every change.
+
+One feed serves all browsers. It asks at most every EVERY_S, and never takes more than a fifth of the node's time.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..core.errors import NodeTrouble
+from ..core.states import StreamState
+from ..node.rpc import PLUGIN_GONE, Node, code_of, words_of
+
+log = logging.getLogger("satmeter.web")
+
+EVERY_S = 0.1
+SHARE = 5
+RETRY_S = 1.0
+SLOW_S = 10.0
+CHART_S = 180
+UNKNOWN_COMMAND = -32601
+
+View = dict[str, Any]
+
+
+class Feed:
+    """`look` asks the node and returns a view; `view` is its last answer, `trouble` why there is none now."""
+
+    def __init__(self, node: Node, look: Callable[[Node], View]):
+        self.node, self._look = node, look
+        self.view: View = {}
+        self.trouble = "not asked yet"
+        self.missing = False
+        """Whether the node has no such plugin."""
+        self.heard_at = 0.0
+        """When `view` was told, in seconds since 1970; 0 for never."""
+        self._listeners: list[Callable[[], None]] = []
+        self._wanted = asyncio.Event()
+        self._asking: asyncio.Future[View] | None = None
+
+    def join(self, listener: Callable[[], None]) -> None:
+        if listener not in self._listeners:
+            self._listeners.append(listener)
+        self._wanted.set()
+
+    def leave(self, listener: Callable[[], None]) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+        if not self._listeners:
+            self._wanted.clear()
+
+    async def run(self) -> None:
+        """Forever."""
+        while True:
+            await self._wanted.wait()
+            began = time.monotonic()
+            await self.refresh()
+            took = time.monotonic() - began
+            await asyncio.sleep(RETRY_S if self.trouble else max(EVERY_S, took * (SHARE - 1)))
+
+    async def refresh(self) -> None:
+        """Ask now, and tell the pages what is new."""
+        before = (self.view, self.trouble)
+        if self._asking is not None:  # it was begun before what may have changed
+            await self._answer(self._asking)
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(asyncio.to_thread(self._look, self.node))
+            await self._answer(self._asking)
+        if (self.view, self.trouble) != before:
+            self._tell()
+
+    async def _answer(self, asking: "asyncio.Future[View]") -> None:
+        """Wait for an answer, but not for ever: a node that hangs has no news."""
+        done, _ = await asyncio.wait({asking}, timeout=SLOW_S)
+        if not done:
+            self.trouble = f"the node has not answered for {SLOW_S:.0f} s"
+            return
+        if self._asking is asking:
+            self._asking = None
+        try:
+            self.view = asking.result()
+            self.trouble, self.missing, self.heard_at = "", False, time.time()
+        except RpcError as e:
+            self.missing = code_of(e) == UNKNOWN_COMMAND
+            gone = self.missing or code_of(e) == PLUGIN_GONE
+            self.trouble = f"the plugin does not run: start it ({words_of(e)})" if gone else words_of(e)
+        except NodeTrouble as e:
+            self.trouble = f"{e}; is lightningd running, and is that its socket?"
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener()
+            except Exception:
+                log.exception("a page can't show what there is")
+
+
+class Flows:
+    """The flow of each meter over the last CHART_S, for its chart."""
+
+    def __init__(self) -> None:
+        self._points: dict[str, deque[tuple[int, int]]] = {}
+
+    def add(self, meters: list[View]) -> None:
+        now = time.time_ns() // 1_000_000
+        for m in meters:
+            points = self._points.setdefault(m["name"], deque())
+            if not points or points[-1][1] != m["flow"] or now - points[-1][0] >= 1000:
+                points.append((now, m["flow"]))
+            while points[0][0] < now - CHART_S * 1000:
+                points.popleft()
+
+    def of(self, meter: str) -> list[tuple[int, int]]:
+        """Return (ms since 1970, ticks an hour), oldest first."""
+        return list(self._points.get(meter, ()))
+
+
+def seller(flows: Flows) -> Callable[[Node], View]:
+    """Return what looks at a seller's plugin: meters and sessions by name and id."""
+
+    def look(node: Node) -> View:
+        found = node.call("meter-status")
+        flows.add(found["meters"])
+        return {
+            "meters": {m["name"]: m for m in found["meters"]},
+            "sessions": {s["session"]: s for s in found["sessions"]},
+            "unowned": found["unowned"],
+        }
+
+    return look
+
+
+def buyer(node: Node) -> View:
+    """Look at a buyer's plugin: live streams by id, and those that ended a moment ago."""
+    found = node.call("stream-list")["streams"]
+    return {
+        "streams": {s["session"]: s for s in found if s["state"] != StreamState.CLOSED},
+        "ended": {s["session"]: s for s in found if s["state"] == StreamState.CLOSED},
+    }

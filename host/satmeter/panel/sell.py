@@ -1,0 +1,326 @@
+"""The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
+
+from typing import Any
+
+from nicegui import ui
+from pyln.client import RpcError
+
+from ..core.errors import NodeTrouble
+from ..core.money import typed_in_sat
+from ..core.status import SessionEvent, read_as
+from ..core.text import duration
+from ..qr import draw
+from ..qr.make import make
+from . import tariff
+from .alarms import Alarms
+from .amounts import Money, sat_field
+from .board import BoardView
+from .history import history
+from .layout import Facts, Panel, asked, doing, follow, heading, on_enter, page, stale
+
+STATES = {
+    "standby": "waiting for somebody to plug in and pay",
+    "negotiating": "waiting for the first payment",
+    "delivering": "paid for, and flowing as the potentiometer says",
+    "suspended": "credit used up: waiting for payment",
+    "lockout": "locked after non-payment",
+}
+BOARDS = {
+    "never heard": "no board has reported yet: is its bridge running (satmeter bridge)?",
+    "silent": "its board is not heard: is its cable in, and its bridge running?",
+}
+FACTS = {
+    "flow": "flow",
+    "register": "counted",
+    "paid": "paid",
+    "charged": "charged",
+    "payments": "payments",
+    "out": "invoices out",
+    "exposure": "we could lose",
+}
+
+
+DIM, LINE = ({":color": f"getComputedStyle(document.body).getPropertyValue('--{name}')"} for name in ("dim", "line"))
+"""A chart's colours, looked up in the page's style at each drawing: they follow light and dark."""
+X_AXIS = {"axisLabel": {"hideOverlap": True, **DIM}, "axisLine": {"lineStyle": DIM}}
+Y_AXIS = {"nameTextStyle": DIM, "axisLabel": DIM, "splitLine": {"lineStyle": LINE}}
+
+
+def overview(panel: Panel) -> None:
+    """All meters, a line each."""
+    money = Money(panel.rate, panel.unit)
+    rows: dict[str, tuple[ui.label, ...]] = {}
+
+    def show() -> None:
+        trouble.set_text(stale(panel.sell, body))
+        alarms.show()
+        meters = panel.sell.view.get("meters", {})
+        if set(meters) != set(rows):
+            build(meters)
+        for name, m in meters.items():
+            texts = (said(m), flow(m), money(m["credit_msat"]), m["fault"])
+            for label, text in zip(rows[name], texts):
+                if label.text != text:
+                    label.set_text(text)
+
+    def build(meters: dict[str, Any]) -> None:
+        table.clear()
+        rows.clear()
+        with table:
+            for name in sorted(meters):
+                with ui.link(target=f"/sell/{name}").classes("line"):
+                    ui.label(name).classes("title")
+                    rows[name] = tuple(ui.label() for _ in range(4))
+            if not meters:
+                ui.label("No meter yet. Add one: what it sells, at what price.")
+
+    with page(panel, "Meters", money, show) as body:
+
+        async def again() -> None:
+            await panel.sell.refresh()
+            show()
+
+        trouble = ui.label().classes("warning").props("role=alert")
+        alarms = Alarms(panel, money, again)
+        table = ui.element("div").classes("lines")
+
+        ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
+        follow(panel.sell, show)
+
+
+def said(m: dict[str, Any]) -> str:
+    """What a meter is doing, in words; of one whose board is not heard, that first."""
+    if m["state"] == "standby" and m["board"] != "heard":
+        return BOARDS[m["board"]]
+    return STATES[m["state"]]
+
+
+def flow(m: dict[str, Any]) -> str:
+    """A meter's flow in its unit an hour."""
+    per_unit = m["tariff"]["ticks_per_unit"]
+    value = m["flow"] / per_unit
+    return f"{value:,.{0 if value >= 100 else 2}f} {m['tariff']['unit']}/h"
+
+
+def count(m: dict[str, Any]) -> str:
+    t = m["tariff"]
+    return f"{m['count'] / t['ticks_per_unit']:,.3f} {t['unit']} ({m['count']:,} ticks)"
+
+
+class MeterPage:
+    """The page of one meter."""
+
+    def __init__(self, panel: Panel, name: str):
+        self.panel, self.name = panel, name
+        self.money = Money(panel.rate, panel.unit)
+        self._code = ""
+        self._which = "address"
+        self._session = ""
+        with page(panel, name, self.money, self.show) as self.body:
+            self.trouble = ui.label().classes("warning").props("role=alert")
+            with ui.element("div").classes("columns"):
+                with ui.element("section"):
+                    self._head()
+                    self.board = BoardView(panel.virtual.get(name))
+                with ui.element("section"):
+                    self._money()
+                with ui.element("section"):
+                    self._codes()
+                with ui.element("section").classes("full"):
+                    self._runs()
+                with ui.element("section").classes("full"):
+                    self.history = history(panel, name, self.money)
+        follow(panel.sell, self.show)
+        ui.timer(0.5, self._follow_invoices)
+
+    # --- parts
+
+    def _head(self) -> None:
+        with ui.row().classes("title-row"):
+            heading(self.name)
+            self.state = ui.label().classes("state").props("data-fact=state role=status")
+        self.said = ui.label().classes("said").props("role=status")
+        with ui.row():
+            self.close = ui.button("Close the session", on_click=self._close).props("dense outline")
+            self.unlock = ui.button("Unlock", on_click=self._unlock).props("dense outline")
+            ui.button("Tariff", on_click=self._tariff).props("dense outline")
+
+    def _money(self) -> None:
+        heading("Credit")
+        self.credit = ui.label().classes("figure").props("data-fact=credit")
+        self.bar = ui.linear_progress(0, show_value=False).props('aria-label="credit left"')
+        self.lasts = ui.label().classes("hint")
+        self.facts = Facts(FACTS)
+        self.chart = ui.echart(
+            {
+                "grid": {"left": 48, "right": 8, "top": 28, "bottom": 24},
+                "xAxis": {"type": "time", "splitNumber": 3, **X_AXIS},
+                "yAxis": {"type": "value", "min": 0, "name": "flow", **Y_AXIS},
+                "series": [{"type": "line", "step": "end", "showSymbol": False, "areaStyle": {}, "data": []}],
+                "animation": False,
+            }
+        ).classes("chart")
+        self._drawn = 0
+
+    def _codes(self) -> None:
+        heading("Scan to pay")
+        choice = {"address": "With the plugin", "invoice": "With any wallet"}
+        self.toggle = ui.toggle(choice, value="address", on_change=lambda e: self._show_code(str(e.value)))
+        self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
+        self.price = ui.label().classes("hint").props("data-fact=price")
+        self.text = ui.label().classes("code").props("data-part=code")
+        self.wallet = ui.link("Open a wallet", "").props("data-part=wallet")
+        with ui.row():
+            self.amount = sat_field("amount (default: a quantum)").props("dense")
+            on_enter([self.amount], self._invoice)
+            ui.button("New invoice", on_click=self._invoice).props("dense")
+            copy = "(e) => copyText('[data-part=code]', e.currentTarget)"
+            ui.button("Copy").props("dense flat").on("click", js_handler=copy)
+
+    def _runs(self) -> None:
+        heading("Invoices and payments of the running session")
+        self.runs = ui.element("ul").classes("runs").props("data-part=runs")
+
+    # --- what is shown
+
+    @property
+    def meter(self) -> dict[str, Any] | None:
+        meters: dict[str, dict[str, Any]] = self.panel.sell.view.get("meters", {})
+        return meters.get(self.name)
+
+    def show(self) -> None:
+        """Bring everything on the page up to the feed's newest view."""
+        m = self.meter
+        text = stale(self.panel.sell, self.body) or ("" if m is not None else f"there is no meter {self.name!r}")
+        self._text(self.trouble, text)
+        if m is None:
+            return
+        sale = self.panel.sell.view["sessions"].get(m["session"], {})
+        m = {**m, "tariff": sale.get("tariff", m["tariff"])}  # a session keeps the terms that it was opened with
+        if self.state.text != m["state"]:
+            self.state.set_text(m["state"])
+            self.state.classes(replace=f"state {m['state']}")
+            self.history.refresh()
+        self._text(self.said, said(m))
+        self.close.set_enabled(bool(m["session"]))
+        self.unlock.set_enabled(m["state"] == "lockout")
+        self.board.update(m)
+        self._show_credit(m, sale)
+        self._show_code(self._which)
+        self._show_chart(m)
+
+    def _show_credit(self, m: dict[str, Any], sale: dict[str, Any]) -> None:
+        t = m["tariff"]
+        credit = m["credit_msat"]
+        self._text(self.credit, self.money(credit))
+        part = max(0, min(100, 100 * credit // t["quantum_msat"]))
+        if self.bar.value != part / 100:
+            self.bar.set_value(part / 100)
+            self.bar.props(f"color={'negative' if m['low'] else 'primary'}")
+        cost_an_hour = m["flow"] * t["price_msat"] // t["ticks_per_unit"]
+        lasts = (
+            f"lasts about {duration(credit * 3600 // cost_an_hour)} at this flow" if cost_an_hour and credit > 0 else ""
+        )
+        self._text(self.lasts, lasts)
+        self.facts["flow"] = flow(m)
+        self.facts["register"] = count(m)
+        self.facts["paid"] = self.money(sale.get("paid_msat", 0))
+        self.facts["charged"] = self.money(sale.get("charged_msat", 0))
+        self.facts["payments"] = f"{sale.get('payments', 0):,}"
+        self.facts["out"] = f"{sale.get('invoices_out', 0)} of {self.money(sale.get('out_msat', 0))}"
+        self.facts["exposure"] = f"{self.money(m['exposure_msat'])}, at most {self.money(m['exposure_bound_msat'])}"
+
+    def _show_code(self, which: str) -> None:
+        self._which = which
+        m = self.meter
+        if m is None:
+            return
+        t = m["tariff"]
+        self._text(self.price, f"{self.money(t['price_msat'])} a {t['unit']}")
+        text = (m["address"] if which == "address" else m["offer"]).upper()
+        if text == self._code and text:
+            return
+        self._code = text
+        if not text:
+            nothing = (
+                "No address: this node's option meter-address says HOST:PORT where buyers reach it."
+                if which == "address"
+                else "No invoice now: make one."
+            )
+        self.qr.set_content(draw.svg(make(text)) if text else "")
+        self._text(self.text, text or nothing)
+        self.wallet.set_visibility(bool(text) and which == "invoice")
+        self.wallet.props["href"] = f"lightning:{text}"
+        self.wallet.update()
+
+    def _show_chart(self, m: dict[str, Any]) -> None:
+        points = self.panel.flows.of(self.name)
+        newest = points[-1][0] if points else 0
+        if newest < self._drawn + 1000:
+            return
+        self._drawn = newest
+        per_unit = m["tariff"]["ticks_per_unit"]
+        self.chart.options["series"][0]["data"] = [[at, value / per_unit] for at, value in points]
+        self.chart.options["yAxis"]["name"] = f"{m['tariff']['unit']}/h"
+        self.chart.update()
+
+    async def _follow_invoices(self) -> None:
+        """List the newest invoices of the session as its journal has them."""
+        m = self.meter
+        session = (m or {}).get("session") or self._session
+        if not session or self.panel.sell.trouble or not self.runs.client.has_socket_connection:
+            return
+        self._session = session
+        try:
+            found = await self.panel.call("meter-history", stream=session, limit=60, newest=True)
+        except (RpcError, NodeTrouble):
+            return  # the feed says what is wrong
+        lines = _invoices(found["events"], self.money)
+        if lines == getattr(self, "_lines", None):
+            return
+        self._lines = lines
+        self.runs.clear()
+        with self.runs:
+            for line in lines:
+                with ui.element("li"):
+                    ui.label(line)
+
+    @staticmethod
+    def _text(label: ui.label, text: str) -> None:
+        if label.text != text:
+            label.set_text(text)
+
+    # --- what a person does
+
+    async def _close(self) -> None:
+        if await asked("End the session? What is not used goes back to the buyer.", "End it"):
+            await doing(self.panel.call("meter-close", name=self.name), "closing")
+
+    async def _unlock(self) -> None:
+        await doing(self.panel.call("meter-unlock", name=self.name), "unlocked")
+
+    async def _invoice(self) -> None:
+        amount = typed_in_sat(str(self.amount.value or ""))
+        params = {"amount_msat": amount} if amount else {}
+        if await doing(self.panel.call("meter-invoice", name=self.name, **params), "invoice made") is not None:
+            self.toggle.set_value("invoice")
+
+    def _tariff(self) -> None:
+        if self.meter is not None:
+            tariff.edit(self.panel, self.name, self.meter["tariff"], self.panel.sell.refresh)
+
+
+HOW = {"asked": "asked for", "paid": "paid", "dropped": "no longer wanted", "expired": "expired"}
+"""How an invoice stands, in words."""
+
+
+def _invoices(rows: list[dict[str, Any]], money: Money) -> list[str]:
+    """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
+    stands: dict[int, tuple[int, str]] = {}
+    for row in rows:
+        event = read_as(SessionEvent, row["event"]) if "event" in row else None
+        if event is not None and event.happened in HOW:
+            amount = event.amount_msat or stands.get(event.number, (0, ""))[0]
+            stands[event.number] = (amount, HOW[event.happened])
+    newest = sorted(stands.items(), reverse=True)[:12]
+    return [f"invoice {n}{f': {money(amount)}' if amount else ''}, {how}" for n, (amount, how) in newest]

@@ -1,0 +1,252 @@
+"""What both plugins share: options, the start, peer messages, and the log.
+
+getmanifest must touch neither RPC nor files; init has 60 s. Anything raw on file descriptor 1 would kill the plugin,
+so descriptor 1 is lightningd's alone and whatever else prints goes to descriptor 2.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pyln.client import Plugin
+
+from ..core import commands as cmd
+from ..core.effects import Effect
+from ..core.errors import BadMessage, BadParam, JournalTrouble, SatmeterError
+from ..core.journal import Event
+from ..core.messages import Message
+from ..core.money import whole
+from ..core.ratelimit import RateLimit
+from ..core.snapshot import Plain
+from ..journal.compaction import compact
+from ..journal.store import Journal, check_url, sqlite_url
+from ..node.payments import Payments
+from ..node.rpc import Node
+from ..wire import peer
+from . import rpc_methods
+from .executor import Hands
+from .last_known import LastKnown
+from .long_poll import Waiters
+from .reader import read
+from .runtime import Service
+
+log = logging.getLogger("satmeter")
+
+Performers = dict[type[Effect], Callable[[Any], None]]
+"""What carries out an effect, by its kind."""
+
+SWITCH_S = 0.0005
+"""How long a busy thread may keep another waiting: a payment passes through five of them, and Python's 5 ms add up."""
+
+
+def keep_stdout() -> Any:
+    """Keep lightningd's pipe for ourselves and give stdout's descriptor to the log of last resort."""
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return pipe
+
+
+COMPACT_S = 3600
+DAY_MS = 86_400_000
+
+
+class RolePlugin:
+    """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
+
+    role = ""
+    _goes_on_from_older = False
+
+    def __init__(self) -> None:
+        self.plugin = p = Plugin(autopatch=False)
+        p.stdout = keep_stdout()
+        p.init()(self._init)
+        p.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
+        p.add_option(f"{self.role}-older-journal", "", "the name of a journal of which only an older copy is left")
+        p.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
+        p.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
+        self.options(p)
+        for name, handler in self.methods().items():
+            rpc_methods.add(p, f"{self.role}-{name}", handler)
+        p.add_subscription("custommsg", self._custommsg)
+        p.add_subscription("connect", self._connect)
+        p.add_subscription("disconnect", self._disconnect)
+        p.add_subscription("shutdown", self._shutdown)
+
+    def options(self, plugin: Plugin) -> None:
+        raise NotImplementedError
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        raise NotImplementedError
+
+    state: Callable[[], Any]
+    """Makes the empty state of this role; see compaction.Fold."""
+
+    def performers(self) -> Performers:
+        """Return what carries out each kind of effect."""
+        raise NotImplementedError
+
+    def perform(self, effect: Effect) -> None:
+        """Carry out an effect of the core's, on another thread than the core's."""
+        self._performers[type(effect)](effect)
+
+    def folded(self, snapshot: Plain | None, events: list[Event]) -> Any:
+        """Return the state that a snapshot and the events after it come to."""
+        state = self.state()
+        if snapshot is not None:
+            state.load(snapshot)
+        for event in events:
+            state.apply(event)
+        return state
+
+    def check_options(self) -> None:
+        """Take the role's own options, or raise BadParam that names the one that is wrong. Asks nobody."""
+
+    def prepare(self) -> None:
+        """Before the service starts: make what it will use."""
+
+    def block_at(self) -> int:
+        """Return the time of the node's newest block in ms, 0 where it does not say."""
+        try:
+            raw = self.node.call("getrawblockbyheight", height=self.node.info()["blockheight"])["block"]
+            return int.from_bytes(bytes.fromhex(str(raw)[136:144]), "little") * 1000
+        except Exception as e:
+            log.warning("the node's newest block can't be looked at: %s", e)
+            return 0
+
+    def started(self) -> None:
+        """The journal is open or in trouble; begin to listen."""
+
+    def _init(self, plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+        try:
+            kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
+            given = str(plugin.get_option(f"{self.role}-db") or "")
+            check_url(f"{self.role}-db", given)
+            self.check_options()
+        except BadParam as e:
+            return {"disable": e.message}
+        self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
+        self.info = self.node.info()
+        self.node_id: str = self.info["id"]
+        self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
+        self.hands = Hands(self.node)
+        self.payments = Payments(self.node)
+        self.last_known = LastKnown(self.node, self.role)
+        self.waiters = Waiters()
+        self.quota = RateLimit()
+        self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
+        self.prepare()
+        self._performers = self.performers()
+        self.service.start()
+        self.started()
+        threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
+        return {}
+
+    def _compact(self, kept: list[int]) -> None:
+        """Every hour, delete what is older than it has to be kept: events and receipts, in days."""
+        while True:
+            time.sleep(COMPACT_S)
+            before = [self.service.clock.surely() - days * DAY_MS if days else 0 for days in kept]
+            try:
+                if self.service.journal is not None and self.service.core is not None:
+                    gone = compact(self.service.journal, self.state, *before)
+                    if gone:
+                        log.info("%d events older than %d days were deleted", gone, kept[0])
+            except Exception as e:
+                log.warning("no compaction this time: %s", e)
+
+    def read(self, call: rpc_methods.Call, read: Callable[[Journal], Any]) -> None:
+        """Answer from the journal, off the core's thread: a long page must not hold up a payment."""
+
+        def job() -> None:
+            try:
+                if self.service.journal is None or self.service.core is None:
+                    raise JournalTrouble(self.service.trouble)
+                call.reply(read(self.service.journal))
+            except Exception as e:
+                call.reply(e)
+
+        self.hands.quick(job)
+
+    def whole_option(self, name: str, low: int, high: int) -> int:
+        return whole(name, self.plugin.get_option(name), low, high)
+
+    def is_older(self, journal: Journal) -> bool:
+        """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
+        accepted = str(self.plugin.get_option(f"{self.role}-older-journal") or "")
+        self._goes_on_from_older = self.last_known.is_older(journal, accepted)
+        return self._goes_on_from_older
+
+    def reached(self, journal: Journal) -> None:
+        self.last_known.reached(journal)
+        if self._goes_on_from_older:  # at once: else the next look at it would go on from it once more
+            self._goes_on_from_older = False
+            self.last_known.write_now()
+
+    def failed(self, trouble: SatmeterError) -> None:
+        """The journal can't be used: whoever waits is told."""
+        self.waiters.fail(trouble)
+
+    def _custommsg(self, peer_id: str = "", payload: Any = "", **kwargs: Any) -> None:
+        inner = kwargs.get("custommsg") or {}
+        self._message(inner.get("peer_id", peer_id), str(inner.get("payload", payload)))
+
+    def _message(self, peer_id: str, payload: str) -> None:
+        if not payload.startswith(peer.HEX_TYPES):
+            return  # not one of ours: lightningd's own plugins use custom messages, too
+        if not self.quota.take(peer_id, self.service.clock.now()):
+            return  # said again by who honours the protocol
+        try:
+            message = peer.decode(bytes.fromhex(payload))
+        except (BadMessage, ValueError) as e:
+            log.warning("a message of %s is malformed: %s", peer_id, e)
+            return
+        if message is None:
+            return
+        if self.mine(message):
+            self.receive(peer_id, message)
+
+    def _post(self, job: Callable[[Any], cmd.Command | None], effect: Effect) -> None:
+        """Do a job for an effect, and hand what came of it to the core."""
+        came = job(effect)
+        if came is not None:
+            self.service.post(came)
+
+    def receive(self, peer_id: str, message: Message) -> None:
+        self.service.post(cmd.FromPeer(peer_id, message))
+
+    def mine(self, message: Message) -> bool:
+        """Whether a message is for this role: a node may run both plugins, and each sees every message."""
+        raise NotImplementedError
+
+    def _connect(self, id: str = "", **kwargs: Any) -> None:
+        inner = kwargs.get("connect") or {}
+        self.service.post(cmd.PeerConnected(inner.get("id", id)))
+
+    def _disconnect(self, id: str = "", **kwargs: Any) -> None:
+        inner = kwargs.get("disconnect") or {}
+        self.service.post(cmd.PeerLost(inner.get("id", id)))
+
+    def _shutdown(self, **kwargs: Any) -> None:
+        if hasattr(self, "service"):
+            self.service.stop()
+            self.last_known.write_now()
+        os._exit(0)
+
+    def run(self) -> None:
+        sys.setswitchinterval(SWITCH_S)
+        logging.getLogger("satmeter").setLevel(logging.INFO)
+        logging.getLogger("satmeter.rpc").setLevel(logging.WARNING)  # it would log every preimage that it sees
+        if os.environ.get("LIGHTNINGD_PLUGIN") != "1":
+            self.plugin.run()  # it says what it is
+            return
+        # A terminal's Ctrl-C reaches us, too; it is lightningd that ends us, or its end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        read(self.plugin, sys.stdin.buffer)
+        # stdin ended: lightningd is gone, and a new one may start us anew at any moment. Nothing is lost.
+        os._exit(0)

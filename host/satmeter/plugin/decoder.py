@@ -1,0 +1,55 @@
+"""Decoding sellers' invoices before the buyer's core sees them. One that was told ahead is found in memory."""
+
+import threading
+from collections import OrderedDict
+
+from pyln.client import RpcError
+
+from ..core.commands import DecodedInvoice
+from ..node.rpc import Node, words_of
+from .clock import Clock
+
+REMEMBERED = 1_000
+"""Invoices that were decoded ahead, over all streams."""
+Decoded = tuple[DecodedInvoice | None, str]
+"""What is in an invoice, or why the node can't decode it."""
+
+
+class Decoder:
+    """Asks the node; any thread may call."""
+
+    def __init__(self, node: Node, clock: Clock) -> None:
+        self._node, self._clock = node, clock
+        self._known: OrderedDict[str, DecodedInvoice] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look_ahead(self, bolt11: str) -> None:
+        """Decode an invoice that will likely come next."""
+        self.decode(bolt11)
+
+    def decode(self, bolt11: str) -> Decoded:
+        """Return what is in an invoice; None, and why, for what is no BOLT 11 invoice with an amount."""
+        with self._lock:
+            known = self._known.get(bolt11)
+        if known is not None:
+            return known, ""
+        try:
+            found = self._node.decode(bolt11)
+        except RpcError as error:
+            return None, words_of(error)
+        if found.get("type") != "bolt11 invoice" or not found.get("valid") or "amount_msat" not in found:
+            return None, "not a valid BOLT 11 invoice with an amount"
+        decoded = DecodedInvoice(
+            bolt11=bolt11,
+            payee=found["payee"],
+            amount_msat=int(found["amount_msat"]),
+            payment_hash=found["payment_hash"],
+            expires_at=self._clock.of_wall((int(found["created_at"]) + int(found["expiry"])) * 1000),
+            final_cltv=int(found.get("min_final_cltv_expiry", 18)),
+            payment_secret=found.get("payment_secret", ""),
+        )
+        with self._lock:
+            self._known[bolt11] = decoded
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return decoded, ""

@@ -1,0 +1,386 @@
+"""The seller's plugin: RPC, hook and notifications translated for core/seller.py, and its actions carried out."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pyln.client import Plugin, RpcError
+
+from ..core import commands as cmd
+from ..core import effects as do
+from ..core import messages as msg
+from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
+from ..core.journal import Event
+from ..core.labels import PREFIX, journal_of
+from ..core.seller import events as ev
+from ..core.seller import views
+from ..core.seller.context import Ended, Limits
+from ..core.seller.meter import Meter
+from ..core.seller.seller import Seller
+from ..core.seller.state import SellerState
+from ..core.settlement.transaction import FEERATE_MOST
+from ..core.snapshot import Plain
+from ..core.status import BoardView
+from ..journal.store import Journal, SessionRow
+from ..wire.address import Address, endpoint
+from .base import Performers, RolePlugin, log
+from .clock import wall_ms
+from .covered import Covered
+from .meter_rpc import MeterRpc
+from .onchain_seller import Bitcoind, Chain
+
+REFUND_MAXDELAY = 144
+"""Blocks for which the payee of a refund can hold it at most."""
+INVOICES_LOOKED_AT = 10_000
+"""How many of the node's newest invoices a new journal is compared with."""
+REFUND_HASHES = 10_000
+"""Hashes of refunds that are remembered with their session."""
+TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
+
+
+class MeterPlugin(RolePlugin):
+    role = "meter"
+    patient = (ev.Counted,)
+    state = SellerState
+    _strange: list[str] | None = None
+    """Journals that invoices of the node name and that are not this one; None before they were looked for."""
+
+    def options(self, plugin: Plugin) -> None:
+        plugin.add_option(
+            "meter-address", "", "HOST:PORT at which buyers reach this node, for the QR; else what it announces"
+        )
+        plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
+        plugin.add_option(
+            "meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged"
+        )
+        plugin.add_option(
+            "meter-forget-journal",
+            None,
+            "the name of a journal that is lost, so that another may begin; may be repeated",
+            multi=True,
+        )
+        plugin.add_option("meter-max-meters", "1000", "most meters")
+        plugin.add_option("meter-max-sessions", "2000", "most live sessions")
+        plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
+        plugin.add_option(
+            "meter-refund-maxfee-msat",
+            "2000",
+            "routing fee that a refund may cost, in msat; a hundredth of it where that is more. The refund bears it",
+        )
+        plugin.add_option(
+            "meter-feerate", "0", "on-chain: sat per 1,000 weight units that versions have to pay; 0: as estimated"
+        )
+        plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
+        plugin.add_option(
+            "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try versions on"
+        )
+        for topic in TOPICS:
+            plugin.add_notification_topic(topic)
+        plugin.add_subscription("block_added", self._block_added)
+        plugin.add_hook("invoice_payment", self._invoice_payment)
+        plugin.add_hook("htlc_accepted", self._htlc_accepted)
+        plugin.add_subscription("invoice_payment", self._invoice_paid)
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        return MeterRpc(self).methods()
+
+    # --- start
+
+    def open_journal(self) -> Journal:
+        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
+
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Seller:
+        state = self.folded(snapshot, events)
+        self._check_index(state, fresh=snapshot is None and not events)
+        assert self.service.journal is not None
+        lost_up_to = self.node.newest_index() if older else -1
+        return Seller(self.node_id, self.limits, state, self.service.journal.name, self._recall, lost_up_to)
+
+    def _recall(self, session: str) -> Ended | None:
+        """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
+        journal = self.service.journal
+        row = journal.session(session) if journal is not None else None
+        return Ended(row["peer"], row["receipt"], row["signature"]) if row is not None else None
+
+    def _check_index(self, state: SellerState, fresh: bool) -> None:
+        """Begin at the node's newest payment, and refuse a journal that knows more payments than the node made."""
+        if fresh:
+            self._check_new()
+            state.pay_index = self.node.newest_index()
+            return
+        created = self.node.invoices_created()
+        newest = max((state.pay_index, *state.early))
+        if newest > created:
+            raise JournalTrouble(
+                f"the journal has payments up to index {newest}, the node made {created} invoices in all: it is "
+                f"not the node's present database that belongs to this journal"
+            )
+
+    def _check_new(self) -> None:
+        """Refuse to begin a journal where the node has invoices of another, which knows what is owed to whom."""
+        assert self.service.journal is not None
+        if self._strange is None:
+            known = {self.service.journal.name, *self._forgotten}
+            named = {journal_of(label) for label in self.node.newest_labels(INVOICES_LOOKED_AT)}
+            self._strange = sorted(named - {"", *known})
+        if self._strange:
+            names = ", ".join(self._strange)
+            raise JournalTrouble(
+                f"this journal is new, and the node has invoices of journal {names}: put back its backup "
+                f"(satmeter journal restore), or begin anew by meter-forget-journal={self._strange[0]}, and what it "
+                f"owed is lost"
+            )
+
+    def dump(self, core: Seller) -> Plain:
+        return core.state.dump()
+
+    def reload(self, core: Seller, state: Plain) -> None:
+        core.reload(state)
+
+    def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
+        touched = {e.subject for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
+        found = [core.state.sessions[session] for session in touched if session in core.state.sessions]
+        return [
+            SessionRow(s.id, s.opened_at, s.meter, s.buyer, s.closed_at, s.reason, s.receipt, s.signature)
+            for s in found
+        ]
+
+    def check_options(self) -> None:
+        forgotten = self.plugin.get_option("meter-forget-journal") or []
+        self._forgotten = frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten))
+        given = str(self.plugin.get_option("meter-address") or "")
+        self.reach = endpoint("meter-address", given) if given else ""
+        self.limits = Limits(
+            meters=self.whole_option("meter-max-meters", 1, 100_000),
+            sessions=self.whole_option("meter-max-sessions", 1, 100_000),
+            sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
+            bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
+            unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
+            silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
+            refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
+        )
+        url = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
+        self._bitcoind = Bitcoind(url) if url else None
+        self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
+
+    def prepare(self) -> None:
+        self.reach = self.reach or _announced(self.info)
+        self.invoices_asked: dict[str, Callable[[Any], None]] = {}
+        self.chain = Chain(self.node, self._feerate, self._bitcoind)
+        self._refund_hashes: dict[str, str] = {}
+        self._refund_lock = threading.Lock()
+        self.covered = Covered(self.node.cltv_final())
+
+    def started(self) -> None:
+        threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
+
+    def address(self, meter: str) -> str:
+        """The SATMETER:// address of a meter, "" where buyers can't reach this node."""
+        host, _, port = self.reach.rpartition(":")
+        return str(Address(host, int(port), self.node_id, meter)) if host and port.isdecimal() else ""
+
+    # --- money that arrives
+
+    def _watch_payments(self) -> None:
+        """Follow waitanyinvoice, without waiting for the commit of each payment before asking for the next.
+
+        The index counts only once it is committed with its credit: where one failed, it all goes on from the books'.
+        """
+        index, core = -1, None
+        failed = threading.Event()
+
+        def credited(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                failed.set()
+
+        while True:
+            present = self.service.core
+            if present is None or failed.is_set():
+                core = None
+                time.sleep(0.2)
+                failed.clear()
+                continue
+            if present is not core:
+                core, index = present, present.state.pay_index
+            try:
+                found = self.node.next_paid(index, 60)
+                if found is None:
+                    continue
+                label, made = found
+                self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash, index), credited)
+                index = made.index
+            except Exception as e:
+                log.warning("waiting for payments: %s", e)
+                core = None
+                time.sleep(0.5)
+
+    def _block_added(self, **kwargs: Any) -> None:
+        self.service.post(cmd.BlockAdded())
+
+    def _htlc_accepted(self, onion: dict[str, Any], htlc: dict[str, Any], plugin: Plugin, **kwargs: Any) -> Any:
+        """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
+        try:
+            return self.covered.answer(onion, htlc, time.monotonic_ns() // 1_000_000)
+        except Exception as e:
+            log.warning("an HTLC was not looked at: %r", e)
+            return {"result": "continue"}
+
+    def _invoice_paid(self, **kwargs: Any) -> None:
+        inner = kwargs.get("invoice_payment") or kwargs
+        self.covered.ended(str(inner["preimage"]))
+
+    def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+        """Deliver or don't charge: from memory, at once, and never failing open on our labels.
+
+        What is accepted is told to the core, which may ask for the next invoice while this one is settled.
+        """
+        label = str(payment.get("label", ""))
+        if not label.startswith(f"{PREFIX}/"):
+            return {"result": "continue"}
+        try:
+            core = self.service.core
+            why = core.rejects(label, self.service.clock.now()) if core is not None else self.service.trouble
+        except Exception as e:
+            why = f"internal error {e!r}"
+        if why:
+            log.info("payment of %s rejected: %s", label, why)
+            self.covered.ended(str(payment["preimage"]))
+        else:
+            self.service.post(cmd.InvoiceArriving(label))
+        return {"result": "reject" if why else "continue"}
+
+    # --- hands
+
+    def performers(self) -> Performers:
+        quick, slow = self.hands.quick, self.hands.slow
+        return {
+            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
+            do.MakeInvoice: lambda effect: (quick if effect.hurry else self.hands.later)(self._make_invoice, effect),
+            do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
+            do.PayRefund: lambda effect: self.hands.refund(self._pay_refund, effect),
+            do.Sign: lambda effect: quick(self._sign, effect),
+            do.CheckUpdate: lambda effect: quick(self._post, self.chain.check, effect),
+            do.GiveAddress: lambda effect: quick(self._post, self.chain.give_address, effect),
+            do.Broadcast: lambda effect: quick(self.chain.broadcast, effect),
+            do.LookAt: lambda effect: slow(self._post, self.chain.look, effect),
+            do.Bump: lambda effect: slow(self._post, self.chain.bump, effect),
+            do.Notify: self._notify,
+        }
+
+    def _notify(self, effect: do.Notify) -> None:
+        if effect.topic == "meter_alarm":
+            log.warning("a person has to look: %s", effect.payload)
+        self.plugin.notify(effect.topic, dict(effect.payload))
+
+    def _make_invoice(self, a: do.MakeInvoice) -> None:
+        what = f"satmeter {a.description}"
+        self._tell(a.label, self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, renew=a.renew))
+
+    def _cancel_invoice(self, a: do.CancelInvoice) -> None:
+        made = self.node.delete_invoice(a.label)
+        if made is None:
+            self.service.post(cmd.InvoiceGone(a.label))
+            self._offered(a.label, NodeTrouble("the invoice was cancelled"))
+        elif made.status == "paid":
+            self._tell(a.label, made)
+
+    def _tell(self, label: str, made: Any) -> None:
+        if made.status == "paid":
+            self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+        elif made.status == "expired":
+            self.service.post(cmd.InvoiceGone(label))
+        else:
+            self.service.post(cmd.InvoiceMade(label, made.bolt11))
+        self._offered(label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}"))
+
+    def _offered(self, label: str, answer: str | SatmeterError) -> None:
+        """Answer the meter-invoice that waits for this label, if one does."""
+        told = self.invoices_asked.pop(label, None)
+        if told is not None:
+            told(answer)
+
+    def _pay_refund(self, a: do.PayRefund) -> None:
+        """Pay a refund, within the fee that it bears itself. What an earlier try of it can still come to goes first: an
+        invoice is given up only when nothing of it can settle any more."""
+        decoded = self._refund_invoice(a.bolt11)
+        if decoded is None:
+            why = "the buyer's refund invoice is not a BOLT 11 invoice without an amount"
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
+            return
+        payment_hash = decoded["payment_hash"]
+        known = self.payments.outcome(payment_hash).status in ("pending", "complete")
+        if not self._claim_refund(payment_hash, a, known):
+            why = "the hash of the buyer's refund invoice was paid before, for something else"
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
+            return
+        if not known and decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, "the buyer's refund invoice has expired", True))
+            return
+        outcome, why = self.payments.pay(
+            decoded["payee"], a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, a.amount_msat
+        )
+        if outcome.status == "complete":
+            fee = max(0, outcome.sent_msat - outcome.amount_msat)
+            self.service.post(cmd.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
+        else:
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, why or "the payment failed"))
+
+    def _refund_invoice(self, bolt11: str) -> dict[str, Any] | None:
+        try:
+            decoded = self.node.decode(bolt11)
+        except RpcError:
+            return None
+        sound = decoded.get("type") == "bolt11 invoice" and decoded.get("valid") and "amount_msat" not in decoded
+        return decoded if sound else None
+
+    def _claim_refund(self, payment_hash: str, a: do.PayRefund, known: bool) -> bool:
+        """Whether a hash is this session's to pay: a buyer may offer the same one in two sessions, or one that it was
+        paid by before. Once it is ours, a repeated try (the node was away) finds its own payment."""
+        with self._refund_lock:
+            owner = self._refund_hashes.get(payment_hash)
+            if owner is None and not (a.fresh and known):
+                self._refund_hashes[payment_hash] = owner = a.session
+                while len(self._refund_hashes) > REFUND_HASHES:
+                    del self._refund_hashes[next(iter(self._refund_hashes))]
+        return owner == a.session
+
+    def _sign(self, a: do.Sign) -> None:
+        self.service.post(cmd.SignatureMade(a.session, a.revision, a.text, self.node.sign(a.text)))
+
+    # --- messages
+
+    def mine(self, message: msg.Message) -> bool:
+        if isinstance(message, (msg.Close, msg.Error)):
+            return message.by == msg.BUYER
+        return isinstance(message, (msg.Open, msg.Agree, msg.Update))
+
+    def changed(self, core: Seller, subjects: set[str]) -> None:
+        sessions = core.state.sessions
+        names = {sessions[each].meter if each in sessions else each.removeprefix("meter/") for each in subjects}
+        self.waiters.changed(names, lambda name: self.board_view(core, name))
+
+    def board_view(self, core: Seller, name: str) -> BoardView | None:
+        """Return what the board of a meter has to know, None where there is no such meter."""
+        meter = core.state.meters.get(name)
+        if meter is None:
+            return None
+        return views.board(meter, core.state.sessions.get(meter.session), self.codes(meter))
+
+    def codes(self, meter: Meter) -> list[str]:
+        """Return what a meter's board shows as codes: its address, and the invoice that any wallet may pay."""
+        return [self.address(meter.name).upper(), meter.wallet_invoice(self.service.clock.now()).upper()]
+
+
+def _announced(info: dict[str, Any]) -> str:
+    """Return HOST:PORT of the first address that a node announces (on regtest: that it listens on), "" for none."""
+    listed = info.get("address", []) + (info.get("binding", []) if info.get("network") == "regtest" else [])
+    for each in listed:
+        if each.get("type") in ("ipv4", "ipv6", "dns", "torv3") and each.get("port"):
+            host = f"[{each['address']}]" if each["type"] == "ipv6" else each["address"]
+            return f"{host}:{each['port']}"
+    return ""
+
+
+def main() -> None:
+    MeterPlugin().run()

@@ -1,0 +1,370 @@
+"""The RPC methods of the seller's plugin: parameters in, inputs to the core, views out.
+
+Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
+"""
+
+import csv
+import dataclasses
+import inspect
+import io
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..core import commands as cmd
+from ..core.errors import BadParam, UnknownSession
+from ..core.journal import decode
+from ..core.money import MAX_TICKS, flag, msat, whole
+from ..core.seller import views
+from ..core.seller.history import session_event
+from ..core.seller.seller import Seller
+from ..core.seller.session import SellerSession
+from ..core.snapshot import Plain
+from ..core.status import answer
+from ..core.tariff import Tariff, check_name
+from . import totals
+from .rpc_methods import Call
+
+if TYPE_CHECKING:
+    from .meter import MeterPlugin
+
+Method = TypeVar("Method", bound=Callable[..., None])
+PAGE = 1000
+FOREVER_S = 3600
+NOTE = 500
+
+
+def _tariff(required: bool) -> Callable[[Method], Method]:
+    """Give a method the tariff's fields as its parameters; those without a default come first in Tariff, too."""
+
+    def decorate(method: Method) -> Method:
+        known = inspect.signature(method)
+        fixed = [p for p in known.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = [
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=inspect.Parameter.empty if required and f.default is dataclasses.MISSING else None,
+            )
+            for f in dataclasses.fields(Tariff)
+        ]
+        method.__signature__ = known.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+class MeterRpc:
+    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+
+    def __init__(self, plugin: "MeterPlugin"):
+        self.p = plugin
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        names = [
+            "add",
+            "list",
+            "set",
+            "remove",
+            "report",
+            "bind",
+            "wait",
+            "status",
+            "invoice",
+            "spend",
+            "sessions",
+            "history",
+            "export",
+            "totals",
+            "close",
+            "unlock",
+            "attend",
+        ]
+        return {name: getattr(self, name) for name in names}
+
+    def _post(self, call: Call, what: cmd.Command, show: Callable[[Any], Any]) -> None:
+        """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
+
+        def reply(found: Any) -> None:
+            try:
+                call.reply(found if isinstance(found, Exception) else show(found))
+            except Exception as e:
+                call.reply(e)
+
+        self.p.service.post(what, reply)
+
+    def _look(self, call: Call, look: Callable[[Seller], Any]) -> None:
+        self.p.service.run(look, call.reply)
+
+    def _meter(self, core: Seller, name: str) -> Plain:
+        meter = core.state.meter(name)
+        openings = sum(1 for session in core.waiting.values() if session.meter == name)
+        now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
+        holder = core.state.sessions.get(meter.session)
+        shown = views.meter_status(meter, holder, now, silent_ms, openings)
+        board = views.board(meter, holder, self.p.codes(meter))
+        return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
+
+    def _shown(self, name: str) -> Plain:
+        core = self.p.service.core
+        return self._meter(core, name)
+
+    @_tariff(required=True)
+    def add(self, call: Call, name: str, **tariff: Any) -> None:
+        """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
+        self._post(call, cmd.AddMeter(name, tariff), lambda m: self._shown(m.name))
+
+    @_tariff(required=False)
+    def set(self, call: Call, name: str, **tariff: Any) -> None:
+        """Change a meter's tariff. A running session keeps the terms that it was opened with."""
+        self._post(call, cmd.SetMeter(name, tariff), lambda m: self._shown(m.name))
+
+    def list(self, call: Call) -> None:
+        """List the meters: name, state, price and address of each."""
+
+        def look(core: Seller) -> dict[str, Any]:
+            return {
+                "meters": [
+                    {
+                        "name": m.name,
+                        "state": m.state,
+                        "price_msat": m.tariff.price_msat,
+                        "unit": m.tariff.unit,
+                        "address": self.p.address(m.name),
+                    }
+                    for m in core.state.meters.values()
+                ]
+            }
+
+        self._look(call, look)
+
+    def remove(self, call: Call, name: str) -> None:
+        """Remove a meter that is in standby. Its sessions stay in the journal."""
+        self._post(call, cmd.RemoveMeter(name), lambda m: {"removed": m.name})
+
+    def report(
+        self,
+        call: Call,
+        name: str,
+        boot: str,
+        register: int,
+        base: int = 0,
+        flow: int = 0,
+        plugged: bool | int = True,
+        grant: int | None = None,
+        display: str = "",
+        fault: str = "",
+        board: str = "",
+    ) -> None:
+        """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
+        reading = cmd.Reading(
+            check_name(name),
+            check_boot(boot),
+            whole("register", register, 0, MAX_TICKS),
+            whole("base", base, 0, MAX_TICKS),
+            whole("flow", flow, 0, MAX_TICKS),
+            flag("plugged", plugged),
+            whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
+            _word("display", display),
+            _word("fault", fault),
+            _board(board),
+        )
+
+        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.core, meter.name))
+
+    def bind(self, call: Call, name: str, board: str = "") -> None:
+        """Have only the board with the id {board} count for a meter; without one the next board that reports."""
+        self._post(call, cmd.BindBoard(check_name(name), _board(board)), lambda m: self._shown(m.name))
+
+    def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:
+        """Wait until the grant, lamp or state of a meter has changed since {lastindex}; for its bridge."""
+        after = whole("lastindex", lastindex, 0, 2**62)
+        seconds = whole("timeout", timeout, 0, FOREVER_S)
+
+        def look(core: Seller) -> Seller:
+            core.state.meter(name)
+            return core
+
+        def then(core: Any) -> None:
+            if isinstance(core, Exception):
+                call.reply(core)
+            else:
+                self.p.waiters.wait(name, lambda key: self.p.board_view(core, key), after, seconds, call)
+
+        self.p.service.run(look, then)
+
+    def status(self, call: Call, name: str | None = None) -> None:
+        """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
+
+        def look(core: Seller) -> dict[str, Any]:
+            names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
+            sales = [views.session_status(s) for s in core.state.sessions.values() if s.meter in names]
+            unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
+            return {"meters": [self._meter(core, n) for n in names], "sessions": sales, "unowned": unowned}
+
+        self._look(call, look)
+
+    def invoice(self, call: Call, name: str, amount_msat: int | None = None) -> None:
+        """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
+        amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
+
+        def reply(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+                return
+            label, session = found
+
+            def made(bolt11: Any) -> None:
+                known = isinstance(bolt11, Exception)
+                call.reply(bolt11 if known else {"bolt11": bolt11, "label": label, "session": session})
+
+            self.p.invoices_asked[label] = made
+
+        self.p.service.post(cmd.MakeWalletInvoice(name, amount), reply)
+
+    def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
+        """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.
+
+        Serve only once `confirmed`: until the board has learned of a reservation, it may still use the credit."""
+        if not isinstance(id, (str, int)) or not 0 < len(str(id)) <= 64:
+            raise BadParam(f"id: must be 1 to 64 characters, got {id!r}", param="id")
+        amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
+
+        def show(spent: SellerSession) -> Plain:
+            confirmed: bool = self.p.service.core.confirmed(spent)
+            return {**answer(views.session_status(spent)), "confirmed": confirmed}
+
+        self._post(call, cmd.Spend(session, str(id), step, amount), show)
+
+    def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100, since: int = 0) -> None:
+        """List sessions, newest first, opened from {since} to before a time in ms; page by the last one's opened_at."""
+        before, limit, since = _period(before, limit, since)
+        self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit, since)})
+
+    def history(
+        self,
+        call: Call,
+        stream: str | None = None,
+        after: int = 0,
+        limit: int = 100,
+        newest: bool | int | str = False,
+    ) -> None:
+        """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all. With {newest}
+        the last ones of them. `event` is what happened to a session, where that is for others than the seller."""
+        after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
+        last = flag("newest", newest)
+        self.p.read(call, lambda journal: {"events": _told(journal.history(stream or "", after, limit, last))})
+
+    def export(self, call: Call, name: str | None = None, before: int = 0, limit: int = 1000, since: int = 0) -> None:
+        """Sessions as CSV text, newest first, as in meter-sessions; the next page is before `next` (0: none)."""
+        before, limit, since = _period(before, limit, since)
+
+        def read(journal: Any) -> dict[str, Any]:
+            rows = journal.sessions(name or "", before, limit, since)
+            return {"csv": _csv(rows), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
+
+        self.p.read(call, read)
+
+    def totals(self, call: Call, name: str | None = None, by: str = "month", since: int = 0, before: int = 0) -> None:
+        """Sums over the receipts of sessions, newest first, {by} day or month (UTC) in which they were opened."""
+        if by not in totals.FORMATS:
+            raise BadParam(f"by: must be {' or '.join(totals.FORMATS)}, got {by!r}", param="by")
+        before, _, since = _period(before, 1, since)
+        self.p.read(call, lambda journal: {"totals": totals.of(_pages(journal, name or "", before, since), by)})
+
+    def close(self, call: Call, name: str) -> None:
+        """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
+
+        def look(core: Seller) -> str:
+            if name in core.state.sessions:
+                return name
+            m = core.state.meter(name)
+            if not m.session:
+                raise UnknownSession(f"name: meter {name} has no session; it is in {m.state}")
+            return m.session
+
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+            else:
+                self._post(call, cmd.CloseSession(found), views.session_status)
+
+        self.p.service.run(look, then)
+
+    def unlock(self, call: Call, name: str) -> None:
+        """Lift the lockout of a meter now."""
+        self._post(call, cmd.Unlock(name), lambda m: self._shown(m.name))
+
+    def attend(
+        self, call: Call, name: str, how: str = cmd.SEEN, note: str = "", amount_msat: int | None = None
+    ) -> None:
+        """End the alarm of a session, or of an unowned payment (its label): {how} is seen; of a refund that waits since
+        an older copy of the journal was put in its place, owed or paid, {amount_msat} of it (all that the books say).
+        {note} is kept in the journal."""
+        if how not in (cmd.SEEN, cmd.OWED, cmd.PAID):
+            raise BadParam(f"how: must be {cmd.SEEN}, {cmd.OWED} or {cmd.PAID}, got {how!r}", param="how")
+        if len(note) > NOTE or not note.isprintable():
+            raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
+        amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
+        self._post(call, cmd.Attend(name, how, note, amount), lambda done: done)
+
+
+def _told(rows: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Rows of the journal, each with what it says of a session."""
+    for row in rows:
+        event = session_event(decode(row["kind"], row["at"], row["stream"], row["data"]))
+        if event is not None:
+            row["event"] = event
+    return rows
+
+
+def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:
+    times = (whole("before", before, 0, 2**62), whole("since", since, 0, 2**62))
+    return times[0], whole("limit", limit, 1, PAGE), times[1]
+
+
+def _pages(journal: Any, meter: str, before: int, since: int) -> Iterator[dict[str, Any]]:
+    """All sessions of a period, newest first."""
+    while rows := journal.sessions(meter, before, PAGE, since):
+        yield from rows
+        before = rows[-1]["opened_at"]
+
+
+def _word(name: str, text: str) -> str:
+    """What a board says of itself: short and printable, because pages show it."""
+    if len(text) > 40 or not text.isprintable():
+        raise BadParam(f"{name}: must be at most 40 printable characters, got {text[:60]!r}", param=name)
+    return text
+
+
+def _board(board: object) -> str:
+    text = str(board)
+    if len(text) > 32 or (text and not text.isalnum()):
+        raise BadParam(f"board: must be an id of up to 32 letters and digits, got {board!r}", param="board")
+    return text
+
+
+def check_boot(boot: object) -> str:
+    text = str(boot)
+    if not 1 <= len(text) <= 32 or not text.isalnum():
+        raise BadParam(f"boot: must be 1 to 32 letters and digits, got {boot!r}", param="boot")
+    return text
+
+
+_COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
+_FIGURES = ("ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat")
+
+
+def _cell(value: Any) -> Any:
+    """A reason may be the buyer's own words, and a spreadsheet take it for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+
+
+def _csv(rows: "list[dict[str, Any]]") -> str:
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(_COLUMNS + _FIGURES)
+    for row in rows:
+        receipt = json.loads(row["receipt"]) if row["receipt"] else {}
+        table.writerow([_cell(row[c]) for c in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
+    return out.getvalue()

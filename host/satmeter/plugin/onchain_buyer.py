@@ -1,0 +1,108 @@
+"""The buyer's node as a wallet: inputs for growing transactions, kept reserved, and the signatures over versions."""
+
+from typing import Any
+
+from pyln.client import RpcError
+
+from ..chain import update as version
+from ..core import commands as cmd
+from ..core import effects as do
+from ..core.errors import BadVersion
+from ..core.settlement.onchain_buyer import RESERVED_BLOCKS
+from ..core.settlement.transaction import DUST_SAT, TxInput
+from ..node.rpc import Node, words_of
+
+OUTPUTS_WEIGHT = 4 * (10 + 2 * 43) + 2
+"""Of a version without its inputs: two outputs to the longest witness programs."""
+FREED_BLOCKS = 1_000_000
+
+
+class Wallet:
+    """Of one node. Any thread may call; what goes wrong is an answer, too."""
+
+    def __init__(self, node: Node):
+        self._node = node
+
+    def fund(self, a: do.Fund) -> cmd.Command:
+        """Choose and reserve confirmed inputs for the maximum, its fee and a change that is no dust."""
+        try:
+            seller = version.script_of(a.address)
+            change = version.script_of(self._node.new_address())
+            funded = self._node.call(
+                "fundpsbt",
+                satoshi=a.maximum_sat + 2 * DUST_SAT,
+                feerate=f"{a.feerate}perkw",
+                startweight=OUTPUTS_WEIGHT,
+                minconf=1,
+                reserve=RESERVED_BLOCKS,
+            )
+        except (RpcError, BadVersion) as e:
+            return cmd.FundsShort(a.session, a.tx_number, words_of(e) if isinstance(e, RpcError) else e.message)
+        chosen = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
+        try:
+            return self._chosen(a, chosen, seller, change)
+        except BaseException as e:
+            self.reserve(do.Reserve(tuple(chosen), 0))
+            if isinstance(e, BadVersion):
+                return cmd.FundsShort(a.session, a.tx_number, e.message)
+            raise
+
+    def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
+        known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
+        inputs: list[TxInput] = []
+        for outpoint in chosen:
+            o = known[outpoint]
+            value_sat = int(o["amount_msat"]) // 1000
+            inputs.append(TxInput(outpoint, value_sat, str(o["scriptpubkey"]), int(o["blockheight"])))
+        fee = version.fee_for(version.most_weight(inputs, seller, change), a.feerate)
+        short = a.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
+        if short > 0 or len(inputs) > version.INPUTS_MOST:
+            raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
+        return cmd.Funded(a.session, a.tx_number, fee, change, inputs)
+
+    def sign(self, a: do.SignUpdate) -> cmd.Command:
+        """Sign a version. The wallet signs only what is reserved: after a long time away it is reserved anew."""
+        g = a.transaction
+        try:
+            tx = version.make(g.inputs, version.script_of(g.address), a.value_sat, g.change, g.fee_sat)
+            psbt = version.to_sign(tx, g.inputs)
+            try:
+                done = self._node.call("signpsbt", psbt=psbt)
+            except RpcError:
+                self.reserve(do.Reserve(g.outpoints, RESERVED_BLOCKS))
+                done = self._node.call("signpsbt", psbt=psbt)
+            return cmd.UpdateMade(a.session, a.number, g.number, version.signed(done["signed_psbt"], tx, g.inputs))
+        except (RpcError, BadVersion) as e:
+            why = words_of(e) if isinstance(e, RpcError) else e.message
+            return cmd.UpdateUnsigned(a.session, a.number, g.number, why)
+
+    def reserve(self, a: do.Reserve) -> None:
+        """Keep inputs reserved for so many blocks from now; utxopsbt adds to what is there, so only the rest is asked
+        for. With 0 they are freed."""
+        known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
+        height = int(self._node.info()["blockheight"])
+        for outpoint in a.inputs:
+            o = known.get(outpoint)
+            if o is None:
+                continue  # spent
+            left = int(o.get("reserved_to_block", height)) - height if o.get("reserved") else 0
+            if a.blocks and left < a.blocks:
+                self._psbt(outpoint, a.blocks - left)
+            elif not a.blocks and left:
+                psbt = self._psbt(outpoint, 0)["psbt"]
+                self._node.call("unreserveinputs", psbt=psbt, reserve=FREED_BLOCKS)
+
+    def _psbt(self, outpoint: str, reserve: int) -> dict[str, Any]:
+        return self._node.call(
+            "utxopsbt",
+            satoshi=0,
+            feerate="253perkw",
+            startweight=OUTPUTS_WEIGHT,
+            utxos=[outpoint],
+            reserve=reserve,
+            reservedok=True,
+        )
+
+
+def _outpoint(o: dict[str, Any]) -> str:
+    return f"{o['txid']}:{o['output']}"

@@ -1,0 +1,229 @@
+"""The seller's node as a look at the chain: versions checked, broadcast and watched, stuck ones paid for by a child.
+
+It asks the node's own bitcoind through the node (getutxout, getrawblockbyheight, sendrawtransaction: methods of
+lightningd's chain backend). sendpsbt is used where the wallet has to learn of the output that is to be ours.
+"""
+
+import base64
+import json
+import logging
+import urllib.request
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from embit.psbt import PSBT
+from pyln.client import RpcError
+
+from ..chain import block
+from ..chain import update as version
+from ..core import commands as cmd
+from ..core import effects as do
+from ..core.errors import BadParam, BadVersion, NodeTrouble
+from ..core.settlement.transaction import FEERATE_MOST, TxInput
+from ..node.rpc import Node, words_of
+
+log = logging.getLogger("satmeter")
+
+CHILD_WEIGHT = 450
+"""At most, of a transaction with one input and one output of the node's wallet."""
+SPENDER_BLOCKS = 6
+COINBASE_BLOCKS = 100
+RPC_TIMEOUT_S = 10
+
+
+class Chain:
+    """As one node sees it. Any thread may call. `feerate`, if given, stands for the node's estimate."""
+
+    def __init__(self, node: Node, feerate: int = 0, bitcoind: "Bitcoind | None" = None):
+        self._node = node
+        self._feerate = feerate
+        self._bitcoind = bitcoind
+
+    def feerate(self) -> int:
+        """Return today's estimate, for about half a day's dozen of blocks, in sat per 1,000 weight units."""
+        if self._feerate:
+            return self._feerate
+        known = self._node.call("feerates", style="perkw")["perkw"]
+        return min(FEERATE_MOST, max(int(known["floor"]), int(known.get("opening") or known["min_acceptable"])))
+
+    def give_address(self, a: do.GiveAddress) -> cmd.Command:
+        return cmd.AddressMade(a.session, a.tx_number, self._node.new_address(), self.feerate())
+
+    # --- versions
+
+    def check(self, a: do.CheckUpdate) -> cmd.Command:
+        try:
+            tx = version.read(a.raw)
+            inputs = a.inputs or self._spendable(version.outpoints(tx))
+            found = version.check(tx, inputs, version.script_of(a.address), a.value_sat, a.feerate)
+            if not a.inputs:
+                self._confirmed(inputs, a.heights)
+            if self._bitcoind is not None:
+                self._bitcoind.accepts(a.raw)
+        except BadVersion as e:
+            return cmd.UpdateRefused(a.session, a.number, a.tx_number, e.message)
+        return cmd.UpdateChecked(
+            session=a.session,
+            number=a.number,
+            tx_number=a.tx_number,
+            value_sat=a.value_sat,
+            fee_sat=found.fee,
+            weight=found.weight,
+            txid=found.txid,
+            vout=found.vout,
+            raw=a.raw,
+            inputs=inputs,
+        )
+
+    def _spendable(self, outpoints: list[str]) -> list[TxInput]:
+        if len(outpoints) > version.INPUTS_MOST:
+            raise BadVersion(f"{len(outpoints)} inputs; at most {version.INPUTS_MOST} are taken")
+        inputs: list[TxInput] = []
+        for outpoint in outpoints:
+            found = self._unspent(outpoint)
+            if found is None:
+                raise BadVersion(f"input {outpoint} is not there, or spent")
+            inputs.append(TxInput(outpoint, *found))
+        return inputs
+
+    def _confirmed(self, inputs: list[TxInput], heights: str) -> None:
+        """Raise BadVersion unless each input is in the block that the buyer named; blocks cost, so signatures first."""
+        named = heights.split(",")
+        if len(named) != len(inputs) or not all(h.isdecimal() and len(h) < 10 for h in named):
+            raise BadVersion("it does not say in which block each of its inputs is")
+        tip = int(self._node.info()["blockheight"])
+        for height in {int(h) for h in named}:
+            raw = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
+            for each in (each for each, h in zip(inputs, named) if int(h) == height):
+                outpoint = each.outpoint
+                txid, _, vout = outpoint.partition(":")
+                found = block.output(raw, txid, int(vout)) if raw else None
+                if found is None or found[:2] != (each.value_sat, each.script):
+                    raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
+                if found[2] and tip - height + 1 < COINBASE_BLOCKS:
+                    raise BadVersion(f"input {outpoint} is of a block's own reward, and not yet to be spent")
+
+    def _unspent(self, outpoint: str) -> tuple[int, str] | None:
+        """Return (sat, script) of an output that neither the chain nor the mempool spends."""
+        txid, _, vout = outpoint.partition(":")
+        found = self._node.call("getutxout", txid=txid, vout=int(vout))
+        if found.get("amount") is None:
+            return None
+        return int(str(found["amount"]).removesuffix("sat")), str(found["script"])
+
+    # --- on its way
+
+    def broadcast(self, a: do.Broadcast) -> None:
+        """Broadcast by sendpsbt; where it is refused, look() finds out why."""
+        try:
+            self._node.call("sendpsbt", psbt=version.to_send(a.raw, a.inputs))
+        except RpcError as e:
+            log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(e))
+
+    def look(self, a: do.LookAt) -> cmd.Command:
+        """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
+        height = int(self._node.info()["blockheight"])
+        arrived, confirmations = self._arrived(a, height) if a.sent else (0, 0)
+        known, refused, conflict, at = bool(confirmations), "", "", 0
+        if a.sent and not known:
+            known = any(self._unspent(o) is not None for o in (f"{a.txid}:{a.vout}", a.tip) if o)
+        if a.sent and not known:
+            refused = self._send(a.raw)
+            known = not refused
+        if not known:
+            spent = [o for o in a.outpoints if self._unspent(o) is None]
+            if spent:
+                conflict, at, arrived = self._conflict(a, spent, refused, height)
+        seen = (a.session, a.tx_number, a.sent, known, refused, conflict, at)
+        return cmd.TxSeen(*seen, arrived, confirmations, height, self.feerate())
+
+    def _arrived(self, a: do.LookAt, height: int) -> tuple[int, int]:
+        """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not.
+
+        lightningd never learns the height of an output that was spent before it was confirmed: then our child tells.
+        """
+        rows = self._node.call("listfunds", spent=True)["outputs"]
+        ours = {f"{o['txid']}:{o['output']}": o for o in rows}
+        found = ours.get(f"{a.txid}:{a.vout}")
+        at = max((int(ours[o].get("blockheight") or 0) for o in (f"{a.txid}:{a.vout}", a.tip) if o in ours), default=0)
+        if found is None or not at:
+            return 0, 0
+        return int(found["amount_msat"]) // 1000, max(0, height - at + 1)
+
+    def _send(self, raw: str) -> str:
+        """Broadcast a raw transaction; returns "" or why it is refused."""
+        try:
+            done = self._node.call("sendrawtransaction", tx=raw, allowhighfees=False)
+        except RpcError as e:
+            return words_of(e) or "refused"
+        return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
+
+    def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
+        """Say what spends the inputs: in words, with the transaction itself where a recent block has it; the height of
+        that block; and what it pays to our address (an older version, then), in sat."""
+        words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
+        ours = version.script_of(a.address)
+        for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
+            found = self._node.call("getrawblockbyheight", height=at).get("block")
+            tx = block.spender(str(found), set(spent)) if found else None
+            if tx is not None:
+                arrived = sum(out.value for out in tx.vout if bytes(out.script_pubkey.data).hex() == ours)
+                return f"{words}; by {bytes(tx.serialize()).hex()} in block {at}"[:4000], at, arrived
+        return f"{words}; in no block yet", 0, 0
+
+    def bump(self, a: do.Bump) -> cmd.Command | None:
+        """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
+        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee_sat, a.budget_sat)
+        feerate = fee * 1000 // CHILD_WEIGHT
+        if feerate <= 253:
+            return None
+        try:
+            made = self._node.call(
+                "utxopsbt",
+                satoshi=0,
+                feerate=f"{feerate}perkw",
+                startweight=42,
+                utxos=[a.tip],
+                reserve=72,
+                reservedok=True,
+                excess_as_change=True,
+            )
+            done = self._node.call("signpsbt", psbt=made["psbt"])
+            sent = self._node.call("sendpsbt", psbt=done["signed_psbt"])
+        except RpcError as e:
+            log.warning("no child for transaction %s of %s: %s", a.tx_number, a.session, words_of(e))
+            return None
+        vout = int(made["change_outnum"])
+        value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
+        return cmd.BumpMade(a.session, a.tx_number, f"{sent['txid']}:{vout}", value, a.value_sat - value)
+
+
+class Bitcoind:
+    """A bitcoind's JSON-RPC at http://USER:PASSWORD@HOST:PORT, for what no node method gives: testmempoolaccept."""
+
+    def __init__(self, url: str):
+        parts = urlsplit(url)
+        try:
+            port = parts.port or 8332
+        except ValueError:
+            port = 0
+        if parts.scheme != "http" or not parts.hostname or not parts.username or not port:
+            raise BadParam("meter-bitcoind-rpc: must be http://USER:PASSWORD@HOST:PORT", param="meter-bitcoind-rpc")
+        self._url = f"http://{parts.hostname}:{port}/"
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        self._login = base64.b64encode(login.encode()).decode()
+
+    def accepts(self, raw: str) -> None:
+        """Raise BadVersion where it would not take the transaction, NodeTrouble where it can't be asked."""
+        found = self._call("testmempoolaccept", [[raw]])[0]
+        if not found["allowed"]:
+            raise BadVersion(f"bitcoind would not take it: {found.get('reject-reason', 'no reason given')}")
+
+    def _call(self, method: str, params: list[Any]) -> Any:
+        body = json.dumps({"id": "satmeter", "method": method, "params": params}).encode()
+        asked = urllib.request.Request(self._url, body, {"Authorization": f"Basic {self._login}"})
+        try:
+            with urllib.request.urlopen(asked, timeout=RPC_TIMEOUT_S) as answer:
+                return json.load(answer)["result"]
+        except (OSError, ValueError, KeyError) as e:
+            raise NodeTrouble(f"bitcoind does not answer {method}: {e}") from e

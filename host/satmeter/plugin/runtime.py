@@ -1,0 +1,301 @@
+"""One thread that owns a core: takes inputs in turn, commits what they led to, and only then acts and answers.
+
+Inputs that are waiting are handled together and committed in one transaction (group commit), so that many streams
+share the price of one. When the journal fails, the core in memory is worth nothing: no effect is taken, every caller
+gets the reason, and the books are folded again from the journal as soon as it can be read.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from ..core.commands import Command, Tick
+from ..core.effects import Effect
+from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
+from ..core.journal import Event
+from ..core.machine import Step
+from ..core.snapshot import Plain, dated_back, revive
+from ..journal.store import Journal, SessionRow
+from .clock import AHEAD_MS, Clock, wall_ms
+
+log = logging.getLogger("satmeter")
+
+TICK_S = 0.25
+BATCH = 256
+SNAPSHOT_EVERY, DAY_MS = 2000, 86_400_000
+RETRY_S = 1.0
+START_S = 10.0
+BLOCKS_AHEAD_MS = 2 * 3_600_000
+
+Reply = Callable[[Any], None]
+"""Called once with the result, or with the SatmeterError."""
+
+
+class Core(Protocol):
+    step: Step
+
+    def handle(self, what: Command, now: int) -> Step: ...
+    def resume(self, now: int) -> Step: ...
+
+
+class Role(Protocol):
+    """What a plugin brings: its core, folded from a journal, and its hands."""
+
+    patient: tuple[type[Event], ...]
+    """Events that may wait a moment for others to be committed with: nothing follows from them, and a restart finds
+    them out again by itself."""
+
+    def open_journal(self) -> Journal: ...
+    def is_older(self, journal: Journal) -> bool: ...
+    def reached(self, journal: Journal) -> None: ...
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Core: ...
+    def dump(self, core: Any) -> Plain: ...
+    def reload(self, core: Any, state: Plain) -> None: ...
+    def block_at(self) -> int: ...
+    def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
+    def perform(self, effect: Effect) -> None: ...
+    def changed(self, core: Any, streams: set[str]) -> None: ...
+    def failed(self, trouble: SatmeterError) -> None: ...
+
+
+class Service:
+    """Runs a role's core on a thread of its own; post() and ask() may be called from any thread."""
+
+    def __init__(self, role: Role, name: str):
+        self.role = role
+        self.core: Any = None
+        self.trouble = "not started yet"
+        self.journal: Journal | None = None
+        self.clock = Clock()
+        self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
+        self._since_snapshot = self._snapshot_at = 0
+        self._retry_at = 0.0
+        self._held: list[Event] = []
+        self._looked = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin, with the journal where it answers at once: lightningd does not wait long for a plugin's init."""
+        self._thread.start()
+        self._looked.wait(START_S)
+
+    def stop(self) -> None:
+        """Stop after what is queued, with a snapshot, so that the next start has little to fold."""
+        self._queue.put(None)
+        self._thread.join(5)
+
+    def post(self, what: Command, reply: Reply | None = None) -> None:
+        self._queue.put((what, reply))
+
+    def run(self, look: Callable[[Any], Any], reply: Reply) -> None:
+        """Have `look` read the core on its own thread; its return value goes to `reply`."""
+        self._queue.put((look, reply))
+
+    def ask(self, what: Command | Callable[[Any], Any], timeout_s: float = 30) -> Any:
+        """post() or run() and wait for the answer; raises what was answered with, if it is an error."""
+        box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._queue.put((what, box.put))
+        try:
+            answer = box.get(timeout=timeout_s)
+        except queue.Empty:
+            raise NodeTrouble(f"no answer within {timeout_s} s; the plugin is busy or its database is") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    # --- the thread
+
+    def _run(self) -> None:
+        self._recover()
+        self._looked.set()
+        while True:
+            batch = self._take()
+            if self.core is None and time.monotonic() >= self._retry_at:
+                self._recover()
+            stop = None in batch
+            items = [item for item in batch if item is not None]
+            try:
+                self._cycle(items)
+            except Exception as e:
+                log.exception("the service thread met an error of its own")
+                self._fail(e)
+                for _, reply in items:
+                    _answer(reply, JournalTrouble(self.trouble))
+            if stop:
+                self._snapshot()
+                if self.journal is not None:
+                    self.journal.close()
+                return
+
+    def _take(self) -> list[tuple[Any, Reply | None] | None]:
+        try:
+            batch = [self._queue.get(timeout=TICK_S)]
+        except queue.Empty:
+            return [(Tick(), None)]
+        while len(batch) < BATCH:
+            try:
+                batch.append(self._queue.get_nowait())
+            except queue.Empty:
+                break
+        return batch
+
+    def _cycle(self, batch: list[tuple[Any, Reply | None]]) -> None:
+        if self.core is None:
+            for _, reply in batch:
+                _answer(reply, JournalTrouble(self.trouble))
+            return
+        events: list[Event] = []
+        effects: list[Effect] = []
+        answers: list[tuple[Reply | None, Any]] = []
+        touched: set[str] = set()
+        batch = self._with_tick(batch)
+        for what, reply in batch:
+            answers.append((reply, self._handle(what, events, effects)))
+            touched |= self.core.step.touched
+        self._held += events
+        ticks = isinstance(batch[-1][0], Tick) if batch else False
+        waits = not effects and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
+        if not waits and not self._commit():
+            for reply, _ in answers:
+                _answer(reply, JournalTrouble(self.trouble))
+            return
+        for reply, answer in answers:
+            _answer(reply, answer)
+        self._act(effects)
+        try:
+            self.role.changed(self.core, touched)
+        except Exception:
+            log.exception("bug: who waits could not be told")
+
+    _ticked = 0.0
+
+    def _with_tick(self, batch: list[tuple[Any, Reply | None]]) -> list[tuple[Any, Reply | None]]:
+        """Under load the queue is never empty; time passes all the same."""
+        now = time.monotonic()
+        if now - self._ticked < TICK_S:
+            return [item for item in batch if not isinstance(item[0], Tick)]
+        self._ticked = now
+        return [*[item for item in batch if not isinstance(item[0], Tick)], (Tick(), None)]
+
+    def _handle(self, what: Any, events: list[Event], effects: list[Effect]) -> Any:
+        if not isinstance(what, Command):
+            try:
+                return what(self.core)
+            except Exception as e:
+                return e
+        answer: Any
+        try:
+            answer = self.core.handle(what, self.clock.now()).result
+        except SatmeterError as e:
+            answer = e
+        except Exception as e:
+            log.exception("bug: %r was not handled", what)
+            answer = LocalError(f"internal error ({type(e).__name__}); the log has the details")
+        # Whatever was folded before an error is folded: it has to be committed too.
+        events.extend(self.core.step.events)
+        effects.extend(self.core.step.effects)
+        return answer
+
+    def _commit(self) -> bool:
+        events, self._held = self._held, []
+        if not events:
+            return True
+        assert self.journal is not None
+        self._since_snapshot += len(events)
+        due = self._since_snapshot >= SNAPSHOT_EVERY or events[-1].at >= self._snapshot_at + DAY_MS
+        try:
+            self.journal.commit(events, self.role.rows(self.core, events), self.role.dump(self.core) if due else None)
+        except Exception as e:
+            self._fail(e)
+            return False
+        if due:
+            self._since_snapshot, self._snapshot_at = 0, events[-1].at
+        self.role.reached(self.journal)
+        return True
+
+    def _act(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            try:
+                self.role.perform(effect)
+            except Exception:
+                log.exception("effect %r failed", effect)
+
+    def _snapshot(self) -> None:
+        if not self._commit():
+            return
+        if self.core is not None and self.journal is not None:
+            try:
+                self.journal.commit([], snapshot=self.role.dump(self.core))
+            except JournalTrouble as e:
+                log.warning("no snapshot at the end: %s", e)
+
+    def _fail(self, e: Exception) -> None:
+        self.core, self.trouble, self._held = None, str(e), []
+        self._retry_at = time.monotonic() + RETRY_S
+        self.role.failed(JournalTrouble(self.trouble))
+        log.error("%s; nothing is granted, paid or credited until it works again", e)
+
+    def _recover(self) -> None:
+        """Open the journal and fold it. On trouble the plugin stays loaded and tries again."""
+        try:
+            if self.journal is not None:
+                self.journal.close()
+            self.journal = self.role.open_journal()
+            snapshot, events = self.journal.load()
+            core = self.role.build(snapshot, events, self.role.is_older(self.journal))
+            ahead = self._ahead(self.journal.newest_at)
+            if ahead:
+                self._set_back(self.journal, core, ahead)
+            self.clock.begin(self.journal.newest_at - ahead)
+            step = core.resume(self.clock.now())
+        except SatmeterError as e:
+            self._fail(e)
+            return
+        except Exception as e:
+            log.exception("the journal could not be folded")
+            self._fail(e)
+            return
+        self.core, self.trouble = core, ""
+        self._held = step.events
+        if not self._commit():
+            return
+        self.role.reached(self.journal)  # also of an older copy, that is gone on with
+        if snapshot is None and not events:
+            self._snapshot()  # where the node's payments stood when this journal began
+        self._act(step.effects)
+
+    def _ahead(self, newest: int) -> int:
+        """Return by how many ms the journal was written by a clock in the future; 0 where it was not, or where it may
+        be this machine's that is behind. The chain says which: its blocks are at most two hours ahead of the time."""
+        ahead = newest - wall_ms()
+        if ahead <= AHEAD_MS:
+            return 0
+        then, hours = f"{datetime.fromtimestamp(newest / 1000, UTC):%Y-%m-%d %H:%M}", ahead // 3_600_000
+        log.warning("the journal's newest entry is of %s UTC, %d hours after this machine's clock", then, hours)
+        block = self.role.block_at()
+        if not block or wall_ms() < block - BLOCKS_AHEAD_MS:
+            log.warning("this machine's clock seems to be behind: it goes on from the journal's time; set the clock")
+            return 0
+        log.warning("a clock was in the future: what it dated after now is dated back")
+        return ahead
+
+    def _set_back(self, journal: Journal, core: Any, ahead: int) -> None:
+        """Bring what was dated by a clock in the future back to now: else all that is to come would be dated by that
+        clock, for good. What the journal holds comes to that is kept at once, for the next start."""
+        near = journal.newest_at - ahead // 2  # of both clocks, what is beyond this is nearer to the wrong one
+        dated = dated_back(self.role.dump(core), lambda at: at - ahead if at > near else at)
+        self.role.reload(core, revive(Plain, dated))
+        journal.set_back(ahead)
+        journal.commit([], snapshot=self.role.dump(core))
+
+
+def _answer(reply: Reply | None, answer: Any) -> None:
+    if reply is not None:
+        try:
+            reply(answer)
+        except Exception:
+            log.exception("an answer could not be given")

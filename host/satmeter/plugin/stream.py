@@ -1,0 +1,211 @@
+"""The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from pyln.client import Plugin, RpcError
+
+from ..core import commands as cmd
+from ..core import effects as do
+from ..core import messages as msg
+from ..core.buyer import events as ev
+from ..core.buyer import views
+from ..core.buyer.buyer import Buyer
+from ..core.buyer.session import BuyerSession
+from ..core.buyer.state import BuyerState
+from ..core.errors import BadParam, NodeTrouble
+from ..core.journal import Event
+from ..core.snapshot import Plain
+from ..core.states import StreamState
+from ..core.status import RelayView, StreamStatus
+from ..journal.store import Journal, SessionRow
+from ..node.payments import LastHop
+from ..node.rpc import words_of
+from ..wire import signature
+from ..wire.address import parse
+from .base import Performers, RolePlugin
+from .decoder import Decoder
+from .onchain_buyer import Wallet
+from .stream_rpc import StreamRpc
+
+REFUND_EXPIRY_S = 30 * 86400
+RECALLED = 5_000
+"""Events of a stream that is folded again after memory has let it go; a longer one stays let go."""
+TOPICS = ("stream_low", "stream_state")
+
+
+def _node_id(seller: object) -> str:
+    try:
+        return parse(seller, None if "://" in str(seller) else "any").node_id
+    except BadParam as e:
+        raise BadParam(f"stream-seller: {e.message.removeprefix('seller: ')}", param="stream-seller") from e
+
+
+class StreamPlugin(RolePlugin):
+    role = "stream"
+    patient = (ev.PaymentSettled,)
+    state = BuyerState
+
+    def options(self, plugin: Plugin) -> None:
+        plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)
+        plugin.add_option("stream-day-msat", "0", "day cap for streams that name none, fees included; 0: none")
+        plugin.add_option("stream-max-streams", "500", "most live streams")
+        for topic in TOPICS:
+            plugin.add_notification_topic(topic)
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        return StreamRpc(self).methods()
+
+    # --- start
+
+    def check_options(self) -> None:
+        self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
+        self._most_streams = self.whole_option("stream-max-streams", 1, 100_000)
+        self._allowed = frozenset(_node_id(s) for s in self.plugin.get_option("stream-seller") or [])
+
+    def prepare(self) -> None:
+        self.opening: dict[str, Callable[[StreamStatus | None], None]] = {}
+        self.wallet = Wallet(self.node)
+        self.decoder = Decoder(self.node, self.service.clock)
+        self._sellers: dict[str, str] = {}
+
+    def open_journal(self) -> Journal:
+        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
+
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Buyer:
+        state = self.folded(snapshot, events)
+        self._publish_sellers(state)
+        return Buyer(self._allowed, self._most_streams, state, self._recall, older)
+
+    def _publish_sellers(self, state: BuyerState) -> None:
+        """Publish whose invoices are decoded, for the thread that takes messages."""
+        self._sellers = {stream.id: stream.seller for stream in state.streams.values()}
+
+    def _recall(self, session: str) -> BuyerSession | None:
+        """Fold a stream that memory has no more; runs on the service's thread, for unknown ids only."""
+        assert self.service.journal is not None
+        events = self.service.journal.events(session, RECALLED)
+        whole = len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened)
+        state: BuyerState = self.folded(None, events if whole else [])
+        return state.streams.get(session)
+
+    def dump(self, core: Buyer) -> Plain:
+        return core.state.dump()
+
+    def reload(self, core: Buyer, state: Plain) -> None:
+        core.state.load(state)
+
+    def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
+        rows = []
+        for event in events:
+            stream = core.state.streams.get(event.subject)
+            if stream is not None and isinstance(event, (ev.StreamOpened, ev.StreamClosed)):
+                rows.append(_row(stream, event.at if stream.closed else 0))
+        return rows
+
+    # --- hands
+
+    def performers(self) -> Performers:
+        quick = self.hands.quick
+        return {
+            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
+            do.Pay: lambda effect: self.hands.payment(self._pay, effect),
+            do.Connect: lambda effect: self.hands.slow(self._reach, effect),
+            do.MakeRefundInvoice: lambda effect: quick(self._make_refund_invoice, effect),
+            do.CheckReceipt: lambda effect: quick(self._check_receipt, effect),
+            do.Fund: lambda effect: quick(self._post, self.wallet.fund, effect),
+            do.SignUpdate: lambda effect: quick(self._post, self.wallet.sign, effect),
+            do.Reserve: lambda effect: quick(self.wallet.reserve, effect),
+            do.Notify: lambda effect: self.plugin.notify(effect.topic, dict(effect.payload)),
+        }
+
+    def _reach(self, a: do.Connect) -> None:
+        try:
+            self.node.connect(a.peer, a.address)
+        except RpcError as e:
+            self.service.post(cmd.ConnectFailed(a.peer, words_of(e)))
+
+    def _pay(self, a: do.Pay) -> None:
+        try:
+            bolt11, last = "", None
+            if a.invoice is not None:
+                bolt11 = a.invoice.bolt11
+                last = LastHop(a.invoice.amount_msat, a.invoice.payment_secret, a.invoice.final_cltv)
+            outcome, why = self.payments.pay(
+                a.seller, bolt11, a.payment_hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
+            )
+        except NodeTrouble:
+            if not a.fresh:
+                raise  # and it is asked again
+            self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: the node is asked first
+            return
+        if outcome.status == "known":
+            self.service.post(cmd.PaymentKnown(a.session, a.number))
+        elif outcome.status == "complete":
+            self.service.post(cmd.PaymentDone(a.session, a.number, outcome.sent_msat))
+        else:
+            self.service.post(cmd.PaymentLost(a.session, a.number, why or "the payment failed"))
+
+    def _make_refund_invoice(self, a: do.MakeRefundInvoice) -> None:
+        made = self.node.invoice(a.label, None, "satmeter refund", REFUND_EXPIRY_S)
+        self.service.post(cmd.RefundInvoiceMade(a.session, made.bolt11))
+
+    def _check_receipt(self, a: do.CheckReceipt) -> None:
+        verified = signature.verify(a.text, a.signature, a.seller)
+        made = {label: self.node.find_invoice(label) for label in a.labels} if verified else {}
+        arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
+        self.service.post(cmd.ReceiptChecked(a.session, a.text, a.signature, verified, arrivals))
+
+    # --- messages
+
+    def receive(self, peer_id: str, message: msg.Message) -> None:
+        """Hand a message to the core: an invoice once it is decoded, and then the next one is, ahead."""
+        if not isinstance(message, msg.Invoice):
+            self.service.post(cmd.FromPeer(peer_id, message))
+        elif self._sellers.get(message.session) == peer_id:
+            self.hands.quick(self._receive_invoice, peer_id, message)
+            if message.ahead:
+                self.hands.later(self.decoder.look_ahead, message.ahead)
+
+    def _receive_invoice(self, peer_id: str, message: msg.Invoice) -> None:
+        decoded, why = self.decoder.decode(message.bolt11)
+        self.service.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
+
+    def mine(self, message: msg.Message) -> bool:
+        if isinstance(message, (msg.Close, msg.Error)):
+            return message.by == msg.SELLER
+        return not isinstance(message, (msg.Open, msg.Agree, msg.Update))
+
+    def changed(self, core: Buyer, subjects: set[str]) -> None:
+        streams = core.state.streams
+        if len(streams) != len(self._sellers) or any(subject not in self._sellers for subject in subjects):
+            self._publish_sellers(core.state)
+        self.waiters.changed(subjects, lambda session: self.relay_view(core, session))
+        for session in list(self.opening):
+            stream = streams.get(session)
+            if stream is None or stream.state != StreamState.OPENING:
+                self.opening.pop(session)(views.stream_status(stream) if stream is not None else None)
+
+    def relay_view(self, core: Buyer, session: str) -> RelayView | None:
+        """Return what the buyer's own board has to know of a stream, None where it is no more."""
+        stream = core.state.streams.get(session)
+        return RelayView(state=stream.state.value, relay=stream.relay) if stream is not None else None
+
+
+def _row(stream: BuyerSession, closed_at: int) -> SessionRow:
+    closing = stream.closing
+    why = stream.reason or closing.why
+    return SessionRow(
+        stream.id,
+        stream.opened_at,
+        stream.meter,
+        stream.seller,
+        closed_at,
+        why,
+        closing.receipt,
+        closing.signature,
+    )
+
+
+def main() -> None:
+    StreamPlugin().run()

@@ -1,0 +1,241 @@
+"""The RPC methods of the buyer's plugin: parameters in, inputs to the core, views out.
+
+Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pyln.client import RpcError
+
+from ..core import commands as cmd
+from ..core.buyer import views
+from ..core.buyer.buyer import Buyer
+from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
+from ..core.money import MAX_TICKS, flag, whole
+from ..core.states import StreamState
+from ..core.status import RefusalStatus, StreamStatus
+from ..node.rpc import words_of
+from ..wire.address import parse
+from .meter_rpc import FOREVER_S, PAGE, check_boot
+from .rpc_methods import Call
+
+if TYPE_CHECKING:
+    from .stream import StreamPlugin
+
+RISK = (
+    "must be true: the node has no HTLC of this payment, yet calls it pending. Should it settle all the same, its "
+    "money is gone, and counts in no cap of a later day"
+)
+
+
+class StreamRpc:
+    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+
+    def __init__(self, plugin: "StreamPlugin"):
+        self.p = plugin
+
+    def methods(self) -> dict[str, Callable[..., None]]:
+        names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts"]
+        return {name: getattr(self, name) for name in names}
+
+    def _post(self, call: Call, what: cmd.Command) -> None:
+        def reply(answer: Any) -> None:
+            call.reply(answer if isinstance(answer, Exception) else views.stream_status(answer))
+
+        self.p.service.post(what, reply)
+
+    def open(
+        self,
+        call: Call,
+        seller: str,
+        max_price_msat: int,
+        budget_msat: int,
+        meter: str | None = None,
+        max_fee_msat: int | None = None,
+        max_invoice_msat: int | None = None,
+        day_msat: int | None = None,
+        unit: str | None = None,
+        max_spend_msat: int | None = None,
+        maxdelay: int | None = None,
+        max_final_cltv: int | None = None,
+        tolerance_pct: int | None = None,
+        tolerance_ticks: int | None = None,
+        max_feerate: int | None = None,
+        max_msat_per_s: int | None = None,
+    ) -> None:
+        """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given.
+
+        {max_price_msat} is for one {unit}: without {unit} the answer is the seller's terms, and nothing is agreed
+        to."""
+        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
+        if self.p.day_msat:
+            caps.setdefault("day_msat", self.p.day_msat)
+        address = parse(seller, meter)
+        if address.node_id == self.p.node_id:
+            raise BadParam("seller: is this node itself; nobody can buy from itself", param="seller")
+        session = secrets.token_hex(16)
+        what = cmd.OpenStream(session, address.node_id, address.meter, address.reach, caps)
+
+        def agreed(shown: StreamStatus | None) -> None:
+            if shown is None or shown.state == StreamState.CLOSED:
+                call.reply(_not_opened(shown, session))
+            else:
+                call.reply(shown)
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                call.reply(answer)
+            else:
+                self.p.opening[session] = agreed
+
+        self.p.service.post(what, reply)
+
+    def list(self, call: Call) -> None:
+        """List the live streams."""
+        self.p.service.run(
+            lambda core: {"streams": [views.stream_status(each) for each in core.state.streams.values()]}, call.reply
+        )
+
+    def status(self, call: Call, session: str) -> None:
+        """Show a stream: state, payments, fees, exposure, what was refused and why, and its receipt."""
+
+        def reply(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                self.p.read(call, lambda journal: _old(journal, session, answer))
+            else:
+                call.reply(answer)
+
+        self.p.service.run(lambda core: views.stream_status(core.stream(session)), reply)
+
+    def pause(self, call: Call, session: str) -> None:
+        """Stop paying for now; the seller suspends when the credit is used up."""
+        self._post(call, cmd.PauseStream(session))
+
+    def resume(self, call: Call, session: str) -> None:
+        """Pay again what a paused stream was asked for."""
+        self._post(call, cmd.ResumeStream(session))
+
+    def budget(
+        self,
+        call: Call,
+        session: str,
+        budget_msat: int | None = None,
+        max_price_msat: int | None = None,
+        max_fee_msat: int | None = None,
+        max_invoice_msat: int | None = None,
+        day_msat: int | None = None,
+        max_spend_msat: int | None = None,
+        max_feerate: int | None = None,
+        max_msat_per_s: int | None = None,
+    ) -> None:
+        """Change the caps of a running stream."""
+        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
+        self._post(call, cmd.SetBudget(session, caps))
+
+    def report(self, call: Call, session: str, boot: str, register: int, base: int = 0) -> None:
+        """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}."""
+        count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
+        self._post(call, cmd.SensorReading(session, check_boot(boot), count, start))
+
+    def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
+        """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
+        after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
+
+        def look(core: Buyer) -> tuple[Buyer, str]:
+            return core, core.stream(session).id
+
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+            else:
+                core, key = found
+                self.p.waiters.wait(key, lambda k: self.p.relay_view(core, k), after, seconds, call)
+
+        self.p.service.run(look, then)
+
+    def close(self, call: Call, session: str, refuse_debt: bool | int | str = False) -> None:
+        """End a stream; what is paid and not used comes back, or stays owed until it can.
+
+        In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
+        self._post(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
+
+    def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
+        """Wait no more for payment {n} of a stream, which the node calls pending without an HTLC: it counts in the
+        stream's budget and today, and in no later day's cap. {accept_risk}: it may settle all the same."""
+        number, accepted = whole("n", n, 0, 2**62), flag("accept_risk", accept_risk)
+
+        def look(core: Buyer) -> tuple[str, str]:
+            stream = core.stream(session)
+            payment = stream.in_flight.get(number)
+            if payment is None or not payment.payment_hash:
+                raise WrongState(f"n: stream {stream.id} has no payment {number} in flight; stream-status shows them")
+            return stream.id, payment.payment_hash
+
+        def ask(stream: str, payment_hash: str) -> None:
+            try:
+                why = self.p.payments.stuck(payment_hash)
+                if why:
+                    raise WrongState(f"payment {number} is not stuck: {why}")
+                if not accepted:
+                    raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
+                self._post(call, cmd.GiveUpPayment(stream, number))
+            except RpcError as e:
+                call.reply(NodeTrouble(words_of(e)))
+            except Exception as e:
+                call.reply(e)
+
+        def then(found: Any) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+            else:
+                self.p.hands.quick(ask, *found)
+
+        self.p.service.run(look, then)
+
+    def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
+        """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""
+        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
+        self.p.read(call, lambda journal: {"receipts": journal.sessions("", before, limit, ended=True)})
+
+
+def _not_opened(shown: StreamStatus | None, session: str) -> SatmeterError:
+    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused;
+    without a word of the seller's, Unreachable, or WrongState where its own user closed it."""
+    code, why = (shown.code, shown.why) if shown is not None else (0, "ended")
+    name, _, text = why.partition(": ")
+    if by_code(code) is OverCap and name == OverCap.__name__:
+        return OverCap(text, session=session)
+    if code in (0, Unreachable.code):
+        return (Unreachable if code else WrongState)(f"the stream was not opened: {why}", session=session)
+    return Refused(why, session=session, code=code)
+
+
+def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
+    """Return an ended stream as the journal has it; raise `otherwise` where it has none."""
+    row = journal.session(session)
+    if row is None:
+        raise otherwise
+    figures = json.loads(row["receipt"]) if row["receipt"] else {}
+    refused = journal.latest(session, "invoice_refused")
+    return {
+        "session": row["id"],
+        "seller": row["peer"],
+        "meter": row["meter"],
+        "state": StreamState.CLOSED.value,
+        "relay": False,
+        "opened_at": row["opened_at"],
+        "payments": figures.get("payments", 0),
+        "paid_msat": figures.get("paid_msat", 0) - figures.get("carried_in_msat", 0),
+        "reason": row["reason"],
+        "receipt": row["receipt"],
+        "signature": row["signature"],
+        "verified": bool(row["signature"]),
+        "refusals": [_refusal(each["at"], json.loads(each["data"])) for each in refused],
+    }
+
+
+def _refusal(at: int, said: dict[str, Any]) -> RefusalStatus:
+    return RefusalStatus(at=at, n=said["number"], why=said["why"], evidence=said["evidence"])

@@ -1,0 +1,1 @@
+"""What follows from a code that a camera has read."""
