@@ -114,7 +114,7 @@ class App:
             self._sample_at = now
             self._count()
             self._watch(now)
-        self.hal.lamp(lamp.lit(self.lamp, now))
+        self.hal.lamp(lamp.lit(lamp.shown(self.lamp, self.relay), now))
 
     def talk(self) -> bool:
         """Take what the host has said, or say what is due: one of them, since a frame takes milliseconds either way.

@@ -49,8 +49,10 @@ def duration(seconds: int) -> str:
 
 
 def state(board) -> list:  # type: ignore[no-untyped-def, type-arg]
-    """Name and state as the host says them, and what is wrong, in words."""
+    """Name and state as the host says them, what the board does where that differs, and what is wrong, in words."""
     lines = ["=" + (board.lines[0] or board.name), ""] + [line for line in board.lines[1:] if line]
+    if board.lamp == "on" and not board.relay:
+        lines.append("off: used up")
     if not board.heard:
         lines.append("waiting for the host")
     return lines + ["!" + fault for fault in board.faults]

@@ -195,6 +195,22 @@ def test_the_lamp(mode, changes):
     assert seen[0] == (mode != "off")
 
 
+def test_with_its_grant_used_up_and_a_silent_host_it_is_not_lit():
+    b = Bench()
+    b.meet()
+    b.hal.percent = 100
+    b.host.send("lamp", boot=b.app.boot, lamp="on")
+    b.grant(b.app.counter.register + 20)
+    assert b.app.relay and b.hal.lamp_on
+    b.hal.host_reads = False
+    lit = []
+    for _ in range(300):
+        b.run(20)
+        lit.append(b.hal.lamp_on)
+    assert not b.app.relay and "off: used up" in firmware("pages").state(b.app)
+    assert not all(lit[-100:]) and any(lit[-100:])  # it asks for payment, as slowly as that is shown
+
+
 def test_pages_lamp_and_readings():
     b = Bench()
     b.meet()

@@ -20,6 +20,9 @@ FIELDS = {
     msg.Close: (st.sampled_from(["buyer", "seller"]), texts, numbers, texts),
     msg.Receipt: (texts, texts),
     msg.Error: (st.sampled_from(["buyer", "seller"]), numbers, texts, numbers),
+    msg.Increment: (numbers, numbers, numbers, numbers, texts, numbers, numbers, numbers, numbers),
+    msg.Update: (numbers, numbers, texts, texts),
+    msg.Taken: (numbers, numbers, numbers),
 }
 messages = st.one_of(*(st.builds(cls, sessions, numbers, *fields) for cls, fields in FIELDS.items()))
 

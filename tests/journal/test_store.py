@@ -85,6 +85,14 @@ def test_another_node_or_role_is_refused(url):
         Journal(url, "stream", NODE)
 
 
+def test_a_schema_of_before_the_first_release_is_refused_in_words(tmp_path):
+    Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE).close()
+    with sqlite3.connect(tmp_path / "j.sqlite3") as db:
+        db.execute("UPDATE satmeter_about SET value='5' WHERE name='schema'")
+    with pytest.raises(JournalTrouble, match="schema 5, of before version 0.1.0"):
+        Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE)
+
+
 def test_a_newer_schema_is_refused(tmp_path):
     url = sqlite_url(tmp_path / "j.sqlite3")
     Journal(url, "meter", NODE).close()

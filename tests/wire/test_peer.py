@@ -20,7 +20,14 @@ EXAMPLES = {
     "receipt": msg.Receipt(SESSION, 3, "{}", "d7zbase"),
     "error": msg.Error(SESSION, 4, "seller", 2105, "taken", 0),
     "agree": msg.Agree(SESSION, 5),
+    "increment": msg.Increment(SESSION, 6, 2, 2_000_000, 1, 4_000, "bcrt1qaddress", 1_000, 40, 4_000, 2_000_000),
+    "update": msg.Update(SESSION, 7, 2, 1, "0200000001", "101,102"),
+    "taken": msg.Taken(SESSION, 8, 2, 1, 2_000_000),
 }
+
+
+def test_every_message_has_a_golden_vector():
+    assert {type(message) for message in EXAMPLES.values()} == set(peer.TYPES.values())
 
 
 def test_golden_vectors_are_fresh():

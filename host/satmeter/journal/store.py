@@ -21,7 +21,9 @@ from ..core.errors import BadParam, JournalTrouble
 from ..core.journal import Event, decode, encode
 from . import stalls
 
-SCHEMA = 5
+SCHEMA = 6
+OLDEST = 6
+"""No release was made with an earlier form of the events, so that none is read."""
 """Raised whenever an older version could not read what this one writes."""
 BUSY_MS = 2000
 PAGE_BYTES = 1024
@@ -138,6 +140,11 @@ class Journal:
             elif int(about.get("schema", "0")) > SCHEMA:
                 raise JournalTrouble(
                     f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
+                )
+            elif int(about.get("schema", "0")) < OLDEST:
+                raise JournalTrouble(
+                    f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is not read any more: end "
+                    f"its sessions with the version that made it, keep the file, and begin a new one"
                 )
             elif about.get("schema") != str(SCHEMA):
                 db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == "schema").values(value=str(SCHEMA)))

@@ -213,18 +213,7 @@ class BuyerState:
 
     def balances(self) -> dict[str, tuple[object, ...]]:
         """What must come out the same however the state was put together: of each live stream its money and state."""
-        return {
-            s.id: (
-                s.paid_msat,
-                s.sent_msat,
-                s.payments,
-                s.carried_msat,
-                s.in_flight_msat,
-                s.state,
-                s.closing.revision,
-            )
-            for s in self.streams.values()
-        }
+        return {each.id: _balance(each) for each in self.streams.values()}
 
     def dump(self) -> Plain:
         """Return the whole as data for JSON; load() reads it."""
@@ -241,6 +230,11 @@ class BuyerState:
         self.hashes = revive(dict[str, tuple[str, int]], dumped["hashes"])
         self.carried = revive(dict[str, int], dumped["carried"])
         self.streams = {each.id: each for each in revive(list[BuyerSession], dumped["streams"])}
+
+
+def _balance(stream: BuyerSession) -> tuple[object, ...]:
+    money = (stream.paid_msat, stream.sent_msat, stream.payments, stream.carried_msat, stream.in_flight_msat)
+    return (*money, stream.state, stream.closing.revision)
 
 
 _FOLD: dict[type[Event], Callable[[BuyerState, BuyerSession, Event], None]] = {

@@ -1,13 +1,14 @@
-"""Spares: the next invoices of a session, made ahead while others are paid, so that one can be asked for at once.
+"""Prefetched invoices: the next ones of a session, made ahead while others are paid, so that one can be asked for at
+once.
 
-Nobody can pay a spare before it was told; the buyer is told of the next one only so that its node can look at it ahead.
+Nobody can pay one before it was told; the buyer is told of the next one only so that its node can look at it ahead.
 Nothing of this is recorded: what is left over expires.
 """
 
 from dataclasses import dataclass, field
 
 DEPTH = 2
-"""Spares for each invoice of the window: one that the buyer was told of, and one that is being made."""
+"""So many are made ahead for each invoice of the window: one that the buyer was told of, and one that is being made."""
 
 
 @dataclass(slots=True)
@@ -32,25 +33,25 @@ class Prefetched:
 
     def tell(self) -> str:
         """Return the next invoice that the buyer was not told of, "" if none is ready."""
-        for spare in self.queue:
-            if spare.bolt11 and not spare.told:
-                spare.told = True
-                return spare.bolt11
+        for made in self.queue:
+            if made.bolt11 and not made.told:
+                made.told = True
+                return made.bolt11
         return ""
 
     def made(self, number: int, bolt11: str) -> None:
-        for spare in self.queue:
-            if spare.number == number:
-                spare.bolt11 = bolt11
+        for made in self.queue:
+            if made.number == number:
+                made.bolt11 = bolt11
 
     def take(self, amount: int, hurry: bool, made_after: int) -> PrefetchedInvoice | None:
-        """Return a spare that can stand for an invoice of `amount` msat; in a hurry an eighth of it will do. Where the
-        next one does not fit, all are let go of."""
+        """Return one that can stand for an invoice of `amount` msat; in a hurry an eighth of it will do. Where the
+        next one does not fit, all are forgotten."""
         if not self.queue or not self.queue[0].bolt11:
             return None
-        spare = self.queue[0]
-        fits = spare.amount_msat == amount or (hurry and amount // 8 <= spare.amount_msat <= amount)
-        if not fits or spare.made_at < made_after:
+        made = self.queue[0]
+        fits = made.amount_msat == amount or (hurry and amount // 8 <= made.amount_msat <= amount)
+        if not fits or made.made_at < made_after:
             self.queue.clear()
             return None
         return self.queue.pop(0)

@@ -469,11 +469,9 @@ class SellerState:
     def balances(self) -> dict[str, tuple[object, ...]]:
         """What must come out the same however the state was put together: of each live session its money, and the
         hash chain over all its events; of each meter its state."""
-        sessions: dict[str, tuple[object, ...]] = {
-            s.id: (s.head, s.received_msat, s.spent_msat, s.refunded_msat, s.taken_msat, s.lapsed_msat, s.state)
-            for s in self.sessions.values()
-        }
-        return sessions | {m.subject: (m.state, m.session, m.offset, m.recorded) for m in self.meters.values()}
+        sessions: dict[str, tuple[object, ...]] = {each.id: _balance(each) for each in self.sessions.values()}
+        meters = {each.subject: (each.state, each.session, each.offset, each.recorded) for each in self.meters.values()}
+        return sessions | meters
 
     def dump(self) -> Plain:
         """Return the whole as data for JSON; load() reads it."""
@@ -504,6 +502,11 @@ def _known(values: dict[object, Value] | dict[int, Value] | dict[str, Value], na
     if found is None:
         raise WrongState(f"{event.kind()} of {event.subject} names {name!r}, which is not there")
     return found
+
+
+def _balance(session: SellerSession) -> tuple[object, ...]:
+    money = (session.received_msat, session.spent_msat, session.refunded_msat, session.taken_msat, session.lapsed_msat)
+    return (session.head, *money, session.state)
 
 
 def _end_refund(session: SellerSession) -> None:

@@ -43,6 +43,15 @@ def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> Boar
     )
 
 
+def _lamp(meter: Meter, grant: int) -> str:
+    """What the lamp of the meter's board shows (firmware/lamp.py): on while it delivers, whatever its host last said."""
+    board = meter.memory
+    if board.plugged and not board.fault_at and meter.register < grant:
+        return "on"
+    told = LAMPS[meter.state]
+    return "slow" if told == "on" else told
+
+
 def _fault(meter: Meter, now: int, silent_ms: int) -> str:
     """What the board says is wrong with it, or why its readings, or another's, are refused now."""
     refused = meter.memory.refused if now - meter.memory.refused_at <= silent_ms else ""
@@ -59,7 +68,7 @@ def meter_status(meter: Meter, session: SellerSession | None, now: int, silent_m
     """Return how a meter stands; `session` is the one that has it."""
     tariff = meter.tariff
     allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
-    at_risk = 0
+    grant, at_risk = grant_register(meter, session), 0
     if session is not None:
         at_risk = session.debt_msat + session.onchain.held_msat + session.onchain.unconfirmed_msat
     return MeterStatus(
@@ -76,8 +85,8 @@ def meter_status(meter: Meter, session: SellerSession | None, now: int, silent_m
         fault=_fault(meter, now, silent_ms),
         display=meter.memory.display,
         board=_board_state(meter, now, silent_ms),
-        grant=grant_register(meter, session),
-        lamp=LAMPS[meter.state],
+        grant=grant,
+        lamp=_lamp(meter, grant),
         credit_msat=session.credit_msat if session is not None else 0,
         low=session.low if session is not None else False,
         lock_until=meter.lock_until,
