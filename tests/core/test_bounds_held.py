@@ -317,7 +317,7 @@ def test_what_is_left_of_a_budget_is_what_was_not_sent():
 def test_a_prepaid_stream_risks_a_quantum_and_a_fee():
     w = World(policy={"max_fee_msat": 100})
     w.open()
-    assert buyer_views.stream_status(w.purchase).exposure_bound_msat == 10_100
+    assert buyer_views.stream_status(w.purchase).exposure_bound_msat == 10_200
 
 
 def test_a_session_that_runs_has_no_time_of_its_end():

@@ -12,6 +12,7 @@ from satmeter.core import messages as msg
 from satmeter.core import receipt
 from satmeter.core.buyer import events as buying
 from satmeter.core.buyer import policy
+from satmeter.core.buyer import views as buyer_views
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.policy import Policy
 from satmeter.core.buyer.session import BuyerSession, Closing, PaymentInFlight
@@ -412,3 +413,19 @@ def test_an_unowned_payment_of_an_older_journal_has_all_before_it_counted():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_what_was_used_beyond_what_is_paid_counts_against_what_is_in_flight():
+    out = {n: flight(2_500, 100, str(n)) for n in range(2, 6)}
+    p = purchase(paid_msat=2_500, ticks=50, in_flight=out)  # 5,000 used, 2,500 of it paid
+    assert p.exposure_msat == 12_500 - 5_000 + 400
+
+
+def test_beside_each_payment_that_is_out_one_may_be_on_its_way():
+    w = World({"window": 2, "quantum_msat": 10_000}, policy={"max_fee_msat": 100})
+    w.open()
+    w.hold = {do.Pay}
+    for number in range(50, 60):
+        w.buy(w.received(msg.Invoice(SESSION, w.now + number, number, 100, f"inv:{number}:100", 0, 0, 0)))
+    assert len(w.purchase.in_flight) <= 4
+    assert w.purchase.exposure_msat <= buyer_views.stream_status(w.purchase).exposure_bound_msat == 10_400

@@ -89,7 +89,7 @@ def test_a_schema_of_before_the_first_release_is_refused_in_words(tmp_path):
     Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE).close()
     with sqlite3.connect(tmp_path / "j.sqlite3") as db:
         db.execute("UPDATE satmeter_about SET value='5' WHERE name='schema'")
-    with pytest.raises(JournalTrouble, match="schema 5, of before version 0.1.0"):
+    with pytest.raises(JournalTrouble, match="schema 5, of before version"):
         Journal(sqlite_url(tmp_path / "j.sqlite3"), "meter", NODE)
 
 

@@ -143,8 +143,8 @@ class Journal:
                 )
             elif int(about.get("schema", "0")) < OLDEST:
                 raise JournalTrouble(
-                    f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is not read any more: end "
-                    f"its sessions with the version that made it, keep the file, and begin a new one"
+                    f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is no longer read: "
+                    f"end its sessions with the version that made it, keep the file, and begin a new one"
                 )
             elif about.get("schema") != str(SCHEMA):
                 db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == "schema").values(value=str(SCHEMA)))

@@ -101,7 +101,8 @@ class Rogue(wallet.Wallet):
 
     def open_ended(self, g, value):
         """A signature that leaves the outputs open to change (SIGHASH_NONE)."""
-        tx = Transaction.parse(bytes.fromhex(self._signed(self._make(g, value), g.inputs)))
+        made = version.make(g.inputs, version.script_of(g.address), value, g.change, g.fee_sat + 100)  # a byte more
+        tx = Transaction.parse(bytes.fromhex(self._signed(made, g.inputs)))
         for vin in tx.vin:
             if len(vin.witness.items) == 1:
                 vin.witness = Witness([vin.witness.items[0] + bytes([SIGHASH.NONE])])

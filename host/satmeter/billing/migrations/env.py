@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from ..tables import META
+from satmeter.billing.tables import META
 
 context.configure(
     connection=context.config.attributes["connection"],

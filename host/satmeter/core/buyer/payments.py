@@ -8,7 +8,7 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..errors import ClockWrong, OverCap, PolicyBreach, SatmeterError
-from ..settlement.rules import LIGHTNING
+from ..settlement.rules import LIGHTNING, payments_at_once
 from ..states import StreamState
 from ..tariff import Tariff
 from . import events as ev
@@ -16,8 +16,6 @@ from . import policy
 from .context import Part
 from .session import BuyerSession
 
-AT_ONCE = 10
-"""Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 EXPIRED_S, EXPIRED_AGAIN_MS = 10, 10_000
 """A message may take so long; an invoice that expired earlier than that was made by another clock, or is an old one:
 then its seller makes another within this time."""
@@ -38,7 +36,7 @@ class Payments(Part):
             return
         if stream.tariff.settlement != LIGHTNING:
             raise PolicyBreach("a Lightning invoice, where on-chain settlement was agreed")
-        if len(stream.in_flight) >= AT_ONCE:
+        if len(stream.in_flight) >= payments_at_once(stream.tariff.window):
             return
         self.check_count(stream, stream.tariff, message)
         if decoded is None:

@@ -285,10 +285,10 @@ class BuyerSession:
     @property
     def exposure_msat(self) -> int:
         """What is lost if the seller vanishes now: paid or in flight and not used, and the fees of what flies."""
-        unused = 0
-        if self.tariff is not None and not self.closed:
-            unused = max(0, self.credited_msat - self.tariff.charge(self.ticks))
-        return unused + self.in_flight_msat + self.astray_msat
+        if self.tariff is None or self.closed:
+            return self.in_flight_msat + self.astray_msat
+        fees = sum(each.maxfee_msat for each in self.in_flight.values())
+        return max(0, self.committed_msat - self.tariff.charge(self.ticks)) + fees + self.astray_msat
 
     @property
     def debt_msat(self) -> int:

@@ -44,7 +44,7 @@ def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> Boar
 
 
 def _lamp(meter: Meter, grant: int) -> str:
-    """What the lamp of the meter's board shows (firmware/lamp.py): on while it delivers, whatever its host last said."""
+    """What the lamp of the board shows (firmware/lamp.py): on while it delivers, whatever its host last said."""
     board = meter.memory
     if board.plugged and not board.fault_at and meter.register < grant:
         return "on"

@@ -21,8 +21,16 @@ LIGHTNING, ONCHAIN = "lightning", "onchain"
 
 DUST_MSAT = 1_000
 """What is due under this at the end may never reach the other side, since no Lightning route carries it."""
+AT_ONCE = 10
+"""Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
 """What a growing transaction may hold, and all that are not yet final, where the tariff does not say."""
+
+
+def payments_at_once(window: int) -> int:
+    """Return how many payments of a stream may be in flight. A seller asks for the next one while it accepts one, so
+    that beside each that is out one may be on its way."""
+    return min(AT_ONCE, 2 * window)
 
 
 class Rules(Protocol):
@@ -76,7 +84,7 @@ class LightningRules:
             )
 
     def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
-        return max_fee_msat * tariff.window
+        return max_fee_msat * payments_at_once(tariff.window)
 
     def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
         return {}
