@@ -25,7 +25,7 @@ bench: venv
 	$(BIN)/python tests/bench $(BENCH)
 
 # Small changes of money code, each of which has to fail a test: a sample, or MUTANTS="--all", "--sample 50 --seed 7",
-# "--module core/sale.py".
+# "--module core/seller/session.py".
 mutants: venv
 	$(BIN)/python tests/mutants $(MUTANTS)
 

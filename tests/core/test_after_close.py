@@ -357,3 +357,15 @@ def test_terms_again_and_again_fill_no_journal():
     for carried in range(1, 500):
         w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, w.now + carried, "m", terms, carried)))
     assert len(w.events) <= before + 3
+
+
+def test_a_pace_that_only_a_payment_in_flight_passes_ends_no_stream():
+    w = Liar(policy={"max_msat_per_s": 1000}, window=2, quantum_msat=100_000)
+    w.ask(0, 50_000)
+    w.ask(0, 50_000)
+    w.now += 60_000
+    w.hold = True
+    w.ask(1_100, 50_000)
+    assert w.p.in_flight_msat > 50_000
+    w.ask(1_100, 50_000)
+    assert w.p.state == "streaming" and not w.p.refusals and len(w.p.in_flight) == 1

@@ -194,3 +194,16 @@ def test_a_payment_that_is_given_up_after_a_close_in_arrears_makes_no_room_for_a
     most = w.purchase.may_still_pay_msat
     w.buy(cmd.GiveUpPayment(SESSION, n))
     assert w.purchase.may_still_pay_msat == most
+
+
+def test_a_label_that_is_paid_twice_is_credited_twice_to_whoever_keeps_it():
+    """A node that forgot a paid invoice makes its label once more: two payments, two indexes, one keeper."""
+    w = streaming()
+    spare = told_ahead(w)[0]
+    w.report(20, plugged=False)
+    w.pass_ms(200_000, step=5_000)
+    w.channel_can_refund = False
+    w.sell(settle(w, spare))
+    w.sell(settle(w, spare))
+    (kept,) = [s for s in w.seller.state.sessions.values() if s.buyer == BUYER_ID]
+    assert (kept.payments, kept.owed_msat, w.seller.state.pay_index) == (2, 5_000, w.paid_index)

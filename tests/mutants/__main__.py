@@ -1,6 +1,6 @@
 """`make mutants`: change money code in small ways, one at a time; each change has to fail a test.
 
-python tests/mutants [--all | --sample N] [--seed S] [--module core/sale.py] [--only ID] [--seeds N] [--tests FILE ...]
+python tests/mutants [--all | --sample N] [--seed S] [--module core/money.py] [--only ID] [--seeds N] [--tests FILE ...]
     [--workers N]
 """
 
@@ -26,7 +26,7 @@ def arguments(given=None):
     parser.add_argument("--all", action="store_true", help="try every mutant")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="how many to try, %(default)s by default")
     parser.add_argument("--seed", type=int, default=0, help="which sample")
-    parser.add_argument("--module", action="append", default=[], help="only of this file, such as core/sale.py")
+    parser.add_argument("--module", action="append", default=[], help="only of this file, such as core/money.py")
     parser.add_argument("--only", action="append", default=[], help="only mutants whose id begins so; all of these")
     parser.add_argument("--seeds", type=int, default=60, help="how many seeds of the simulation may notice one")
     parser.add_argument("--tests", nargs="+", default=list(QUICK), help="files under tests/ instead of all quick ones")

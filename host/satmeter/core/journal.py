@@ -65,7 +65,10 @@ def decode(kind: str, at: int, subject: str, data: str) -> Event:
     if cls is None:
         raise JournalTrouble(f"the journal has an event {kind!r} that this version does not know; it is newer")
     try:
-        return msgspec.convert({"at": at, "subject": subject, **json.loads(data)}, cls, strict=False)
+        values = {"at": at, "subject": subject, **json.loads(data)}
+        if values.keys() != cls.__dataclass_fields__.keys():
+            raise ValueError(f"its fields are {', '.join(sorted(values))}")
+        return msgspec.convert(values, cls, strict=False)
     except (ValueError, TypeError) as error:
         raise JournalTrouble(f"the journal has an event {kind!r} that can't be read: {error}") from None
 

@@ -83,8 +83,10 @@ class StateMachine:
     def resume(self, now: int) -> Step:
         """Repeat, after a restart, whatever the state says is unanswered."""
         self._begin(now)
-        self._repeat()
-        self._publish(self.step.touched)
+        try:
+            self._repeat()
+        finally:
+            self._publish(self.step.touched)
         return self.step
 
     def _begin(self, now: int) -> None:

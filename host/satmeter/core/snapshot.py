@@ -35,6 +35,13 @@ def revive(cls: type[State], values: object) -> State:
         raise JournalTrouble(f"the journal's snapshot can't be read: {error}") from None
 
 
+def part(values: Plain, name: str) -> object:
+    """Return a part of a dumped state; JournalTrouble where it is not there."""
+    if name not in values:
+        raise JournalTrouble(f"the journal's snapshot has no {name!r}: another version wrote it")
+    return values[name]
+
+
 def dated_back(state: object, back: Callable[[int], int]) -> object:
     """Return a dumped state with each of its times (ms) as `back` says; days (`days`: by day since 1970) with them."""
     if isinstance(state, list):

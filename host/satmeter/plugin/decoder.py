@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 
 from pyln.client import RpcError
 
@@ -20,7 +21,8 @@ class Decoder:
 
     def __init__(self, node: Node, clock: Clock) -> None:
         self._node, self._clock = node, clock
-        self._known: OrderedDict[str, DecodedInvoice] = OrderedDict()
+        self._known: OrderedDict[str, tuple[DecodedInvoice, int]] = OrderedDict()
+        """With the wall time (ms) at which each expires: what that is by our clock may change."""
         self._lock = threading.Lock()
 
     def look_ahead(self, bolt11: str) -> None:
@@ -32,7 +34,7 @@ class Decoder:
         with self._lock:
             known = self._known.get(bolt11)
         if known is not None:
-            return known, ""
+            return self._dated(*known), ""
         try:
             found = self._node.decode(bolt11)
         except RpcError as error:
@@ -44,12 +46,16 @@ class Decoder:
             payee=found["payee"],
             amount_msat=int(found["amount_msat"]),
             payment_hash=found["payment_hash"],
-            expires_at=self._clock.of_wall((int(found["created_at"]) + int(found["expiry"])) * 1000),
+            expires_at=0,
             final_cltv=int(found.get("min_final_cltv_expiry", 18)),
             payment_secret=found.get("payment_secret", ""),
         )
+        expires_wall_ms = (int(found["created_at"]) + int(found["expiry"])) * 1000
         with self._lock:
-            self._known[bolt11] = decoded
+            self._known[bolt11] = (decoded, expires_wall_ms)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
-        return decoded, ""
+        return self._dated(decoded, expires_wall_ms), ""
+
+    def _dated(self, decoded: DecodedInvoice, expires_wall_ms: int) -> DecodedInvoice:
+        return replace(decoded, expires_at=self._clock.of_wall(expires_wall_ms))

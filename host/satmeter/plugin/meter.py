@@ -1,4 +1,4 @@
-"""The seller's plugin: RPC, hook and notifications translated for core/seller.py, and its actions carried out."""
+"""The seller's plugin: RPC, hook and notifications translated for core/seller/, and its actions carried out."""
 
 import threading
 import time

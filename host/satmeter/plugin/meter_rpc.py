@@ -170,7 +170,7 @@ class MeterRpc:
             _board(board),
         )
 
-        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.core, meter.name))
+        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.core, meter.name) or {})
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""

@@ -1,4 +1,4 @@
-"""The buyer's plugin: RPC and notifications translated for core/buyer.py, and its actions carried out."""
+"""The buyer's plugin: RPC and notifications translated for core/buyer/, and its actions carried out."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -160,12 +160,12 @@ class StreamPlugin(RolePlugin):
 
     def receive(self, peer_id: str, message: msg.Message) -> None:
         """Hand a message to the core: an invoice once it is decoded, and then the next one is, ahead."""
-        if not isinstance(message, msg.Invoice):
-            self.service.post(cmd.FromPeer(peer_id, message))
-        elif self._sellers.get(message.session) == peer_id:
+        if isinstance(message, msg.Invoice) and self._sellers.get(message.session) == peer_id:
             self.hands.quick(self._receive_invoice, peer_id, message)
             if message.ahead:
                 self.hands.later(self.decoder.look_ahead, message.ahead)
+        else:  # an invoice of nobody's whom we buy from is answered undecoded
+            self.service.post(cmd.FromPeer(peer_id, message))
 
     def _receive_invoice(self, peer_id: str, message: msg.Invoice) -> None:
         decoded, why = self.decoder.decode(message.bolt11)

@@ -77,9 +77,10 @@ class BuyerContext(Context):
     def refuse(self, stream: BuyerSession, number: int, why: str, evidence: Evidence) -> None:
         """Record a refusal with its evidence. The same one again is not recorded; REFUSALS of a stream are kept."""
         if len(stream.refusals) < REFUSALS and not any(each.why == why for each in stream.refusals):
-            self.emit(
-                ev.InvoiceRefused(at=self.now, subject=stream.id, number=number, why=why[:500], evidence=evidence)
-            )
+            kept: Evidence = {
+                name: value if isinstance(value, (str, int)) else repr(value) for name, value in evidence.items()
+            }
+            self.emit(ev.InvoiceRefused(at=self.now, subject=stream.id, number=number, why=why[:500], evidence=kept))
 
 
 class Part:

@@ -60,7 +60,7 @@ class Payments(Part):
             return
         try:
             self.check_due(stream, tariff, message, stream.committed_msat)
-        except PolicyBreach:
+        except (PolicyBreach, OverCap):
             return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
         stream.memory.expired_number = 0
         self._start(stream, message, decoded, fresh=known is None)

@@ -11,6 +11,9 @@ from .context import Part
 from .session import BuyerSession
 from .streams import RESEND_MS
 
+EVIDENCE_MOST = 4_096
+"""Characters of an invoice that are kept as evidence: a whole one, so that its signature proves it."""
+
 
 class Peers(Part):
     """Messages of sellers, and their connections."""
@@ -71,7 +74,7 @@ class Peers(Part):
         try:
             take()
         except SatmeterError as error:
-            number, text = getattr(message, "number", 0), str(getattr(message, "bolt11", ""))[:600]
+            number, text = getattr(message, "number", 0), str(getattr(message, "bolt11", ""))[:EVIDENCE_MOST]
             self.context.payments.breach(stream, error, number, message=text)
 
     def _take(self, stream: BuyerSession, message: msg.Message) -> None:

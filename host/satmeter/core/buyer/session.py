@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 
 from .. import receipt
-from ..commands import InvoiceReceived
 from ..messages import Increment
 from ..settlement.rules import DUST_MSAT, rules_of
 from ..settlement.transaction import SignedTransaction
@@ -94,7 +93,6 @@ class StreamMemory:
     closing_at: int = 0
     touched_at: int = 0
     cut_off: bool = False
-    waiting: dict[int, tuple[InvoiceReceived, int]] = field(default_factory=dict)
     told_ticks: int = 0
     """The newest count that the seller stated, with its message's sequence and time."""
     told_sequence: int = 0

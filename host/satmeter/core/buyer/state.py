@@ -12,7 +12,7 @@ from ..errors import UnknownSession, WrongState
 from ..journal import Event
 from ..receipt import figures
 from ..settlement.transaction import SignedTransaction
-from ..snapshot import DAY_MS, Plain, dump, revive
+from ..snapshot import DAY_MS, Plain, dump, part, revive
 from ..states import StreamState
 from . import events as ev
 from .session import AfterClose, BuyerSession, Closing, PaymentInFlight, Refusal
@@ -226,10 +226,10 @@ class BuyerState:
 
     def load(self, dumped: Plain) -> None:
         """Take what dump() wrote in place of all that is there."""
-        self.days = revive(dict[int, int], dumped["days"])
-        self.hashes = revive(dict[str, tuple[str, int]], dumped["hashes"])
-        self.carried = revive(dict[str, int], dumped["carried"])
-        self.streams = {each.id: each for each in revive(list[BuyerSession], dumped["streams"])}
+        self.days = revive(dict[int, int], part(dumped, "days"))
+        self.hashes = revive(dict[str, tuple[str, int]], part(dumped, "hashes"))
+        self.carried = revive(dict[str, int], part(dumped, "carried"))
+        self.streams = {each.id: each for each in revive(list[BuyerSession], part(dumped, "streams"))}
 
 
 def _balance(stream: BuyerSession) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..labels import First, parse_label, parse_opening
 from ..states import MeterState
+from ..tariff import Tariff
 from .context import SellerContext
 from .meter import Meter
 from .session import SellerSession
@@ -19,8 +20,7 @@ from .session import SellerSession
 class _MeterEntry:
     state: MeterState
     session: str
-    terms: str
-    """The mark of its present tariff."""
+    tariff: Tariff
     wallet_invoices: frozenset[int]
     held_by_a_buyer: bool
     seen_at: int
@@ -67,9 +67,9 @@ class Acceptance:
             if subject.startswith("meter/"):
                 meters.add(subject.removeprefix("meter/"))
                 continue
-            live = self._context.live(subject)
-            if live is not None:
-                meters.add(live.meter)
+            known = self._context.live(subject) or self._sessions.get(subject)
+            if known is not None:  # also of one that is forgotten in this step
+                meters.add(known.meter)
             self._publish_session(subject)
         for name in meters:
             meter = state.meters.get(name)
@@ -83,7 +83,7 @@ class Acceptance:
         return _MeterEntry(
             state=meter.state,
             session=meter.session,
-            terms=meter.tariff.mark,
+            tariff=meter.tariff,
             wallet_invoices=frozenset(meter.wallet_invoices),
             held_by_a_buyer=holder is not None and bool(holder.buyer),
             seen_at=meter.memory.seen_at,
@@ -98,10 +98,12 @@ class Acceptance:
         else:
             self._waiting[session_id] = waiting.first
         session = self._context.state.sessions.get(session_id)
-        old = self._sessions.pop(session_id, None)
-        if session is not None:
+        before = self._debtor(session_id)
+        if session is not None:  # in one step: the other thread must not miss it for a moment
             self._sessions[session_id] = _session_entry(session)
-        if (old.debtor if old is not None else "") != (self._debtor(session_id)):
+        else:
+            self._sessions.pop(session_id, None)
+        if before != self._debtor(session_id):
             self._debtors = frozenset(entry.debtor for entry in self._sessions.values()) - {""}
 
     def _debtor(self, session_id: str) -> str:
@@ -162,7 +164,7 @@ class Acceptance:
         waiting = self._waiting.get(first.session)
         if first.session in self._sessions or (waiting is not None and waiting != first):
             return "the invoice is superseded"
-        if waiting is None and meter.terms != first.terms:
+        if waiting is None and meter.tariff.mark != first.terms:
             return "the terms have changed"
         if first.buyer in self._debtors:
             return "its buyer owes for an earlier session"

@@ -114,21 +114,19 @@ class Closing(Part):
         self.context.settlement(session).look_after(session)
         if session.onchain.held_msat:
             return  # the receipt waits for the broadcast
+        waited = self.now - session.since
         self._unlock_paid(session)
-        self._let_lapse(session)
+        self._let_lapse(session, waited)
         told = self.state.pay_index >= self.state.lost_up_to
         if session.refund.held and not session.owed_msat and not session.refund.under_way and told:
             self.emit(ev.AlarmEnded(at=self.now, subject=session.id, how=SEEN, amount_msat=0, note="nothing is owed"))
-        more_is_coming = session.refund.claimed_msat > session.received_msat and self._waited(session) < CLAIM_WAIT_MS
+        more_is_coming = session.refund.claimed_msat > session.received_msat and waited < CLAIM_WAIT_MS
         if session.void or session.refund.under_way or more_is_coming:
             return
         if self.context.refunds.due(session):
             self.context.refunds.start(session)
-        elif not self._waits_for_buyer(session):
+        elif not self._waits_for_buyer(session, waited):
             self._sign(session)
-
-    def _waited(self, session: SellerSession) -> int:
-        return self.now - session.since
 
     def _unlock_paid(self, session: SellerSession) -> None:
         """Lift the lockout of a session in arrears that owes nothing any more."""
@@ -138,17 +136,17 @@ class Closing(Part):
             if meter.state == MeterState.LOCKOUT and meter.lock_session == session.id:
                 self.context.meters.lift_lockout(meter, "the debt is paid")
 
-    def _let_lapse(self, session: SellerSession) -> None:
+    def _let_lapse(self, session: SellerSession, waited: int) -> None:
         """Keep a bearer's remainder, or anybody's dust, once its stated time is over."""
         # In all: a buyer believes no more than that.
         dust = session.lapsed_msat + session.owed_msat < DUST_MSAT and not session.refund.under_way
-        over = self._waited(session) >= session.tariff.remainder_s * 1000
+        over = waited >= session.tariff.remainder_s * 1000
         if session.owed_msat and not session.refund.held and (dust or not session.buyer) and over:
             self.emit(ev.RemainderLapsed(at=self.now, subject=session.id, amount_msat=session.owed_msat))
 
-    def _waits_for_buyer(self, session: SellerSession) -> bool:
+    def _waits_for_buyer(self, session: SellerSession, waited: int) -> bool:
         """Whether a first receipt waits, for the grace time, for a debt's payment or for an invoice for the refund."""
-        if session.revision or self._waited(session) >= session.tariff.grace_s * 1000:
+        if session.revision or waited >= session.tariff.grace_s * 1000:
             return False
         if session.debt_msat:
             return True

@@ -144,6 +144,9 @@ class Openings(Part):
         if meter is None:
             return False
         waiting = self.context.opening_of(first) or self._forgotten(meter, first)
+        if waiting.id in self.state.sessions:  # the same label was paid before, too
+            self.context.payments.credit(self.state.sessions[waiting.id], 0, command, owned_up_to)
+            return True
         parked = meter.state != MeterState.STANDBY or waiting.id != first.session
         waiting.out = waiting.out or {FIRST: command.amount_msat}
         self.paid_before(first.buyer)

@@ -100,6 +100,9 @@ class Payments(Part):
         if ended is None or meter is None:
             return False
         kept = bearer_session(command.label)
+        if kept in self.state.sessions:  # the same label was paid before, too
+            self.credit(self.state.sessions[kept], 0, command, owned_up_to)
+            return True
         new = self.context.openings.open_session(meter, kept, ended.buyer, parked=True)
         self.record(kept, 0, command, meter.count, owned_up_to)
         self.context.closing.close(new, f"paid after session {session_id} had ended")

@@ -147,7 +147,7 @@ class Peers(Part):
             self.context.closing.end(session, msg.words(message.reason) or "closed by the buyer", tell=False)
         refund = session.refund
         news = message.bolt11 not in ("", *refund.used) and len(refund.used) < REFUND_INVOICES
-        wanted = session.owed_msat or session.ending or message.paid_msat > session.received_msat
+        wanted = session.owed_msat or session.ending_at or message.paid_msat > session.received_msat
         if news and wanted and not refund.bolt11:
             self.emit(
                 ev.RefundOffered(at=self.now, subject=session.id, bolt11=message.bolt11, claimed_msat=message.paid_msat)

@@ -14,7 +14,7 @@ from ..errors import UnknownMeter, UnknownSession, WrongState
 from ..journal import Event, chain
 from ..receipt import TXIDS_MOST
 from ..settlement.transaction import GrowingTransaction
-from ..snapshot import Plain, dump, revive
+from ..snapshot import Plain, dump, part, revive
 from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
 from .meter import Meter
@@ -487,13 +487,13 @@ class SellerState:
 
     def load(self, dumped: Plain) -> None:
         """Take what dump() wrote in place of all that is there."""
-        self.pay_index = revive(int, dumped["pay_index"])
-        self.early = revive(set[int], dumped["early"])
-        self.unowned = revive(dict[str, int], dumped["unowned"])
-        self.lost_up_to = revive(int, dumped["lost_up_to"])
-        self.newest_wallet_invoice = revive(int, dumped["newest_wallet_invoice"])
-        self.meters = {each.name: each for each in revive(list[Meter], dumped["meters"])}
-        self.sessions = {each.id: each for each in revive(list[SellerSession], dumped["sessions"])}
+        self.pay_index = revive(int, part(dumped, "pay_index"))
+        self.early = revive(set[int], part(dumped, "early"))
+        self.unowned = revive(dict[str, int], part(dumped, "unowned"))
+        self.lost_up_to = revive(int, part(dumped, "lost_up_to"))
+        self.newest_wallet_invoice = revive(int, part(dumped, "newest_wallet_invoice"))
+        self.meters = {each.name: each for each in revive(list[Meter], part(dumped, "meters"))}
+        self.sessions = {each.id: each for each in revive(list[SellerSession], part(dumped, "sessions"))}
 
 
 def _known(values: dict[object, Value] | dict[int, Value] | dict[str, Value], name: int | str, event: Event) -> Value:

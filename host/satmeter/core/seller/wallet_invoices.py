@@ -72,12 +72,14 @@ class WalletInvoices(Part):
             parked = meter.state != MeterState.STANDBY
             session = self._open_bearer(meter, number, parked)
         self.context.payments.record(session.id, number, command, meter.count, owned_up_to)
-        if parked:
+        if parked and session.open:
             self.context.closing.close(session, "paid while the meter was not free")
         self.context.metering.proceed(session)
 
     def _open_bearer(self, meter: Meter, number: int, parked: bool) -> SellerSession:
         session_id = bearer_session(wallet_label(self.context.journal, meter.name, number))
+        if session_id in self.state.sessions:  # the same label was paid before, too
+            return self.state.sessions[session_id]
         session = self.context.openings.open_session(meter, session_id, "", parked)
         for left in list(self.state.sessions.values()):
             if not parked and not left.buyer and left.meter == meter.name and left.owed_msat and not left.refund.held:

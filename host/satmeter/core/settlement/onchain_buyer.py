@@ -134,7 +134,7 @@ class OnchainBuyer(Part):
 
     def _wanted(self, stream: BuyerSession, message: msg.Increment, command: cmd.Funded) -> bool:
         same = message.tx_number == command.tx_number == stream.transactions + 1
-        return same and stream.pays
+        return same and stream.pays and not stream.was_handled(message.number)
 
     def funds_short(self, command: cmd.FundsShort) -> None:
         """The wallet has too little: the stream ends."""
