@@ -20,7 +20,7 @@ from .board import lease
 from .board.ports import OTHER_KEY, find, troubles
 from .core.errors import BadParam, BoardTrouble, Implausible, NodeTrouble, SatmeterError, UnknownMeter, UnknownSession
 from .core.money import MAX_TICKS
-from .node.rpc import PLUGIN_GONE, Node, code_of, words_of
+from .node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from .parts import how_to_install
 from .wire.dialogue import Dialogue, Encode
 
@@ -29,7 +29,6 @@ log = logging.getLogger("satmeter.bridge")
 RETRY_S = 1.0
 POLL_S = 30
 REFUSED_MS = 60_000
-UNKNOWN_COMMAND = -32601
 
 
 def now_ms() -> int:

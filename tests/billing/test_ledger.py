@@ -5,11 +5,11 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from satmeter.market.state import HUB, NODE, PAYING, BuyerState
 
 from satmeter.billing.database import Database
 from satmeter.core.errors import NoCredit
 from satmeter.journal.store import sqlite_url
+from satmeter.market.ledger import HUB, NODE, PAYING, Ledger
 
 NODE_ID = "02" * 33
 ACCOUNTS = ["user/a", "user/b", "user/c", NODE, HUB, PAYING]
@@ -22,7 +22,7 @@ def database(tmp_path_factory):
 
 @pytest.fixture
 def ledger(database):
-    return BuyerState(database, 10_000)
+    return Ledger(database, 10_000)
 
 
 def move(ledger, database, **entries):
@@ -55,7 +55,7 @@ transfers = st.lists(
 @given(given=transfers)
 def test_whatever_is_moved_the_books_agree(database, given):
     """Against a plain dictionary that knows the rule, and nothing of how it is kept."""
-    ledger = BuyerState(database, 0)
+    ledger = Ledger(database, 0)
     mirror = {name: ledger.balance(name) for name in ACCOUNTS}
     for entries in given:
         rest = -sum(entries.values())
@@ -97,5 +97,5 @@ def test_many_at_once_give_no_more_than_there_is(ledger, database):
 
 @given(msat=st.integers(0, 10**15), ppm=st.integers(0, 500_000))
 def test_the_hubs_fee_is_never_more_than_its_part(msat, ppm):
-    fee = BuyerState(None, ppm).fee(msat)
+    fee = Ledger(None, ppm).fee(msat)
     assert fee * 1_000_000 <= msat * ppm < (fee + 1) * 1_000_000

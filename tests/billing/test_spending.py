@@ -4,16 +4,17 @@ import time
 
 import pytest
 import sqlalchemy as sa
-from satmeter.market.state import HUB, NODE, PAYING, BuyerState, of_user
 
 from satmeter.billing import outgoing_payments as module
 from satmeter.billing.database import Database
-from satmeter.billing.outgoing_payments import ALARM, Spending, maxfee_of
+from satmeter.billing.outgoing_payments import ALARM, Spending
 from satmeter.billing.tables import PAYMENT
 from satmeter.core.errors import BadParam
 from satmeter.journal.store import sqlite_url
 from satmeter.market.audit import differences
+from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user
 from satmeter.market.withdrawals import Sending
+from satmeter.node.pay import fee_cap
 from satmeter.node.payments import Outcome
 
 OWN, PAYEE, RHASH, USER = "02" * 33, "03" * 33, "ab" * 32, "ann"
@@ -46,15 +47,15 @@ class Hub:
     def __init__(self, tmp_path, node):
         self.node = node
         self.database = Database(sqlite_url(tmp_path / "b.sqlite3"), OWN)
-        self.state = BuyerState(self.database, 10_000)
+        self.ledger = Ledger(self.database, 10_000)
         self.spending = self.worker()
         with self.database.writing() as db:
-            self.state.move(db, "deposit", "x", {NODE: -50_000, of_user(USER): 50_000})
+            self.ledger.move(db, "deposit", "x", {NODE: -50_000, of_user(USER): 50_000})
 
     def worker(self):
         made = Spending(self.database, self.node, 10**9)
         made._payments = self.node
-        sending = Sending(None, made, None, None, self.state, None, "")
+        sending = Sending(None, made, None, None, self.ledger, None, "")
         made.watchers.append(sending.ended)
         return made
 
@@ -65,13 +66,13 @@ class Hub:
         }  # fmt: skip
 
         def held(db, row):
-            self.state.move(db, "sending", f"payment/{row['rhash']}", {of_user(USER): -HELD, PAYING: HELD})
+            self.ledger.move(db, "sending", f"payment/{row['rhash']}", {of_user(USER): -HELD, PAYING: HELD})
 
         return (worker or self.spending).send(of_user(USER), "lnbc1", decoded, 200, held)
 
     @property
     def balances(self):
-        return {name: self.state.balance(name) for name in (of_user(USER), PAYING, NODE, HUB)}
+        return {name: self.ledger.balance(name) for name in (of_user(USER), PAYING, NODE, HUB)}
 
     def change(self, **values):
         with self.database.writing() as db:
@@ -172,4 +173,4 @@ def test_an_invoice_of_the_own_node_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("amount", "most"), [(1, 1_000), (100_000, 1_000), (101_000, 1_010), (10**9, 10**7)])
 def test_a_payment_may_cost_a_hundredth_and_a_sat_at_least(amount, most):
-    assert maxfee_of(amount) == most
+    assert fee_cap(amount) == most

@@ -8,10 +8,9 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..core.errors import BadParam, NameTaken, WrongState
-from .database import Database, only
+from .database import Database, insert_new, only
 from .tables import SECRET, SUBSCRIPTION
 
 SCOPES = {
@@ -92,10 +91,9 @@ class Secrets:
         it. WrongState for one that the operator revoked."""
         secret = secrets.token_urlsafe(32)
         row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), **NEW}
-        insert = postgresql.insert if self._database.shared else sqlite.insert
         with self._database.writing() as db:
             fresh = {**row, "name": name, "created_at": int(time.time())}
-            if not only(db.execute(insert(SECRET).on_conflict_do_nothing(), fresh)):
+            if not insert_new(db, SECRET, fresh):
                 mine = sa.update(SECRET).where(SECRET.c.name == name, SECRET.c.revoked_at == 0)
                 if not only(db.execute(mine.values(row))):
                     raise WrongState("token: this seller's was revoked by the hub's operator")

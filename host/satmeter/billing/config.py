@@ -10,8 +10,7 @@ from typing import Any
 from ..core.errors import BadParam
 from ..core.money import msat, whole
 from ..http.server import checked_proxies
-
-RPC = Path("~/.lightning/bitcoin/lightning-rpc")
+from ..node import DEFAULT_SOCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Config:
     service, whose X-Forwarded-For is believed.
     """
 
-    rpc: Path = RPC
+    rpc: Path = DEFAULT_SOCKET
     database: str = ""
     host: str = "127.0.0.1"
     port: int = 9112
@@ -75,7 +74,7 @@ TEXTS = ("rpc", "database", "host", "public_url", "hook_secret")
 def load(path: Path | None) -> Config:
     """Return the config of a file, or the defaults. BadParam names the field, its value and what would be right."""
     if path is None:
-        return Config(rpc=RPC.expanduser())
+        return Config(rpc=DEFAULT_SOCKET.expanduser())
     try:
         given = tomllib.loads(path.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
@@ -96,7 +95,7 @@ def checked(given: dict[str, Any]) -> Config:
             values[name] = msat(name, value)
         elif name in TEXTS:
             values[name] = _text(name, value)
-    values["rpc"] = Path(values.get("rpc", str(RPC))).expanduser()
+    values["rpc"] = Path(values.get("rpc", str(DEFAULT_SOCKET))).expanduser()
     values["rates"] = _rates(given.get("rates", {}))
     for name in HOSTS:
         values[name] = _hosts(name, given.get(name, []))

@@ -1,7 +1,7 @@
 """The billing service's database: opened, brought to this version's schema, and used in short transactions."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..core.errors import JournalTrouble
 from ..journal.store import engine
@@ -106,6 +107,17 @@ def _begin_at_once(made: sa.Engine) -> None:
 def only(result: sa.CursorResult[Any]) -> bool:
     """Whether a statement changed the one row that it was about."""
     return result.rowcount == 1
+
+
+def insert_new(db: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row, unless one with its key is there; whether it was inserted."""
+    insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
+    return only(db.execute(insert(table).on_conflict_do_nothing(), row))
+
+
+def already_there(trouble: JournalTrouble) -> bool:
+    """Whether a transaction failed because a row with the same key was recorded before."""
+    return isinstance(trouble.__cause__, IntegrityError)
 
 
 def _words(url: str, e: Exception) -> JournalTrouble:

@@ -5,10 +5,9 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam, JournalTrouble
-from .database import Database
+from .database import Database, already_there
 from .ids import new_id
 from .tables import ONCE
 
@@ -43,7 +42,7 @@ class Once:
                 db.execute(sa.insert(ONCE), {**row, "created_at": int(time.time())})
             return Attempt(client, key, str(row["ref"]))
         except JournalTrouble as e:
-            if not isinstance(e.__cause__, IntegrityError):
+            if not already_there(e):
                 raise
         with self._database.reading() as db:
             found = db.execute(sa.select(ONCE).where(ONCE.c.client == client, ONCE.c.key == key)).one()

@@ -8,13 +8,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
-from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
 from ..core.text import readable
 from ..node.rpc import Made, Node
-from .database import Database, only
+from .database import Database, already_there, only
 from .events import Events, hook_row
 from .ids import new_id
 from .tables import ABOUT, HOOK, INVOICE, SECRET, SERVICE
@@ -92,7 +91,7 @@ class Invoices:
                 if hook:
                     db.execute(sa.insert(HOOK), hook_row(client, hook, id))
         except JournalTrouble as e:
-            known = self.find(id, client) if isinstance(e.__cause__, IntegrityError) else None
+            known = self.find(id, client) if already_there(e) else None
             if known is None:
                 raise
             return known  # the same request came twice at once, and the other one was first

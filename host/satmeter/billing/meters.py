@@ -11,7 +11,7 @@ from pyln.client import RpcError
 
 from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
 from ..core.status import SessionEvent, read_as
-from ..node.rpc import Node, code_of, words_of
+from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database
@@ -24,7 +24,6 @@ log = logging.getLogger("satmeter.billing")
 EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
-UNKNOWN_METHOD = -32601
 CONFIRM_S = 3.0
 
 Row = dict[str, Any]
@@ -58,7 +57,7 @@ class Meters:
                 wait = EVERY_S
             except RpcError as e:
                 wait = AWAY_S  # there may be no meter plugin, or it comes later
-                if e.error.get("code") != UNKNOWN_METHOD if isinstance(e.error, dict) else True:
+                if e.error.get("code") != UNKNOWN_COMMAND if isinstance(e.error, dict) else True:
                     log.warning("following meters: %s", words_of(e))
             except (SatmeterError, KeyError, ValueError) as e:
                 log.warning("following meters: %s", e)

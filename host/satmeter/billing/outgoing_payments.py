@@ -12,12 +12,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
-from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
+from ..node.pay import fee_cap
 from ..node.payments import Outcome, Payments
 from ..node.rpc import Node, code_of
-from .database import Database, only
+from .database import Database, already_there, only
 from .ids import new_id
 from .tables import PAYMENT
 
@@ -37,11 +37,6 @@ COMPLETE, FAILED, ALARM = "complete", "failed", "alarm"
 AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
 """Payments under way in a worker: in all, of all accounts, and of one of these."""
 Row = dict[str, Any]
-
-
-def maxfee_of(amount: int) -> int:
-    """Return the most that routing a payment may cost: 1 %, at least 1 sat."""
-    return max(1000, amount // 100)
 
 
 class Spending:
@@ -224,7 +219,7 @@ class Spending:
             "client": client,
             "payreq": payreq,
             "msatoshi": amount,
-            "maxfee": maxfee_of(amount),
+            "maxfee": fee_cap(amount),
             "fee": fee,
             "worker": self._me,
             "lease_until": now + LEASE_S,
@@ -237,7 +232,7 @@ class Spending:
                     held(db, fresh)
             return {**fresh, "status": "new"}
         except JournalTrouble as e:
-            if not isinstance(e.__cause__, IntegrityError):
+            if not already_there(e):
                 raise
         again = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status == "failed")
         with self._database.writing() as db:

@@ -5,10 +5,9 @@ import hashlib
 import time
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..wire.pledge import Pledge
-from .database import Database
+from .database import Database, insert_new
 from .tables import PLEDGE, PLEDGE_USE
 
 
@@ -22,8 +21,7 @@ class Pledges:
         key, now = hashlib.sha256(pledge.line.encode()).hexdigest(), int(time.time())
         with self._database.writing() as db:
             self._forget(db, now)
-            insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-            db.execute(insert(PLEDGE).on_conflict_do_nothing(), {"hash": key, "spent": 0, "until": pledge.until_s})
+            insert_new(db, PLEDGE, {"hash": key, "spent": 0, "until": pledge.until_s})
             spent = db.execute(sa.select(PLEDGE.c.spent).where(PLEDGE.c.hash == key).with_for_update()).scalar_one()
             known = db.execute(sa.select(PLEDGE_USE.c.msat).where(PLEDGE_USE.c.id == use)).scalar()
             if known is not None:

@@ -12,12 +12,11 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from ..core.errors import BadParam
 from ..core.text import readable
 from .api_tokens import SELLER, covers, digest
-from .database import Database, only
+from .database import Database, insert_new, only
 from .events import Events
 from .invoices import Row
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
@@ -213,13 +212,8 @@ class Tokens:
     @staticmethod
     def _once(db: sa.Connection, client: str, key: str) -> bool:
         """Record that something is done; False where it was before."""
-        try:
-            with db.begin_nested():
-                row = {"client": client, "key": key, "fingerprint": "", "ref": "", "status": 200, "body": ""}
-                db.execute(sa.insert(ONCE), {**row, "created_at": int(time.time())})
-        except IntegrityError:
-            return False
-        return True
+        row = {"client": client, "key": key, "fingerprint": "", "ref": "", "status": 200, "body": ""}
+        return insert_new(db, ONCE, {**row, "created_at": int(time.time())})
 
     def find(self, token: str) -> Bought | None:
         """Return what a token stands for, whether it is spent or not."""

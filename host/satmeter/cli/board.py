@@ -3,8 +3,6 @@
 import itertools
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ..board.ports import find
 from ..board.virtual import load_key
-from ..core.errors import BoardTrouble, SatmeterError
-from ..parts import how_to_install
+from ..core.errors import BoardTrouble
+from .failing import failing
 
 board_app = typer.Typer(no_args_is_help=True, help="Boards: real ones on a port, and those without hardware.")
 console = Console()
@@ -26,19 +24,6 @@ Port = Annotated[
 ]
 Key = Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")]
 Config = Annotated[Path | None, typer.Option(help="the board's config (TOML); see docs/wiring.md")]
-
-
-@contextmanager
-def failing() -> Iterator[None]:
-    """Turn what goes wrong into a line for the user."""
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        console.print(how_to_install(e.name, "board"), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except (SatmeterError, OSError, ValueError) as e:
-        console.print(str(e), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 def flash_board(
@@ -64,7 +49,7 @@ def flash_board(
         bar.start()
         return Path(f"board-files-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
 
-    with failing():
+    with failing("board", ValueError):
         from ..board import flash, image
 
         given = image.load_config(config, load_key(key.expanduser(), make=True))
@@ -94,7 +79,7 @@ def _print_hello(hello: dict[str, object]) -> None:
 @board_app.command()
 def info(port: Port = "", key: Key = KEY) -> None:
     """Say which board it is and what runs on it. Its bridge lets go of it for a moment."""
-    with failing():
+    with failing("board", ValueError):
         from ..board import flash
         from ..board.lease import Lease
 
@@ -108,7 +93,7 @@ def monitor(
     port: Port = "", key: Key = KEY, seconds: Annotated[float, typer.Option(help="0: until Ctrl-C")] = 0
 ) -> None:
     """Show a board's readings as they come. Its bridge lets go of it meanwhile, so nothing is granted anew."""
-    with failing():
+    with failing("board", ValueError):
         from ..board import flash
         from ..board.lease import Lease
 
@@ -157,7 +142,7 @@ def calibrate(
 ) -> None:
     """Read the potentiometer at a few positions, and print the lines for the board's config."""
     found = []
-    with failing():
+    with failing("board", ValueError):
         from ..board import flash
         from ..board.lease import Lease
 
@@ -182,7 +167,7 @@ def calibrate(
 @board_app.command()
 def reset(port: Port = "", key: Key = KEY) -> None:
     """Restart a board; its relay goes off, its register is kept."""
-    with failing():
+    with failing("board", ValueError):
         from ..board import flash
 
         _print_hello(flash.reset(find(port), load_key(key.expanduser())))
@@ -199,7 +184,7 @@ def virtual(
     from ..board.keys import work
     from ..board.virtual import Board, VirtualBoard
 
-    with failing():
+    with failing("board", ValueError):
         secret = load_key(key.expanduser(), make=True)
         board: Board
         if rp2040:

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 
 from .. import __version__
-from ..core.errors import SatmeterError
 from ..core.text import visible
 from ..journal import backup
-from ..parts import how_to_install
+from ..node import DEFAULT_SOCKET
 from .board import KEY, Port, board_app, flash_board
+from .failing import fail, failing
 from .panel import panel
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
@@ -40,8 +40,6 @@ app.add_typer(devnet_app, name="devnet")
 app.add_typer(journal_app, name="journal")
 console = Console()
 
-RPC = Path("~/.lightning/bitcoin/lightning-rpc")
-
 
 def _encodes(text: str) -> bool:
     """Whether the terminal, or what else is written to, has these letters."""
@@ -57,11 +55,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     app()
-
-
-def fail(text: str) -> typer.Exit:
-    console.print(text, style="red", markup=False, soft_wrap=True)
-    return typer.Exit(1)
 
 
 def _say_version(wanted: bool) -> None:
@@ -89,10 +82,8 @@ def journal_backup(
     to: Annotated[Path, typer.Argument(help="the file to write")],
 ) -> None:
     """Write a journal to one file, also while its plugin runs."""
-    try:
+    with failing(""):
         found = backup.backup(journal.expanduser(), to.expanduser())
-    except SatmeterError as e:
-        raise fail(e.message) from e
     console.print(f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events")
 
 
@@ -102,10 +93,8 @@ def journal_restore(
     journal: Annotated[Path, typer.Argument(help="where the journal belongs")],
 ) -> None:
     """Put a backup in the place of a journal whose plugin does not run; the one that is there is kept beside it."""
-    try:
+    with failing(""):
         found = backup.restore(saved.expanduser(), journal.expanduser())
-    except SatmeterError as e:
-        raise fail(e.message) from e
     console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
 
 
@@ -114,7 +103,7 @@ def bridge(
     port: Port = "",
     meter: Annotated[str, typer.Option(help="the seller's meter that the board belongs to")] = "",
     stream: Annotated[str, typer.Option(help="the buyer's stream (session id or meter name)")] = "",
-    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
     key: Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")] = KEY,
     plugin: Annotated[Path | None, typer.Option(help="plugin to start again if it has died")] = None,
 ) -> None:
@@ -144,7 +133,7 @@ def code(
     out: Annotated[Path | None, typer.Option(help="write a .png or .svg instead of showing it here")] = None,
 ) -> None:
     """Show a text as a QR code in the terminal, or write it as a picture."""
-    try:
+    with failing("qr", ValueError):
         from ..qr import draw
         from ..qr.make import as_code, make
 
@@ -155,10 +144,6 @@ def code(
             out.write_bytes(draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
         else:
             raise fail(f"--out: must end in .png or .svg, got {out}")
-    except ModuleNotFoundError as e:
-        raise fail(how_to_install(e.name, "qr")) from None
-    except (ValueError, OSError) as e:
-        raise fail(str(e)) from None
 
 
 @devnet_app.callback(invoke_without_command=True)
@@ -218,7 +203,7 @@ def devnet_record(
 def rpc(
     method: Annotated[str, typer.Argument(help="the node's method")],
     params: Annotated[list[str] | None, typer.Argument(help="values by position, or name=value each")] = None,
-    socket: Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")] = RPC,
+    socket: Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
 ) -> None:
     """Call a method of a node and print its answer, where lightning-cli is not installed."""
     from pyln.client import LightningRpc, RpcError

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..core.errors import BadParam, SatmeterError
-from ..parts import how_to_install
+from ..core.errors import BadParam
+from ..node import DEFAULT_SOCKET
 from .board import KEY
-from .scan import RPC
+from .failing import failing
 
 if TYPE_CHECKING:
     from ..panel.login import Logins
@@ -25,7 +25,7 @@ PASSWORD = Path("~/.config/satmeter/panel.password")
 
 
 def panel(
-    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
     host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0 for all")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8420,
     name: Annotated[list[str] | None, typer.Option(help="a name by which browsers may ask for it")] = None,
@@ -42,7 +42,7 @@ def panel(
     """Show the node's meters and streams on pages in a browser."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    try:
+    with failing("web"):
         from ..node.rpc import Node
         from ..panel import server
         from ..panel.amounts import Rate
@@ -64,12 +64,6 @@ def panel(
             console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
             server.serve(app, host, port, tls)
-    except ModuleNotFoundError as e:
-        console.print(how_to_install(e.name, "web"), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except (SatmeterError, OSError) as e:
-        console.print(str(e), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
 
 
 def _is_loopback(host: str) -> bool:

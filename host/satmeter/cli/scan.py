@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ..core.errors import BadParam, SatmeterError
+from ..core.errors import BadParam
 from ..core.money import msat
-from ..parts import how_to_install
+from ..node import DEFAULT_SOCKET
+from .failing import failing
 
 console = Console()
-RPC = Path("~/.lightning/bitcoin/lightning-rpc")
 
 
 def scan(
@@ -26,23 +26,16 @@ def scan(
     pick: Annotated[int, typer.Option(help="which of several codes, from the top, counted from 1")] = 0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="do not ask before paying or opening")] = False,
     seconds: Annotated[int, typer.Option(help="give up on a camera after so long; 0: never")] = 0,
-    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = RPC,
+    rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
 ) -> None:
     """Read codes and say what they mean; with --pay or --open, do it within the caps given."""
     try:
-        from ..scan.scanner import Order, Scanner
+        with failing("scan"):
+            from ..scan.scanner import Order, Scanner
 
-        caps = _caps(
-            pay, open_, {"max_amount": max_amount, "max_fee": max_fee, "max_price": max_price, "budget": budget}
-        )
-        order = Order(pay=pay, open=open_, node=node.lower(), yes=yes, **caps)
-        good = Scanner(console, order, rpc.expanduser()).run(source, pick, seconds)
-    except ModuleNotFoundError as e:
-        console.print(how_to_install(e.name, "scan"), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except (SatmeterError, OSError) as e:
-        console.print(str(e), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+            given = {"max_amount": max_amount, "max_fee": max_fee, "max_price": max_price, "budget": budget}
+            order = Order(pay=pay, open=open_, node=node.lower(), yes=yes, **_caps(pay, open_, given))
+            good = Scanner(console, order, rpc.expanduser()).run(source, pick, seconds)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if good else 1)

@@ -3,8 +3,6 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,8 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..core.errors import SatmeterError
-from ..parts import how_to_install
+from .failing import failing
 
 if TYPE_CHECKING:
     from ..billing.config import Config
@@ -27,22 +24,9 @@ Where = Annotated[Path | None, typer.Option("--config", help="the service's conf
 Days = Annotated[int, typer.Option(min=0, max=36_500, help="the api-token ends after so many days; 0: never")]
 
 
-@contextmanager
-def failing() -> Iterator[None]:
-    """Turn what goes wrong into a line for the user."""
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        console.print(how_to_install(e.name, "billing"), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except (SatmeterError, OSError) as e:
-        console.print(str(e), style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
 def serve(config: Where = None) -> None:
     """Run the billing service until Ctrl-C."""
-    with failing():
+    with failing("billing"):
         from ..billing import logs
         from ..billing.config import load
 
@@ -62,7 +46,7 @@ def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); se
     """Run a gate: a reverse proxy that lets a request through only when it is paid for."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    with failing():
+    with failing("billing"):
         import uvicorn
 
         from ..gate.config import load
@@ -93,7 +77,7 @@ def add(
     config: Where = None,
 ) -> None:
     """Make a client, and print its api-token, which is shown this once."""
-    with failing():
+    with failing("billing"):
         from ..billing.api_tokens import Secrets
 
         print(Secrets(_database(config)[1]).add(name, scope, expires_at=_after(days)))
@@ -107,7 +91,7 @@ def renew(
     config: Where = None,
 ) -> None:
     """Give a client another api-token, and print it; its invoices stay, also where it was revoked."""
-    with failing():
+    with failing("billing"):
         from ..billing.api_tokens import Secrets
 
         print(Secrets(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
@@ -120,7 +104,7 @@ def _after(days: int) -> int:
 @client_app.command("list")
 def list_(config: Where = None) -> None:
     """List the clients."""
-    with failing():
+    with failing("billing"):
         from ..billing.api_tokens import Secrets
 
         table = Table("name", "scopes", "made", "ends", "revoked")
@@ -137,7 +121,7 @@ def _day(seconds: object) -> str:
 @client_app.command("revoke")
 def revoke(name: str, config: Where = None) -> None:
     """End a client's api-token: within five seconds it is good for nothing."""
-    with failing():
+    with failing("billing"):
         from ..billing.api_tokens import Secrets
 
         Secrets(_database(config)[1]).revoke(name)
@@ -147,7 +131,7 @@ def revoke(name: str, config: Where = None) -> None:
 @hooks_app.command("dead")
 def dead(config: Where = None) -> None:
     """List the webhooks that were given up."""
-    with failing():
+    with failing("billing"):
         for row in _hooks(config).dead():
             console.print(f"{row['id']}  {row['invoice']}  {row['url']}  {row['said']}", markup=False, soft_wrap=True)
 
@@ -155,14 +139,14 @@ def dead(config: Where = None) -> None:
 @hooks_app.command("replay")
 def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")] = "", config: Where = None) -> None:
     """Have given-up webhooks tried anew by the running service."""
-    with failing():
+    with failing("billing"):
         console.print(f"{_hooks(config).replay(id)} will be tried again")
 
 
 def books(config: Where = None) -> None:
     """Show the hub's accounts, and whether they agree with one another and with what the node says it paid: exit code 1
     where they do not, or where a payment needs a person."""
-    with failing():
+    with failing("billing"):
         from ..market.audit import differences
         from ..market.ledger import Ledger
         from ..node.payments import Payments

@@ -17,24 +17,14 @@ from jinja2 import Environment, PackageLoader
 from ..billing import forms as body
 from ..billing.described import needs_login
 from ..core.text import amount, visible
+from ..http import security
 from .container import Market
 from .users import User
 
 COOKIE = "satmeter-market"
 LOGGED_IN = needs_login(COOKIE)
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' data:",
-        "style-src 'self' 'unsafe-inline'",
-        "frame-ancestors 'none'",
-        "base-uri 'self'",
-    )
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
+    **security.headers("default-src 'self'", "img-src 'self' data:", "style-src 'self' 'unsafe-inline'"),
     "Cache-Control": "no-store",
 }
 
@@ -68,12 +58,8 @@ async def sent(request: Request) -> dict[str, Any]:
     """Return the fields of a form or of JSON; 403 for one that a page of another site sent."""
     origin = request.headers.get("origin")
     hosts = {request.headers.get("host", "").lower(), urlsplit(request.app.state.public_url).netloc.lower()} - {""}
-    try:
-        alien = origin is not None and urlsplit(origin).netloc.lower() not in hosts
-    except ValueError:
-        alien = True
-    if alien or request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise HTTPException(403, "a page of another site has no business here")
+    if security.is_cross_site(origin, hosts, request.headers.get("sec-fetch-site", "same-origin")):
+        raise HTTPException(403, "cross-site request refused")
     return body.fields(await body.raw(request), request.headers.get("content-type", ""))
 
 

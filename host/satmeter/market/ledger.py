@@ -9,9 +9,8 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from ..billing.database import Database, only
+from ..billing.database import Database, insert_new, only
 from ..core.errors import NoCredit
 from ..core.text import amount
 from .tables import ACCOUNT, ENTRY, TRANSFER
@@ -49,8 +48,7 @@ class Ledger:
         db.execute(sa.insert(ENTRY), [{"transfer": id, "account": a, "msat": m} for a, m in entries.items()])
 
     def _change(self, db: sa.Connection, name: str, msat: int) -> None:
-        insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-        db.execute(insert(ACCOUNT).on_conflict_do_nothing(), {"name": name, "balance": 0})
+        insert_new(db, ACCOUNT, {"name": name, "balance": 0})
         change = sa.update(ACCOUNT).where(ACCOUNT.c.name == name)
         if name.startswith("user/"):
             change = change.where(ACCOUNT.c.balance + msat >= 0)

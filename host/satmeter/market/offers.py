@@ -4,9 +4,8 @@ import time
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
-from ..billing.database import Database, only
+from ..billing.database import Database, already_there, only
 from ..billing.ids import new_id
 from ..billing.ssrf import Outward, check_url
 from ..billing.tokens import services_of
@@ -61,7 +60,7 @@ class Offers:
                     fresh = {**row, "id": new_id(), "seller": seller, "service": service, "stars": 0, "ratings": 0}
                     db.execute(sa.insert(OFFER), {**fresh, "created_at": int(time.time())})
         except JournalTrouble as e:
-            if not isinstance(e.__cause__, IntegrityError):
+            if not already_there(e):
                 raise
             raise NameTaken(f"service: {service!r} was just published", param="service") from None
         return self._rows(sa.select(OFFER).where(mine))[0]

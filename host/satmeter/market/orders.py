@@ -7,11 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
 
 from ..billing.api_tokens import SELLER
-from ..billing.database import Database, only
+from ..billing.database import Database, already_there, insert_new, only
 from ..billing.ids import new_id
 from ..billing.invoices import Invoices, status_of
 from ..billing.tables import INVOICE, SERVICE, TOKEN
@@ -71,8 +69,7 @@ class Orders:
                 return
             if len(there) >= MOST_IN_CART:
                 raise BadParam(f"offer: a cart holds {MOST_IN_CART}", param="offer")
-            insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-            db.execute(insert(CART).on_conflict_do_nothing(), {"user": user, "offer": found["id"]})
+            insert_new(db, CART, {"user": user, "offer": found["id"]})
 
     def take_out(self, user: str, offer: object) -> None:
         with self._database.writing() as db:
@@ -126,7 +123,7 @@ class Orders:
                 moved = {of_user(user): -hold["msat"], PAYING: hold["msat"]}
                 self._ledger.move(db, "payment", f"invoice/{row['id']}", moved)
         except JournalTrouble as e:
-            if not isinstance(e.__cause__, IntegrityError):
+            if not already_there(e):
                 raise
             raise WrongState(f"invoice {row['id']} is being paid") from None
         if not self._finish(hold):

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy.exc import IntegrityError
 
 from ..billing.api_tokens import digest
-from ..billing.database import Database
+from ..billing.database import Database, already_there
 from ..billing.ids import new_id
 from ..core.errors import BadParam, JournalTrouble, NameTaken, TooMany
 from ..http.password_tries import Tries
@@ -130,7 +129,7 @@ class Users:
             with self._database.writing() as db:
                 db.execute(sa.insert(USER), {**row, "created_at": int(time.time())})
         except JournalTrouble as e:
-            if not isinstance(e.__cause__, IntegrityError):
+            if not already_there(e):
                 raise
             raise NameTaken(f"name: {name!r} is taken", param="name") from None
         return User(str(row["id"]), name)

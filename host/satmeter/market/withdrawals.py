@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from ..billing.forms import check_text
 from ..billing.idempotency import Attempt, Once
 from ..billing.invoices import Invoices
-from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, Spending, maxfee_of
+from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, Spending
 from ..billing.ssrf import Outward, check_url
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
+from ..node.pay import fee_cap
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .orders import Orders
 from .users import User
@@ -50,7 +51,7 @@ class Sending:
     def quote(self, amount_msat: int) -> Row:
         """Return what a payment of an amount costs: the hub's fee, the most that routing may cost, and both together
         with the amount, which is held."""
-        fee, maxfee = self._ledger.fee(amount_msat), maxfee_of(amount_msat)
+        fee, maxfee = self._ledger.fee(amount_msat), fee_cap(amount_msat)
         return {"msatoshi": amount_msat, "fee": fee, "maxfee": maxfee, "held": amount_msat + fee + maxfee}
 
     async def invoice_of(self, to: str, amount_msat: int) -> str:

@@ -29,7 +29,8 @@ HINTS = {
 
 
 def fee_cap(amount_msat: int) -> int:
-    """The fee that a person allows without saying so: 1 %, at least 1 sat."""
+    """Return the most (msat) that routing a payment of `amount_msat` may cost where nothing else is asked for: 1 %, at
+    least 1 sat."""
     return max(1000, amount_msat // 100)
 
 

@@ -14,6 +14,7 @@ from ..core.errors import NodeTrouble
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
 PLUGIN_GONE = -4
+UNKNOWN_COMMAND = -32601
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
 
+from ..http import security
 from .login import COOKIE, Logins
 
 Scope = MutableMapping[str, Any]
@@ -23,22 +24,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN = ("/login", "/static/", "/_nicegui/")
 """Paths that need no login: they are the same for everybody, and hold no word about this node."""
 
-POLICY = "; ".join(
-    (
-        "default-src 'self' 'unsafe-inline' 'unsafe-eval'",  # NiceGUI's pages are made of scripts in the page
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob: mediastream:",
-        "connect-src 'self'",
-        "frame-ancestors 'none'",
-        "form-action 'self'",
-        "base-uri 'self'",
-    )
+SECURITY = security.headers(
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval'",  # NiceGUI's pages are made of scripts in the page
+    "img-src 'self' data: blob:",
+    "media-src 'self' blob: mediastream:",
+    "connect-src 'self'",
+    "form-action 'self'",
 )
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-)
+HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in SECURITY.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +66,8 @@ class Guard:
         name = _name(host)
         if not self._ours(name):
             return f"these pages are not called {name[:80]!r}; start the panel with --name for it"
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return f"a page of {origin[:80]!r} has no business here"
+        if security.is_cross_site(origin, (host.lower(),)):
+            return f"cross-site request refused: it came from a page of {str(origin)[:80]!r}"
         return ""
 
     def _ours(self, name: str) -> bool:

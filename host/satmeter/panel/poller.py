@@ -14,7 +14,7 @@ from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
 from ..core.states import StreamState
-from ..node.rpc import PLUGIN_GONE, Node, code_of, words_of
+from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 
 log = logging.getLogger("satmeter.web")
 
@@ -23,7 +23,6 @@ SHARE = 5
 RETRY_S = 1.0
 SLOW_S = 10.0
 CHART_S = 180
-UNKNOWN_COMMAND = -32601
 
 View = dict[str, Any]
 

@@ -1,0 +1,38 @@
+"""What a command says when it fails: one line in red, and exit code 1."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from ..core.errors import SatmeterError
+from ..parts import how_to_install
+
+console = Console()
+
+
+def fail(text: str) -> typer.Exit:
+    """Show a line in red; the caller raises what is returned."""
+    console.print(text, style="red", markup=False, soft_wrap=True)
+    return typer.Exit(1)
+
+
+@contextmanager
+def failing(extra: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn an error of ours or of the system into a line for the user.
+
+    Args:
+        extra: The extra of the package that brings the modules which the command needs, such as "scan".
+        also: Other errors whose text is meant for the user.
+
+    Raises:
+        typer.Exit: With code 1, after the line was shown.
+    """
+    shown: tuple[type[Exception], ...] = (SatmeterError, OSError, *also)
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise fail(how_to_install(e.name, extra)) from None
+    except shown as e:
+        raise fail(str(e)) from None
