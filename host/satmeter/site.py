@@ -15,21 +15,16 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.sessions import SessionMiddleware
 
 from . import __version__
-from .billing import errors as problem
-from .billing import logs, reference
+from .billing import errors, logs, reference
 from .billing.config import Config, load
 from .billing.container import Desk
 from .billing.described import NEEDS_TOKEN, Health, gives, gives_text
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
-from .billing.routes import charge, uses
-from .billing.routes import tokens as webapi
-from .http import server as httpd
+from .billing.routes import charge, tokens, uses
+from .http import server
 from .market.container import COOKIES, Market
 from .market.http import Visits
-from .market.routes import account as rooms
-from .market.routes import auth as door
-from .market.routes import catalogue as stalls
-from .market.routes import checkout
+from .market.routes import account, auth, catalogue, checkout
 
 SWITCH_S = 0.0005
 """A request should not wait for the 5 ms that Python lets another thread run by default."""
@@ -50,7 +45,7 @@ def build(config: Config) -> FastAPI:
     async def running(_: FastAPI) -> AsyncIterator[None]:
         desk.hub.start()
         desk.happenings.start()
-        httpd.on_ending(desk.end_streams)
+        server.on_ending(desk.end_streams)
         if market is not None:
             await asyncio.to_thread(market.start)
         await asyncio.to_thread(desk.start)
@@ -65,7 +60,7 @@ def build(config: Config) -> FastAPI:
         title="Satmeter billing",
         version=__version__,
         lifespan=running,
-        responses={"4XX": problem.PROBLEM},
+        responses={"4XX": errors.PROBLEM},
         docs_url=None,
         redoc_url=None,
     )
@@ -75,17 +70,17 @@ def build(config: Config) -> FastAPI:
     def page(request: Request, status: int, title: str, detail: str) -> Response:
         return visits.answer(request, "error", {"title": title, "detail": detail}, visits.user(request), status)
 
-    problem.install(app, page)
+    errors.install(app, page)
     plain = uses.route(desk)
     uses.describe(app, plain)
     app.router.routes.insert(0, plain)
-    for part in (charge, webapi):
+    for part in (charge, tokens):
         app.include_router(part.routes(desk))
     app.include_router(checkout.routes(desk, market, visits))
     if market is not None:
         metrics.sources.append(lambda: _books(market))
-        for room in (door, stalls, rooms):
-            app.include_router(room.routes(market, visits))
+        for page_routes in (auth, catalogue, account):
+            app.include_router(page_routes.routes(market, visits))
         key, secure = desk.node.secret(COOKIES).hex(), config.public_url.startswith("https")
         app.add_middleware(
             SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600, https_only=secure
@@ -103,7 +98,7 @@ def build(config: Config) -> FastAPI:
         desk.client(request, "metrics")
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
-    app.add_middleware(httpd.Heads)
+    app.add_middleware(server.Heads)
     app.add_middleware(logs.Requests, seen=_seen)
     return app
 
@@ -138,7 +133,7 @@ def worker() -> FastAPI:
 
 def serve(config: Config, path: Path | None) -> None:
     """Run until SIGINT or SIGTERM; what is under way ends in order."""
-    given = {**httpd.settings(config.host, config.port, config.proxies), "log_config": None, "limit_concurrency": 2000}
+    given = {**server.settings(config.host, config.port, config.proxies), "log_config": None, "limit_concurrency": 2000}
     if config.workers == 1:
         uvicorn.run(build(config), **given)
     else:

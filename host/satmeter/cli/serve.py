@@ -36,7 +36,7 @@ def serve(config: Where = None) -> None:
             from ..billing.shared_metrics import share_between_workers
 
             share_between_workers()
-        from .. import site as site
+        from .. import site
 
         console.print(f"billing at http://{given.host}:{given.port}/", highlight=False)
         site.serve(given, config)

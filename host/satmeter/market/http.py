@@ -14,7 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader
 
-from ..billing import forms as body
+from ..billing import forms
 from ..billing.described import needs_login
 from ..core.text import amount, visible
 from ..http import security
@@ -60,7 +60,7 @@ async def sent(request: Request) -> dict[str, Any]:
     hosts = {request.headers.get("host", "").lower(), urlsplit(request.app.state.public_url).netloc.lower()} - {""}
     if security.is_cross_site(origin, hosts, request.headers.get("sec-fetch-site", "same-origin")):
         raise HTTPException(403, "cross-site request refused")
-    return body.fields(await body.raw(request), request.headers.get("content-type", ""))
+    return forms.fields(await forms.raw(request), request.headers.get("content-type", ""))
 
 
 class Visits:

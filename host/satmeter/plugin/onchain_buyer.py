@@ -4,7 +4,7 @@ from typing import Any
 
 from pyln.client import RpcError
 
-from ..chain import update as version
+from ..chain import update
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core.errors import BadVersion
@@ -13,7 +13,7 @@ from ..core.settlement.transaction import DUST_SAT, TxInput
 from ..node.rpc import Node, words_of
 
 OUTPUTS_WEIGHT = 4 * (10 + 2 * 43) + 2
-"""Of a version without its inputs: two outputs to the longest witness programs."""
+"""Of an update without its inputs: two outputs to the longest witness programs."""
 FREED_BLOCKS = 1_000_000
 
 
@@ -26,8 +26,8 @@ class Wallet:
     def fund(self, a: do.Fund) -> cmd.Command:
         """Choose and reserve confirmed inputs for the maximum, its fee and a change that is no dust."""
         try:
-            seller = version.script_of(a.address)
-            change = version.script_of(self._node.new_address())
+            seller = update.script_of(a.address)
+            change = update.script_of(self._node.new_address())
             funded = self._node.call(
                 "fundpsbt",
                 satoshi=a.maximum_sat + 2 * DUST_SAT,
@@ -54,24 +54,24 @@ class Wallet:
             o = known[outpoint]
             value_sat = int(o["amount_msat"]) // 1000
             inputs.append(TxInput(outpoint, value_sat, str(o["scriptpubkey"]), int(o["blockheight"])))
-        fee = version.fee_for(version.most_weight(inputs, seller, change), a.feerate)
+        fee = update.fee_for(update.most_weight(inputs, seller, change), a.feerate)
         short = a.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
-        if short > 0 or len(inputs) > version.INPUTS_MOST:
+        if short > 0 or len(inputs) > update.INPUTS_MOST:
             raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
         return cmd.Funded(a.session, a.tx_number, fee, change, inputs)
 
     def sign(self, a: do.SignUpdate) -> cmd.Command:
-        """Sign a version. The wallet signs only what is reserved: after a long time away it is reserved anew."""
+        """Sign an update. The wallet signs only what is reserved: after a long time away it is reserved anew."""
         g = a.transaction
         try:
-            tx = version.make(g.inputs, version.script_of(g.address), a.value_sat, g.change, g.fee_sat)
-            psbt = version.to_sign(tx, g.inputs)
+            tx = update.make(g.inputs, update.script_of(g.address), a.value_sat, g.change, g.fee_sat)
+            psbt = update.to_sign(tx, g.inputs)
             try:
                 done = self._node.call("signpsbt", psbt=psbt)
             except RpcError:
                 self.reserve(do.Reserve(g.outpoints, RESERVED_BLOCKS))
                 done = self._node.call("signpsbt", psbt=psbt)
-            return cmd.UpdateMade(a.session, a.number, g.number, version.signed(done["signed_psbt"], tx, g.inputs))
+            return cmd.UpdateMade(a.session, a.number, g.number, update.signed(done["signed_psbt"], tx, g.inputs))
         except (RpcError, BadVersion) as e:
             why = words_of(e) if isinstance(e, RpcError) else e.message
             return cmd.UpdateUnsigned(a.session, a.number, g.number, why)

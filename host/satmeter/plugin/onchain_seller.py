@@ -14,8 +14,7 @@ from urllib.parse import unquote, urlsplit
 from embit.psbt import PSBT
 from pyln.client import RpcError
 
-from ..chain import block
-from ..chain import update as version
+from ..chain import block, update
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core.errors import BadParam, BadVersion, NodeTrouble
@@ -53,9 +52,9 @@ class Chain:
 
     def check(self, a: do.CheckUpdate) -> cmd.Command:
         try:
-            tx = version.read(a.raw)
-            inputs = a.inputs or self._spendable(version.outpoints(tx))
-            found = version.check(tx, inputs, version.script_of(a.address), a.value_sat, a.feerate)
+            tx = update.read(a.raw)
+            inputs = a.inputs or self._spendable(update.outpoints(tx))
+            found = update.check(tx, inputs, update.script_of(a.address), a.value_sat, a.feerate)
             if not a.inputs:
                 self._confirmed(inputs, a.heights)
             if self._bitcoind is not None:
@@ -76,8 +75,8 @@ class Chain:
         )
 
     def _spendable(self, outpoints: list[str]) -> list[TxInput]:
-        if len(outpoints) > version.INPUTS_MOST:
-            raise BadVersion(f"{len(outpoints)} inputs; at most {version.INPUTS_MOST} are taken")
+        if len(outpoints) > update.INPUTS_MOST:
+            raise BadVersion(f"{len(outpoints)} inputs; at most {update.INPUTS_MOST} are taken")
         inputs: list[TxInput] = []
         for outpoint in outpoints:
             found = self._unspent(outpoint)
@@ -116,7 +115,7 @@ class Chain:
     def broadcast(self, a: do.Broadcast) -> None:
         """Broadcast by sendpsbt; where it is refused, look() finds out why."""
         try:
-            self._node.call("sendpsbt", psbt=version.to_send(a.raw, a.inputs))
+            self._node.call("sendpsbt", psbt=update.to_send(a.raw, a.inputs))
         except RpcError as e:
             log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(e))
 
@@ -160,9 +159,9 @@ class Chain:
 
     def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
         """Say what spends the inputs: in words, with the transaction itself where a recent block has it; the height of
-        that block; and what it pays to our address (an older version, then), in sat."""
+        that block; and what it pays to our address (an older update, then), in sat."""
         words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
-        ours = version.script_of(a.address)
+        ours = update.script_of(a.address)
         for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
             found = self._node.call("getrawblockbyheight", height=at).get("block")
             tx = block.spender(str(found), set(spent)) if found else None
@@ -173,7 +172,7 @@ class Chain:
 
     def bump(self, a: do.Bump) -> cmd.Command | None:
         """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
-        fee = min(version.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee_sat, a.budget_sat)
+        fee = min(update.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee_sat, a.budget_sat)
         feerate = fee * 1000 // CHILD_WEIGHT
         if feerate <= 253:
             return None

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from ..core.errors import BadParam
 from ..core.text import amount, visible
-from ..node import pay as buying
+from ..node.pay import fee_cap, may_pay, open_stream
+from ..node.pay import pay as pay_invoice
 from ..node.rpc import Node
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import Found, Picture, read, trouble
@@ -119,10 +120,10 @@ class Scanner:
             raise BadParam("--open: this code is an invoice; pay it with --pay")
 
     def _pay(self, invoice: Invoice) -> None:
-        buying.may_pay(self.node, invoice, self.order.max_amount, self.order.node)
-        fee = buying.fee_cap(invoice.amount_msat or 0) if self.order.max_fee is None else self.order.max_fee
+        may_pay(self.node, invoice, self.order.max_amount, self.order.node)
+        fee = fee_cap(invoice.amount_msat or 0) if self.order.max_fee is None else self.order.max_fee
         self._ask(f"pay {amount(invoice.amount_msat or 0)}, and at most {amount(fee)} of fees")
-        paid = buying.pay(self.node, invoice, self.order.max_amount, fee, self.order.node)
+        paid = pay_invoice(self.node, invoice, self.order.max_amount, fee, self.order.node)
         self.console.print(f"paid: {amount(int(paid['amount_sent_msat']))} with fees", highlight=False)
         self.console.print(f"preimage {paid['payment_preimage']}", highlight=False, soft_wrap=True)
 
@@ -133,7 +134,7 @@ class Scanner:
             )
         caps = f"at most {self.order.max_price}, {amount(self.order.budget)} in all"
         self._ask(f"open a stream at meter {address.meter}: {caps}")
-        session = buying.open_stream(self.node, address, self.order.max_price, self.order.budget)["session"]
+        session = open_stream(self.node, address, self.order.max_price, self.order.budget)["session"]
         self.console.print(f"open: stream {session}", highlight=False, soft_wrap=True)
 
     def _ask(self, what: str) -> None:

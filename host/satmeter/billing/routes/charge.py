@@ -19,7 +19,7 @@ from pyln.client import RpcError
 from ...core.errors import BadParam
 from ...core.money import MAX_MSAT, MSAT_PER_BTC, whole
 from ...node.rpc import words_of
-from .. import forms as body
+from .. import forms
 from ..api_tokens import Client
 from ..container import Desk
 from ..described import (
@@ -75,8 +75,8 @@ def routes(desk: Desk) -> APIRouter:
     async def make(request: Request) -> Response:
         """Make an invoice: `msatoshi`, or `currency` and `amount`, or neither; for a gate with `service` and `uses`."""
         client = await desk.admit(request, "invoice")
-        body.no_query(request)
-        data = await body.raw(request)
+        forms.no_query(request)
+        data = await forms.raw(request)
         key = request.headers.get("idempotency-key", "")
         kind = request.headers.get("content-type", "")
         return await run_in_threadpool(_make, desk, client, data, kind, key)
@@ -106,7 +106,7 @@ def routes(desk: Desk) -> APIRouter:
     async def delete(request: Request, id: str) -> Response:
         """Delete an invoice; its present `status` has to be given."""
         _, row = await own(request, id)
-        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "status")
+        given = forms.only(forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "status")
         status = given.get("status", request.query_params.get("status"))
         if status not in ("unpaid", "paid", "expired"):
             raise BadParam("status: must be unpaid, paid or expired, as the invoice is now", param="status")
@@ -131,7 +131,7 @@ def routes(desk: Desk) -> APIRouter:
     async def webhook(request: Request, id: str) -> Response:
         """Have `url` told by a POST once the invoice is paid. 405 if it is, 410 if it has expired."""
         _, row = await own(request, id)
-        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "url")
+        given = forms.only(forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "url")
         status = status_of(row)
         if status != "unpaid":
             raise HTTPException(405, "Method Not Allowed") if status == "paid" else HTTPException(410, "Gone")
@@ -188,8 +188,8 @@ def routes(desk: Desk) -> APIRouter:
         """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed. The answer has the
         `secret` that signs them."""
         client = await desk.admit(request, "invoice")
-        given = body.fields(await body.raw(request), request.headers.get("content-type", ""))
-        body.only(given, "url", "events")
+        given = forms.fields(await forms.raw(request), request.headers.get("content-type", ""))
+        forms.only(given, "url", "events")
         made = await run_in_threadpool(desk.events.subscribe, client.name, given.get("url"), given.get("events"))
         return {**made, "secret": desk.hooks.secret(client.name, made["id"])}
 
@@ -236,7 +236,7 @@ def routes(desk: Desk) -> APIRouter:
     async def pay(request: Request) -> Response:
         """Pay an invoice with the node's money: the body is `payreq`, or the invoice itself as text."""
         client = await desk.admit(request, "pay")
-        data = await body.raw(request)
+        data = await forms.raw(request)
         payreq = _payreq(data, request.headers.get("content-type", ""))
         row = await run_in_threadpool(desk.spending.pay, client.name, payreq)
         mine = await run_in_threadpool(desk.invoices.by_hash, row["rhash"])
@@ -269,7 +269,7 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Response:
-    given = body.only(body.fields(data, kind), *FIELDS)
+    given = forms.only(forms.fields(data, kind), *FIELDS)
     amount, quoted = _amount(desk, given)
     if amount is None and (given.get("service") or given.get("uses")):
         raise BadParam("msatoshi: is required where a service is sold", param="msatoshi")
@@ -350,7 +350,7 @@ def _payreq(data: bytes, kind: str) -> str:
     text = data.decode("utf-8", "replace").strip()
     if text.lower().startswith("ln"):
         return text.lower()
-    given = body.only(body.fields(data, kind), "payreq", "token")
+    given = forms.only(forms.fields(data, kind), "payreq", "token")
     found = given.get("payreq") or given.get("token")
     if not isinstance(found, str) or not found.isascii() or len(found) > 8000:
         raise BadParam("payreq: is required, a BOLT 11 invoice", param="payreq")

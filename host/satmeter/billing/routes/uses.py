@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...core.errors import BadParam
-from .. import forms as body
+from .. import forms
 from ..container import Desk
 from ..described import NEEDS_TOKEN, Passed, gives, takes
 from ..tokens import Use, services_of
@@ -29,7 +29,7 @@ def route(desk: Desk) -> Route:
     async def uses(request: Request) -> Response:
         """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
         seller = await desk.verifier(request)
-        given = body.only(body.fields(await body.raw(request), request.headers.get("content-type", "")), "uses")
+        given = forms.only(forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "uses")
         wanted = _uses(given.get("uses"))
         passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
         return JSONResponse({"passed": passed})
@@ -56,7 +56,7 @@ def _use(each: object) -> Use | None:
     kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
     if not kind or not isinstance(each, dict):
         raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
-    body.only(each, "hash", "rhash", "service")
+    forms.only(each, "hash", "rhash", "service")
     try:
         return Use(kind, each[kind], services_of(each.get("service")))
     except BadParam:
