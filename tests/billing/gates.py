@@ -51,7 +51,7 @@ class Upstream:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def answer(self):
-                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                body = self.body()
                 upstream.asked.append((self.command, self.path, dict(self.headers), body))
                 if "slow" in self.path:
                     upstream.pause.wait(60)
@@ -68,6 +68,16 @@ class Upstream:
                 self.end_headers()
                 with suppress(OSError):  # the gate gave up
                     self.wfile.write(self.path.encode() + body)
+
+            def body(self):
+                if self.headers.get("transfer-encoding", "").lower() != "chunked":
+                    return self.rfile.read(int(self.headers.get("content-length", 0)))
+                body = b""
+                while size := int(self.rfile.readline() or b"0", 16):
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             do_GET = do_POST = do_HEAD = do_OPTIONS = answer
 
