@@ -6,7 +6,6 @@ import json
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from fastapi import HTTPException
@@ -14,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
 from ..core.errors import TooMany
+from ..http.last_minute import LastMinute
 from ..journal.store import sqlite_url
 from ..node.rpc import Node
 from .api_tokens import Client, Secrets
@@ -33,7 +33,6 @@ from .webhooks import Hooks
 log = logging.getLogger("satmeter.billing")
 
 USER = "api-token"
-MINTERS = 10_000
 CLEAN_S = 3600
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
@@ -61,7 +60,7 @@ class Desk:
         """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""
         self.follower = Follower(self.node, self.invoices, lambda row: self.hub.say(row))
         self._known: dict[str, tuple[Client, float]] = {}
-        self._minted: dict[str, deque[float]] = {}
+        self._minted = LastMinute()
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -189,16 +188,10 @@ class Desk:
 
     def may_mint(self, who: str, most: int = 0) -> None:
         """TooMany for a client who makes more invoices in a minute than the config allows, or than `most`."""
-        now, most = time.monotonic(), most or self.config.mint_per_minute
+        most = most or self.config.mint_per_minute
         with self._lock:
-            if len(self._minted) > MINTERS:
-                self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
-            times = self._minted.setdefault(who, deque())
-            while times and times[0] < now - 60:
-                times.popleft()
-            if len(times) >= most:
+            if not self._minted.take(who, most):
                 raise TooMany(f"more than {most} invoices in a minute (mint_per_minute)")
-            times.append(now)
 
 
 def _secret(header: str) -> str:

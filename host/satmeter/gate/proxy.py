@@ -9,7 +9,7 @@ import logging
 import re
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
+from ..http.last_minute import LastMinute
 from ..http.server import network_of
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
@@ -84,7 +85,7 @@ class Gate:
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self._upstream: aiohttp.ClientSession | None = None
         self._base = config.upstream.rstrip("/")
-        self._minted: dict[str, deque[float]] = {}
+        self._minted = LastMinute()
 
     def app(self) -> Starlette:
         @asynccontextmanager
@@ -204,7 +205,7 @@ class Gate:
         """Return an invoice for somebody: a new one; for who asked for very many, the last one again, while it is
         young. TooMany where there is none."""
         now = time.monotonic()
-        if self._may_mint(who):
+        if self._minted.take(who, self.config.mint_per_minute):
             asked = await self.till.ask(price)
             self._open.pop((who, price), None)
             self._open[who, price] = asked, now
@@ -215,18 +216,6 @@ class Gate:
         if before is None or now > before[1] + AGAIN_S:
             raise TooMany("too many invoices asked for; try again in a minute")
         return before[0]
-
-    def _may_mint(self, who: str) -> bool:
-        now = time.monotonic()
-        if len(self._minted) > REMEMBERED:
-            self._minted = {w: times for w, times in self._minted.items() if times and times[-1] > now - 60}
-        times = self._minted.setdefault(who, deque())
-        while times and times[0] < now - 60:
-            times.popleft()
-        if len(times) >= self.config.mint_per_minute:
-            return False
-        times.append(now)
-        return True
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         assert self._upstream is not None

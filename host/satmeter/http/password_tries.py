@@ -3,31 +3,29 @@
 Passwords are looked at one at a time, and take 50 ms each on purpose: that bounds what comes from everywhere.
 """
 
-import time
 from ipaddress import ip_network
 
 from ..core.errors import TooMany
+from .last_minute import WITHIN_S, LastMinute
 
-OF_ADDRESS, OF_NETWORK, WITHIN_S = 5, 50, 60
-"""So many from one address (of IPv6: one /64), and from the network that it is in, within so long."""
+OF_ADDRESS, OF_NETWORK = 5, 50
+"""So many from one address (of IPv6: one /64), and from the network that it is in, within a minute."""
 
 
 class Tries:
     """Wrong passwords of the last minute. Not for many threads at once."""
 
     def __init__(self) -> None:
-        self._wrong: dict[str, list[float]] = {}
+        self._wrong = LastMinute()
 
     def check(self, who: str) -> None:
-        """Raise TooMany where no password from `who` (as httpd.network_of says it) is looked at now."""
-        since = time.monotonic() - WITHIN_S
-        self._wrong = {w: left for w, ats in self._wrong.items() if (left := [at for at in ats if at > since])}
-        if len(self._wrong.get(who, [])) >= OF_ADDRESS or len(self._wrong.get(_wide(who), [])) >= OF_NETWORK:
+        """Raise TooMany where no password from `who` (as server.network_of says it) is looked at now."""
+        if self._wrong.count(who) >= OF_ADDRESS or self._wrong.count(_wide(who)) >= OF_NETWORK:
             raise TooMany(f"too many wrong passwords; try again in {WITHIN_S} s")
 
     def was_wrong(self, who: str) -> None:
         for each in {who, _wide(who)}:
-            self._wrong.setdefault(each, []).append(time.monotonic())
+            self._wrong.add(each)
 
 
 def _wide(who: str) -> str:

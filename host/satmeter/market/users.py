@@ -14,13 +14,13 @@ from ..billing.api_tokens import digest
 from ..billing.database import Database, already_there
 from ..billing.ids import new_id
 from ..core.errors import BadParam, JournalTrouble, NameTaken, TooMany
+from ..http.last_minute import WITHIN_S, LastMinute
 from ..http.password_tries import Tries
 from .tables import LOGIN, USER
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{2,29}")
 LEAST, MOST = 8, 200
 LASTS_S = 30 * 86_400
-NEW_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Users:
         self._hasher = PasswordHasher()
         self._nobody = self._hasher.hash(secrets.token_hex(16))
         self._tries = Tries()
-        self._made: list[float] = []
+        self._made = LastMinute()
         self._one = threading.Lock()
         """One password at a time: each takes 64 MiB, and many at once would all be looked at before one counts."""
 
@@ -49,11 +49,8 @@ class Users:
         if self._find(USER.c.name == name) is not None:
             raise NameTaken(f"name: {name!r} is taken", param="name")
         with self._one:
-            now = time.monotonic()
-            self._made = [at for at in self._made if at > now - NEW_S]
-            if len(self._made) >= self._most_new:
-                raise TooMany(f"very many accounts are being made; try again in {NEW_S} s (sign_ups_per_minute)")
-            self._made.append(now)
+            if not self._made.take("accounts", self._most_new):
+                raise TooMany(f"very many accounts are being made; try again in {WITHIN_S} s (sign_ups_per_minute)")
             hashed = self._hasher.hash(password.encode("utf-8", "surrogatepass"))
         return self._add(name, {"password": hashed})
 
