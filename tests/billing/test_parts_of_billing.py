@@ -337,7 +337,7 @@ def test_no_request_leads_into_our_own_network(host):
 
 
 def test_what_a_problem_says_is_json():
-    from satmeter.billing.errors import answer
+    from satmeter.http.problem import problem as answer
 
     said = json.loads(answer(400, "BadParam", "x: y", 2101).body)
     assert said == {"type": "urn:satmeter:error:2101", "title": "BadParam", "status": 400, "detail": "x: y"}

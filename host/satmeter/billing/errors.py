@@ -7,13 +7,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pyln.client import RpcError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core import errors
 from ..core.errors import SatmeterError
+from ..http.problem import MEDIA_TYPE, problem
 from ..node.rpc import code_of, words_of
 
 log = logging.getLogger("satmeter.billing")
@@ -30,15 +31,10 @@ STATUS = {
 }
 
 
-def answer(status: int, name: str, detail: str, code: int = 0, headers: dict[str, str] | None = None) -> JSONResponse:
-    body: dict[str, Any] = {"type": f"urn:satmeter:error:{code or status}", "title": name, "status": status}
-    return JSONResponse({**body, "detail": detail}, status, headers=headers, media_type="application/problem+json")
-
-
 PROBLEM = {
     "description": "what was wrong, and with which value (RFC 9457)",
     "content": {
-        "application/problem+json": {
+        MEDIA_TYPE: {
             "schema": {"type": "object", "required": ["type", "title", "status", "detail"]},
             "example": {
                 "type": "urn:satmeter:error:2101",
@@ -59,7 +55,7 @@ class _Readable:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
-            said = answer(400, "BadParam", "url: has a NUL in it", errors.BadParam.code)
+            said = problem(400, "BadParam", "url: has a NUL in it", errors.BadParam.code)
             await said(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -74,7 +70,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         if "text/html" in request.headers.get("accept", ""):
             with suppress(SatmeterError):  # a page without a database is none
                 return page(request, status, name, detail)
-        return answer(status, name, detail, code, **more)
+        return problem(status, name, detail, code, **more)
 
     @app.exception_handler(SatmeterError)
     def ours(request: Request, e: Exception) -> Response:
@@ -82,7 +78,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         status = next((STATUS[c] for c in type(e).__mro__ if c in STATUS), 400)
         if isinstance(e, errors.JournalTrouble):  # it names the database
             log.error("%s", e.message)
-            return answer(status, e.name, "the database can't be used now; the service's log says why", e.code)
+            return problem(status, e.name, "the database can't be used now; the service's log says why", e.code)
         text = e.message
         if "path" in e.data:  # where the node's socket is, is no client's business
             log.error("%s", text)
@@ -99,7 +95,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         assert isinstance(e, HTTPException)
         headers = dict(e.headers or {})
         if headers:
-            return answer(e.status_code, str(e.detail), str(e.detail), headers=headers)
+            return problem(e.status_code, str(e.detail), str(e.detail), headers=headers)
         return said(request, e.status_code, str(e.detail), str(e.detail))
 
     @app.exception_handler(RequestValidationError)
@@ -110,4 +106,4 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
     @app.exception_handler(Exception)
     async def bug(_: Request, e: Exception) -> Response:
-        return answer(500, "internal error", type(e).__name__)
+        return problem(500, "internal error", type(e).__name__)

@@ -5,6 +5,8 @@ from collections import OrderedDict
 PER_S, BURST = 100, 400
 """Messages of one peer. A buyer says a few messages a session, a seller about two a payment: far under this on any
 channel."""
+RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
+"""The pause before a message to the other side is sent again: at first, and at most."""
 REMEMBERED = 2_000
 """Of more, the one that was silent the longest begins anew."""
 

@@ -15,6 +15,8 @@ NAME = re.compile(r"[a-z0-9-]{1,32}")
 PREPAID, ARREARS = "prepaid", "arrears"
 YEAR_S = 366 * 86400
 WALLET_EXPIRY_S = 180
+RATING_SLACK_S = 5
+"""So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class Tariff:
     def ticks(self, amount_msat: int) -> int:
         """Return the ticks that `amount_msat` pays for in full."""
         return ticks_for(amount_msat, self.price_msat, self.ticks_per_unit)
+
+    def most_ticks(self, elapsed_ms: int) -> int:
+        """Return the most ticks that the rating allows within `elapsed_ms` (whole seconds of it), slack included."""
+        return self.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)
 
     def to_dict(self) -> dict[str, str | int]:
         return asdict(self)

@@ -21,13 +21,14 @@ from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
 from ..http.last_minute import LastMinute
+from ..http.problem import problem
 from ..http.server import network_of
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
@@ -380,8 +381,3 @@ class TooSlow(Exception):
 
 class TooLarge(Exception):
     """A body that went on beyond what it may have."""
-
-
-def problem(status: int, title: str, detail: str) -> JSONResponse:
-    body = {"type": f"urn:satmeter:error:{status}", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, media_type="application/problem+json")

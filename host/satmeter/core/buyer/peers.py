@@ -6,10 +6,10 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..errors import BadVersion, OverCap, Refused, SatmeterError, UnknownSession, Unreachable, by_code
+from ..ratelimit import RESEND_MS
 from ..states import StreamState
 from .context import Part
 from .session import BuyerSession
-from .streams import RESEND_MS
 
 EVIDENCE_MOST = 4_096
 """Characters of an invoice that are kept as evidence: a whole one, so that its signature proves it."""

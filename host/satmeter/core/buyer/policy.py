@@ -14,8 +14,6 @@ from ..money import MAX_TICKS, msat, whole
 from ..settlement.transaction import DUST_SAT, FEERATE_MOST
 from ..tariff import Tariff
 
-RATING_SLACK_S = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -150,7 +148,7 @@ def check_progress(tariff: Tariff, ticks: int, last_ticks: int, elapsed_ms: int)
     """Raise PolicyBreach for a count that went back or rose faster than the rating allows since some moment."""
     if ticks < last_ticks:
         raise PolicyBreach(f"the register went back from {last_ticks} to {ticks} ticks", ticks=ticks)
-    most = tariff.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)
+    most = tariff.most_ticks(elapsed_ms)
     if tariff.rating_ticks_per_s and ticks - last_ticks > most:
         raise PolicyBreach(
             f"{ticks - last_ticks} ticks within {elapsed_ms} ms, the rating allows {most}", ticks=ticks, most=most

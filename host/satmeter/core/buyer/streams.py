@@ -4,7 +4,7 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..errors import OverCap, TooMany, Unreachable, WrongState
-from ..ratelimit import backoff_ms
+from ..ratelimit import RESEND_MOST_MS, RESEND_MS, backoff_ms
 from ..snapshot import DAY_MS
 from ..states import StreamState
 from ..tariff import check_name
@@ -14,7 +14,6 @@ from .context import Part
 from .policy import Policy
 from .session import BuyerSession
 
-RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
 PING_MS, FIRST_PING_MS = 30_000, 5_000
 """A seller that starts anew has forgotten who has not paid yet: until then it is asked more often."""
 OPEN_MS = 60_000

@@ -6,11 +6,11 @@ from .. import messages as msg
 from .. import receipt
 from ..commands import SEEN
 from ..errors import UnknownSession, WrongState
+from ..ratelimit import RESEND_MS
 from ..settlement.rules import DUST_MSAT
 from ..states import MeterState
 from . import events as ev
 from .context import NODE_RETRY_MS, Part
-from .invoices import RESEND_MS
 from .meter import Meter
 from .session import SellerSession
 

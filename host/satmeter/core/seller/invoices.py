@@ -5,13 +5,12 @@ from .. import effects as do
 from .. import messages as msg
 from ..journal import canonical
 from ..labels import FIRST, opening_label, parse_label, parse_opening, session_label
-from ..ratelimit import backoff_ms
+from ..ratelimit import RESEND_MOST_MS, RESEND_MS, backoff_ms
 from . import events as ev
 from .context import NODE_RETRY_MS, Part
 from .meter import Meter
 from .session import SellerSession
 
-RESEND_MS, RESEND_MOST_MS = 2_000, 60_000
 DEBT_ASKED_MS = 86_400_000
 NUMBERS_DRAWN = 64
 """Numbers of invoices that are recorded as drawn at once: invoices made ahead use up numbers that no other event tells

@@ -10,7 +10,6 @@ from ..errors import Implausible
 from ..states import MeterState
 from ..tariff import Tariff
 
-RATING_SLACK_S = 5
 LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
 """Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
 grace time."""
@@ -166,7 +165,7 @@ class Meter:
             if rating and self.memory.seen_at
             else ()
         ):
-            most = rating * (max(0, now - since) // 1000 + RATING_SLACK_S)
+            most = self.tariff.most_ticks(now - since)
             if count - start > most:
                 return f"{count - start} ticks in {now - since} ms, but its rating of {rating} ticks/s allows {most}"
         return ""
@@ -175,7 +174,7 @@ class Meter:
         """Whether a register is where the one that was refused just before had jumped to, and what may have flowed
         since."""
         at, there, boot = self.memory.jumped
-        flowed = self.tariff.rating_ticks_per_s * (max(0, now - at) // 1000 + RATING_SLACK_S)
+        flowed = self.tariff.most_ticks(now - at)
         return boot == self.boot and there > self.register and there <= register <= there + flowed
 
     def take(self, reading: Reading, now: int) -> None:
