@@ -110,10 +110,11 @@ def test_the_lamp_in_each_state(pico, host):
     assert edges_while("on") in (4, 5)  # nothing is granted: it does not deliver, and waits
     host.grant(10**6)
     assert edges_while("on") == 0 and pico.pin(LED)
-    pico.put(PLUG, 0)
+    pico.put(PLUG, 1)  # it opens: nothing is plugged in
     host.reading(lambda r: not r["plugged"])
     assert edges_while("slow") in (4, 5)
     assert edges_while("fast") in range(20, 24)
+    pico.put(PLUG, 0)
 
 
 def square(hz, n):
