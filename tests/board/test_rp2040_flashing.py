@@ -168,7 +168,7 @@ def test_ctrl_c_from_the_first_moment_on_opens_no_prompt(image_path):
 
 
 def test_a_locked_board_that_fails_starts_again_and_gives_no_prompt(monkeypatch, tmp_path):
-    changed(monkeypatch, tmp_path, '    return mode == "on"', '    return {"on": True, "off": False}[mode]')
+    changed(monkeypatch, tmp_path, "    if relay:", '    if relay and {"on": True, "off": True}[mode]:')
     with started() as pico:
         flash.flash(pico.port, low_relay())
         with Host(pico) as host:
