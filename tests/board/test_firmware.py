@@ -198,11 +198,11 @@ def test_the_lamp(mode, changes):
 def test_with_its_grant_used_up_and_a_silent_host_it_is_not_lit():
     b = Bench()
     b.meet()
-    b.hal.percent = 100
+    b.hal.percent = 0
     b.host.send("lamp", boot=b.app.boot, lamp="on")
     b.grant(b.app.counter.register + 20)
     assert b.app.relay and b.hal.lamp_on
-    b.hal.host_reads = False
+    b.hal.host_reads, b.hal.percent = False, 100
     lit = []
     for _ in range(300):
         b.run(20)
