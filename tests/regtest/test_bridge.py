@@ -333,7 +333,7 @@ def test_what_satmeter_devnet_prints_works_when_it_is_pasted():
         if shell is not None:
             shell.close()
         running.send_signal(signal.SIGINT)
-        assert running.wait(30) == 0
+        assert running.wait(90) == 0
     assert not list(tmp_path.glob("satmeter-*")) and "Traceback" not in running.stdout.read()
     shutil.rmtree(tmp_path)
 
