@@ -91,6 +91,8 @@ def test_every_file_that_the_docs_name_is_there():
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for name in re.findall(r"(?:contrib|docs|tests|plugins|host)/[\w./@-]+\.\w+", page.read_text()):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
+        for name in re.findall(r"`(\w+/test_\w+\.py)", page.read_text()):
+            assert (ROOT / "tests" / name).exists(), f"{page.name}: {name}"
 
 
 def test_every_field_of_a_boards_config_is_in_the_docs():
