@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import serial
 from pyln.client import RpcError
@@ -20,6 +20,7 @@ from .board import lease
 from .board.ports import OTHER_KEY, find, troubles
 from .core.errors import BadParam, BoardTrouble, Implausible, NodeTrouble, SatmeterError, UnknownMeter, UnknownSession
 from .core.money import MAX_TICKS
+from .core.plain import JsonObject, Plain
 from .node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from .parts import how_to_install
 from .wire.dialogue import Dialogue, Encode
@@ -38,12 +39,12 @@ def now_ms() -> int:
 class Side(Protocol):
     """What a board is connected to: a seller's meter, or a buyer's stream."""
 
-    def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any] | None:
+    def report(self, node: Node, reading: Plain) -> JsonObject | None:
         """Report a reading, and return the view that answers it, if one does."""
         ...
 
-    def wait(self, node: Node, index: int) -> dict[str, Any]: ...
-    def grant(self, view: dict[str, Any], boot: str) -> int | None: ...
+    def wait(self, node: Node, index: int) -> JsonObject: ...
+    def grant(self, view: JsonObject, boot: str) -> int | None: ...
 
 
 class MeterSide:
@@ -52,13 +53,13 @@ class MeterSide:
     def __init__(self, meter: str):
         self.meter = meter
 
-    def report(self, node: Node, reading: dict[str, Any]) -> dict[str, Any]:
+    def report(self, node: Node, reading: Plain) -> JsonObject:
         return node.call("meter-report", name=self.meter, **reading)
 
-    def wait(self, node: Node, index: int) -> dict[str, Any]:
+    def wait(self, node: Node, index: int) -> JsonObject:
         return node.call("meter-wait", name=self.meter, lastindex=index, timeout=POLL_S)
 
-    def grant(self, view: dict[str, Any], boot: str) -> int | None:
+    def grant(self, view: JsonObject, boot: str) -> int | None:
         """The grant for a boot of the board, None while the seller's plugin knows another."""
         return view["grant"] if view["boot"] == boot else None
 
@@ -69,15 +70,15 @@ class StreamSide:
     def __init__(self, stream: str):
         self.stream = stream
 
-    def report(self, node: Node, reading: dict[str, Any]) -> None:
+    def report(self, node: Node, reading: Plain) -> None:
         own = {k: reading[k] for k in ("boot", "register", "base")}
         node.call("stream-report", session=self.stream, **own)
 
-    def wait(self, node: Node, index: int) -> dict[str, Any]:
+    def wait(self, node: Node, index: int) -> JsonObject:
         view = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
         return {**view, "lamp": "on" if view.get("relay") else "off", "page": [self.stream, view.get("state", "")]}
 
-    def grant(self, view: dict[str, Any], boot: str) -> int | None:
+    def grant(self, view: JsonObject, boot: str) -> int | None:
         return MAX_TICKS if view.get("relay") else 0
 
 
@@ -245,10 +246,10 @@ class Bridge:
                 index = view["index"]
                 self._set(view)
 
-    def _set(self, view: dict[str, Any]) -> None:
+    def _set(self, view: JsonObject) -> None:
         with self._lock:
             self.talk.show(view)
 
-    def _nothing(self) -> dict[str, Any]:
+    def _nothing(self) -> Plain:
         """What a board has to know whose meter or stream is no more."""
         return {"boot": self.talk.board.get("boot", ""), "grant": 0, "relay": False, "lamp": "off"}

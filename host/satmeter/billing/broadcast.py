@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+
+from .database import Row
 
 REMEMBERED = 10_000
 BEHIND = 1000
@@ -15,14 +16,14 @@ class Hub:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queues: set[asyncio.Queue[dict[str, Any] | None]] = set()
-        self._said: dict[Any, None] = {}
+        self._queues: set[asyncio.Queue[Row | None]] = set()
+        self._said: dict[object, None] = {}
         self._stopped = False
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    def say(self, paid: dict[str, Any]) -> None:
+    def say(self, paid: Row) -> None:
         """Tell everybody of a payment (or an event), by its id once: it may be heard of in two ways."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._put, paid)
@@ -33,7 +34,7 @@ class Hub:
         for queue in self._queues:
             queue.put_nowait(None)
 
-    def _put(self, paid: dict[str, Any]) -> None:
+    def _put(self, paid: Row) -> None:
         if paid["id"] in self._said:
             return
         self._said[paid["id"]] = None
@@ -47,9 +48,9 @@ class Hub:
                 queue.put_nowait(paid)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["asyncio.Queue[dict[str, Any] | None]"]:
+    async def listening(self) -> AsyncIterator["asyncio.Queue[Row | None]"]:
         """A queue of payments from now on; None in it ends the stream."""
-        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        queue: asyncio.Queue[Row | None] = asyncio.Queue()
         self._queues.add(queue)
         if self._stopped:
             queue.put_nowait(None)
@@ -59,9 +60,7 @@ class Hub:
             self._queues.discard(queue)
 
     @staticmethod
-    async def first_of(
-        queue: "asyncio.Queue[dict[str, Any] | None]", good: Callable[[dict[str, Any]], bool], timeout_s: float
-    ) -> dict[str, Any] | None:
+    async def first_of(queue: "asyncio.Queue[Row | None]", good: Callable[[Row], bool], timeout_s: float) -> Row | None:
         """Return the first payment of a queue for which it holds, None if none comes in time."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -5,10 +5,10 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import msat, whole
+from ..core.plain import JsonObject
 from ..http.server import checked_proxies
 from ..node import DEFAULT_SOCKET
 
@@ -82,12 +82,12 @@ def load(path: Path | None) -> Config:
     return checked(given)
 
 
-def checked(given: dict[str, Any]) -> Config:
+def checked(given: JsonObject) -> Config:
     known = {f.name for f in fields(Config)}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
-    values: dict[str, Any] = {}
+    values: JsonObject = {}
     for name, value in given.items():
         if name in WHOLE:
             values[name] = whole(name, value, *WHOLE[name])

@@ -19,10 +19,10 @@ from ..node.rpc import Node
 from .api_tokens import Client, Secrets
 from .broadcast import Hub
 from .config import Config
-from .database import Database
+from .database import Database, Row
 from .events import Events, News
 from .idempotency import Once
-from .invoices import Invoices, Row
+from .invoices import Invoices
 from .meters import Meters
 from .outgoing_payments import Spending
 from .payment_follower import Follower

@@ -1,5 +1,6 @@
 """The billing service's database: opened, brought to this version's schema, and used in short transactions."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,6 +20,8 @@ from ..core.errors import JournalTrouble
 from ..journal.store import engine
 from .tables import ABOUT
 
+Row = dict[str, Any]
+"""A row of a table, by column. Any: what a column holds is in tables.py, where types don't reach."""
 CONNECTIONS = 8
 SAID = "satmeter_said"
 
@@ -33,7 +36,7 @@ class Database:
         self.hearers: list[Callable[[], None]] = []
         """Called after a transaction in which something was recorded that others wait for (a connection's info has
         SAID)."""
-        self._turn: AbstractContextManager[Any] = nullcontext() if self.shared else threading.Lock()
+        self._turn: AbstractContextManager[object] = nullcontext() if self.shared else threading.Lock()
         """SQLite has one writer at a time; left to it, the others sleep longer and longer before they look again."""
         try:
             self._engine = engine(url, CONNECTIONS)
@@ -96,7 +99,7 @@ def _begin_at_once(made: sa.Engine) -> None:
     what was read before could have changed meanwhile."""
 
     @sa.event.listens_for(made, "connect")
-    def _manual(connection: Any, _: Any) -> None:
+    def _manual(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None
 
     @sa.event.listens_for(made, "begin")
@@ -104,12 +107,12 @@ def _begin_at_once(made: sa.Engine) -> None:
         db.exec_driver_sql("BEGIN" if db.get_execution_options().get("satmeter_reads") else "BEGIN IMMEDIATE")
 
 
-def only(result: sa.CursorResult[Any]) -> bool:
+def only(result: sa.CursorResult[tuple[object, ...]]) -> bool:
     """Whether a statement changed the one row that it was about."""
     return result.rowcount == 1
 
 
-def insert_new(db: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
+def insert_new(db: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
     """Insert a row, unless one with its key is there; whether it was inserted."""
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
     return only(db.execute(insert(table).on_conflict_do_nothing(), row))

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Security
 from fastapi.openapi.models import APIKey, APIKeyIn, HTTPBase
+from fastapi.params import Depends
 from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, StreamingResponse
@@ -15,6 +16,8 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from .events import KINDS
 
 API_TOKEN, SESSION = "api-token", "session"
+Described = dict[str, Any]
+"""Arguments of FastAPI's route decorators. Any: each has a type of its own there."""
 
 
 class _Scheme(SecurityBase):
@@ -33,18 +36,18 @@ NEEDS_TOKEN = [
 """Dependencies of a call that a client's secret is needed for."""
 
 
-def needs_login(cookie: str) -> list[Any]:
+def needs_login(cookie: str) -> list[Depends]:
     """Return the dependencies of a call that only a user who is logged in may make."""
     known = {"in": APIKeyIn.cookie, "name": cookie, "description": "POST /login sets it"}
     model = APIKey.model_validate(known)
     return [Security(_Scheme(SESSION, model))]
 
 
-TOKEN_OR_NOBODY: dict[str, Any] = {"security": [{}, {API_TOKEN: []}]}
+TOKEN_OR_NOBODY: Described = {"security": [{}, {API_TOKEN: []}]}
 """For openapi_extra of a call that strangers may make, too."""
 
 
-def takes(**example: Any) -> dict[str, Any]:
+def takes(**example: object) -> Described:
     """Return what OpenAPI says of a body: its fields, as JSON or as a form, by an example. All may be left out there;
     what is needed is said by the error."""
     types = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
@@ -54,20 +57,20 @@ def takes(**example: Any) -> dict[str, Any]:
     return {"requestBody": {"content": dict.fromkeys(kinds, content)}}
 
 
-def gives(shape: Any, status: int = 200, others: dict[int, str] | None = None) -> dict[str, Any]:
+def gives(shape: object, status: int = 200, others: dict[int, str] | None = None) -> Described:
     """Return what a route's decorator says of its JSON answer; others: further statuses, and when they come."""
     known = {code: {"description": words} for code, words in (others or {}).items()}
     return {"status_code": status, "response_model": None, "responses": {status: {"model": shape}, **known}}
 
 
-def gives_text(kind: str) -> dict[str, Any]:
+def gives_text(kind: str) -> Described:
     """The same of an answer that is text of a content type."""
     content = {"content": {kind: {"schema": {"type": "string"}}}}
     return {"response_model": None, "response_class": StreamingResponse, "responses": {200: content}}
 
 
 _PAGE = {"text/html": {"schema": {"type": "string"}}, "application/json": {"schema": {"type": "object"}}}
-PAGES: dict[str, Any] = {
+PAGES: Described = {
     "default_response_class": HTMLResponse,
     "responses": {
         200: {"description": "a page; its data for who accepts only JSON", "content": _PAGE},
@@ -94,7 +97,7 @@ class Invoice(BaseModel):
     expires_at: int
     pay_index: int | None
     paid_at: int | None
-    metadata: Any
+    metadata: object
     status: str = Field(pattern="^(unpaid|paid|expired)$")
     completed: bool
     redirect_url: str = Field("", description="only where one was given")
@@ -176,4 +179,4 @@ class PayInvoice(BaseModel):
     status: str = Field("", description="ERROR, beside a reason")
     reason: str = ""
     pr: str = ""
-    routes: list[Any] = []
+    routes: list[object] = []

@@ -1,9 +1,8 @@
 """Errors as HTTP says them: problem+json (RFC 9457), with the same names and numbers as everywhere else."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -66,11 +65,13 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
 
     app.add_middleware(_Readable)
 
-    def said(request: Request, status: int, name: str, detail: str, code: int = 0, **more: Any) -> Response:
+    def said(
+        request: Request, status: int, name: str, detail: str, code: int = 0, headers: Mapping[str, str] | None = None
+    ) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             with suppress(SatmeterError):  # a page without a database is none
                 return page(request, status, name, detail)
-        return problem(status, name, detail, code, **more)
+        return problem(status, name, detail, code, headers)
 
     @app.exception_handler(SatmeterError)
     def ours(request: Request, e: Exception) -> Response:

@@ -7,12 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..core.errors import BadParam
-from .database import SAID, Database
+from .database import SAID, Database, Row
 from .ids import new_id
 from .ssrf import check_url
 from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
@@ -24,8 +23,6 @@ EVERY_S, ALONE_S = 0.3, 5.0
 PAGE = 500
 KEPT_S = 30 * 86_400
 MOST_SUBSCRIPTIONS = 20
-
-Row = dict[str, Any]
 
 
 class Events:

@@ -5,12 +5,12 @@ import difflib
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
 
 from ..core.errors import BadParam
+from ..core.plain import JsonObject
 
 MOST_BYTES = 65_536
 MOST_FIELDS = 200
@@ -34,7 +34,7 @@ async def raw(request: Request) -> bytes:
     return bytes(data)
 
 
-def fields(data: bytes, kind: str) -> dict[str, Any]:
+def fields(data: bytes, kind: str) -> JsonObject:
     """Return the fields of a body of a content type (without one, a form). 415 for a type that is neither JSON nor a
     form: what is not read would be ignored, and money hangs on it."""
     if not data.strip():
@@ -49,7 +49,7 @@ def fields(data: bytes, kind: str) -> dict[str, Any]:
         )
     try:
         if is_json:
-            found: dict[str, Any] = json.loads(data)
+            found: JsonObject = json.loads(data)
             if not isinstance(found, dict):
                 raise BadParam("body: must be a JSON object", param="body")
         else:
@@ -62,7 +62,7 @@ def fields(data: bytes, kind: str) -> dict[str, Any]:
         raise BadParam(f"body: is neither JSON nor a form ({e})", param="body") from None
 
 
-def only(found: dict[str, Any], *known: str) -> dict[str, Any]:
+def only(found: JsonObject, *known: str) -> JsonObject:
     """Return the fields, or raise BadParam for the first that nobody reads, with the nearest one that is known."""
     for name in found:
         if name not in known:
@@ -79,14 +79,14 @@ def no_query(request: Request) -> None:
         raise BadParam(f"{name[:40]}: stands in the address; this call reads its body only", param="body")
 
 
-def check_text(name: str, value: Any) -> None:
+def check_text(name: str, value: object) -> None:
     """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for text in (name, *_texts(value)) for c in text):
         plain = name if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) else "body"
         raise BadParam(f"{plain}: has a character that is none (NUL, or a lone surrogate)", param="body")
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     """Yield each text in a JSON value, names among them."""
     todo = [value]
     while todo:
@@ -99,9 +99,9 @@ def _texts(value: Any) -> Iterator[str]:
             todo += each
 
 
-def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def nested(pairs: list[tuple[str, str]]) -> JsonObject:
     """Return what a[b]=1&a[c]=2&d[]=3&d[]=4 stands for: {a: {b: 1, c: 2}, d: [3, 4]}, values as text."""
-    out: dict[str, Any] = {}
+    out: JsonObject = {}
     for name, value in pairs:
         found = _NAME.fullmatch(name)
         path = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else [name]
@@ -111,7 +111,7 @@ def nested(pairs: list[tuple[str, str]]) -> dict[str, Any]:
     return {key: _lists(value) for key, value in out.items()}
 
 
-def _put(into: dict[str, Any], path: list[str], value: str) -> None:
+def _put(into: JsonObject, path: list[str], value: str) -> None:
     for key in path[:-1]:
         there = into.setdefault(key, {})
         if not isinstance(there, dict):
@@ -121,7 +121,7 @@ def _put(into: dict[str, Any], path: list[str], value: str) -> None:
     into[key] = value
 
 
-def _lists(value: Any) -> Any:
+def _lists(value: object) -> object:
     """Turn {0: a, 1: b} into [a, b]."""
     if not isinstance(value, dict):
         return value

@@ -4,7 +4,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
@@ -13,7 +12,7 @@ from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
 from ..core.text import readable
 from ..node.rpc import Made, Node
-from .database import Database, already_there, only
+from .database import Database, Row, already_there, only
 from .events import Events, hook_row
 from .ids import new_id
 from .tables import ABOUT, HOOK, INVOICE, SECRET, SERVICE
@@ -30,7 +29,6 @@ METADATA_BYTES, METADATA_DEPTH = 16_384, 20
 PAGE = 1000
 KEPT_S = 30 * 86_400
 
-Row = dict[str, Any]
 _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
@@ -50,7 +48,7 @@ class Invoices:
         amount_msat: int | None,
         description: str = DESCRIPTION,
         expiry_s: int = EXPIRY_S,
-        metadata: Any = None,
+        metadata: object = None,
         quoted: tuple[str, str] | None = None,
         id: str = "",
         services: tuple[str, ...] = (),
@@ -239,7 +237,7 @@ class Invoices:
         elif int(there) < index:
             db.execute(sa.update(ABOUT).where(ABOUT.c.name == "pay_index").values(value=str(index)))
 
-    def _one(self, *conditions: Any) -> Row | None:
+    def _one(self, *conditions: sa.ColumnElement[bool]) -> Row | None:
         with self._database.reading() as db:
             row = db.execute(sa.select(INVOICE).where(*conditions)).first()
         return dict(row._mapping) if row is not None else None
@@ -300,7 +298,7 @@ def check_description(value: object) -> str:
     return value
 
 
-def check_metadata(value: object) -> Any:
+def check_metadata(value: object) -> object:
     """Metadata is any JSON that is not too large."""
     try:
         size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())

@@ -8,16 +8,15 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+
+from starlette.types import ASGIApp as App
+from starlette.types import Message, Receive, Scope, Send
+
+from ..core.plain import Plain
 
 log = logging.getLogger("satmeter.requests")
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Seen = Callable[[str, str, int, float], None]
 
 _SECRET = re.compile(r"(://[^\s/@]*:)[^\s/@]*@|(\?)[^\s\"']*|(Basic|Bearer|L402|LSAT|Meter) [^\s\"']+", re.IGNORECASE)
@@ -34,7 +33,7 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
-        line: dict[str, Any] = {"at": at, "level": record.levelname.lower(), "logger": record.name}
+        line: Plain = {"at": at, "level": record.levelname.lower(), "logger": record.name}
         facts = getattr(record, "facts", None)
         message = record.getMessage()
         line |= {"message": plain(message)} if facts is None else {"message": message, **facts}

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
@@ -14,7 +13,7 @@ from ..core.status import SessionEvent, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
-from .database import Database
+from .database import Database, Row
 from .events import Events
 from .pledges import Pledges
 from .tables import ABOUT
@@ -25,8 +24,6 @@ EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
 CONFIRM_S = 3.0
-
-Row = dict[str, Any]
 
 
 class Meters:

@@ -5,7 +5,6 @@ the same; what a worker counts itself (requests) is summed over the workers by p
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -88,8 +87,8 @@ class Metrics:
         received = sa.select(how, sa.func.sum(INVOICE.c.msatoshi_received)).where(INVOICE.c.pay_index.is_not(None))
         with self._database.reading() as db:
 
-            def grouped(query: sa.Select[Any], column: sa.ColumnElement[Any]) -> dict[str, int]:
-                return {str(row[0]): int(row[1] or 0) for row in db.execute(query.group_by(column))}
+            def grouped(query: "sa.Select[str, int]", column: sa.ColumnElement[str]) -> dict[str, int]:
+                return {str(name): int(count or 0) for name, count in db.execute(query.group_by(column)).tuples()}
 
             bought, spent = (
                 int(db.execute(sa.select(sa.func.sum(c))).scalar() or 0) for c in (TOKEN.c.uses, TOKEN.c.spent)

@@ -8,16 +8,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import sqlalchemy as sa
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
+from ..core.plain import JsonObject
 from ..node.pay import fee_cap
 from ..node.payments import Outcome, Payments
 from ..node.rpc import Node, code_of
-from .database import Database, already_there, only
+from .database import Database, Row, already_there, only
 from .ids import new_id
 from .tables import PAYMENT
 
@@ -36,7 +36,6 @@ PARTS_S, PARTS_MOST_S = 0.1, 5.0
 COMPLETE, FAILED, ALARM = "complete", "failed", "alarm"
 AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
 """Payments under way in a worker: in all, of all accounts, and of one of these."""
-Row = dict[str, Any]
 
 
 class Spending:
@@ -63,7 +62,7 @@ class Spending:
     def stop(self) -> None:
         self._stopping.set()
 
-    def decoded(self, payreq: str) -> dict[str, Any]:
+    def decoded(self, payreq: str) -> JsonObject:
         """Return what an invoice says; BadParam for none, or one without an amount."""
         try:
             decoded = self._node.decode(payreq)
@@ -77,7 +76,7 @@ class Spending:
             raise BadParam("payreq: has no amount; what is to be paid must stand in it", param="payreq")
         return decoded
 
-    def is_own(self, decoded: dict[str, Any]) -> bool:
+    def is_own(self, decoded: JsonObject) -> bool:
         """Whether a decoded invoice is of this very node. Such a payment settles without any channel, so whatever it is
         credited for has come from nowhere."""
         if not self._id:
@@ -96,7 +95,7 @@ class Spending:
         self,
         client: str,
         payreq: str,
-        decoded: dict[str, Any],
+        decoded: JsonObject,
         fee: int = 0,
         held: Callable[[sa.Connection, Row], None] | None = None,
     ) -> Row:

@@ -3,8 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
 
+from ..core.plain import JsonObject
 from ..node.rpc import Made, Node
 from .invoices import LABEL, OPERATOR, Invoices
 
@@ -19,7 +19,7 @@ class Follower:
     was open when nobody looked, so that a start does not wait for it. `seen` is called for each payment that this
     worker saw, whoever counted it."""
 
-    def __init__(self, node: Node, invoices: Invoices, seen: Callable[[dict[str, Any]], None]):
+    def __init__(self, node: Node, invoices: Invoices, seen: Callable[[JsonObject], None]):
         self._node, self._invoices, self._seen = node, invoices, seen
         self._stopping = threading.Event()
         self.caught_up = threading.Event()
@@ -59,7 +59,7 @@ class Follower:
         if row is not None:
             self._seen(row)
 
-    def catch_up(self, row: dict[str, Any]) -> bool:
+    def catch_up(self, row: JsonObject) -> bool:
         """Look at an invoice that somebody says is paid, before its turn comes; whether it is. Who has paid knows it a
         moment before waitanyinvoice tells us, and under load that moment is long."""
         if row["pay_index"] is not None:

@@ -3,11 +3,11 @@ so that it works without the internet, and its links are relative, so that it wo
 
 import html
 from collections.abc import Iterator
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from ..core.plain import JsonObject
 from .described import API_TOKEN, SESSION
 
 NEEDS = {API_TOKEN: "who has an api-token", SESSION: "who is logged in", "": "everybody"}
@@ -26,7 +26,7 @@ def install(app: FastAPI) -> None:
         return HTMLResponse(page(app.openapi()))
 
 
-def page(described: dict[str, Any]) -> str:
+def page(described: JsonObject) -> str:
     """Return the page of an OpenAPI description."""
     calls = [
         _call(method, path, call) for path, methods in described["paths"].items() for method, call in methods.items()
@@ -39,13 +39,16 @@ def page(described: dict[str, Any]) -> str:
     )
 
 
-def _call(method: str, path: str, call: dict[str, Any]) -> str:
+def _about(parameter: JsonObject) -> str:
+    return str(parameter.get("description") or parameter["schema"].get("description", ""))
+
+
+def _call(method: str, path: str, call: JsonObject) -> str:
     rows = "".join(
-        f"<tr><td><code>{html.escape(each['name'])}</code></td>"
-        f"<td>{html.escape(each.get('description') or each['schema'].get('description', ''))}</td></tr>"
+        f"<tr><td><code>{html.escape(each['name'])}</code></td><td>{html.escape(_about(each))}</td></tr>"
         for each in call.get("parameters", ())
     )
-    said = html.escape(call.get("description", call.get("summary", "")))
+    said = html.escape(str(call.get("description", call.get("summary", ""))))
     needs = " or ".join(NEEDS[name] for each in call.get("security", [{}]) for name in each or [""])
     shape = html.escape(", ".join(_answers(call)))
     return (
@@ -54,7 +57,7 @@ def _call(method: str, path: str, call: dict[str, Any]) -> str:
     )
 
 
-def _answers(call: dict[str, Any]) -> Iterator[str]:
+def _answers(call: JsonObject) -> Iterator[str]:
     """Yield each status that has words or a shape of its own."""
     for status, about in call["responses"].items():
         if status.isdigit():

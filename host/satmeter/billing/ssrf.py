@@ -7,7 +7,6 @@ goes to that very address.
 import asyncio
 import ipaddress
 import socket
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -47,15 +46,22 @@ class Outward:
     def __init__(self, allowed: tuple[str, ...], setting: str):
         self.allowed, self._setting = allowed, setting
 
-    async def send(self, client: httpx.AsyncClient, method: str, url: str, **what: Any) -> httpx.Response:
+    async def send(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: str,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         """Send a request to the one address that was looked at; returns the answer, its body not yet read."""
         parts = urlsplit(check_url(url))
         host = parts.hostname or ""
         address = await self.address(host, parts.port or (443 if parts.scheme == "https" else 80))
         target = httpx.URL(url).copy_with(host=address)
-        headers = {**what.pop("headers", {}), "host": parts.netloc.rpartition("@")[2]}
+        named = {**(headers or {}), "host": parts.netloc.rpartition("@")[2]}
         extensions = {"sni_hostname": host} if parts.scheme == "https" else {}
-        request = client.build_request(method, target, headers=headers, extensions=extensions, **what)
+        request = client.build_request(method, target, content=content, headers=named, extensions=extensions)
         return await client.send(request, stream=True)
 
     async def get(self, url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:

@@ -9,21 +9,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
 from ..core.errors import BadParam
 from ..core.text import readable
 from .api_tokens import SELLER, covers, digest
-from .database import Database, insert_new, only
+from .database import Database, Row, insert_new, only
 from .events import Events
-from .invoices import Row
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
 LOW = 5
 """A token is low when a fifth of its uses is left, or one."""
+
+
+Found = sa.Row[tuple[object, ...]]
+"""A row of TOKEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Bought:
 
 
 @cache
-def _one_use(kind: str, own: bool) -> "sa.sql.dml.ReturningUpdate[Any]":
+def _one_use(kind: str, own: bool) -> "sa.sql.dml.ReturningUpdate[tuple[object, ...]]":
     """Return the statement that spends one use of a key, for a service; own: of what a `seller` sold. Made once: most
     of its time would go into making it."""
     key: sa.BindParameter[str] = sa.bindparam("key")
@@ -157,7 +159,7 @@ class Tokens:
             self._tell(db, token, token.spent, granted.get(token.hash, 0), services)
         return passed
 
-    def _tokens(self, db: sa.Connection, kind: str, keys: set[str]) -> dict[str, tuple[Any, set[str]]]:
+    def _tokens(self, db: sa.Connection, kind: str, keys: set[str]) -> dict[str, tuple[Found, set[str]]]:
         """Return tokens, locked, and what each is for, by the hash (of the token, or the payment) they are found by."""
         column = TOKEN.c.hash if kind == "hash" else INVOICE.c.rhash
         query = sa.select(TOKEN, SERVICE.c.service, column.label("key")).join(
@@ -166,7 +168,7 @@ class Tokens:
         if kind == "rhash":
             query = query.join(INVOICE, INVOICE.c.id == TOKEN.c.invoice)
         query = query.where(column.in_(keys)).order_by(TOKEN.c.hash).with_for_update(of=TOKEN)
-        found: dict[str, tuple[Any, set[str]]] = {}
+        found: dict[str, tuple[Found, set[str]]] = {}
         for row in db.execute(query):
             found.setdefault(row.key, (row, set()))[1].add(row.service)
         unasked = keys - found.keys() if kind == "rhash" else set()
@@ -176,7 +178,7 @@ class Tokens:
             return self._tokens(db, kind, keys) if any(made) else found
         return found
 
-    def _tell(self, db: sa.Connection, token: Any, spent: int, more: int, services: set[str]) -> None:
+    def _tell(self, db: sa.Connection, token: Found, spent: int, more: int, services: set[str]) -> None:
         """Of a token with several uses, tell when it becomes low, and when it is closed: by `more` after `spent`."""
         left = token.uses - spent
         if not more or token.uses == 1:

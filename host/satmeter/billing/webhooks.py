@@ -14,13 +14,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import sqlalchemy as sa
 
-from .database import Database, only
+from .database import Database, Row, only
 from .events import Events, hook_row, told
 from .invoices import Invoices, shown
 from .ssrf import TIMEOUT_S, Outward, check_url
@@ -36,8 +35,6 @@ EVERY_S = 2
 AT_ONCE, OF_CLIENT, OF_HOST, PAGE = 40, 10, 4, 200
 """Webhooks that are under way: in all, of one client, to one host; and how many are looked at in one go."""
 PREFIX = "whsec_"
-
-Row = dict[str, Any]
 
 
 def secret_of(root: bytes, client: str, subscription: str = "") -> str:
@@ -77,7 +74,7 @@ class Hooks:
             paid = db.execute(sa.select(INVOICE.c.pay_index).where(INVOICE.c.id == invoice).with_for_update()).scalar()
             db.execute(sa.insert(HOOK), {**row, "state": "waiting" if paid is None else "due"})
 
-    def dead(self) -> list[dict[str, Any]]:
+    def dead(self) -> list[Row]:
         """Return the dead letters."""
         with self._database.reading() as db:
             return [dict(r._mapping) for r in db.execute(sa.select(HOOK).where(HOOK.c.state == "dead"))]
@@ -156,7 +153,7 @@ class Hooks:
                 return
             after = rows[-1]["next_at"], rows[-1]["id"]
 
-    async def _send(self, client: httpx.AsyncClient, row: dict[str, Any]) -> None:
+    async def _send(self, client: httpx.AsyncClient, row: Row) -> None:
         found = await asyncio.to_thread(self._what, row)
         said = "what it tells of is gone"
         if found is not None:
@@ -169,7 +166,7 @@ class Hooks:
                 said = str(e) or type(e).__name__
         await asyncio.to_thread(self._done, row, said)
 
-    def _what(self, row: dict[str, Any]) -> dict[str, Any] | None:
+    def _what(self, row: Row) -> Row | None:
         """Return what a webhook tells: an event, or a paid invoice as Lightning Charge does."""
         if row["event"] is not None:
             event = self._events.find(row["event"])
@@ -183,7 +180,7 @@ class Hooks:
         await answer.aclose()
         return "" if answer.is_success else f"HTTP {answer.status_code}"
 
-    def _done(self, row: dict[str, Any], said: str) -> None:
+    def _done(self, row: Row, said: str) -> None:
         state = "done" if not said else "dead" if row["tries"] >= TRIES else "due"
         pause = FIRST_S * 4 ** (row["tries"] - 1)
         values = {"state": state, "said": said[:500], "next_at": int(time.time()) + pause}

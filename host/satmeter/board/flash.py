@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import serial
 from mpremote.transport import TransportError, TransportExecError
 from mpremote.transport_serial import SerialTransport
 
 from ..core.errors import BoardTrouble
+from ..core.plain import JsonObject
 from ..wire.link import HOST, Link
 from .image import MAIN, as_json, digest, files
 from .lease import Lease
@@ -79,13 +79,13 @@ class Flashed:
     """What a run did: the names that were copied, and the board's hello."""
 
     copied: list[str]
-    hello: dict[str, Any]
+    hello: JsonObject
     saved: Path | None = None
     """Where another program's files were saved."""
 
 
 def flash(
-    port: str, config: dict[str, Any], say: Say = lambda what, done, of: None, may: May = lambda names: None
+    port: str, config: JsonObject, say: Say = lambda what, done, of: None, may: May = lambda names: None
 ) -> Flashed:
     """Bring a board to this firmware and config, and return its hello. BoardTrouble with what to do, if it can't be."""
     key = bytes.fromhex(config["key"])
@@ -103,7 +103,7 @@ def flash(
         return Flashed(copied, hello(port, key), saved)
 
 
-def reset(port: str, key: bytes) -> dict[str, Any]:
+def reset(port: str, key: bytes) -> JsonObject:
     """Restart a board and return its hello. One that runs our firmware restarts itself, and opens no REPL."""
     with _troubles(port), Lease(port):
         if not _restarted(port, key):
@@ -123,7 +123,7 @@ def read_adc(board: SerialTransport, pin: int) -> int:
     return int(_run(board, f"import machine;a=machine.ADC({pin});print(sum(a.read_u16() for _ in range(256))//256)"))
 
 
-def readings(port: str, key: bytes, end: float) -> Iterator[dict[str, Any]]:
+def readings(port: str, key: bytes, end: float) -> Iterator[JsonObject]:
     """Yield a board's readings until a time (monotonic seconds)."""
     with _troubles(port), _opened(port) as s:
         for frame, _ in _talk(s, Link(HOST, key), end):
@@ -191,7 +191,7 @@ def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> 
     return "" if line.trusted else line.why
 
 
-def _talk(s: serial.Serial, line: Link, end: float) -> Iterator[tuple[dict[str, Any] | None, bytes]]:
+def _talk(s: serial.Serial, line: Link, end: float) -> Iterator[tuple[JsonObject | None, bytes]]:
     """Talk until a time; yields (frame or None, the bytes just read). Only frames of a session that we asked for."""
     line.ask(secrets.token_hex(8))
     unanswered, heard = 0, 0
@@ -322,7 +322,7 @@ def _reset(board: SerialTransport) -> None:
         time.sleep(0.3)
 
 
-def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> dict[str, Any]:
+def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> JsonObject:
     """Wait for a board's answer to our nonce, over restarts of its port; BoardTrouble if none comes."""
     end = time.monotonic() + timeout_s
     line = Link(HOST, key)

@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import BadParam
+from ..core.plain import Plain
 from ..wire import fit, link
 from .virtual import FIRMWARE, firmware
 
@@ -40,9 +40,9 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def load_config(path: Path | None, key: bytes) -> dict[str, Any]:
+def load_config(path: Path | None, key: bytes) -> Plain:
     """Return a board's config from its TOML file, with its key; BadParam with the file, the field and what is wrong."""
-    given: dict[str, Any] = {}
+    given: Plain = {}
     if path is not None:
         try:
             given = tomllib.loads(path.read_text())
@@ -58,5 +58,5 @@ def load_config(path: Path | None, key: bytes) -> dict[str, Any]:
     return config
 
 
-def as_json(config: dict[str, Any]) -> bytes:
+def as_json(config: Plain) -> bytes:
     return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()

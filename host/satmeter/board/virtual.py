@@ -13,6 +13,7 @@ import threading
 import time
 import tty
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from ..parts import root
@@ -25,7 +26,7 @@ FULL_SCALE = 3_600_000
 STEP_US = 5_000
 
 
-def firmware(name: str) -> Any:
+def firmware(name: str) -> ModuleType:
     """Import a module of the firmware as the board does, flat, with those files of wire/ that are on it."""
     if str(FIRMWARE) not in sys.path:
         sys.path.append(str(FIRMWARE))
@@ -181,7 +182,7 @@ class VirtualBoard:
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"board-{name}")
         self._thread.start()
 
-    def _boot(self, base: int = 0) -> Any:
+    def _boot(self, base: int = 0) -> Any:  # firmware's App: its modules are MicroPython's
         return firmware("app").App(self.hal, self.config, base)
 
     def _run(self) -> None:

@@ -4,7 +4,7 @@ import itertools
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from ..board.ports import find
 from ..board.virtual import load_key
 from ..core.errors import BoardTrouble
+from ..core.plain import JsonObject
 from .failing import failing
 
 board_app = typer.Typer(no_args_is_help=True, help="Boards: real ones on a port, and those without hardware.")
@@ -109,7 +110,7 @@ def monitor(
             pass
 
 
-def _line_of(r: dict[str, Any]) -> str:
+def _line_of(r: JsonObject) -> str:
     """Return a reading as a line."""
     plug = "plugged" if r["plugged"] else "unplugged"
     up, fault = f"{r['uptime'] / 1000:9.1f} s", f"  fault: {r['fault']}" if r["fault"] else ""

@@ -1,13 +1,14 @@
 """`satmeter scan`: the command and its options; what it does is in scanner.py."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from ..core.errors import BadParam
 from ..core.money import msat
+from ..core.plain import Fields
 from ..node import DEFAULT_SOCKET
 from .failing import failing
 
@@ -41,7 +42,7 @@ def scan(
     raise typer.Exit(0 if good else 1)
 
 
-def _caps(pay: bool, open_: bool, given: dict[str, str]) -> dict[str, Any]:
+def _caps(pay: bool, open_: bool, given: dict[str, str]) -> Fields:
     """Return the caps in msat, the price as text with its unit; BadParam where one that is needed is missing."""
     if pay and open_:
         raise BadParam("give either --pay or --open")

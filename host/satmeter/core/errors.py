@@ -5,7 +5,7 @@ which Core Lightning keeps for its own. After h11: what we did wrong is a LocalE
 a RemoteError.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class SatmeterError(Exception):
@@ -13,7 +13,7 @@ class SatmeterError(Exception):
 
     code: ClassVar[int] = 2100
 
-    def __init__(self, message: str, **data: Any):
+    def __init__(self, message: str, **data: str | int | None):
         super().__init__(message)
         self.message = message
         self.data = data

@@ -26,7 +26,7 @@ class Step:
     events: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     result: Any = None
-    """What the command's handler returns; its type depends on the command."""
+    """What the command's handler returns. Any: its type depends on the command."""
     touched: set[str] = field(default_factory=set)
     """The meters and sessions that may look different now."""
 
@@ -50,7 +50,8 @@ class Context:
         self.step.effects.append(effect)
 
 
-Handlers = dict[type[Command], Callable[[Any], Any]]
+Handlers = dict[type[Command], Callable[[Any], object]]
+"""What handles a command, by its kind. Any: each takes the command of its own kind."""
 
 
 class StateMachine:

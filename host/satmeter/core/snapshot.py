@@ -9,10 +9,9 @@ from typing import TypeVar
 import msgspec
 
 from .errors import JournalTrouble
+from .plain import Plain
 
 State = TypeVar("State")
-Plain = dict[str, object]
-"""Data as JSON has it."""
 DAY_MS = 86_400_000
 
 

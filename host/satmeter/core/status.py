@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .errors import NodeTrouble
-from .snapshot import Plain
+from .plain import Plain
 
 Values = Mapping[str, str | int]
 Status = TypeVar("Status")

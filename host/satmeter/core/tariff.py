@@ -5,10 +5,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
 from .errors import BadParam
 from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
+from .plain import Fields
 from .settlement.rules import LIGHTNING, ONCHAIN, RULES, rules_of
 
 NAME = re.compile(r"[a-z0-9-]{1,32}")
@@ -98,7 +98,7 @@ class Tariff:
         for name in ("price_msat", "ticks_per_unit", "quantum_msat"):
             if values.get(name) is None:
                 raise BadParam(f"{name}: is required; a meter without it can't be priced", param=name)
-        given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+        given: Fields = {name: value for name, value in values.items() if value is not None}
         return check(cls(**given))  # which looks at each
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -17,12 +16,13 @@ from rich.table import Table
 from ..board.rp2040 import missing
 from ..board.virtual import Board, VirtualBoard
 from ..bridge import Bridge, MeterSide
+from ..core.plain import JsonObject
 from ..core.tariff import Tariff
 from ..node.rpc import Node
 from . import DevNode, real_missing, start
 
 METER_NAME = "socket"
-TARIFF: dict[str, Any] = {
+TARIFF: dict[str, str | int] = {
     "unit": "Wh",
     "price_msat": 1_000,
     "ticks_per_unit": 100,
@@ -72,11 +72,11 @@ class Demo:
 
     # --- what is shown
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, str]:
         meter = self.seller.call("meter-status", {"name": METER_NAME})["meters"][0]
         light = {"on": "[green]● on[/green]", "slow": "[yellow]◐ waiting[/yellow]", "fast": "[red]◍ locked[/red]"}
         return {
-            "state": meter["state"],
+            "state": str(meter["state"]),
             f"flow {self.tariff.unit}/s": f"{self.board.flow / 3600 / self.tariff.ticks_per_unit:.1f}",
             "register": f"{self.board.register:,}",
             "grant": f"{self.board.grant:,}",
@@ -172,7 +172,7 @@ class Demo:
         say(f"  A$ lightning-cli stream-close {opened['session']}")
         self.buyer.call("stream-close", [opened["session"]])
 
-        def status() -> dict[str, Any]:
+        def status() -> JsonObject:
             return dict(self.buyer.call("stream-status", [opened["session"]]))
 
         self.watch("A closes; what is left comes back", lambda: status()["state"] == "closed", 20)
@@ -182,7 +182,10 @@ class Demo:
         self.console.print_json(data={k: v for k, v in receipt.items() if k != "tariff"})
         ticks, charged, paid = receipt["ticks"], receipt["charged_msat"], receipt["paid_msat"]
         delivered, price = self.board.register - start_register, self.tariff.charge(ticks)
-        self.check("both sides hold the same receipt", mine["receipt"] == json.dumps(theirs, **_CANONICAL))
+        self.check(
+            "both sides hold the same receipt",
+            mine["receipt"] == json.dumps(theirs, sort_keys=True, separators=(",", ":")),
+        )
         self.check("its signature is B's", bool(mine["verified"]))
         self.check(f"it states {ticks:,} ticks, and the board delivered {delivered:,}", ticks == delivered)
         self.check(f"{ticks:,} ticks cost {price:,} msat, and B charged {charged:,}", price == charged)
@@ -201,20 +204,17 @@ class Demo:
         self.board.turn(0)
         time.sleep(0.6)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> JsonObject:
         return dict(self.seller.call("meter-status", {"name": METER_NAME})["meters"][0])
 
-    def receipt(self, session: str) -> dict[str, Any]:
-        def found() -> dict[str, Any] | None:
+    def receipt(self, session: str) -> JsonObject:
+        def found() -> JsonObject | None:
             rows = self.seller.call("meter-sessions", {"name": METER_NAME})["sessions"]
             return next((r for r in rows if r["id"] == session and r["receipt"]), None)
 
         wait_for(lambda: found() is not None, 15)
         row = found()
         return dict(json.loads(row["receipt"])) if row is not None else {}
-
-
-_CANONICAL: dict[str, Any] = {"sort_keys": True, "separators": (",", ":")}
 
 
 def balances(node: DevNode) -> int:

@@ -8,9 +8,13 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from ..core.plain import Plain
 from . import ChannelSpec, Devnet, DevNode, NodeSpec, Say
+
+if TYPE_CHECKING:
+    from pyln.testing.utils import LightningNode
 
 # Builds without the Rust plugins have no --grpc-port, which pyln-testing would pass.
 os.environ.setdefault("RUST", "0")
@@ -20,7 +24,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 
 class RealNode(DevNode):
-    def __init__(self, name: str, node: Any):
+    def __init__(self, name: str, node: "LightningNode"):
         self.name = name
         self.node = node
         self.id = node.info["id"]
@@ -85,7 +89,7 @@ class RealNet(Devnet):
         say(f"starting {len(specs)} lightningd nodes")
         jobs = []
         for number, s in enumerate(specs, 1):
-            options: dict[str, Any] = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
+            options: Plain = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
             if s.plugins:
                 options["plugin"] = [str(p) for p in s.plugins]
             jobs.append(

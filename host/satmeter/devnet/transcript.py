@@ -5,11 +5,11 @@ fields that nobody reads (NEEDED tells which are read), but have none of their o
 """
 
 import secrets
-from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
-from pyln.client import RpcError
+from pyln.client import LightningRpc, RpcError
 
+from ..core.plain import JsonObject, Plain
 from ..node.rpc import code_of
 from . import Devnet
 
@@ -75,7 +75,7 @@ NEEDED: dict[str, set[str]] = {
 """Fields that our code or a user of a devnet reads, by step; those of a list are of its first item."""
 
 
-def shape(value: Any) -> Any:
+def shape(value: object) -> object:
     """Return the types in an answer: a dictionary by field, a list by its first item."""
     if isinstance(value, dict):
         return {k: shape(v) for k, v in sorted(value.items())}
@@ -84,18 +84,18 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def run(net: Devnet) -> dict[str, Any]:
+def run(net: Devnet) -> Plain:
     """Ask every step of `net` (the trio: seller, hop, buyer) and return {step: shape or {"error": number}}."""
     seller, buyer = net["seller"].rpc, net["buyer"].rpc
     seller_id = net["seller"].id
-    said: dict[str, Any] = {}
+    said: Plain = {}
 
-    def step(name: str, rpc: Any, method: str, **params: Any) -> Any:
+    def step(name: str, rpc: LightningRpc, method: str, **params: object) -> JsonObject:
         try:
-            answer = rpc.call(method, params)
+            answer: JsonObject = rpc.call(method, params)
         except RpcError as e:
             said[name] = {"error": code_of(e)}
-            return None
+            return {}
         said[name] = shape(answer)
         return answer
 
@@ -109,10 +109,13 @@ def run(net: Devnet) -> dict[str, Any]:
     return said
 
 
-Step = Callable[..., Any]
+class Step(Protocol):
+    """Asks a step of a node, by its name; {} for an error. Its answer's shape is what is looked at."""
+
+    def __call__(self, name: str, rpc: LightningRpc, method: str, **params: object) -> JsonObject: ...
 
 
-def _invoices(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+def _invoices(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
     step("getinfo", seller, "getinfo")
     step("unknown method", seller, "no-such-method")
     step("listconfigs", seller, "listconfigs", config="cltv-final")
@@ -141,7 +144,7 @@ def _invoices(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("delinvoice", seller, "delinvoice", label=extra, status="unpaid")
 
 
-def _payments(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+def _payments(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
     made = seller.call("listinvoices", {"label": f"a{tag}"})["invoices"][0]
     bolt11, payment_hash = made["bolt11"], made["payment_hash"]
     step("listpays none", buyer, "listpays", payment_hash=payment_hash)
@@ -169,15 +172,15 @@ def _payments(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("xpay with an amount", buyer, "xpay", invstring=over["bolt11"], amount_msat=1500, maxfee=1000)
 
 
-def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
+def _direct(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
     """sendpay over the channel with the payee itself."""
     seller_id = seller.call("getinfo")["id"]
     channel = buyer.call("listpeerchannels", {"id": seller_id})["channels"][0]["short_channel_id"]
 
-    def hop(over: str, amount_msat: int = 1000) -> list[dict[str, Any]]:
+    def hop(over: str, amount_msat: int = 1000) -> list[JsonObject]:
         return [{"id": seller_id, "channel": over, "amount_msat": amount_msat, "delay": 20}]
 
-    def made(label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def made(label: str) -> tuple[JsonObject, JsonObject]:
         found = seller.call("invoice", {"amount_msat": 1000, "label": label + tag, "description": "x"})
         return found, {k: found[k] for k in ("payment_hash", "payment_secret", "bolt11")}
 
@@ -203,13 +206,13 @@ def _direct(step: Step, seller: Any, buyer: Any, tag: str) -> None:
     step("waitsendpay of nothing", buyer, "waitsendpay", payment_hash="00" * 32)
 
 
-def _wallet(step: Step, seller: Any, buyer: Any) -> None:
+def _wallet(step: Step, seller: LightningRpc, buyer: LightningRpc) -> None:
     step("newaddr p2tr", buyer, "newaddr", addresstype="p2tr")
     step("newaddr of nonsense", buyer, "newaddr", addresstype="p2nonsense")
     step("listfunds", buyer, "listfunds", spent=True)
     free = [o for o in buyer.call("listfunds")["outputs"] if o["status"] == "confirmed" and not o["reserved"]]
     outpoint = next(f"{o['txid']}:{o['output']}" for o in free if int(o["amount_msat"]) == 100_000_000)
-    some: dict[str, Any] = {"feerate": "1000perkw", "startweight": 400}
+    some: Plain = {"feerate": "1000perkw", "startweight": 400}
     step("fundpsbt too much", buyer, "fundpsbt", satoshi=10**12, **some)
     funded = step("fundpsbt", buyer, "fundpsbt", satoshi=1000, reserve=0, **some)
     step("fundpsbt at nonsense", buyer, "fundpsbt", satoshi=1000, feerate="fast!", startweight=400)
@@ -234,7 +237,7 @@ def _wallet(step: Step, seller: Any, buyer: Any) -> None:
     step("sendrawtransaction of nonsense", seller, "sendrawtransaction", tx="00", allowhighfees=False)
 
 
-def _datastore(step: Step, seller: Any, tag: str) -> None:
+def _datastore(step: Step, seller: LightningRpc, tag: str) -> None:
     key = [tag, "one"]
     step("listdatastore of nothing", seller, "listdatastore", key=key)
     step("datastore", seller, "datastore", key=key, string="first", mode="create-or-replace")
@@ -247,7 +250,7 @@ def _datastore(step: Step, seller: Any, tag: str) -> None:
     step("datastore of a child", seller, "datastore", key=[*key, "more"], string="x")
 
 
-def _peers(step: Step, seller: Any, buyer: Any, seller_id: str) -> None:
+def _peers(step: Step, seller: LightningRpc, buyer: LightningRpc, seller_id: str) -> None:
     step("newaddr", seller, "newaddr", addresstype="bech32")
     signed = step("signmessage", seller, "signmessage", message="hello")
     step("signmessage too long", seller, "signmessage", message="x" * 65536)

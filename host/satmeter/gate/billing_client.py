@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
 from ..core.errors import NodeTrouble, TooMany
+from ..core.plain import JsonObject, Plain
 from ..wire.pledge import Pledge
 from .owed import OwedUse
 from .prices import Price
@@ -40,7 +41,7 @@ class Said:
     """What the billing service answered: an HTTP status, and JSON."""
 
     status: int
-    data: Any
+    data: JsonObject
 
 
 class Till:
@@ -98,7 +99,7 @@ class Till:
 
     async def hold_credit(self, pledge: Pledge, signature: str, id: str, msatoshi: int) -> bool:
         """Hold credit of a metered session under an id of ours; whether it may be delivered."""
-        params: dict[str, Any] = {"pledge": pledge.line, "signature": signature, "id": id, "msatoshi": msatoshi}
+        params: dict[str, str | int] = {"pledge": pledge.line, "signature": signature, "id": id, "msatoshi": msatoshi}
         answer = await self._post("/payment/credit", params=params)
         if answer.status in (400, 403, 404):
             return False
@@ -171,11 +172,11 @@ class Till:
         while len(self._spent) > SPENT_MOST:
             del self._spent[next(iter(self._spent))]
 
-    async def _post(self, path: str, **what: Any) -> Said:
+    async def _post(self, path: str, params: Mapping[str, str | int] | None = None, json: Plain | None = None) -> Said:
         assert self._http is not None, "a Till is used within `async with`"
         try:
-            async with self._http.post(self._url + path, **what) as answer:
+            async with self._http.post(self._url + path, params=params, json=json) as answer:
                 is_json = answer.content_type.endswith("json")
-                return Said(answer.status, await answer.json(content_type=None) if is_json else None)
+                return Said(answer.status, await answer.json(content_type=None) if is_json else {})
         except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as e:  # RuntimeError: it is being closed
             raise NodeTrouble(f"the billing service does not answer: {e or type(e).__name__}") from None

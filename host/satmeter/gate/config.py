@@ -6,10 +6,10 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import whole
+from ..core.plain import JsonObject
 from ..http.server import checked_proxies
 from .prices import METHODS, Price, parse
 
@@ -67,7 +67,7 @@ def load(path: Path) -> Config:
         raise BadParam(f"{path}: {e}") from None
 
 
-def checked(given: dict[str, Any]) -> Config:
+def checked(given: JsonObject) -> Config:
     known = {
         *NEEDED,
         *WHOLE,
@@ -94,7 +94,7 @@ def checked(given: dict[str, Any]) -> Config:
         raise BadParam("secret: must have at least 32 characters", param="secret")
     if not isinstance(given.get("host", ""), str):
         raise BadParam(f"host: must be text, got {given['host']!r}", param="host")
-    values: dict[str, Any] = {name: given[name] for name in (*NEEDED, "host") if name in given}
+    values: JsonObject = {name: given[name] for name in (*NEEDED, "host") if name in given}
     values |= {name: whole(name, given[name], *WHOLE[name]) for name in WHOLE if name in given}
     omi = given.get("omi", False)
     if not isinstance(omi, bool):

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import msat, whole
@@ -45,14 +44,14 @@ def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
     return Price("/", ",".join(paths), sum(p.msatoshi for p in each), uses=min(p.uses for p in each))
 
 
-def parse(given: Any, omi: bool = False) -> tuple[Price, ...]:
+def parse(given: object, omi: bool = False) -> tuple[Price, ...]:
     """Return the prices of a config. BadParam names the one that is wrong."""
     if not isinstance(given, list) or not given:
         raise BadParam("price: at least one [[price]] is needed: what has none is not let through", param="price")
     return tuple(_price(n, each, omi) for n, each in enumerate(given, 1))
 
 
-def _price(number: int, given: Any, omi: bool) -> Price:
+def _price(number: int, given: object, omi: bool) -> Price:
     where = f"price {number}"
     known = {"path", "service", "msatoshi", "methods", "uses"}
     if not isinstance(given, dict) or not set(given) <= known:

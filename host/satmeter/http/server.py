@@ -7,19 +7,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from types import FrameType
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..core.errors import BadParam
+from ..core.plain import Fields
 
 HEADERS_S = 20.0
 GRACE_S = 30
 """What is under way when a server is told to end may come to its end for so long."""
 
 
-def settings(host: str, port: int, proxies: tuple[str, ...]) -> dict[str, Any]:
+def settings(host: str, port: int, proxies: tuple[str, ...]) -> Fields:
     """Return uvicorn's settings."""
     return {
         "host": host,
@@ -40,7 +40,7 @@ def on_ending(call: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
 
-        def told(number: int, frame: FrameType | None, before: Any = before) -> None:
+        def told(number: int, frame: FrameType | None, before: object = before) -> None:
             loop.call_soon_threadsafe(call)
             if callable(before):
                 before(number, frame)
@@ -96,7 +96,7 @@ class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._watch()
 

@@ -9,11 +9,12 @@ not what is kept; it works in small pieces, since the core commits beside it.
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from ..core.errors import JournalTrouble
 from ..core.journal import Event
+from ..core.plain import Plain
 from .store import Journal
 
 READ, DELETED = 200, 200
@@ -25,9 +26,9 @@ PAUSE_S = 0.02
 class Fold(Protocol):
     """The books of either role."""
 
-    def apply(self, e: Event) -> None: ...
-    def load(self, dumped: dict[str, Any]) -> None: ...
-    def balances(self) -> dict[str, Any]: ...
+    def apply(self, event: Event) -> None: ...
+    def load(self, dumped: Plain) -> None: ...
+    def balances(self) -> Mapping[str, object]: ...
 
 
 def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_before: int) -> int:
@@ -53,7 +54,7 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
     return gone
 
 
-def _restored(fold: Callable[[], Fold], state: dict[str, Any] | None) -> Fold:
+def _restored(fold: Callable[[], Fold], state: Plain | None) -> Fold:
     books = fold()
     if state is not None:
         books.load(json.loads(json.dumps(state)))

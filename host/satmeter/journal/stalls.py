@@ -6,9 +6,11 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from ..core.plain import Plain
 
 CONNECT_S = 5
 """Until a connection stands, login and all; a URL may say otherwise (connect_timeout)."""
@@ -16,7 +18,7 @@ LIMIT_S = 120.0
 """Of one use of a connection; then its socket is shut. A migration of a large database may take its time."""
 
 
-def arguments(url: str) -> dict[str, Any]:
+def arguments(url: str) -> Plain:
     """Return what psycopg needs beside what the URL says itself."""
     given = sa.make_url(url).query
     ours = {"connect_timeout": CONNECT_S, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
@@ -28,13 +30,13 @@ class Stalls:
 
     def __init__(self, engine: sa.Engine, limit_s: float = LIMIT_S):
         self._limit_s = limit_s
-        self._since: dict[Any, float] = {}
+        self._since: dict[DBAPIConnection, float] = {}
         self._lock = threading.Lock()
         sa.event.listen(engine, "checkout", self._out)
         sa.event.listen(engine, "checkin", self._in)
         threading.Thread(target=self._watch, name="satmeter-stalls", daemon=True).start()
 
-    def _out(self, connection: Any, *_: Any) -> None:
+    def _out(self, connection: DBAPIConnection, *_: object) -> None:
         with self._lock:
             self._since[connection] = time.monotonic()
         try:  # whether it is still good, now that somebody watches: a server may have been started anew
@@ -44,7 +46,7 @@ class Stalls:
             self._in(connection)
             raise sa.exc.DisconnectionError from e
 
-    def _in(self, connection: Any, *_: Any) -> None:
+    def _in(self, connection: DBAPIConnection, *_: object) -> None:
         with self._lock:
             self._since.pop(connection, None)
 
@@ -58,7 +60,7 @@ class Stalls:
                     _shut(connection)
 
 
-def _shut(connection: Any) -> None:
+def _shut(connection: DBAPIConnection) -> None:
     """Shut the socket under a connection: whoever waits on it gets an error. The connection itself stays its user's."""
     with suppress(Exception):
         with socket.socket(fileno=os.dup(connection.fileno())) as line:

@@ -8,17 +8,19 @@ what is live and not what ever happened; `session` is an index of sessions for l
 import json
 import os
 import secrets
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import BadParam, JournalTrouble
 from ..core.journal import Event, decode, encode
+from ..core.plain import Plain
 from . import stalls
 
 SCHEMA = 6
@@ -85,12 +87,38 @@ class SessionRow:
     signature: str = ""
 
 
+Stored = TypeVar("Stored")
+
+
+class StoredSession(TypedDict):
+    """A SessionRow, as it is read."""
+
+    id: str
+    opened_at: int
+    meter: str
+    peer: str
+    closed_at: int
+    reason: str
+    receipt: str
+    signature: str
+
+
+class StoredEvent(TypedDict):
+    """An event as it is stored: `at` in ms, `data` its fields as JSON."""
+
+    id: int
+    at: int
+    stream: str
+    kind: str
+    data: str
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The state after the event of an id."""
 
     upto: int
-    state: dict[str, Any]
+    state: Plain
 
 
 def check_url(name: str, url: str) -> None:
@@ -159,7 +187,7 @@ class Journal:
         self,
         events: Sequence[Event],
         sessions: Iterable[SessionRow] = (),
-        snapshot: dict[str, Any] | None = None,
+        snapshot: Plain | None = None,
     ) -> None:
         """Record events (and what goes with them) in one transaction, or raise JournalTrouble and record nothing."""
         rows = [
@@ -198,8 +226,8 @@ class Journal:
 
     def time_of(self, event: int) -> int | None:
         """Return the time of an event in ms, None for one that is not there, or not any more."""
-        rows = self._rows(sa.select(_EVENT.c.at).where(_EVENT.c.id == event))
-        return int(rows[0]["at"]) if rows else None
+        rows = self._rows(sa.select(_EVENT).where(_EVENT.c.id == event), StoredEvent)
+        return rows[0]["at"] if rows else None
 
     def _inode(self) -> int:
         """Which file its path leads to; 0 for none, and where it is no file."""
@@ -208,7 +236,7 @@ class Journal:
         except OSError:
             return 0
 
-    def load(self) -> tuple[dict[str, Any] | None, list[Event]]:
+    def load(self) -> tuple[Plain | None, list[Event]]:
         """Return the newest snapshot (None if there is none) and the events after it, oldest first."""
         try:
             with self._engine.connect() as db:
@@ -225,24 +253,24 @@ class Journal:
         """Return the first `limit` events of a stream, oldest first."""
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
 
-    def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[dict[str, Any]]:
+    def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[StoredEvent]:
         """Return up to `limit` events with an id over `after`, of one stream or of all: the first of them, or the
         newest; oldest first in either case."""
         order = _EVENT.c.id.desc() if newest else _EVENT.c.id
         query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(order).limit(limit)
         if stream:
             query = query.where(_EVENT.c.stream == stream)
-        rows = self._rows(query)
+        rows = self._rows(query, StoredEvent)
         return rows[::-1] if newest else rows
 
-    def latest(self, stream: str, kind: str, among: int = 1_000) -> list[dict[str, Any]]:
+    def latest(self, stream: str, kind: str, among: int = 1_000) -> list[StoredEvent]:
         """Return the events of a kind among the newest of a stream, oldest first."""
         newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
-        return [row for row in reversed(self._rows(newest)) if row["kind"] == kind]
+        return [row for row in reversed(self._rows(newest, StoredEvent)) if row["kind"] == kind]
 
     def sessions(
         self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0, ended: bool = False
-    ) -> list[dict[str, Any]]:
+    ) -> list[StoredSession]:
         """Return up to `limit` sessions opened from one time to before another (ms; 0: without end), newest first, and
         those that were opened at the same time as the last one, so that a next page from that time on misses none.
         `ended`: without those that run."""
@@ -253,42 +281,43 @@ class Journal:
             query = query.where(_SESSION.c.opened_at >= since)
         if ended:
             query = query.where(_SESSION.c.closed_at > 0)
-        rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit))
+        rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit), StoredSession)
         if len(rows) == limit:
             last = rows[-1]
-            rows += self._rows(query.where(_SESSION.c.opened_at == last["opened_at"], _SESSION.c.id > last["id"]))
+            same_time = query.where(_SESSION.c.opened_at == last["opened_at"], _SESSION.c.id > last["id"])
+            rows += self._rows(same_time, StoredSession)
         return rows
 
-    def session(self, session: str) -> dict[str, Any] | None:
-        rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session))
+    def session(self, session: str) -> StoredSession | None:
+        rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session), StoredSession)
         return rows[0] if rows else None
 
-    def _rows(self, query: Any) -> list[dict[str, Any]]:
+    def _rows(self, query: sa.Executable, kind: type[Stored]) -> list[Stored]:
         try:
             with self._engine.connect() as db:
-                return [dict(row._mapping) for row in db.execute(query)]
+                return [cast(Stored, dict(row._mapping)) for row in db.execute(query)]
         except SQLAlchemyError as e:
             raise _words(self.url, e) from e
 
     # --- compaction (compaction.py)
 
-    def _base(self, db: Any) -> int:
+    def _base(self, db: sa.Connection) -> int:
         found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
         return int(found) if found else -1
 
-    def _checkpoints(self, db: Any, write: bool = False) -> list[tuple[int, int]]:
+    def _checkpoints(self, db: sa.Connection, write: bool = False) -> list[tuple[int, int]]:
         """Snapshots that stay, oldest first: up to which event each is, and when that was (ms). `write`: they are to be
         changed, and nobody else may meanwhile."""
         query = sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")
         found = db.execute(query.with_for_update() if write else query).scalar()
         return [(upto, at) for upto, at in json.loads(found)] if found else []
 
-    def _keep_as_checkpoint(self, db: Any, upto: int, at: int) -> None:
+    def _keep_as_checkpoint(self, db: sa.Connection, upto: int, at: int) -> None:
         known = self._checkpoints(db, write=True)
         if not known or not known[-1][1] <= at < known[-1][1] + CHECKPOINT_MS:  # the clock may have gone back
             self._set_about(db, "checkpoints", json.dumps([*known, (upto, at)]))
 
-    def _set_about(self, db: Any, name: str, value: str) -> None:
+    def _set_about(self, db: sa.Connection, name: str, value: str) -> None:
         if not db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == name).values(value=value)).rowcount:
             db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
 
@@ -303,14 +332,14 @@ class Journal:
             old = [upto for upto, made_at in self._checkpoints(db) if made_at < at]
             return self._snapshot(db, old[-1]) if old else None
 
-    def _snapshot(self, db: Any, upto: int) -> Snapshot | None:
+    def _snapshot(self, db: sa.Connection, upto: int) -> Snapshot | None:
         row = db.execute(sa.select(_SNAPSHOT).where(_SNAPSHOT.c.upto == upto)).first()
         return Snapshot(row.upto, json.loads(row.state)) if row else None
 
     def between(self, after: int, upto: int) -> list[Event]:
         """Return the events with an id over `after`, up to `upto`, oldest first."""
         query = sa.select(_EVENT).where(_EVENT.c.id > after, _EVENT.c.id <= upto).order_by(_EVENT.c.id)
-        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query)]
+        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query, StoredEvent)]
 
     def rebase(self, checkpoint: Snapshot) -> None:
         """Have the journal begin with a checkpoint, which stands for all events up to it."""
@@ -342,7 +371,7 @@ class Journal:
             db.execute(sa.delete(_SESSION).where(_SESSION.c.closed_at > 0, _SESSION.c.closed_at < before))
 
     @contextmanager
-    def _using(self, write: bool = False) -> Iterator[Any]:
+    def _using(self, write: bool = False) -> Iterator[sa.Connection]:
         try:
             with self._engine.begin() if write else self._engine.connect() as db:
                 yield db
@@ -381,7 +410,7 @@ def engine(url: str, connections: int = 2) -> sa.Engine:
     made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
 
     @sa.event.listens_for(made, "connect")
-    def _settings(connection: Any, _: Any) -> None:
+    def _settings(connection: sqlite3.Connection, _: object) -> None:
         # FULL: what is committed before a payment must survive a power cut.
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")

@@ -1,13 +1,13 @@
 """Amounts as people type them into forms."""
 
 from decimal import Decimal
-from typing import Any
 
 from ..core.errors import BadParam
 from ..core.money import MAX_MSAT
+from ..core.plain import JsonObject
 
 
-def priced(given: dict[str, Any]) -> dict[str, Any]:
+def priced(given: JsonObject) -> JsonObject:
     """Return a form with `sat` (three decimals at most) turned into `msatoshi`, which stands as it is where it is
     given. BadParam for what is no amount."""
     if "sat" not in given or given.get("msatoshi"):

@@ -7,7 +7,6 @@ so a request that changes something must not come from such a page.
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Context, Decimal
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from fastapi import HTTPException, Request
@@ -16,6 +15,7 @@ from jinja2 import Environment, PackageLoader
 
 from ..billing import forms
 from ..billing.described import needs_login
+from ..core.plain import JsonObject
 from ..core.text import amount, visible
 from ..http import security
 from .container import Market
@@ -54,7 +54,7 @@ def wants_json(request: Request) -> bool:
     return "application/json" in accept and "text/html" not in accept
 
 
-async def sent(request: Request) -> dict[str, Any]:
+async def sent(request: Request) -> JsonObject:
     """Return the fields of a form or of JSON; 403 for one that a page of another site sent."""
     origin = request.headers.get("origin")
     hosts = {request.headers.get("host", "").lower(), urlsplit(request.app.state.public_url).netloc.lower()} - {""}
@@ -66,7 +66,7 @@ async def sent(request: Request) -> dict[str, Any]:
 class Visits:
     """Answers requests for the pages. market None: there are no accounts here, and nobody is ever logged in."""
 
-    def __init__(self, base: str, market: Market | None, about: Mapping[str, Any]):
+    def __init__(self, base: str, market: Market | None, about: Mapping[str, object]):
         """base: where browsers find the pages. about: the node, as getinfo tells it."""
         self.base, self._market, self._about = base.rstrip("/"), market, about
         self.path = urlsplit(self.base).path
@@ -87,7 +87,7 @@ class Visits:
         return user
 
     def answer(
-        self, request: Request, page: str, data: Mapping[str, Any], user: User | None = None, status: int = 200
+        self, request: Request, page: str, data: Mapping[str, object], user: User | None = None, status: int = 200
     ) -> Response:
         """Return a page (templates/PAGE.html) of the data, or the data."""
         if wants_json(request):
@@ -102,7 +102,7 @@ class Visits:
         }
         return HTMLResponse(PAGES.get_template(f"{page}.html").render({**about, **data}), status, headers=HEADERS)
 
-    def done(self, request: Request, where: str, data: Mapping[str, Any] | None = None) -> Response:
+    def done(self, request: Request, where: str, data: Mapping[str, object] | None = None) -> Response:
         """Return what follows a change: the page to go on to, or for JSON what was made, and where that is."""
         if wants_json(request):
             return JSONResponse({"next": f"{self.base}{where}", **(data or {})}, headers={"Cache-Control": "no-store"})

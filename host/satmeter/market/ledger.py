@@ -6,19 +6,16 @@ gone out: negative by as much.
 """
 
 import time
-from typing import Any
 
 import sqlalchemy as sa
 
-from ..billing.database import Database, insert_new, only
+from ..billing.database import Database, Row, insert_new, only
 from ..core.errors import NoCredit
 from ..core.text import amount
 from .tables import ACCOUNT, ENTRY, TRANSFER
 
 NODE, PAYING, HUB = "node", "paying", "hub"
 PAGE = 100
-
-Row = dict[str, Any]
 
 
 def of_user(user: str) -> str:

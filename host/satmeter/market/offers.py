@@ -1,11 +1,10 @@
 """What sellers publish, and how buyers find it: by words, sorted by price or by reputation."""
 
 import time
-from typing import Any
 
 import sqlalchemy as sa
 
-from ..billing.database import Database, already_there, only
+from ..billing.database import Database, Row, already_there, only
 from ..billing.ids import new_id
 from ..billing.ssrf import Outward, check_url
 from ..billing.tokens import services_of
@@ -19,8 +18,6 @@ MOST = 500
 PRIOR, PRIOR_STARS = 2, 6
 """A service with few ratings is sorted as if it had two more, of three stars: one rating alone leads no list."""
 PROBE_S = 5
-
-Row = dict[str, Any]
 
 
 class Offers:
@@ -102,7 +99,7 @@ class Offers:
         paged = query.order_by(*order, OFFER.c.id).limit(PAGE).offset((page - 1) * PAGE)
         return self._rows(paged), count
 
-    def _rows(self, query: sa.Select[Any]) -> list[Row]:
+    def _rows(self, query: sa.Select[tuple[object, ...]]) -> list[Row]:
         with_name = query.join(USER, USER.c.id == OFFER.c.seller).add_columns(USER.c.name.label("seller_name"))
         with self._database.reading() as db:
             return [dict(row._mapping) for row in db.execute(with_name)]

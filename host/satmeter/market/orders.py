@@ -3,13 +3,12 @@ hash token, each seller their part, the hub its fee, in the transaction that cou
 """
 
 import time
-from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from ..billing.api_tokens import SELLER
-from ..billing.database import Database, already_there, insert_new, only
+from ..billing.database import Database, Row, already_there, insert_new, only
 from ..billing.ids import new_id
 from ..billing.invoices import Invoices, status_of
 from ..billing.tables import INVOICE, SERVICE, TOKEN
@@ -29,8 +28,6 @@ DAY_S, MINUTE_S = 86_400, 60
 DAYS_RENEWALS = 10
 """A day's renewals of a token, at the price it was bought for, where its holder names no amount for a day."""
 RENEWALS_A_MINUTE = 10
-
-Row = dict[str, Any]
 
 
 def client_of(seller: str) -> str:

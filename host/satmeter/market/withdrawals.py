@@ -8,11 +8,11 @@ records the end.
 import hashlib
 import json
 import re
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import sqlalchemy as sa
 
+from ..billing.database import Row
 from ..billing.forms import check_text
 from ..billing.idempotency import Attempt, Once
 from ..billing.invoices import Invoices
@@ -28,8 +28,6 @@ from .users import User
 ADDRESS = re.compile(r"([a-z0-9][a-z0-9._+-]{0,63})@([a-z0-9.-]+(?::\d{1,5})?)")
 LEAST_MSAT, MOST_MSAT = 1000, 10_000_000_000
 """What an address of ours takes at once: 1 sat to 0.1 BTC."""
-
-Row = dict[str, Any]
 
 
 class Sending:

@@ -5,13 +5,13 @@ after a crash answers how it ended.
 """
 
 import time
-from typing import Any
 
 from pyln.client import RpcError
 
 from ..core.buyer.policy import with_unit
 from ..core.errors import BadParam, NodeTrouble, OverCap
 from ..core.money import msat
+from ..core.plain import JsonObject
 from ..qr.meaning import Invoice, objections
 from ..wire.address import Address
 from .rpc import Node, code_of, words_of
@@ -44,7 +44,7 @@ def may_pay(node: Node, invoice: Invoice, max_msat: object, payee: str = "") -> 
         raise OverCap(f"not paid: the invoice is of {invoice.amount_msat} msat, the cap {most} msat")
 
 
-def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = None, payee: str = "") -> dict[str, Any]:
+def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = None, payee: str = "") -> JsonObject:
     """Pay an invoice within the caps; returns xpay's answer. NodeTrouble with words of what to do where it fails."""
     may_pay(node, invoice, max_msat, payee)
     fee = fee_cap(invoice.amount_msat or 0) if max_fee_msat is None else msat("max_fee_msat", max_fee_msat)
@@ -58,7 +58,7 @@ def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = N
         raise NodeTrouble(f"not paid: {words_of(e)}" + (f" ({hint})" if hint else ""), code=code) from None
 
 
-def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> dict[str, Any]:
+def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> JsonObject:
     """Open a stream at a scanned address within the caps, the price with its unit ("300sat/kWh"); stream-status.
     NodeTrouble with the words of who refuses."""
     caps = dict(with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)}))

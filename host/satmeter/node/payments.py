@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
+from ..core.plain import JsonObject
 from .payment_queue import Turns
 from .rpc import Node, code_of, words_of
 
@@ -79,9 +79,9 @@ class Payments:
         """
         return _outcome(self._parts(payment_hash))
 
-    def _parts(self, payment_hash: str) -> list[dict[str, Any]]:
+    def _parts(self, payment_hash: str) -> list[JsonObject]:
         try:
-            found: list[dict[str, Any]] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
+            found: list[JsonObject] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
         except RpcError as e:
             raise NodeTrouble(f"listsendpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
         return found
@@ -123,7 +123,7 @@ class Payments:
             return self._landed(payment_hash), ""
         if not bolt11:
             return self.outcome(payment_hash), "the payment was not begun"
-        params: dict[str, Any] = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+        params: JsonObject = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
         if amount_msat is not None:
             params["amount_msat"] = amount_msat
         if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
@@ -158,7 +158,7 @@ class Payments:
     def _tried(
         self,
         payee: str,
-        params: dict[str, Any],
+        params: JsonObject,
         payment_hash: str,
         last: LastHop | None,
         may: Callable[[], bool],
@@ -197,14 +197,14 @@ class Payments:
 
     def _direct(self, payee: str, channel: str, bolt11: str, payment_hash: str, last: LastHop) -> Outcome:
         hop = {"id": payee, "channel": channel, "amount_msat": last.amount_msat, "delay": last.delay + SPARE_BLOCKS}
-        sent: dict[str, Any] = {"payment_hash": payment_hash, "amount_msat": last.amount_msat}
+        sent: JsonObject = {"payment_hash": payment_hash, "amount_msat": last.amount_msat}
         begun = self._node.call("sendpay", route=[hop], payment_secret=last.secret, bolt11=bolt11, **sent)
         if begun["status"] == "complete":
             return Outcome("known")  # of an earlier sendpay, since ours begins as pending
         done = self._node.call("waitsendpay", payment_hash=payment_hash)
         return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
 
-    def _xpay(self, params: dict[str, Any]) -> Outcome | None:
+    def _xpay(self, params: JsonObject) -> Outcome | None:
         """Pay by xpay, which answers as soon as one part has settled, as if all did: of several the node has to be
         asked what became of them."""
         done = self._node.call("xpay", **params)
@@ -246,7 +246,7 @@ class Payments:
         return outcome
 
 
-def _outcome(parts: list[dict[str, Any]]) -> Outcome:
+def _outcome(parts: list[JsonObject]) -> Outcome:
     live = [p for p in parts if p["status"] != "failed"]
     if not live:
         return Outcome("failed" if parts else "none")

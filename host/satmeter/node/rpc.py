@@ -5,11 +5,11 @@ Every call opens its own connection, so any thread may call. Facts behind the od
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 from pyln.client import LightningRpc, RpcError
 
 from ..core.errors import NodeTrouble
+from ..core.plain import JsonObject
 
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
@@ -47,7 +47,7 @@ class Node:
         self.path = path
         self._rpc = LightningRpc(path, logger=logging.getLogger("satmeter.rpc"))
 
-    def call(self, method: str, **params: Any) -> dict[str, Any]:
+    def call(self, method: str, **params: object) -> JsonObject:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             answer = self._rpc.call(method, params)
@@ -63,7 +63,7 @@ class Node:
             raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}", path=self.path)
         return answer
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> JsonObject:
         return self.call("getinfo")
 
     def cltv_final(self) -> int:
@@ -88,7 +88,7 @@ class Node:
         expired one does, too.
         """
         amount: int | str = "any" if amount_msat is None else amount_msat
-        what: dict[str, Any] = {"amount_msat": amount, "label": label, "description": description, "expiry": expiry_s}
+        what: JsonObject = {"amount_msat": amount, "label": label, "description": description, "expiry": expiry_s}
         if hash_only:
             what["deschashonly"] = True
         try:
@@ -157,7 +157,7 @@ class Node:
         rows = self.call("listinvoices", index="created", start=start, limit=most)["invoices"]
         return [str(row["label"]) for row in rows]
 
-    def decode(self, bolt11: str) -> dict[str, Any]:
+    def decode(self, bolt11: str) -> JsonObject:
         return self.call("decode", string=bolt11)
 
     def new_address(self) -> str:
@@ -188,7 +188,7 @@ class Node:
         return str(self.call("signmessage", message=text)["zbase"])
 
 
-def _made(row: dict[str, Any]) -> Made:
+def _made(row: JsonObject) -> Made:
     paid = row["status"] == "paid"
     return Made(
         row["status"],

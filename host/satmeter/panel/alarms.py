@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from nicegui import ui
 
+from ..core.plain import JsonObject
 from .amounts import Money
 from .layout import Panel, asked, doing
 
@@ -22,7 +22,7 @@ class Alarms:
 
     def __init__(self, panel: Panel, money: Money, again: Callable[[], Awaitable[None]]):
         self._panel, self._money, self._again = panel, money, again
-        self._shown: Any = None
+        self._shown: object = None
         self._questions = ui.element("div")
         self._list = ui.element("div").classes("lines").props("data-part=alarms role=alert")
 
@@ -53,13 +53,13 @@ class Alarms:
             await self._again()
 
 
-def _choices(sale: dict[str, Any]) -> tuple[str, ...]:
+def _choices(sale: JsonObject) -> tuple[str, ...]:
     """What can be said of a session's alarm; nothing yet of one that has not ended."""
     if sale["phase"] == "open":
         return ()
     return ("paid", "owed") if sale["refund_held"] else ("seen",)
 
 
-def _words(sale: dict[str, Any], money: Money) -> str:
+def _words(sale: JsonObject, money: Money) -> str:
     owed = f", {money(sale['owed_msat'])} owed" if sale["owed_msat"] else ""
     return f"{sale['meter']}, session {sale['session'][:8]}{owed}: {sale['alarm']}"

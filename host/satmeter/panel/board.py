@@ -2,12 +2,12 @@
 worked: by mouse, finger or keys."""
 
 import asyncio
-from typing import Any
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
 from ..board.virtual import VirtualBoard
+from ..core.plain import JsonObject
 from . import display_preview as mirror
 
 LAMPS = {
@@ -36,16 +36,16 @@ class BoardView:
                 with self._knob:
                     ui.element("div").classes("needle")
                 self._said = ui.label().classes("said")
-        self._meter: dict[str, Any] = {}
+        self._meter: JsonObject = {}
         if virtual is not None:
             self._controls(virtual)
         ui.timer(REDRAW_S, lambda: self.update(self._meter))
 
     def _controls(self, board: VirtualBoard) -> None:
-        def turn(e: ValueChangeEventArguments[Any]) -> None:
+        def turn(e: ValueChangeEventArguments[float | None]) -> None:
             board.turn(int(e.value or 0))
 
-        def plug(e: ValueChangeEventArguments[Any]) -> None:
+        def plug(e: ValueChangeEventArguments[bool | None]) -> None:
             (board.plug if e.value else board.unplug)()
 
         async def press() -> None:
@@ -62,7 +62,7 @@ class BoardView:
                 ui.button("Button", on_click=press).props("dense outline")
                 ui.button("Restart", on_click=lambda: board.reboot()).props("dense outline")
 
-    def update(self, meter: dict[str, Any]) -> None:
+    def update(self, meter: JsonObject) -> None:
         self._meter = meter
         if not meter:
             return
@@ -83,7 +83,7 @@ class BoardView:
         if self._said.text != said:
             self._said.set_text(said)
 
-    def _picture(self, meter: dict[str, Any]) -> str:
+    def _picture(self, meter: JsonObject) -> str:
         if self._virtual is not None:
             return mirror.of_virtual(self._virtual)
         try:

@@ -1,11 +1,12 @@
 """The buyer's page: what may be spent, the streams that run, a code to scan, and the receipts."""
 
 from collections.abc import Callable
-from typing import Any
 
 from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
 
 from ..core.money import typed_in_sat
+from ..core.plain import JsonObject
 from ..core.text import visible
 from .amounts import Money, sat_field
 from .history import History
@@ -52,9 +53,9 @@ class StreamCard:
                 self.buttons.append(ui.button("Budget", on_click=self._budget).props("dense outline"))
                 self.buttons.append(ui.button("End", on_click=self._end).props("dense outline"))
         self._refused = 0
-        self._view: dict[str, Any] = {}
+        self._view: JsonObject = {}
 
-    def update(self, p: dict[str, Any]) -> None:
+    def update(self, p: JsonObject) -> None:
         self._view = p
         t, money = p["tariff"], self.money
         self._text(self.meter, f"{p['meter']} at {p['seller'][:12]}…")
@@ -81,7 +82,7 @@ class StreamCard:
         self.facts["exposure"] = f"{money(p['exposure_msat'])}, at most {money(p['exposure_bound_msat'])}"
         self._refusals(p["refusals"])
 
-    def _refusals(self, found: list[dict[str, Any]]) -> None:
+    def _refusals(self, found: list[JsonObject]) -> None:
         if len(found) == self._refused:
             return
         self._refused = len(found)
@@ -92,7 +93,7 @@ class StreamCard:
                     ui.label(visible(f"refused: {each.get('why', each)}"))
 
     @staticmethod
-    def _text(element: Any, text: str) -> None:
+    def _text(element: TextElement, text: str) -> None:
         if element.text != text:
             element.set_text(text)
 
@@ -134,7 +135,7 @@ class StreamCard:
         dialog.open()
 
 
-def used(ticks: int, t: dict[str, Any]) -> str:
+def used(ticks: int, t: JsonObject) -> str:
     return f"{ticks / t['ticks_per_unit']:,.3f} {t['unit']} ({ticks:,} ticks)" if t else f"{ticks:,} ticks"
 
 
@@ -164,10 +165,10 @@ class BuyPage:
                     ui.timer(0.7, self.receipts.tick)
         follow(panel.buy, self.show)
 
-    async def _rows(self, most: int) -> list[dict[str, Any]]:
+    async def _rows(self, most: int) -> list[JsonObject]:
         return list((await self.panel.call("stream-receipts", limit=most))["receipts"])
 
-    def _opened(self, status: dict[str, Any]) -> None:
+    def _opened(self, status: JsonObject) -> None:
         tell(f"stream to {status.get('meter', 'the meter')} is open")
 
     def show(self) -> None:
@@ -188,7 +189,7 @@ class BuyPage:
         if self.total.text != text:
             self.total.set_text(text)
 
-    def _build(self, streams: dict[str, Any]) -> None:
+    def _build(self, streams: JsonObject) -> None:
         """Cards come and go with their streams; one that went has left a receipt, or a reason."""
         for session in set(self.cards) - set(streams):
             self._gone(session)

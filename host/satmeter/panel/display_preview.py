@@ -8,11 +8,11 @@ import base64
 import functools
 import io
 import time
-from typing import Any
 
 from PIL import Image
 
 from ..board.virtual import VirtualBoard, VirtualDisplay, firmware
+from ..core.plain import JsonObject
 from ..qr.make import fitted
 
 SIZE = (128, 64)
@@ -27,7 +27,7 @@ class _Board:
     version = 0
     faults: list[str]
     lines: list[str]
-    codes: dict[int, Any]
+    codes: dict[int, object]
     lamp = "off"
     heard = relay = False
     flow = register = grant = most = 0
@@ -38,11 +38,11 @@ class Mirror:
 
     def __init__(self) -> None:
         self._board = _Board()
-        self._key: tuple[Any, ...] = ()
+        self._key: tuple[object, ...] = ()
         self._png = ""
         self._texts: tuple[tuple[str, ...], tuple[int, int]] = ((), (0, 0))
 
-    def picture(self, meter: dict[str, Any]) -> str:
+    def picture(self, meter: JsonObject) -> str:
         """Return the display as a data: URL of a PNG, from a meter of meter-status."""
         size = _size(meter["display"])
         now = time.monotonic_ns() // 1_000_000
@@ -56,7 +56,7 @@ class Mirror:
             self._png = png(self._draw(size, now))
         return self._png
 
-    def _take(self, meter: dict[str, Any], size: tuple[int, int]) -> None:
+    def _take(self, meter: JsonObject, size: tuple[int, int]) -> None:
         b = self._board
         left = meter["grant"] - meter["register"]
         b.most = max(left, b.most) if left > 0 else 0
@@ -85,7 +85,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=64)
-def _code(text: str, size: tuple[int, int]) -> Any:
+def _code(text: str, size: tuple[int, int]) -> object:
     if not text:
         return None
     try:

@@ -6,19 +6,16 @@ Origin must be that same host, and where there is a password the cookie of a log
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
+from starlette.types import Message, Receive, Scope, Send
 
 from ..http import security
 from .login import COOKIE, Logins
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN = ("/login", "/static/", "/_nicegui/")
@@ -110,7 +107,7 @@ def cookie(headers: dict[str, str]) -> str:
 def _while_known(logins: Logins, value: str, receive: Receive, send: Send) -> Receive:
     """A websocket lives longer than its request: with the login it ends as well, at the next thing it says."""
 
-    async def receiving() -> MutableMapping[str, Any]:
+    async def receiving() -> Message:
         message = await receive()
         if message["type"] == "websocket.receive" and not logins.knows(value):
             await send({"type": "websocket.close", "code": 1008})
@@ -121,7 +118,7 @@ def _while_known(logins: Logins, value: str, receive: Receive, send: Send) -> Re
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: MutableMapping[str, Any]) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
         await send(message)

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from nicegui import ui
 from pyln.client import RpcError
 
 from ..core.errors import SatmeterError
+from ..core.plain import JsonObject
 from . import receipt
 from .amounts import Money
 from .layout import Panel, doing, heading, words
@@ -21,13 +21,13 @@ ALL = "all"
 class History:
     """A list of receipts, drawn anew by refresh(); `rows` asks the node for so many of the newest."""
 
-    def __init__(self, money: Money, rows: Callable[[int], Awaitable[list[dict[str, Any]]]]):
+    def __init__(self, money: Money, rows: Callable[[int], Awaitable[list[JsonObject]]]):
         self._money, self._rows = money, rows
         self._list = ui.element("div").classes("receipts").props("data-part=receipts")
         self._more = ui.button("Show more", icon="expand_more", on_click=self._show_more).props("dense flat")
         self._more.set_visibility(False)
         self._again = 0
-        self._shown: Any = None
+        self._shown: object = None
         self._most = SHOWN
         self._asked = 0
         """Which question is the newest: the answer to an earlier one is not shown."""
@@ -105,10 +105,10 @@ def bounds(month: str) -> dict[str, int]:
 def history(panel: Panel, name: str, money: Money) -> History:
     """A meter's history, by the month, with what each month came to, and all of it as CSV."""
 
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, JsonObject] = {}
     newest = ""
 
-    async def rows(most: int) -> list[dict[str, Any]]:
+    async def rows(most: int) -> list[JsonObject]:
         nonlocal newest
         period = bounds(str(month.value))
         found = list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])

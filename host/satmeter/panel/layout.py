@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 from nicegui import ui
 from pyln.client import RpcError
@@ -13,6 +13,7 @@ from pyln.client import RpcError
 from ..board.virtual import VirtualBoard
 from ..core import errors
 from ..core.errors import SatmeterError
+from ..core.plain import JsonObject
 from ..core.text import UNITS, visible
 from ..node.rpc import Node, code_of, words_of
 from .amounts import Money, Rate
@@ -40,7 +41,7 @@ class Panel:
     """What the pages stand on: a node, what is asked of it, and boards in software where the panel runs some."""
 
     node: Node
-    info: dict[str, Any]
+    info: JsonObject
     sell: Feed
     buy: Feed
     flows: Flows
@@ -54,7 +55,7 @@ class Panel:
     def emulated(self) -> bool:
         return "emulated" in str(self.info.get("alias", "")) + str(self.info.get("version", ""))
 
-    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+    async def call(self, method: str, **params: object) -> JsonObject:
         """Call the node without holding up the pages."""
         return await asyncio.to_thread(self.node.call, method, **params)
 
@@ -101,7 +102,7 @@ def words(e: Exception) -> str:
         text, code = words_of(e), code_of(e)
     else:
         # Where it is about another's refusal, the advice is about that one.
-        text, code = str(e), int(e.data.get("code") or e.code) if isinstance(e, SatmeterError) else 0
+        text, code = str(e), int(str(e.data.get("code") or e.code)) if isinstance(e, SatmeterError) else 0
     hint = NEXT.get(code, "")
     return f"{text} {hint}".strip()
 
@@ -116,8 +117,12 @@ def tell(text: str, good: bool = True) -> None:
     )
 
 
-async def doing(what: Awaitable[Any], done: str = "") -> Any:
-    """Await what a button began; tell how it went, even if the button is gone by then. Returns its result, or None."""
+Result = TypeVar("Result")
+
+
+async def doing(what: Awaitable[Result], done: str = "") -> Result | None:
+    """Await what a button began; tell how it went, even if the button is gone by then. Returns its result; None after
+    an error."""
     client = ui.context.client
     try:
         result = await what
@@ -128,7 +133,7 @@ async def doing(what: Awaitable[Any], done: str = "") -> Any:
     if done:
         with client:
             tell(done)
-    return result if result is not None else True
+    return result
 
 
 async def asked(question: str, yes: str) -> bool:
@@ -150,7 +155,7 @@ def named(name: str) -> ui.dialog:
     return dialog
 
 
-def on_enter(boxes: Iterable[ui.input], do: Callable[[], Any]) -> None:
+def on_enter(boxes: Iterable[ui.input], do: Callable[[], object]) -> None:
     """Have Enter in a field do what the button of its form does."""
     for box in boxes:
         box.on("keydown.enter", do, js_handler="(e) => { if (!e.repeat && !e.isComposing) emit() }")

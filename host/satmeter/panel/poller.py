@@ -8,11 +8,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
+from ..core.plain import JsonObject
 from ..core.states import StreamState
 from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 
@@ -24,7 +24,7 @@ RETRY_S = 1.0
 SLOW_S = 10.0
 CHART_S = 180
 
-View = dict[str, Any]
+View = JsonObject
 
 
 class Feed:

@@ -1,10 +1,10 @@
 """Receipts, the same on both sides: the figures of a closed session, and whether its seller's node has signed them."""
 
 import json
-from typing import Any
 
 from nicegui import ui
 
+from ..core.plain import JsonObject
 from ..core.receipt import read
 from ..core.text import duration, visible
 from ..wire.signature import verify
@@ -27,13 +27,13 @@ ONCHAIN = {
 }
 
 
-def signed(row: dict[str, Any]) -> bool:
+def signed(row: JsonObject) -> bool:
     """Return whether a receipt bears the signature of the seller whom it names."""
     r = read(row["receipt"])
     return r is not None and verify(row["receipt"], row["signature"], r["seller"])
 
 
-def show(row: dict[str, Any], money: Money, good: bool) -> None:
+def show(row: JsonObject, money: Money, good: bool) -> None:
     """Draw a receipt: row as in meter-sessions or stream-receipts."""
     r = json.loads(row["receipt"])
     with ui.element("article").classes("receipt") as article:

@@ -7,7 +7,6 @@ gives no live camera (plain http from another machine) the photo input serves, w
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -16,10 +15,12 @@ from nicegui.events import GenericEventArguments
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.money import typed_in_sat
+from ..core.plain import JsonObject
 from ..core.text import duration, visible
 from ..node import pay as buying
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble
+from ..wire.address import Address
 from .amounts import Money, sat_field
 from .layout import Panel, doing, heading, named, on_enter, words
 from .payments import Payment
@@ -62,7 +63,7 @@ def look(data: bytes, live: bool) -> tuple[list[str], str]:
 class Scan:
     """The part of a page that scans, and asks what to do with what it found."""
 
-    def __init__(self, panel: Panel, money: Money, opened: Callable[[dict[str, Any]], None]):
+    def __init__(self, panel: Panel, money: Money, opened: Callable[[JsonObject], None]):
         self.panel, self.money, self._on_open = panel, money, opened
         heading("Scan what a seller shows")
         ui.html(
@@ -108,7 +109,10 @@ class Scan:
                 except BadParam as e:
                     ui.label(str(e)).classes("warning").props("role=alert")
                 else:
-                    (self._invoice if isinstance(meaning, Invoice) else self._address)(meaning, dialog)
+                    if isinstance(meaning, Invoice):
+                        self._invoice(meaning, dialog)
+                    else:
+                        self._address(meaning, dialog)
             ui.button("Close", on_click=dialog.close).props("flat")
         dialog.on("hide", dialog.delete)
         dialog.open()
@@ -120,7 +124,7 @@ class Scan:
 
         return chosen
 
-    def _invoice(self, invoice: Any, dialog: ui.dialog) -> None:
+    def _invoice(self, invoice: Invoice, dialog: ui.dialog) -> None:
         left = invoice.expires_at - int(time.time())
         heading("An invoice")
         for line in (
@@ -148,7 +152,7 @@ class Scan:
         on_enter([cap, fee], pay)
         button = ui.button("Pay", on_click=pay)
 
-    def _address(self, address: Any, dialog: ui.dialog) -> None:
+    def _address(self, address: Address, dialog: ui.dialog) -> None:
         heading(f"Meter {address.meter}")
         ui.label(f"of node {address.node_id}")
         ui.label(f"at {address.reach}")
@@ -172,7 +176,7 @@ class Scan:
         on_enter([price, budget], open_)
         button = ui.button("Open a stream", on_click=open_)
 
-    async def _paid(self, invoice: Invoice, most: object, fees: object) -> dict[str, Any]:
+    async def _paid(self, invoice: Invoice, most: object, fees: object) -> JsonObject:
         """Pay, and note how that went: it may be read when the dialog is long gone."""
         try:
             answer = await self._io(buying.pay, invoice, most, fees)
@@ -182,7 +186,7 @@ class Scan:
         self.panel.payments.add(Payment(time.time(), invoice.description, int(answer["amount_sent_msat"]), "paid"))
         return answer
 
-    async def _io(self, what: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    async def _io(self, what: Callable[..., JsonObject], *args: object) -> JsonObject:
         return await asyncio.to_thread(what, self.panel.node, *args)
 
 

@@ -1,12 +1,11 @@
 """The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
 
-from typing import Any
-
 from nicegui import ui
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
 from ..core.money import typed_in_sat
+from ..core.plain import JsonObject
 from ..core.status import SessionEvent, read_as
 from ..core.text import duration
 from ..qr import draw
@@ -63,7 +62,7 @@ def overview(panel: Panel) -> None:
                 if label.text != text:
                     label.set_text(text)
 
-    def build(meters: dict[str, Any]) -> None:
+    def build(meters: JsonObject) -> None:
         table.clear()
         rows.clear()
         with table:
@@ -88,21 +87,21 @@ def overview(panel: Panel) -> None:
         follow(panel.sell, show)
 
 
-def said(m: dict[str, Any]) -> str:
+def said(m: JsonObject) -> str:
     """What a meter is doing, in words; of one whose board is not heard, that first."""
     if m["state"] == "standby" and m["board"] != "heard":
         return BOARDS[m["board"]]
     return STATES[m["state"]]
 
 
-def flow(m: dict[str, Any]) -> str:
+def flow(m: JsonObject) -> str:
     """A meter's flow in its unit an hour."""
     per_unit = m["tariff"]["ticks_per_unit"]
     value = m["flow"] / per_unit
     return f"{value:,.{0 if value >= 100 else 2}f} {m['tariff']['unit']}/h"
 
 
-def count(m: dict[str, Any]) -> str:
+def count(m: JsonObject) -> str:
     t = m["tariff"]
     return f"{m['count'] / t['ticks_per_unit']:,.3f} {t['unit']} ({m['count']:,} ticks)"
 
@@ -184,8 +183,8 @@ class MeterPage:
     # --- what is shown
 
     @property
-    def meter(self) -> dict[str, Any] | None:
-        meters: dict[str, dict[str, Any]] = self.panel.sell.view.get("meters", {})
+    def meter(self) -> JsonObject | None:
+        meters: dict[str, JsonObject] = self.panel.sell.view.get("meters", {})
         return meters.get(self.name)
 
     def show(self) -> None:
@@ -209,7 +208,7 @@ class MeterPage:
         self._show_code(self._which)
         self._show_chart(m)
 
-    def _show_credit(self, m: dict[str, Any], sale: dict[str, Any]) -> None:
+    def _show_credit(self, m: JsonObject, sale: JsonObject) -> None:
         t = m["tariff"]
         credit = m["credit_msat"]
         self._text(self.credit, self.money(credit))
@@ -253,7 +252,7 @@ class MeterPage:
         self.wallet.props["href"] = f"lightning:{text}"
         self.wallet.update()
 
-    def _show_chart(self, m: dict[str, Any]) -> None:
+    def _show_chart(self, m: JsonObject) -> None:
         points = self.panel.flows.of(self.name)
         newest = points[-1][0] if points else 0
         if newest < self._drawn + 1000:
@@ -314,7 +313,7 @@ HOW = {"asked": "asked for", "paid": "paid", "dropped": "no longer wanted", "exp
 """How an invoice stands, in words."""
 
 
-def _invoices(rows: list[dict[str, Any]], money: Money) -> list[str]:
+def _invoices(rows: list[JsonObject], money: Money) -> list[str]:
     """Return a line for each invoice in a session's events, the newest first: its amount, and how it stands."""
     stands: dict[int, tuple[int, str]] = {}
     for row in rows:

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import MISSING, fields
-from typing import Any
 
 from nicegui import ui
 
 from ..core.money import typed_in_sat
+from ..core.plain import JsonObject
 from ..core.tariff import Tariff
 from .amounts import sat_field
 from .layout import Panel, doing, heading, named, on_enter
@@ -38,7 +38,7 @@ HELP = {
 }
 
 
-def edit(panel: Panel, name: str, tariff: dict[str, Any], done: Callable[[], Awaitable[None]]) -> None:
+def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitable[None]]) -> None:
     """Open the form; name "": of a new meter. What the node refuses is said beside the form, which stays open."""
     title = f"Tariff of {name}" if name else "A new meter"
     with named(title) as dialog, ui.card().classes("wide"):

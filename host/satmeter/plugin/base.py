@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TextIO, TypeVar
 
 from pyln.client import Plugin
 
@@ -22,9 +22,9 @@ from ..core.errors import BadMessage, BadParam, JournalTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.messages import Message
 from ..core.money import whole
+from ..core.plain import JsonObject, Plain
 from ..core.ratelimit import RateLimit
-from ..core.snapshot import Plain
-from ..journal.compaction import compact
+from ..journal.compaction import Fold, compact
 from ..journal.store import Journal, check_url, sqlite_url
 from ..node.payments import Payments
 from ..node.rpc import Node
@@ -34,18 +34,20 @@ from .executor import Hands
 from .last_known import LastKnown
 from .long_poll import Waiters
 from .reader import read
-from .runtime import Service
+from .runtime import CoreT, Service
 
 log = logging.getLogger("satmeter")
 
 Performers = dict[type[Effect], Callable[[Any], None]]
-"""What carries out an effect, by its kind."""
+"""What carries out an effect, by its kind. Any: each takes the effect of its own kind."""
+FoldT = TypeVar("FoldT", bound=Fold)
+EffectT = TypeVar("EffectT", bound=Effect)
 
 SWITCH_S = 0.0005
 """How long a busy thread may keep another waiting: a payment passes through five of them, and Python's 5 ms add up."""
 
 
-def keep_stdout() -> Any:
+def keep_stdout() -> TextIO:
     """Keep lightningd's pipe for ourselves and give stdout's descriptor to the log of last resort."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -56,7 +58,7 @@ COMPACT_S = 3600
 DAY_MS = 86_400_000
 
 
-class RolePlugin:
+class RolePlugin(Generic[CoreT, FoldT]):
     """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
 
     role = ""
@@ -84,7 +86,7 @@ class RolePlugin:
     def methods(self) -> dict[str, Callable[..., None]]:
         raise NotImplementedError
 
-    state: Callable[[], Any]
+    state: Callable[[], FoldT]
     """Makes the empty state of this role; see compaction.Fold."""
 
     def performers(self) -> Performers:
@@ -95,7 +97,7 @@ class RolePlugin:
         """Carry out an effect of the core's, on another thread than the core's."""
         self._performers[type(effect)](effect)
 
-    def folded(self, snapshot: Plain | None, events: list[Event]) -> Any:
+    def folded(self, snapshot: Plain | None, events: list[Event]) -> FoldT:
         """Return the state that a snapshot and the events after it come to."""
         state = self.state()
         if snapshot is not None:
@@ -122,7 +124,7 @@ class RolePlugin:
     def started(self) -> None:
         """The journal is open or in trouble; begin to listen."""
 
-    def _init(self, plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+    def _init(self, plugin: Plugin, **kwargs: object) -> dict[str, str]:
         try:
             kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
             given = str(plugin.get_option(f"{self.role}-db") or "")
@@ -139,7 +141,7 @@ class RolePlugin:
         self.last_known = LastKnown(self.node, self.role)
         self.waiters = Waiters()
         self.quota = RateLimit()
-        self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
+        self.service: Service[CoreT] = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
         self._performers = self.performers()
         self.service.start()
@@ -160,7 +162,7 @@ class RolePlugin:
             except Exception as e:
                 log.warning("no compaction this time: %s", e)
 
-    def read(self, call: rpc_methods.Call, read: Callable[[Journal], Any]) -> None:
+    def read(self, call: rpc_methods.Call, read: Callable[[Journal], object]) -> None:
         """Answer from the journal, off the core's thread: a long page must not hold up a payment."""
 
         def job() -> None:
@@ -192,7 +194,7 @@ class RolePlugin:
         """The journal can't be used: whoever waits is told."""
         self.waiters.fail(trouble)
 
-    def _custommsg(self, peer_id: str = "", payload: Any = "", **kwargs: Any) -> None:
+    def _custommsg(self, peer_id: str = "", payload: object = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("custommsg") or {}
         self._message(inner.get("peer_id", peer_id), str(inner.get("payload", payload)))
 
@@ -211,7 +213,7 @@ class RolePlugin:
         if self.mine(message):
             self.receive(peer_id, message)
 
-    def _post(self, job: Callable[[Any], cmd.Command | None], effect: Effect) -> None:
+    def _post(self, job: Callable[[EffectT], cmd.Command | None], effect: EffectT) -> None:
         """Do a job for an effect, and hand what came of it to the core."""
         came = job(effect)
         if came is not None:
@@ -224,15 +226,15 @@ class RolePlugin:
         """Whether a message is for this role: a node may run both plugins, and each sees every message."""
         raise NotImplementedError
 
-    def _connect(self, id: str = "", **kwargs: Any) -> None:
+    def _connect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("connect") or {}
         self.service.post(cmd.PeerConnected(inner.get("id", id)))
 
-    def _disconnect(self, id: str = "", **kwargs: Any) -> None:
+    def _disconnect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("disconnect") or {}
         self.service.post(cmd.PeerLost(inner.get("id", id)))
 
-    def _shutdown(self, **kwargs: Any) -> None:
+    def _shutdown(self, **kwargs: object) -> None:
         if hasattr(self, "service"):
             self.service.stop()
             self.last_known.write_now()

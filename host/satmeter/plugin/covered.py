@@ -12,9 +12,9 @@ into a set anyway. Otherwise a stranger could cover an invoice, here but not the
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from ..core.plain import JsonObject
 
 SET_MS = 72_000
 """lightningd gives up a set that nothing completes 70 s after its first HTLC. A set that is covered ends sooner, when
@@ -41,7 +41,7 @@ class Covered:
         self._sets: OrderedDict[str, dict[tuple[str, int], _Set]] = OrderedDict()
         self._count = 0
 
-    def answer(self, onion: Mapping[str, Any], htlc: Mapping[str, Any], now: int) -> dict[str, str]:
+    def answer(self, onion: JsonObject, htlc: JsonObject, now: int) -> dict[str, str]:
         """Answer the htlc_accepted hook: continue, or fail where the set is covered without this HTLC."""
         if self._takes(onion, htlc):
             amount, payment_hash = int(htlc["amount_msat"]), str(htlc["payment_hash"])
@@ -54,7 +54,7 @@ class Covered:
         """The payment of an invoice was rejected, or is done: its set is no more."""
         self._drop(hashlib.sha256(bytes.fromhex(preimage)).hexdigest())
 
-    def _takes(self, onion: Mapping[str, Any], htlc: Mapping[str, Any]) -> bool:
+    def _takes(self, onion: JsonObject, htlc: JsonObject) -> bool:
         """Whether lightningd will put an HTLC into a set: it is for this node, and what it carries is what was said."""
         if "total_msat" not in onion or "payment_secret" not in onion or "payment_metadata" in onion:
             return False

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from pyln.client import RpcError
 
@@ -50,22 +49,22 @@ class Hands:
         """Send a message, after those that were sent before in its session."""
         self._outboxes[hash(message.session) % POSTMEN].put((to, message))
 
-    def quick(self, job: Callable[..., None], *args: Any) -> None:
+    def quick(self, job: Callable[..., None], *args: object) -> None:
         self._pool.submit(_guarded, job, *args)
 
-    def later(self, job: Callable[..., None], *args: Any) -> None:
+    def later(self, job: Callable[..., None], *args: object) -> None:
         """Run what nobody waits for when the node has done what somebody does wait for."""
         self._calm.submit(_guarded, _later, job, *args)
 
-    def slow(self, job: Callable[..., None], *args: Any) -> None:
+    def slow(self, job: Callable[..., None], *args: object) -> None:
         """Run what may wait for the network, such as a connect to an address where nobody answers."""
         self._slow.submit(_guarded, job, *args)
 
-    def payment(self, job: Callable[..., None], *args: Any) -> None:
+    def payment(self, job: Callable[..., None], *args: object) -> None:
         """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
         self._payments.submit(_insistently, job, *args)
 
-    def refund(self, job: Callable[..., None], *args: Any) -> None:
+    def refund(self, job: Callable[..., None], *args: object) -> None:
         """As payment(), for what a seller gives back."""
         self._refunds.submit(_insistently, job, *args)
 
@@ -81,19 +80,19 @@ class Hands:
                 log.warning("message %s to %s not sent: %s", type(message).__name__, to, e)
 
 
-def _later(job: Callable[..., None], *args: Any) -> None:
+def _later(job: Callable[..., None], *args: object) -> None:
     time.sleep(LATER_S)
     job(*args)
 
 
-def _guarded(job: Callable[..., None], *args: Any) -> None:
+def _guarded(job: Callable[..., None], *args: object) -> None:
     try:
         job(*args)
     except Exception as e:
         log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], e)
 
 
-def _insistently(job: Callable[..., None], *args: Any) -> None:
+def _insistently(job: Callable[..., None], *args: object) -> None:
     tries = TRIES
     while tries:
         try:

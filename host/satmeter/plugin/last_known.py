@@ -11,11 +11,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pyln.client import RpcError
 
 from ..core.errors import JournalTrouble, NodeTrouble
+from ..core.plain import Plain
 from ..journal.store import Journal
 from ..node.rpc import Node
 
@@ -85,7 +85,7 @@ class LastKnown:
 
     def _known(self, name: str) -> Reached | None:
         try:
-            rows: list[dict[str, Any]] = self._node.call("listdatastore", key=self._key(name))["datastore"]
+            rows: list[Plain] = self._node.call("listdatastore", key=self._key(name))["datastore"]
             return Reached.read(str(rows[0]["string"])) if rows else None
         except (RpcError, KeyError) as e:
             raise NodeTrouble(f"the node's datastore can't be read: {e}") from e

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ..core.errors import SatmeterError
-from ..core.snapshot import Plain
+from ..core.plain import Plain
 from ..core.status import answer
 from .rpc_methods import Call
 

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from pyln.client import Plugin, RpcError
 
@@ -13,6 +12,7 @@ from ..core import messages as msg
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.labels import PREFIX, journal_of
+from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
 from ..core.seller import views
 from ..core.seller.context import Ended, Limits
@@ -20,9 +20,9 @@ from ..core.seller.meter import Meter
 from ..core.seller.seller import Seller
 from ..core.seller.state import SellerState
 from ..core.settlement.transaction import FEERATE_MOST
-from ..core.snapshot import Plain
 from ..core.status import BoardView
 from ..journal.store import Journal, SessionRow
+from ..node.rpc import Made
 from ..wire.address import Address, endpoint
 from .base import Performers, RolePlugin, log
 from .clock import wall_ms
@@ -39,7 +39,7 @@ REFUND_HASHES = 10_000
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 
 
-class MeterPlugin(RolePlugin):
+class MeterPlugin(RolePlugin[Seller, SellerState]):
     role = "meter"
     patient = (ev.Counted,)
     state = SellerState
@@ -166,7 +166,7 @@ class MeterPlugin(RolePlugin):
 
     def prepare(self) -> None:
         self.reach = self.reach or _announced(self.info)
-        self.invoices_asked: dict[str, Callable[[Any], None]] = {}
+        self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()
@@ -190,7 +190,7 @@ class MeterPlugin(RolePlugin):
         index, core = -1, None
         failed = threading.Event()
 
-        def credited(answer: Any) -> None:
+        def credited(answer: object) -> None:
             if isinstance(answer, Exception):
                 failed.set()
 
@@ -215,10 +215,10 @@ class MeterPlugin(RolePlugin):
                 core = None
                 time.sleep(0.5)
 
-    def _block_added(self, **kwargs: Any) -> None:
+    def _block_added(self, **kwargs: object) -> None:
         self.service.post(cmd.BlockAdded())
 
-    def _htlc_accepted(self, onion: dict[str, Any], htlc: dict[str, Any], plugin: Plugin, **kwargs: Any) -> Any:
+    def _htlc_accepted(self, onion: JsonObject, htlc: JsonObject, plugin: Plugin, **kwargs: object) -> object:
         """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
         try:
             return self.covered.answer(onion, htlc, time.monotonic_ns() // 1_000_000)
@@ -226,11 +226,11 @@ class MeterPlugin(RolePlugin):
             log.warning("an HTLC was not looked at: %r", e)
             return {"result": "continue"}
 
-    def _invoice_paid(self, **kwargs: Any) -> None:
+    def _invoice_paid(self, **kwargs: JsonObject) -> None:
         inner = kwargs.get("invoice_payment") or kwargs
         self.covered.ended(str(inner["preimage"]))
 
-    def _invoice_payment(self, payment: dict[str, Any], plugin: Plugin, **kwargs: Any) -> dict[str, str]:
+    def _invoice_payment(self, payment: JsonObject, plugin: Plugin, **kwargs: object) -> dict[str, str]:
         """Deliver or don't charge: from memory, at once, and never failing open on our labels.
 
         What is accepted is told to the core, which may ask for the next invoice while this one is settled.
@@ -285,7 +285,7 @@ class MeterPlugin(RolePlugin):
         elif made.status == "paid":
             self._tell(a.label, made)
 
-    def _tell(self, label: str, made: Any) -> None:
+    def _tell(self, label: str, made: Made) -> None:
         if made.status == "paid":
             self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
         elif made.status == "expired":
@@ -326,7 +326,7 @@ class MeterPlugin(RolePlugin):
         else:
             self.service.post(cmd.RefundLost(a.session, a.bolt11, why or "the payment failed"))
 
-    def _refund_invoice(self, bolt11: str) -> dict[str, Any] | None:
+    def _refund_invoice(self, bolt11: str) -> JsonObject | None:
         try:
             decoded = self.node.decode(bolt11)
         except RpcError:
@@ -372,7 +372,7 @@ class MeterPlugin(RolePlugin):
         return [self.address(meter.name).upper(), meter.wallet_invoice(self.service.clock.now()).upper()]
 
 
-def _announced(info: dict[str, Any]) -> str:
+def _announced(info: JsonObject) -> str:
     """Return HOST:PORT of the first address that a node announces (on regtest: that it listens on), "" for none."""
     listed = info.get("address", []) + (info.get("binding", []) if info.get("network") == "regtest" else [])
     for each in listed:

@@ -9,21 +9,23 @@ import inspect
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core import commands as cmd
-from ..core.errors import BadParam, UnknownSession
+from ..core.errors import BadParam, SatmeterError, UnknownSession
 from ..core.journal import decode
 from ..core.money import MAX_TICKS, flag, msat, whole
+from ..core.plain import Plain
 from ..core.seller import views
 from ..core.seller.history import session_event
 from ..core.seller.seller import Seller
 from ..core.seller.session import SellerSession
-from ..core.snapshot import Plain
 from ..core.status import answer
 from ..core.tariff import Tariff, check_name
+from ..journal.store import Journal, StoredEvent, StoredSession
 from . import totals
 from .rpc_methods import Call
+from .runtime import Answer
 
 if TYPE_CHECKING:
     from .meter import MeterPlugin
@@ -82,10 +84,10 @@ class MeterRpc:
         ]
         return {name: getattr(self, name) for name in names}
 
-    def _post(self, call: Call, what: cmd.Command, show: Callable[[Any], Any]) -> None:
+    def _post(self, call: Call, what: cmd.Command, show: Callable[[Answer], object]) -> None:
         """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
 
-        def reply(found: Any) -> None:
+        def reply(found: Answer) -> None:
             try:
                 call.reply(found if isinstance(found, Exception) else show(found))
             except Exception as e:
@@ -93,7 +95,7 @@ class MeterRpc:
 
         self.p.service.post(what, reply)
 
-    def _look(self, call: Call, look: Callable[[Seller], Any]) -> None:
+    def _look(self, call: Call, look: Callable[[Seller], object]) -> None:
         self.p.service.run(look, call.reply)
 
     def _meter(self, core: Seller, name: str) -> Plain:
@@ -106,23 +108,22 @@ class MeterRpc:
         return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
     def _shown(self, name: str) -> Plain:
-        core = self.p.service.core
-        return self._meter(core, name)
+        return self._meter(self.p.service.present, name)
 
     @_tariff(required=True)
-    def add(self, call: Call, name: str, **tariff: Any) -> None:
+    def add(self, call: Call, name: str, **tariff: object) -> None:
         """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
         self._post(call, cmd.AddMeter(name, tariff), lambda m: self._shown(m.name))
 
     @_tariff(required=False)
-    def set(self, call: Call, name: str, **tariff: Any) -> None:
+    def set(self, call: Call, name: str, **tariff: object) -> None:
         """Change a meter's tariff. A running session keeps the terms that it was opened with."""
         self._post(call, cmd.SetMeter(name, tariff), lambda m: self._shown(m.name))
 
     def list(self, call: Call) -> None:
         """List the meters: name, state, price and address of each."""
 
-        def look(core: Seller) -> dict[str, Any]:
+        def look(core: Seller) -> Plain:
             return {
                 "meters": [
                     {
@@ -170,7 +171,7 @@ class MeterRpc:
             _board(board),
         )
 
-        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.core, meter.name) or {})
+        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.present, meter.name) or {})
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
@@ -185,7 +186,7 @@ class MeterRpc:
             core.state.meter(name)
             return core
 
-        def then(core: Any) -> None:
+        def then(core: Answer) -> None:
             if isinstance(core, Exception):
                 call.reply(core)
             else:
@@ -196,7 +197,7 @@ class MeterRpc:
     def status(self, call: Call, name: str | None = None) -> None:
         """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
 
-        def look(core: Seller) -> dict[str, Any]:
+        def look(core: Seller) -> Plain:
             names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
             sales = [views.session_status(s) for s in core.state.sessions.values() if s.meter in names]
             unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
@@ -208,13 +209,13 @@ class MeterRpc:
         """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
         amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
 
-        def reply(found: Any) -> None:
+        def reply(found: Answer) -> None:
             if isinstance(found, Exception):
                 call.reply(found)
                 return
             label, session = found
 
-            def made(bolt11: Any) -> None:
+            def made(bolt11: str | SatmeterError) -> None:
                 known = isinstance(bolt11, Exception)
                 call.reply(bolt11 if known else {"bolt11": bolt11, "label": label, "session": session})
 
@@ -231,7 +232,7 @@ class MeterRpc:
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
 
         def show(spent: SellerSession) -> Plain:
-            confirmed: bool = self.p.service.core.confirmed(spent)
+            confirmed = self.p.service.present.confirmed(spent)
             return {**answer(views.session_status(spent)), "confirmed": confirmed}
 
         self._post(call, cmd.Spend(session, str(id), step, amount), show)
@@ -259,7 +260,7 @@ class MeterRpc:
         """Sessions as CSV text, newest first, as in meter-sessions; the next page is before `next` (0: none)."""
         before, limit, since = _period(before, limit, since)
 
-        def read(journal: Any) -> dict[str, Any]:
+        def read(journal: Journal) -> Plain:
             rows = journal.sessions(name or "", before, limit, since)
             return {"csv": _csv(rows), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
 
@@ -283,7 +284,7 @@ class MeterRpc:
                 raise UnknownSession(f"name: meter {name} has no session; it is in {m.state}")
             return m.session
 
-        def then(found: Any) -> None:
+        def then(found: Answer) -> None:
             if isinstance(found, Exception):
                 call.reply(found)
             else:
@@ -309,13 +310,13 @@ class MeterRpc:
         self._post(call, cmd.Attend(name, how, note, amount), lambda done: done)
 
 
-def _told(rows: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+def _told(rows: "list[StoredEvent]") -> "list[Plain]":
     """Rows of the journal, each with what it says of a session."""
+    told = []
     for row in rows:
         event = session_event(decode(row["kind"], row["at"], row["stream"], row["data"]))
-        if event is not None:
-            row["event"] = event
-    return rows
+        told.append({**row} if event is None else {**row, "event": event})
+    return told
 
 
 def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:
@@ -323,7 +324,7 @@ def _period(before: int, limit: int, since: int) -> tuple[int, int, int]:
     return times[0], whole("limit", limit, 1, PAGE), times[1]
 
 
-def _pages(journal: Any, meter: str, before: int, since: int) -> Iterator[dict[str, Any]]:
+def _pages(journal: Journal, meter: str, before: int, since: int) -> Iterator[StoredSession]:
     """All sessions of a period, newest first."""
     while rows := journal.sessions(meter, before, PAGE, since):
         yield from rows
@@ -355,16 +356,17 @@ _COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
 _FIGURES = ("ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     """A reason may be the buyer's own words, and a spreadsheet take it for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def _csv(rows: "list[dict[str, Any]]") -> str:
+def _csv(rows: "list[StoredSession]") -> str:
     out = io.StringIO()
     table = csv.writer(out)
     table.writerow(_COLUMNS + _FIGURES)
     for row in rows:
+        known: Plain = {**row}
         receipt = json.loads(row["receipt"]) if row["receipt"] else {}
-        table.writerow([_cell(row[c]) for c in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
+        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
     return out.getvalue()

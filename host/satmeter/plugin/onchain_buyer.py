@@ -1,13 +1,12 @@
 """The buyer's node as a wallet: inputs for growing transactions, kept reserved, and the signatures over versions."""
 
-from typing import Any
-
 from pyln.client import RpcError
 
 from ..chain import update
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core.errors import BadVersion
+from ..core.plain import JsonObject
 from ..core.settlement.onchain_buyer import RESERVED_BLOCKS
 from ..core.settlement.transaction import DUST_SAT, TxInput
 from ..node.rpc import Node, words_of
@@ -92,7 +91,7 @@ class Wallet:
                 psbt = self._psbt(outpoint, 0)["psbt"]
                 self._node.call("unreserveinputs", psbt=psbt, reserve=FREED_BLOCKS)
 
-    def _psbt(self, outpoint: str, reserve: int) -> dict[str, Any]:
+    def _psbt(self, outpoint: str, reserve: int) -> JsonObject:
         return self._node.call(
             "utxopsbt",
             satoshi=0,
@@ -104,5 +103,5 @@ class Wallet:
         )
 
 
-def _outpoint(o: dict[str, Any]) -> str:
+def _outpoint(o: JsonObject) -> str:
     return f"{o['txid']}:{o['output']}"

@@ -8,9 +8,9 @@ import base64
 import json
 import logging
 import urllib.request
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import msgspec
 from embit.psbt import PSBT
 from pyln.client import RpcError
 
@@ -18,6 +18,7 @@ from ..chain import block, update
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core.errors import BadParam, BadVersion, NodeTrouble
+from ..core.plain import JsonObject
 from ..core.settlement.transaction import FEERATE_MOST, TxInput
 from ..node.rpc import Node, words_of
 
@@ -214,11 +215,11 @@ class Bitcoind:
 
     def accepts(self, raw: str) -> None:
         """Raise BadVersion where it would not take the transaction, NodeTrouble where it can't be asked."""
-        found = self._call("testmempoolaccept", [[raw]])[0]
+        found = msgspec.convert(self._call("testmempoolaccept", [[raw]]), list[JsonObject])[0]
         if not found["allowed"]:
             raise BadVersion(f"bitcoind would not take it: {found.get('reject-reason', 'no reason given')}")
 
-    def _call(self, method: str, params: list[Any]) -> Any:
+    def _call(self, method: str, params: list[object]) -> object:
         body = json.dumps({"id": "satmeter", "method": method, "params": params}).encode()
         asked = urllib.request.Request(self._url, body, {"Authorization": f"Basic {self._login}"})
         try:

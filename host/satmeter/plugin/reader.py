@@ -8,11 +8,12 @@ then each is parsed.
 
 import json
 import logging
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from pyln.client import Plugin
 from pyln.client.plugin import hook_fallbacks
 
+from ..core.plain import Plain
 from ..wire.tokens import Requests, depth, members
 
 log = logging.getLogger("satmeter")
@@ -68,7 +69,7 @@ def _text(text: bytes, at: slice | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _params(raw: bytes, plain: bool) -> Any:
+def _params(raw: bytes, plain: bool) -> object:
     """Parse parameters; ValueError for what Python can't parse, and in a plain call for a name that stands twice: who
     let the call through may have looked at the other one."""
     if raw.count(b"[") + raw.count(b"{") > NESTED_MOST and depth(raw) > NESTED_MOST:  # seldom counted: it takes long
@@ -76,7 +77,7 @@ def _params(raw: bytes, plain: bool) -> Any:
     return json.loads(raw.decode(), object_pairs_hook=_once if plain else None)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> Plain:
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("a name stands twice")
@@ -86,7 +87,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _refuse(plugin: Plugin, id: str | None, method: str | None, code: int, message: str) -> None:
     """Answer a request with an error; a hook as pyln-client does, since lightningd aborts on an error of a hook."""
     if method in hook_fallbacks:
-        answer: dict[str, Any] = {"result": hook_fallbacks[method]}
+        answer: Plain = {"result": hook_fallbacks[method]}
     else:
         answer = {"error": {"code": code, "message": message}}
     if id is not None:

@@ -7,13 +7,14 @@ the parameters are bound here. Usage and help come from the signature and the do
 import inspect
 import logging
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import msgspec
 from pyln.client import Plugin
+from pyln.client.plugin import Request
 
 from ..core.errors import BadParam, LocalError, SatmeterError
+from ..core.plain import JsonObject, Plain
 
 log = logging.getLogger("satmeter")
 
@@ -23,10 +24,10 @@ NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 class Call:
     """One RPC call under way; exactly one of result() and error() ends it."""
 
-    def __init__(self, request: Any):
+    def __init__(self, request: Request):
         self._request = request
 
-    def reply(self, answer: Any) -> None:
+    def reply(self, answer: object) -> None:
         """Answer with a result, or with the error that `answer` is."""
         if isinstance(answer, SatmeterError):
             self._write(
@@ -38,11 +39,11 @@ class Call:
         else:
             self._write({"result": msgspec.to_builtins(answer, str_keys=True)})
 
-    def _write(self, answer: dict[str, Any]) -> None:
+    def _write(self, answer: Plain) -> None:
         self._request._write_result({"jsonrpc": "2.0", "id": self._request.id, **answer})
 
 
-def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]:
+def bind(name: str, signature: inspect.Signature, params: JsonObject | Sequence[object]) -> JsonObject:
     """Return the parameters by name, from a list or a dictionary; BadParam for a missing or unknown one."""
     known = [p for p in signature.parameters.values() if p.name not in ("self", "call")]
     names = [p.name for p in known]
@@ -65,7 +66,7 @@ def bind(name: str, signature: inspect.Signature, params: Any) -> dict[str, Any]
     return {k: _text(k, v) if k in texts else v for k, v in given.items() if v is not None}
 
 
-def _sound(value: Any) -> bool:
+def _sound(value: object) -> bool:
     """Whether every text in a value can be kept by a database and said in UTF-8."""
     if isinstance(value, str):
         return NO_CHARACTER.search(value) is None
@@ -74,7 +75,7 @@ def _sound(value: Any) -> bool:
     return not isinstance(value, (list, tuple)) or all(map(_sound, value))
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: object) -> str:
     """lightning-cli makes numbers of what looks like one, so a name of digits comes as a number."""
     if isinstance(value, str):
         return value
@@ -96,7 +97,7 @@ def add(plugin: Plugin, name: str, handler: Callable[..., None]) -> None:
     signature = inspect.signature(handler)
     text = f"{usage(signature)}\n{inspect.getdoc(handler) or ''}"
 
-    def method(plugin: Plugin, request: Any, *args: Any, **kwargs: Any) -> None:
+    def method(plugin: Plugin, request: Request, *args: object, **kwargs: object) -> None:
         call = Call(request)
         params = args if isinstance(request.params, list) else kwargs
         try:

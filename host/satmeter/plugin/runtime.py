@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..core.commands import Command, Tick
 from ..core.effects import Effect
 from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.machine import Step
-from ..core.snapshot import Plain, dated_back, revive
+from ..core.plain import Plain
+from ..core.snapshot import dated_back, revive
 from ..journal.store import Journal, SessionRow
 from .clock import AHEAD_MS, Clock, wall_ms
 
@@ -31,18 +32,21 @@ RETRY_S = 1.0
 START_S = 10.0
 BLOCKS_AHEAD_MS = 2 * 3_600_000
 
-Reply = Callable[[Any], None]
-"""Called once with the result, or with the SatmeterError."""
+Answer = Any
+"""The result of a command, or the SatmeterError. Any: of which type a result is depends on the command."""
+Reply = Callable[[Answer], None]
+"""Called once."""
+CoreT = TypeVar("CoreT", bound="Core")
 
 
 class Core(Protocol):
-    step: Step
-
-    def handle(self, what: Command, now: int) -> Step: ...
+    @property
+    def step(self) -> Step: ...
+    def handle(self, command: Command, now: int) -> Step: ...
     def resume(self, now: int) -> Step: ...
 
 
-class Role(Protocol):
+class Role(Protocol[CoreT]):
     """What a plugin brings: its core, folded from a journal, and its hands."""
 
     patient: tuple[type[Event], ...]
@@ -52,26 +56,30 @@ class Role(Protocol):
     def open_journal(self) -> Journal: ...
     def is_older(self, journal: Journal) -> bool: ...
     def reached(self, journal: Journal) -> None: ...
-    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Core: ...
-    def dump(self, core: Any) -> Plain: ...
-    def reload(self, core: Any, state: Plain) -> None: ...
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> CoreT: ...
+    def dump(self, core: CoreT) -> Plain: ...
+    def reload(self, core: CoreT, state: Plain) -> None: ...
     def block_at(self) -> int: ...
-    def rows(self, core: Any, events: Iterable[Event]) -> list[SessionRow]: ...
+    def rows(self, core: CoreT, events: Iterable[Event]) -> list[SessionRow]: ...
     def perform(self, effect: Effect) -> None: ...
-    def changed(self, core: Any, streams: set[str]) -> None: ...
+    def changed(self, core: CoreT, streams: set[str]) -> None: ...
     def failed(self, trouble: SatmeterError) -> None: ...
 
 
-class Service:
+Item = tuple[Command | Callable[[CoreT], object], Reply | None]
+"""What waits for the core: a command or a look at it, and what its answer goes to."""
+
+
+class Service(Generic[CoreT]):
     """Runs a role's core on a thread of its own; post() and ask() may be called from any thread."""
 
-    def __init__(self, role: Role, name: str):
+    def __init__(self, role: Role[CoreT], name: str):
         self.role = role
-        self.core: Any = None
+        self.core: CoreT | None = None
         self.trouble = "not started yet"
         self.journal: Journal | None = None
         self.clock = Clock()
-        self._queue: queue.SimpleQueue[tuple[Any, Reply | None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item[CoreT] | None] = queue.SimpleQueue()
         self._since_snapshot = self._snapshot_at = 0
         self._retry_at = 0.0
         self._held: list[Event] = []
@@ -88,16 +96,23 @@ class Service:
         self._queue.put(None)
         self._thread.join(5)
 
+    @property
+    def present(self) -> CoreT:
+        """The core; JournalTrouble while there is none. For the service's own thread, as in an answer."""
+        if self.core is None:
+            raise JournalTrouble(self.trouble)
+        return self.core
+
     def post(self, what: Command, reply: Reply | None = None) -> None:
         self._queue.put((what, reply))
 
-    def run(self, look: Callable[[Any], Any], reply: Reply) -> None:
+    def run(self, look: Callable[[CoreT], object], reply: Reply) -> None:
         """Have `look` read the core on its own thread; its return value goes to `reply`."""
         self._queue.put((look, reply))
 
-    def ask(self, what: Command | Callable[[Any], Any], timeout_s: float = 30) -> Any:
+    def ask(self, what: Command | Callable[[CoreT], object], timeout_s: float = 30) -> Answer:
         """post() or run() and wait for the answer; raises what was answered with, if it is an error."""
-        box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        box: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._queue.put((what, box.put))
         try:
             answer = box.get(timeout=timeout_s)
@@ -131,7 +146,7 @@ class Service:
                     self.journal.close()
                 return
 
-    def _take(self) -> list[tuple[Any, Reply | None] | None]:
+    def _take(self) -> list[Item[CoreT] | None]:
         try:
             batch = [self._queue.get(timeout=TICK_S)]
         except queue.Empty:
@@ -143,19 +158,20 @@ class Service:
                 break
         return batch
 
-    def _cycle(self, batch: list[tuple[Any, Reply | None]]) -> None:
-        if self.core is None:
+    def _cycle(self, batch: list[Item[CoreT]]) -> None:
+        core = self.core
+        if core is None:
             for _, reply in batch:
                 _answer(reply, JournalTrouble(self.trouble))
             return
         events: list[Event] = []
         effects: list[Effect] = []
-        answers: list[tuple[Reply | None, Any]] = []
+        answers: list[tuple[Reply | None, object]] = []
         touched: set[str] = set()
         batch = self._with_tick(batch)
         for what, reply in batch:
-            answers.append((reply, self._handle(what, events, effects)))
-            touched |= self.core.step.touched
+            answers.append((reply, self._handle(core, what, events, effects)))
+            touched |= core.step.touched
         self._held += events
         ticks = isinstance(batch[-1][0], Tick) if batch else False
         waits = not effects and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
@@ -167,13 +183,13 @@ class Service:
             _answer(reply, answer)
         self._act(effects)
         try:
-            self.role.changed(self.core, touched)
+            self.role.changed(core, touched)
         except Exception:
             log.exception("bug: who waits could not be told")
 
     _ticked = 0.0
 
-    def _with_tick(self, batch: list[tuple[Any, Reply | None]]) -> list[tuple[Any, Reply | None]]:
+    def _with_tick(self, batch: list[Item[CoreT]]) -> list[Item[CoreT]]:
         """Under load the queue is never empty; time passes all the same."""
         now = time.monotonic()
         if now - self._ticked < TICK_S:
@@ -181,30 +197,32 @@ class Service:
         self._ticked = now
         return [*[item for item in batch if not isinstance(item[0], Tick)], (Tick(), None)]
 
-    def _handle(self, what: Any, events: list[Event], effects: list[Effect]) -> Any:
+    def _handle(
+        self, core: CoreT, what: Command | Callable[[CoreT], object], events: list[Event], effects: list[Effect]
+    ) -> object:
         if not isinstance(what, Command):
             try:
-                return what(self.core)
+                return what(core)
             except Exception as e:
                 return e
-        answer: Any
+        answer: Answer
         try:
-            answer = self.core.handle(what, self.clock.now()).result
+            answer = core.handle(what, self.clock.now()).result
         except SatmeterError as e:
             answer = e
         except Exception as e:
             log.exception("bug: %r was not handled", what)
             answer = LocalError(f"internal error ({type(e).__name__}); the log has the details")
         # Whatever was folded before an error is folded: it has to be committed too.
-        events.extend(self.core.step.events)
-        effects.extend(self.core.step.effects)
+        events.extend(core.step.events)
+        effects.extend(core.step.effects)
         return answer
 
     def _commit(self) -> bool:
         events, self._held = self._held, []
         if not events:
             return True
-        assert self.journal is not None
+        assert self.journal is not None and self.core is not None
         self._since_snapshot += len(events)
         due = self._since_snapshot >= SNAPSHOT_EVERY or events[-1].at >= self._snapshot_at + DAY_MS
         try:
@@ -283,7 +301,7 @@ class Service:
         log.warning("a clock was in the future: what it dated after now is dated back")
         return ahead
 
-    def _set_back(self, journal: Journal, core: Any, ahead: int) -> None:
+    def _set_back(self, journal: Journal, core: CoreT, ahead: int) -> None:
         """Bring what was dated by a clock in the future back to now: else all that is to come would be dated by that
         clock, for good. What the journal holds comes to that is kept at once, for the next start."""
         near = journal.newest_at - ahead // 2  # of both clocks, what is beyond this is nearer to the wrong one
@@ -293,7 +311,7 @@ class Service:
         journal.commit([], snapshot=self.role.dump(core))
 
 
-def _answer(reply: Reply | None, answer: Any) -> None:
+def _answer(reply: Reply | None, answer: object) -> None:
     if reply is not None:
         try:
             reply(answer)

@@ -15,7 +15,7 @@ from ..core.buyer.session import BuyerSession
 from ..core.buyer.state import BuyerState
 from ..core.errors import BadParam, NodeTrouble
 from ..core.journal import Event
-from ..core.snapshot import Plain
+from ..core.plain import Plain
 from ..core.states import StreamState
 from ..core.status import RelayView, StreamStatus
 from ..journal.store import Journal, SessionRow
@@ -41,7 +41,7 @@ def _node_id(seller: object) -> str:
         raise BadParam(f"stream-seller: {e.message.removeprefix('seller: ')}", param="stream-seller") from e
 
 
-class StreamPlugin(RolePlugin):
+class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     role = "stream"
     patient = (ev.PaymentSettled,)
     state = BuyerState

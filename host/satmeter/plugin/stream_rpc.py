@@ -6,7 +6,7 @@ Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds o
 import json
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyln.client import RpcError
 
@@ -15,12 +15,15 @@ from ..core.buyer import views
 from ..core.buyer.buyer import Buyer
 from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
+from ..core.plain import JsonObject, Plain
 from ..core.states import StreamState
 from ..core.status import RefusalStatus, StreamStatus
+from ..journal.store import Journal
 from ..node.rpc import words_of
 from ..wire.address import parse
 from .meter_rpc import FOREVER_S, PAGE, check_boot
 from .rpc_methods import Call
+from .runtime import Answer
 
 if TYPE_CHECKING:
     from .stream import StreamPlugin
@@ -42,7 +45,7 @@ class StreamRpc:
         return {name: getattr(self, name) for name in names}
 
     def _post(self, call: Call, what: cmd.Command) -> None:
-        def reply(answer: Any) -> None:
+        def reply(answer: Answer) -> None:
             call.reply(answer if isinstance(answer, Exception) else views.stream_status(answer))
 
         self.p.service.post(what, reply)
@@ -85,7 +88,7 @@ class StreamRpc:
             else:
                 call.reply(shown)
 
-        def reply(answer: Any) -> None:
+        def reply(answer: Answer) -> None:
             if isinstance(answer, Exception):
                 call.reply(answer)
             else:
@@ -102,7 +105,7 @@ class StreamRpc:
     def status(self, call: Call, session: str) -> None:
         """Show a stream: state, payments, fees, exposure, what was refused and why, and its receipt."""
 
-        def reply(answer: Any) -> None:
+        def reply(answer: Answer) -> None:
             if isinstance(answer, Exception):
                 self.p.read(call, lambda journal: _old(journal, session, answer))
             else:
@@ -147,7 +150,7 @@ class StreamRpc:
         def look(core: Buyer) -> tuple[Buyer, str]:
             return core, core.stream(session).id
 
-        def then(found: Any) -> None:
+        def then(found: Answer) -> None:
             if isinstance(found, Exception):
                 call.reply(found)
             else:
@@ -187,7 +190,7 @@ class StreamRpc:
             except Exception as e:
                 call.reply(e)
 
-        def then(found: Any) -> None:
+        def then(found: Answer) -> None:
             if isinstance(found, Exception):
                 call.reply(found)
             else:
@@ -213,7 +216,7 @@ def _not_opened(shown: StreamStatus | None, session: str) -> SatmeterError:
     return Refused(why, session=session, code=code)
 
 
-def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
+def _old(journal: Journal, session: str, otherwise: Exception) -> Plain:
     """Return an ended stream as the journal has it; raise `otherwise` where it has none."""
     row = journal.session(session)
     if row is None:
@@ -237,5 +240,5 @@ def _old(journal: Any, session: str, otherwise: Exception) -> dict[str, Any]:
     }
 
 
-def _refusal(at: int, said: dict[str, Any]) -> RefusalStatus:
+def _refusal(at: int, said: JsonObject) -> RefusalStatus:
     return RefusalStatus(at=at, n=said["number"], why=said["why"], evidence=said["evidence"])

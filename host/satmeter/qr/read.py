@@ -9,16 +9,16 @@ import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import zxingcpp
+from cv2.typing import MatLike
 from PIL import Image, UnidentifiedImageError
 
 from ..core.errors import BadParam
 
-Picture = np.ndarray[Any, Any]
+Picture = MatLike
 """Grey, height x width, 8 bits."""
 
 MOST_BYTES = 32 << 20
@@ -131,7 +131,7 @@ def _zxing(picture: Picture) -> list[Found]:
     return [Found(code.text, _corners(code.position)) for code in codes]
 
 
-def _corners(p: Any) -> Corners:
+def _corners(p: "zxingcpp.Position") -> Corners:
     return tuple((c.x, c.y) for c in (p.top_left, p.top_right, p.bottom_right, p.bottom_left))
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -80,5 +79,5 @@ def _camera(which: int | str, name: str) -> Iterator[Frame]:
         camera.release()
 
 
-def _grey(picture: Any) -> Picture:
+def _grey(picture: Picture) -> Picture:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) if picture.ndim == 3 else picture)

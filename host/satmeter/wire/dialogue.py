@@ -8,9 +8,9 @@ the seller has taken a reading that says so: the session may have ended with the
 import binascii
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from ..core.errors import BadFrame
+from ..core.plain import JsonObject
 from .fit import QUIET_LEAST
 from .link import HOST, PROTOCOL, Link
 
@@ -23,11 +23,11 @@ PIECE = 75
 Encode = Callable[[str, int, int], tuple[int, bytes]]
 """Returns a text's code for a display of so many pixels: modules a side, packed bits. ValueError if none fits."""
 
-Grant = Callable[[dict[str, Any], str], int | None]
+Grant = Callable[[JsonObject, str], int | None]
 """Returns the grant that a view holds for a boot of the board, None where it is for another."""
 
 
-def pieces(n: int, bits: bytes) -> Iterator[dict[str, Any]]:
+def pieces(n: int, bits: bytes) -> Iterator[JsonObject]:
     """Cut a code into what the `code` frames say of it; n of 0 takes a code away."""
     tag = f"{binascii.crc32(bits) & 0xFFFF:04x}"
     for at in range(0, max(1, len(bits)), PIECE):
@@ -43,17 +43,17 @@ class Dialogue:
         self._encode = encode
         self._codes: dict[int, str] = {}
         """Texts of the codes that this board was told, by id."""
-        self.board: dict[str, Any] = {}
+        self.board: JsonObject = {}
         """The board's last hello."""
-        self.view: dict[str, Any] = {}
-        self.pending: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.view: JsonObject = {}
+        self.pending: dict[str, tuple[int, JsonObject]] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
         plugged in, if that was another. Each with its number."""
         self._grant = grant
         self._heard = 0
         self._numbers = 0
         """How many readings there were."""
-        self._handed: tuple[int, dict[str, Any]] = (0, {})
+        self._handed: tuple[int, JsonObject] = (0, {})
         """The reading that is being reported."""
         self._said, self._plugged = 0, False
         """The grant that the board said it holds, and whether something is plugged in: of its last reading."""
@@ -92,17 +92,17 @@ class Dialogue:
     def pull(self, now_ms: int) -> bytes:
         return self.link.pull(now_ms)
 
-    def show(self, view: dict[str, Any]) -> None:
+    def show(self, view: JsonObject) -> None:
         """Take the newest view: lamp, page, and what the grant is found in."""
         self.view = view
         self._tell()
 
-    def oldest(self) -> dict[str, Any] | None:
+    def oldest(self) -> JsonObject | None:
         """Return the reading to report next: the newest of the oldest boot."""
         self._handed = next(iter(self.pending.values()), (0, {}))
         return self._handed[1] or None
 
-    def reported(self, reading: dict[str, Any], view: dict[str, Any] | None = None, taken: bool = True) -> None:
+    def reported(self, reading: JsonObject, view: JsonObject | None = None, taken: bool = True) -> None:
         """Let go of a reading that was answered, unless a newer one of its boot has come. `view`: the answer, if that
         is one; `taken`: whether it was not refused."""
         number = self._handed[0] if self._handed[1] is reading else 0
@@ -115,7 +115,7 @@ class Dialogue:
         elif self.view:
             self._tell_grant(reading["boot"])
 
-    def _hello(self, frame: dict[str, Any]) -> None:
+    def _hello(self, frame: JsonObject) -> None:
         if frame["proto"] != PROTOCOL:
             raise BadFrame(f"the board speaks protocol {frame['proto']}, this bridge {PROTOCOL}: flash it again")
         if frame["boot"] != self.board.get("boot"):
@@ -126,7 +126,7 @@ class Dialogue:
         self._codes = {}
         self._tell()
 
-    def _reading(self, frame: dict[str, Any]) -> None:
+    def _reading(self, frame: JsonObject) -> None:
         boot, plugged, here = frame["boot"], bool(frame["plugged"]), self.board
         self._numbers += 1
         before = self.pending.pop(boot, None)

@@ -7,10 +7,10 @@ refused. Numbers are tu64 (big-endian without leading zeros), texts UTF-8, a ses
 
 import re
 from dataclasses import fields
-from typing import Any
 
 from ..core import messages as msg
 from ..core.errors import BadMessage
+from ..core.plain import Fields, Plain
 
 MAX_BYTES = 16_384
 """Of a whole message, type included. lightningd's connectd aborts on 65,536 and more, so nothing comes near."""
@@ -42,7 +42,7 @@ LENGTHS |= {"bolt11": 4_096, "ahead": 4_096, "tariff": 4_096}
 LENGTHS |= {"raw": 12_000, "heights": 400, "address": 100}
 """The most characters that a text may have."""
 
-_KINDS: dict[type[msg.Message], dict[str, Any]] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
+_KINDS: dict[type[msg.Message], Plain] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 
@@ -110,7 +110,7 @@ def decode(data: bytes) -> msg.Message | None:
     if len(data) > MAX_BYTES:
         raise BadMessage(f"{cls.__name__} has {len(data)} bytes; at most {MAX_BYTES} are taken")
     names = {number: name for name, number in FIELDS[cls].items()}
-    values: dict[str, Any] = {}
+    values: Fields = {}
     at, last = 2, -1
     while at < len(data):
         number, at = read_bigsize(data, at)
@@ -131,7 +131,7 @@ def decode(data: bytes) -> msg.Message | None:
     return cls(**values)
 
 
-def _value(cls: type[msg.Message], name: str, raw: bytes) -> Any:
+def _value(cls: type[msg.Message], name: str, raw: bytes) -> object:
     if name == "session":
         if len(raw) != 16:
             raise BadMessage(f"{cls.__name__}: a session has 16 bytes, not {len(raw)}")

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import AsyncIterator
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisconnect
@@ -18,10 +17,12 @@ from pyln.client import RpcError
 
 from ...core.errors import BadParam
 from ...core.money import MAX_MSAT, MSAT_PER_BTC, whole
+from ...core.plain import JsonObject
 from ...node.rpc import words_of
 from .. import forms
 from ..api_tokens import Client
 from ..container import Desk
+from ..database import Row
 from ..described import (
     NEEDS_TOKEN,
     Address,
@@ -36,14 +37,14 @@ from ..described import (
     takes,
 )
 from ..events import told
-from ..invoices import Row, check_amount, check_description, check_expiry, check_metadata, shown, status_of
+from ..invoices import check_amount, check_description, check_expiry, check_metadata, shown, status_of
 from ..outgoing_payments import ALARM, COMPLETE, FAILED
 from ..ssrf import check_url
 from ..tokens import services_of
 
 WAIT_S, MOST_WAIT_S = 30, 600
 BEAT_S = 25
-INVOICE: dict[str, Any] = {
+INVOICE: JsonObject = {
     "msatoshi": "10000",
     "description": "a cat",
     "expiry": 3600,
@@ -64,7 +65,7 @@ def routes(desk: Desk) -> APIRouter:
         return client, row
 
     @router.get("/info", **gives(NodeInfo))
-    async def info(request: Request) -> dict[str, Any]:
+    async def info(request: Request) -> JsonObject:
         """The node: id, port, address, version, blockheight, network."""
         await desk.admit(request, "invoice")
         found = await run_in_threadpool(desk.node.info)
@@ -222,7 +223,7 @@ def routes(desk: Desk) -> APIRouter:
         return Response(status_code=204)
 
     @router.get("/newaddr", **gives(Address))
-    async def newaddr(request: Request) -> dict[str, Any]:
+    async def newaddr(request: Request) -> JsonObject:
         """A new on-chain address of the node."""
         await desk.admit(request, "pay")
         found = await run_in_threadpool(desk.node.call, "newaddr", addresstype="bech32")
@@ -300,7 +301,7 @@ def _make(desk: Desk, client: Client, data: bytes, kind: str, key: str) -> Respo
     return Response(text, 201, media_type="application/json")
 
 
-def _amount(desk: Desk, given: dict[str, Any]) -> tuple[int | None, tuple[str, str] | None]:
+def _amount(desk: Desk, given: JsonObject) -> tuple[int | None, tuple[str, str] | None]:
     """Return the amount in msat (None: any), and what was quoted in a currency."""
     amount = check_amount(given.get("msatoshi"))
     currency = given.get("currency")

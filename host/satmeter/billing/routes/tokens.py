@@ -3,7 +3,7 @@
 An invoice token is an invoice's payreq or id. Parameters stand in the URL, as the document has them.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -11,10 +11,12 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ...core.errors import BadParam
 from ...core.money import MAX_MSAT, whole
+from ...core.plain import JsonObject
 from ..api_tokens import covers
 from ..container import Desk
+from ..database import Row
 from ..described import NEEDS_TOKEN, TOKEN_OR_NOBODY, Done, HashToken, gives
-from ..invoices import Row, shown
+from ..invoices import shown
 from ..tokens import Use, services_of
 
 Token = Annotated[str, Query(description="a payreq or an invoice's id", examples=["lnbc10n1pj..."])]
@@ -78,12 +80,12 @@ def routes(desk: Desk) -> APIRouter:
         return found
 
     @router.post("/payment/verify", dependencies=NEEDS_TOKEN, **gives(HashToken))
-    async def verify(request: Request, token: Token, service: Service) -> dict[str, Any]:
+    async def verify(request: Request, token: Token, service: Service) -> JsonObject:
         """The hash token of a paid invoice (a new one each time; an earlier one ends), or 404."""
         seller = await desk.verifier(request)
         return {"hash": await run_in_threadpool(issued, token, service, seller)}
 
-    async def verify_hash(request: Request, hash: Hash, service: Service) -> dict[str, Any]:
+    async def verify_hash(request: Request, hash: Hash, service: Service) -> JsonObject:
         """Spend one use of a hash token; 404 where it is unknown, spent or for other services, which is not told."""
         seller = await desk.verifier(request)
         if not await run_in_threadpool(desk.tokens.spend, hash, services_of(service), seller):
@@ -94,7 +96,7 @@ def routes(desk: Desk) -> APIRouter:
         router.post(path, dependencies=NEEDS_TOKEN, **gives(Done))(verify_hash)
 
     @router.post("/payment/spend", dependencies=NEEDS_TOKEN, **gives(Done))
-    async def spend(request: Request, rhash: PaymentHash, service: Service) -> dict[str, Any]:
+    async def spend(request: Request, rhash: PaymentHash, service: Service) -> JsonObject:
         """Spend one use of a paid invoice by its payment hash, for a gate that was shown the preimage; else 404."""
         seller = await desk.verifier(request)
         use = Use("rhash", rhash, services_of(service))
@@ -105,7 +107,7 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/payment/return", dependencies=NEEDS_TOKEN, **gives(Done))
     async def give_back(
         request: Request, hash: Hash = "", rhash: PaymentHash = "", id: Annotated[str, Query(max_length=64)] = ""
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered; under
         the same `id` once, however often it is asked for."""
         seller = await desk.verifier(request)
@@ -117,9 +119,7 @@ def routes(desk: Desk) -> APIRouter:
         return {"status": "success"}
 
     @router.post("/payment/credit", dependencies=NEEDS_TOKEN, **gives(Done))
-    async def credit(
-        request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int
-    ) -> dict[str, Any]:
+    async def credit(request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int) -> JsonObject:
         """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
         buyer did not sign the pledge, it is over or used up, or the credit does not suffice. Whether the pledge is for
         this gate and this path, the gate has looked."""
@@ -130,7 +130,7 @@ def routes(desk: Desk) -> APIRouter:
         return {"status": "success"}
 
     @router.post("/payment/credit/{step}", dependencies=NEEDS_TOKEN, **gives(Done))
-    async def credit_ends(request: Request, step: str, session: str, id: str) -> dict[str, Any]:
+    async def credit_ends(request: Request, step: str, session: str, id: str) -> JsonObject:
         """`settle` or `release` what is held."""
         await desk.admit(request, "meter")
         await run_in_threadpool(desk.meters.end, session, id, step)

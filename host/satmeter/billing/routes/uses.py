@@ -6,7 +6,6 @@ request.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...core.errors import BadParam
+from ...core.plain import JsonObject
 from .. import forms
 from ..container import Desk
 from ..described import NEEDS_TOKEN, Passed, gives, takes
@@ -40,7 +40,7 @@ def route(desk: Desk) -> Route:
 def describe(app: FastAPI, plain: Route) -> None:
     """Have the description know of it, as of every call. What is added is never reached: the plain route is first."""
     example = [{"hash": "lBmK8DdCB9dgzqfYLiRIkFx7", "service": "Objects/Parking/capacity"}]
-    known: dict[str, Any] = {"dependencies": NEEDS_TOKEN, "openapi_extra": takes(uses=example), **gives(Passed)}
+    known: JsonObject = {"dependencies": NEEDS_TOKEN, "openapi_extra": takes(uses=example), **gives(Passed)}
     app.add_api_route(PATH, plain.endpoint, methods=["POST"], tags=["web"], **known)
 
 

@@ -17,8 +17,9 @@ import time
 import tty
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from ...core.plain import JsonObject
 from ...parts import CHECKOUT
 from ...wire.link import SHORT
 
@@ -43,7 +44,7 @@ class EmulatedPico:
     are kept; `inputs` pin -> level. Times are emulated milliseconds since the last reset.
     """
 
-    def __init__(self, image: Path = IMAGE, flash: Path | None = None, seed: int = 1, **wiring: Any):
+    def __init__(self, image: Path = IMAGE, flash: Path | None = None, seed: int = 1, **wiring: object):
         lacking = missing(image)
         if lacking:
             raise FileNotFoundError(f"an emulated RP2040 needs more: {lacking}")
@@ -67,14 +68,14 @@ class EmulatedPico:
             raise RuntimeError("the emulator did not start")
         self._serial = _connected(where / "serial")
         self._control = _connected(where / "control")
-        self._answers: list[dict[str, Any]] = []
+        self._answers: list[JsonObject] = []
         self._changed = threading.Condition()
         self._asking = threading.Lock()
         self._master: int | None = None
         self._slave: int | None = None
         self._running = True
         self._line = b""
-        self.heard: dict[str, Any] = {}
+        self.heard: JsonObject = {}
         """The last reading that went over the line."""
         self.up = False
         self.boots = 0
@@ -127,7 +128,7 @@ class EmulatedPico:
         """Return the display's rows as texts of 0 and 1; display: oled or st7789."""
         return list(self.ask("picture", display=display)["rows"])
 
-    def ask(self, op: str, **given: Any) -> dict[str, Any]:
+    def ask(self, op: str, **given: object) -> JsonObject:
         """Ask the emulator; see `answers` in emulator.mjs."""
         with self._asking:
             self._control.sendall(json.dumps({"op": op, **given}).encode() + b"\n")

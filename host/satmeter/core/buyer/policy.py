@@ -5,12 +5,12 @@ Each check raises PolicyBreach (the seller asks for other than was agreed) or Ov
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
 from ..commands import DecodedInvoice
 from ..errors import BadParam, OverCap, PolicyBreach
 from ..messages import Increment
 from ..money import MAX_TICKS, msat, whole
+from ..plain import Fields
 from ..settlement.transaction import DUST_SAT, FEERATE_MOST
 from ..tariff import Tariff
 
@@ -47,7 +47,7 @@ class Policy:
     def from_dict(cls, values: Mapping[str, object]) -> "Policy":
         """Return a checked policy; BadParam names what is missing, unknown or out of range."""
         known = {field.name for field in fields(cls)}
-        given: dict[str, Any] = dict(with_unit({name: value for name, value in values.items() if value is not None}))
+        given: Fields = dict(with_unit({name: value for name, value in values.items() if value is not None}))
         for name in given:
             if name not in known:
                 raise BadParam(f"{name}: not a cap; they are {', '.join(sorted(known))}", param=name)

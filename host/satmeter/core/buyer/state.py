@@ -10,9 +10,10 @@ from .. import transitions
 from ..boots import with_earlier
 from ..errors import UnknownSession, WrongState
 from ..journal import Event
+from ..plain import Plain
 from ..receipt import figures
 from ..settlement.transaction import SignedTransaction
-from ..snapshot import DAY_MS, Plain, dump, part, revive
+from ..snapshot import DAY_MS, dump, part, revive
 from ..states import StreamState
 from . import events as ev
 from .session import AfterClose, BuyerSession, Closing, PaymentInFlight, Refusal

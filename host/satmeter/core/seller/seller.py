@@ -13,10 +13,10 @@ states and what moves them stand in transitions.py.
 
 from .. import commands as cmd
 from ..machine import Handlers, StateMachine
+from ..plain import Plain
 from ..settlement.lightning_seller import LightningSeller
 from ..settlement.onchain_seller import OnchainSeller
 from ..settlement.rules import LIGHTNING, ONCHAIN
-from ..snapshot import Plain
 from .acceptance import Acceptance
 from .attention import Attention
 from .closing import Closing

@@ -12,9 +12,10 @@ from ..boots import with_earlier
 from ..commands import PAID, SEEN
 from ..errors import UnknownMeter, UnknownSession, WrongState
 from ..journal import Event, chain
+from ..plain import Plain
 from ..receipt import TXIDS_MOST
 from ..settlement.transaction import GrowingTransaction
-from ..snapshot import Plain, dump, part, revive
+from ..snapshot import dump, part, revive
 from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
 from .meter import Meter

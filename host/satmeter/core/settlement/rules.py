@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import UNSET, UnsetType
 
 from ..errors import BadParam
-from ..snapshot import Plain
+from ..plain import Plain
 from ..status import TransactionStatus
 from .transaction import DUST_SAT, GrowingTransaction, OnchainAccount, SignedTransaction
 

@@ -1,7 +1,6 @@
 """The datastore of an emulated node: text under a key of words, a generation that counts its changes."""
 
-from typing import Any
-
+from ...core.plain import Plain
 from .errors import (
     DATASTORE_EXISTS,
     DATASTORE_HAS_CHILDREN,
@@ -20,7 +19,7 @@ class Datastore:
         self._held: dict[Key, tuple[str, int]] = {}
         """key -> its text, and its generation"""
 
-    def put(self, key: Any, text: str, mode: str) -> dict[str, Any]:
+    def put(self, key: object, text: str, mode: str) -> Plain:
         if mode not in MODES:
             raise RpcFault(INVALID_PARAMS, f"mode: should be 'mode', the emulated node knows {', '.join(MODES)}")
         words = _words(key)
@@ -36,7 +35,7 @@ class Datastore:
         self._held[words] = (text, generation)
         return self._row(words)
 
-    def found(self, key: Any) -> list[dict[str, Any]]:
+    def found(self, key: object) -> list[Plain]:
         """Return what a key holds; of one that others begin with, the next word of each."""
         words = _words(key) if key else ()
         if words in self._held:
@@ -45,12 +44,12 @@ class Datastore:
         under = sorted({known[: n + 1] for known in self._held if known[:n] == words})
         return [self._row(known) if known in self._held else {"key": list(known)} for known in under]
 
-    def _row(self, words: Key) -> dict[str, Any]:
+    def _row(self, words: Key) -> Plain:
         text, generation = self._held[words]
         return {"key": list(words), "generation": generation, "hex": text.encode().hex(), "string": text}
 
 
-def _words(key: Any) -> Key:
+def _words(key: object) -> Key:
     words = key if isinstance(key, list) else [key]
     if not words or not all(isinstance(word, (str, int)) and str(word) for word in words):
         raise RpcFault(INVALID_PARAMS, "key: should be a non-empty array of strings")

@@ -1,12 +1,12 @@
 """An RPC error with lightningd's numbers (common/jsonrpc_errors.h)."""
 
-from typing import Any
+from ...core.plain import Plain
 
 
 class RpcFault(Exception):
     """Answered to the caller as {"code": code, "message": message}."""
 
-    def __init__(self, code: int, message: str, data: dict[str, Any] | None = None):
+    def __init__(self, code: int, message: str, data: Plain | None = None):
         super().__init__(message)
         self.code = code
         self.message = message

@@ -7,8 +7,9 @@ HTLCs come anew after a start, it does so again then, until the invoice has expi
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ...core.plain import Plain
 from .errors import PAY_FAILED_ON_ROUTE, RpcFault, rejected
 from .invoices import Invoice
 
@@ -102,7 +103,7 @@ class Htlcs:
     def ask(self, htlc: Htlc, scid: str, peer: str, onward: str = "") -> dict[str, str]:
         """Ask the htlc_accepted hooks about an HTLC; `onward`: the channel over which it is to be forwarded."""
         height = self._node.network.chain.height
-        onion: dict[str, Any] = {"type": "tlv", "forward_msat": htlc.amount, "outgoing_cltv_value": height + MARGIN}
+        onion: Plain = {"type": "tlv", "forward_msat": htlc.amount, "outgoing_cltv_value": height + MARGIN}
         if onward:
             onion["short_channel_id"] = onward
         elif htlc.secret is not None:

@@ -5,8 +5,9 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
+from ...core.plain import Plain
 from .errors import (
     INVALID_PARAMS,
     INVOICE_LABEL_EXISTS,
@@ -21,6 +22,23 @@ LABEL_MOST = 128
 """Bytes of a label, as in lightningd (INVOICE_MAX_LABEL_LEN)."""
 FINAL_CLTV = 10
 DEFAULT_EXPIRY_S = 604_800
+
+
+class Decoded(TypedDict):
+    """The answer of `decode` for a BOLT 11 invoice."""
+
+    type: str
+    valid: bool
+    currency: str
+    payee: str
+    payment_hash: str
+    payment_secret: str
+    created_at: int
+    expiry: int
+    min_final_cltv_expiry: int
+    description: NotRequired[str | None]
+    description_hash: NotRequired[str]
+    amount_msat: NotRequired[int]
 
 
 @dataclass
@@ -44,8 +62,8 @@ class Invoice:
             return "paid"
         return "expired" if time.time() > self.expires_at else "unpaid"
 
-    def row(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
+    def row(self) -> Plain:
+        found: Plain = {
             "label": self.label,
             "bolt11": self.bolt11,
             "payment_hash": self.hash,
@@ -182,7 +200,7 @@ def sign(
     return encode(Bolt11("bcrt", now, tags, MilliSatoshi(amount) if amount is not None else None), key)
 
 
-def decode(text: str) -> dict[str, Any]:
+def decode(text: str) -> Decoded:
     """Return a BOLT 11 invoice in the words of lightningd's `decode`."""
     import bolt11
 
@@ -190,13 +208,13 @@ def decode(text: str) -> dict[str, Any]:
         found = bolt11.decode(text)
     except Exception as e:
         raise RpcFault(INVALID_PARAMS, f"Invalid string: {type(e).__name__}") from None
-    answer: dict[str, Any] = {
+    answer: Decoded = {
         "type": "bolt11 invoice",
         "valid": True,
         "currency": found.currency,
-        "payee": found.payee,
+        "payee": str(found.payee),
         "payment_hash": found.payment_hash,
-        "payment_secret": found.payment_secret,
+        "payment_secret": str(found.payment_secret),
         "created_at": found.date,
         "expiry": found.expiry or 3600,
         "min_final_cltv_expiry": found.min_final_cltv_expiry,

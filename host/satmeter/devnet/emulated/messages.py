@@ -1,7 +1,6 @@
 """checkmessage as lightningd answers it: its words for what is no signature, and its end for what aborts it."""
 
-from typing import Any
-
+from ...core.plain import Plain
 from ...wire import signature
 from .errors import INVALID_PARAMS, RpcFault
 
@@ -12,7 +11,7 @@ class Aborts(Exception):
     """A real node would be dead now."""
 
 
-def check(message: str, zbase: str, pubkey: str | None) -> dict[str, Any]:
+def check(message: str, zbase: str, pubkey: str | None) -> Plain:
     """Return pubkey and verified, without pubkey where no key can be recovered; Aborts for a recovery id out of range.
 
     Without a pubkey to compare with, whether the signer is known is for the caller to say."""

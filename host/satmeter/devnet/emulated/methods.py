@@ -7,23 +7,24 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from coincurve import PublicKey
 
+from ...core.plain import Plain
 from ...wire import signature
 from . import ALIAS, VERSION, invoices, messages
 from . import errors as err
 from .errors import RpcFault
 from .htlcs import MARGIN
 from .pay_rpc import PayingNode, msat_of
+from .pays import Pays
 from .requests import Params, Request
 
 
 class RpcNode(PayingNode):
     """A node that answers on its socket."""
 
-    def handle(self, request: Request) -> Any:
+    def handle(self, request: Request) -> object:
         handler = getattr(self, "rpc_" + request.method.replace("-", "_"), None)
         if handler is not None:
             return handler(**_bind(handler, request.params()))
@@ -34,7 +35,7 @@ class RpcNode(PayingNode):
 
     # about the node
 
-    def rpc_getinfo(self) -> dict[str, Any]:
+    def rpc_getinfo(self) -> Plain:
         return {
             "id": self.id,
             "alias": f"{ALIAS}-{self.name}",
@@ -52,21 +53,21 @@ class RpcNode(PayingNode):
             "lightning-dir": str(self.lightning_dir),
         }
 
-    def rpc_listconfigs(self, config: str) -> dict[str, Any]:
+    def rpc_listconfigs(self, config: str) -> Plain:
         if config != "cltv-final":
             raise RpcFault(err.INVALID_PARAMS, "config: the emulated node tells cltv-final only")
         return {"configs": {config: {"value_int": invoices.FINAL_CLTV, "source": "default"}}}
 
-    def rpc_datastore(self, key: Any, string: str, mode: str = "must-create") -> dict[str, Any]:
+    def rpc_datastore(self, key: object, string: str, mode: str = "must-create") -> Plain:
         return self.datastore.put(key, string, mode)
 
-    def rpc_listdatastore(self, key: Any = None) -> dict[str, Any]:
+    def rpc_listdatastore(self, key: object = None) -> Plain:
         return {"datastore": self.datastore.found(key)}
 
-    def rpc_notifications(self, enable: bool) -> dict[str, Any]:
+    def rpc_notifications(self, enable: bool) -> Plain:
         return {}
 
-    def rpc_help(self, command: str | None = None) -> dict[str, Any]:
+    def rpc_help(self, command: str | None = None) -> Plain:
         own = [n.removeprefix("rpc_").replace("_", "-") for n in dir(self) if n.startswith("rpc_")]
         rows = [f"{name} {_usage(getattr(self, 'rpc_' + name.replace('-', '_')))}".strip() for name in own]
         for plugin in self.plugins:
@@ -81,7 +82,7 @@ class RpcNode(PayingNode):
         threading.Timer(0.05, self.stop).start()
         return "Shutdown complete"
 
-    def rpc_plugin(self, subcommand: str, plugin: str | None = None, **options: Any) -> dict[str, Any]:
+    def rpc_plugin(self, subcommand: str, plugin: str | None = None, **options: object) -> Plain:
         if subcommand == "stop":
             for running in self.plugins:
                 if plugin in (running.name, str(running.path)):
@@ -105,13 +106,13 @@ class RpcNode(PayingNode):
 
     def rpc_invoice(
         self,
-        amount_msat: Any,
+        amount_msat: object,
         label: str,
         description: str,
         expiry: int = invoices.DEFAULT_EXPIRY_S,
         deschashonly: bool = False,
         preimage: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Plain:
         if len(str(label).encode()) > invoices.LABEL_MOST:
             raise RpcFault(err.INVALID_PARAMS, f"Label '{label}' over {invoices.LABEL_MOST} bytes")
         amount = None if amount_msat == "any" else msat_of("amount_msat", amount_msat)
@@ -132,7 +133,7 @@ class RpcNode(PayingNode):
         index: str | None = None,
         start: int = 0,
         limit: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> Plain:
         found = self.invoices.find(label, payment_hash)
         if index is not None:
             if index != "created":
@@ -140,23 +141,23 @@ class RpcNode(PayingNode):
             found = [i for i in found if i.created_index >= int(start)][: None if limit is None else int(limit)]
         return {"invoices": [i.row() for i in found]}
 
-    def rpc_delinvoice(self, label: str, status: str) -> dict[str, Any]:
+    def rpc_delinvoice(self, label: str, status: str) -> Plain:
         return self.invoices.delete(label, status).row()
 
-    def rpc_waitanyinvoice(self, lastpay_index: int = 0, timeout: float | None = None) -> dict[str, Any]:
+    def rpc_waitanyinvoice(self, lastpay_index: int = 0, timeout: float | None = None) -> Plain:
         return self.invoices.wait_any(int(lastpay_index), timeout).row()
 
-    def rpc_wait(self, subsystem: str, indexname: str, nextvalue: int) -> dict[str, Any]:
+    def rpc_wait(self, subsystem: str, indexname: str, nextvalue: int) -> Plain:
         if (subsystem, indexname, nextvalue) != ("invoices", "created", 0):
             raise RpcFault(err.INVALID_PARAMS, "the emulated node only tells the present created index of invoices")
         return {"subsystem": "invoices", "created": self.invoices.created}
 
-    def rpc_decode(self, string: str) -> dict[str, Any]:
+    def rpc_decode(self, string: str) -> invoices.Decoded:
         return invoices.decode(string)
 
     # peers
 
-    def rpc_connect(self, id: str, host: str | None = None, port: int | None = None) -> dict[str, Any]:
+    def rpc_connect(self, id: str, host: str | None = None, port: int | None = None) -> Plain:
         peer_id, _, at = id.partition("@")
         if at:
             host, _, port_text = at.rpartition(":")
@@ -176,13 +177,13 @@ class RpcNode(PayingNode):
             "address": {"type": "ipv4", "address": known.host, "port": known.port},
         }
 
-    def rpc_disconnect(self, id: str, force: bool = False) -> dict[str, Any]:
+    def rpc_disconnect(self, id: str, force: bool = False) -> Plain:
         if id not in self.peers:
             raise RpcFault(err.INVALID_REQUEST, "Peer not connected")
         self.network.disconnect(self.id, id)
         return {}
 
-    def rpc_listpeers(self, id: str | None = None) -> dict[str, Any]:
+    def rpc_listpeers(self, id: str | None = None) -> Plain:
         with_channel = {c.other(self.id) for c in self.network.channels.of(self.id)}
         rows = []
         for peer in sorted(self.peers | with_channel):
@@ -191,7 +192,7 @@ class RpcNode(PayingNode):
                 rows.append({"id": peer, "connected": peer in self.peers, "num_channels": count})
         return {"peers": rows}
 
-    def rpc_listpeerchannels(self, id: str | None = None) -> dict[str, Any]:
+    def rpc_listpeerchannels(self, id: str | None = None) -> Plain:
         rows = []
         for c in self.network.channels.of(self.id):
             other = c.other(self.id)
@@ -223,7 +224,7 @@ class RpcNode(PayingNode):
                 )
         return {"channels": rows}
 
-    def rpc_sendcustommsg(self, node_id: str, msg: str) -> dict[str, Any]:
+    def rpc_sendcustommsg(self, node_id: str, msg: str) -> Plain:
         if node_id not in self.peers:
             raise RpcFault(err.INVALID_REQUEST, f"No such peer: {node_id}")
         data = bytes.fromhex(msg)
@@ -236,8 +237,8 @@ class RpcNode(PayingNode):
 
     # cleaning
 
-    def rpc_autoclean_once(self, subsystem: str, age: int) -> dict[str, Any]:
-        stores: dict[str, Any] = {"paidinvoices": self.invoices, "succeededpays": self.pays}
+    def rpc_autoclean_once(self, subsystem: str, age: int) -> Plain:
+        stores: dict[str, invoices.Invoices | Pays] = {"paidinvoices": self.invoices, "succeededpays": self.pays}
         if subsystem not in stores:
             raise RpcFault(err.INVALID_PARAMS, f"subsystem: the emulated node cleans {', '.join(stores)} only")
         cleaned = stores[subsystem].clean(int(time.time()) - int(age))
@@ -245,21 +246,21 @@ class RpcNode(PayingNode):
 
     # signatures and secrets
 
-    def rpc_makesecret(self, hex: str | None = None, string: str | None = None) -> dict[str, Any]:
+    def rpc_makesecret(self, hex: str | None = None, string: str | None = None) -> Plain:
         """Return a secret that is this node's own for a text, and the same each time."""
         if (hex is None) == (string is None):
             raise RpcFault(err.INVALID_PARAMS, "Must have either hex or string")
         about = bytes.fromhex(hex) if hex is not None else str(string).encode()
         return {"secret": hmac.new(bytes.fromhex(self.key), about, hashlib.sha256).hexdigest()}
 
-    def rpc_signmessage(self, message: str) -> dict[str, Any]:
+    def rpc_signmessage(self, message: str) -> Plain:
         if len(message) >= 65536:
             raise RpcFault(err.INVALID_PARAMS, "Message must be < 64k")
         raw = signature.sign(bytes.fromhex(self.key), message)
         recid = raw[0] - signature.HEADER
         return {"signature": raw[1:].hex(), "recid": f"{recid:02x}", "zbase": signature.pack(raw)}
 
-    def rpc_checkmessage(self, message: str, zbase: str, pubkey: str | None = None) -> dict[str, Any]:
+    def rpc_checkmessage(self, message: str, zbase: str, pubkey: str | None = None) -> Plain:
         if pubkey is not None and not _is_pubkey(pubkey):
             raise RpcFault(err.INVALID_PARAMS, f"pubkey: should be a compressed pubkey: invalid token '{pubkey}'")
         try:
@@ -273,7 +274,7 @@ class RpcNode(PayingNode):
         return found
 
 
-def _usage(handler: Callable[..., Any]) -> str:
+def _usage(handler: Callable[..., object]) -> str:
     known = inspect.signature(handler).parameters.values()
     return " ".join(p.name if p.default is inspect.Parameter.empty else f"[{p.name}]" for p in known)
 
@@ -286,7 +287,7 @@ def _is_pubkey(text: object) -> bool:
     return len(str(text)) == 66
 
 
-def _bind(handler: Callable[..., Any], params: Params) -> dict[str, Any]:
+def _bind(handler: Callable[..., object], params: Params) -> Plain:
     known = dict(inspect.signature(handler).parameters)
     anything = known.pop("options", None)  # a plugin's own options beside those of `plugin start`
     given = dict(params) if isinstance(params, dict) else dict(zip(known, params))

@@ -5,10 +5,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coincurve import PrivateKey
 
+from ...core.plain import Plain
 from .. import DevNode, NodeSpec
 from . import errors as err
 from .channels import Faults
@@ -97,7 +98,7 @@ class Node(DevNode):
         for peer in list(self.peers):
             self.network.disconnect(self.id, peer)
 
-    def _start_plugin(self, path: Path, startup: bool = False, options: Mapping[str, Any] | None = None) -> Plugin:
+    def _start_plugin(self, path: Path, startup: bool = False, options: Mapping[str, object] | None = None) -> Plugin:
         if not path.is_file() or not path.stat().st_mode & 0o111:
             raise RpcFault(err.INVALID_PARAMS, f"{path} is not executable: No such file or directory")
         plugin = Plugin(path, self.lightning_dir, self.log, self.notify)
@@ -130,7 +131,7 @@ class Node(DevNode):
                 return plugin.process.pid
         raise ProcessLookupError(f"{path.name} does not run on {self.name}")
 
-    def notify(self, topic: str, payload: Any) -> None:
+    def notify(self, topic: str, payload: object) -> None:
         """Tell every plugin that subscribed to the topic; the payload stands under the topic's name."""
         params = payload if isinstance(payload, dict) and topic in payload else {topic: payload}
         for plugin in list(self.plugins):
@@ -139,7 +140,7 @@ class Node(DevNode):
 
     # --- hooks
 
-    def hooks(self, name: str, payload: dict[str, Any], results: tuple[str, ...]) -> dict[str, str]:
+    def hooks(self, name: str, payload: Plain, results: tuple[str, ...]) -> dict[str, str]:
         """Ask a hook of every plugin that has it; the first answer but "continue" stands. `results` are those that a
         node knows; any other is fatal."""
         for plugin in list(self.plugins):
@@ -169,6 +170,6 @@ class Node(DevNode):
 
     # --- RPC
 
-    def handle(self, request: Request) -> Any:
+    def handle(self, request: Request) -> object:
         """Answer a request on the socket."""
         raise NotImplementedError

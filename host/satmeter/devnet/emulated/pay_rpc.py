@@ -5,8 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
+from ...core.plain import JsonObject, Plain
 from . import errors as err
 from . import invoices
 from .chain_rpc import ChainNode
@@ -22,14 +22,14 @@ class PayingNode(ChainNode):
     def rpc_xpay(
         self,
         invstring: str,
-        amount_msat: Any = None,
-        maxfee: Any = None,
-        layers: Any = None,
+        amount_msat: object = None,
+        maxfee: object = None,
+        layers: object = None,
         retry_for: int = 60,
-        partial_msat: Any = None,
+        partial_msat: object = None,
         maxdelay: int = 2016,
         label: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> Plain:
         found = invoices.decode(invstring)
         given = found.get("amount_msat")
         if (given is None) == (amount_msat is None):
@@ -57,7 +57,7 @@ class PayingNode(ChainNode):
             "successful_parts": len(routes),
         }
 
-    def _begun(self, found: dict[str, Any], routes: list[list[Hop]], amount: int, bolt11: str) -> list[Part]:
+    def _begun(self, found: invoices.Decoded, routes: list[list[Hop]], amount: int, bolt11: str) -> list[Part]:
         """Begin the parts of a payment by xpay, whose routes are locked: they are let go of where it may not be."""
         group, begun = self.pays.group(), []
         payee, payment_hash = found["payee"], found["payment_hash"]
@@ -107,12 +107,12 @@ class PayingNode(ChainNode):
 
     def rpc_sendpay(
         self,
-        route: list[dict[str, Any]],
+        route: list[JsonObject],
         payment_hash: str,
         payment_secret: str | None = None,
         bolt11: str | None = None,
-        amount_msat: Any = None,
-    ) -> dict[str, Any]:
+        amount_msat: object = None,
+    ) -> Plain:
         by_scid = {c.scid: c for c in self.network.channels.all}
         hops, at = [], self.id
         for part in route:
@@ -136,20 +136,20 @@ class PayingNode(ChainNode):
         threading.Thread(target=self._send, args=(hops, begun, htlc, lambda came: None), daemon=True).start()
         return told
 
-    def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> dict[str, Any]:
+    def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> Plain:
         return self.pays.wait(payment_hash, timeout)
 
-    def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+    def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> Plain:
         return {"pays": self.pays.rows(bolt11, payment_hash)}
 
-    def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> dict[str, Any]:
+    def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> Plain:
         return {"payments": self.pays.tries(bolt11, payment_hash)}
 
     # only here: faults on demand
 
     def rpc_emulate_fault(
         self, latency_ms: int = 0, fail: int = 0, hang: int = 0, settle: bool = True, hold: int = 0
-    ) -> dict[str, Any]:
+    ) -> Plain:
         """Make the payments that come to this node slow, the next `fail` fail, the next `hang` hang until released, and
         the next `hold` parts wait for emulate-part."""
         self.faults.released.set()
@@ -157,18 +157,18 @@ class PayingNode(ChainNode):
         self.htlcs.hold = hold
         return {"latency_ms": latency_ms, "fail": fail, "hang": hang, "settle": settle, "hold": hold}
 
-    def rpc_emulate_held(self) -> dict[str, Any]:
+    def rpc_emulate_held(self) -> Plain:
         """Return the amounts of the parts that are held, the one that came first in front."""
         return {"held": [each.htlc.amount for each in self.htlcs.held]}
 
-    def rpc_emulate_part(self, n: int, answer: str, preimage: str = "") -> dict[str, Any]:
+    def rpc_emulate_part(self, n: int, answer: str, preimage: str = "") -> Plain:
         """Let go of held part `n`: "continue", "fail", or "resolve" with a preimage, whatever the invoice says."""
         held = self.htlcs.held.pop(int(n))
         held.answer = {"result": answer, "payment_key": preimage, "failure_message": UNKNOWN_DETAILS}
         held.answered.set()
         return {}
 
-    def rpc_emulate_lose_htlcs(self) -> dict[str, Any]:
+    def rpc_emulate_lose_htlcs(self) -> Plain:
         """Lose the HTLCs of this node's channels, as a kill of lightningd can: its payments stay pending."""
         lost = 0
         for channel in self.network.channels.of(self.id):
@@ -176,7 +176,7 @@ class PayingNode(ChainNode):
             channel.on_way = []
         return {"lost": lost}
 
-    def rpc_emulate_release(self) -> dict[str, Any]:
+    def rpc_emulate_release(self) -> Plain:
         """Let go of the payments that hang."""
         self.faults.released.set()
         return {}
@@ -197,7 +197,7 @@ def _by_sendpay(e: RpcFault) -> RpcFault:
     return RpcFault(err.PAY_FAILED_ON_ROUTE, f"failed: WIRE_TEMPORARY_CHANNEL_FAILURE ({e.message})")
 
 
-def msat_of(name: str, value: Any) -> int:
+def msat_of(name: str, value: object) -> int:
     text = str(value).removesuffix("msat")
     if not text.isdecimal():
         raise RpcFault(err.INVALID_PARAMS, f"{name}: should be a millisatoshi amount: invalid token '{value}'")

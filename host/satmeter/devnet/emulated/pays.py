@@ -5,8 +5,8 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from ...core.plain import Plain
 from .errors import PAY_HASH_USED, PAY_NEVER_SENT, PAY_SENT_ALREADY, PAY_UNSPECIFIED, RpcFault
 
 
@@ -75,7 +75,7 @@ class Pays:
         with self._changed:
             self._by_hash[part.hash].remove(part)
 
-    def wait(self, payment_hash: str, timeout_s: float | None) -> dict[str, Any]:
+    def wait(self, payment_hash: str, timeout_s: float | None) -> Plain:
         """Wait for the newest try of sendpay, and return it."""
         with self._changed:
             found = next((p for p in reversed(self._by_hash.get(payment_hash, ())) if not p.part), None)
@@ -91,11 +91,11 @@ class Pays:
         found = [parts for h, parts in self._by_hash.items() if payment_hash in (None, h) and parts]
         return [parts for parts in found if bolt11 in (None, parts[-1].bolt11)]
 
-    def tries(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
+    def tries(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
         with self._changed:
             return [self.told(p) for parts in self._found(bolt11, payment_hash) for p in parts]
 
-    def rows(self, bolt11: str | None, payment_hash: str | None) -> list[dict[str, Any]]:
+    def rows(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
         with self._changed:
             return [_row(parts) for parts in self._found(bolt11, payment_hash)]
 
@@ -112,9 +112,9 @@ class Pays:
             return len(old)
 
     @staticmethod
-    def told(p: Part) -> dict[str, Any]:
+    def told(p: Part) -> Plain:
         """Return a part as sendpay, waitsendpay and listsendpays tell it."""
-        row: dict[str, Any] = {
+        row: Plain = {
             "id": p.number,
             "groupid": p.group,
             "payment_hash": p.hash,
@@ -133,12 +133,12 @@ class Pays:
         return row
 
 
-def _row(parts: list[Part]) -> dict[str, Any]:
+def _row(parts: list[Part]) -> Plain:
     """Return a payment as listpays tells it: complete with its first part, with the sums of those that still can be."""
     newest = parts[-1]
     live = [p for p in parts if p.status != "failed"]
     done = next((p for p in live if p.status == "complete"), None)
-    row: dict[str, Any] = {
+    row: Plain = {
         "payment_hash": newest.hash,
         "destination": newest.payee,
         "status": "complete" if done else "pending" if live else "failed",

@@ -12,15 +12,17 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import msgspec
+
+from ...core.plain import JsonObject, Plain
 from .errors import PLUGIN_ERROR, PLUGIN_TERMINATED, RpcFault
 from .requests import Request
 
 START_S = 60
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> object:
     raise ValueError(f"not JSON: {name}")
 
 
@@ -34,7 +36,7 @@ class Frames:
         self._text = ""
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
 
-    def feed(self, data: bytes) -> list[Any]:
+    def feed(self, data: bytes) -> list[JsonObject]:
         """Return the values that are complete; ValueError for what can't become a message."""
         self._text += self._utf8.decode(data)
         values = []
@@ -53,20 +55,20 @@ class Frames:
 class Plugin:
     """One running plugin. `on_exit` is told when its process has ended."""
 
-    def __init__(self, path: Path, home: Path, log: Callable[[str], None], notify: Callable[[str, Any], None]):
+    def __init__(self, path: Path, home: Path, log: Callable[[str], None], notify: Callable[[str, object], None]):
         self.path = path
         self.name = path.name
         self._log, self._notify = log, notify
         self._home = home
         self._next = 0
-        self._waiting: dict[str, Callable[[dict[str, Any]], None]] = {}
+        self._waiting: dict[str, Callable[[JsonObject], None]] = {}
         self._lock = threading.Lock()
         self.active = False
         self.alive = False
-        self.manifest: dict[str, Any] = {}
+        self.manifest: JsonObject = {}
         self.on_exit: Callable[[Plugin], None] = lambda plugin: None
 
-    def start(self, options: dict[str, Any], configuration: dict[str, Any]) -> None:
+    def start(self, options: Plain, configuration: Plain) -> None:
         """Run it, take its manifest, and init it with those of the options that are its own."""
         env = {**os.environ, "LIGHTNINGD_PLUGIN": "1", "LIGHTNINGD_VERSION": "v26.06-emulated"}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
@@ -77,7 +79,7 @@ class Plugin:
         stderr.close()
         self.alive = True
         threading.Thread(target=self._read, daemon=True, name=f"{self.name}-stdout").start()
-        self.manifest = self.call("getmanifest", {"allow-deprecated-apis": False}, START_S)
+        self.manifest = msgspec.convert(self.call("getmanifest", {"allow-deprecated-apis": False}, START_S), JsonObject)
         own = {}
         for option in self.manifest.get("options", []):
             value = options.get(option["name"], option.get("default"))
@@ -89,7 +91,7 @@ class Plugin:
         self.active = True
 
     @property
-    def methods(self) -> dict[str, dict[str, Any]]:
+    def methods(self) -> dict[str, Plain]:
         return {m["name"]: m for m in self.manifest.get("rpcmethods", [])}
 
     def has_hook(self, name: str) -> bool:
@@ -99,7 +101,7 @@ class Plugin:
         heard = self.manifest.get("subscriptions", [])
         return topic in heard or "*" in heard
 
-    def _begin(self, method: str, write: Callable[[str], bytes], done: Callable[[dict[str, Any]], None]) -> None:
+    def _begin(self, method: str, write: Callable[[str], bytes], done: Callable[[JsonObject], None]) -> None:
         """Send the request that `write` makes of its id; `done` gets the answer ("result" or "error"), or error -4 if
         the plugin dies first."""
         with self._lock:
@@ -112,7 +114,7 @@ class Plugin:
             return
         self._write(write(request_id))
 
-    def call(self, method: str, params: Any, timeout_s: float | None = None) -> Any:
+    def call(self, method: str, params: object, timeout_s: float | None = None) -> object:
         """Send a request of the node's own; returns the result or raises RpcFault."""
 
         def write(request_id: str) -> bytes:
@@ -120,7 +122,7 @@ class Plugin:
 
         return self._wait(method, write, timeout_s)
 
-    def forward(self, request: Request) -> Any:
+    def forward(self, request: Request) -> object:
         """Hand a client's request on as lightningd does: as it came, byte by byte, but for the id."""
 
         def write(request_id: str) -> bytes:
@@ -129,11 +131,11 @@ class Plugin:
 
         return self._wait(request.method, write)
 
-    def _wait(self, method: str, write: Callable[[str], bytes], timeout_s: float | None = None) -> Any:
+    def _wait(self, method: str, write: Callable[[str], bytes], timeout_s: float | None = None) -> object:
         answered = threading.Event()
-        box: dict[str, Any] = {}
+        box: JsonObject = {}
 
-        def done(answer: dict[str, Any]) -> None:
+        def done(answer: JsonObject) -> None:
             box.update(answer)
             answered.set()
 
@@ -145,7 +147,7 @@ class Plugin:
             raise RpcFault(error.get("code", PLUGIN_TERMINATED), error.get("message", ""), error.get("data"))
         return box["result"]
 
-    def tell(self, topic: str, params: dict[str, Any]) -> None:
+    def tell(self, topic: str, params: Plain) -> None:
         self._write(json.dumps({"jsonrpc": "2.0", "method": topic, "params": params}).encode())
 
     def _write(self, message: bytes) -> None:
@@ -172,7 +174,7 @@ class Plugin:
                 self._take(message)
         self._ended()
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: JsonObject) -> None:
         if "id" in message and ("result" in message or "error" in message):
             with self._lock:
                 done = self._waiting.pop(str(message["id"]), None)
@@ -204,5 +206,5 @@ class Plugin:
         self.process.wait()
 
 
-def _gone() -> dict[str, Any]:
+def _gone() -> Plain:
     return {"code": PLUGIN_TERMINATED, "message": "Plugin terminated before replying to RPC call."}

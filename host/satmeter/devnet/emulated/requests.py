@@ -3,12 +3,12 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from ...core.plain import Plain
 from ...wire.tokens import Token, members, tokens
 from .errors import INVALID_PARAMS, INVALID_REQUEST, RpcFault
 
-Params = dict[str, Any] | list[Any]
+Params = Plain | list[object]
 
 _STRING = re.compile(rb'"(?:[^"\\\0]|\\(?:["/\\bfrnt]|u[0-9A-Fa-f]{4}))*+"')
 _WORD = re.compile(rb"[ -~]*")
@@ -33,7 +33,7 @@ class Request:
             raise RpcFault(INVALID_REQUEST, "No id")
         return cls(text, found[b'"id"'])
 
-    def member(self, name: str) -> Any:
+    def member(self, name: str) -> object:
         """Return a member, None where there is none; RpcFault for one that is more than JSON."""
         at = members(self.text).get(f'"{name}"'.encode())
         try:

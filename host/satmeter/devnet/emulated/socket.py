@@ -6,13 +6,13 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ...core.plain import Plain
 from ...wire.tokens import Requests
 from .errors import INVALID_REQUEST, RpcFault
 from .requests import Request
 
-Handle = Callable[[Request], Any]
+Handle = Callable[[Request], object]
 
 
 class RpcSocket:
@@ -64,7 +64,7 @@ class RpcSocket:
             answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {e!r}"}}
         self._send(connection, lock, request.text[request.id], answer)
 
-    def _send(self, connection: socket.socket, lock: threading.Lock, id: bytes, answer: dict[str, Any]) -> None:
+    def _send(self, connection: socket.socket, lock: threading.Lock, id: bytes, answer: Plain) -> None:
         """Answer under the id as it was written."""
         text = b'{"jsonrpc":"2.0","id":' + id + b"," + json.dumps(answer).encode()[1:] + b"\n\n"
         try:
@@ -83,11 +83,11 @@ class RpcSocket:
                 pass
 
 
-def _error(e: RpcFault) -> dict[str, Any]:
+def _error(e: RpcFault) -> Plain:
     return {"code": e.code, "message": e.message, **({"data": e.data} if e.data else {})}
 
 
-def _filtered(value: Any, wanted: Any) -> Any:
+def _filtered(value: object, wanted: object) -> object:
     """Return only what a request's filter names, as lightningd does."""
     if isinstance(wanted, dict) and isinstance(value, dict):
         return {k: _filtered(value[k], w) for k, w in wanted.items() if k in value and w}

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from embit import ec, script
 from embit.networks import NETWORKS
@@ -12,12 +12,27 @@ from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
 from ...chain import update as version
 from ...core.errors import BadVersion
+from ...core.plain import Plain
 from ...core.settlement.transaction import TxInput
 from . import errors as err
 from .chain import BASE, Chain, txid_of
 from .errors import RpcFault
 
 KINDS = ("bech32", "p2tr")
+
+
+class Output(TypedDict):
+    """A row of listfunds' `outputs`."""
+
+    txid: str
+    output: int
+    amount_msat: int
+    scriptpubkey: str
+    address: str
+    status: str
+    reserved: bool
+    blockheight: NotRequired[int]
+    reserved_to_block: NotRequired[int]
 
 
 class Wallet:
@@ -43,7 +58,7 @@ class Wallet:
 
     # --- outputs
 
-    def outputs(self, spent: bool = False) -> list[dict[str, Any]]:
+    def outputs(self, spent: bool = False) -> list[Output]:
         """Return the outputs as listfunds has them: those that wait for a block only where we sent them ourselves."""
         state, rows = self.chain.state(), []
         away = state.spent | {o for tx in self.chain.waiting.values() for o in version.outpoints(tx)}
@@ -58,10 +73,10 @@ class Wallet:
                     rows.append(self._row(outpoint, out.value, to, "spent" if outpoint in away else "unconfirmed"))
         return rows
 
-    def _row(self, outpoint: str, value: int, to: str, status: str, height: int = 0) -> dict[str, Any]:
+    def _row(self, outpoint: str, value: int, to: str, status: str, height: int = 0) -> Output:
         txid, _, vout = outpoint.partition(":")
         until = self.reserved.get(outpoint, 0)
-        row: dict[str, Any] = {
+        row: Output = {
             "txid": txid,
             "output": int(vout),
             "amount_msat": value * 1000,
@@ -76,7 +91,7 @@ class Wallet:
             row["reserved_to_block"] = until
         return row
 
-    def _reserve(self, outpoint: str, blocks: int) -> dict[str, Any]:
+    def _reserve(self, outpoint: str, blocks: int) -> Plain:
         txid, _, vout = outpoint.partition(":")
         height = self.chain.height
         was = self.reserved.get(outpoint, 0) > height
@@ -87,11 +102,11 @@ class Wallet:
 
     # --- PSBTs
 
-    def fund(self, satoshi: int, feerate: int, startweight: int, minconf: int, reserve: int) -> dict[str, Any]:
+    def fund(self, satoshi: int, feerate: int, startweight: int, minconf: int, reserve: int) -> Plain:
         """fundpsbt: the largest outputs that are free, until they cover the amount and their own weight's fee."""
         free = [o for o in self.outputs() if o["status"] == "confirmed" and not o["reserved"]]
         free = [o for o in free if self.chain.height - o["blockheight"] + 1 >= minconf]
-        free.sort(key=lambda o: -int(o["amount_msat"]))
+        free.sort(key=lambda o: -o["amount_msat"])
         chosen: list[str] = []
         for o in free:
             chosen.append(f"{o['txid']}:{o['output']}")
@@ -108,7 +123,7 @@ class Wallet:
         reserve: int,
         reservedok: bool,
         change: bool,
-    ) -> dict[str, Any]:
+    ) -> Plain:
         """utxopsbt: these outputs and no others."""
         known = {f"{o['txid']}:{o['output']}": o for o in self.outputs()}
         for outpoint in utxos:
@@ -133,14 +148,14 @@ class Wallet:
 
     def _funded(
         self, utxos: list[str], satoshi: int, feerate: int, startweight: int, reserve: int, change: bool
-    ) -> dict[str, Any]:
+    ) -> Plain:
         excess = self._excess(utxos, satoshi, feerate, startweight)
         vin = [
             TransactionInput(bytes.fromhex(o.partition(":")[0]), int(o.partition(":")[2]), sequence=0xFFFFFFFD)
             for o in utxos
         ]
         tx = Transaction(version=2, vin=vin, vout=[], locktime=self.chain.height)
-        answer: dict[str, Any] = {"feerate_per_kw": feerate, "estimated_final_weight": startweight}
+        answer: Plain = {"feerate_per_kw": feerate, "estimated_final_weight": startweight}
         left = excess - version.fee_for(4 * 43, feerate)
         if change and left >= 330:
             to = script.address_to_scriptpubkey(self.address("p2tr"))
@@ -156,14 +171,14 @@ class Wallet:
             answer["reservations"] = [self._reserve(o, reserve) for o in utxos]
         return answer
 
-    def reserve(self, psbt: str, exclusive: bool, blocks: int) -> dict[str, Any]:
+    def reserve(self, psbt: str, exclusive: bool, blocks: int) -> Plain:
         outpoints = self._mine(_psbt(psbt))
         for o in outpoints:
             if exclusive and self.reserved.get(o, 0) > self.chain.height:
                 raise RpcFault(err.INVALID_PARAMS, f"{o} already reserved")
         return {"reservations": [self._reserve(o, blocks) for o in outpoints]}
 
-    def unreserve(self, psbt: str, blocks: int) -> dict[str, Any]:
+    def unreserve(self, psbt: str, blocks: int) -> Plain:
         rows = []
         for o in self._mine(_psbt(psbt)):
             was = self.reserved.get(o, 0) > self.chain.height
@@ -175,7 +190,7 @@ class Wallet:
         mine = {f"{o['txid']}:{o['output']}" for o in self.outputs(spent=True)}
         return [o for o in version.outpoints(psbt.tx) if o in mine]
 
-    def sign(self, psbt_base64: str) -> dict[str, Any]:
+    def sign(self, psbt_base64: str) -> Plain:
         psbt = _psbt(psbt_base64)
         mine = set(self._mine(psbt))
         if not mine:
@@ -201,7 +216,7 @@ class Wallet:
                 scope.partial_sigs[pub] = key.sign(digest).serialize() + b"\x01"
         return {"signed_psbt": psbt.to_base64()}
 
-    def send(self, psbt_base64: str) -> dict[str, Any]:
+    def send(self, psbt_base64: str) -> Plain:
         """sendpsbt: finish, broadcast, and know of the outputs that are ours."""
         psbt = _psbt(psbt_base64)
         inputs = [

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
@@ -12,6 +12,7 @@ from ...billing.described import PAGES, PayInvoice, PayTerms, gives, takes
 from ...billing.outgoing_payments import ALARM
 from ...core.errors import BadParam, TooMany
 from ...core.money import MAX_MSAT, msat, whole
+from ...core.plain import JsonObject
 from ..amounts import msat_of, priced
 from ..container import Market
 from ..http import LOGGED_IN, Visits, sent
@@ -26,7 +27,7 @@ SAID = {
     ALARM: "It was paid over another amount than was asked: the hub's operator looks at it, and nothing is paid again.",
 }
 
-Form = Annotated[dict[str, Any], Depends(sent)]
+Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
@@ -78,7 +79,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         """The balance, and what moved it, newest first; before: an entry's id; sent: how a payment went just now."""
         return room(request, before=whole("before", before, 0, 2**62), said=SAID.get(sent, ""))
 
-    def room(request: Request, before: int = 0, quote: Any = None, said: str = "", status: int = 200) -> Response:
+    def room(request: Request, before: int = 0, quote: object = None, said: str = "", status: int = 200) -> Response:
         user = visits.known(request)
         data = {
             "msatoshi": ledger.balance(of_user(user.id)),
@@ -128,7 +129,7 @@ def routes(market: Market, visits: Visits) -> APIRouter:
             return visits.done(request, f"/account?sent={sent_['status']}")
         return await run_in_threadpool(room, request, said=said)
 
-    def target(given: dict[str, Any]) -> tuple[str, int]:
+    def target(given: JsonObject) -> tuple[str, int]:
         to = str(given.get("to") or "").strip().lower().removeprefix("lightning:")
         if "@" in to:
             return to, msat("msatoshi", priced(given).get("msatoshi"), 1)
@@ -167,6 +168,6 @@ def routes(market: Market, visits: Visits) -> APIRouter:
     return router
 
 
-def _for_wallets(answer: dict[str, Any]) -> Response:
+def _for_wallets(answer: JsonObject) -> Response:
     """An answer of LNURL, that wallets in a browser may read, too."""
     return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})

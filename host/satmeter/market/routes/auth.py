@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from authlib.integrations.starlette_client import OAuth
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from ...billing.config import OpenID
 from ...billing.described import PAGES, takes
 from ...core.errors import BadParam, NameTaken, TooMany
+from ...core.plain import JsonObject
 from ...http.server import network_of
 from ..container import Market
 from ..http import COOKIE, Visits, inside, sent
@@ -23,7 +24,7 @@ QUEUE = 16
 
 log = logging.getLogger("satmeter.market")
 
-Form = Annotated[dict[str, Any], Depends(sent)]
+Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:

@@ -1,6 +1,6 @@
 """The market's pages: searching, an offer, the cart, and what a seller publishes."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
@@ -8,13 +8,14 @@ from fastapi.responses import Response
 
 from ...billing.described import PAGES, takes
 from ...core.money import whole
+from ...core.plain import JsonObject
 from ..amounts import priced
 from ..container import Market
 from ..http import LOGGED_IN, Visits, sent
 from ..offers import PAGE, shown
 from ..orders import client_of
 
-Form = Annotated[dict[str, Any], Depends(sent)]
+Form = Annotated[JsonObject, Depends(sent)]
 OFFER = {
     "service": "Objects/Parking/capacity",
     "node_url": "https://node.example:8083/",

@@ -2,15 +2,17 @@
 the balance before and after, to pay from the account, or to cancel."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from ...billing.container import Desk
+from ...billing.database import Row
 from ...billing.described import PAGES
-from ...billing.invoices import Row, status_of
+from ...billing.invoices import status_of
+from ...core.plain import JsonObject
 from ...qr import draw
 from ...qr.make import make
 from ..container import Market
@@ -18,12 +20,12 @@ from ..http import LOGGED_IN, Visits, sent
 from ..ledger import of_user
 
 WAIT_S = 60
-WAITED: dict[int | str, dict[str, Any]] = {
+WAITED: dict[int | str, JsonObject] = {
     204: {"description": "it is paid"},
     402: {"description": "not yet"},
     410: {"description": "it has expired"},
 }
-Form = Annotated[dict[str, Any], Depends(sent)]
+Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:

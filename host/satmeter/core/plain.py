@@ -1,0 +1,11 @@
+"""Plain values: what JSON carries between processes and the journal keeps."""
+
+from typing import Any
+
+Plain = dict[str, object]
+"""A JSON object that is ours: on its way out, or checked member by member as it is read."""
+JsonObject = dict[str, Any]
+"""A JSON object as another process sent it. Any, because its members are typed by that process's documentation only:
+code that reads one converts or checks it there."""
+Fields = dict[str, Any]
+"""Fields of a dataclass by name, for its constructor. Any: each was checked against its own field."""
