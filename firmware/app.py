@@ -31,6 +31,10 @@ ROOM = 256  # what fits into the USB port unread; writing more would stall the l
 
 
 class App:
+    """A board's program: it counts, switches the relay, talks to the host and draws.
+
+    sample(), talk() and show() each do a small piece and never wait."""
+
     def __init__(self, hal, config, base=0):  # type: ignore[no-untyped-def]
         """config: as in settings.py; base: the register to go on from, where it outlived the reset."""
         self.problems = settings.problems(config)
@@ -83,10 +87,12 @@ class App:
 
     @property
     def register(self) -> int:
+        """The register in ticks; it never goes back within one boot."""
         return self.counter.register
 
     @property
     def flow(self) -> int:
+        """The present flow, in ticks an hour."""
         return self.counter.flow
 
     def step(self) -> None:
@@ -117,8 +123,10 @@ class App:
         self.hal.lamp(lamp.lit(lamp.shown(self.lamp, self.relay), now))
 
     def talk(self) -> bool:
-        """Take what the host has said, or say what is due: one of them, since a frame takes milliseconds either way.
-        Returns whether there may be more."""
+        """Takes one piece of input from the host, or sends what is due.
+
+        It does one of them in a call, since a frame takes milliseconds in either direction. After 8
+        pieces of input in a row it sends. Returns whether there may be more to do."""
         now = self.hal.now_ms()
         self._listened += 1
         if self._listened > LISTEN_MOST or not self._receive(now):
@@ -309,8 +317,11 @@ class App:
         )
 
     def _transmit(self, now: int) -> None:
-        """Write what the host takes. A frame is fetched only when the last one is out, and begun only where all that
-        the host has not answered fits into the port: a port that is full would hold up the loop."""
+        """Writes as much of the present frame as the host takes.
+
+        A frame is fetched only when the previous one is out. It is begun only where it fits into the
+        port (256 bytes) together with all bytes that were written since the host was last heard: a full
+        port would stall the loop."""
         if not self._out:
             self._out, self._begun = self.link.pull(now), False
         if self._out and (self._begun or self._unread + len(self._out) <= ROOM):

@@ -1,6 +1,7 @@
-"""What only the chip can do: keep a number over a reset, let go of an armed watchdog, and make flash and memory forget.
-RP2040 and RP2350 by their datasheets; on others nothing is kept, the watchdog stays, and what was deleted may still be
-found in the flash."""
+"""What only the chip can do: keep a number over a reset, stop a watchdog, erase flash and memory.
+
+For RP2040 and RP2350, by their datasheets. On other chips nothing is kept, an armed watchdog stays
+armed, and deleted data may still be found in the flash."""
 
 import gc
 import sys
@@ -50,8 +51,12 @@ def disarm() -> None:
 
 
 def forget_flash(text: bytes, churn) -> None:  # type: ignore[no-untyped-def]
-    """Erase what is left in the flash of a text that is in no file any more. churn: changes the directory a little, so
-    that littlefs at last writes it anew: its blocks can't be erased under it. Others that hold the text are free."""
+    """Erases what is left in the flash of a text (bytes) that is no longer in any file.
+
+    churn: a function that changes the directory a little. It is called until littlefs has written the
+    directory anew, 200 times at most, since the blocks of the directory can't be erased while they are
+    in use. All other blocks that hold the text are free, and are erased. On other chips than RP2040 and
+    RP2350 nothing is done."""
     if not _RP2:
         return
     import rp2

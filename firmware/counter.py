@@ -10,6 +10,10 @@ WINDOW_US = 2000 * 1000
 
 
 class Counter:
+    """The register, counted in whole ticks from a potentiometer's flow or from pulses.
+
+    register and base (its value at boot) are in ticks, flow in ticks an hour."""
+
     def __init__(self, config, base: int = 0):  # type: ignore[no-untyped-def]
         """config: as settings.filled() returns it."""
         self.full_scale = config["full_scale"]
@@ -54,8 +58,10 @@ class Counter:
         return self.full_scale * (low[1] * (high[0] - low[0]) + (high[1] - low[1]) * (raw - low[0])) // span
 
     def pulses(self, n: int, dt_us: int) -> None:
-        """Count n pulses of a meter. flow is taken from one pulse to another, some seconds apart; while none comes, it
-        is no more than one just now would make it."""
+        """Counts n pulses of the last dt_us microseconds, and computes the flow from them.
+
+        The flow is measured from one pulse to another that comes 2 s or more later. While no pulse
+        comes, the flow is at most what one pulse at this moment would give."""
         self.register += n * self.ticks_per_pulse
         start, us = self._window
         us += dt_us

@@ -18,6 +18,10 @@ WRITTEN, READ = 64, 64  # bytes in one go; a byte read takes 50 microseconds
 
 
 class Hal:
+    """The pins, the clock, the random source and the serial line of a real board.
+
+    Where the config is not good no pin is set up: there is no relay, no LED and no display."""
+
     def __init__(self, config, good=True):  # type: ignore[no-untyped-def]
         """config: as settings.filled() returns it; where it is not `good`, only what can do no harm is set up."""
         self._us, self._ticks = 0, time.ticks_us()
@@ -77,20 +81,25 @@ class Hal:
         return self._us
 
     def now_ms(self) -> int:
+        """Returns the milliseconds since the start; they do not wrap (see now_us())."""
         return self.now_us() // 1000
 
     def identity(self) -> bytes:
+        """Returns the unique id of the chip, from machine.unique_id()."""
         return machine.unique_id()
 
     def random(self, n: int) -> bytes:
+        """Returns n random bytes from os.urandom()."""
         return os.urandom(n)
 
     def flow(self) -> int:
+        """Returns the potentiometer's raw reading (0 to 65,535), a mean of 8; 0 without pins."""
         if self._pot is None:
             return 0
         return sum(self._pot.read_u16() for _ in range(READS)) // READS
 
     def plugged(self) -> bool:
+        """Returns whether something is plugged in, not debounced; always True without a plug pin."""
         return self._plug is None or self._plug.value() == self._plug_on
 
     def button(self) -> bool:
@@ -98,14 +107,19 @@ class Hal:
         return self._button is not None and not self._button.value()
 
     def relay(self, on: bool) -> None:
+        """Closes the relay (on) or opens it, by the level `relay_on` of the config.
+
+        Does nothing where no pin is set up."""
         if self._relay is not None:
             self._relay.value(self._relay_on if on else 1 - self._relay_on)
 
     def lamp(self, on: bool) -> None:
+        """Switches the LED on or off; does nothing where no pin is set up."""
         if self._led is not None:
             self._led.value(1 if on else 0)
 
     def keep(self, register: int) -> None:
+        """Keeps the register (ticks) over a reset, but not over a power cut; see chip.keep()."""
         chip.keep(register)
 
     def read(self) -> bytes:

@@ -39,6 +39,7 @@ class Pulses:
         self._away = False
 
     def edge(self, level: int, now: int) -> None:
+        """Takes a change of the line: its new level (0 or 1), and its time in microseconds."""
         self.settle(now)
         if not self._away:
             self._away, self._left = True, now
@@ -69,6 +70,9 @@ class Rail:
         self._since = None
 
     def stuck(self, raw: int, now: int) -> bool:
+        """Returns whether readings have been at an end of the range for the set time.
+
+        raw: the new reading, 0 to 65,535; now: its time in ms. Always False where the set time is 0."""
         if not self._ms or RAIL <= raw <= 65535 - RAIL:
             self._since = None
             return False

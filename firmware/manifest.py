@@ -1,4 +1,5 @@
-# For those who build MicroPython with the firmware frozen in: include("firmware/manifest.py").
+"""Freezes the firmware into a MicroPython build of your own: include("firmware/manifest.py")."""
+
 MODULES = "app chip counter font hal inputs lamp oled pages screen settings st7789 start"
 for name in MODULES.split():
     module(name + ".py", base_path=".", opt=2)  # noqa: F821

@@ -5,6 +5,11 @@ OFFSETS = {"ssd1306": 0, "sh1106": 2, "sh1107": 0}  # the column in the chip's m
 
 
 class Oled:
+    """An SSD1306, SH1106 or SH1107 display on I2C.
+
+    kind: one of SIZES; address: 7 bits; rotation: 0 or 180 degrees; offset: columns, added to those of
+    the kind; contrast: 0 to 255."""
+
     def __init__(self, i2c, kind: str, address: int, rotation: int, offset: int, contrast: int):  # type: ignore[no-untyped-def]
         self.kind = kind
         self.width, self.height = SIZES[kind]

@@ -34,6 +34,7 @@ class Code:
 
     @property
     def whole(self) -> bool:
+        """Whether all bytes of the code have come."""
         return self._missing <= 0
 
 
@@ -59,6 +60,7 @@ def state(board) -> list:  # type: ignore[no-untyped-def, type-arg]
 
 
 def use(board) -> list:  # type: ignore[no-untyped-def, type-arg]
+    """Returns the lines of the page that shows the flow (ticks an hour) and the register (ticks)."""
     return ["=use", "", "flow", " %d /h" % board.flow, "register", " %d" % board.register]
 
 

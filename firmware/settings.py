@@ -1,6 +1,7 @@
-"""The board's config.json: what is in it, its defaults, and what is wrong with it. The host checks it before a board
-gets it (satmeter flash), the board when it starts; nothing is delivered by a board whose config is wrong.
-"""
+"""The board's config.json: its fields, their defaults, and the check of their values.
+
+The host checks a config before it is written to a board (satmeter flash), and the board checks it when
+it starts. A board whose config is wrong delivers nothing."""
 
 MCUS = {
     "pico": {"pins": tuple(range(0, 23)) + (25, 26, 27, 28), "adc": (26, 27, 28), "rp2": True},

@@ -11,6 +11,11 @@ START = {0: (0, 0), 90: (0, 0), 180: (0, 80), 270: (80, 0)}
 
 
 class St7789:
+    """An ST7789 display of 240x240 pixels on SPI.
+
+    cs, dc, reset and light: output pins; reset and light are None where they are not wired. rotation:
+    0, 90, 180 or 270 degrees; offset: lines."""
+
     def __init__(self, spi, cs, dc, reset, light, rotation: int, offset: int):  # type: ignore[no-untyped-def]
         self.width, self.height = WIDTH, HEIGHT
         self._spi, self._cs, self._dc, self._reset, self._light = spi, cs, dc, reset, light

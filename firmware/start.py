@@ -1,9 +1,8 @@
-"""What a board does at power-up: its relay goes off, and one loop of a few tasks begins, with a watchdog that is fed
-only while all of them are alive.
+"""What a board does at power-up: it opens the relay, then runs one loop of a few tasks.
 
-Whatever ends the loop, the relay goes off. A locked board then starts again, and gives nobody a prompt. A board that is
-being flashed (the file `flashing` is there) runs nothing.
-"""
+A watchdog is fed only while all tasks are alive. Whatever ends the loop, the relay is opened. A locked
+board then starts again and gives no prompt. A board that is half flashed (it has the file `flashing`)
+runs nothing."""
 
 import os
 import sys
@@ -64,8 +63,11 @@ def _held(pin) -> bool:  # type: ignore[no-untyped-def]
 
 
 def _locked(config) -> bool:  # type: ignore[no-untyped-def]
-    """Whether nobody gets a prompt: not the one who holds the button, and not on a board whose key is no key, since
-    nobody could ask it to leave."""
+    """Returns whether the board must give no prompt.
+
+    True where the key is good (32 bytes), unless the config has `locked` false or the button is held. A
+    board without a good key is never locked, since no host could ask it to leave; nor is a board whose
+    button pin does not exist."""
     import binascii
 
     try:
@@ -78,8 +80,10 @@ def _locked(config) -> bool:  # type: ignore[no-untyped-def]
 
 
 def _forget_key(config, key: bytes) -> None:  # type: ignore[no-untyped-def]
-    """Make the board forget its key before anybody gets a prompt: who flashes brings a key, and others who are on the
-    line by then find none. A board without a key delivers nothing."""
+    """Removes the key from the config, the flash and the memory before a prompt is given.
+
+    The host that flashes the board brings a key again; any other program on the line finds none. A
+    board without a key delivers nothing."""
     import binascii
     import json
 
@@ -104,6 +108,13 @@ def _churn() -> None:
 
 
 def run(config, locked: bool) -> None:  # type: ignore[no-untyped-def]
+    """Runs the board until it is asked to leave or to restart, or until a task fails.
+
+    Then it opens the relay. A board that is asked to leave forgets its key; a board that is asked to
+    restart resets the chip. Raises the exception that ended a task.
+
+    locked: the watchdog is armed only where this is True, the config is good, and its `watchdog_ms` is
+    not 0."""
     import asyncio
     import gc
 

@@ -33,6 +33,7 @@ REFUSED_MS = 60_000
 
 
 def now_ms() -> int:
+    """Returns the monotonic time in milliseconds, to measure durations; it has no fixed beginning."""
     return time.monotonic_ns() // 1_000_000
 
 
@@ -43,8 +44,14 @@ class Side(Protocol):
         """Report a reading, and return the view that answers it, if one does."""
         ...
 
-    def wait(self, node: Node, index: int) -> JsonObject: ...
-    def grant(self, view: JsonObject, boot: str) -> int | None: ...
+    def wait(self, node: Node, index: int) -> JsonObject:
+        """Returns the newest view once its index is beyond `index`, or after 30 s.
+
+        A view with `gone` is of a meter or stream that is no more. Raises RpcError or NodeTrouble as
+        Node.call() does."""
+
+    def grant(self, view: JsonObject, boot: str) -> int | None:
+        """Returns a view's grant (a register value in ticks); None where it is of another boot."""
 
 
 class MeterSide:
@@ -54,9 +61,11 @@ class MeterSide:
         self.meter = meter
 
     def report(self, node: Node, reading: Plain) -> JsonObject:
+        """Reports a reading by meter-report; returns the view of the meter that answers it."""
         return node.call("meter-report", name=self.meter, **reading)
 
     def wait(self, node: Node, index: int) -> JsonObject:
+        """Returns the view of meter-wait: once its index is beyond `index`, or after 30 s."""
         return node.call("meter-wait", name=self.meter, lastindex=index, timeout=POLL_S)
 
     def grant(self, view: JsonObject, boot: str) -> int | None:
@@ -71,14 +80,19 @@ class StreamSide:
         self.stream = stream
 
     def report(self, node: Node, reading: Plain) -> None:
+        """Reports a reading's boot id, register and base by stream-report; no view answers it."""
         own = {k: reading[k] for k in ("boot", "register", "base")}
         node.call("stream-report", session=self.stream, **own)
 
     def wait(self, node: Node, index: int) -> JsonObject:
+        """Returns the view of stream-wait once its index is beyond `index`, or after 30 s.
+
+        The lamp and the page of the buyer's board are added to it."""
         view = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
         return {**view, "lamp": "on" if view.get("relay") else "off", "page": [self.stream, view.get("state", "")]}
 
     def grant(self, view: JsonObject, boot: str) -> int | None:
+        """Returns a grant without end (MAX_TICKS) while the view's relay is on, else 0."""
         return MAX_TICKS if view.get("relay") else 0
 
 
@@ -116,6 +130,7 @@ class Bridge:
         ]
 
     def start(self) -> None:
+        """Starts the three threads, and returns at once."""
         for thread in self._threads:
             thread.start()
 
@@ -125,6 +140,9 @@ class Bridge:
         self._stopping.wait()
 
     def stop(self) -> None:
+        """Stops the threads, and waits up to 2 s until the serial port is closed.
+
+        The other two threads may go on until their call to the node is answered (30 s in a long poll)."""
         self._stopping.set()
         with self._fresh:
             self._fresh.notify_all()
@@ -168,8 +186,11 @@ class Bridge:
     # --- the line
 
     def _line(self) -> None:
-        """Talk to the board while its port is there; whoever else wants the port is refused (exclusive), but for those
-        who hold its lease."""
+        """Talks to the board until the bridge stops, the port fails, or its lease is taken.
+
+        The port is opened exclusively, so other programs are refused. Only a program that holds the
+        lease of the port gets it: the bridge closes it within about half a second. Raises BoardTrouble
+        where the port can't be opened, or where the board has another key."""
         port = self.port or find()
         if lease.wanted(port):
             self._stopping.wait(RETRY_S / 2)

@@ -1,5 +1,6 @@
-"""Where the parts are that are no Python of the package (plugins, firmware, contrib), and how to install what is
-missing: in a checkout, or where pip put them."""
+"""Finds the parts outside the package (plugins, firmware, contrib); explains how to install modules.
+
+The parts are in a checkout, or where pip has put them."""
 
 import sys
 from pathlib import Path
@@ -19,8 +20,11 @@ def root() -> Path:
 
 
 def how_to_install(name: str | None, extra: str) -> str:
-    """Say what brings a module that is missing. Never the bare name of the package: nobody has published it yet, and
-    whoever did would get code onto nodes that hold money."""
+    """Returns a message with the pip command that installs a missing module.
+
+    extra: the extra of satmeter that has the module. The command never has the bare name of the
+    package: it is not published yet, and code that a stranger published under this name would get onto
+    nodes that hold money."""
     pip = f"{sys.executable} -m pip install"
     if CHECKOUT is not None:
         return f"{name} is not installed: {pip} -e '{CHECKOUT}[{extra}]'"

@@ -36,9 +36,11 @@ class Client:
 
 
 def covers(verifier: str, client: str) -> bool:
-    """Whether who may verify (a client its own sales, "" the operator's gates) may verify what a client sold. A
-    seller of the market may call a service as the operator's is called, and sell it for little: that opens the
-    seller's gates."""
+    """Returns whether a verifier may verify what a client sold.
+
+    The verifier is a client's name, which covers that client's own sales. The verifier "" stands for the
+    operator's gates. It covers all clients except sellers of the market: a seller could give a service
+    the name of one of the operator's, sell it for little, and its tokens would open the operator's gates."""
     return client == verifier if verifier else not client.startswith(SELLER)
 
 
@@ -48,12 +50,24 @@ def digest(secret: str) -> str:
 
 
 class Secrets:
+    """The api-tokens of clients in the database. Only the hash of each secret is stored."""
+
     def __init__(self, database: Database):
         self._database = database
 
     def add(self, name: str, scopes: list[str], secret: str = "", expires_at: int = 0) -> str:
-        """Make a client; returns its secret, which is told this once. expires_at: when it ends (0: never). BadParam,
-        NameTaken."""
+        """Makes a client and returns its secret, which is not stored and can't be shown again.
+
+        Args:
+            name: 1 to 40 of a-z, 0-9 and -.
+            scopes: Names from SCOPES.
+            secret: The secret to use, 16 characters at least; "" makes a random one of 256 bits.
+            expires_at: When the secret ends, in seconds since 1970; 0 for never.
+
+        Raises:
+            BadParam: The name, a scope or the secret is not valid.
+            NameTaken: There is such a client already. A revoked client keeps its name.
+        """
         if not NAME.fullmatch(name):
             raise BadParam(f"name: must be 1 to 40 of a-z, 0-9 and -, got {name!r}", param="name")
         for scope in scopes:
@@ -72,8 +86,20 @@ class Secrets:
         return secret
 
     def replace(self, name: str, keep_s: int = 0, expires_at: int = 0) -> str:
-        """Give a client a new secret; the earlier one is good for `keep_s` more. Its invoices and scopes stay, also
-        where it was revoked (which ended its webhooks). Returns the secret. BadParam for a client that is not there."""
+        """Gives a client a new secret and returns it; the earlier secret can stay valid for a while.
+
+        The client's invoices and scopes stay. A revoked client becomes valid again, but the webhook
+        subscriptions that the revocation deleted do not come back.
+
+        Args:
+            name: The client's name.
+            keep_s: Seconds for which the earlier secret stays valid, but not beyond its own end. A revoked
+                secret does not become valid again.
+            expires_at: When the new secret ends, in seconds since 1970; 0 for never.
+
+        Raises:
+            BadParam: There is no such client.
+        """
         secret, now = secrets.token_urlsafe(32), int(time.time())
         with self._database.writing() as db:
             row = db.execute(sa.select(SECRET).where(SECRET.c.name == name).with_for_update()).first()
@@ -87,8 +113,10 @@ class Secrets:
         return secret
 
     def renew(self, name: str, scopes: list[str]) -> str:
-        """Give a client (made here if there is none) a new secret, which ends the earlier one and its webhooks; returns
-        it. WrongState for one that the operator revoked."""
+        """Gives a client a new secret and returns it; makes the client if there is none.
+
+        The earlier secret ends at once, and so do the client's webhook subscriptions. Raises WrongState
+        for a client that the operator revoked."""
         secret = secrets.token_urlsafe(32)
         row = {"hash": digest(secret), "scopes": " ".join(sorted(scopes)), **NEW}
         with self._database.writing() as db:

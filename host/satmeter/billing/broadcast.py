@@ -21,6 +21,7 @@ class Hub:
         self._stopped = False
 
     def start(self) -> None:
+        """Binds the hub to the running event loop. What say() gets before this call is dropped."""
         self._loop = asyncio.get_running_loop()
 
     def say(self, paid: Row) -> None:

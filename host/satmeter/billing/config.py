@@ -83,6 +83,7 @@ def load(path: Path | None) -> Config:
 
 
 def checked(given: JsonObject) -> Config:
+    """Returns the config of a parsed TOML file. BadParam names the first field that is wrong."""
     known = {f.name for f in fields(Config)}
     for name in given:
         if name not in known:

@@ -39,6 +39,8 @@ FRESH_S = 5
 
 
 class Desk:
+    """The parts of the billing service that one worker needs, connected to one another."""
+
     def __init__(self, config: Config):
         self.config = config
         self.node = Node(str(config.rpc))
@@ -77,8 +79,10 @@ class Desk:
         self.follower.start()
 
     def spend(self, uses: Sequence[Use | None], seller: str = "") -> list[bool]:
-        """Spend several uses at once: whether each passed. A payment that is shown by its hash, and that we have not
-        counted yet, is looked up at the node first: who has paid is never asked again."""
+        """Spends several uses at once and returns for each whether it passed, in the same order.
+
+        A use by payment hash whose payment is not counted yet is looked up at the node and tried again, so
+        that a payer is not asked to pay twice. `seller` is as for Tokens.spend. None in `uses` never passes."""
         passed = self.tokens.spend_all(uses, seller)
         late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
         for n, good in zip(late, self.tokens.spend_all([uses[n] for n in late], seller), strict=True):
@@ -110,6 +114,7 @@ class Desk:
             log.warning("letting go of old rows: %s", e)
 
     def close(self) -> None:
+        """Stops the worker's threads and ends its open event connections. The database stays open."""
         self._closed.set()
         self.follower.stop()
         self.spending.stop()

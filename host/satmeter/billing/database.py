@@ -62,6 +62,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
+        """Yields a connection for reads; nothing is committed. JournalTrouble if the database fails."""
         try:
             with self._engine.connect().execution_options(satmeter_reads=True) as db:
                 yield db
@@ -69,6 +70,7 @@ class Database:
             raise _words(self.url, e) from e
 
     def close(self) -> None:
+        """Closes the pooled connections. A later use of the database opens new ones."""
         self._engine.dispose()
 
     def _migrate(self) -> None:
@@ -95,8 +97,9 @@ class Database:
 
 
 def _begin_at_once(made: sa.Engine) -> None:
-    """Have SQLite take the write lock where a transaction begins. Left to itself it begins at the first change, so that
-    what was read before could have changed meanwhile."""
+    """Makes SQLite take the write lock at the start of each writing transaction.
+
+    By default SQLite takes it at the first change, and what was read before could be outdated by then."""
 
     @sa.event.listens_for(made, "connect")
     def _manual(connection: sqlite3.Connection, _: object) -> None:

@@ -48,8 +48,10 @@ TOKEN_OR_NOBODY: Described = {"security": [{}, {API_TOKEN: []}]}
 
 
 def takes(**example: object) -> Described:
-    """Return what OpenAPI says of a body: its fields, as JSON or as a form, by an example. All may be left out there;
-    what is needed is said by the error."""
+    """Returns the OpenAPI requestBody of a call that takes JSON or a form, made from an example.
+
+    The types of the fields are those of the example's values. No field is marked as required: the
+    error of the call names what is missing."""
     types = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
     properties = {name: {"type": types[type(value)]} for name, value in example.items()}
     content = {"example": example, "schema": {"type": "object", "properties": properties}}
@@ -114,6 +116,8 @@ class NodeInfo(BaseModel):
 
 
 class Subscription(BaseModel):
+    """A webhook for all events of some kinds. `created_at` is in seconds since 1970."""
+
     id: str
     url: str
     events: list[str] = Field(description=f"some of {', '.join(KINDS)}")
@@ -121,14 +125,18 @@ class Subscription(BaseModel):
 
 
 class Secret(BaseModel):
+    """The secret that signs webhooks, for the receiver to check them with."""
+
     secret: str = Field(description="what signs the webhooks (Standard Webhooks)")
 
 
 class NewSubscription(Subscription, Secret):
-    pass
+    """A webhook subscription that was just made, with the secret that signs its webhooks."""
 
 
 class Address(BaseModel):
+    """An on-chain address of the node, as the call /newaddr returns it."""
+
     address: str
 
 
@@ -145,18 +153,26 @@ class Payment(BaseModel):
 
 
 class HashToken(BaseModel):
+    """A hash token in plain text. The service stores only its hash, so it is shown only here."""
+
     hash: str
 
 
 class Done(BaseModel):
+    """The answer of a call that succeeded and has nothing else to return."""
+
     status: str = Field(pattern="^success$")
 
 
 class Passed(BaseModel):
+    """The results of a request that spends several uses at once."""
+
     passed: list[bool] = Field(description="whether each use passed, in the order asked")
 
 
 class Health(BaseModel):
+    """The state of the service: "ok", or "fail" with the parts that do not answer."""
+
     status: str = Field(pattern="^(ok|fail)$")
     wrong: list[str] = Field(description="what does not answer: node, database")
 

@@ -62,7 +62,6 @@ class _Readable:
 
 def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) -> None:
     """Have every error answered so, as a `page` to a browser; nothing of a traceback reaches a client."""
-
     app.add_middleware(_Readable)
 
     def said(

@@ -1,6 +1,7 @@
-"""What happened, for who follows it: paid, low, closed. An event is recorded with what it tells of, in one transaction,
-and the webhooks that want it become due in the same; streams read the record, so that nothing falls between.
-"""
+"""Events of invoices, tokens and meters (paid, low, closed), for webhooks and event connections.
+
+An event is recorded in the transaction that makes the change it is about. The webhooks that want it
+become due in the same transaction. Event connections read the record, so that no event is missed."""
 
 import json
 import logging
@@ -26,12 +27,25 @@ MOST_SUBSCRIPTIONS = 20
 
 
 class Events:
+    """The recorded events of all clients, and the clients' webhook subscriptions."""
+
     def __init__(self, database: Database):
         self._database = database
 
     def emit(self, db: sa.Connection, client: str, kind: str, body: Row, key: str = "") -> None:
-        """Record an event of a client's. To be the last thing of its transaction: on PostgreSQL events come one after
-        the other from here on, so that who has seen an id has seen every lower one. A key is recorded once."""
+        """Records an event in a transaction, and makes the webhooks due that want it.
+
+        It must be the last step of the transaction. On PostgreSQL a lock makes such transactions end one
+        after the other, so that a reader that has seen an id has seen every lower id.
+
+        Args:
+            db: The connection of the transaction.
+            client: The client that the event belongs to; "" for an event of the node's meters, which goes
+                to each client with the scope "meter".
+            kind: One of KINDS.
+            body: The data of the event, as JSON can hold it.
+            key: A second event with the same key is not recorded; "" for no such check.
+        """
         if db.dialect.name == "postgresql":
             db.execute(sa.text("SELECT pg_advisory_xact_lock(720577)"))
         if key and db.execute(sa.select(EVENT.c.id).where(EVENT.c.key == key)).first() is not None:
@@ -61,11 +75,13 @@ class Events:
             return [dict(row._mapping) for row in db.execute(query)]
 
     def find(self, id: int) -> Row | None:
+        """Returns the event with an id, or None if there is none (it may be too old)."""
         with self._database.reading() as db:
             row = db.execute(sa.select(EVENT).where(EVENT.c.id == id)).first()
         return dict(row._mapping) if row is not None else None
 
     def newest(self) -> int:
+        """Returns the id of the newest event, or 0 if there is none."""
         with self._database.reading() as db:
             return int(db.execute(sa.select(sa.func.max(EVENT.c.id))).scalar() or 0)
 
@@ -93,11 +109,15 @@ class Events:
         return _shown(row)
 
     def subscriptions(self, client: str) -> list[Row]:
+        """Returns a client's webhook subscriptions, without their secrets."""
         with self._database.reading() as db:
             rows = db.execute(sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client))
             return [_shown(dict(row._mapping)) for row in rows]
 
     def unsubscribe(self, client: str, id: str) -> bool:
+        """Deletes a client's subscription; returns False if it has none with this id.
+
+        Webhooks that are due already are still sent."""
         mine = sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client, SUBSCRIPTION.c.id == id)
         with self._database.writing() as db:
             return bool(db.execute(mine).rowcount)
@@ -126,8 +146,9 @@ def hook_row(client: str, url: str, invoice: str = "", event: int | None = None,
 
 
 class News:
-    """A thread in each worker that reads new events, whoever recorded them, and tells them here: its own at once, those
-    of other workers when it looks."""
+    """A thread in each worker that reads new events of all workers and passes each to `tell`.
+
+    Events of this worker are read at once. Those of other workers are read within EVERY_S (0.3 s)."""
 
     def __init__(self, database: Database, events: Events, tell: Callable[[Row], None]):
         self._events, self._tell = events, tell
@@ -138,10 +159,12 @@ class News:
         self._seen = 0
 
     def start(self) -> None:
+        """Starts the thread. It begins after the newest event on record."""
         self._seen = self._events.newest()
         self._thread.start()
 
     def stop(self) -> None:
+        """Makes the thread end after its present round, without a wait for it."""
         self._stopping = True
         self._said.set()
 

@@ -20,8 +20,10 @@ _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
 async def raw(request: Request) -> bytes:
-    """Return the body; BadParam for one that is too large, as soon as it is; 408 for one that does not come to an
-    end."""
+    """Returns the body of a request.
+
+    Raises BadParam as soon as more than MOST_BYTES (65,536) have come, and HTTPException 408 where the
+    body is not complete within SLOW_S (20 s)."""
     data = bytearray()
     try:
         async with asyncio.timeout(SLOW_S):
@@ -35,8 +37,17 @@ async def raw(request: Request) -> bytes:
 
 
 def fields(data: bytes, kind: str) -> JsonObject:
-    """Return the fields of a body of a content type (without one, a form). 415 for a type that is neither JSON nor a
-    form: what is not read would be ignored, and money hangs on it."""
+    """Returns the fields of a request body: of a JSON object, or of a form.
+
+    Args:
+        data: The body. An empty one has no fields.
+        kind: The Content-Type header; "" is read as a form.
+
+    Raises:
+        HTTPException: 415 for a type that is neither JSON nor a form. Such a body is not ignored, since
+            an amount of money may be in it.
+        BadParam: The body can't be read, or has text that no database can keep (check_text).
+    """
     if not data.strip():
         return {}
     named = kind.split(";")[0].strip().lower()

@@ -26,6 +26,8 @@ class Attempt:
 
 
 class Once:
+    """The Idempotency-Keys of clients, each with the answer that it got. Kept for KEPT_S (7 days)."""
+
     def __init__(self, database: Database):
         self._database = database
 
@@ -51,8 +53,10 @@ class Once:
         return Attempt(client, key, found.ref, found.status, found.body)
 
     def end(self, attempt: Attempt, status: int, body: str) -> str:
-        """Keep an answer for the next time, and return the one that is kept: the first. Refusals are not kept, since
-        they may be mended."""
+        """Stores the answer of an attempt, and returns the answer that is stored: the first one.
+
+        Answers with a status of 400 or more are not stored: the client may correct the request and repeat
+        it. They are returned as given, like every answer to a request without a key."""
         if not attempt.key or status >= 400:
             return body
         mine = sa.and_(ONCE.c.client == attempt.client, ONCE.c.key == attempt.key)

@@ -4,4 +4,5 @@ import secrets
 
 
 def new_id() -> str:
+    """Returns 24 hex digits from 96 random bits."""
     return secrets.token_hex(12)

@@ -57,8 +57,28 @@ class Invoices:
         hash_only: bool = False,
         redirect_url: str = "",
     ) -> Row:
-        """Make an invoice on the node and record it. With an `id` that was used before, that one is found instead, as
-        after a crash between the two. amount_msat None: any amount."""
+        """Makes an invoice on the node, records it and returns it.
+
+        With an `id` that is in use, the invoice with that id is returned. So a call can be repeated safely
+        after a crash between the two steps.
+
+        Args:
+            client: The client that owns the invoice.
+            amount_msat: The amount in msat; None for any amount.
+            description: What the payer's wallet shows.
+            expiry_s: Seconds until the invoice expires.
+            metadata: Any JSON value that the client wants to find again.
+            quoted: The currency and the amount in it that the client gave, as text; None for neither.
+            id: The id to use; "" makes a new one.
+            services: What a hash token of the invoice is for.
+            hook: A URL that is called once the invoice is paid; "" for none.
+            uses: How many uses the payment buys.
+            hash_only: Whether the invoice has only the hash of the description (as LUD-06 asks for).
+            redirect_url: Where the checkout page leads after the payment; "" for nowhere.
+
+        Raises:
+            BadParam: The amount is over the operator's cap.
+        """
         id = id or new_id()
         known = self.find(id, client)
         if known is not None:
@@ -114,11 +134,19 @@ class Invoices:
         return row if row is not None and row["payreq"] == lower else None
 
     def by_hash(self, rhash: str) -> Row | None:
+        """Returns the invoice with a payment hash (64 hex digits, lower case), or None."""
         return self._one(INVOICE.c.rhash == rhash) if re.fullmatch(r"[0-9a-f]{64}", rhash) else None
 
     def of(self, client: str, limit: int = PAGE, before: str = "", status: str = "", since: int = 0) -> list[Row]:
-        """Return a client's invoices, oldest first; the newest `limit` of those before an id, of a status ("": any),
-        made since a time (s)."""
+        """Returns a client's invoices: the newest ones that match, sorted with the oldest first.
+
+        Args:
+            client: The client's name.
+            limit: The most that are returned.
+            before: An invoice's id; only older ones are returned. "" for no bound.
+            status: unpaid, paid or expired; "" for any.
+            since: Only those made at this time or later, in seconds since 1970.
+        """
         query = sa.select(INVOICE).where(INVOICE.c.client == client, INVOICE.c.created_at >= since)
         paid, over = INVOICE.c.pay_index.is_not(None), INVOICE.c.expires_at <= int(time.time())
         if status:
@@ -132,8 +160,10 @@ class Invoices:
             return [dict(row._mapping) for row in rows][::-1]
 
     def delete(self, row: Row, status: str) -> None:
-        """Delete an invoice that is in the status given, on the node first. BadParam where it is in another, WrongState
-        where it came into another just now."""
+        """Deletes an invoice that has the given status: unpaid, paid or expired.
+
+        An unpaid invoice is deleted on the node first, so that nobody can pay it. Raises BadParam where the
+        invoice has another status, and WrongState where its status changed during the call."""
         if status_of(row) != status:
             raise BadParam(f"status: invoice {row['id']} is {status_of(row)}, not {status}", param="status")
         if status == "unpaid":
@@ -152,9 +182,17 @@ class Invoices:
     # --- payments that came in
 
     def paid(self, label: str, found: Made, in_turn: bool = True, payer: str | None = None) -> Row | None:
-        """Count a payment once: the invoice, its webhooks and the index of payments move in one transaction. Returns
-        the invoice if this call was the one that counted it. in_turn: every payment with a lower index was counted; one
-        that was found by its label is not, and moves no index. payer: as for the settlers."""
+        """Counts a payment once, and returns the invoice if this call counted it, else None.
+
+        The invoice, its webhooks and the stored pay_index change in one transaction.
+
+        Args:
+            label: The invoice's label on the node. For a label of others only the pay_index is stored.
+            found: The paid invoice as the node lists it.
+            in_turn: Whether every payment with a lower pay_index was counted before. False for an invoice
+                that was looked up by its label: the stored pay_index does not change then.
+            payer: The account that paid; None for a payment over the node's channels.
+        """
         id = label.removeprefix(LABEL)
         with self._database.writing() as db:
             if in_turn:
@@ -192,6 +230,7 @@ class Invoices:
         return int(value) if value is not None else None
 
     def begin_at(self, index: int) -> None:
+        """Stores a pay_index as the newest one that was looked at, unless a higher one is stored."""
         with self._database.writing() as db:
             self._note_index(db, index)
 
@@ -285,10 +324,14 @@ def check_amount(value: object) -> int | None:
 
 
 def check_expiry(value: object) -> int:
+    """Returns `expiry` of a request in s, EXPIRY_S without one. BadParam unless 1 s to 365 days."""
     return whole("expiry", value, 1, 31_536_000) if value not in (None, "") else EXPIRY_S
 
 
 def check_description(value: object) -> str:
+    """Returns `description` of a request, or DESCRIPTION where it is None or "". A number becomes text.
+
+    Raises BadParam for more than 639 bytes (the most that BOLT 11 can hold), or control characters."""
     if value in (None, ""):
         return DESCRIPTION
     if isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -1,7 +1,8 @@
-"""Logs as JSON, a line each, and one for every request. No line holds a secret: of a request there are its method, its
-route as it stands in the API (no ids, no query: tokens stand there), status, time and client; URLs are cut at the
-query.
-"""
+"""Logs as JSON, one object a line, with one line for every request. No line holds a secret.
+
+Of a request the log has the method, the route as the API declares it, the status and the time that
+it took. Ids and queries are left out, since tokens can be in them. Other messages lose passwords in
+URLs, queries and credentials."""
 
 import json
 import logging
@@ -28,10 +29,13 @@ def plain(text: str) -> str:
 
 
 class Lines(logging.Formatter):
-    """One JSON object a record: at (UTC), level, logger, message, and what `extra={"facts": {...}}` brings (from here,
-    where there are no secrets in it)."""
+    """A formatter that writes one JSON object for each record: at (UTC), level, logger, message.
+
+    The entries of `extra={"facts": {...}}` are added. Only code of this package may pass facts: they, and
+    the message beside them, are not searched for secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Returns the record as one line of JSON, with its traceback, if any, under `trace`."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         line: Plain = {"at": at, "level": record.levelname.lower(), "logger": record.name}
         facts = getattr(record, "facts", None)
@@ -64,6 +68,7 @@ class Requests:
         self._app, self._seen = app, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on, and logs it after the answer; without an answer as status 500."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

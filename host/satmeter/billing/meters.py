@@ -27,8 +27,10 @@ CONFIRM_S = 3.0
 
 
 class Meters:
-    """A thread that follows the meter plugin's journal, where the node has one: each event is told once, whichever
-    worker sees it first. Its methods spend the credit of sessions."""
+    """A thread that follows the meter plugin's journal, and methods that spend credit of sessions.
+
+    Each event of the journal is recorded once, by the worker that sees it first. The thread looks every
+    EVERY_S (2 s), or AWAY_S (30 s) after an RPC error, as of a node without the meter plugin."""
 
     def __init__(self, node: Node, database: Database, events: Events):
         self._node, self._database, self._events = node, database, events
@@ -44,6 +46,7 @@ class Meters:
         self._thread.start()
 
     def stop(self) -> None:
+        """Makes the thread end after its present round, without a wait for it."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -130,7 +133,10 @@ class Meters:
             time.sleep(0.1)
 
     def end(self, session: str, id: str, step: str) -> None:
-        """settle or release what is held. BadParam for another step, WrongState with the plugin's reason."""
+        """Settles or releases a reservation of a session's credit; `step` is "settle" or "release".
+
+        A release in a session that has ended succeeds: its credit was given back. Raises BadParam for another
+        step, and WrongState with the plugin's reason where it refuses."""
         if step not in ("settle", "release"):
             raise BadParam(f"step: must be settle or release, got {step!r}", param="step")
         try:
@@ -154,8 +160,10 @@ def _brief(session: Row) -> Row:
 
 
 def _told(row: Row) -> tuple[str, Row, str] | None:
-    """Return kind, body and key of an event of the journal that is told, None for the others. A buyer with the plugin
-    is asked for the next invoice when the credit is low; who pays by a wallet is not, so there one looks (_look)."""
+    """Returns kind, body and key of a journal event that clients can follow, None for other events.
+
+    A request for a later invoice becomes the event "low". It is sent only to buyers with the plugin. For
+    a session that a wallet pays, _look checks the credit instead."""
     if "event" not in row:
         return None
     event, key = read_as(SessionEvent, row["event"]), f"meter/{row['id']}"

@@ -1,6 +1,7 @@
-"""Metrics for Prometheus. Amounts and counts come from the database when they are asked for, so that every worker tells
-the same; what a worker counts itself (requests) is summed over the workers by prometheus_client's multiprocess mode.
-"""
+"""Metrics for Prometheus.
+
+Amounts and counts come from the database at each scrape, so that all workers give the same figures.
+Each worker counts its own requests; prometheus_client's multiprocess mode adds them up."""
 
 import os
 import time
@@ -53,6 +54,8 @@ ABOUT = {
 
 
 class Metrics:
+    """The figures of the service. The market adds those of its accounts to `sources`."""
+
     def __init__(self, database: Database):
         self._database = database
         self.sources: list[Callable[[], Figures]] = [self._kept]
@@ -71,8 +74,10 @@ class Metrics:
         return generate_latest(registry)
 
     def _kept(self) -> Figures:
-        """What is stored. Where counting takes long, it is done anew only after twenty times as long: a large database
-        spends no more than a twentieth of its time on it, however often it is asked."""
+        """Returns the figures from the database, and keeps them for a while where counting is slow.
+
+        After a count that took t s, with t over SLOW_S (0.2), the figures are kept for 20 t. So a large
+        database spends at most a twentieth of its time on counting."""
         began = time.monotonic()
         if began >= self._good_until:
             self._figures = self._stored()

@@ -60,6 +60,7 @@ class Spending:
         self._keeper.start()
 
     def stop(self) -> None:
+        """Makes the thread that looks after payments end. Payments that are being sent go on."""
         self._stopping.set()
 
     def decoded(self, payreq: str) -> JsonObject:
@@ -77,8 +78,9 @@ class Spending:
         return decoded
 
     def is_own(self, decoded: JsonObject) -> bool:
-        """Whether a decoded invoice is of this very node. Such a payment settles without any channel, so whatever it is
-        credited for has come from nowhere."""
+        """Returns whether a decoded invoice is of this node itself.
+
+        Such a payment settles without a channel, so the amount that it credits came from nowhere."""
         if not self._id:
             self._id = str(self._node.info()["id"])
         return str(decoded["payee"]) == self._id
@@ -99,8 +101,23 @@ class Spending:
         fee: int = 0,
         held: Callable[[sa.Connection, Row], None] | None = None,
     ) -> Row:
-        """Pay a decoded invoice. `held` is called in the transaction that records the payment as ours to send, and can
-        refuse by raising; the watchers hear of its end. BadParam for an invoice of this very node."""
+        """Pays a decoded invoice, waits up to WAIT_S (5 s) for the outcome, and returns the payment.
+
+        Where the payment is recorded already and has not failed, its present state is returned. The watchers
+        are called when it ends, which may be later.
+
+        Args:
+            client: The client, or the account, that pays.
+            payreq: The BOLT 11 invoice.
+            decoded: The same invoice, from decoded().
+            fee: The hub's fee in msat, which is recorded with the payment.
+            held: Called in the transaction that records the payment as this worker's to send. An exception
+                from it refuses the payment.
+
+        Raises:
+            BadParam: The invoice is of this node itself.
+            WrongState: The node pays or has paid this invoice without a client of this service.
+        """
         if self.is_own(decoded):
             raise BadParam("payreq: is an invoice of this node itself, to which nothing can be paid", param="payreq")
         amount, rhash = int(decoded["amount_msat"]), str(decoded["payment_hash"])
@@ -117,13 +134,16 @@ class Spending:
         return self.find(rhash) or begun
 
     def find(self, rhash: str) -> Row | None:
+        """Returns a payment by its hash, or None. Its status: pending, complete, failed or alarm."""
         with self._database.reading() as db:
             row = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash)).first()
         return dict(row._mapping) if row is not None else None
 
     def _not_paid_otherwise(self, rhash: str) -> None:
-        """WrongState for what the node has paid, or is paying, and no client of ours asked for: nobody here is to be
-        charged for it. One that we took for failed and was paid all the same is put right."""
+        """Raises WrongState for an invoice that the node pays or has paid for no client.
+
+        Else a client of this service would be charged for it. A payment that is recorded as failed, and is
+        complete on the node, is recorded as ended: complete or alarm."""
         row = self.find(rhash)
         if row is not None and row["status"] != FAILED:
             return
@@ -167,8 +187,10 @@ class Spending:
             chore()
 
     def _learn(self, row: Row) -> None:
-        """Record what the node says of a payment that this worker does not send. That it failed, or was never sent, is
-        believed only once nobody may be sending it any more."""
+        """Records the node's outcome of a payment that this worker does not send.
+
+        A failure, or that the payment was never sent, is recorded only once its lease is over: another
+        worker may be sending it."""
         outcome = self._payments.outcome(row["rhash"])
         if outcome.status == "complete":
             self._end(row["rhash"], outcome, "")
@@ -252,8 +274,10 @@ class Spending:
                 self._sending.pop(rhash, None)
 
     def _landed(self, rhash: str) -> Outcome:
-        """Return the outcome once no part is under way. The node answers a payment with the preimage while parts of it
-        have yet to settle, so only what it lists says what left."""
+        """Returns the outcome of a payment once no part of it is pending; waits as long as that takes.
+
+        The node answers with the preimage while parts of the payment are still pending. Only its list of
+        payments (listsendpays) shows how much left the node."""
         pause = PARTS_S
         while (outcome := self._payments.outcome(rhash)).status == "pending":
             time.sleep(pause)
@@ -268,8 +292,11 @@ class Spending:
             pause = min(0.2, pause * 2)
 
     def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
-        """Record how a payment ended. That it failed is for its worker to say, and for others (`left`: for anybody)
-        only once its lease is over. What is complete or an alarm stands, whatever was taken for its end before."""
+        """Records how a payment ended, and calls the watchers in the same transaction.
+
+        A failure is recorded only by the worker that sends the payment, or by others once its lease is over.
+        With `left`, the worker itself must wait for the end of the lease, too. A payment that is recorded as
+        complete or alarm never changes again; one that is recorded as failed can still become either."""
         with self._database.writing() as db:
             was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
             if was is None or was.status in (COMPLETE, ALARM):

@@ -15,9 +15,11 @@ RETRY_S = 1.0
 
 
 class Follower:
-    """Two threads, from start() until the process ends: one follows payments as they come, the other looks once at what
-    was open when nobody looked, so that a start does not wait for it. `seen` is called for each payment that this
-    worker saw, whoever counted it."""
+    """Two threads, from start() to stop(), that count the payments of the service's invoices.
+
+    One follows payments as they come. The other looks once at the invoices that were open at the start,
+    so that the start does not wait for it. `seen` is called with the invoice of each payment that this
+    worker saw, also where another worker counted it."""
 
     def __init__(self, node: Node, invoices: Invoices, seen: Callable[[JsonObject], None]):
         self._node, self._invoices, self._seen = node, invoices, seen
@@ -60,8 +62,10 @@ class Follower:
             self._seen(row)
 
     def catch_up(self, row: JsonObject) -> bool:
-        """Look at an invoice that somebody says is paid, before its turn comes; whether it is. Who has paid knows it a
-        moment before waitanyinvoice tells us, and under load that moment is long."""
+        """Looks up an invoice at the node and counts its payment; returns whether the invoice is paid.
+
+        For an invoice that somebody claims to have paid: a payer can know of the payment a moment before
+        waitanyinvoice reports it, and under load that moment is long."""
         if row["pay_index"] is not None:
             return True
         label = LABEL + row["id"]
@@ -72,6 +76,7 @@ class Follower:
         return True
 
     def stop(self) -> None:
+        """Makes both threads end, without a wait for them: the node may take up to WAIT_S (30 s)."""
         self._stopping.set()
 
     def _run(self) -> None:
@@ -95,7 +100,9 @@ class Follower:
         self._invoices.paid(label, made, in_turn, payer)
 
     def _paid_by_node(self, payment_hash: str) -> bool:
-        """Whether the node paid its own invoice: then nothing came in, whatever the invoice says was received. One that
-        it paid to another node is no such payment, even where that node went on to pay us under the same hash."""
+        """Returns whether the node paid its own invoice (by listsendpays); then no money came in.
+
+        A payment of the node to another node does not count as such, even where that node then paid this
+        one under the same payment hash."""
         paid = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
         return any(p["status"] != "failed" and p.get("destination") == self._id for p in paid)

@@ -1,5 +1,6 @@
-"""What was spent under each pledge (wire/pledge.py): its requests together cost no more than its signer said, however
-many gates and workers they come by."""
+"""The amounts spent under each pledge (wire/pledge.py), in the database.
+
+The uses of a pledge together cost at most what its signer allowed, over all gates and workers."""
 
 import hashlib
 import time
@@ -12,12 +13,19 @@ from .tables import PLEDGE, PLEDGE_USE
 
 
 class Pledges:
+    """The pledges that were used and have not ended, with the msat spent under each."""
+
     def __init__(self, database: Database):
         self._database = database
 
     def count(self, pledge: Pledge, use: str, msat: int) -> bool:
-        """Count what one use is about to cost; False where that is beyond what the pledge is good for. The same use
-        again is counted once."""
+        """Counts the cost of one use before delivery; returns False if the pledge is too small.
+
+        Args:
+            pledge: The pledge. Its signature was checked before.
+            use: The id of the use. The same use is counted once; with another amount the result is False.
+            msat: The cost in msat.
+        """
         key, now = hashlib.sha256(pledge.line.encode()).hexdigest(), int(time.time())
         with self._database.writing() as db:
             self._forget(db, now)

@@ -1,5 +1,7 @@
-"""The page /docs: every call of the service in a list, from its OpenAPI description. It needs nothing from elsewhere,
-so that it works without the internet, and its links are relative, so that it works behind a prefix."""
+"""The page /docs: a list of every call of the service, made from its OpenAPI description.
+
+The page loads nothing from other hosts, so it works without the internet. Its links are relative, so
+it works behind a prefix."""
 
 import html
 from collections.abc import Iterator

@@ -36,6 +36,7 @@ def check_url(url: object, name: str = "url") -> str:
 
 
 def public(address: str) -> bool:
+    """Returns whether an IP address is of the public internet. ValueError for any other text."""
     found = ipaddress.ip_address(address.split("%")[0])
     return found.is_global and not found.is_multicast and not any(found in net for net in INWARD if found.version == 6)
 
@@ -65,8 +66,10 @@ class Outward:
         return await client.send(request, stream=True)
 
     async def get(self, url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-        """Return status and body (at most MOST_BYTES) of an address. BadParam where it is none of the public network,
-        or does not answer."""
+        """Returns the HTTP status and the body of a URL; redirects are not followed.
+
+        Raises BadParam where the host has a private address that the config does not allow, where it does
+        not answer within `timeout_s`, or where the body is compressed or over MOST_BYTES (65,536)."""
         try:
             async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False) as client:
                 async with asyncio.timeout(timeout_s):

@@ -41,8 +41,14 @@ class Bought:
 
 @cache
 def _one_use(kind: str, own: bool) -> "sa.sql.dml.ReturningUpdate[tuple[object, ...]]":
-    """Return the statement that spends one use of a key, for a service; own: of what a `seller` sold. Made once: most
-    of its time would go into making it."""
+    """Returns the SQL statement that spends one use of a key for one service.
+
+    It is cached, since building it takes longer than its execution.
+
+    Args:
+        kind: "hash" to find the token by its own hash, "rhash" by the payment hash.
+        own: True to accept only what the bound `seller` sold; False for all but sellers of the market.
+    """
     key: sa.BindParameter[str] = sa.bindparam("key")
     paid = sa.select(INVOICE.c.id).where(INVOICE.c.rhash == key).scalar_subquery()
     which = TOKEN.c.hash == key if kind == "hash" else TOKEN.c.invoice == paid
@@ -53,6 +59,7 @@ def _one_use(kind: str, own: bool) -> "sa.sql.dml.ReturningUpdate[tuple[object, 
 
 
 def new_token() -> str:
+    """Returns a new hash token: 24 URL-safe characters from 144 random bits."""
     return secrets.token_urlsafe(18)
 
 
@@ -84,6 +91,8 @@ class Use:
 
 
 class Tokens:
+    """The hash tokens in the database: made for paid invoices, spent, given back and looked up."""
+
     def __init__(self, database: Database, events: Events):
         self._database, self._events = database, events
 
@@ -97,9 +106,10 @@ class Tokens:
                 db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": s} for s in services])
 
     def issue(self, row: Row, services: tuple[str, ...]) -> str | None:
-        """Return a hash token for a paid invoice that is for just these services; None if it is not. It is made anew at
-        each call, and an earlier one of the invoice ends: only its hash is kept, so none could be shown again. What was
-        spent of it stays spent."""
+        """Makes a new hash token for an invoice; returns None if it is unpaid or for other services.
+
+        `services` must be exactly those of the invoice. An earlier token of the invoice ends: only its hash is
+        stored, so it can't be shown again. The uses that were spent of it stay spent."""
         token, invoice = new_token(), row["id"]
         with self._database.writing() as db:
             uses = self._paid_for(db, invoice)
@@ -110,13 +120,17 @@ class Tokens:
         return token
 
     def spend(self, token: str, services: tuple[str, ...], seller: str = "") -> bool:
-        """Use a token once for services that are all among those paid for; whether it passed. `seller`: whose sales
-        count (secrets.covers): another's service of the same name is another service."""
+        """Spends one use of a hash token and returns whether it passed.
+
+        It passes if the token has a use left, all `services` are among those paid for, and `seller` covers
+        the token's sale (api_tokens.covers). Services of two sellers with the same name are different."""
         return self.spend_all([Use("hash", token, services)], seller)[0]
 
     def spend_all(self, uses: Sequence["Use | None"], seller: str = "") -> list[bool]:
-        """Use several at once: whether each passed. Those of a kind are one transaction; their tokens are locked in the
-        order of their hashes, and events recorded last, so that no two such transactions wait for each other."""
+        """Spends several uses and returns for each whether it passed, in the same order.
+
+        All uses of one kind are one transaction. It locks tokens in the order of their hashes and records
+        events last, so that two such transactions can't deadlock. `seller` is as for spend()."""
         passed = [False] * len(uses)
         for kind in ("rhash", "hash"):
             some = {n: use for n, use in enumerate(uses) if use is not None and use.kind == kind}
@@ -127,8 +141,10 @@ class Tokens:
         return passed
 
     def _alone(self, db: sa.Connection, uses: dict[int, "Use"], seller: str) -> list[int]:
-        """The usual case, in one statement: a use that comes alone, of one service, and passes. What it does not settle
-        is looked at as any other."""
+        """Spends one use in one SQL statement where it is the only one and of one service.
+
+        Returns the number of the use if it passed, else []; then _spend has to decide. Most requests are of
+        this kind."""
         ((n, use), *others) = uses.items()
         if others or len(use.services) != 1:
             return []
@@ -226,13 +242,15 @@ class Tokens:
             return Bought(row.invoice, self._services(db, row.invoice), row.uses, row.spent, row.client)
 
     def services_of_invoice(self, invoice: str) -> tuple[str, ...]:
+        """Returns the services that an invoice, or a purchase of the market, is for; () for none."""
         with self._database.reading() as db:
             return self._services(db, invoice)
 
     @staticmethod
     def _paid_for(db: sa.Connection, invoice: str) -> int | None:
-        """Return how many uses a paid invoice bought, None if it is not paid. Its row is locked, so that of two calls
-        at once one comes after the other."""
+        """Returns how many uses a paid invoice bought, or None if the invoice is not paid.
+
+        Locks the invoice's row, so that of two calls at once one comes after the other."""
         paid = sa.select(INVOICE.c.uses).where(INVOICE.c.id == invoice, INVOICE.c.pay_index.is_not(None))
         found = db.execute(paid.with_for_update()).scalar()
         return None if found is None else int(found)

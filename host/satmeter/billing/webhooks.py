@@ -1,9 +1,8 @@
-"""Webhooks: a paid invoice is posted to the URLs that wait for it, signed, again and again with growing pauses; what
-nobody took in the end is kept as a dead letter until it is replayed.
+"""Webhooks: paid invoices and events are posted, signed, to the URLs that clients gave.
 
-A URL comes from a client, and the request goes out from here: outward.py sees that it does not lead into our own
-network.
-"""
+A post that fails is repeated after pauses that begin at 2 s and grow fourfold. After TRIES (10)
+failures it is kept as a dead letter until it is replayed. Since the URLs come from clients, ssrf.py
+checks that no request goes into the service's own network."""
 
 import asyncio
 import base64
@@ -38,15 +37,23 @@ PREFIX = "whsec_"
 
 
 def secret_of(root: bytes, client: str, subscription: str = "") -> str:
-    """Return the secret of a subscription, or of the webhooks of a client's invoices, as Standard Webhooks write it.
-    root: known to the service alone. Nobody can sign for another client, or for another subscription."""
+    """Returns the secret that signs a subscription's webhooks, in the form of Standard Webhooks.
+
+    With the subscription "" it is the secret of the webhooks of a client's invoices. It is derived from
+    `root`, which only the service knows: one client's secret does not give away another's."""
     key = hmac.new(root, f"satmeter webhook {client} {subscription}".encode(), hashlib.sha256).digest()
     return PREFIX + base64.b64encode(key).decode()
 
 
 def signed(secret: str, id: str, at: int, body: bytes) -> dict[str, str]:
-    """Return the headers of a webhook (standardwebhooks.com): its id, the same at each try, the time of this one, and
-    the HMAC-SHA256 of id, time and body."""
+    """Returns the headers that sign a webhook, as standardwebhooks.com defines them.
+
+    Args:
+        secret: From secret_of().
+        id: The webhook's id, the same at each try.
+        at: The time of this try, in seconds since 1970.
+        body: The body; the HMAC-SHA256 is over id, time and body.
+    """
     key = base64.b64decode(secret.removeprefix(PREFIX))
     mac = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
     return {
@@ -57,6 +64,8 @@ def signed(secret: str, id: str, at: int, body: bytes) -> dict[str, str]:
 
 
 class Hooks:
+    """The webhooks in the database: made, claimed by one worker at a time, sent and replayed."""
+
     def __init__(self, database: Database, invoices: Invoices, events: Events, root: bytes, outward: Outward):
         """root: what the secrets are made of."""
         self._database, self._invoices, self._events = database, invoices, events
@@ -118,8 +127,10 @@ class Hooks:
                         log.warning("webhooks: %s", task.exception())
 
     def _claim(self, sending: list[Row]) -> list[Row]:
-        """Take what is due, so that no other worker does: each is ours until its lease is over. No host and no client
-        has more than its part at once, whatever waits for it."""
+        """Claims due webhooks for this worker, for LEASE_S (60 s), and returns them.
+
+        `sending` are those that this worker sends already. Together with them at most AT_ONCE are claimed,
+        OF_CLIENT of one client and OF_HOST to one host, however many wait."""
         mine: list[Row] = []
         hosts, clients = (Counter(of(row) for row in sending) for of in (_host, _client))
         for row in self._due(hosts, clients):

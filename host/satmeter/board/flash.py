@@ -153,8 +153,10 @@ def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
 
 
 def maintain(port: str, key: bytes) -> bool:
-    """Ask a board that runs our firmware to leave the line to us; return whether a prompt came. Others hear only a line
-    that means nothing to them. The board forgets its key before: it delivers nothing until it is flashed again."""
+    """Asks a board that runs our firmware to leave the line; returns whether a prompt came.
+
+    The board forgets its key first, so it delivers nothing until it is flashed again. Any other program
+    on a board gets only a line that means nothing to it."""
     return _asked(port, key, "maintain") == "prompt"
 
 
@@ -170,8 +172,15 @@ def _restarted(port: str, key: bytes) -> bool:
 
 
 def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> str:
-    """Send a frame to whatever boot says hello, until a prompt comes ("prompt"), or until it has another boot where
-    `boots` are collected. Else why nothing was believed: "mac", where the board has another key."""
+    """Sends a frame of a kind to the board until a prompt or a restart is seen; returns the outcome.
+
+    It waits 3 s for the first hello, and 63 s in all. Where `boots` is given, the boot id of each hello
+    is added to it, and a second boot id ends the wait.
+
+    Returns:
+        "prompt" where MicroPython's prompt came; "mac" where the board has another key; else why the
+        last line was dropped, or "" where the board was believed or no line came.
+    """
     line = Link(HOST, key)
     heard, seen = b"", [] if boots is None else boots
     end = time.monotonic() + MAINTAIN_S

@@ -37,6 +37,7 @@ def files() -> dict[str, bytes]:
 
 
 def digest(data: bytes) -> str:
+    """Returns the SHA-256 of a file's bytes in hex, as the board computes it of its own files."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -59,4 +60,5 @@ def load_config(path: Path | None, key: bytes) -> Plain:
 
 
 def as_json(config: Plain) -> bytes:
+    """Returns a config as the bytes of its file on the board: compact JSON with sorted keys."""
     return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()

@@ -11,8 +11,11 @@ from .virtual import Board
 
 
 def work(board: Board) -> None:
-    """Show the board until q is typed. Without a terminal, or behind one that somebody else types into (a shell's &),
-    just keep it running: to touch that terminal would stop us."""
+    """Shows a board in the terminal and takes keys, until q is typed.
+
+    Keys: + and - turn the potentiometer by 5 per cent, p plugs or unplugs, r cuts the power for a
+    moment. Without a terminal, or in the background of a shell (&), it only keeps the board running: to
+    touch the terminal would stop the process."""
     if not sys.stdin.isatty() or os.tcgetpgrp(sys.stdin.fileno()) != os.getpgrp():
         while True:
             time.sleep(1)

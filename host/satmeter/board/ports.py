@@ -63,8 +63,10 @@ _CODES = {
 
 
 def find(port: str = "") -> str:
-    """Return the board's port: the given one, or the only one that looks like a board (of several, the only one of
-    Raspberry Pi's); BoardTrouble otherwise."""
+    """Returns the serial port of the board: the given one, or the only one that looks like a board's.
+
+    Of several it takes the only one with Raspberry Pi's USB vendor id. Raises BoardTrouble where the
+    given port does not exist, or where none or more than one is found."""
     if port:
         if not Path(port).exists():
             raise BoardTrouble(f"{port}: no such port; {NO_BOARD}")

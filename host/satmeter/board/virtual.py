@@ -43,9 +43,10 @@ class VirtualDisplay:
         self.rows = [bytes(width) for _ in range(height // 8)]
 
     def start(self) -> None:
-        pass
+        """Does nothing: a display in software needs no setup."""
 
     def row(self, n: int, data: bytes) -> None:
+        """Keeps row n, 8 pixels high: a byte for each column, the lowest bit on top."""
         self.rows[n] = data
 
     def picture(self) -> list[str]:
@@ -54,8 +55,10 @@ class VirtualDisplay:
 
 
 class HostHal:
-    """The inputs and outputs of firmware/hal.py as plain attributes. `percent` is the potentiometer; clock and line are
-    for those who know what time it is."""
+    """The inputs and outputs of firmware/hal.py as plain attributes of an object on the host.
+
+    `percent` is the position of the potentiometer. A subclass adds the clock (now_us) and the serial
+    line (read and write)."""
 
     def __init__(self, display: VirtualDisplay | None = None) -> None:
         self.display = display
@@ -69,38 +72,49 @@ class HostHal:
         self.unique = b"a board in software"
 
     def now_ms(self) -> int:
+        """Returns the board's time in milliseconds; it is made from now_us()."""
         return self.now_us() // 1_000
 
     def now_us(self) -> int:
+        """Returns the board's time in microseconds; a subclass has to define it."""
         raise NotImplementedError
 
     def random(self, n: int) -> bytes:
+        """Returns n random bytes from the host's operating system."""
         return secrets.token_bytes(n)
 
     def identity(self) -> bytes:
+        """Returns the unique id of the board (`unique`)."""
         return self.unique
 
     def flow(self) -> int:
+        """Returns the raw reading (0 to 65,535) of a potentiometer at `percent`, without noise."""
         return self.percent * 65535 // 100
 
     def pulses(self) -> tuple[int, int]:
+        """Returns the pulses and the lost pulses (too short to count) since the last call."""
         n, lost = self.pulsed, self.lost
         self.pulsed = self.lost = 0
         return n, lost
 
     def plugged(self) -> bool:
+        """Returns whether something is plugged in (`is_plugged`)."""
         return self.is_plugged
 
     def button(self) -> bool:
+        """Returns whether the button is held (`is_pressed`)."""
         return self.is_pressed
 
     def relay(self, on: bool) -> None:
+        """Closes the relay (on) or opens it (`relay_on`)."""
         self.relay_on = on
 
     def lamp(self, on: bool) -> None:
+        """Switches the LED on or off (`lamp_on`)."""
         self.lamp_on = on
 
     def keep(self, register: int) -> None:
+        """Keeps the register (ticks) in `kept`, for a reset over which it lasts."""
         self.kept = register
 
 
@@ -120,9 +134,11 @@ class VirtualHal(HostHal):
         self._seen_us = now
 
     def now_us(self) -> int:
+        """Returns the board's time in microseconds; only advance() changes it."""
         return self._us
 
     def read(self) -> bytes:
+        """Returns up to 4,096 bytes from the host; none where nothing came, or the pty fails."""
         ready, _, _ = select.select([self._master], [], [], 0)
         try:
             return os.read(self._master, 4096) if ready else b""
@@ -130,6 +146,7 @@ class VirtualHal(HostHal):
             return b""
 
     def write(self, data: bytes) -> int:
+        """Writes what the pty takes without waiting; returns how many bytes that are, 0 if it fails."""
         _, ready, _ = select.select([], [self._master], [], 0)
         try:
             return os.write(self._master, data) if ready else 0
@@ -142,27 +159,52 @@ class Board(Protocol):
 
     port: str
 
-    def turn(self, percent: int) -> None: ...
-    def plug(self) -> None: ...
-    def unplug(self) -> None: ...
-    def reboot(self) -> None: ...
-    def close(self) -> None: ...
+    def turn(self, percent: int) -> None:
+        """Turns the potentiometer: 0 to 100 per cent of the full flow; other values are clamped."""
+
+    def plug(self) -> None:
+        """Puts the plug in."""
+
+    def unplug(self) -> None:
+        """Pulls the plug out."""
+
+    def reboot(self) -> None:
+        """Cuts the power for a moment: a new boot begins, without a grant."""
+
+    def close(self) -> None:
+        """Stops the board; its port goes away."""
+
     @property
-    def percent(self) -> int: ...
+    def percent(self) -> int:
+        """The position of the potentiometer, 0 to 100 per cent of the full flow."""
+
     @property
-    def is_plugged(self) -> bool: ...
+    def is_plugged(self) -> bool:
+        """Whether something is plugged in."""
+
     @property
-    def lines(self) -> list[str]: ...
+    def lines(self) -> list[str]:
+        """The lines of text that are shown beside the state, such as the host's page or a fault."""
+
     @property
-    def register(self) -> int: ...
+    def register(self) -> int:
+        """The register in ticks."""
+
     @property
-    def grant(self) -> int: ...
+    def grant(self) -> int:
+        """The grant: the register value, in ticks, at which the board cuts; 0 for none."""
+
     @property
-    def flow(self) -> int: ...
+    def flow(self) -> int:
+        """The flow in ticks an hour."""
+
     @property
-    def flowing(self) -> bool: ...
+    def flowing(self) -> bool:
+        """Whether the relay is closed."""
+
     @property
-    def lamp(self) -> str: ...
+    def lamp(self) -> str:
+        """The state of the lamp: on, off, or on some boards slow or fast (blinking)."""
 
 
 class VirtualBoard:
@@ -202,9 +244,11 @@ class VirtualBoard:
         self.hal.percent = max(0, min(100, percent))
 
     def plug(self) -> None:
+        """Puts the plug in; the board reads it at its next step, without debouncing."""
         self.hal.is_plugged = True
 
     def unplug(self) -> None:
+        """Pulls the plug out; the board opens its relay and drops its grant at its next step."""
         self.hal.is_plugged = False
 
     def reboot(self, keep: bool = False) -> None:
@@ -218,10 +262,12 @@ class VirtualBoard:
 
     @property
     def percent(self) -> int:
+        """The position of the potentiometer, 0 to 100 per cent of the full flow."""
         return self.hal.percent
 
     @property
     def is_plugged(self) -> bool:
+        """Whether something is plugged in."""
         return self.hal.is_plugged
 
     @property
@@ -231,18 +277,24 @@ class VirtualBoard:
 
     @property
     def register(self) -> int:
+        """The register in ticks."""
         return int(self.app.counter.register)
 
     @property
     def grant(self) -> int:
+        """The grant: the register value, in ticks, at which the board cuts; 0 for none."""
         return int(self.app.grant)
 
     @property
     def flowing(self) -> bool:
+        """Whether the relay is closed."""
         return self.hal.relay_on
 
     @property
     def lamp(self) -> str:
+        """The lamp as the host has set it: off, on, slow or fast.
+
+        The LED itself may differ: it also depends on the relay (firmware/lamp.py)."""
         return str(self.app.lamp)
 
     @property
@@ -251,6 +303,7 @@ class VirtualBoard:
         return int(self.app.counter.flow)
 
     def close(self) -> None:
+        """Stops the board's thread (2 s at most), which opens the relay, and closes the port."""
         self._running = False
         self._thread.join(2)
         os.close(self._slave)

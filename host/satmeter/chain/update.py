@@ -67,10 +67,14 @@ def most_weight(inputs: Sequence[TxInput], script: str, change_script: str) -> i
 
 
 def fee_for(weight: int, feerate: int) -> int:
+    """Returns the fee in sat for a weight at a feerate (sat per 1,000 weight units), rounded up."""
     return -(-weight * feerate // 1000)
 
 
 def kind_of(script: str) -> str:
+    """Returns the kind of a script (hex): p2wpkh, p2tr or p2sh; raises BadVersion for any other.
+
+    A p2sh script is taken for P2WPKH within P2SH; only check_signatures() finds out whether it is."""
     kind = Script(bytes.fromhex(script)).script_type()
     if kind not in WITNESS_BYTES:
         raise BadVersion(f"an input of kind {kind}; it must be p2wpkh, p2tr or p2wpkh within p2sh")
@@ -141,6 +145,7 @@ def read(raw: str) -> Transaction:
 
 
 def outpoints(tx: Transaction) -> list[str]:
+    """Returns the outpoints that a transaction spends, in its order, each as TXID:VOUT."""
     return [f"{bytes(vin.txid).hex()}:{vin.vout}" for vin in tx.vin]
 
 
@@ -175,12 +180,17 @@ def check(tx: Transaction, inputs: Sequence[TxInput], script: str, value: int, f
 
 
 def weight_of(tx: Transaction) -> int:
+    """Returns the weight of a signed transaction in weight units (BIP 141)."""
     whole = len(tx.serialize())
     witness = sum(len(vin.witness.serialize()) for vin in tx.vin) + 2
     return 4 * (whole - witness) + witness
 
 
 def check_signatures(tx: Transaction, inputs: Sequence[TxInput]) -> None:
+    """Checks the signature of each input; raises BadVersion, with the input's number, for a wrong one.
+
+    `inputs` are the outputs that are spent, in the transaction's order. Taken are taproot signatures by
+    the key (BIP 341, 64 bytes), and P2WPKH, also within P2SH, with sighash ALL (BIP 143)."""
     scripts, values = [_script(each.script) for each in inputs], [each.value_sat for each in inputs]
     for i, (vin, script) in enumerate(zip(tx.vin, scripts)):
         kind = kind_of(inputs[i].script)

@@ -1,4 +1,4 @@
-"""python -m satmeter.cli"""
+"""Runs the `satmeter` command by `python -m satmeter.cli`."""
 
 from .main import main
 

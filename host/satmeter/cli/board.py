@@ -36,7 +36,6 @@ def flash_board(
     ] = False,
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
-
     bar = Progress(console=console)
 
     def may(names: list[str]) -> Path | None:

@@ -144,8 +144,9 @@ def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")
 
 
 def books(config: Where = None) -> None:
-    """Show the hub's accounts, and whether they agree with one another and with what the node says it paid: exit code 1
-    where they do not, or where a payment needs a person."""
+    """Show the hub's accounts, and whether they agree with one another and with the node's payments.
+
+    The exit code is 1 where they do not agree, or where a person has to look at a payment."""
     with failing("billing"):
         from ..market.audit import differences
         from ..market.ledger import Ledger

@@ -12,7 +12,7 @@ Fields = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    pass
+    """Base class of all inputs of a core: each call of handle() takes one command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +22,25 @@ class Tick(Command):
 
 @dataclass(frozen=True, slots=True)
 class FromPeer(Command):
+    """A decoded custom message of a peer; `peer` is its node id in hex.
+
+    The invoices of a buyer's sellers come as InvoiceReceived instead."""
+
     peer: str
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class PeerConnected(Command):
+    """A connection to a peer was made; `peer` is its node id in hex."""
+
     peer: str
 
 
 @dataclass(frozen=True, slots=True)
 class PeerLost(Command):
+    """The connection to a peer was lost; `peer` is its node id in hex."""
+
     peer: str
 
 
@@ -41,26 +49,35 @@ class PeerLost(Command):
 
 @dataclass(frozen=True, slots=True)
 class AddMeter(Command):
+    """meter-add: adds a meter; `tariff` holds named values that are not checked yet."""
+
     meter: str
     tariff: Fields
 
 
 @dataclass(frozen=True, slots=True)
 class SetMeter(Command):
+    """meter-set: changes a meter's tariff; fields that are not named keep their values."""
+
     meter: str
     tariff: Fields
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveMeter(Command):
+    """meter-remove: removes a meter, which has to be in standby and without unpaid invoices."""
+
     meter: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reading(Command):
-    """From the board: `base` is the register that this boot began with, `register` its count now, in ticks, and
-    `grant` the register up to which it would deliver now (None where the board does not say). `display` is its size as
-    WxH and `fault` what is wrong with it, for whoever looks. `board` is its own id, "" where it has none."""
+    """A report of a meter's board; counts in ticks, `flow` in ticks per hour.
+
+    `boot` is the id of the board's present boot, `base` the register at which that boot began, and
+    `register` the register now. `grant` is the register up to which the board would deliver now,
+    None where the board does not state it. `display` is the display's size as WxH. `fault` is what
+    is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none."""
 
     meter: str
     boot: str
@@ -92,14 +109,18 @@ class MakeWalletInvoice(Command):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceMade(Command):
+    """Answer to MakeInvoice: the node has the unpaid invoice `bolt11` under this label."""
+
     label: str
     bolt11: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceSettled(Command):
-    """The node received a payment: `pay_index` is the node's, `amount_msat` what arrived. `after`: it is the first one
-    after this pay_index (waitanyinvoice); None where it was found by its label."""
+    """The node received a payment: `amount_msat` arrived, overpayment included.
+
+    `pay_index` is the node's own index of the payment. `after` is the index that was given to CLN's
+    waitanyinvoice: this payment is the first one after it. None: it was found by its label."""
 
     label: str
     amount_msat: int
@@ -135,6 +156,8 @@ class Spend(Command):
 
 @dataclass(frozen=True, slots=True)
 class CloseSession(Command):
+    """meter-close: ends a session, or drops an opening; the buyer receives `reason`."""
+
     session: str
     reason: str = "closed by the seller"
 
@@ -144,9 +167,12 @@ SEEN, OWED, PAID = "seen", "owed", "paid"
 
 @dataclass(frozen=True, slots=True)
 class Attend(Command):
-    """meter-attend: a person has looked at the alarm of a session, or at an unowned payment (by its label). `how`:
-    "seen"; of a refund that waits since an older copy of the journal stands in its place "owed" (pay it) or "paid" (it
-    was). `amount_msat`: how much of it; None: as the books say."""
+    """meter-attend: a person has looked at a session's alarm or at an unowned payment.
+
+    `name` is the session's id or the payment's label. `how` is "seen". Only a refund that is held
+    since an older copy of the journal was put in its place takes "owed" (pay it) or "paid" (it was
+    paid already) instead. `amount_msat` is how much of it is owed or was paid; None means all that
+    the session owes by the state. `note` is kept in the journal."""
 
     name: str
     how: str
@@ -156,6 +182,8 @@ class Attend(Command):
 
 @dataclass(frozen=True, slots=True)
 class Unlock(Command):
+    """meter-unlock: ends the lockout of a meter before its time is over."""
+
     meter: str
 
 
@@ -182,6 +210,8 @@ class RefundLost(Command):
 
 @dataclass(frozen=True, slots=True)
 class SignatureMade(Command):
+    """Answer to Sign: the node's signature over a receipt's text (CLN's signmessage, zbase32)."""
+
     session: str
     revision: int
     text: str
@@ -221,6 +251,8 @@ class UpdateChecked(Command):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRefused(Command):
+    """Answer to CheckUpdate: the update is not as agreed, or can't confirm; `why` is the reason."""
+
     session: str
     number: int
     tx_number: int
@@ -229,10 +261,15 @@ class UpdateRefused(Command):
 
 @dataclass(frozen=True, slots=True)
 class TxSeen(Command):
-    """How a growing transaction stands, `sent` where it was looked at as one on its way: `known` to the mempool or the
-    chain, or `refused` with these words; `conflict` is words and evidence where another spends its inputs, with the
-    height of that one's block (0: none yet). `arrived_sat` came to us, `confirmations` deep (by ours), or by the other;
-    `feerate` is today's estimate."""
+    """Answer to LookAt: how a growing transaction stands in the mempool and on the chain.
+
+    `sent` is whether it was looked at as one that was broadcast; only then are `known` and `refused`
+    set. `known`: the mempool or a block has it. `refused` is why the node's bitcoind does not take
+    it, "" where it does. `conflict` describes, with evidence, another transaction that spends its
+    inputs, "" for none; `conflict_height` is the height of that one's block, 0 while none has it.
+    `arrived_sat` reached our address: by this transaction, with `confirmations`, or by the
+    conflicting one. `height` is the node's block height. `feerate` is today's estimate, in sat per
+    1,000 weight units."""
 
     session: str
     tx_number: int
@@ -249,6 +286,10 @@ class TxSeen(Command):
 
 @dataclass(frozen=True, slots=True)
 class BumpMade(Command):
+    """Answer to Bump: a child was broadcast; `tip` is its output TXID:VOUT, worth `value_sat`.
+
+    `fee_sat` is the child's own fee."""
+
     session: str
     tx_number: int
     tip: str
@@ -261,6 +302,11 @@ class BumpMade(Command):
 
 @dataclass(frozen=True, slots=True)
 class OpenStream(Command):
+    """stream-open: opens a stream to a seller's meter.
+
+    `session` is the new id, `seller` the node id in hex, `address` its HOST:PORT, "" where it is not
+    known. `policy` holds named caps that are not checked yet."""
+
     session: str
     seller: str
     meter: str
@@ -270,6 +316,8 @@ class OpenStream(Command):
 
 @dataclass(frozen=True, slots=True)
 class ConnectFailed(Command):
+    """Answer to Connect: the peer can't be reached; `why` is the node's reason."""
+
     peer: str
     why: str
 
@@ -317,6 +365,8 @@ class PaymentLost(Command):
 
 @dataclass(frozen=True, slots=True)
 class RefundInvoiceMade(Command):
+    """Answer to MakeRefundInvoice: the amountless BOLT 11 invoice for a stream's refund."""
+
     session: str
     bolt11: str
 
@@ -353,6 +403,8 @@ class Funded(Command):
 
 @dataclass(frozen=True, slots=True)
 class FundsShort(Command):
+    """Answer to Fund: the wallet can't fund the growing transaction; no inputs stay reserved."""
+
     session: str
     tx_number: int
     why: str
@@ -360,6 +412,10 @@ class FundsShort(Command):
 
 @dataclass(frozen=True, slots=True)
 class UpdateMade(Command):
+    """Answer to SignUpdate: `raw` is the signed transaction in hex.
+
+    `number` is the number of the seller's request that it answers."""
+
     session: str
     number: int
     tx_number: int
@@ -378,16 +434,22 @@ class UpdateUnsigned(Command):
 
 @dataclass(frozen=True, slots=True)
 class PauseStream(Command):
+    """stream-pause: stops all payments of a stream, which stays open."""
+
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeStream(Command):
+    """stream-resume: ends the pause of a stream and asks the seller what is to be paid."""
+
     session: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetBudget(Command):
+    """stream-budget: changes a stream's caps; caps that are not named keep their values."""
+
     session: str
     policy: Fields
 

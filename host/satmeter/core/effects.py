@@ -10,7 +10,7 @@ from .settlement.transaction import SignedTransaction, TxInput
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    pass
+    """Base class of what a core wants done once the events of its step are committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,11 @@ class CancelInvoice(Effect):
 
 @dataclass(frozen=True, slots=True)
 class PayRefund(Effect):
-    """Pay an amountless invoice of the buyer, for a fee of maxfee_msat at most. `fresh`: it is the first try, so that
-    an outcome which the node knows already is another payment's; else that outcome stands."""
+    """Seller: pays an amountless invoice of the buyer; answer: RefundSettled or RefundLost.
+
+    `amount_msat` is to arrive, for a routing fee of `maxfee_msat` at most. `fresh`: this is the first
+    try, so an outcome that the node already knows belongs to another payment. On a later try, that
+    outcome is the answer."""
 
     session: str
     bolt11: str
@@ -65,15 +68,21 @@ class Sign(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Connect(Effect):
+    """Buyer: connects to a peer unless it is connected; answer: ConnectFailed, or none.
+
+    `address` is HOST:PORT, "" where only the node id is known."""
+
     peer: str
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Pay(Effect):
-    """Pay, unless the node knows the hash already; answered by PaymentDone or PaymentLost. `fresh`: the journal says
-    that this is the first try, so that there is nothing for the node to know. Without an invoice it is only found out
-    what became of it; its seller asks for it again where nothing did."""
+    """Buyer: pays an invoice; answer: PaymentDone, PaymentLost or PaymentKnown.
+
+    `fresh`: by the journal this is the first try, so a payment that the node knows under this hash
+    is another one (PaymentKnown). Without `invoice`, only the outcome of an earlier try is looked
+    up; if nothing was paid, the seller asks again. `maxdelay` is in blocks."""
 
     session: str
     seller: str
@@ -95,8 +104,10 @@ class MakeRefundInvoice(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CheckReceipt(Effect):
-    """Check a receipt's signature against the seller's node id, and look up what arrived by the refund invoices of
-    these labels; answered by ReceiptChecked."""
+    """Buyer: checks a receipt's signature against the seller's node id; answer: ReceiptChecked.
+
+    If the signature is valid, the node also looks up what arrived by the refund invoices with these
+    labels."""
 
     session: str
     seller: str
@@ -115,8 +126,11 @@ class GiveAddress(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CheckUpdate(Effect):
-    """Seller: check a update against what is agreed; answered by UpdateChecked or UpdateRefused. `inputs` are those of
-    the update before, none for the first; `heights` where the buyer says that they are confirmed."""
+    """Seller: checks an update against what is agreed; answer: UpdateChecked or UpdateRefused.
+
+    The update has to pay `value_sat` to `address`, at `feerate` (sat per 1,000 weight units).
+    `inputs` are those of the update before, [] for the first one. `heights` are the heights of the
+    blocks of its inputs as the buyer states them, separated by commas; used for the first one."""
 
     session: str
     number: int
@@ -170,8 +184,10 @@ class Bump(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Fund(Effect):
-    """Buyer: find inputs that cover `maximum_sat` to an address and the fee, and reserve them; answered by Funded or
-    FundsShort."""
+    """Buyer: finds and reserves inputs for a growing transaction; answer: Funded or FundsShort.
+
+    The inputs cover `maximum_sat` to `address`, the fee at `feerate` (sat per 1,000 weight units),
+    and a change output that is not dust."""
 
     session: str
     tx_number: int
@@ -182,8 +198,9 @@ class Fund(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SignUpdate(Effect):
-    """Buyer: sign the update worth `value_sat`; the same asked again is the same signed again. Answered by
-    UpdateMade, or UpdateUnsigned."""
+    """Buyer: signs the update worth `value_sat`; answer: UpdateMade or UpdateUnsigned.
+
+    Repeated for the same update, it signs the same transaction again."""
 
     session: str
     number: int
@@ -201,5 +218,7 @@ class Reserve(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Notify(Effect):
+    """Sends a notification of the plugin under `topic`, for example meter_state or stream_low."""
+
     topic: str
     payload: Mapping[str, str | int]

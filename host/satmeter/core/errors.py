@@ -20,6 +20,7 @@ class SatmeterError(Exception):
 
     @property
     def name(self) -> str:
+        """The stable name of the error, used in RPC errors and HTTP problems: its class name."""
         return type(self).__name__
 
 
@@ -40,14 +41,20 @@ class BadParam(LocalError):
 
 
 class UnknownMeter(LocalError):
+    """The seller has no meter of this name."""
+
     code = 2102
 
 
 class UnknownSession(LocalError):
+    """No live session or stream has this id, it is another peer's, or a meter has none."""
+
     code = 2103
 
 
 class NameTaken(LocalError):
+    """Something of the same kind (a meter, a user, an API token) already has this name."""
+
     code = 2104
 
 
@@ -64,6 +71,8 @@ class WrongState(LocalError):
 
 
 class LockedOut(LocalError):
+    """The buyer or the meter is locked after an unpaid session, or the buyer has a debt."""
+
     code = 2107
 
 
@@ -74,6 +83,8 @@ class BoardSilent(LocalError):
 
 
 class NoCredit(LocalError):
+    """The credit or balance does not cover the amount, or nothing is reserved under this id."""
+
     code = 2109
 
 

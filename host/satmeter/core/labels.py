@@ -1,12 +1,15 @@
-"""The labels of a seller's invoices: satmeter/JOURNAL/s/SESSION/N of a session, satmeter/JOURNAL/m/METER/N of a
-wallet invoice, satmeter/JOURNAL/o/METER/PACKED of the first invoice of a session that is not open yet, where PACKED
-is session, buyer and terms: a node takes labels of 128 bytes at most.
+"""The labels of invoices: each names what a payment of it is for.
 
-The last one says all that a payment needs to find its owner, so that an open without payment needs no row in the
-journal: its first payment opens the session, also when the plugin has forgotten the open since. JOURNAL is a few hex
-digits made with the journal: they keep its invoices apart from those of any other journal that the same node has or
-had, so that no payment of one is ever taken for a payment of the other.
-"""
+    satmeter/JOURNAL/s/SESSION/N     invoice N of a session
+    satmeter/JOURNAL/m/METER/N       wallet invoice N of a meter
+    satmeter/JOURNAL/o/METER/PACKED  the first invoice of a session that is not open yet
+    satmeter/refund/SESSION/N        a buyer's invoice for a refund
+
+PACKED is session, buyer and terms in base64: a node takes labels of 128 bytes at most. This label holds
+all that a payment needs to find its owner, so that an open without payment needs no row in the journal:
+the first payment opens the session, also when the plugin has forgotten the open since. JOURNAL is a few
+hex digits made with the journal: they keep its invoices apart from those of any other journal that the
+same node has or had, so that no payment of one is ever taken for a payment of the other."""
 
 import base64
 import hashlib
@@ -23,10 +26,12 @@ _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([
 
 
 def session_label(journal: str, session_id: str, number: int) -> str:
+    """Returns the label of a session's invoice; `journal` is the journal's name in hex digits."""
     return f"{PREFIX}/{journal}/s/{session_id}/{number}"
 
 
 def wallet_label(journal: str, meter: str, number: int) -> str:
+    """Returns the label of a meter's wallet invoice; `journal` is the journal's name in hex digits."""
     return f"{PREFIX}/{journal}/m/{meter}/{number}"
 
 
@@ -53,6 +58,7 @@ class First:
 
 
 def opening_label(journal: str, first: First) -> str:
+    """Returns the label of a first invoice, with session, buyer and terms packed into it."""
     packed = base64.urlsafe_b64encode(bytes.fromhex(first.session + first.buyer + first.terms))
     return f"{PREFIX}/{journal}/o/{first.meter}/{packed.decode().rstrip('=')}"
 
@@ -68,8 +74,10 @@ def parse_opening(label: str) -> tuple[str, First] | None:
 
 
 def bearer_session(label: str) -> str:
-    """Return the id of the session that a payment opens which has no other: one of a wallet invoice, or one that comes
-    too late for its own session. It is fixed by the label, so that a repeat finds the same."""
+    """Returns the id (32 hex digits) of the session that a payment opens which has no other session.
+
+    It is a payment of a wallet invoice, or one that comes too late for its own session. The id follows
+    from the label alone, so that a repeat finds the same session."""
     return hashlib.sha256(label.encode()).hexdigest()[:32]
 
 

@@ -16,7 +16,8 @@ from .journal import Event
 class State(Protocol):
     """The fold of a journal."""
 
-    def apply(self, event: Event) -> None: ...
+    def apply(self, event: Event) -> None:
+        """Folds one event; raises LocalError, and changes nothing, where the event can't happen."""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ def words(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A message of one session; `session` is 32 hex digits, and `seq` never goes back."""
+
     session: str
     seq: int
 
@@ -41,13 +43,16 @@ class Terms(Message):
 
 @dataclass(frozen=True, slots=True)
 class Agree(Message):
-    """Buyer: I take these terms, in arrears: deliver. (Prepaid, the first payment says so.)"""
+    """Buyer, in arrears: agrees to the terms. In prepaid the first payment does the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invoice(Message):
-    """Seller: pay this. `ticks` is the whole use of the session so far, `paid_msat` what was credited so far, `ahead`
-    the invoice that will likely come next (not to be paid before it is asked for), so that it can be decoded before."""
+    """Seller: asks the buyer to pay an invoice.
+
+    `ticks` is the whole use of the session so far, `charged_msat` what it is charged so far,
+    `paid_msat` what was credited so far. `ahead` is the invoice that will likely come next: it is
+    decoded before, and not paid before it is asked for."""
 
     number: int
     amount_msat: int
@@ -60,8 +65,10 @@ class Invoice(Message):
 
 @dataclass(frozen=True, slots=True)
 class Increment(Message):
-    """Seller, on-chain: sign growing transaction `tx_number` again, now worth `value_sat` to `address` (amount_msat
-    more than before) at `feerate` sat per 1,000 weight units. The other fields are an invoice's."""
+    """Seller, on-chain: asks the buyer to sign the next update of growing transaction `tx_number`.
+
+    It is to be worth `value_sat` to `address` (`amount_msat` more than before) at `feerate` sat per
+    1,000 weight units. The other fields are those of an invoice."""
 
     number: int
     amount_msat: int

@@ -50,8 +50,13 @@ def flag(name: str, value: object) -> bool:
 
 
 def msat(name: str, value: object, low: int = 0, high: int = MAX_MSAT) -> int:
-    """Return an amount in whole msat from an int or from "5sat", "1000msat", "0.001btc", "1,500 sat"; a number alone is
-    of msat. Else raise BadParam."""
+    """Returns an amount in whole msat, from a number of msat or text such as "5sat" or "1,500 sat".
+
+    Text may also be "1000msat" or "0.001btc"; a number alone is in msat.
+
+    Raises:
+        BadParam: It is no amount, not whole msat, or not from `low` to `high`.
+    """
     if isinstance(value, str):
         found = _AMOUNT.fullmatch(value.strip().lower())
         if not found:
@@ -65,8 +70,9 @@ def msat(name: str, value: object, low: int = 0, high: int = MAX_MSAT) -> int:
 
 
 def typed_in_sat(text: str) -> str:
-    """Return an amount as a person typed it into a field of sat, for msat(): a number alone is of sat there. What
-    follows a / (a unit, in a price) stays."""
+    """Returns an amount that was typed into a field of sat as text for msat().
+
+    A number alone gets the unit sat. What follows a / (the unit of a price) stays."""
     number, slash, unit = text.strip().partition("/")
     alone = re.fullmatch(r"[\d.,]+", number.strip(), re.ASCII)
     return f"{number.strip()}{' sat' if alone else ''}{slash}{unit}"

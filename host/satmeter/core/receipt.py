@@ -108,8 +108,10 @@ _TEXT = ("session", "seller", "buyer", "meter", "reason", "head")
 
 
 def read(receipt_text: str) -> Statement | None:
-    """Return a receipt's fields, each of its kind; None for what is not a receipt. Receipts of before refunds bore
-    their fee have no refund_fee_msat; it is 0 in them."""
+    """Returns a receipt's fields, each checked for its kind; None for text that is not a receipt.
+
+    Receipts from before refunds bore their own fee have no refund_fee_msat: it is 0 in what is
+    returned."""
     try:
         stated = json.loads(receipt_text)
     except (ValueError, RecursionError):

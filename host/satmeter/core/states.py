@@ -1,5 +1,4 @@
-"""The states of every state machine of the product. What moves a machine from one to another stands in
-transitions.py."""
+"""The states of every state machine; transitions.py has the events that lead from one to another."""
 
 from enum import StrEnum
 

@@ -20,8 +20,10 @@ Status = TypeVar("Status")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardView:
-    """What a meter's board has to know. `grant` is a register of its boot `boot`; 0 cuts. `codes` are the meter's
-    address and the invoice that any wallet may pay, "" for none."""
+    """What the board of a meter has to know.
+
+    `grant` is a register of boot `boot`, in ticks; 0 cuts. `lamp` is on, slow or fast. `codes` are the
+    meter's address and the invoice that any wallet may pay, "" where there is none."""
 
     meter: str
     state: str
@@ -42,8 +44,11 @@ class RelayView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterStatus:
-    """A meter, as in meter-status. `exposure_msat` is what the seller could lose now, `openings` how many buyers have
-    asked for it and not paid yet."""
+    """A meter as meter-status shows it.
+
+    `exposure_msat` is what the seller could lose now, `exposure_bound_msat` the most that its tariff
+    allows for that. `openings` is how many buyers have asked for the meter and not paid yet. `offer` is
+    the wallet invoice, "" for none."""
 
     name: str
     state: str
@@ -185,8 +190,11 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvent:
-    """What happened to a session, for whoever follows a seller. `happened` is asked, paid, dropped, expired or closed;
-    `number` and `amount_msat` are the invoice's. A payment has its hash, or on-chain its txid; a close the receipt."""
+    """One event of a session, for services that follow a seller.
+
+    `happened` is asked, paid, dropped, expired or closed. `number` is the invoice's; `amount_msat` is
+    set for asked and paid. A payment has its `payment_hash`, or on-chain its `txid`; a close has the
+    `receipt` and its `signature`."""
 
     session: str
     happened: str

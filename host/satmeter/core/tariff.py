@@ -60,8 +60,9 @@ class Tariff:
 
     @property
     def wallet_expiry_s(self) -> int:
-        """How long an invoice for any wallet can be paid: it is shown to everybody, so it ends soon
-        (docs/metering.md)."""
+        """How long a wallet invoice can be paid, in s: invoice_expiry_s, but at most WALLET_EXPIRY_S.
+
+        It is shown to everybody, so it ends soon (docs/metering.md)."""
         return min(self.invoice_expiry_s, WALLET_EXPIRY_S)
 
     @property
@@ -71,6 +72,7 @@ class Tariff:
 
     @property
     def prepaid(self) -> bool:
+        """Whether buyers pay before they use; else they pay in arrears, up to limit_msat."""
         return self.mode == PREPAID
 
     def charge(self, ticks: int) -> int:
@@ -86,6 +88,7 @@ class Tariff:
         return self.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)
 
     def to_dict(self) -> dict[str, str | int]:
+        """Returns all fields by name, as data for JSON that from_dict() reads again."""
         return asdict(self)
 
     @classmethod

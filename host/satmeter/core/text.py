@@ -1,5 +1,6 @@
-"""Amounts and times as people read them: whole msat in sat or BTC, not rounded; durations in two units. And which text
-people can read at all."""
+"""Amounts and times as people read them, and which text people can read at all.
+
+Whole msat are shown in sat or BTC, not rounded; durations in two units."""
 
 import json
 import unicodedata
@@ -34,8 +35,10 @@ def duration(seconds: int) -> str:
 
 
 def visible(text: str) -> str:
-    """Return a stranger's text with what acts instead of being seen (control characters, marks of direction, what has
-    no width) written as JSON escapes it: \\u202e. Line breaks stay, and what joins letters or emoji."""
+    """Returns foreign text with each character that can't be seen replaced by its JSON escape.
+
+    Those are control characters, marks of direction, and what has no width. Line breaks stay, and
+    joiners that follow a character beyond ASCII (in letters or emoji). A tab becomes a space."""
     text = text.replace("\r\n", "\n").replace("\t", " ")
     return "".join(
         char if _seen(char, before) else json.dumps(char)[1:-1] for before, char in zip(f" {text}", text, strict=False)
@@ -49,6 +52,7 @@ def _seen(char: str, before: str) -> bool:
 
 
 def readable(text: str) -> bool:
-    """Whether a text has no control character, no line break and no half of a character. Spaces that do not break, what
-    joins emoji, and marks of direction are text like others."""
+    """Returns whether text has no control character, no line break and no lone surrogate.
+
+    Spaces that do not break, characters that join emoji, and marks of direction are allowed."""
     return not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)

@@ -55,10 +55,12 @@ class DevNode(ABC):
 
     @property
     def rpc(self) -> LightningRpc:
+        """A client of the node's lightning-rpc socket, a new one at each access."""
         return LightningRpc(str(self.lightning_dir / "lightning-rpc"))
 
     @property
     def address(self) -> str:
+        """The node's address for its peers, as host:port."""
         return f"{self.host}:{self.port}"
 
     @abstractmethod
@@ -67,7 +69,7 @@ class DevNode(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """kill -9, plugins and all."""
+        """Ends the node at once with SIGKILL; its plugins get no shutdown notification."""
 
     @abstractmethod
     def start(self) -> None:
@@ -88,7 +90,8 @@ class Devnet(ABC):
         return self.nodes[name]
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends every node and process of the network."""
 
     @abstractmethod
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
@@ -100,8 +103,17 @@ class Devnet(ABC):
 
     @abstractmethod
     def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
-        """Replace the newest blocks by others, one more. What was in them is in the first of the new ones, but for
-        `without` (ids), which wait again; `instead` are raw transactions that are in it, too."""
+        """Replaces the newest blocks of the chain by one block more than that.
+
+        The first new block has the transactions of the replaced blocks and of the mempool. The others
+        are empty.
+
+        Args:
+            blocks: How many of the newest blocks are replaced; at least 1.
+            without: Ids of transactions to leave out. They wait in the mempool, unless `instead` spends
+                their inputs.
+            instead: Further transactions of the first new block, as raw hex.
+        """
 
     @abstractmethod
     def estimate(self, feerate: int) -> None:

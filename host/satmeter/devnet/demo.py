@@ -66,6 +66,7 @@ class Demo:
         self.failures: list[str] = []
 
     def close(self) -> None:
+        """Stops the bridge, the board and the network."""
         self.bridge.stop()
         self.board.close()
         self.net.close()
@@ -73,6 +74,7 @@ class Demo:
     # --- what is shown
 
     def row(self) -> dict[str, str]:
+        """Returns the row of the shown table: the text of each column, by the column's title."""
         meter = self.seller.call("meter-status", {"name": METER_NAME})["meters"][0]
         light = {"on": "[green]● on[/green]", "slow": "[yellow]◐ waiting[/yellow]", "fast": "[red]◍ locked[/red]"}
         return {
@@ -120,6 +122,7 @@ class Demo:
     # --- the activities
 
     def run(self) -> bool:
+        """Adds the meter and runs both parts; returns whether every check passed."""
         self.seller.call("meter-add", {"name": METER_NAME, **TARIFF})
         self.bridge.start()
         before = balances(self.net["seller"])
@@ -132,6 +135,7 @@ class Demo:
         return not self.failures
 
     def one_invoice(self) -> int:
+        """Runs the first part, one wallet invoice of a quantum; returns the charge in msat."""
         say = self.console.print
         say("\n[bold]1. One invoice.[/bold] B makes an invoice for a quantum, A pays it, B delivers exactly that.")
         wait_for(lambda: self.state()["board"] == "heard", 20)
@@ -158,6 +162,7 @@ class Demo:
         return int(charged)
 
     def a_stream(self) -> int:
+        """Runs the second part, a session of the buyer; returns paid less refunded, in msat."""
         say = self.console.print
         say("\n[bold]2. A stream.[/bold] A opens a session with a budget and pays as it uses.")
         address = f"satmeter://{self.net['seller'].address}/{self.net['seller'].id}/{METER_NAME}".upper()
@@ -205,9 +210,12 @@ class Demo:
         time.sleep(0.6)
 
     def state(self) -> JsonObject:
+        """Returns the demo's meter as meter-status of the seller gives it."""
         return dict(self.seller.call("meter-status", {"name": METER_NAME})["meters"][0])
 
     def receipt(self, session: str) -> JsonObject:
+        """Returns the receipt of a session; TimeoutError if the seller has none within 15 s."""
+
         def found() -> JsonObject | None:
             rows = self.seller.call("meter-sessions", {"name": METER_NAME})["sessions"]
             return next((r for r in rows if r["id"] == session and r["receipt"]), None)
@@ -223,6 +231,7 @@ def balances(node: DevNode) -> int:
 
 
 def wait_for(true: Callable[[], bool], timeout_s: float) -> None:
+    """Waits until `true()` is true, tried each 0.1 s; TimeoutError after `timeout_s` seconds."""
     end = time.monotonic() + timeout_s
     while not true():
         if time.monotonic() > end:

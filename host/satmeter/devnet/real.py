@@ -24,6 +24,8 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 
 
 class RealNode(DevNode):
+    """A lightningd process that pyln-testing runs."""
+
     def __init__(self, name: str, node: "LightningNode"):
         self.name = name
         self.node = node
@@ -32,16 +34,22 @@ class RealNode(DevNode):
         self.lightning_dir = Path(node.daemon.lightning_dir) / "regtest"
 
     def stop(self) -> None:
+        """Stops lightningd by its `stop` command and waits for its end; ends it if it hangs."""
         self.node.stop()
 
     def kill(self) -> None:
+        """Sends SIGKILL to lightningd and waits for its end; its plugins get no signal."""
         self.node.daemon.proc.send_signal(signal.SIGKILL)
         self.node.daemon.proc.wait()
 
     def start(self) -> None:
+        """Starts lightningd again on the same directory, and waits until it has started."""
         self.node.start()
 
     def plugin_pid(self, path: Path) -> int:
+        """Returns the process id of a plugin, found by file name among lightningd's child processes.
+
+        Raises ProcessLookupError if it does not run."""
         import psutil
 
         for child in psutil.Process(self.node.daemon.proc.pid).children(recursive=True):
@@ -52,6 +60,8 @@ class RealNode(DevNode):
 
 
 class RealNet(Devnet):
+    """A network of lightningd nodes and bitcoind on regtest, run by pyln-testing."""
+
     kind = "real"
 
     def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
@@ -129,6 +139,7 @@ class RealNet(Devnet):
         sync_blockheight(self.bitcoind, [n.node for n in self.nodes.values() if isinstance(n, RealNode)])
 
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        """Makes blocks with bitcoind, and waits until every node knows the newest one."""
         if empty:
             address = self.bitcoind.rpc.getnewaddress()
             for _ in range(blocks):
@@ -138,12 +149,14 @@ class RealNet(Devnet):
         self._synced()
 
     def fund(self, name: str, *sats: int) -> None:
+        """Sends each value (sat) to a new address of the node, and mines a block with them."""
         for sat in sats:
             address = self.nodes[name].rpc.call("newaddr", {"addresstype": "bech32"})["bech32"]
             self.bitcoind.rpc.sendtoaddress(address, sat / 10**8)
         self.mine()
 
     def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
+        """Replaces blocks as in Devnet, and waits until every node knows the newest one."""
         bitcoin = self.bitcoind.rpc
         height = bitcoin.getblockcount()
         bitcoin.invalidateblock(bitcoin.getblockhash(height - blocks + 1))
@@ -154,14 +167,19 @@ class RealNet(Devnet):
         self._synced()
 
     def estimate(self, feerate: int) -> None:
+        """Sets what every node estimates for 12 blocks, in sat per 1,000 weight units.
+
+        For 2, 6 and 100 blocks it is 2, 1.5 and 0.5 times as much."""
         for n in self.nodes.values():
             assert isinstance(n, RealNode)
             n.node.set_feerates((2 * feerate, 3 * feerate // 2, feerate, feerate // 2))
 
     def mempool(self) -> list[str]:
+        """Returns the ids of the transactions in bitcoind's mempool."""
         return list(self.bitcoind.rpc.getrawmempool())
 
     def close(self) -> None:
+        """Ends every lightningd and bitcoind; what has ended already is no error."""
         logging.raiseExceptions = False  # its threads log to the end, and beyond that of what they log to
         with contextlib.suppress(Exception):  # one that the terminal's Ctrl-C has reached already
             self.factory.killall([False] * len(self.factory.nodes))

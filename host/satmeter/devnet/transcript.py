@@ -112,7 +112,8 @@ def run(net: Devnet) -> Plain:
 class Step(Protocol):
     """Asks a step of a node, by its name; {} for an error. Its answer's shape is what is looked at."""
 
-    def __call__(self, name: str, rpc: LightningRpc, method: str, **params: object) -> JsonObject: ...
+    def __call__(self, name: str, rpc: LightningRpc, method: str, **params: object) -> JsonObject:
+        """Calls `method` on a node and records its answer's shape as step `name`."""
 
 
 def _invoices(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
@@ -173,7 +174,7 @@ def _payments(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -
 
 
 def _direct(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
-    """sendpay over the channel with the payee itself."""
+    """Asks the steps of sendpay and waitsendpay, over the buyer's channel with the seller."""
     seller_id = seller.call("getinfo")["id"]
     channel = buyer.call("listpeerchannels", {"id": seller_id})["channels"][0]["short_channel_id"]
 

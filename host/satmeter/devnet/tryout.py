@@ -1,5 +1,6 @@
-"""What a person who has started a devnet tries: an environment for their shell, and lines that fit a terminal of 80 x
-24."""
+"""What to try on a started devnet: an environment for a shell, and lines to show.
+
+The lines fit a terminal of 80 x 24."""
 
 import shlex
 import shutil

@@ -45,8 +45,10 @@ class Said:
 
 
 class Till:
-    """Speaks with the billing service under an api-token with the scopes invoice and verify. What it said is used up is
-    not asked again for a few seconds; that something is good is never remembered."""
+    """A client of the billing service, for a gate. It needs an api-token with the right scopes.
+
+    The scopes are invoice, verify (or verify-own), and meter to spend credit of sessions. That a token is
+    used up is remembered for SPENT_S (5 s). That a token is good is never remembered."""
 
     def __init__(self, url: str, secret: str):
         self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth("api-token", secret).encode()
@@ -83,11 +85,14 @@ class Till:
         return Asked(str(made["payreq"]), str(made["rhash"]))
 
     async def spend_token(self, token: str, service: str) -> bool:
+        """Spends one use of a hash token; returns whether it passed. Keeps a refusal for 5 s."""
         return await self._spend("hash", token, service)
 
     async def renew_token(self, token: str, service: str) -> str:
-        """Return the token that follows a used-up one and is paid from its holder's account, with one of its uses
-        spent; "" where the holder did not ask for that, or the account does not suffice."""
+        """Renews a used-up token, spends one use of the new token, and returns that token.
+
+        Returns "" where the holder did not allow renewal from the account, or the account does not suffice.
+        That answer is remembered for SPENT_S (5 s)."""
         if self._spent.get((RENEWAL, token, service), 0.0) > time.monotonic():
             return ""
         answer = await self._post("/refresh", params={"hash": token, "ask": "false"})
@@ -108,17 +113,20 @@ class Till:
         return True
 
     async def end_credit(self, session: str, id: str, step: str) -> None:
-        """settle or release what is held."""
+        """Settles or releases a reservation; `step`: settle or release. NodeTrouble if refused."""
         answer = await self._post(f"/payment/credit/{step}", params={"session": session, "id": id})
         if answer.status != 200:
             raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status}")
 
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
+        """Spends one use of a paid invoice by its payment hash; returns whether it passed."""
         return await self._spend("rhash", payment_hash, service)
 
     async def undo(self, use: OwedUse) -> None:
-        """Give a use back (kind: hash or rhash), or free credit that is held; once, however often it is asked for.
-        NodeTrouble where that can't be now."""
+        """Gives a spent use back, or releases reserved credit. Repeated calls give it back only once.
+
+        Where the service knows no such use, that is logged as an error and not tried again. Raises
+        NodeTrouble where the service can't do it now."""
         if use.kind == "credit":
             params, path = {"session": use.which, "id": use.id}, "/payment/credit/release"
         else:
@@ -132,8 +140,10 @@ class Till:
         self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
     async def _spend(self, kind: str, which: str, service: str) -> bool:
-        """Ask for a use. While some answers are under way, others wait for the next request, and go in it together:
-        what a request costs is shared by all that come in its time."""
+        """Asks the billing service to spend one use, and returns whether it passed.
+
+        At most AT_ONCE (3) requests are open. Further uses wait and share the next request, up to TOGETHER
+        (100) in each, so that the cost of a request is shared. Raises NodeTrouble where the service fails."""
         key = (kind, which, service)
         if self._spent.get(key, 0.0) > time.monotonic():
             return False

@@ -21,14 +21,26 @@ UNCHARGED = (304, 404, 405, 410, "HEAD", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """upstream: what stands behind the gate; service: the billing service, api_token for it (scopes invoice, verify);
-    secret: of the macaroons, at least 32 characters, the same on all gates of a service. Times in seconds. omi: an O-MI
-    node stands behind, and the paths are those that an envelope asks for. name: HOST[:PORT] by which clients call the
-    gate; what is pledged is pledged to that, and a request's Host header is not asked. origins: the web pages whose
-    scripts may use the gate, as SCHEME://HOST[:PORT], or * for all. uncharged: answers of the upstream (statuses) and
-    methods that cost no use; one of 500 or more never does. owed: the file of uses that are still to be given back,
-    None for memory. earlier_secrets: of which macaroons are good, too. proxies: addresses of reverse proxies before the
-    gate, whose X-Forwarded-For is believed."""
+    """The fields of a gate's config. Times are in seconds.
+
+    upstream: the URL of the server behind the gate.
+    service: the URL of the billing service.
+    api_token: for the billing service, with the scopes invoice and verify (or verify-own); also meter
+    to sell by the credit of sessions.
+    secret: signs the macaroons, at least 32 characters. All gates of a service share it.
+    prices: what requests cost; the first that fits holds.
+    most_bytes: the most that a request's body may have.
+    timeout_s: how long the upstream, or the next part of a body, may take.
+    mint_per_minute: new invoices for one network of clients in a minute.
+    omi: whether an O-MI node is behind the gate; the paths are then those that an envelope asks for.
+    name: HOST[:PORT] by which clients call the gate. Pledges are made to this name; the Host header of
+    a request is ignored.
+    origins: web pages whose scripts may use the gate, as SCHEME://HOST[:PORT], or * for all.
+    uncharged: statuses of the upstream, and methods, that cost no use. A status of 500 or more never
+    costs one.
+    owed: the file of uses that are still to be given back; None to keep them in memory.
+    earlier_secrets: secrets whose macaroons are still accepted.
+    proxies: addresses of reverse proxies whose X-Forwarded-For is believed."""
 
     upstream: str
     service: str
@@ -68,6 +80,7 @@ def load(path: Path) -> Config:
 
 
 def checked(given: JsonObject) -> Config:
+    """Returns the config of a parsed TOML file. BadParam names the first field that is wrong."""
     known = {
         *NEEDED,
         *WHOLE,

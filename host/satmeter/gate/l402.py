@@ -1,10 +1,10 @@
-"""L402: an invoice and a macaroon as the answer to a request that is not paid for; with the invoice's preimage the
-macaroon opens the gate. Checked by hashes alone.
+"""L402: a request that is not paid for is answered with an invoice and a macaroon.
 
-Every form that is in the field is read: the scheme L402 and its older name LSAT, one macaroon or several with commas
-between, base64 of either alphabet, and a macaroon in hex that carries its preimage as a caveat. Facts: the L402
-protocol specification, and aperture's `l402` package.
-"""
+With the invoice's preimage the macaroon opens the gate. Only hashes are needed to check it.
+
+All forms in use are read: the scheme L402 and its older name LSAT, one macaroon or several separated
+by commas, base64 in either alphabet, and a macaroon in hex with its preimage as a caveat. Sources: the
+L402 protocol specification, and aperture's package `l402`."""
 
 import base64
 import binascii
@@ -42,15 +42,25 @@ REPEATED = 1_000
 
 
 class L402:
-    """Makes macaroons under the gate's secret, and checks them under that or an earlier one. Several gates with one
-    secret take each other's."""
+    """Makes macaroons with the gate's secret, and checks them with it or with an earlier one.
+
+    Gates with the same secret accept one another's macaroons."""
 
     def __init__(self, secret: str, earlier: Iterable[str] = (), location: str = "satmeter"):
         self._secrets, self._location = [s.encode() for s in (secret, *earlier)], location
 
     def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> list[str]:
-        """Return the values of WWW-Authenticate: as the specification has it today, and under the scheme's older name.
-        The token has its older name in the first, too: there are clients that look at no other."""
+        """Returns the values of WWW-Authenticate for an invoice: one for L402 and one for LSAT.
+
+        The macaroon holds for LASTS_S (30 days). The L402 value has it as `token`, as the specification has
+        it today, and also as `macaroon` for older clients if it has at most REPEATED (1,000) characters.
+
+        Args:
+            payment_hash: The invoice's payment hash, in hex.
+            payreq: The BOLT 11 invoice.
+            service: What the macaroon is for.
+            now_s: The present time in seconds since 1970; None for the system's clock.
+        """
         token_id = secrets.token_bytes(32)
         identifier = VERSION + bytes.fromhex(payment_hash) + token_id
         macaroon = Macaroon(
@@ -66,8 +76,15 @@ class L402:
         ]
 
     def check(self, headers: Mapping[str, str], service: str, now_s: int | None = None) -> Pass | None:
-        """Return what a request's headers (names in lower case) are good for; None where they bring nothing that holds
-        for the service. No database is asked: whether it is used up is another question."""
+        """Returns the payment that a request's headers prove for a service, or None.
+
+        Whether the payment's uses are spent is not checked here: no database is read.
+
+        Args:
+            headers: The request's headers, names in lower case.
+            service: What the request needs.
+            now_s: The present time in seconds since 1970; None for the system's clock.
+        """
         for macaroon, preimage in _credentials(headers):
             found = self._check(macaroon, preimage, service, now_s or int(time.time()))
             if found is not None:
@@ -142,8 +159,9 @@ def _carried(caveats: Iterable[bytes | str]) -> str:
 
 
 def _holds(caveat: str, service: str, now_s: int) -> bool:
-    """Whether a caveat holds. One of a kind that nobody here knows is for another to look at, as the specification
-    has it."""
+    """Returns whether a macaroon's caveat holds for a service now.
+
+    A caveat of an unknown kind holds: the L402 specification leaves it to other verifiers."""
     name, _, value = caveat.partition("=")
     if name == "valid_until":
         return value.isascii() and value.isdecimal() and now_s < int(value)

@@ -12,8 +12,11 @@ log = logging.getLogger("satmeter.gate")
 
 @dataclass(frozen=True, slots=True)
 class OwedUse:
-    """A use to be given back: of which kind of token, and which; id: under which it is given back once. Of credit, `id`
-    is the one that it is held under, and `which` the session."""
+    """A use that has to be given back, or reserved credit that has to be released.
+
+    kind: hash, rhash or credit.
+    which: the hash token, the payment hash, or the session.
+    id: under this id it is given back once; for credit the id of the reservation."""
 
     id: str
     kind: str
@@ -36,13 +39,16 @@ class OwedUses:
             path.chmod(0o600)  # which token it was is in it
 
     def add(self, use: OwedUse) -> None:
+        """Stores a use in memory and in the file. An error of the file is logged and not raised."""
         self._all[use.id] = use
         self._write("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (use.id, use.kind, use.which))
 
     def all(self) -> list[OwedUse]:
+        """Returns the uses that are still to be given back."""
         return list(self._all.values())
 
     def remove(self, id: str) -> None:
+        """Removes a use by its id from memory and from the file. File errors are only logged."""
         self._all.pop(id, None)
         self._write("DELETE FROM owed WHERE id = ?", (id,))
 
@@ -53,4 +59,5 @@ class OwedUses:
             log.error("what is owed can't be written down, and would be lost at a restart: %s", e)
 
     def close(self) -> None:
+        """Closes the file."""
         self._db.close()

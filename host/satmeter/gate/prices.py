@@ -11,9 +11,13 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """path: a pattern, * for anything within a part of a path and ** for anything; methods: () for all; msatoshi 0 is
-    free; service: what a token has to be for (in O-MI each path is
-    its own); uses: requests that one payment buys."""
+    """A price for requests by method and path.
+
+    path: a pattern; * stands for any text within one part of a path, ** for any text.
+    service: what a token has to be for. In O-MI each path is its own service.
+    msatoshi: msat for one payment; 0 is free.
+    methods: the methods it is for; () for all.
+    uses: how many requests one payment buys."""
 
     path: str
     service: str
@@ -22,6 +26,7 @@ class Price:
     uses: int = 1
 
     def fits(self, method: str, path: str) -> bool:
+        """Returns whether the price is for a request of this method and path. The path is decoded."""
         return (not self.methods or method in self.methods) and _pattern(self.path).fullmatch(path) is not None
 
 
@@ -31,12 +36,14 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
+    """Returns the first price that fits a request, or None: then nothing is sold there."""
     return next((p for p in prices if p.fits(method, path)), None)
 
 
 def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
-    """Return the price of several things at once, which are their own services: the sum of theirs, for as many uses as
-    the least gives; None where one has no price."""
+    """Returns one price for several O-MI paths, each its own service; None where one has no price.
+
+    The amount is the sum of theirs, and the uses are the least of theirs."""
     found = [find(prices, "POST", f"/{path}") for path in paths]
     each = [price for price in found if price is not None]
     if len(each) < len(paths):

@@ -67,8 +67,12 @@ EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """A use that was spent: by which kind of token (hash or rhash), and which; or credit that is held (credit: `which`
-    is the session, `id` ours). renewed: the token that followed the one that the request brought."""
+    """A use that was spent, or credit that is reserved, for one request.
+
+    kind: hash, rhash or credit.
+    which: the hash token, the payment hash, or the session.
+    id: of credit, the id of the reservation, made by the gate.
+    renewed: the token that replaced the used-up one of the request; "" without a renewal."""
 
     kind: str
     which: str
@@ -77,6 +81,8 @@ class Spent:
 
 
 class Gate:
+    """The gate as an ASGI application: spends a use of a request, forwards it, or answers 402."""
+
     def __init__(self, config: Config):
         self.config = config
         self.till = Till(config.service, config.api_token)
@@ -89,6 +95,8 @@ class Gate:
         self._minted = LastMinute()
 
     def app(self) -> Starlette:
+        """Returns the Starlette application. CORS preflights are answered by it and cost nothing."""
+
         @asynccontextmanager
         async def running(_: Starlette) -> AsyncIterator[None]:
             limits = aiohttp.TCPConnector(limit=500, keepalive_timeout=KEPT_S)
@@ -114,6 +122,7 @@ class Gate:
         return Starlette(routes=routes, middleware=[pages], lifespan=running)
 
     async def handle(self, request: Request) -> Response:
+        """Answers a request: forwarded, or a problem (400, 402, 403, 408, 413, 429, 502 or 504)."""
         try:
             return await self._handle(request)
         except TooSlow:
@@ -153,8 +162,10 @@ class Gate:
         return await self._forward(request, spent, body)
 
     async def _spend(self, headers: Mapping[str, str], price: Price, paths: tuple[str, ...]) -> Spent | None:
-        """Spend a use of what the request brings; None where it brings nothing that is good for it. paths: what the
-        request asks for."""
+        """Spends a use, or reserves credit, by a request's headers; None if they have nothing good.
+
+        `paths` are what the request asks for, which a pledge must cover. A used-up token is renewed from its
+        holder's account where the holder allowed that."""
         scheme, _, value = headers.get("authorization", "").partition(" ")
         service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
@@ -187,8 +198,10 @@ class Gate:
         return Spent("credit", pledge.session, id) if await self.till.hold_credit(pledge, signature, id, msat) else None
 
     async def _challenge(self, request: Request, price: Price) -> Response:
-        """402 with a new invoice: the same whether a token was unknown, used up or for something else; for a person as
-        a page, which shows its invoice again for a while."""
+        """Returns a 402 answer with an invoice, as JSON or, for a browser, as a page.
+
+        It does not show whether a token was unknown, used up or for something else. The page shows the same
+        invoice again for a while."""
         person = wanted(request) and not self.config.omi
         shown = self.pages.shown(self.pages.payment_of(request, price.service)) if person else None
         asked = shown or await self._ask(network_of(request.client.host if request.client else ""), price)
@@ -203,8 +216,10 @@ class Gate:
         return answer
 
     async def _ask(self, who: str, price: Price) -> Asked:
-        """Return an invoice for somebody: a new one; for who asked for very many, the last one again, while it is
-        young. TooMany where there is none."""
+        """Returns an invoice for a price: a new one while `who` is within mint_per_minute.
+
+        Beyond that, returns the last one for `who` and this price again if it is at most AGAIN_S (60 s) old.
+        Else raises TooMany. `who` is the payer's network (server.network_of)."""
         now = time.monotonic()
         if self._minted.take(who, self.config.mint_per_minute):
             asked = await self.till.ask(price)
@@ -286,8 +301,9 @@ class Gate:
         return out
 
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
-        """Take credit that was held, before what it pays for goes on; NodeTrouble, and nothing goes on, if it can't
-        be."""
+        """Settles reserved credit before the upstream's answer goes to the payer.
+
+        Raises NodeTrouble where that is not possible; the answer is then closed and not sent."""
         try:
             await self.till.end_credit(spent.which, spent.id, "settle")
         except BaseException:
@@ -365,8 +381,10 @@ def named(connection: list[str]) -> frozenset[str]:
 
 
 def plain_path(scope: Scope) -> str | None:
-    """Return a request's path, decoded; None for one that what stands behind the gate may read as another than we do:
-    with . or .. or nothing between slashes, with ; (which ends a name for some), or with an odd character encoded."""
+    """Returns a request's path, decoded; None where the upstream could read it as another path.
+
+    That is a path with . or .. or nothing between slashes, with ; (which ends a name for some servers),
+    with a backslash or % after decoding, with an encoded slash, or with unprintable characters."""
     path, raw = str(scope["path"]), scope["raw_path"]
     encoded = raw.lower()
     if b"%2f" in encoded or b"%5c" in encoded or "\\" in path or not path.isprintable() or set(path) & set("%;"):

@@ -24,6 +24,7 @@ class Tries:
             raise TooMany(f"too many wrong passwords; try again in {WITHIN_S} s")
 
     def was_wrong(self, who: str) -> None:
+        """Counts a wrong password of a client, for its address and for the network around it."""
         for each in {who, _wide(who)}:
             self._wrong.add(each)
 

@@ -1,5 +1,6 @@
-"""How our HTTP servers listen (service and gate): by uvicorn, with a deadline for headers, and no word of a reverse
-proxy believed that the config does not name."""
+"""The settings of the HTTP servers (uvicorn), with a time limit for headers.
+
+Headers of a reverse proxy are believed only where the config names that proxy."""
 
 import asyncio
 import signal
@@ -34,8 +35,11 @@ def settings(host: str, port: int, proxies: tuple[str, ...]) -> Fields:
 
 
 def on_ending(call: Callable[[], None]) -> None:
-    """Have something called on the running loop as soon as the process is told to end: what waits for hours (streams,
-    long polls) has to be ended by us, since the server waits for it."""
+    """Calls `call` on the running event loop when the process gets SIGTERM or SIGINT.
+
+    The server waits for open requests at its end, so those that last for hours (event connections, long
+    polls) must be ended here. The earlier signal handlers are called as well. Outside the main thread
+    this function does nothing."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         before = signal.getsignal(number)
@@ -78,6 +82,7 @@ class Heads:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers HEAD as GET without the body; passes every other request on unchanged."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -91,20 +96,25 @@ class Heads:
 
 
 class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol of HTTP with a time limit for each request's headers, on new connections and on kept ones:
-    else anybody could hold all descriptors of a server by headers that never come."""
+    """uvicorn's HTTP protocol with a time limit of HEADERS_S (20 s) for each request's headers.
+
+    It holds for new connections and for kept ones. Without it a client could occupy all of a server's
+    file descriptors with headers that never come."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts the timer for the first request's headers."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        """Passes data on; stops the timer once headers are complete, and starts it for the next."""
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the timer."""
         self._stop()
         super().connection_lost(exc)
 

@@ -26,9 +26,14 @@ PAUSE_S = 0.02
 class Fold(Protocol):
     """The books of either role."""
 
-    def apply(self, event: Event) -> None: ...
-    def load(self, dumped: Plain) -> None: ...
-    def balances(self) -> Mapping[str, object]: ...
+    def apply(self, event: Event) -> None:
+        """Folds one event into the state."""
+
+    def load(self, dumped: Plain) -> None:
+        """Takes a dumped state in place of the present one."""
+
+    def balances(self) -> Mapping[str, object]:
+        """Returns what a checkpoint is compared by: each live session's money and state, by its id."""
 
 
 def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_before: int) -> int:

@@ -1,5 +1,7 @@
-"""A database server that takes connections and then answers nothing (a machine that hangs, a network that swallows)
-would hold its callers for ever: what takes too long is cut off, and is an error like any other."""
+"""Cuts off a database server that takes connections and then does not answer.
+
+Such a server (a machine that hangs, a network that loses packets) would block its callers for ever. A
+use of a connection that takes too long is ended, and is an error like any other."""
 
 import os
 import socket

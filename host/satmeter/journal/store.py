@@ -217,8 +217,9 @@ class Journal:
         self.newest_at = events[-1].at if events else self.newest_at
 
     def set_back(self, ahead: int) -> None:
-        """Date back by `ahead` ms the sessions that are dated by a clock that was that far in the future. The events
-        stay as they are: receipts hold their hashes."""
+        """Moves the times of sessions that a clock in the future has dated back by `ahead` ms.
+
+        This changes the index only. The events stay as they are, since receipts hold their hashes."""
         near = self.newest_at - ahead // 2
         with self._using(write=True) as db:
             for column in (_SESSION.c.opened_at, _SESSION.c.closed_at):
@@ -254,8 +255,10 @@ class Journal:
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
 
     def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[StoredEvent]:
-        """Return up to `limit` events with an id over `after`, of one stream or of all: the first of them, or the
-        newest; oldest first in either case."""
+        """Returns up to `limit` events with an id over `after`, oldest first.
+
+        `stream` is a session's id or "meter/NAME"; "" for all. They are the first of these events, or
+        with `newest` the last."""
         order = _EVENT.c.id.desc() if newest else _EVENT.c.id
         query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(order).limit(limit)
         if stream:
@@ -271,9 +274,12 @@ class Journal:
     def sessions(
         self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0, ended: bool = False
     ) -> list[StoredSession]:
-        """Return up to `limit` sessions opened from one time to before another (ms; 0: without end), newest first, and
-        those that were opened at the same time as the last one, so that a next page from that time on misses none.
-        `ended`: without those that run."""
+        """Returns a page of the index of sessions, newest first.
+
+        It has the sessions opened at `since` or later and before `before` (ms; 0: no bound), of one
+        meter or of all. The page has `limit` rows, or more: sessions opened at the same time as the
+        last one are on it, so that a next page from that time on misses none. `ended` leaves out
+        sessions that run."""
         query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
         if meter:
             query = query.where(_SESSION.c.meter == meter)
@@ -289,6 +295,7 @@ class Journal:
         return rows
 
     def session(self, session: str) -> StoredSession | None:
+        """Returns a session's row of the index by its id, None where there is none."""
         rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session), StoredSession)
         return rows[0] if rows else None
 
@@ -306,8 +313,9 @@ class Journal:
         return int(found) if found else -1
 
     def _checkpoints(self, db: sa.Connection, write: bool = False) -> list[tuple[int, int]]:
-        """Snapshots that stay, oldest first: up to which event each is, and when that was (ms). `write`: they are to be
-        changed, and nobody else may meanwhile."""
+        """Returns (id of the last event, time in ms) of each snapshot that stays, oldest first.
+
+        `write`: they are to be changed, so that no other writer may change them meanwhile."""
         query = sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")
         found = db.execute(query.with_for_update() if write else query).scalar()
         return [(upto, at) for upto, at in json.loads(found)] if found else []
@@ -387,6 +395,7 @@ class Journal:
 
 
 def sqlite_url(path: Path) -> str:
+    """Returns the database URL of a SQLite file."""
     return f"sqlite:///{path}"
 
 

@@ -8,8 +8,9 @@ from ..core.plain import JsonObject
 
 
 def priced(given: JsonObject) -> JsonObject:
-    """Return a form with `sat` (three decimals at most) turned into `msatoshi`, which stands as it is where it is
-    given. BadParam for what is no amount."""
+    """Returns a form with `sat` converted to `msatoshi`, in msat; a given `msatoshi` stays.
+
+    `sat` may have three decimals. Raises BadParam for text that is no amount."""
     if "sat" not in given or given.get("msatoshi"):
         return given
     return {**given, "msatoshi": msat_of(given["sat"])}

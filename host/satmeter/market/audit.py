@@ -1,6 +1,6 @@
-"""Whether what is booked of outgoing payments is what left the node, by listsendpays: of each payment the sum over its
-parts, with fees.
-"""
+"""Compares what the accounts record of outgoing payments with what left the node (listsendpays).
+
+What left is the sum over the parts of a payment, with fees."""
 
 from collections.abc import Callable
 
@@ -15,12 +15,11 @@ from .tables import ENTRY, TRANSFER
 
 
 def differences(database: Database, outcome: Callable[[str], Outcome]) -> list[str]:
-    """Return a line for each payment that a person has to look at: the alarms, those of which something else is booked
-    than left the node, and those that can still settle though they were taken for failed.
+    """Returns a line for each outgoing payment that a person has to look at.
 
-    What the node no longer lists (it may clean its old payments) can't be compared. NodeTrouble where it does not
-    answer.
-    """
+    Those are the alarms, payments whose recorded amount differs from what left the node, and payments
+    that are recorded as complete or failed while parts of them are still pending. A payment that the
+    node no longer lists can't be compared. Raises NodeTrouble where the node does not answer."""
     left = sa.select(TRANSFER.c.about, sa.func.sum(ENTRY.c.msat)).join(ENTRY, ENTRY.c.transfer == TRANSFER.c.id)
     left = left.where(ENTRY.c.account == NODE, TRANSFER.c.about.like("payment/%")).group_by(TRANSFER.c.about)
     with database.reading() as db:

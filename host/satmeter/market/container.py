@@ -18,6 +18,8 @@ COOKIES = "satmeter/market/cookies"
 
 
 class Market:
+    """The parts of accounts and market that one worker needs, connected to the billing service."""
+
     def __init__(self, desk: Desk):
         self.desk, config = desk, desk.config
         self.users = Users(desk.database, config.sign_ups_per_minute)
@@ -40,4 +42,5 @@ class Market:
         desk.renewal = self.orders.renew
 
     def start(self) -> None:
+        """Deletes orders and deposits that nobody paid for 7 days."""
         self.orders.forget()

@@ -50,6 +50,7 @@ PAGES.filters["stars"] = lambda tenths: f"{tenths // 10}.{tenths % 10}"
 
 
 def wants_json(request: Request) -> bool:
+    """Returns whether the Accept header names JSON and not HTML."""
     accept = request.headers.get("accept", "")
     return "application/json" in accept and "text/html" not in accept
 
@@ -109,6 +110,9 @@ class Visits:
         return RedirectResponse(f"{self.path}{where}", 303)
 
     def log_in(self, request: Request, user: User, where: str) -> Response:
+        """Returns an answer that logs a user in by a cookie for 30 days, and leads to `where`.
+
+        Anything but a path of this site becomes /dashboard."""
         assert self._market is not None
         answer = self.done(request, inside(where), {"name": user.name})
         secure = self.base.startswith("https")

@@ -1,9 +1,8 @@
-"""The books of the hub's accounts: double entry. Money moves by transfers whose entries sum to 0; a user's account is
-never negative, which the database holds as well.
+"""The ledger of the hub's accounts, in double entry: money moves by transfers.
 
-Signs: what the hub owes is positive. `node` is the other side of it, what came in over the node's channels and has not
-gone out: negative by as much.
-"""
+The entries of a transfer sum to 0. A user's account is never negative; the database checks that, too.
+What the hub owes is positive. The account `node` is the other side: what came in over the node's
+channels and has not gone out, as a negative amount."""
 
 import time
 
@@ -19,10 +18,13 @@ PAGE = 100
 
 
 def of_user(user: str) -> str:
+    """Returns the name of a user's account, by the user's id."""
     return f"user/{user}"
 
 
 class Ledger:
+    """The accounts and transfers in the database, in msat. fee_ppm: the hub's fee in millionths."""
+
     def __init__(self, database: Database, fee_ppm: int):
         self._database, self.fee_ppm = database, fee_ppm
 
@@ -31,9 +33,19 @@ class Ledger:
         return msat * self.fee_ppm // 1_000_000
 
     def move(self, db: sa.Connection, kind: str, about: str, entries: dict[str, int]) -> None:
-        """Record a transfer in a transaction: account -> msat, which sum to 0. NoCredit where a user's account does not
-        have what it is to give. Accounts change in the order of their names, so that no two transfers wait for each
-        other."""
+        """Records a transfer between accounts in the caller's transaction.
+
+        Accounts change in the order of their names, so that two transfers can't deadlock.
+
+        Args:
+            db: The connection of the transaction.
+            kind: What sort of transfer it is, such as "deposit".
+            about: What it is for, such as "invoice/ID".
+            entries: The msat that each account gains (negative: loses). The sum must be 0.
+
+        Raises:
+            NoCredit: A user's account has less than it is to give.
+        """
         assert sum(entries.values()) == 0, entries
         entries = {name: msat for name, msat in sorted(entries.items()) if msat}
         if not entries:
@@ -55,9 +67,11 @@ class Ledger:
 
     @staticmethod
     def in_account(db: sa.Connection, name: str) -> int:
+        """Returns the balance of an account in msat as a transaction sees it, 0 without entries."""
         return int(db.execute(sa.select(ACCOUNT.c.balance).where(ACCOUNT.c.name == name)).scalar() or 0)
 
     def balance(self, name: str) -> int:
+        """Returns the balance of an account in msat, 0 for one without entries."""
         with self._database.reading() as db:
             return self.in_account(db, name)
 
@@ -79,8 +93,10 @@ class Ledger:
             return {str(name): int(msat) for name, msat in db.execute(query)}
 
     def sums(self) -> dict[str, int]:
-        """Return what an audit looks at: each account's balance, and under "wrong" how many accounts have another than
-        the sum of their entries, how many transfers do not sum to 0, and the sum of all balances."""
+        """Returns the balance of each account in msat, and under "wrong" a count of errors.
+
+        That is the number of accounts whose balance is not the sum of their entries, plus the number of
+        transfers that do not sum to 0, plus the absolute sum of all balances. It is 0 in a correct ledger."""
         totals = (
             sa.select(ENTRY.c.account, sa.func.sum(ENTRY.c.msat).label("msat")).group_by(ENTRY.c.account).subquery()
         )

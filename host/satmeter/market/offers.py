@@ -21,12 +21,16 @@ PROBE_S = 5
 
 
 class Offers:
+    """The services that sellers publish on the market, in the database."""
+
     def __init__(self, database: Database, outward: Outward):
         self._database, self._outward = database, outward
 
     async def probe(self, url: object) -> str:
-        """Look whether something answers at a seller's node; returns what a buyer is told of it. BadParam for an
-        address in a private network, or that nothing answers at."""
+        """Calls a seller's URL and returns what buyers are shown about its answer.
+
+        Raises BadParam for a private address, where nothing answers within PROBE_S (5 s), or for an answer
+        that is compressed or over 65,536 bytes."""
         status, _ = await self._outward.get(check_url(url, "node_url"), PROBE_S)
         return "asks for payment" if status == 402 else f"answers ({status})"
 
@@ -69,6 +73,7 @@ class Offers:
             return only(db.execute(mine.values(shown=shown)))
 
     def find(self, id: str) -> Row | None:
+        """Returns a service by its id, also one that is off the market; None for an unknown id."""
         found = self._rows(sa.select(OFFER).where(OFFER.c.id == id[:24]))
         return found[0] if found else None
 
@@ -77,6 +82,7 @@ class Offers:
         return self._rows(sa.select(OFFER).where(OFFER.c.id.in_(ids), OFFER.c.shown).order_by(OFFER.c.service))
 
     def of(self, seller: str) -> list[Row]:
+        """Returns all services of a seller, also those off the market, sorted by name."""
         return self._rows(sa.select(OFFER).where(OFFER.c.seller == seller).order_by(OFFER.c.service))
 
     def search(self, words: str, sort: str = "price", page: int = 1) -> tuple[list[Row], int]:

@@ -1,6 +1,7 @@
-"""Buying: a cart becomes an order, one invoice for all its services; paid in whichever way, each service gets its own
-hash token, each seller their part, the hub its fee, in the transaction that counts the payment.
-"""
+"""Orders of the market: a cart becomes one invoice for all its services.
+
+In the transaction that counts the payment, each service gets its own hash token, each seller its part
+and the hub its fee, whether the payment came from a wallet or from an account."""
 
 import time
 
@@ -48,6 +49,7 @@ class Orders:
     # --- the cart
 
     def cart(self, user: str) -> list[Row]:
+        """Returns the services in a user's cart, sorted by name; without those taken off the market."""
         with self._database.reading() as db:
             ids = list(db.execute(sa.select(CART.c.offer).where(CART.c.user == user)).scalars())
         return self._offers.among(ids)
@@ -69,6 +71,7 @@ class Orders:
             insert_new(db, CART, {"user": user, "offer": found["id"]})
 
     def take_out(self, user: str, offer: object) -> None:
+        """Takes a service out of a user's cart. Does nothing where it is not there."""
         with self._database.writing() as db:
             db.execute(sa.delete(CART).where(CART.c.user == user, CART.c.offer == str(offer)))
 
@@ -79,6 +82,9 @@ class Orders:
         return self.order(user, self.cart(user))
 
     def order(self, user: str, offers: list[Row]) -> Row:
+        """Makes the order of some services at their present prices, and returns its invoice.
+
+        Raises BadParam for no services, or for a sum that no invoice can be of."""
         if not offers:
             raise BadParam("cart: is empty", param="cart")
         total = sum(o["msatoshi"] for o in offers)
@@ -106,9 +112,16 @@ class Orders:
         return dict(row._mapping) if row is not None else None
 
     def pay(self, user: str, row: Row) -> None:
-        """Pay an invoice of this hub from a user's account: the money is set aside, the invoice shut to wallets on the
-        node, and counted, each step recorded before the next. NoCredit, with nothing touched, where the account has not
-        that much; WrongState where it is not to be paid any more, or somebody else is paying it."""
+        """Pays an invoice of this hub from a user's account.
+
+        The money is set aside, then the invoice is deleted on the node so that no wallet can pay it, then the
+        payment is counted. Each step is recorded before the next.
+
+        Raises:
+            BadParam: The invoice has no amount of its own.
+            NoCredit: The account has too little. Nothing was changed.
+            WrongState: The invoice is paid or expired, or is being paid. Money set aside was returned.
+        """
         if row["msatoshi"] is None:
             raise BadParam("invoice: has no amount of its own; pay it from a wallet", param="invoice")
         if status_of(row) != "unpaid":
@@ -158,9 +171,11 @@ class Orders:
             db.execute(sa.delete(BILL).where(BILL.c.invoice == row["id"]))
 
     def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
-        """Move the money of a paid invoice to whom it is due (a settler of Invoices). What came in beyond an order's
-        price is the buyer's. A client's invoice that was paid by a wallet is the operator's own, and no account's. What
-        the node paid itself came in over no channel: it is the hub's own money (payer HUB)."""
+        """Moves the money of a paid invoice to the accounts that it is due to (a settler of Invoices).
+
+        What an order's buyer paid beyond the price goes to the buyer's account. A client's invoice that a
+        wallet paid moves nothing: that money is the operator's own. `payer` is the account that paid, None for
+        the node's channels, and HUB where the node paid its own invoice."""
         received, source, about = int(row["msatoshi_received"]), payer or NODE, f"invoice/{row['id']}"
         bill = db.execute(sa.select(BILL).where(BILL.c.invoice == row["id"])).first()
         if bill is None:
@@ -231,8 +246,10 @@ class Orders:
         return [{k: r[k] for k in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for r in rows]
 
     def rate(self, user: str, id: str, stars: int) -> None:
-        """Rate a purchase after its token was used: only then is there something to tell. A buyer rates an offer
-        once, and none that cost the hub's fee nothing. BadParam, WrongState."""
+        """Rates a purchase with 1 to 5 stars, after at least one use of its token.
+
+        A user rates each published service once. A purchase so cheap that the hub's fee was 0 can't be rated,
+        unless the hub takes no fees. Raises BadParam for other numbers of stars, else WrongState."""
         if not 1 <= stars <= 5:
             raise BadParam(f"stars: must be from 1 to 5, got {stars}", param="stars")
         with self._database.writing() as db:
@@ -253,9 +270,22 @@ class Orders:
             db.execute(sa.update(OFFER).where(OFFER.c.id == row.offer).values(grown))
 
     def allow_renewal(self, user: str, id: str, msat: int, day_msat: int = 0) -> None:
-        """Say for how much a purchase may be renewed from the user's account when its token is used up: in all (0: not
-        at all), and in any 24 hours (0: DAYS_RENEWALS times its price). For one that was renewed, this holds for the
-        last that followed, so that what goes on can be ended from each. WrongState for one that is not the user's."""
+        """Sets for how much a purchase may be renewed from its user's account.
+
+        It is renewed when its token is used up and a new one is asked for.
+
+        For a purchase that was renewed, the last renewal gets the limits, so that renewals can be stopped
+        from each purchase of the chain.
+
+        Args:
+            user: The user's id.
+            id: The purchase's id.
+            msat: The limit in all, in msat; 0 for no renewal.
+            day_msat: The limit in any 24 hours, in msat; 0 for DAYS_RENEWALS (10) times the price.
+
+        Raises:
+            WrongState: The purchase is not the user's, or not paid.
+        """
         with self._database.writing() as db:
             last = self._newest(db, id)
             if last is None or last["user"] != user or not last["paid_at"]:
@@ -265,9 +295,12 @@ class Orders:
             db.execute(mine.values(renew_msat=msat, renew_day_msat=day))
 
     def renew(self, bought: Bought, ask: bool) -> str | Row | None:
-        """Renew what a used-up token stood for: return the token that follows it, paid from its holder's account if
-        they allowed that; else (`ask`) an invoice of the same, or None. Asked again, the token that was bought last
-        is returned as long as it has a use left: nobody pays twice for an answer that was lost."""
+        """Renews a purchase whose token is used up, and returns the next token.
+
+        The new purchase is paid from the holder's account within the limits that the holder set. Where they do
+        not allow it, returns a new invoice if `ask` is true, else None. Also None where the service is off the
+        market. If the chain's last token has uses left, that token is returned, so that nobody pays twice
+        when an answer was lost."""
         with self._database.writing() as db:
             last = self._newest(db, bought.invoice)
             if last is None:
@@ -283,9 +316,11 @@ class Orders:
         return self.order(last["user"], [dict(offer._mapping)]) if ask else None
 
     def _may_renew(self, db: sa.Connection, last: Row, offer: Row) -> bool:
-        """Whether the holder's bounds allow one more renewal. Whoever has the token can cause it, the seller's gate
-        among them: so it is the same service at the same place, no dearer, neither in all nor for a use, and within
-        what the holder set in all and for a day; and the account has it."""
+        """Returns whether the holder's limits allow one more renewal now.
+
+        Anybody with the token can cause a renewal, also the seller's gate. So it must be the same service at
+        the same URL, and not dearer, in all or for each use. It must be within the holder's limits in all
+        and for 24 hours, and within RENEWALS_A_MINUTE (10). The account must have the money."""
         price = int(offer["msatoshi"])
         as_cheap = price <= last["msatoshi"] and price * last["uses"] <= last["msatoshi"] * int(offer["uses"])
         if not as_cheap or offer["node_url"] != last["node_url"] or price > last["renew_msat"]:

@@ -1,5 +1,7 @@
-"""The tables of accounts and market, in the billing service's database. Amounts in msat, times in seconds since 1970;
-passwords and logins stand hashed, tokens sealed under the node's own secret."""
+"""The tables of accounts and market, in the billing service's database.
+
+Amounts are in msat, times in seconds since 1970. Passwords and login cookies are stored as hashes.
+Hash tokens are encrypted with a secret of the node."""
 
 import sqlalchemy as sa
 

@@ -25,11 +25,15 @@ LASTS_S = 30 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class User:
+    """A user of the market: the id never changes, and the name is unique."""
+
     id: str
     name: str
 
 
 class Users:
+    """The users and their logins, in the database."""
+
     def __init__(self, database: Database, most_new: int):
         """most_new: accounts that may be made in a minute: each costs an argon2 hash."""
         self._database, self._most_new = database, most_new
@@ -55,8 +59,10 @@ class Users:
         return self._add(name, {"password": hashed})
 
     def by_password(self, name: object, password: object, who: str) -> User | None:
-        """Return whose name and password it is; takes as long for names that nobody has. TooMany after too many wrong
-        ones from `who`."""
+        """Returns the user with a name and a password, or None.
+
+        It takes as long for unknown names as for known ones. Raises TooMany after too many wrong passwords
+        from `who`, which is the client's network (server.network_of)."""
         if not isinstance(name, str) or not isinstance(password, str) or len(password) > MOST:
             return None
         row = self._find(USER.c.name == name)
@@ -86,10 +92,12 @@ class Users:
         raise NameTaken(f"name: no free one like {base!r} was found", param="name")
 
     def named(self, name: str) -> User | None:
+        """Returns the user with a name, or None."""
         row = self._find(USER.c.name == name)
         return User(row.id, row.name) if row is not None else None
 
     def names(self, ids: set[str]) -> dict[str, str]:
+        """Returns the names of users by their ids, without ids that are unknown."""
         with self._database.reading() as db:
             return {r.id: r.name for r in db.execute(sa.select(USER.c.id, USER.c.name).where(USER.c.id.in_(ids)))}
 
@@ -104,6 +112,7 @@ class Users:
         return value
 
     def of_cookie(self, value: str) -> User | None:
+        """Returns the user that a cookie logs in; None if it is unknown or over 30 days old."""
         if not value:
             return None
         joined = sa.select(USER.c.id, USER.c.name).join(LOGIN, LOGIN.c.user == USER.c.id)
@@ -113,6 +122,7 @@ class Users:
         return User(row.id, row.name) if row is not None else None
 
     def end(self, value: str) -> None:
+        """Ends the login of a cookie. Does nothing for an unknown cookie."""
         with self._database.writing() as db:
             db.execute(sa.delete(LOGIN).where(LOGIN.c.hash == digest(value)))
 

@@ -1,9 +1,8 @@
-"""Paying from an account to anywhere: an invoice, or an address NAME@HUB (Lightning Address, LUD-16), which is how the
-users of two hubs pay one another over the hubs' channels. And the other half: what our users' addresses answer.
+"""Payments from an account to an invoice or to an address NAME@HUB, and the hub's own addresses.
 
-What a payment may cost at most is held before it is sent; how it ends moves the money on, in the transaction that
-records the end.
-"""
+Addresses are Lightning Addresses (LUD-16), by which users of two hubs pay one another over the hubs'
+channels. The most that a payment may cost is held before it is sent. The transaction that records the
+end of the payment moves that money on."""
 
 import hashlib
 import json
@@ -31,6 +30,8 @@ LEAST_MSAT, MOST_MSAT = 1000, 10_000_000_000
 
 
 class Sending:
+    """Payments from users' accounts, and the answers of the users' Lightning Addresses."""
+
     def __init__(
         self,
         invoices: Invoices,
@@ -47,8 +48,10 @@ class Sending:
         self.host = host
 
     def quote(self, amount_msat: int) -> Row:
-        """Return what a payment of an amount costs: the hub's fee, the most that routing may cost, and both together
-        with the amount, which is held."""
+        """Returns what a payment of an amount may cost, all in msat.
+
+        `fee` is the hub's fee, `maxfee` the most that routing may cost, and `held` both together with the
+        amount. That sum is held until the payment ends."""
         fee, maxfee = self._ledger.fee(amount_msat), fee_cap(amount_msat)
         return {"msatoshi": amount_msat, "fee": fee, "maxfee": maxfee, "held": amount_msat + fee + maxfee}
 
@@ -105,8 +108,16 @@ class Sending:
         return self._once.end(attempt, 200, payreq)
 
     def send(self, user: str, payreq: str) -> Row:
-        """Pay an invoice from a user's account; returns status (paid, pending, failed, alarm) with what it cost.
-        NoCredit where the account does not hold the most that it may cost."""
+        """Pays an invoice from a user's account, and returns the status with the costs in msat.
+
+        The status is paid, pending, failed or alarm. An invoice of this hub is paid from account to account,
+        without fees.
+
+        Raises:
+            BadParam: The invoice has no amount, or is of this node but not of this service.
+            NoCredit: The account has less than the payment may cost at most.
+            WrongState: Somebody else pays or has paid this invoice, or it can't be paid any more.
+        """
         decoded = self._spending.decoded(payreq)
         amount = int(decoded["amount_msat"])
         if self._spending.is_own(decoded):
@@ -133,9 +144,18 @@ class Sending:
         return {"status": "paid", "payment_hash": row["rhash"], "msatoshi": amount, "fee": 0, "routing": 0, "why": ""}
 
     def ended(self, db: sa.Connection, was: Row, status: str, sent: int) -> None:
-        """Move on what was held for a payment (a watcher of Spending). One that was taken for failed and settled all
-        the same is charged again; what the account has not got by then is the hub's loss. An alarm gives nothing back:
-        what left the node is booked, and the rest stays held until a person has looked."""
+        """Moves the money that was held for a payment, once it has ended (a watcher of Spending).
+
+        A payment that was recorded as failed and is complete after all is charged again; where the account has
+        too little by then, the hub bears the loss. An alarm returns nothing: what left the node is recorded,
+        and the rest stays held until a person decides.
+
+        Args:
+            db: The connection of the transaction that records the end.
+            was: The payment as it was recorded before.
+            status: complete, failed or alarm.
+            sent: The msat that left the node, with fees.
+        """
         user = str(was["client"])
         if not user.startswith("user/"):
             return
@@ -160,6 +180,7 @@ class Sending:
     # --- our users' addresses (LUD-06, LUD-16)
 
     def address(self, user: User) -> str:
+        """Returns a user's Lightning Address (LUD-16), or "" where the hub has no public name."""
         return f"{user.name}@{self.host}" if self.host else ""
 
     def terms(self, user: User, callback: str) -> Row:

@@ -29,8 +29,7 @@ HINTS = {
 
 
 def fee_cap(amount_msat: int) -> int:
-    """Return the most (msat) that routing a payment of `amount_msat` may cost where nothing else is asked for: 1 %, at
-    least 1 sat."""
+    """Returns the default cap of a payment's routing fee, in msat: 1 % of it, at least 1 sat."""
     return max(1000, amount_msat // 100)
 
 
@@ -59,8 +58,18 @@ def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = N
 
 
 def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> JsonObject:
-    """Open a stream at a scanned address within the caps, the price with its unit ("300sat/kWh"); stream-status.
-    NodeTrouble with the words of who refuses."""
+    """Opens a stream at a scanned address within the caps; returns stream-open's answer.
+
+    Args:
+        node: The buyer's node.
+        address: The meter's address.
+        max_price_msat: The price cap with its unit, such as "300sat/kWh".
+        budget_msat: The most that the stream may cost, as msat() reads it.
+
+    Raises:
+        BadParam: A cap is not an amount, or the price has no unit.
+        NodeTrouble: The stream was not opened; the message has the reason, `code` the error's number.
+    """
     caps = dict(with_unit({"max_price_msat": max_price_msat, "budget_msat": msat("budget_msat", budget_msat, 1)}))
     caps["max_price_msat"] = msat("max_price_msat", caps["max_price_msat"], 1)
     if not caps.get("unit"):

@@ -14,6 +14,8 @@ PAUSE_FIRST_S, PAUSE_MOST_S = 0.05, 1.0
 
 
 class Turns:
+    """The lines of payments of one node, one line for each payee; any thread may call."""
+
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._lines: dict[str, list[int]] = {}
@@ -22,6 +24,7 @@ class Turns:
         self._going = 0
 
     def turn(self, payee: str) -> "Turn":
+        """Returns the place of a new payment to `payee`, behind all that asked before it."""
         return Turn(self, payee, next(self._tickets))
 
 
@@ -50,8 +53,10 @@ class Turn:
                 self._all._changed.notify_all()
 
     def again(self) -> bool:
-        """Wait for the next try, before all who came later. Returns whether others of ours were under way meanwhile:
-        if not, it was not us who filled the channel."""
+        """Waits until this payment may be tried again, before all to the same payee that came later.
+
+        Returns whether other payments of ours were under way when the wait began. If not, the channel
+        was filled by something else."""
         with self._all._changed:
             self._all._going -= 1
             others = self._all._going > 0

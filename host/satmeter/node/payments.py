@@ -43,11 +43,13 @@ SPARE_BLOCKS = 1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the node says of a payment hash. status: complete, pending, failed or none; or known, by pay() alone: the
-    node had paid this hash, or was paying it, before we first asked, so that nothing of it is ours.
+    """What the node states of a payment hash: a status, and the sums of its parts in msat.
 
-    A payment has parts: while one can still settle it is pending, and its sums are of all parts that did or still can.
-    """
+    `status` is complete, pending, failed or none. From pay() alone it may be known: the node had paid
+    this hash, or was paying it, before we first asked, so that nothing of it is ours.
+
+    A payment has parts. While one can still settle it is pending, and its sums are of all parts that
+    did or still can: `sent_msat` with fees, `amount_msat` without."""
 
     status: str
     sent_msat: int = 0
@@ -139,8 +141,10 @@ class Payments:
         return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
 
     def _begun(self, payment_hash: str) -> bool:
-        """Whether a payment is under way or done. What was asked for by a plugin that died, or of a node that was lost
-        for a moment, may only begin now: so long it is waited for."""
+        """Returns whether a payment is under way or complete, after a wait for one that may just begin.
+
+        The node may begin late what was asked for just before this plugin started, or before the node
+        was lost for a moment: up to BEGUN_S are waited."""
         while self.outcome(payment_hash).status not in ("complete", "pending"):
             wait = self._begins_until - time.monotonic()
             if wait <= 0:
@@ -149,8 +153,10 @@ class Payments:
         return True
 
     def _older(self, payment_hash: str, paid: Outcome | None, since: int) -> bool:
-        """Whether what there is of a hash was begun before a time (s), where no answer tells whose it is: xpay may find
-        no route, or the invoice expired, before it looks whether it was paid."""
+        """Returns whether the payment of a hash was begun before `since` (s since 1970).
+
+        It matters only where no answer shows which payment it is: xpay may find no route, or the
+        invoice expired, before it looks whether the hash was paid."""
         if paid is not None:
             return False
         return any(t["status"] != "failed" and int(t["created_at"]) < since for t in self._parts(payment_hash))
@@ -205,16 +211,19 @@ class Payments:
         return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
 
     def _xpay(self, params: JsonObject) -> Outcome | None:
-        """Pay by xpay, which answers as soon as one part has settled, as if all did: of several the node has to be
-        asked what became of them."""
+        """Pays by xpay; returns None where the node has to be asked for the outcome.
+
+        That is so for several parts: xpay answers as soon as one of them has settled, as if all had."""
         done = self._node.call("xpay", **params)
         if done.get("successful_parts") != 1:
             return None
         return Outcome("complete", int(done["amount_sent_msat"]), int(done["amount_msat"]))
 
     def _channel(self, payee: str, amount_msat: int) -> str:
-        """Return a channel with the payee that can carry the amount, or nothing; a look at it costs more than it tells
-        from one payment to the next."""
+        """Returns the short id of a channel to the payee that can carry the amount, "" for none.
+
+        The answer is kept for CHANNEL_S, since a look at channels costs more than it is worth for each
+        payment."""
         now = time.monotonic()
         found, until = self._channels.get(payee, ("", 0.0))
         if now < until:
@@ -231,8 +240,10 @@ class Payments:
         return found
 
     def _unlearn(self) -> None:
-        """Have xpay forget what it took from failures: a peer's restart, taken for a lack of capacity, would keep a
-        channel that is fine from being used for an hour."""
+        """Has xpay forget what it learned from failures (askrene-age of layer xpay).
+
+        It takes the restart of a peer for a lack of capacity, and would not use that channel for an
+        hour."""
         try:
             self._node.call("askrene-age", layer="xpay", cutoff=int(time.time()) + 1)
         except RpcError as e:

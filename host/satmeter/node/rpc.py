@@ -19,8 +19,11 @@ UNKNOWN_COMMAND = -32601
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An invoice as the node has it. status: unpaid, paid or expired; index and received are set when paid; times in
-    seconds since 1970."""
+    """An invoice as the node has it; `hash` is its payment hash.
+
+    `status` is unpaid, paid or expired. `amount_msat` is None for an invoice without an amount.
+    `received_msat` and `index` (its pay_index) are 0 until it is paid. `expires_at` is in seconds since
+    1970."""
 
     status: str
     bolt11: str
@@ -37,6 +40,7 @@ def code_of(e: RpcError) -> int:
 
 
 def words_of(e: RpcError) -> str:
+    """Returns the message of an RPC error, which can be bare text when the node stops."""
     return str(e.error.get("message", e.error)) if isinstance(e.error, dict) else str(e.error)
 
 
@@ -64,6 +68,7 @@ class Node:
         return answer
 
     def info(self) -> JsonObject:
+        """Returns the answer of getinfo, such as id, network, blockheight and address."""
         return self.call("getinfo")
 
     def cltv_final(self) -> int:
@@ -81,11 +86,16 @@ class Node:
         hash_only: bool = False,
         renew: bool = False,
     ) -> Made:
-        """Make an invoice, or find the one that has this label already. None makes one without an amount; hash_only one
-        that holds the description's hash.
+        """Makes an invoice, or finds the one that has this label already.
 
-        One that is unpaid and of another amount was made ahead and told to nobody: it makes room. With `renew` an
-        expired one does, too.
+        Args:
+            label: Its label; an invoice of it that is paid, or of the same amount, is returned as is.
+            amount_msat: Its amount; None makes an invoice without one. An invoice of this label
+                with another amount that is not paid was made ahead and not sent: it is replaced.
+            description: What a wallet shows.
+            expiry_s: How long it can be paid, in s from now.
+            hash_only: Whether the invoice holds only the description's hash.
+            renew: Whether an expired invoice of this label is replaced as well.
         """
         amount: int | str = "any" if amount_msat is None else amount_msat
         what: JsonObject = {"amount_msat": amount, "label": label, "description": description, "expiry": expiry_s}
@@ -107,6 +117,7 @@ class Node:
         return Made("unpaid", made["bolt11"], made["payment_hash"], amount_msat, expires_at=int(made["expires_at"]))
 
     def find_invoice(self, label: str) -> Made | None:
+        """Returns the invoice of a label, as listinvoices has it; None where there is none."""
         found = self.call("listinvoices", label=label)["invoices"]
         return _made(found[0]) if found else None
 
@@ -158,6 +169,7 @@ class Node:
         return [str(row["label"]) for row in rows]
 
     def decode(self, bolt11: str) -> JsonObject:
+        """Returns what the node's decode has for an invoice; RpcError where it can't be decoded."""
         return self.call("decode", string=bolt11)
 
     def new_address(self) -> str:
@@ -182,9 +194,11 @@ class Node:
             self.call("connect", id=peer)
 
     def send(self, peer: str, data: bytes) -> None:
+        """Sends bytes as a custom message (sendcustommsg); RpcError where the peer is not connected."""
         self.call("sendcustommsg", node_id=peer, msg=data.hex())
 
     def sign(self, text: str) -> str:
+        """Returns the signature of a text by the node's key, in zbase32 (signmessage)."""
         return str(self.call("signmessage", message=text)["zbase"])
 
 

@@ -27,6 +27,7 @@ class Alarms:
         self._list = ui.element("div").classes("lines").props("data-part=alarms role=alert")
 
     def show(self) -> None:
+        """Draws the alarms of the feed's newest view, where they differ from those that are shown."""
         view = self._panel.sell.view
         sales, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
         found = [(s["session"], _words(s, self._money), _choices(s)) for s in sales if s["alarm"]]

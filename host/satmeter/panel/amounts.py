@@ -77,6 +77,9 @@ class Money:
         self.unit = unit if unit in UNITS else "sat"
 
     def __call__(self, msat: int) -> str:
+        """Returns an amount (msat) as text in the chosen unit.
+
+        Where a rate is known, about what it is in the currency stands beside it."""
         about = self.rate.about(msat) if msat else ""
         return amount(msat, self.unit) + (f" (≈ {about})" if about else "")
 

@@ -1,5 +1,6 @@
-"""A board, drawn: its display pixel for pixel, its LED as it blinks, its potentiometer and plug. One in software can be
-worked: by mouse, finger or keys."""
+"""A board as a page draws it: its display pixel for pixel, its LED, its potentiometer and its plug.
+
+A virtual board can be operated there, by mouse, finger or keys."""
 
 import asyncio
 
@@ -63,6 +64,7 @@ class BoardView:
                 ui.button("Restart", on_click=lambda: board.reboot()).props("dense outline")
 
     def update(self, meter: JsonObject) -> None:
+        """Draws the board from its meter's view (an entry of meter-status); not from an empty one."""
         self._meter = meter
         if not meter:
             return

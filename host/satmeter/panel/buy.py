@@ -56,6 +56,7 @@ class StreamCard:
         self._view: JsonObject = {}
 
     def update(self, p: JsonObject) -> None:
+        """Draws a stream from its view (an entry of stream-list); calls `changed` at a new state."""
         self._view = p
         t, money = p["tariff"], self.money
         self._text(self.meter, f"{p['meter']} at {p['seller'][:12]}…")
@@ -136,10 +137,13 @@ class StreamCard:
 
 
 def used(ticks: int, t: JsonObject) -> str:
+    """Returns a count (ticks) as text in units and ticks; without a tariff in ticks only."""
     return f"{ticks / t['ticks_per_unit']:,.3f} {t['unit']} ({ticks:,} ticks)" if t else f"{ticks:,} ticks"
 
 
 class BuyPage:
+    """The buyer's page: a code to scan, the streams, the payments made here, and the receipts."""
+
     def __init__(self, panel: Panel):
         self.panel = panel
         self.money = Money(panel.rate, panel.unit)
@@ -172,6 +176,7 @@ class BuyPage:
         tell(f"stream to {status.get('meter', 'the meter')} is open")
 
     def show(self) -> None:
+        """Draws the newest view of the buyer's plugin; adds and removes the cards of streams."""
         trouble = stale(self.panel.buy, self.body)
         if self.trouble.text != trouble:
             self.trouble.set_text(trouble)

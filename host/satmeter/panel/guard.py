@@ -33,8 +33,10 @@ HEADERS = tuple((name.lower().encode(), value.encode()) for name, value in SECUR
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """ASGI middleware. names: hosts (without port) by which the pages may be asked for, beside addresses; loopback:
-    whether only addresses of this very machine count. logins: None where there is no password."""
+    """ASGI middleware that checks Host, Origin and login before a request reaches the pages.
+
+    names: the host names (without port) that are accepted, besides localhost and IP addresses.
+    loopback: whether only loopback addresses are accepted. logins: None where there is no password."""
 
     app: App
     logins: Logins | None = None
@@ -42,6 +44,10 @@ class Guard:
     loopback: bool = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on to the pages, or refuses it.
+
+        403: its Host or Origin is not accepted. 401, or 303 to /login where a page was asked for: there
+        is no login. What is neither http nor websocket passes unchecked."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

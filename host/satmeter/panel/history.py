@@ -38,6 +38,7 @@ class History:
         self._again, self._not_before = 6, 0.0
 
     async def tick(self) -> None:
+        """Draws the list again where that is due and the page is open; a timer calls this."""
         due = self._again and time.monotonic() >= self._not_before
         if due and self._list.client.has_socket_connection:
             self._again -= 1
@@ -53,6 +54,9 @@ class History:
         await self.draw()
 
     async def draw(self) -> None:
+        """Asks the node for the newest sessions, and draws their receipts where they have changed.
+
+        An error of the node is shown in place of the list, and the node is asked again later."""
         self._asked += 1
         question = self._asked
         try:
@@ -104,7 +108,6 @@ def bounds(month: str) -> dict[str, int]:
 
 def history(panel: Panel, name: str, money: Money) -> History:
     """A meter's history, by the month, with what each month came to, and all of it as CSV."""
-
     known: dict[str, JsonObject] = {}
     newest = ""
 

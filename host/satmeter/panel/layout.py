@@ -53,6 +53,7 @@ class Panel:
 
     @property
     def emulated(self) -> bool:
+        """Whether the node is an emulated one, by its alias or its version."""
         return "emulated" in str(self.info.get("alias", "")) + str(self.info.get("version", ""))
 
     async def call(self, method: str, **params: object) -> JsonObject:
@@ -108,6 +109,7 @@ def words(e: Exception) -> str:
 
 
 def tell(text: str, good: bool = True) -> None:
+    """Shows a message on the page: for 4 s if it is `good`, else as an error for 12 s."""
     ui.notify(
         visible(text),
         type="positive" if good else "negative",
@@ -121,8 +123,10 @@ Result = TypeVar("Result")
 
 
 async def doing(what: Awaitable[Result], done: str = "") -> Result | None:
-    """Await what a button began; tell how it went, even if the button is gone by then. Returns its result; None after
-    an error."""
+    """Awaits what a button began, and shows how it went, even if the button is gone by then.
+
+    Returns the result; None after an error.
+    """
     client = ui.context.client
     try:
         result = await what
@@ -162,6 +166,7 @@ def on_enter(boxes: Iterable[ui.input], do: Callable[[], object]) -> None:
 
 
 def heading(text: str, level: int = 2) -> ui.label:
+    """Returns a new heading; `level` is for screen readers (aria-level), and changes no size."""
     label = ui.label(text).classes("title").props("role=heading")
     label.props["aria-level"] = str(level)
     return label

@@ -1,5 +1,6 @@
-"""The password of the pages, and who has given it. The password is kept hashed (argon2); logins live in memory, so that
-a restart ends them all."""
+"""The password of the pages, and the logins that were made with it.
+
+The password is kept hashed (argon2). Logins are kept in memory, so a restart ends them all."""
 
 import asyncio
 import hashlib
@@ -48,6 +49,7 @@ class Logins:
 
     @classmethod
     def load(cls, path: Path) -> "Logins":
+        """Reads the password's hash from a file; raises BadParam where others may read the file."""
         if path.stat().st_mode & 0o077:
             raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="password")
         return cls(path.read_text())
@@ -70,9 +72,11 @@ class Logins:
         return value
 
     def knows(self, value: str) -> bool:
+        """Returns whether a cookie's login still lasts; it ends after 12 hours."""
         return self._until.get(_key(value), 0.0) > time.monotonic()
 
     def end(self, value: str) -> None:
+        """Ends the login of a cookie; does nothing for an unknown one."""
         self._until.pop(_key(value), None)
 
 

@@ -1,5 +1,7 @@
-"""The invoices that were paid on the buyer's page, newest first, and how each went. The node knows of all payments
-(listpays); these are the ones of this run of the panel, for whoever looks away while one is made."""
+"""The invoices that were paid on the buyer's page, newest first, and how each payment ended.
+
+The node knows all payments (listpays). These are the ones of this run of the panel, for a person who
+was not looking while one was made."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ KEPT = 50
 
 @dataclass(frozen=True, slots=True)
 class Payment:
+    """A payment of an invoice on the buyer's page; `said` is its outcome as text."""
+
     at: float
     """In seconds since 1970."""
     what: str
@@ -31,6 +35,7 @@ class Payments:
         self.made: deque[Payment] = deque(maxlen=KEPT)
 
     def add(self, payment: Payment) -> None:
+        """Adds a payment as the newest; the oldest is dropped where there are more than 50."""
         self.made.appendleft(payment)
 
 
@@ -44,6 +49,7 @@ class PaymentList:
         self._list = ui.element("ul").classes("runs").props("data-part=payments")
 
     def show(self) -> None:
+        """Draws the list again where the payments or the unit of amounts have changed."""
         state = (tuple(self._payments.made), self._money.unit)
         if state == self._shown:
             return

@@ -43,11 +43,15 @@ class Feed:
         self._asking: asyncio.Future[View] | None = None
 
     def join(self, listener: Callable[[], None]) -> None:
+        """Adds a function that is called at each change.
+
+        The node is asked only while there is such a function."""
         if listener not in self._listeners:
             self._listeners.append(listener)
         self._wanted.set()
 
     def leave(self, listener: Callable[[], None]) -> None:
+        """Removes a function that join() added; without any, the node is not asked."""
         if listener in self._listeners:
             self._listeners.remove(listener)
         if not self._listeners:
@@ -106,6 +110,9 @@ class Flows:
         self._points: dict[str, deque[tuple[int, int]]] = {}
 
     def add(self, meters: list[View]) -> None:
+        """Adds the present flow (ticks an hour) of each meter, and drops points older than 180 s.
+
+        meters: entries of meter-status. A flow that has not changed is added once a second at most."""
         now = time.time_ns() // 1_000_000
         for m in meters:
             points = self._points.setdefault(m["name"], deque())

@@ -102,6 +102,7 @@ def flow(m: JsonObject) -> str:
 
 
 def count(m: JsonObject) -> str:
+    """Returns a meter's count over all boots as text, in units and in ticks."""
     t = m["tariff"]
     return f"{m['count'] / t['ticks_per_unit']:,.3f} {t['unit']} ({m['count']:,} ticks)"
 
@@ -184,6 +185,7 @@ class MeterPage:
 
     @property
     def meter(self) -> JsonObject | None:
+        """The meter's newest view (an entry of meter-status); None while the node has no such meter."""
         meters: dict[str, JsonObject] = self.panel.sell.view.get("meters", {})
         return meters.get(self.name)
 

@@ -81,9 +81,11 @@ class RolePlugin(Generic[CoreT, FoldT]):
         p.add_subscription("shutdown", self._shutdown)
 
     def options(self, plugin: Plugin) -> None:
+        """Adds the role's options, topics, hooks and subscriptions; uses no RPC and no file."""
         raise NotImplementedError
 
     def methods(self) -> dict[str, Callable[..., None]]:
+        """Returns the role's RPC methods by name, without the prefix of the role."""
         raise NotImplementedError
 
     state: Callable[[], FoldT]
@@ -176,6 +178,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.hands.quick(job)
 
     def whole_option(self, name: str, low: int, high: int) -> int:
+        """Returns an option as a whole number from `low` to `high`; raises BadParam for others."""
         return whole(name, self.plugin.get_option(name), low, high)
 
     def is_older(self, journal: Journal) -> bool:
@@ -185,6 +188,10 @@ class RolePlugin(Generic[CoreT, FoldT]):
         return self._goes_on_from_older
 
     def reached(self, journal: Journal) -> None:
+        """Has the node keep, soon, how far the journal has come.
+
+        After a start from an older copy it is kept at once: else the next start would treat it as older
+        once more."""
         self.last_known.reached(journal)
         if self._goes_on_from_older:  # at once: else the next look at it would go on from it once more
             self._goes_on_from_older = False
@@ -220,6 +227,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
             self.service.post(came)
 
     def receive(self, peer_id: str, message: Message) -> None:
+        """Hands a peer's message to the core; called only for messages of this role."""
         self.service.post(cmd.FromPeer(peer_id, message))
 
     def mine(self, message: Message) -> bool:
@@ -241,6 +249,9 @@ class RolePlugin(Generic[CoreT, FoldT]):
         os._exit(0)
 
     def run(self) -> None:
+        """Runs the plugin until lightningd is gone, and then ends the process.
+
+        Where lightningd did not start it, it prints what it is and returns."""
         sys.setswitchinterval(SWITCH_S)
         logging.getLogger("satmeter").setLevel(logging.INFO)
         logging.getLogger("satmeter.rpc").setLevel(logging.WARNING)  # it would log every preimage that it sees

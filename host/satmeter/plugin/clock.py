@@ -12,6 +12,7 @@ def _boot_ms() -> int:
 
 
 def wall_ms() -> int:
+    """Returns the machine's clock in ms since 1970; it can be wrong, and be set at any time."""
     return time.time_ns() // 1_000_000
 
 
@@ -25,11 +26,14 @@ class Clock:
         self._offset = self._known = wall_ms() - _boot_ms()
 
     def now(self) -> int:
+        """Returns ms since 1970; changes of the machine's clock since begin() have no effect."""
         return self._offset + _boot_ms()
 
     def surely(self) -> int:
-        """Return a time that has come for sure, for what can't be undone: by the machine's clock, and by the journal's
-        newest entry at the start and what has passed since. A machine that starts with a wrong date deletes nothing."""
+        """Returns a time (ms since 1970) that has come for sure, for what can't be undone.
+
+        It is the earlier of two: the machine's clock, and the journal's newest entry at the start plus
+        the time since then. So a machine that starts with a wrong date deletes nothing too early."""
         return min(wall_ms(), self._known + _boot_ms())
 
     def begin(self, newest: int) -> None:

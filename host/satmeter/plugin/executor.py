@@ -31,8 +31,10 @@ LATER_S = 0.04
 
 
 class Hands:
-    """Runs jobs off the core's thread. A held HTLC blocks its payment for as long as it likes, and nothing else:
-    the cores bound how many of one peer are under way."""
+    """Runs jobs on other threads than the core's, each payment and refund on its own.
+
+    A held HTLC blocks the thread of its payment for as long as it is held, and no other. The cores
+    bound how many of one peer are under way."""
 
     def __init__(self, node: Node, pool: int = 8):
         self._node = node
@@ -50,6 +52,7 @@ class Hands:
         self._outboxes[hash(message.session) % POSTMEN].put((to, message))
 
     def quick(self, job: Callable[..., None], *args: object) -> None:
+        """Runs a short job, such as one RPC call, on a pool; its failure is only logged."""
         self._pool.submit(_guarded, job, *args)
 
     def later(self, job: Callable[..., None], *args: object) -> None:

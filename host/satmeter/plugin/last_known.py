@@ -1,9 +1,11 @@
-"""How far a journal had come, kept in its node's datastore, so that an older copy of it, or one that went on by itself,
-is known when it is put in its place: such a copy owes what was given back since, and draws numbers that were drawn.
+"""How far a journal had come, kept in its node's datastore, so that an older copy is recognised.
 
-What the node knows follows the journal by up to EVERY_S: a copy that lacks no more than what was committed in that time
-is taken for the journal itself. It is not written more often, since each time is a transaction of the node's database.
-"""
+An older copy, or one that was written to by itself, owes what was given back since, and uses numbers
+again that were used. So it is not taken without the operator's consent.
+
+What the node knows follows the journal by up to EVERY_S: a copy that lacks no more than what was
+committed in that time is taken for the journal itself. It is not written more often, since each time is
+a transaction of the node's database."""
 
 import json
 import logging
@@ -54,8 +56,16 @@ class LastKnown:
         threading.Thread(target=self._follow, name="satmeter-last-known", daemon=True).start()
 
     def is_older(self, journal: Journal, accepted: str) -> bool:
-        """Whether a journal is an older copy of what it was, and `accepted` (by its name) as that; raises
-        JournalTrouble where it is not accepted, NodeTrouble where the node does not say."""
+        """Returns whether a journal is an older copy of what it was, accepted as that.
+
+        Args:
+            journal: The journal that was opened.
+            accepted: The name of the journal of which the operator accepts an older copy, "" for none.
+
+        Raises:
+            JournalTrouble: It is an older copy and not accepted.
+            NodeTrouble: The node's datastore can't be read.
+        """
         name, known = journal.name, self._known(journal.name)
         if self._reached is not None and self._reached[0] == name:
             known = max((each for each in (known, self._reached[1]) if each is not None), key=lambda each: each.last)

@@ -40,6 +40,8 @@ TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 
 
 class MeterPlugin(RolePlugin[Seller, SellerState]):
+    """The seller's plugin: it joins lightningd, the journal and the seller's core."""
+
     role = "meter"
     patient = (ev.Counted,)
     state = SellerState
@@ -47,6 +49,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     """Journals that invoices of the node name and that are not this one; None before they were looked for."""
 
     def options(self, plugin: Plugin) -> None:
+        """Adds the seller's options, notification topics, hooks and subscriptions."""
         plugin.add_option(
             "meter-address", "", "HOST:PORT at which buyers reach this node, for the QR; else what it announces"
         )
@@ -83,14 +86,23 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         plugin.add_subscription("invoice_payment", self._invoice_paid)
 
     def methods(self) -> dict[str, Callable[..., None]]:
+        """Returns the seller's RPC methods by name, without the prefix "meter-"."""
         return MeterRpc(self).methods()
 
     # --- start
 
     def open_journal(self) -> Journal:
+        """Opens the seller's journal; JournalTrouble where it can't be used, or its file is gone.
+
+        Once a journal was open, a missing file is an error, and no new one is made in its place."""
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Seller:
+        """Returns the seller's core, folded from a snapshot and the events after it.
+
+        `older`: the journal is an older copy, with which the operator goes on. Raises JournalTrouble
+        where the journal has more payments than the node, or is new and the node has invoices of
+        another journal."""
         state = self.folded(snapshot, events)
         self._check_index(state, fresh=snapshot is None and not events)
         assert self.service.journal is not None
@@ -133,12 +145,15 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             )
 
     def dump(self, core: Seller) -> Plain:
+        """Returns the seller's state as data for a snapshot."""
         return core.state.dump()
 
     def reload(self, core: Seller, state: Plain) -> None:
+        """Puts a dumped state in place of the core's present one."""
         core.reload(state)
 
     def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
+        """Returns the index rows of the sessions that events opened, ended or gave a signed receipt."""
         touched = {e.subject for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
         found = [core.state.sessions[session] for session in touched if session in core.state.sessions]
         return [
@@ -147,6 +162,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         ]
 
     def check_options(self) -> None:
+        """Takes the seller's options; raises BadParam that names the one that is wrong."""
         forgotten = self.plugin.get_option("meter-forget-journal") or []
         self._forgotten = frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten))
         given = str(self.plugin.get_option("meter-address") or "")
@@ -165,6 +181,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
 
     def prepare(self) -> None:
+        """Makes what effects and hooks use; asks the node for its cltv-final."""
         self.reach = self.reach or _announced(self.info)
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
@@ -173,6 +190,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self.covered = Covered(self.node.cltv_final())
 
     def started(self) -> None:
+        """Starts the thread that follows paid invoices (waitanyinvoice)."""
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
 
     def address(self, meter: str) -> str:
@@ -253,6 +271,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     # --- hands
 
     def performers(self) -> Performers:
+        """Returns what carries out each kind of effect, and on which pool of threads."""
         quick, slow = self.hands.quick, self.hands.slow
         return {
             do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
@@ -301,8 +320,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             told(answer)
 
     def _pay_refund(self, a: do.PayRefund) -> None:
-        """Pay a refund, within the fee that it bears itself. What an earlier try of it can still come to goes first: an
-        invoice is given up only when nothing of it can settle any more."""
+        """Pays a refund within the fee that it bears itself, and posts the outcome to the core.
+
+        The outcome of an earlier try counts first: an invoice is given up only when nothing of it can
+        settle any more."""
         decoded = self._refund_invoice(a.bolt11)
         if decoded is None:
             why = "the buyer's refund invoice is not a BOLT 11 invoice without an amount"
@@ -335,8 +356,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return decoded if sound else None
 
     def _claim_refund(self, payment_hash: str, a: do.PayRefund, known: bool) -> bool:
-        """Whether a hash is this session's to pay: a buyer may offer the same one in two sessions, or one that it was
-        paid by before. Once it is ours, a repeated try (the node was away) finds its own payment."""
+        """Returns whether a payment hash is this session's to pay, and keeps it for the session if so.
+
+        A buyer may give an invoice of the same hash in two sessions, or one that it was paid by before.
+        Once the hash is the session's, a repeated try (the node was away) finds its own payment.
+        `known`: the node has a pending or complete payment of the hash."""
         with self._refund_lock:
             owner = self._refund_hashes.get(payment_hash)
             if owner is None and not (a.fresh and known):
@@ -351,11 +375,15 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     # --- messages
 
     def mine(self, message: msg.Message) -> bool:
+        """Returns whether a message is for a seller (both plugins of a node get each message)."""
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.BUYER
         return isinstance(message, (msg.Open, msg.Agree, msg.Update))
 
     def changed(self, core: Seller, subjects: set[str]) -> None:
+        """Answers the long polls (meter-wait) of meters, where the view for the board has changed.
+
+        `subjects` are sessions' ids and "meter/NAME"."""
         sessions = core.state.sessions
         names = {sessions[each].meter if each in sessions else each.removeprefix("meter/") for each in subjects}
         self.waiters.changed(names, lambda name: self.board_view(core, name))
@@ -383,4 +411,5 @@ def _announced(info: JsonObject) -> str:
 
 
 def main() -> None:
+    """Runs the seller's plugin; plugins/meter/meter.py calls it."""
     MeterPlugin().run()

@@ -63,6 +63,7 @@ class MeterRpc:
         self.p = plugin
 
     def methods(self) -> dict[str, Callable[..., None]]:
+        """Returns the seller's RPC methods by name, without the prefix "meter-"."""
         names = [
             "add",
             "list",
@@ -250,8 +251,11 @@ class MeterRpc:
         limit: int = 100,
         newest: bool | int | str = False,
     ) -> None:
-        """List events of the journal after an id, oldest first: of a session, of meter/NAME, or of all. With {newest}
-        the last ones of them. `event` is what happened to a session, where that is for others than the seller."""
+        """Lists events of the journal after an id, oldest first.
+
+        {stream} is a session's id or meter/NAME; without it, all are listed. With {newest} they are the
+        last ones, else the first. A row has `event`, what happened to a session, where that is of use
+        to others than the seller."""
         after, limit = whole("after", after, 0, 2**62), whole("limit", limit, 1, PAGE)
         last = flag("newest", newest)
         self.p.read(call, lambda journal: {"events": _told(journal.history(stream or "", after, limit, last))})
@@ -299,9 +303,11 @@ class MeterRpc:
     def attend(
         self, call: Call, name: str, how: str = cmd.SEEN, note: str = "", amount_msat: int | None = None
     ) -> None:
-        """End the alarm of a session, or of an unowned payment (its label): {how} is seen; of a refund that waits since
-        an older copy of the journal was put in its place, owed or paid, {amount_msat} of it (all that the books say).
-        {note} is kept in the journal."""
+        """Ends the alarm of a session, or of a payment without an owner (by its label).
+
+        {how} is seen, or owed or paid for a refund that waits since an older copy of the journal
+        replaced a newer one. {amount_msat} is how much of that refund was owed or paid (default: all
+        that the journal has as owed). {note} is kept in the journal."""
         if how not in (cmd.SEEN, cmd.OWED, cmd.PAID):
             raise BadParam(f"how: must be {cmd.SEEN}, {cmd.OWED} or {cmd.PAID}, got {how!r}", param="how")
         if len(note) > NOTE or not note.isprintable():
@@ -346,6 +352,7 @@ def _board(board: object) -> str:
 
 
 def check_boot(boot: object) -> str:
+    """Returns a boot id as text; raises BadParam where it is not 1 to 32 letters and digits."""
     text = str(boot)
     if not 1 <= len(text) <= 32 or not text.isalnum():
         raise BadParam(f"boot: must be 1 to 32 letters and digits, got {boot!r}", param="boot")

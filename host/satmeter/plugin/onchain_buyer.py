@@ -76,8 +76,10 @@ class Wallet:
             return cmd.UpdateUnsigned(a.session, a.number, g.number, why)
 
     def reserve(self, a: do.Reserve) -> None:
-        """Keep inputs reserved for so many blocks from now; utxopsbt adds to what is there, so only the rest is asked
-        for. With 0 they are freed."""
+        """Keeps the wallet from spending inputs for at least `blocks` blocks from now; 0 frees them.
+
+        utxopsbt adds to the blocks that are there, so only the rest is asked for. Inputs that are spent
+        are left out."""
         known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
         height = int(self._node.info()["blockheight"])
         for outpoint in a.inputs:

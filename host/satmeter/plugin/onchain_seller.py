@@ -47,11 +47,15 @@ class Chain:
         return min(FEERATE_MOST, max(int(known["floor"]), int(known.get("opening") or known["min_acceptable"])))
 
     def give_address(self, a: do.GiveAddress) -> cmd.Command:
+        """Makes a fresh address of the node's wallet; AddressMade has it and today's feerate."""
         return cmd.AddressMade(a.session, a.tx_number, self._node.new_address(), self.feerate())
 
     # --- versions
 
     def check(self, a: do.CheckUpdate) -> cmd.Command:
+        """Checks a buyer's update against what was agreed; returns UpdateChecked or UpdateRefused.
+
+        The blocks of its inputs are checked at the first update of a transaction only."""
         try:
             tx = update.read(a.raw)
             inputs = a.inputs or self._spendable(update.outpoints(tx))
@@ -159,8 +163,10 @@ class Chain:
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
     def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
-        """Say what spends the inputs: in words, with the transaction itself where a recent block has it; the height of
-        that block; and what it pays to our address (an older update, then), in sat."""
+        """Returns what spends a transaction's inputs: text, block height, and sat to our address.
+
+        The text has the spending transaction in hex where one of the last SPENDER_BLOCKS blocks has it;
+        else height and sat are 0. An amount over 0 means that the spender is an older update."""
         words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
         ours = update.script_of(a.address)
         for at in range(height, max(0, height - SPENDER_BLOCKS), -1):

@@ -70,8 +70,10 @@ def _text(text: bytes, at: slice | None) -> str | None:
 
 
 def _params(raw: bytes, plain: bool) -> object:
-    """Parse parameters; ValueError for what Python can't parse, and in a plain call for a name that stands twice: who
-    let the call through may have looked at the other one."""
+    """Returns parsed parameters; raises ValueError where they are not JSON, or nested too deeply.
+
+    In a `plain` call (neither hook nor notification) a name that stands twice raises it too: what
+    allowed the call may have checked the other value."""
     if raw.count(b"[") + raw.count(b"{") > NESTED_MOST and depth(raw) > NESTED_MOST:  # seldom counted: it takes long
         raise ValueError(f"nested deeper than {NESTED_MOST}")
     return json.loads(raw.decode(), object_pairs_hook=_once if plain else None)

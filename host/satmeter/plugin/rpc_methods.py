@@ -85,6 +85,7 @@ def _text(name: str, value: object) -> str:
 
 
 def usage(signature: inspect.Signature) -> str:
+    """Returns a method's usage: the names of its parameters, optional ones in brackets."""
     parts = []
     for p in signature.parameters.values():
         if p.name not in ("self", "call"):

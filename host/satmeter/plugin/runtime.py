@@ -40,10 +40,17 @@ CoreT = TypeVar("CoreT", bound="Core")
 
 
 class Core(Protocol):
+    """What the service needs of a core (core/machine.py): one command at a time leads to a step."""
+
     @property
-    def step(self) -> Step: ...
-    def handle(self, command: Command, now: int) -> Step: ...
-    def resume(self, now: int) -> Step: ...
+    def step(self) -> Step:
+        """The last step; after an error it has what was folded before."""
+
+    def handle(self, command: Command, now: int) -> Step:
+        """Decides on a command at `now` (ms); after a SatmeterError, `step` has what was folded."""
+
+    def resume(self, now: int) -> Step:
+        """Repeats, after the journal was opened, what the state has as unanswered; `now` is in ms."""
 
 
 class Role(Protocol[CoreT]):
@@ -53,17 +60,40 @@ class Role(Protocol[CoreT]):
     """Events that may wait a moment for others to be committed with: nothing follows from them, and a restart finds
     them out again by itself."""
 
-    def open_journal(self) -> Journal: ...
-    def is_older(self, journal: Journal) -> bool: ...
-    def reached(self, journal: Journal) -> None: ...
-    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> CoreT: ...
-    def dump(self, core: CoreT) -> Plain: ...
-    def reload(self, core: CoreT, state: Plain) -> None: ...
-    def block_at(self) -> int: ...
-    def rows(self, core: CoreT, events: Iterable[Event]) -> list[SessionRow]: ...
-    def perform(self, effect: Effect) -> None: ...
-    def changed(self, core: CoreT, streams: set[str]) -> None: ...
-    def failed(self, trouble: SatmeterError) -> None: ...
+    def open_journal(self) -> Journal:
+        """Opens the role's journal; JournalTrouble where it can't be used."""
+
+    def is_older(self, journal: Journal) -> bool:
+        """Returns whether the journal is an accepted older copy; JournalTrouble if not accepted."""
+
+    def reached(self, journal: Journal) -> None:
+        """Takes note of how far the journal has come; called after each commit."""
+
+    def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> CoreT:
+        """Returns the core folded from a snapshot and the events after it; may raise SatmeterError.
+
+        `older`: the journal is an older copy, with which the operator goes on."""
+
+    def dump(self, core: CoreT) -> Plain:
+        """Returns a core's state as data for a snapshot."""
+
+    def reload(self, core: CoreT, state: Plain) -> None:
+        """Puts a dumped state in place of the core's present one."""
+
+    def block_at(self) -> int:
+        """Returns the time of the node's newest block in ms, 0 where the node does not answer."""
+
+    def rows(self, core: CoreT, events: Iterable[Event]) -> list[SessionRow]:
+        """Returns the rows of the index of sessions that these events change."""
+
+    def perform(self, effect: Effect) -> None:
+        """Carries out an effect after its step is committed; on the core's thread, so no blocking."""
+
+    def changed(self, core: CoreT, streams: set[str]) -> None:
+        """Answers calls that wait for a change of these meters or sessions, or timed out."""
+
+    def failed(self, trouble: SatmeterError) -> None:
+        """Answers every waiting call with the trouble of the journal."""
 
 
 Item = tuple[Command | Callable[[CoreT], object], Reply | None]
@@ -104,6 +134,7 @@ class Service(Generic[CoreT]):
         return self.core
 
     def post(self, what: Command, reply: Reply | None = None) -> None:
+        """Queues a command; `reply` gets its result or error, on the service's thread."""
         self._queue.put((what, reply))
 
     def run(self, look: Callable[[CoreT], object], reply: Reply) -> None:
@@ -287,8 +318,10 @@ class Service(Generic[CoreT]):
         self._act(step.effects)
 
     def _ahead(self, newest: int) -> int:
-        """Return by how many ms the journal was written by a clock in the future; 0 where it was not, or where it may
-        be this machine's that is behind. The chain says which: its blocks are at most two hours ahead of the time."""
+        """Returns by how many ms a clock in the future has dated the journal, 0 where none has.
+
+        It is 0 as well up to AHEAD_MS, and where this machine's clock may be the one that is behind.
+        The node's newest block decides that: blocks are at most two hours ahead of the time."""
         ahead = newest - wall_ms()
         if ahead <= AHEAD_MS:
             return 0
@@ -302,8 +335,10 @@ class Service(Generic[CoreT]):
         return ahead
 
     def _set_back(self, journal: Journal, core: CoreT, ahead: int) -> None:
-        """Bring what was dated by a clock in the future back to now: else all that is to come would be dated by that
-        clock, for good. What the journal holds comes to that is kept at once, for the next start."""
+        """Moves back by `ahead` ms what a clock in the future has dated, and keeps a snapshot.
+
+        Without this, all later events would be dated by that clock for ever. The snapshot is for the
+        next start, since the events themselves stay as they are."""
         near = journal.newest_at - ahead // 2  # of both clocks, what is beyond this is nearer to the wrong one
         dated = dated_back(self.role.dump(core), lambda at: at - ahead if at > near else at)
         self.role.reload(core, revive(Plain, dated))

@@ -42,11 +42,14 @@ def _node_id(seller: object) -> str:
 
 
 class StreamPlugin(RolePlugin[Buyer, BuyerState]):
+    """The buyer's plugin: it joins lightningd, the journal and the buyer's core."""
+
     role = "stream"
     patient = (ev.PaymentSettled,)
     state = BuyerState
 
     def options(self, plugin: Plugin) -> None:
+        """Adds the buyer's options and notification topics."""
         plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)
         plugin.add_option("stream-day-msat", "0", "day cap for streams that name none, fees included; 0: none")
         plugin.add_option("stream-max-streams", "500", "most live streams")
@@ -54,25 +57,32 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             plugin.add_notification_topic(topic)
 
     def methods(self) -> dict[str, Callable[..., None]]:
+        """Returns the buyer's RPC methods by name, without the prefix "stream-"."""
         return StreamRpc(self).methods()
 
     # --- start
 
     def check_options(self) -> None:
+        """Takes the buyer's options; raises BadParam that names the one that is wrong."""
         self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
         self._most_streams = self.whole_option("stream-max-streams", 1, 100_000)
         self._allowed = frozenset(_node_id(s) for s in self.plugin.get_option("stream-seller") or [])
 
     def prepare(self) -> None:
+        """Makes what effects and messages use: the wallet, the decoder, and the opens that wait."""
         self.opening: dict[str, Callable[[StreamStatus | None], None]] = {}
         self.wallet = Wallet(self.node)
         self.decoder = Decoder(self.node, self.service.clock)
         self._sellers: dict[str, str] = {}
 
     def open_journal(self) -> Journal:
+        """Opens the buyer's journal; JournalTrouble where it can't be used, or its file is gone.
+
+        Once a journal was open, a missing file is an error, and no new one is made in its place."""
         return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Buyer:
+        """Returns the buyer's core, folded from the journal."""
         state = self.folded(snapshot, events)
         self._publish_sellers(state)
         return Buyer(self._allowed, self._most_streams, state, self._recall, older)
@@ -90,12 +100,15 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         return state.streams.get(session)
 
     def dump(self, core: Buyer) -> Plain:
+        """Returns the buyer's state as data for a snapshot."""
         return core.state.dump()
 
     def reload(self, core: Buyer, state: Plain) -> None:
+        """Puts a dumped state in place of the core's present one."""
         core.state.load(state)
 
     def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
+        """Returns the index rows of the streams that events opened or closed."""
         rows = []
         for event in events:
             stream = core.state.streams.get(event.subject)
@@ -106,6 +119,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     # --- hands
 
     def performers(self) -> Performers:
+        """Returns what carries out each kind of effect, and on which pool of threads."""
         quick = self.hands.quick
         return {
             do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
@@ -172,11 +186,15 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         self.service.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
 
     def mine(self, message: msg.Message) -> bool:
+        """Returns whether a message is for a buyer (both plugins of a node get each message)."""
         if isinstance(message, (msg.Close, msg.Error)):
             return message.by == msg.SELLER
         return not isinstance(message, (msg.Open, msg.Agree, msg.Update))
 
     def changed(self, core: Buyer, subjects: set[str]) -> None:
+        """Answers stream-open once its stream has left opening, and long polls of streams that changed.
+
+        `subjects` are streams' ids."""
         streams = core.state.streams
         if len(streams) != len(self._sellers) or any(subject not in self._sellers for subject in subjects):
             self._publish_sellers(core.state)
@@ -208,4 +226,5 @@ def _row(stream: BuyerSession, closed_at: int) -> SessionRow:
 
 
 def main() -> None:
+    """Runs the buyer's plugin; plugins/stream/stream.py calls it."""
     StreamPlugin().run()

@@ -41,6 +41,7 @@ class StreamRpc:
         self.p = plugin
 
     def methods(self) -> dict[str, Callable[..., None]]:
+        """Returns the buyer's RPC methods by name, without the prefix "stream-"."""
         names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts"]
         return {name: getattr(self, name) for name in names}
 
@@ -166,8 +167,10 @@ class StreamRpc:
         self._post(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
 
     def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
-        """Wait no more for payment {n} of a stream, which the node calls pending without an HTLC: it counts in the
-        stream's budget and today, and in no later day's cap. {accept_risk}: it may settle all the same."""
+        """Stops waiting for payment {n} of a stream that the node calls pending without an HTLC of it.
+
+        It counts as spent in the stream's budget and today, and in no later day's cap. {accept_risk}
+        must be true: the payment may settle all the same."""
         number, accepted = whole("n", n, 0, 2**62), flag("accept_risk", accept_risk)
 
         def look(core: Buyer) -> tuple[str, str]:
@@ -205,8 +208,10 @@ class StreamRpc:
 
 
 def _not_opened(shown: StreamStatus | None, session: str) -> SatmeterError:
-    """Return the error of a stream that did not come about: a cap of ours as itself, the seller's word as Refused;
-    without a word of the seller's, Unreachable, or WrongState where its own user closed it."""
+    """Returns the error of a stream that did not open.
+
+    It is OverCap for a cap of the buyer's own, and Refused with the seller's reason. Without an answer
+    of the seller it is Unreachable, or WrongState where the buyer closed the stream."""
     code, why = (shown.code, shown.why) if shown is not None else (0, "ended")
     name, _, text = why.partition(": ")
     if by_code(code) is OverCap and name == OverCap.__name__:

@@ -14,9 +14,11 @@ SUMS = (
 
 
 def of(rows: Iterable[StoredSession], by: str) -> list[dict[str, int | str]]:
-    """Return a line for each day or month (UTC) of which there are receipts, in the order of `rows` (as in
-    meter-sessions): `period`, how many `sessions`, and the sums of their figures (msat, ticks). A session without a
-    receipt is not over, and in none."""
+    """Returns one line for each day or month (UTC) that has receipts, in the order of `rows`.
+
+    `rows` are sessions as in meter-sessions, `by` is day or month: that in which a session was opened.
+    A line has `period`, the number of `sessions`, and the sums of their figures in msat and ticks.
+    Sessions without a receipt are not counted."""
     found: dict[str, dict[str, int]] = {}
     for row in rows:
         if not row["receipt"]:

@@ -20,6 +20,7 @@ class Code:
     bits: bytes
 
     def rows(self) -> list[list[bool]]:
+        """Returns the modules as rows from top to bottom; True is dark."""
         stride = (self.n + 7) // 8
         return [
             [bool(self.bits[y * stride + (x >> 3)] >> (7 - (x & 7)) & 1) for x in range(self.n)] for y in range(self.n)
@@ -27,8 +28,10 @@ class Code:
 
 
 def as_code(text: str) -> str:
-    """Return a text as its code is smallest: bech32 (invoices, offers, LNURLs) and our addresses in upper case, which
-    means the same; anything else as it is."""
+    """Returns a text in the form that makes the smallest code.
+
+    bech32 texts (invoices, offers, LNURLs) and our addresses become upper case, which means the same;
+    any other text stays as it is."""
     lower = text.lower()
     bech32 = re.fullmatch(r"(lightning:)?ln[a-z0-9]*1[a-z0-9+]+", lower) and text in (lower, text.upper())
     return text.upper() if bech32 or lower.startswith("satmeter:") else text
@@ -48,8 +51,11 @@ def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
 
 
 def fitted(text: str, width: int, height: int) -> Code:
-    """Return the code that a display shows with the largest modules; of those one with a quiet zone of four, else of
-    two, if there is one, and then the most error correction. ValueError where none fits (wire/fit.py)."""
+    """Returns the code of a text that has the largest modules on a display; sizes are in pixels.
+
+    Of codes with equal modules it takes one with a quiet zone of 4 modules, else of 2, if there is one,
+    and then the one with the most error correction (wire/fit.py). The text becomes upper case. Raises
+    ValueError where no code fits."""
     text = text.upper()
     best, best_rank = None, (0, 0)
     for level in LEVELS:

@@ -23,8 +23,10 @@ NETWORKS = {"bc": "bitcoin", "bcrt": "regtest", "tb": "testnet", "tbs": "signet"
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A BOLT 11 invoice whose checksum and signature are good. amount_msat None: the payer chooses. Times in seconds
-    since 1970; payee a node id in hex."""
+    """A BOLT 11 invoice whose checksum and signature are good.
+
+    amount_msat: None where the payer chooses the amount; payee: a node id in hex; expires_at: seconds
+    since 1970."""
 
     bolt11: str
     network: str
@@ -61,8 +63,10 @@ def understand(text: str) -> Invoice | Address:
 
 
 def plausible(text: str) -> bool:
-    """Whether a text can have been on a display: what looks like an invoice or an address has to be a good one, so that
-    a misread one is never returned; anything else is told to the user as it is."""
+    """Returns whether a text can have been on a display, and was not misread.
+
+    A text that looks like an invoice or an address must be a good one. Any other text is plausible: it
+    is shown to the user as it is."""
     if not text.lower().startswith(("ln", "lightning:", "satmeter:")) or other_kind(text):
         return True
     try:

@@ -55,10 +55,17 @@ class Found:
 
 
 def read(picture: Picture, believe: Callable[[str], bool] = lambda text: True, patient: bool = True) -> list[Found]:
-    """Return the codes of a picture, from top to bottom; none where no step reads one. A text that `believe` does not
-    take for true (an invoice with a wrong checksum) was not read. Without `patient` the slow steps are left out: the
-    next frame of a film comes soon. A large picture is looked at whole once, and then made smaller: a code that fills
-    a useful part of it can be read there, and all steps at full size would take half a minute."""
+    """Returns the codes of a picture, from top to bottom; an empty list where no step reads one.
+
+    The first step looks at the whole picture. For the others a large picture is made smaller: a code
+    that fills a useful part of it can still be read, and at full size all steps would take half a
+    minute. No step is begun after 10 s.
+
+    Args:
+        picture: in grey, a byte a pixel.
+        believe: takes a text; False for one that was misread, such as an invoice with a wrong checksum.
+        patient: False leaves the slow steps out, where the next frame of a film comes soon.
+    """
     until = time.monotonic() + MOST_S
     steps = STEPS if patient else STEPS[:QUICK]
     for n, step in enumerate(steps):
@@ -103,8 +110,10 @@ def load(data: bytes, name: str = "picture") -> Picture:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Return a picture in 8 bits of grey: what is transparent on white, as pages show it; 16 bits by their upper
-    half."""
+    """Returns a picture in 8 bits of grey.
+
+    Transparent parts become white, as on a page. Values of more than 8 bits are scaled so that the
+    brightest is 255."""
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
         return Image.fromarray((values / max(255.0, float(values.max())) * 255).astype(np.uint8))

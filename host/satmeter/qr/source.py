@@ -26,8 +26,9 @@ class Frame:
 
 
 def frames(source: str) -> Iterator[Frame]:
-    """Give the pictures of a source: a camera's number or device, a film, a picture. NoCamera where there is
-    none or it stops, BadParam for what is neither."""
+    """Yields the pictures of a source: a camera (its number or device), a film, or a picture's file.
+
+    Raises NoCamera where the camera is not there or stops, BadParam for a source that is none of these."""
     path = Path(source).expanduser()
     if source.isdecimal():
         yield from _camera(int(source), f"camera {source}")

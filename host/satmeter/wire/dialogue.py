@@ -69,8 +69,10 @@ class Dialogue:
 
     @property
     def other_key(self) -> bool:
-        """Whether what the board says is whole, and made with another key than ours: to be asked once it is lost(),
-        since what it said to another host looks the same."""
+        """Whether the board's lines arrive whole, but are made with another key than ours.
+
+        To be read only once lost() is True, since lines of the board's session with another host look
+        the same."""
         return bool(self.link.nonce) and not self.link.trusted and self.link.why == "mac"
 
     def lost(self, now_ms: int) -> bool:
@@ -90,6 +92,7 @@ class Dialogue:
         return news
 
     def pull(self, now_ms: int) -> bytes:
+        """Returns the bytes to write to the board now; empty where nothing is due."""
         return self.link.pull(now_ms)
 
     def show(self, view: JsonObject) -> None:
@@ -103,8 +106,16 @@ class Dialogue:
         return self._handed[1] or None
 
     def reported(self, reading: JsonObject, view: JsonObject | None = None, taken: bool = True) -> None:
-        """Let go of a reading that was answered, unless a newer one of its boot has come. `view`: the answer, if that
-        is one; `taken`: whether it was not refused."""
+        """Removes a reading that was answered from `pending`; a newer one of its boot stays there.
+
+        A board that dropped its grant at unplugging is granted again once a reading that shows this was
+        taken.
+
+        Args:
+            reading: the one that oldest() gave.
+            view: the node's answer, if it is a view.
+            taken: False where the node refused the reading.
+        """
         number = self._handed[0] if self._handed[1] is reading else 0
         self.pending = {key: each for key, each in self.pending.items() if each[1] is not reading}
         if not (taken and 0 < self._let_go <= number and reading["boot"] == self.board.get("boot")):

@@ -1,5 +1,6 @@
-"""How large a code is on a display: the host chooses a code by it, the board draws by it. This very file is on the
-board, beside link.py."""
+"""How large a code is on a display: the host chooses a code by it, and the board draws by it.
+
+This file is copied onto the board as it is, beside link.py."""
 
 # Modules around a code: what the standard wants, what readers make do with, and what a code gets that fits no other
 # way. On 64 rows that is an invoice with a route hint (up to 468 characters); readers managed it as well as others.

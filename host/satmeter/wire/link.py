@@ -169,6 +169,7 @@ class Link:
 
     @property
     def trusted(self) -> bool:
+        """Whether a session is open; until then no frames are taken but ask and hello."""
         return self.sid != ""
 
     def ask(self, nonce: str) -> None:

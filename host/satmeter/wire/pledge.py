@@ -1,12 +1,13 @@
-"""A pledge: a buyer's word that a gate may spend credit of a metered session, as one line that its node signs
-(`signmessage`, so any Lightning node can make one):
+"""A pledge: a signed line by which a buyer allows a gate to spend credit of a metered session.
+
+The buyer's node signs it by `signmessage`, so any Lightning node can make one:
 
     satmeter-gate SESSION GATE PATH MSAT UNTIL NONCE
 
-GATE is the gate's HOST[:PORT] as its config has it. PATH, decoded, stands for itself and for all below it; / is
-everything there. MSAT is the most that all requests under this pledge may cost together. UNTIL is when it ends, in
-seconds since 1970. NONCE is any word that makes it another than the last one: the same line is the same pledge.
-"""
+SESSION is the session's id, 32 hex digits. GATE is the gate's HOST[:PORT] as its config has it. PATH,
+decoded, stands for itself and for all below it; / is everything there. MSAT is the most that all
+requests under this pledge may cost together. UNTIL is when it ends, in seconds since 1970. NONCE is 8
+to 64 letters, digits, - or _, different in each pledge: the same line is the same pledge."""
 
 import re
 from dataclasses import dataclass
@@ -49,4 +50,5 @@ class Pledge:
         return gate == self.gate and all(path == self.path or path.startswith(below) for path in paths)
 
     def is_running(self, now_s: float) -> bool:
+        """Returns whether the pledge ends after now_s (seconds since 1970), by 600 s at most."""
         return now_s < self.until_s <= now_s + LASTS_S

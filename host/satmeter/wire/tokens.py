@@ -43,8 +43,10 @@ def tokens(text: bytes, at: int = 0) -> Iterator[Token]:
 
 
 def _closing(text: bytes, at: int) -> int:
-    """Return where a string ends, its quote included; 0 where it goes on. A search for the quote, because a custom
-    message of a stranger's is one long string."""
+    """Returns the position behind a string's closing quote; 0 where the text ends within the string.
+
+    at: a position within the string. It searches for the quote, because a stranger's custom message is
+    one long string."""
     while (end := text.find(b'"', at)) >= 0:
         slash = end
         while text[slash - 1] == _BACKSLASH:

@@ -55,6 +55,7 @@ FIELDS = (*INVOICE, "currency", "amount", "service", "uses", "redirect_url")
 
 
 def routes(desk: Desk) -> APIRouter:
+    """Returns the router of the backend API. Its calls need a client's secret."""
     router = APIRouter(tags=["backend"], dependencies=NEEDS_TOKEN)
 
     async def own(request: Request, id: str) -> tuple[Client, Row]:
@@ -86,8 +87,10 @@ def routes(desk: Desk) -> APIRouter:
     async def list_(
         request: Request, answer: Response, limit: int = 1000, before: str = "", status: str = "", since: int = 0
     ) -> list[Row]:
-        """A client's invoices, oldest first: the newest `limit` of those before an id, of a `status`, made since a time
-        (s). Where there may be more, a Link header leads on to them (rel="next")."""
+        """Returns the client's invoices, oldest first: the newest `limit` of those that match.
+
+        `before` is an invoice's id: only older ones match. `status` is unpaid, paid or expired. `since` is a
+        time in seconds since 1970. Where there may be more, a Link header leads to them (rel="next")."""
         client = await desk.admit(request, "invoice")
         if status not in ("", "unpaid", "paid", "expired"):
             raise BadParam("status: must be unpaid, paid or expired", param="status")
@@ -186,8 +189,10 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/hooks", **gives(NewSubscription, 201), openapi_extra=takes(url=INVOICE["webhook"], events=["paid"]))
     async def subscribe(request: Request) -> Row:
-        """Have `url` told by a POST of all events of the kinds in `events`: paid, low, closed. The answer has the
-        `secret` that signs them."""
+        """Makes a webhook: `url` gets a POST for each event of the kinds in `events`.
+
+        The kinds are paid, low and closed. The answer has the `secret` that signs the webhooks. A client may
+        have at most 20 webhooks."""
         client = await desk.admit(request, "invoice")
         given = forms.fields(await forms.raw(request), request.headers.get("content-type", ""))
         forms.only(given, "url", "events")

@@ -36,6 +36,7 @@ PAID = {402: "an invoice; paid, it gives a new hash token"}
 
 
 def routes(desk: Desk) -> APIRouter:
+    """Returns the router of the API for web UIs and gates."""
     router = APIRouter(tags=["web"])
 
     def invoice(token: str) -> Row:
@@ -108,8 +109,10 @@ def routes(desk: Desk) -> APIRouter:
     async def give_back(
         request: Request, hash: Hash = "", rhash: PaymentHash = "", id: Annotated[str, Query(max_length=64)] = ""
     ) -> JsonObject:
-        """Give one use back that was spent (by hash token, or by payment hash) for what then was not delivered; under
-        the same `id` once, however often it is asked for."""
+        """Gives back one use that was spent and not delivered, by `hash` or by `rhash`, but not both.
+
+        With the same `id` the use is given back once, also where the call is repeated. 404 for an unknown
+        token or invoice, or where no use was spent."""
         seller = await desk.verifier(request)
         row = await run_in_threadpool(by_hash, rhash, seller) if rhash else None
         if bool(hash) == bool(rhash) or (rhash and row is None):
@@ -120,9 +123,10 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/payment/credit", dependencies=NEEDS_TOKEN, **gives(Done))
     async def credit(request: Request, pledge: Line, signature: str, id: ReservationId, msatoshi: int) -> JsonObject:
-        """Hold credit of a metered session for a gate, under the gate's own `id`: 404 where the session is unknown, its
-        buyer did not sign the pledge, it is over or used up, or the credit does not suffice. Whether the pledge is for
-        this gate and this path, the gate has looked."""
+        """Reserves `msatoshi` of a session's credit for a gate, under an `id` of the gate's choice.
+
+        404 where the session is unknown, its buyer did not sign the pledge, the pledge has ended or is used
+        up, or the credit does not suffice. The gate itself checks that the pledge is for this gate and path."""
         await desk.admit(request, "meter")
         amount = whole("msatoshi", msatoshi, 1, MAX_MSAT)
         if not await run_in_threadpool(desk.meters.reserve, pledge, signature, id, amount):
@@ -159,8 +163,11 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.post("/refresh", dependencies=NEEDS_TOKEN, **gives(HashToken, others=PAID))
     async def refresh(request: Request, hash: Hash, ask: bool = True) -> Response:
-        """For a hash token that is used up: a new one, paid from its holder's account where the holder asked for that
-        (the same one again until it is used up), else a new invoice for the same services (402; with ask=false 404)."""
+        """Renews a hash token that is used up: returns a new token, or an invoice for one (402).
+
+        The new token is paid from its holder's account where the holder allowed that. Repeated calls return
+        the same new token until it is used up. Otherwise the answer is a new invoice for the same services,
+        or 404 with ask=false. 400 where the token has uses left."""
         seller = await desk.verifier(request)
         found = await run_in_threadpool(renewed, hash, seller, ask)
         return JSONResponse({"hash": found}) if isinstance(found, str) else JSONResponse(shown(found), 402)

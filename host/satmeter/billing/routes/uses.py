@@ -24,6 +24,7 @@ MOST_USES = 200
 
 
 def route(desk: Desk) -> Route:
+    """Returns the route POST /payment/uses. One thread of its own carries out all its database work."""
     worker = ThreadPoolExecutor(1, "billing-uses")
 
     async def uses(request: Request) -> Response:
@@ -45,8 +46,10 @@ def describe(app: FastAPI, plain: Route) -> None:
 
 
 def _uses(given: object) -> list[Use | None]:
-    """Return the uses of a request. One that could never pass (None) is no reason to refuse the others: they are of
-    other people."""
+    """Returns the uses of a request, None for each with service names that are not valid.
+
+    Such a use never passes. It does not refuse the whole request, since the other uses are of other
+    people. BadParam where the list is not of 1 to MOST_USES, or a use lacks a field or has unknown ones."""
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_USES:
         raise BadParam(f"uses: must be a list of 1 to {MOST_USES}", param="uses")
     return [_use(each) for each in given]

@@ -114,6 +114,7 @@ class EmulatedPico:
 
     @property
     def now(self) -> float:
+        """The emulated time in milliseconds since the last reset."""
         return float(self.ask("stat")["now"])
 
     def pin(self, pin: int) -> bool:
@@ -146,6 +147,7 @@ class EmulatedPico:
                 raise TimeoutError(f"no USB within {timeout_s} s")
 
     def close(self) -> None:
+        """Ends the emulator, and removes the port and the temporary files."""
         self._running = False
         self._node.terminate()
         self._node.wait()

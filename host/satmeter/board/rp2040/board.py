@@ -1,5 +1,7 @@
-"""An emulated Pico with the firmware on it, with the face of a virtual board (board/virtual.py): what a person does and
-sees. What it counts and says is taken from its own line, as somebody who listens there would."""
+"""An emulated Pico with the firmware on it, used in the same way as a virtual board.
+
+It has the calls of `Board` (board/virtual.py). Register, grant, flow and fault are read from the frames
+that it sends on its serial line."""
 
 from pathlib import Path
 
@@ -31,10 +33,12 @@ class EmulatedBoard:
         self.pico.turn(self._percent, noise=3)
 
     def plug(self) -> None:
+        """Plugs in: drives the plug pin low."""
         self._is_plugged = True
         self.pico.put(PLUG, 0)
 
     def unplug(self) -> None:
+        """Unplugs: drives the plug pin high."""
         self._is_plugged = False
         self.pico.put(PLUG, 1)
 
@@ -44,18 +48,22 @@ class EmulatedBoard:
 
     @property
     def percent(self) -> int:
+        """The position of the potentiometer in per cent, as turn() has set it."""
         return self._percent
 
     @property
     def is_plugged(self) -> bool:
+        """Whether the plug is in, as plug() or unplug() has set it; True at the start."""
         return self._is_plugged
 
     @property
     def register(self) -> int:
+        """The register (ticks) in the board's last reading; 0 before the first one."""
         return int(self.pico.heard.get("register", 0))
 
     @property
     def grant(self) -> int:
+        """The grant (a register value in ticks) in the board's last reading; 0 before the first one."""
         return int(self.pico.heard.get("grant", 0))
 
     @property
@@ -65,6 +73,7 @@ class EmulatedBoard:
 
     @property
     def flowing(self) -> bool:
+        """Whether the relay is closed now, by the level of its pin."""
         return self.pico.pin(RELAY)
 
     @property
@@ -78,4 +87,5 @@ class EmulatedBoard:
         return [str(self.pico.heard.get("fault", ""))]
 
     def close(self) -> None:
+        """Ends the emulated board; its port goes away."""
         self.pico.close()

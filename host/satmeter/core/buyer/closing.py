@@ -53,11 +53,13 @@ class Closing(Part):
         )
 
     def _most_after_close(self, stream: BuyerSession) -> tuple[int | None, int | None]:
-        """Return what a stream in arrears may pay in all from here on (msat), and the count that it pays up to (None:
-        no sensor tells).
+        """Returns the most that a stream may pay after its close (msat), and up to which count.
 
-        Nothing that is used after the close is ours to pay: no more can be owed now than the limit, and no more ticks
-        than the own sensor counts, within its tolerance."""
+        Both are None in prepaid and before terms are agreed. The msat are of the whole stream, what is
+        paid or in flight included. Use after the close is not the buyer's to pay: at most the tariff's
+        limit is added, and no ticks beyond those of the buyer's own sensor, within its tolerance. The
+        count is None where no such sensor is heard; one that was heard before our restart, and not
+        since, allows no further payment."""
         tariff = stream.tariff
         if tariff is None or tariff.prepaid:
             return None, None
@@ -71,8 +73,11 @@ class Closing(Part):
         return min(most, max(stream.committed_msat, used)), most_ticks
 
     def close_when_landed(self, stream: BuyerSession) -> None:
-        """Say close once nothing is in flight, or it has hung for too long to wait for; in arrears at once, since
-        until the seller knows, what is used goes on to be owed."""
+        """Sends close to the seller once no payment is in flight, or after LAND_MS of waiting.
+
+        In arrears it is sent at once, since use goes on to be owed until the seller knows of the close.
+        If no refund invoice can be sent, the node is asked to make one first. Nothing is done before
+        the stream closes."""
         prepaid = stream.tariff is not None and stream.tariff.prepaid
         waits = stream.in_flight and self.now < stream.memory.closing_at + LAND_MS and prepaid
         if stream.state not in (StreamState.CLOSING, StreamState.CLOSED) or waits:

@@ -96,10 +96,13 @@ class Part:
 
     @property
     def state(self) -> BuyerState:
+        """The buyer's state, with the events of the present step folded into it."""
         return self.context.state
 
     def emit(self, event: Event) -> None:
+        """Folds an event into the state, to be committed with this step; may raise LocalError."""
         self.context.emit(event)
 
     def act(self, effect: do.Effect) -> None:
+        """Has an effect carried out once the present step is committed."""
         self.context.act(effect)

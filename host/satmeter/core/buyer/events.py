@@ -13,6 +13,8 @@ from .session import BuyerSession, Evidence
 
 @event
 class StreamOpened(Event):
+    """The user opens a stream to a seller's meter; `address` is HOST:PORT, "" where none was given."""
+
     seller: str
     meter: str
     address: str
@@ -21,22 +23,28 @@ class StreamOpened(Event):
 
 @event
 class TermsAgreed(Event):
+    """The buyer agrees to the seller's terms; `carried_msat` is credit of an earlier session."""
+
     tariff: Tariff
     carried_msat: int
 
 
 @event
 class CreditCarried(Event):
-    """The seller's terms say that this stream begins with credit of an earlier one, whether they are agreed to or
-    not."""
+    """The seller states, in terms or a receipt, that this stream began with credit of an earlier one.
+
+    It is recorded whether the terms are agreed to or not. `amount_msat` is all of that credit, not only
+    what is new."""
 
     amount_msat: int
 
 
 @event
 class PaymentStarted(Event):
-    """Recorded before the node is asked to pay: from here on amount and the highest fee count as spent. `ticks` is the
-    use that the seller states."""
+    """A payment, recorded before the node is asked to pay it.
+
+    From here on its amount and its highest fee count as spent. `ticks` is the use of the whole session
+    that the seller states."""
 
     number: int
     amount_msat: int
@@ -55,14 +63,18 @@ class PaymentSettled(Event):
 
 @event
 class PaymentFailed(Event):
+    """A payment in flight has failed: nothing of it was paid, and it no longer counts as spent."""
+
     number: int
     why: str
 
 
 @event
 class PaymentGivenUp(Event):
-    """A person no longer waits for a payment that its node calls pending. It counts as spent that day and in its
-    stream's budget, and in no other day's cap. Where it settles while its stream is known, that is recorded."""
+    """The user no longer waits for a payment that the node reports as pending.
+
+    It counts as spent on that day and in its stream's budget, and in no other day's cap. If it settles
+    while its stream is still in memory, PaymentSettled follows."""
 
     number: int
 
@@ -76,8 +88,10 @@ class StreamRecalled(Event):
 
 @event
 class SensorBooted(Event):
-    """The buyer's own sensor counts `offset` plus the register of this boot. The stream began at its count `start`,
-    None where no terms are agreed yet."""
+    """The buyer's own sensor counts `offset` plus the register of this boot, in ticks.
+
+    The stream began at `start` of that count. None: no terms are agreed yet, or sensor and plugin both
+    restarted, so that it is not known."""
 
     boot: str
     offset: int
@@ -95,28 +109,35 @@ class InvoiceRefused(Event):
 
 @event
 class StreamPaused(Event):
-    pass
+    """A stream was paused: nothing is paid, and the buyer's own relay is off, until it is resumed."""
 
 
 @event
 class StreamResumed(Event):
-    pass
+    """The user resumed a paused stream: its invoices are paid again."""
 
 
 @event
 class BudgetChanged(Event):
+    """The user changed caps of a stream; `policy` holds all of its caps, changed or not."""
+
     policy: Policy
 
 
 @event
 class RefundInvoiced(Event):
+    """The buyer's node has made the amountless invoice by which the seller can pay a refund."""
+
     bolt11: str
 
 
 @event
 class StreamClosing(Event):
-    """In arrears, `most_msat` is all that the stream may ever pay, what was paid before included, and `most_ticks` the
-    highest count that it pays for. None: no such bound (prepaid, where nothing is paid after a close)."""
+    """A stream begins to close; in arrears this bounds what it may still pay.
+
+    `most_msat` is all that the stream may ever pay, what was paid before included; `most_ticks` is the
+    highest count that it pays for. Both are None in prepaid, where nothing is paid after a close.
+    `most_ticks` alone is None where the buyer's own sensor is not heard."""
 
     reason: str
     most_msat: int | None
@@ -130,9 +151,12 @@ class DebtRefused(Event):
 
 @event
 class StreamClosed(Event):
-    """`verified` tells whether the receipt's signature is the seller's; `code` is the number of the error, if any.
-    `arrivals_msat` is what came by this stream's refund invoices, by label, `carried_on_msat` what of the receipt's
-    refunds is explained by credit in a later stream to the same seller."""
+    """A stream has ended without a receipt, or a receipt of its seller was judged (also a newer one).
+
+    `verified`: the receipt's signature is the seller's. `code` is the number of the error that ended
+    it, 0 for none. `arrivals_msat` is what came by this stream's refund invoices, by label.
+    `carried_on_msat` is what of the refunds in the receipt is explained by credit in a later stream to
+    the same seller."""
 
     code: int
     revision: int
@@ -162,8 +186,10 @@ class InputsChosen(Event):
 
 @event
 class UpdateSigned(Event):
-    """Recorded before the wallet is asked to sign: from here on `value_sat` of the transaction can be taken.
-    `amount_msat` and `fee_msat` are what this update adds."""
+    """An update of a growing transaction, recorded before the wallet is asked to sign it.
+
+    From here on the seller can take `value_sat` by that transaction. `amount_msat` and `fee_msat` are
+    what this update adds. `ticks` is the use of the whole session that the seller states."""
 
     number: int
     tx_number: int

@@ -103,8 +103,12 @@ class Payments(Part):
         memory.told_sequence = max(memory.told_sequence, message.seq)
 
     def _expired(self, stream: BuyerSession, number: int, decoded: cmd.DecodedInvoice) -> None:
-        """An invoice that had expired long before it came. An old one may have been on its way; where it is the first
-        of a stream, the second one in a row, or goes on coming, the two clocks differ, and none can ever be paid."""
+        """Ends the stream with ClockWrong where expired invoices show that the two clocks differ.
+
+        One such invoice may be an old one that was delayed. The clocks differ where it is the first
+        invoice of a stream, the second expired one in a row, or still comes after EXPIRED_AGAIN_MS:
+        then none can ever be paid. An invoice that is less than EXPIRED_S late, or that comes after a
+        close, is ignored."""
         late_s = (self.now - decoded.expires_at) // 1000
         if late_s < EXPIRED_S or stream.state in (StreamState.CLOSING, StreamState.CLOSED):
             return
@@ -131,8 +135,11 @@ class Payments(Part):
     def _check_debt(
         self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int
     ) -> None:
-        """In arrears no more can be owed than the limit: the board cuts there. After a close nothing that was used
-        later is paid for, and no more in all than could be owed then."""
+        """Raises PolicyBreach for a demand that is more than can be owed in arrears.
+
+        `charged` is the charge so far, in msat. No more can be owed than the limit, since the board
+        cuts there. After a close, nothing that was used later is paid, and no more in all than could be
+        owed at the close (AfterClose)."""
         # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
         # Somebody else may have paid an invoice of ours.
         most = max(stream.committed_msat, message.paid_msat) + tariff.limit_msat

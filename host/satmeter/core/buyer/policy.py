@@ -41,6 +41,7 @@ class Policy:
     tolerance_ticks: int = 50
 
     def to_dict(self) -> dict[str, str | int]:
+        """Returns all caps by name, as data for JSON that from_dict() reads again."""
         return asdict(self)
 
     @classmethod

@@ -119,8 +119,9 @@ class Receipts(Part):
         return max(0, min(missing, stream.closing.carried_on_msat + self.state.carried.get(stream.seller, 0)))
 
     def _wrong_with(self, stream: BuyerSession, stated: receipt.Statement, came_back: int) -> str:
-        """Return what a signed receipt states other than we know it, "" if nothing. `came_back`: what arrived by refund
-        invoices or was carried on (msat)."""
+        """Returns how a signed receipt differs from the buyer's own record, "" where it does not.
+
+        `came_back` is what arrived by refund invoices or was carried on, in msat."""
         if not receipt.balanced(canonical(stated)):
             return "the receipt's sums do not agree"
         if stated["session"] != stream.id or stated["seller"] != stream.seller or stated["meter"] != stream.meter:

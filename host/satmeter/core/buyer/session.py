@@ -17,8 +17,9 @@ Evidence = dict[str, str | int | None]
 
 @dataclass(frozen=True, slots=True)
 class PaymentInFlight:
-    """A payment that was started: it counts as spent, fee included, until the node says otherwise. `payment_hash` is
-    "" for an update of an on-chain transaction."""
+    """A payment that was started: it counts as spent, fee included, until its outcome is known.
+
+    `started_at` is in ms since 1970. `payment_hash` is "" for an update of an on-chain transaction."""
 
     amount_msat: int
     maxfee_msat: int
@@ -27,6 +28,7 @@ class PaymentInFlight:
 
     @property
     def most_msat(self) -> int:
+        """The most that this payment can cost, in msat: its amount and its highest fee."""
         return self.amount_msat + self.maxfee_msat
 
 
@@ -42,9 +44,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class AfterClose:
-    """What a stream in arrears may still pay after its close: `most_msat` in all, what was paid before included, up to
-    a count of `most_ticks` (None: no own sensor told it). Payments of these numbers were in flight at the close: the
-    room of one that fails goes with it."""
+    """The bound of what a stream in arrears may still pay after its close.
+
+    `most_msat` is the bound in all, what was paid before included; `most_ticks` is the highest count
+    that is paid for (None: the buyer's own sensor was not heard). `in_flight` has the numbers of the
+    payments that were in flight at the close: when one of them fails, its amount is taken off the
+    bound."""
 
     most_msat: int
     most_ticks: int | None
@@ -53,8 +58,9 @@ class AfterClose:
 
 @dataclass(slots=True)
 class OwnSensor:
-    """The buyer's own sensor: it counts `offset` plus the register of its boot. The stream began at its count `start`,
-    None where that is not known."""
+    """The buyer's own sensor of a stream: it counts `offset` plus the register of its boot, in ticks.
+
+    The stream began at `start` of that count, None where that is not known."""
 
     boot: str = ""
     boots: list[str] = field(default_factory=list)
@@ -119,7 +125,9 @@ class StreamMemory:
 
 @dataclass(slots=True)
 class BuyerSession:
-    """A stream as its events leave it. `paid_msat` is the sum of invoices, `sent_msat` what left us for them, fees
+    """A stream as its events leave it.
+
+    `paid_msat` is the sum of the invoices that are paid, `sent_msat` what left the node for them, fees
     included."""
 
     id: str
@@ -173,10 +181,12 @@ class BuyerSession:
 
     @property
     def closed(self) -> bool:
+        """Whether the stream is closed; a debt that its verified receipt states is still paid."""
         return self.state == StreamState.CLOSED
 
     @property
     def arrears(self) -> bool:
+        """Whether the agreed tariff is in arrears; False while no terms are agreed."""
         return self.tariff is not None and not self.tariff.prepaid
 
     @property
@@ -214,6 +224,9 @@ class BuyerSession:
 
     @property
     def done(self) -> bool:
+        """Whether it may be forgotten: closed, nothing in flight, and nothing owed by either side.
+
+        What is owed under the dust limit (msat) does not count."""
         dust_msat = rules_of(self.tariff).dust_msat if self.tariff is not None else DUST_MSAT
         return self.closed and not (self.in_flight or self.short or self.debt_msat >= dust_msat)
 
@@ -229,6 +242,7 @@ class BuyerSession:
 
     @property
     def fees_msat(self) -> int:
+        """The fees of all settled payments, in msat."""
         return self.sent_msat - self.paid_msat
 
     @property
@@ -253,8 +267,11 @@ class BuyerSession:
 
     @property
     def fee_left_msat(self) -> int:
-        """The most that the next payment may cost in fees. Each slice of amount earns one max_fee_msat, and a window
-        of them is advanced: else a seller could live on the fees of invoices for next to nothing."""
+        """The most that the next payment may cost in fees, in msat; 0 before terms are agreed.
+
+        Each slice of amount allows one max_fee_msat more, and those of one window are allowed in
+        advance. Without this bound a seller could ask for many tiny invoices and earn their routing
+        fees."""
         if self.tariff is None:
             return 0
         slices = self.tariff.window + (self.committed_msat - self.carried_msat) // self.tariff.slice_msat
@@ -264,6 +281,7 @@ class BuyerSession:
 
     @property
     def arrived_msat(self) -> int:
+        """What arrived by this stream's refund invoices, in msat, as of its newest receipt."""
         return sum(self.closing.arrivals_msat.values())
 
     @property
@@ -299,14 +317,20 @@ class BuyerSession:
     # --- numbers of invoices
 
     def payment_state(self, number: int) -> PaymentState:
+        """Returns in which state the payment of an invoice number is; NONE also once it has settled."""
         if number in self.in_flight:
             return PaymentState.IN_FLIGHT
         return PaymentState.ASTRAY if number in self.astray else PaymentState.NONE
 
     def was_handled(self, number: int) -> bool:
+        """Returns whether the invoice of this number was paid or went astray; it is not paid again."""
         return number < self.handled_below or number in self.handled
 
     def note_handled(self, number: int) -> None:
+        """Marks an invoice number as handled, so that it is never paid again.
+
+        Only the newest HANDLED numbers are kept one by one: every number under those counts as handled,
+        paid or not."""
         done = sorted({*self.handled, number})
         if len(done) > HANDLED:  # those between were never paid; now they never will be
             self.handled_below = max(self.handled_below, done[-HANDLED])

@@ -71,27 +71,33 @@ class BuyerState:
     # --- terms
 
     def terms_agreed(self, stream: BuyerSession, event: ev.TermsAgreed) -> None:
+        """Folds TermsAgreed: the stream is streaming; its count begins at the event's time."""
         stream.tariff, stream.carried_msat, stream.state = event.tariff, event.carried_msat, StreamState.STREAMING
         stream.agreed_at = stream.ticks_at = event.at
 
     def credit_carried(self, stream: BuyerSession, event: ev.CreditCarried) -> None:
+        """Folds CreditCarried: what is new of the credit may explain a refund in an earlier receipt."""
         more = event.amount_msat - stream.carried_msat
         self.carried[stream.seller] = self.carried.get(stream.seller, 0) + more
         stream.carried_msat = event.amount_msat
 
     def sensor_booted(self, stream: BuyerSession, event: ev.SensorBooted) -> None:
+        """Folds SensorBooted: the boot before is remembered, so that its readings are refused."""
         sensor = stream.sensor
         if event.boot != sensor.boot:
             sensor.boots = with_earlier(sensor.boots, sensor.boot)
         sensor.boot, sensor.offset, sensor.start = event.boot, event.offset, event.start
 
     def budget_changed(self, stream: BuyerSession, event: ev.BudgetChanged) -> None:
+        """Folds BudgetChanged: its caps replace those of the stream."""
         stream.policy = event.policy
 
     def stream_paused(self, stream: BuyerSession, event: ev.StreamPaused) -> None:
+        """Folds StreamPaused: invoices are not paid in this state."""
         stream.state = StreamState.PAUSED
 
     def stream_resumed(self, stream: BuyerSession, event: ev.StreamResumed) -> None:
+        """Folds StreamResumed: the stream is streaming again."""
         stream.state = StreamState.STREAMING
 
     # --- payments
@@ -101,6 +107,7 @@ class BuyerState:
         transitions.step(transitions.PAYMENT, stream.payment_state(number), type(event), what)
 
     def payment_started(self, stream: BuyerSession, event: ev.PaymentStarted) -> None:
+        """Folds PaymentStarted: it is in flight, and its hash belongs to this stream and number."""
         self._check_payment(stream, event.number, event)
         stream.in_flight[event.number] = PaymentInFlight(
             event.amount_msat, event.maxfee_msat, event.payment_hash, event.at
@@ -111,6 +118,9 @@ class BuyerState:
             del self.hashes[next(iter(self.hashes))]
 
     def payment_settled(self, stream: BuyerSession, event: ev.PaymentSettled) -> None:
+        """Folds PaymentSettled: it is paid, its number is handled, and the day's cost grows.
+
+        A payment that was astray was counted for the day on which it went astray."""
         self._check_payment(stream, event.number, event)
         counted = event.number in stream.astray  # in the day's budget, since it went astray
         payment = (stream.astray if counted else stream.in_flight).pop(event.number)
@@ -121,11 +131,13 @@ class BuyerState:
         self._spend(event.at, 0 if counted else event.sent_msat)
 
     def payment_failed(self, stream: BuyerSession, event: ev.PaymentFailed) -> None:
+        """Folds PaymentFailed: it no longer counts as spent, and its number may be paid again."""
         self._check_payment(stream, event.number, event)
         stream.trouble = event.why
         stream.out_of_bound(event.number, stream.in_flight.pop(event.number))
 
     def payment_given_up(self, stream: BuyerSession, event: ev.PaymentGivenUp) -> None:
+        """Folds PaymentGivenUp: it goes astray, and is spent, with its fee, on the event's day."""
         self._check_payment(stream, event.number, event)
         stream.out_of_bound(event.number, self._stray(stream, event.number, event.at))
 
@@ -141,6 +153,7 @@ class BuyerState:
         self.days[day] = self.days.get(day, 0) + amount_msat
 
     def invoice_refused(self, stream: BuyerSession, event: ev.InvoiceRefused) -> None:
+        """Folds InvoiceRefused: keeps the newest REFUSALS; after a PolicyBreach no debt is paid."""
         stream.breached = stream.breached or event.evidence.get("error") == "PolicyBreach"
         refusal = Refusal(event.at, event.number, event.why, event.evidence)
         stream.refusals = [*stream.refusals, refusal][-REFUSALS:]
@@ -148,6 +161,7 @@ class BuyerState:
     # --- growing transactions
 
     def inputs_chosen(self, stream: BuyerSession, event: ev.InputsChosen) -> None:
+        """Folds InputsChosen: a growing transaction begins in place of the last one."""
         stream.transactions = event.tx_number
         stream.signed = SignedTransaction(
             event.tx_number,
@@ -160,6 +174,7 @@ class BuyerState:
         )
 
     def update_signed(self, stream: BuyerSession, event: ev.UpdateSigned) -> None:
+        """Folds UpdateSigned: it is in flight; WrongState where it is of another transaction."""
         self._check_payment(stream, event.number, event)
         if stream.signed is None or stream.signed.number != event.tx_number:
             raise WrongState(f"stream {stream.id} has no transaction {event.tx_number} to sign")
@@ -169,24 +184,29 @@ class BuyerState:
         stream.ticks, stream.ticks_at = max(stream.ticks, event.ticks), event.at
 
     def update_strayed(self, stream: BuyerSession, event: ev.UpdateStrayed) -> None:
+        """Folds UpdateStrayed: it goes astray, and is spent, with its fee, on the event's day."""
         self._check_payment(stream, event.number, event)
         self._stray(stream, event.number, event.at)
 
     # --- the end
 
     def refund_invoiced(self, stream: BuyerSession, event: ev.RefundInvoiced) -> None:
+        """Folds RefundInvoiced: keeps the invoice and its time; a later invoice gets another label."""
         stream.refund_bolt11, stream.refund_at = event.bolt11, event.at
         stream.refund_made += 1
 
     def stream_closing(self, stream: BuyerSession, event: ev.StreamClosing) -> None:
+        """Folds StreamClosing: in arrears, keeps the bound of what the stream may still pay."""
         stream.state, stream.reason, stream.ended_at = StreamState.CLOSING, event.reason, event.at
         if event.most_msat is not None:
             stream.after_close = AfterClose(event.most_msat, event.most_ticks, tuple(stream.in_flight))
 
     def debt_refused(self, stream: BuyerSession, event: ev.DebtRefused) -> None:
+        """Folds DebtRefused: the stream pays nothing more, whatever its receipt states as debt."""
         stream.debt_refused = True
 
     def stream_closed(self, stream: BuyerSession, event: ev.StreamClosed) -> None:
+        """Folds StreamClosed: keeps the receipt, and what it states as owed if it is verified."""
         old = stream.closing
         news = event.verified and stream.tariff is not None  # a newer receipt may put right what the last had wrong
         found = figures(event.text)

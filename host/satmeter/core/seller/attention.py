@@ -1,5 +1,4 @@
-"""What waits for a person: alarms of sessions, payments without an owner, and all that an older copy of the journal
-does not know."""
+"""Attention: alarms and unowned payments that wait for a person, and starts from an older journal."""
 
 from .. import commands as cmd
 from ..commands import OWED, PAID, SEEN
@@ -18,9 +17,11 @@ class Attention(Part):
     """meter-attend, and the start from an older copy of the journal."""
 
     def go_on_from_older(self) -> None:
-        """Of an older copy of the journal: what it owes may have been given back since, under another invoice of the
-        same buyer. No session goes on, and what each owes waits for a person. What was paid since for sessions that it
-        does not know was theirs: it is no credit again."""
+        """Ends all sessions where the state is of an older copy of the journal, and holds refunds.
+
+        What the copy records as owed may have been given back since, under another invoice of the same
+        buyer. So no session continues, and what each one owes waits for a person. Payments since then
+        for sessions that the copy does not have are not credited again."""
         self.emit(ev.JournalReplaced(at=self.now, subject=JOURNAL, pay_index=self.context.older))
         for session in list(self.state.sessions.values()):
             meter = self.state.meters.get(session.meter)

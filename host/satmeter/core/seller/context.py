@@ -95,6 +95,7 @@ class SellerContext(Context):
         """The session whose payment is being credited: what it asks for next is asked for in a hurry."""
 
     def settlement(self, session: SellerSession) -> "SellerSettlement":
+        """Returns the way of settlement (Lightning or on-chain) of the session's tariff."""
         return self.settlements[session.tariff.settlement]
 
     def live(self, session_id: str) -> SellerSession | None:
@@ -144,10 +145,12 @@ class Part:
 
     @property
     def state(self) -> SellerState:
+        """The fold of the journal, with the events of the present step."""
         return self.context.state
 
     @property
     def limits(self) -> Limits:
+        """The limits that the plugin's options set; they do not change while it runs."""
         return self.context.limits
 
     def touch(self, subject: str) -> None:
@@ -155,7 +158,9 @@ class Part:
         self.context.step.touched.add(subject)
 
     def emit(self, event: Event) -> None:
+        """Folds an event into the state, for commit; raises LocalError where it can't happen."""
         self.context.emit(event)
 
     def act(self, effect: do.Effect) -> None:
+        """Adds an effect, which is carried out once the events of this step are committed."""
         self.context.act(effect)

@@ -13,17 +13,21 @@ from ..tariff import Tariff
 
 @event
 class MeterAdded(Event):
+    """A meter was added with this tariff; its name is in the subject, meter/NAME."""
+
     tariff: Tariff
 
 
 @event
 class MeterChanged(Event):
+    """The meter has a new tariff; open sessions keep the tariff that they began with."""
+
     tariff: Tariff
 
 
 @event
 class MeterRemoved(Event):
-    pass
+    """A meter in standby was removed; the events of its sessions stay in the journal."""
 
 
 @event
@@ -67,6 +71,10 @@ class Counted(Event):
 
 @event
 class Locked(Event):
+    """The meter and a buyer are locked out until `until`, because a session was not paid.
+
+    `buyer` is that buyer's node id, `session` the id of the session or opening."""
+
     until: int
     buyer: str
     session: str
@@ -74,6 +82,8 @@ class Locked(Event):
 
 @event
 class Unlocked(Event):
+    """The lockout of the meter and its buyer is over; `why` is the reason."""
+
     why: str
 
 
@@ -110,6 +120,8 @@ class SessionOpened(Event):
 
 @event
 class InvoiceAsked(Event):
+    """An invoice, or on-chain an update, is asked for; `count` is the meter's count then."""
+
     number: int
     amount_msat: int
     count: int
@@ -117,8 +129,10 @@ class InvoiceAsked(Event):
 
 @event
 class InvoicePaid(Event):
-    """`amount_msat` is what was received, overpayment included; `pay_index` is the node's. Every payment up to
-    `owned_up_to` has its owner by now (0: this one was found by its label, out of turn)."""
+    """An invoice of the session was paid: `amount_msat` arrived, overpayment included.
+
+    `pay_index` is the node's own index of the payment. Every payment up to `owned_up_to` has its
+    owner by now; 0 where that is not known, as for an invoice that was found by its label."""
 
     number: int
     amount_msat: int
@@ -137,8 +151,11 @@ class NumbersDrawn(Event):
 
 @event
 class PaymentUnowned(Event):
-    """A payment for a label of this journal whose session nobody knows (a restored older journal, a removed meter). It
-    is kept and shown, for a person to look at."""
+    """A payment came for a label of this journal whose session or meter is not known.
+
+    That happens after an older journal was restored, or a meter was removed. The payment is kept
+    and shown until a person has looked at it. Payments of a lost part of the journal all have the
+    same text as `label`."""
 
     label: str
     amount_msat: int
@@ -172,12 +189,16 @@ class CreditReserved(Event):
 
 @event
 class CreditSpent(Event):
+    """A gate captured `amount_msat` of its reservation `id`; the rest is credit again."""
+
     id: str
     amount_msat: int
 
 
 @event
 class CreditReleased(Event):
+    """The reservation `id` of a gate ended without payment; its credit can be used again."""
+
     id: str
 
 
@@ -199,13 +220,17 @@ class CreditTaken(Event):
 
 @event
 class SessionSuspended(Event):
+    """The credit is used up and delivery stops; `count` is the meter's count then."""
+
     count: int
 
 
 @event
 class StartCounted(Event):
-    """The first reading of a session. What the board had drawn of the standby allowance before, and had not told yet,
-    is not the session's."""
+    """The first reading of a session fixes the count that its charge starts from.
+
+    What the board had delivered of the standby allowance before, and had not reported yet, is not
+    charged to the session."""
 
     count: int
 
@@ -226,8 +251,11 @@ class CloseAsked(Event):
 
 @event
 class SessionClosing(Event):
-    """Delivery is over and the charge final. `last_count` is the session's last count. It is beyond the meter's `count`
-    where the board could not be heard, and may have gone on up to its grant."""
+    """Delivery is over, and the charge is final unless a person changes it later.
+
+    `count` is the meter's count. `last_count` is 0, except where the board of a prepaid session was
+    not heard at the end: then it is the highest count that was granted, up to which the board may
+    have delivered. `register` is the board's last known register, in `boot`."""
 
     reason: str
     count: int
@@ -247,8 +275,10 @@ class RefundOffered(Event):
 
 @event
 class RefundStarted(Event):
-    """`amount_msat` is to arrive, for a fee of `maxfee_msat` at most. The seller bears `borne_msat` of the fee, a share
-    of what the session earned. The rest comes out of what is owed."""
+    """A refund is to be paid: `amount_msat` is to arrive, for `maxfee_msat` in fees at most.
+
+    The seller bears up to `borne_msat` of the fee, a share of what the session earned. The rest of
+    the fee is taken from what is owed."""
 
     amount_msat: int
     maxfee_msat: int
@@ -266,8 +296,10 @@ class RefundPaid(Event):
 
 @event
 class RefundDisputed(Event):
-    """The refund invoice is paid over another amount than this refund's: `arrived_msat`, for `fee_msat`, of
-    `amount_msat` that was to. A person has to look; it is not owed again."""
+    """The refund invoice was paid with another amount than the refund's, or for too high a fee.
+
+    `arrived_msat` arrived for `fee_msat`; `amount_msat` was to arrive. A person has to look at it.
+    The difference is not owed again."""
 
     amount_msat: int
     arrived_msat: int
@@ -292,16 +324,21 @@ class RefundHeld(Event):
 
 @event
 class JournalReplaced(Event):
-    """An older copy stands in the journal's place. Payments up to `pay_index`, the node's newest then, are no credit
-    but for sessions that it knows."""
+    """An older copy of the journal was put in its place.
+
+    `pay_index` is the node's newest one at that time. Payments up to it are credited only to
+    sessions that the copy has."""
 
     pay_index: int
 
 
 @event
 class AlarmEnded(Event):
-    """A person has looked at a session's alarm: "seen"; of a held refund that `amount_msat` of it is "owed", or was
-    "paid"; what remains is charged. `note` is the person's own."""
+    """The alarm of a session is over.
+
+    `how` is "seen": a person has looked at it, or a held refund owes nothing. For a held refund a
+    person can state "owed" or "paid": `amount_msat` of it is owed, or was paid. What then remains
+    of the received amount is charged. `note` is the person's text."""
 
     how: str
     amount_msat: int
@@ -318,6 +355,8 @@ class UnownedSeen(Event):
 
 @event
 class ReceiptSigned(Event):
+    """The node signed a revision of the receipt; `text` is its canonical JSON."""
+
     revision: int
     text: str
     signature: str
@@ -369,8 +408,10 @@ class TxSent(Event):
 
 @event
 class TxConflicted(Event):
-    """An input was spent elsewhere: `lost_sat` of the transaction's value never reached us. 0: they did after all.
-    `height` is that of the block with the other spend, 0 while it is in none."""
+    """Another transaction spends an input: `lost_sat` of this one's value did not reach us.
+
+    `lost_sat` is 0 where the whole value did reach us after all. `height` is the height of the
+    block with the other transaction, 0 while no block has it."""
 
     tx_number: int
     lost_sat: int

@@ -21,6 +21,7 @@ class Invoices(Part):
     """What a session asks for, however it is paid."""
 
     def label(self, session: SellerSession, number: int) -> str:
+        """Returns the label of an invoice at the node: of an opening, or of a session by `number`."""
         if session.id in self.context.waiting:
             return opening_label(self.context.journal, session.first)
         return session_label(self.context.journal, session.id, number)
@@ -33,8 +34,10 @@ class Invoices(Part):
         return number
 
     def named(self, label: str) -> tuple[Meter | SellerSession | None, int]:
-        """Return the meter (of an open wallet invoice), or the session (of an open or dropped invoice, or an opening's
-        first one) of a label, and its number."""
+        """Returns what a label names (a meter, an opening or a session), and the invoice's number.
+
+        A meter is found by an unpaid wallet invoice, an opening by its first invoice, a session by an
+        outstanding or dropped invoice. For any other label the first value is None."""
         opening = parse_opening(label)
         if opening is not None:
             return (self.context.opening_of(opening[1]) if opening[0] == self.context.journal else None), FIRST
@@ -105,6 +108,7 @@ class Invoices(Part):
     # --- what the node says of them
 
     def made(self, command: cmd.InvoiceMade) -> None:
+        """Shows, sends or stores an invoice that the node made; cancels one that is not wanted."""
         of, number = self.named(command.label)
         if isinstance(of, Meter):
             of.memory.newest_wallet_invoice = (number, command.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)
@@ -123,6 +127,7 @@ class Invoices(Part):
                 session.memory.prefetched.made(number, command.bolt11)
 
     def gone(self, command: cmd.InvoiceGone) -> None:
+        """Records that an invoice can't be paid any more (expired or deleted at the node)."""
         of, number = self.named(command.label)
         if isinstance(of, Meter):
             self.emit(ev.WalletInvoiceEnded(at=self.now, subject=of.subject, number=number))
@@ -136,6 +141,9 @@ class Invoices(Part):
             self.context.metering.proceed(of)
 
     def arriving(self, command: cmd.InvoiceArriving) -> None:
+        """Asks for the next invoice while the node accepts a payment of a prepaid session.
+
+        The invoice that is being paid still counts in the exposure, but not in the window."""
         of, number = self.named(command.label)
         waits = isinstance(of, SellerSession) and of.id in self.context.waiting
         if isinstance(of, SellerSession) and not waits and number in of.out and of.tariff.prepaid and of.open:

@@ -74,10 +74,12 @@ class Meter:
 
     @property
     def subject(self) -> str:
+        """The subject of the meter's events in the journal: meter/NAME."""
         return f"meter/{self.name}"
 
     @property
     def register(self) -> int:
+        """The board's register in its present boot, in ticks."""
         return self.count - self.offset
 
     def wallet_invoice(self, now: int) -> str:
@@ -92,9 +94,11 @@ class Meter:
 
     @property
     def allowance_used(self) -> bool:
+        """Whether this period's standby allowance is used up; False where the tariff has none."""
         return self.tariff.allowance_ticks > 0 and self.count >= self.allowance_count
 
     def silent(self, now: int, silent_ms: int) -> bool:
+        """Returns whether the board was not heard for more than `silent_ms`; `now` in ms."""
         return now - self.memory.seen_at > silent_ms
 
     def undeliverable(self, now: int, silent_ms: int) -> str:
@@ -140,8 +144,14 @@ class Meter:
             )
 
     def count_at(self, register: int, now: int) -> int:
-        """Return what a register comes to. Implausible for one that went back, or rose faster than the rating; where it
-        stays up there, the count goes on as it was: what of it was delivered nobody knows, so it is not charged."""
+        """Returns the meter's count, in ticks, for a register of the present boot.
+
+        A register that rose too fast is refused once. Where it stays there, the count keeps its value:
+        it is not known how much of the jump was delivered, so the jump is not charged.
+
+        Raises:
+            Implausible: The register went back, or rose faster than the rating allows.
+        """
         if register < self.register:
             raise Implausible(
                 f"register {register} of meter {self.name}: went back from {self.register} within boot {self.boot}",
@@ -157,8 +167,10 @@ class Meter:
         raise Implausible(f"register {register} of meter {self.name}: {why}", register=register)
 
     def _too_fast(self, count: int, now: int) -> str:
-        """Return why a count is more than the rating allows, "" where it is not: since the last reading, and (so that
-        the slack is not had again and again) since the rating was first held against it."""
+        """Returns why a count is higher than the rating allows, "" where it is not.
+
+        It is checked since the last reading, and since the rating was first applied: else the slack of
+        the rating could be used again at each reading. "" also without a rating or an earlier reading."""
         rating = self.tariff.rating_ticks_per_s
         for since, start in (
             ((self.memory.seen_at, self.count), (self.memory.rated_at, self.memory.rated_from))
@@ -171,8 +183,10 @@ class Meter:
         return ""
 
     def _stays(self, register: int, now: int) -> bool:
-        """Whether a register is where the one that was refused just before had jumped to, and what may have flowed
-        since."""
+        """Returns whether a register confirms the jump of the one that was refused just before.
+
+        It confirms it in the same boot, from the refused register up to what the rating allows to flow
+        since then."""
         at, there, boot = self.memory.jumped
         flowed = self.tariff.most_ticks(now - at)
         return boot == self.boot and there > self.register and there <= register <= there + flowed

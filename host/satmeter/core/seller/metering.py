@@ -76,9 +76,11 @@ class Metering(Part):
         self.context.notify("meter_alarm", meter, why=why)
 
     def _count_session(self, meter: Meter, session: SellerSession) -> None:
-        """Count a reading for the session. Its first one says where it begins: what the board had drawn of the
-        allowance before, and had not told, is the seller's; the allowance bounds it, however late that reading
-        comes."""
+        """Counts a reading for the session that has the meter.
+
+        The session's first reading fixes the count that its charge starts from. What the board had
+        delivered of the allowance before, and had not reported, is the seller's loss. The allowance
+        bounds it, however late that reading comes."""
         if meter.count != session.count:
             session.memory.used_at = self.now
         session.count = meter.count

@@ -160,8 +160,10 @@ class Openings(Part):
         return True
 
     def _forgotten(self, meter: Meter, first: First) -> SellerSession:
-        """Return an opening that a crash has forgotten, as it was. Where that can't be (the terms are others by now,
-        its id is another's), the payment gets a session of its own, which only keeps it."""
+        """Returns an opening that a crash removed from memory, made anew from its label.
+
+        Where the terms have changed since, or its id belongs to another session, the returned one has
+        an id of its own: it only keeps the payment."""
         taken = first.session in self.context.waiting or first.session in self.state.sessions
         same = not taken and meter.tariff.mark == first.terms and self.context.recall(first.session) is None
         known = first.session if same else bearer_session(opening_label(self.context.journal, first))
@@ -189,8 +191,10 @@ class Openings(Part):
             self.context.metering.proceed(new)
 
     def unused(self, session: SellerSession) -> bool:
-        """Whether a session in arrears holds its meter by nothing: no payment, and no use, or next to none and long
-        ago."""
+        """Returns whether a session in arrears has to make room for another buyer.
+
+        That is so where nothing was paid or reserved, the charge is under one slice, and nothing was
+        used for UNUSED_MS, or for the grace time once at least one tick was used."""
         tariff = session.tariff
         paid = session.received_msat or session.reserved_msat
         if tariff.prepaid or paid or session.charged_msat >= tariff.slice_msat:

@@ -86,8 +86,18 @@ class Peers(Part):
             self.context.closing.tell_end(session)
 
     def _new_session(self, peer: str, message: msg.Open) -> SellerSession | None:
-        """Return an opening; or the session at once, where the buyer brings credit from an earlier one. None: not
-        now."""
+        """Returns an opening, or a session at once where the buyer brings enough credit.
+
+        None: too many strangers ask at this moment, and the buyer has to ask again. Enough credit is at
+        least one tick's price, owed by earlier sessions; the meter has to be in standby.
+
+        Raises:
+            UnknownMeter: The seller has no such meter.
+            LockedOut: The meter or the buyer is locked, or the buyer has a debt.
+            MeterTaken: Another session has the meter.
+            BoardSilent: The board is not heard, can't deliver, or nothing is plugged in.
+            TooMany: A limit of sessions, or of unpaid openings of this node id, is reached.
+        """
         meter = self.state.meters.get(message.meter)
         if meter is None:
             raise UnknownMeter("no meter of that name here")  # and no list of the others for strangers
@@ -158,8 +168,10 @@ class Peers(Part):
         self.context.closing.settle(session)
 
     def _error(self, session: SellerSession, message: msg.Error) -> None:
-        """The buyer refuses an invoice: it is dropped, and asked for again only after the grace time. What it could not
-        pay, for the clocks, is not held against it."""
+        """Ends an open session whose invoice the buyer refused, or drops an opening.
+
+        A refused invoice of a prepaid session is cancelled, too. An opening that can't be paid because
+        the two clocks differ is not counted against its buyer, EXCUSED times at most."""
         clocks = message.code == ClockWrong.code and message.number in session.out
         if clocks:
             self._clock_doubted(session, message.text)
@@ -180,8 +192,9 @@ class Peers(Part):
             self.context.closing.end(session, msg.words(f"the buyer refused: {message.text}"))
 
     def _clock_doubted(self, session: SellerSession, text: str) -> None:
-        """Say that a buyer says that this machine's clock is wrong: of a meter once an hour, since strangers may say
-        so."""
+        """Raises an alarm: a buyer reports that this machine's clock is wrong.
+
+        It does so once an hour at most for each meter, since strangers can cause it."""
         if self.now >= self.doubted_at.get(session.meter, -DOUBTED_MS) + DOUBTED_MS:
             self.doubted_at[session.meter] = self.now
             why = msg.words(f"is this machine's clock right? a buyer says: {text}")

@@ -1,9 +1,9 @@
-"""Prefetched invoices: the next ones of a session, made ahead while others are paid, so that one can be asked for at
-once.
+"""Prefetched invoices: the next ones of a session, made ahead while others are paid.
 
-Nobody can pay one before it was told; the buyer is told of the next one only so that its node can look at it ahead.
-Nothing of this is recorded: what is left over expires.
-"""
+So an invoice can be asked for at once. The buyer receives the next one early only so that its
+node can decode it in advance. Before it is asked for, it is not to be paid, and the node's
+invoice_payment hook rejects its payment. None of them is recorded: those that are not used
+expire."""
 
 from dataclasses import dataclass, field
 
@@ -29,6 +29,7 @@ class Prefetched:
     queue: list[PrefetchedInvoice] = field(default_factory=list)
 
     def full(self, window: int) -> bool:
+        """Returns whether as many are made ahead as may be: DEPTH for each invoice of the window."""
         return len(self.queue) >= DEPTH * window
 
     def tell(self) -> str:
@@ -40,13 +41,17 @@ class Prefetched:
         return ""
 
     def made(self, number: int, bolt11: str) -> None:
+        """Stores the invoice that the node made; a number that is not in the queue is ignored."""
         for made in self.queue:
             if made.number == number:
                 made.bolt11 = bolt11
 
     def take(self, amount: int, hurry: bool, made_after: int) -> PrefetchedInvoice | None:
-        """Return one that can stand for an invoice of `amount` msat; in a hurry an eighth of it will do. Where the
-        next one does not fit, all are forgotten."""
+        """Removes and returns the next prefetched invoice for `amount` msat, None where there is none.
+
+        It has to be of that amount; in a hurry, from an eighth of it up to all of it. Where the next
+        one does not fit, or was made before `made_after` (ms), all are removed. Where the node has not
+        made it yet, all stay."""
         if not self.queue or not self.queue[0].bolt11:
             return None
         made = self.queue[0]

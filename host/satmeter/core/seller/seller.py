@@ -74,6 +74,7 @@ class Seller(StateMachine):
 
     @property
     def limits(self) -> Limits:
+        """The limits that the plugin's options set; they do not change while it runs."""
         return self.context.limits
 
     @property

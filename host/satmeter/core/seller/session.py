@@ -41,13 +41,15 @@ class Refund:
 
     @property
     def under_way(self) -> bool:
+        """Whether a refund payment was started whose outcome is not known yet."""
         return self.state == RefundState.PAYING
 
 
 @dataclass(slots=True)
 class Asking:
-    """How an outstanding invoice is asked for. `text` is the invoice (on-chain: the address); it is empty until there
-    is one."""
+    """What memory keeps about asking for one outstanding invoice; times in ms since 1970.
+
+    `text` is the BOLT 11 invoice, on-chain the address; it is "" until there is one."""
 
     text: str = ""
     asked_at: int | None = None
@@ -113,13 +115,15 @@ class SessionMemory:
         return self.asking.setdefault(number, Asking())
 
     def watch(self, tx_number: int) -> Watch:
+        """Returns what the node is known to know of a transaction; at first, nothing."""
         return self.watched.setdefault(tx_number, Watch())
 
 
 @dataclass(slots=True)
 class SellerSession:
-    """A session as its events leave it; `buyer` is the node id of the buyer, "" for a bearer, who paid by a plain
-    wallet. Amounts in msat, counts in ticks, times in ms."""
+    """A session as its events leave it: amounts in msat, counts in ticks, times in ms since 1970.
+
+    `buyer` is the node id of the buyer, "" for a bearer, whose payments come from a plain wallet."""
 
     id: str
     meter: str
@@ -191,10 +195,12 @@ class SellerSession:
 
     @property
     def ending(self) -> bool:
+        """Whether the end was asked for and the board has not stopped yet."""
         return self.state == SessionState.ENDING
 
     @property
     def closed(self) -> bool:
+        """Whether a receipt was signed, or the session ended with nothing paid or used."""
         return self.state == SessionState.CLOSED
 
     @property
@@ -222,6 +228,9 @@ class SellerSession:
 
     @property
     def next_revision(self) -> int:
+        """The revision of the next receipt, from 1.
+
+        Revisions that may be signed in a lost part of the journal are left out."""
         return max(self.revision, self.revisions_lost) + 1
 
     @property
@@ -257,10 +266,12 @@ class SellerSession:
 
     @property
     def received_msat(self) -> int:
+        """Payments and credit brought from earlier sessions, less what on-chain conflicts took."""
         return self.paid_msat + self.brought_msat - self.onchain.lost_sat * 1000
 
     @property
     def reserved_msat(self) -> int:
+        """The sum of all reservations that are not captured or released yet."""
         return sum(self.reserved.values())
 
     @property
@@ -272,16 +283,19 @@ class SellerSession:
 
     @property
     def charged_msat(self) -> int:
+        """The charge, with what gates captured; from the close on it grows no more."""
         if self.final_charge_msat is not None:
             return self.final_charge_msat
         return min(self.tariff.charge(self.ticks), self._for_ticks_msat) + self.spent_msat
 
     @property
     def credit_msat(self) -> int:
+        """Received, not charged and not reserved; negative in arrears or after on-chain loss."""
         return self.received_msat - self.charged_msat - self.reserved_msat
 
     @property
     def out_msat(self) -> int:
+        """The sum of all outstanding invoices."""
         return sum(self.out.values())
 
     @property
@@ -311,6 +325,7 @@ class SellerSession:
 
     @property
     def low(self) -> bool:
+        """Whether what may still be used is under the tariff's low-water mark."""
         return self.left_msat < self.tariff.low_water_msat
 
     @property
@@ -322,8 +337,9 @@ class SellerSession:
     # --- what is asked for next
 
     def draw_number(self) -> int:
-        """Return a number for an invoice that none had before, over restarts too: those made ahead use up numbers as
-        well."""
+        """Returns an invoice number that the session never had, not even before a restart.
+
+        Invoices that are made ahead use up numbers as well."""
         newest = self.memory.newest_number
         self.memory.newest_number = max(self.next_number - 1, newest if newest >= 0 else self.drawn_up_to) + 1
         return self.memory.newest_number
@@ -337,6 +353,7 @@ class SellerSession:
         return amount_msat // 2 if hurry else 0
 
     def buys_a_tick(self, amount_msat: int) -> bool:
+        """Returns whether unused credit and `amount_msat` pay for a tick; True in arrears."""
         unused = self.received_msat - self.charged_msat
         return not self.tariff.prepaid or self.tariff.ticks(unused + amount_msat) >= 1
 

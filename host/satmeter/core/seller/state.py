@@ -120,14 +120,19 @@ class SellerState:
         self.early = {each for each in self.early if each > self.pay_index}
 
     def payment_unowned(self, event: ev.PaymentUnowned) -> None:
+        """Adds a payment to the unowned ones, as a sum by label, and notes its pay_index."""
         self.unowned[event.label] = self.unowned.get(event.label, 0) + event.amount_msat
         self.note_payment(event.pay_index, event.owned_up_to)
 
     def unowned_seen(self, event: ev.UnownedSeen) -> None:
+        """Removes an unowned payment; WrongState where none has this label."""
         _known(self.unowned, event.label, event)
         del self.unowned[event.label]
 
     def journal_replaced(self, event: ev.JournalReplaced) -> None:
+        """Notes up to which pay_index payments may be of the lost part of the journal.
+
+        Receipts of live sessions leave out REVISIONS_LOST revisions, which may be signed already."""
         self.lost_up_to = event.pay_index
         for session in self.sessions.values():
             session.revisions_lost = session.revision + REVISIONS_LOST
@@ -135,58 +140,72 @@ class SellerState:
     # --- meters
 
     def meter_added(self, event: ev.MeterAdded) -> None:
+        """Adds a meter, and begins its allowance period; WrongState where the name is taken."""
         name = event.subject.removeprefix("meter/")
         if name in self.meters:
             raise WrongState(f"meter {name} is there already")
         self.meters[name] = Meter(name, event.tariff, period_at=event.at)
 
     def meter_changed(self, event: ev.MeterChanged) -> None:
+        """Sets the tariff of a meter; open sessions keep the tariff that they began with."""
         self._meter_of(event).tariff = event.tariff
 
     def meter_removed(self, event: ev.MeterRemoved) -> None:
+        """Removes a meter; WrongState unless it is in standby."""
         meter = self._meter_of(event)
         if meter.state != MeterState.STANDBY:
             raise WrongState(f"meter {meter.name} is in {meter.state}; only a meter in standby can be removed")
         del self.meters[meter.name]
 
     def board_booted(self, event: ev.BoardBooted) -> None:
+        """Sets the meter's boot, offset and count; the boot before it is kept as an earlier one."""
         meter = self._meter_of(event)
         meter.boots = with_earlier(meter.boots, meter.boot)
         meter.boot, meter.offset, meter.count, meter.rebound = event.boot, event.offset, event.count, False
         meter.recorded = meter.count
 
     def register_jumped(self, event: ev.RegisterJumped) -> None:
+        """Sets offset and count so that the jump of the register is not counted."""
         meter = self._meter_of(event)
         meter.offset, meter.count, meter.recorded = event.offset, event.count, event.count
 
     def board_bound(self, event: ev.BoardBound) -> None:
+        """Sets the board of a meter.
+
+        If it had another board, boots are forgotten, and the next reading counts nothing."""
         meter = self._meter_of(event)
         if meter.board:  # its place is taken: what another board has counted so far is nothing of this meter's
             meter.boots, meter.boot, meter.rebound = [], "", True
         meter.board = event.board
 
     def allowance_begun(self, event: ev.AllowanceBegun) -> None:
+        """Starts a new period of the standby allowance, at the event's time and count."""
         meter = self._meter_of(event)
         meter.period_at, meter.period_count = event.at, event.count
 
     def counted(self, event: ev.Counted) -> None:
+        """Raises the count of the meter, and of the session that has it; never lowers it."""
         self._count(self._meter_of(event), event.count)
 
     def locked(self, event: ev.Locked) -> None:
+        """Sets the meter to lockout, for a buyer and a session; WrongState unless in standby."""
         meter = self._meter_of(event)
         meter.state = self._next(meter, event)
         meter.lock_until, meter.lock_buyer, meter.lock_session = event.until, event.buyer, event.session
 
     def unlocked(self, event: ev.Unlocked) -> None:
+        """Ends the lockout of a meter, which is in standby again."""
         meter = self._meter_of(event)
         meter.state = self._next(meter, event)
         meter.lock_until, meter.lock_buyer, meter.lock_session = 0, "", ""
 
     def wallet_invoice_asked(self, event: ev.WalletInvoiceAsked) -> None:
+        """Adds an unpaid wallet invoice to its meter; its number is now the newest."""
         self._meter_of(event).wallet_invoices[event.number] = event.amount_msat
         self.newest_wallet_invoice = event.number
 
     def wallet_invoice_ended(self, event: ev.WalletInvoiceEnded) -> None:
+        """Removes a wallet invoice from its meter; an unknown number is ignored."""
         self._meter_of(event).wallet_invoices.pop(event.number, None)
 
     def _count(self, meter: Meter, count: int) -> None:
@@ -198,6 +217,7 @@ class SellerState:
     # --- sessions
 
     def session_opened(self, event: ev.SessionOpened) -> None:
+        """Adds a session, which takes the meter unless it is parked; WrongState for a known id."""
         meter = self.meter(event.meter)
         if event.subject in self.sessions:
             raise WrongState(f"session {event.subject} is there already")
@@ -226,6 +246,7 @@ class SellerState:
             self._count(meter, count)
 
     def invoice_asked(self, event: ev.InvoiceAsked) -> None:
+        """Adds an outstanding invoice; its number is not drawn again."""
         session = self._session_of(event)
         session.waiting_since = session.waiting_since if session.out else event.at
         session.out[event.number] = event.amount_msat
@@ -233,6 +254,9 @@ class SellerState:
         self._count_session(session, event.count)
 
     def invoice_paid(self, event: ev.InvoicePaid) -> None:
+        """Adds a payment to what its session has received, and notes its pay_index.
+
+        A session that ended with nothing paid or used is closing again."""
         session = self._session_of(event)
         if session.void:
             session.state = SessionState.CLOSING  # it was paid after all, and has something to settle
@@ -246,14 +270,19 @@ class SellerState:
         self._count_session(session, event.count)
 
     def numbers_drawn(self, event: ev.NumbersDrawn) -> None:
+        """Notes up to which number invoices are drawn; a restart draws none of them again."""
         self._session_of(event).drawn_up_to = event.up_to
 
     def invoice_dropped(self, event: ev.InvoiceDropped) -> None:
+        """Moves an outstanding invoice to the dropped ones, which may still be paid.
+
+        Raises WrongState where the invoice is not outstanding."""
         session = self._session_of(event)
         _known(session.out, event.number, event)
         session.dropped[event.number] = session.out.pop(event.number)
 
     def invoice_expired(self, event: ev.InvoiceExpired) -> None:
+        """Removes an outstanding or dropped invoice; WrongState where it is neither."""
         session = self._session_of(event)
         _known({**session.out, **session.dropped}, event.number, event)
         session.out.pop(event.number, None)
@@ -262,12 +291,14 @@ class SellerState:
     # --- credit
 
     def credit_reserved(self, event: ev.CreditReserved) -> None:
+        """Adds a reservation; WrongState where its id is in use or the session is not open."""
         session = self._session_of(event)
         if event.id in session.reserved:
             raise WrongState(f"session {session.id} has a reservation {event.id!r} already")
         session.reserved[event.id], session.reserved_at = event.amount_msat, event.at
 
     def credit_spent(self, event: ev.CreditSpent) -> None:
+        """Ends a reservation and charges what was captured of it; WrongState where it is unknown."""
         session = self._session_of(event)
         _known(session.reserved, event.id, event)
         del session.reserved[event.id]
@@ -275,19 +306,23 @@ class SellerState:
         session.captured = [*session.captured, event.id][-REMEMBERED:]
 
     def credit_released(self, event: ev.CreditReleased) -> None:
+        """Removes a reservation; WrongState where the session has none under this id."""
         session = self._session_of(event)
         _known(session.reserved, event.id, event)
         del session.reserved[event.id]
 
     def credit_brought(self, event: ev.CreditBrought) -> None:
+        """Adds what an earlier session left to what this session has received."""
         self._session_of(event).brought_msat += event.amount_msat
 
     def credit_taken(self, event: ev.CreditTaken) -> None:
+        """Adds to what a later session took; this session owes it no more."""
         self._session_of(event).taken_msat += event.amount_msat
 
     # --- delivery
 
     def delivery_started(self, event: ev.DeliveryStarted) -> None:
+        """Sets the meter to delivering; the first time, fixes the count that the charge starts from."""
         session = self._session_of(event)
         meter = self._holder(session, event)
         meter.state = self._next(meter, event)
@@ -299,6 +334,7 @@ class SellerState:
             session.start_latest = meter.allowance_count if meter.allowance_count > event.count else -1
 
     def start_counted(self, event: ev.StartCounted) -> None:
+        """Fixes the count, boot and register that the session's charge starts from."""
         session = self._session_of(event)
         meter = self._holder(session, event)
         self._count(meter, event.count)
@@ -306,6 +342,7 @@ class SellerState:
         session.start_boot, session.start_register = meter.boot, event.count - meter.offset
 
     def session_suspended(self, event: ev.SessionSuspended) -> None:
+        """Sets the meter to suspended; the session's grace time begins."""
         session = self._session_of(event)
         meter = self._holder(session, event)
         meter.state = self._next(meter, event)
@@ -313,10 +350,16 @@ class SellerState:
         session.since = event.at
 
     def close_asked(self, event: ev.CloseAsked) -> None:
+        """Sets the session to ending, with the time and the reason."""
         session = self._session_of(event)
         session.state, session.ending_at, session.reason = SessionState.ENDING, event.at, event.reason
 
     def session_closing(self, event: ev.SessionClosing) -> None:
+        """Ends delivery, makes the meter free, and fixes the session's charge.
+
+        All reservations end, and outstanding invoices of a prepaid session become dropped ones. The
+        allowance period moves on by the ticks that were charged. A session with nothing paid, brought
+        or charged is closed at once; any other is closing until its receipt is signed."""
         session = self._session_of(event)
         meter = self._meter_held(session)
         if meter is not None:
@@ -340,18 +383,21 @@ class SellerState:
     # --- the end
 
     def refund_offered(self, event: ev.RefundOffered) -> None:
+        """Stores the buyer's refund invoice; WrongState while there is one already."""
         session = self._session_of(event)
         (state,) = self._refund(session, event)
         refund = session.refund
         refund.state, refund.bolt11, refund.claimed_msat, refund.why = state, event.bolt11, event.claimed_msat, ""
 
     def refund_started(self, event: ev.RefundStarted) -> None:
+        """Sets a refund to paying; WrongState unless an invoice of the buyer is there for it."""
         session = self._session_of(event)
         (session.refund.state,) = self._refund(session, event)
         session.refund.amount_msat = event.amount_msat
         session.refund.maxfee_msat, session.refund.borne_msat = event.maxfee_msat, event.borne_msat
 
     def refund_paid(self, event: ev.RefundPaid) -> None:
+        """Adds a paid refund, with the part of its fee that it bears itself, to what is refunded."""
         session = self._session_of(event)
         self._refund(session, event)
         borne = min(event.fee_msat, session.refund.borne_msat)
@@ -361,6 +407,10 @@ class SellerState:
         session.fees_borne_msat += borne
 
     def refund_disputed(self, event: ev.RefundDisputed) -> None:
+        """Ends a refund that was not paid as it was to be, with an alarm.
+
+        What arrived and its fee count as refunded, and the rest of the refund as lapsed: neither is
+        owed again."""
         session = self._session_of(event)
         self._refund(session, event)
         _end_refund(session)
@@ -371,6 +421,7 @@ class SellerState:
         session.alarm = event.why
 
     def refund_failed(self, event: ev.RefundFailed) -> None:
+        """Ends one try of a refund; after a final one, its invoice is not used again."""
         session = self._session_of(event)
         offered, none = self._refund(session, event)
         refund = session.refund
@@ -380,10 +431,15 @@ class SellerState:
             refund.bolt11 = ""
 
     def refund_held(self, event: ev.RefundHeld) -> None:
+        """Holds the session's refund until a person decides on it, with an alarm."""
         session = self._session_of(event)
         session.refund.held, session.alarm = True, event.why
 
     def alarm_ended(self, event: ev.AlarmEnded) -> None:
+        """Ends a session's alarm and the hold of its refund.
+
+        Where a person stated what of a held refund is owed or was paid, the charge becomes what then
+        remains of the received amount. What was paid counts as refunded."""
         session = self._session_of(event)
         if session.refund.held and event.how != SEEN:
             # The person knows what was used: the charge is what that leaves.
@@ -396,16 +452,21 @@ class SellerState:
         session.refund.held, session.alarm, session.since = False, "", event.at
 
     def receipt_signed(self, event: ev.ReceiptSigned) -> None:
+        """Sets the session to closed and stores its newest receipt and signature."""
         session = self._session_of(event)
         session.state = SessionState.CLOSED
         session.revision, session.receipt, session.signature = event.revision, event.text, event.signature
 
     def remainder_lapsed(self, event: ev.RemainderLapsed) -> None:
+        """Adds to what has lapsed; the seller owes it no more."""
         self._session_of(event).lapsed_msat += event.amount_msat
 
     # --- growing transactions
 
     def address_given(self, event: ev.AddressGiven) -> None:
+        """Adds a growing transaction and removes those that are final or never had a value.
+
+        Raises WrongState unless its number follows the newest one."""
         account = self._session_of(event).onchain
         if event.tx_number != account.count + 1:
             raise WrongState(f"transaction {event.tx_number} can't follow transaction {account.count}")
@@ -415,6 +476,7 @@ class SellerState:
         account.transactions = {**pending, event.tx_number: new}
 
     def update_taken(self, event: ev.UpdateTaken) -> None:
+        """Stores a transaction's new update, and adds its amount to what the session received."""
         session = self._session_of(event)
         account = session.onchain
         transaction = self._transaction_of(session, event.tx_number, event)
@@ -437,12 +499,14 @@ class SellerState:
         self._count_session(session, event.count)
 
     def tx_sent(self, event: ev.TxSent) -> None:
+        """Sets a growing transaction to sent: it takes no more updates."""
         session = self._session_of(event)
         transaction = self._transaction_of(session, event.tx_number, event)
         transaction.state, transaction.why = TransactionState.SENT, event.why
         session.onchain.txids = [*session.onchain.txids, transaction.txid][-TXIDS_MOST:]
 
     def tx_conflicted(self, event: ev.TxConflicted) -> None:
+        """Sets what a conflicting spend took of a transaction; that is not received any more."""
         session = self._session_of(event)
         transaction = self._transaction_of(session, event.tx_number, event)
         session.onchain.lost_sat += event.lost_sat - transaction.lost_sat
@@ -450,6 +514,7 @@ class SellerState:
         transaction.evidence = event.evidence or transaction.evidence
 
     def tx_bumped(self, event: ev.TxBumped) -> None:
+        """Stores the newest child of a transaction, and adds its fee to what the seller paid."""
         session = self._session_of(event)
         transaction = self._transaction_of(session, event.tx_number, event)
         transaction.tip, transaction.tip_value_sat = event.tip, event.value_sat
@@ -457,6 +522,7 @@ class SellerState:
         session.onchain.bump_fees_sat += event.fee_sat
 
     def tx_settled(self, event: ev.TxSettled) -> None:
+        """Sets a transaction to settled; what did not arrive of its value is lost."""
         session = self._session_of(event)
         transaction = self._transaction_of(session, event.tx_number, event)
         transaction.state = TransactionState.SETTLED
@@ -468,8 +534,10 @@ class SellerState:
     # --- as plain data, so that a start costs what is live and not what ever happened
 
     def balances(self) -> dict[str, tuple[object, ...]]:
-        """What must come out the same however the state was put together: of each live session its money, and the
-        hash chain over all its events; of each meter its state."""
+        """Returns what every way to build the state has to agree on.
+
+        Of each live session, by its id: the head of its hash chain, its money and its state. Of each
+        meter, by meter/NAME: its state, its session, its offset and its recorded count."""
         sessions: dict[str, tuple[object, ...]] = {each.id: _balance(each) for each in self.sessions.values()}
         meters = {each.subject: (each.state, each.session, each.offset, each.recorded) for each in self.meters.values()}
         return sessions | meters

@@ -64,6 +64,9 @@ class WalletInvoices(Part):
         raise WrongState(f"meter {meter.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
 
     def paid(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
+        """Credits a paid wallet invoice to the meter's bearer session; opens one if there is none.
+
+        Where the meter is not free, the new session only keeps the money and is closed at once."""
         self.emit(ev.WalletInvoiceEnded(at=self.now, subject=meter.subject, number=number))
         meter.memory.looked_at.pop(number, None)
         session = self.state.sessions.get(meter.session)

@@ -1,10 +1,11 @@
-"""On-chain settlement on the buyer's side. Each update of a growing transaction is recorded before the wallet signs it,
-so that a crash never leads to a lower or a forked one; see onchain_seller.py for the seller's side.
+"""On-chain settlement on the buyer's side; onchain_seller.py has the seller's side.
 
-An update is signed only over the inputs of the one before, for exactly one step more, to the address agreed at the
-transaction's beginning, at a feerate within the cap, with the change to ourselves. Until the seller says that it took
-it (or its receipt does), an update is in flight: it counts as spent.
-"""
+Each update of a growing transaction is recorded before the wallet signs it, so that a crash never
+leads to a lower or a forked one.
+
+An update is signed only over the inputs of the one before, for exactly one step more, to the address
+agreed at the transaction's beginning, at a feerate within the cap, with the change to the buyer. An
+update is in flight, and counts as spent, until the seller's answer or its receipt counts it."""
 
 from dataclasses import replace
 from itertools import combinations
@@ -69,8 +70,10 @@ class OnchainBuyer(Part):
             self.context.notify(stream)
 
     def _gone_astray(self, stream: BuyerSession) -> None:
-        """An update that the seller says it does not count: it can still be broadcast, so it stays spent for us. That
-        happens to an honest seller, too, who broadcasts while one is on its way; but not again and again."""
+        """Marks updates in flight as astray: the seller does not count them, and they stay spent.
+
+        They can still be broadcast. It happens with an honest seller, too, that broadcasts while an
+        update is on its way. More than ASTRAY_MOST such updates end the stream."""
         for number in list(stream.in_flight):
             self.emit(ev.UpdateStrayed(at=self.now, subject=stream.id, number=number))
         if len(stream.astray) > ASTRAY_MOST and stream.state == StreamState.STREAMING:
@@ -259,8 +262,10 @@ class OnchainBuyer(Part):
         self._gone_astray(stream)
 
     def release(self, stream: BuyerSession) -> None:
-        """The stream ended: inputs under an update that the seller may hold stay reserved, others are free. Without a
-        receipt, the update in flight counts as taken."""
+        """Keeps or frees the reserved inputs of a stream that ended.
+
+        Inputs under an update that the seller may hold stay reserved for LEFT_BLOCKS more; others are
+        freed. Without a receipt, an update in flight counts as taken."""
         if stream.signed is None:
             return
         for number, payment in [] if stream.closing.receipt else list(stream.in_flight.items()):

@@ -1,9 +1,10 @@
-"""On-chain settlement on the seller's side. An amount due becomes credit by a higher update of a growing transaction.
-The highest is held, broadcast once, and watched until it is deep enough. See docs/metering.md.
+"""On-chain settlement on the seller's side: updates of growing transactions become credit.
 
-Until a transaction is confirmed, its buyer could spend the inputs elsewhere: what is held is what the seller risks, and
-the tariff caps it. A conflicting spend ends delivery, locks the buyer out and is kept as evidence.
-"""
+The highest update is held, broadcast once, and watched until it is deep enough. See docs/metering.md.
+
+Until a transaction is confirmed, its buyer could spend the inputs elsewhere: what is held is what the
+seller risks, and the tariff caps it. A conflicting spend ends delivery, locks the buyer out and is
+kept as evidence."""
 
 from .. import commands as cmd
 from .. import effects as do

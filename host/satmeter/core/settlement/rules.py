@@ -28,8 +28,10 @@ HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
 
 
 def payments_at_once(window: int) -> int:
-    """Return how many payments of a stream may be in flight. A seller asks for the next one while it accepts one, so
-    that beside each that is out one may be on its way."""
+    """Returns how many payments of a stream may be in flight: two for each invoice of the window.
+
+    A seller asks for the next payment while it accepts one, so beside each that is out another may
+    be on its way. AT_ONCE is the most."""
     return min(AT_ONCE, 2 * window)
 
 
@@ -45,8 +47,10 @@ class Rules(Protocol):
         """Whether a plain Lightning wallet can pay by it."""
 
     def fitting_msat(self, tariff: "Tariff", amount_msat: int, held_msat: int, unconfirmed_msat: int) -> int:
-        """Return what of an amount due can be asked for at once; `held_msat` and `unconfirmed_msat` are at risk
-        already."""
+        """Returns how much of an amount due can be asked for at once, 0 for nothing.
+
+        `held_msat` (held and not broadcast) and `unconfirmed_msat` (broadcast and not final) are at
+        risk already."""
 
     def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
         """Return hold and unconfirmed of a tariff, their defaults in place of 0."""
@@ -66,16 +70,21 @@ class Rules(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LightningRules:
+    """Rules of settlement by Lightning invoices: one invoice for each amount due."""
+
     dust_msat: int = DUST_MSAT
     for_any_wallet: bool = True
 
     def fitting_msat(self, tariff: "Tariff", amount_msat: int, held_msat: int, unconfirmed_msat: int) -> int:
+        """Returns the whole amount: an invoice has no other bound."""
         return amount_msat
 
     def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
+        """Returns both bounds as given: Lightning settlement has no defaults for them."""
         return hold_msat, unconfirmed_msat
 
     def check(self, tariff: "Tariff") -> None:
+        """Raises BadParam where the tariff sets hold_msat or unconfirmed_msat."""
         if tariff.hold_msat or tariff.unconfirmed_msat:
             raise BadParam(
                 f"hold_msat: {tariff.hold_msat or tariff.unconfirmed_msat} given, but only settlement={ONCHAIN} holds "
@@ -84,17 +93,22 @@ class LightningRules:
             )
 
     def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
+        """Returns the most that payments in flight at once can cost in routing fees."""
         return max_fee_msat * payments_at_once(tariff.window)
 
     def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
+        """Returns {}: a receipt has no further fields for Lightning."""
         return {}
 
     def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
+        """Returns UNSET: there are no transactions, and the answer has no such field."""
         return UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class OnchainRules:
+    """Rules of settlement by updates of a growing transaction: whole sat, and no dust."""
+
     dust_msat: int = DUST_SAT * 1000
     for_any_wallet: bool = False
 
@@ -105,10 +119,16 @@ class OnchainRules:
         return amount_msat if held_msat or amount_msat >= self.dust_msat else 0
 
     def bounds_msat(self, hold_msat: int, unconfirmed_msat: int, slice_msat: int) -> tuple[int, int]:
+        """Returns both bounds; in place of 0, HELD_SLICES slices and UNCONFIRMED_HOLDS holds."""
         hold_msat = hold_msat or HELD_SLICES * slice_msat
         return hold_msat, unconfirmed_msat or UNCONFIRMED_HOLDS * hold_msat
 
     def check(self, tariff: "Tariff") -> None:
+        """Raises BadParam for terms that a growing transaction can't keep.
+
+        The window is 1. The slice is whole sat and at least twice the dust limit. The low-water mark is
+        at least the dust limit under the quantum. hold_msat is whole sat and at least a slice, and
+        unconfirmed_msat at least hold_msat."""
         if tariff.window != 1:
             raise BadParam(
                 f"window: updates of a transaction follow one another; it must be 1, got {tariff.window}",
@@ -144,8 +164,11 @@ class OnchainRules:
         return tariff.slice_msat + 2 * (signed.fee_sat * 1000 if signed is not None else 0)
 
     def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
-        """fee_msat is what the buyer paid; each of the two protocols would have cost basic_fee_msat (a transaction for
-        each payment) and single_fee_msat. txids: the newest ones."""
+        """Returns what a receipt states of a session's transactions; those broadcast are counted.
+
+        fee_msat is what the buyer paid in fees. basic_fee_msat is the fee with a transaction for each
+        payment, single_fee_msat the fee with growing transactions. txids are the newest ones. lost_msat
+        is what conflicting spends took."""
         grows = tariff.hold_msat > tariff.slice_msat
         return {
             "onchain": {
@@ -184,4 +207,5 @@ RULES: dict[str, Rules] = {LIGHTNING: LightningRules(), ONCHAIN: OnchainRules()}
 
 
 def rules_of(tariff: "Tariff") -> Rules:
+    """Returns the rules of a tariff's settlement; KeyError where the tariff was not checked."""
     return RULES[tariff.settlement]

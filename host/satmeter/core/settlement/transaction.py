@@ -20,8 +20,10 @@ FEES_ROSE = 2
 
 @dataclass(frozen=True, slots=True)
 class TxInput:
-    """An output that a transaction spends: `outpoint` is TXID:VOUT, `script` in hex, `height` that of its block (0
-    where it does not matter)."""
+    """An output that a transaction spends.
+
+    `outpoint` is TXID:VOUT, `script` the output's script in hex, and `height` the height of its
+    block, 0 where it does not matter."""
 
     outpoint: str
     value_sat: int
@@ -60,6 +62,7 @@ class GrowingTransaction:
 
     @property
     def growing(self) -> bool:
+        """Whether it still takes updates: it was not broadcast yet."""
         return self.state == TransactionState.GROWING
 
     @property
@@ -69,6 +72,7 @@ class GrowingTransaction:
 
     @property
     def outpoints(self) -> tuple[str, ...]:
+        """The outputs that it spends, as TXID:VOUT, in the order of its inputs."""
         return tuple(each.outpoint for each in self.inputs)
 
 
@@ -137,4 +141,5 @@ class SignedTransaction:
 
     @property
     def outpoints(self) -> tuple[str, ...]:
+        """The outputs that it spends, as TXID:VOUT, in the order of its inputs."""
         return tuple(each.outpoint for each in self.inputs)

@@ -46,6 +46,7 @@ class Chain:
 
     @property
     def height(self) -> int:
+        """The height of the newest block; BASE before the first block of the network itself."""
         return BASE + len(self.blocks)
 
     def state(self) -> State:
@@ -143,6 +144,7 @@ class Chain:
             self.waiting[txid_of(tx)] = tx
 
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        """Adds blocks: the first one has the whole mempool, or nothing if `empty`."""
         with self._lock:
             for _ in range(blocks):
                 self._append([] if empty else list(self.waiting.values()))
@@ -190,6 +192,7 @@ def _fee(tx: Transaction, inputs: Sequence[TxInput]) -> int:
 
 
 def txid_of(tx: Transaction) -> str:
+    """Returns a transaction's id in hex, in the byte order that RPCs use."""
     return bytes(tx.txid()).hex()
 
 

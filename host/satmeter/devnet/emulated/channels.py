@@ -36,16 +36,20 @@ class Channel:
     on_way: list["OnWay"] = field(default_factory=list)
 
     def other(self, node_id: str) -> str:
+        """Returns the id of the node at the other end."""
         return self.ids[1] if self.ids[0] == node_id else self.ids[0]
 
     @property
     def reserve(self) -> int:
+        """What each side has to keep in the channel, in msat: 1 % of its total."""
         return self.total * RESERVE_PERCENT // 100
 
     def spendable(self, node_id: str) -> int:
+        """Returns what a node can send over the channel, in msat: its balance above the reserve."""
         return max(0, self.balance[node_id] - self.reserve)
 
     def fee(self, amount: int) -> int:
+        """Returns the fee for forwarding `amount`, both in msat, rounded down (BOLT 7)."""
         return self.fee_base + amount * self.fee_ppm // 1_000_000
 
 
@@ -65,6 +69,8 @@ class Faults:
 
 @dataclass(frozen=True)
 class Hop:
+    """One hop of a route: the node `source` sends `amount` msat over `channel`."""
+
     channel: Channel
     source: str
     amount: int
@@ -88,21 +94,32 @@ class Channels:
         self._htlcs = itertools.count()
 
     def open(self, a: str, b: str, total: int, to_b: int) -> Channel:
+        """Opens a channel of `total` msat, of which `to_b` msat are b's, and returns it.
+
+        Nothing of it is on the chain; its short channel id is made up."""
         self._next += 1
         channel = Channel(f"{self._next}x1x0", (a, b), total, {a: total - to_b, b: to_b})
         self.all.append(channel)
         return channel
 
     def of(self, node_id: str) -> list[Channel]:
+        """Returns the channels of the node with this id, in the order in which they were opened."""
         return [c for c in self.all if node_id in c.ids]
 
     def route(
         self, source: str, target: str, amount: int, maxfee: int, over: Collection[Channel] | None = None
     ) -> list[Hop]:
-        """Return the hops of the cheapest route that can carry the amount; RpcFault 205 where there is none, 206 where
-        it costs too much. `over`: channels of which the first hop has to be one.
+        """Returns the hops of the cheapest route that can carry an amount.
 
-        A node that pays itself needs no hop.
+        Args:
+            source: Id of the payer.
+            target: Id of the payee; no hop is needed if it is the payer.
+            amount: What reaches the payee, in msat.
+            maxfee: The most that the fees of all hops may be, in msat.
+            over: Channels of which the first hop has to be one; None: any channel.
+
+        Raises:
+            RpcFault: 205 if there is no route, 206 if the cheapest one costs more than `maxfee`.
         """
         if source == target:
             return []

@@ -15,11 +15,25 @@ MODES = ("must-create", "must-replace", "create-or-replace")
 
 
 class Datastore:
+    """Texts under keys, each key a list of strings, as CLN's `datastore` keeps them."""
+
     def __init__(self) -> None:
         self._held: dict[Key, tuple[str, int]] = {}
         """key -> its text, and its generation"""
 
     def put(self, key: object, text: str, mode: str) -> Plain:
+        """Stores a text under a key and returns its row, whose generation counts its changes from 0.
+
+        Args:
+            key: A list of strings, or one string.
+            text: The text.
+            mode: must-create, must-replace or create-or-replace.
+
+        Raises:
+            RpcFault: 1202 if the key exists but must not, 1203 if it does not but must, 1205 if a
+                longer key begins with it, 1206 if a shorter key is its beginning, -32602 for a bad key
+                or mode.
+        """
         if mode not in MODES:
             raise RpcFault(INVALID_PARAMS, f"mode: should be 'mode', the emulated node knows {', '.join(MODES)}")
         words = _words(key)

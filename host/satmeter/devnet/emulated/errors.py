@@ -46,8 +46,10 @@ SIGNMESSAGE_PUBKEY_NOT_FOUND = 1301
 
 
 def rejected() -> RpcFault:
+    """Returns the error of a payment that the payee refuses: RpcFault 203, without a reason."""
     return RpcFault(PAY_REJECTED, "Destination said it doesn't know invoice: incorrect_or_unknown_payment_details")
 
 
 def expired() -> RpcFault:
+    """Returns the error of a payment whose invoice has expired: RpcFault 207."""
     return RpcFault(PAY_EXPIRED, "Invoice expired")

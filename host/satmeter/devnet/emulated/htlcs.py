@@ -1,9 +1,11 @@
-"""HTLCs as they come to an emulated node: through the htlc_accepted hooks, and those for an invoice of its own in a set
-that invoice_payment hooks are asked of once it covers the invoice.
+"""HTLCs that arrive at an emulated node, and the htlc_accepted and invoice_payment hooks.
 
-With lightningd's fault (lightning#7075): one more HTLC of a set that the hooks are being asked of aborts the node. As
-HTLCs come anew after a start, it does so again then, until the invoice has expired.
-"""
+An HTLC for an invoice of this node joins the set of its payment. The invoice_payment hooks are asked
+once the set has all parts of the payment.
+
+The node has lightningd's fault (lightning#7075): one more HTLC for a set whose hooks are being asked
+aborts it. HTLCs come again after a start, so the node aborts again at each start until the invoice has
+expired."""
 
 import threading
 from dataclasses import dataclass, field
@@ -44,6 +46,11 @@ class Held:
 
 
 class HtlcSet:
+    """The HTLCs of one payment that have arrived; `total` and `so_far` are in msat.
+
+    Once `ended` is set, they are settled if there is a `preimage`, and failed if there is a `fault`. If
+    there is neither, the node went down, and they come again after its start."""
+
     def __init__(self, total: int):
         self.total, self.so_far = total, 0
         self.preimage = ""
@@ -52,6 +59,7 @@ class HtlcSet:
 
     @property
     def covered(self) -> bool:
+        """Whether the HTLCs so far reach the total of the payment."""
         return self.so_far >= self.total
 
 

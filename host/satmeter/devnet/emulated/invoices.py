@@ -43,6 +43,11 @@ class Decoded(TypedDict):
 
 @dataclass
 class Invoice:
+    """A BOLT 11 invoice of the node; amounts in msat, times in seconds since 1970.
+
+    `amount` None means any amount. `pay_index`, `paid_at` and `received` are 0 until it is paid.
+    `preimage`, `hash` and `secret` are hex."""
+
     label: str
     amount: int | None
     description: str
@@ -58,11 +63,13 @@ class Invoice:
 
     @property
     def status(self) -> str:
+        """The state as CLN's `listinvoices` gives it: unpaid, paid or expired."""
         if self.pay_index:
             return "paid"
         return "expired" if time.time() > self.expires_at else "unpaid"
 
     def row(self) -> Plain:
+        """Returns the invoice as a row of CLN's `listinvoices`."""
         found: Plain = {
             "label": self.label,
             "bolt11": self.bolt11,
@@ -104,6 +111,22 @@ class Invoices:
         hash_only: bool = False,
         preimage: bytes | None = None,
     ) -> Invoice:
+        """Makes, signs and keeps an invoice.
+
+        Args:
+            label: Its name on this node.
+            amount: In msat; None: any amount.
+            description: What the invoice is for.
+            expiry_s: For how long it can be paid, in seconds from now.
+            hash_only: True: the invoice has the SHA-256 of the description in place of the text.
+            preimage: 32 bytes; None: random ones.
+
+        Returns:
+            The invoice, unpaid.
+
+        Raises:
+            RpcFault: 900 if the label is taken.
+        """
         with self.changed:
             if label in self._by_label:
                 raise RpcFault(INVOICE_LABEL_EXISTS, f"Duplicate label '{label}'")
@@ -119,12 +142,16 @@ class Invoices:
             return made
 
     def find(self, label: str | None = None, payment_hash: str | None = None) -> list[Invoice]:
+        """Returns the invoice of this label, else those of this payment hash; all if both are None."""
         with self.changed:
             if label is not None:
                 return [self._by_label[label]] if label in self._by_label else []
             return [i for i in self._by_label.values() if payment_hash in (None, i.hash)]
 
     def delete(self, label: str, status: str) -> Invoice:
+        """Deletes an invoice and returns it.
+
+        Raises RpcFault 905 if there is none of this label, 906 if its status is another."""
         with self.changed:
             if label not in self._by_label:
                 raise RpcFault(INVOICE_NOT_FOUND, "Unknown invoice")
@@ -142,6 +169,9 @@ class Invoices:
             return len(old)
 
     def settle(self, invoice: Invoice, amount: int) -> None:
+        """Marks an invoice as paid with `amount` msat, and gives it the next pay_index.
+
+        Raises RpcFault 203 if it is paid already, or deleted."""
         with self.changed:
             if invoice.pay_index or self._by_label.get(invoice.label) is not invoice:  # paid, or deleted meanwhile
                 raise rejected()

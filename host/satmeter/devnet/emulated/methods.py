@@ -25,6 +25,10 @@ class RpcNode(PayingNode):
     """A node that answers on its socket."""
 
     def handle(self, request: Request) -> object:
+        """Answers a request by a method of the node itself, else by that of a plugin.
+
+        Raises RpcFault -32601 for an unknown method, -32602 for missing, unknown or too many
+        parameters."""
         handler = getattr(self, "rpc_" + request.method.replace("-", "_"), None)
         if handler is not None:
             return handler(**_bind(handler, request.params()))
@@ -36,6 +40,7 @@ class RpcNode(PayingNode):
     # about the node
 
     def rpc_getinfo(self) -> Plain:
+        """Answers CLN's `getinfo`; its alias shows that the node is emulated."""
         return {
             "id": self.id,
             "alias": f"{ALIAS}-{self.name}",
@@ -54,20 +59,29 @@ class RpcNode(PayingNode):
         }
 
     def rpc_listconfigs(self, config: str) -> Plain:
+        """Answers CLN's `listconfigs` for cltv-final only, which is in blocks.
+
+        Raises RpcFault -32602 for any other config."""
         if config != "cltv-final":
             raise RpcFault(err.INVALID_PARAMS, "config: the emulated node tells cltv-final only")
         return {"configs": {config: {"value_int": invoices.FINAL_CLTV, "source": "default"}}}
 
     def rpc_datastore(self, key: object, string: str, mode: str = "must-create") -> Plain:
+        """Answers CLN's `datastore`; modes and errors as in Datastore.put."""
         return self.datastore.put(key, string, mode)
 
     def rpc_listdatastore(self, key: object = None) -> Plain:
+        """Answers CLN's `listdatastore`; None lists the keys by their first string."""
         return {"datastore": self.datastore.found(key)}
 
     def rpc_notifications(self, enable: bool) -> Plain:
+        """Answers CLN's `notifications`, which lightning-cli calls first; it has no effect."""
         return {}
 
     def rpc_help(self, command: str | None = None) -> Plain:
+        """Answers CLN's `help` with the usage of each method, those of plugins included.
+
+        Raises RpcFault -32601 if `command` is no method."""
         own = [n.removeprefix("rpc_").replace("_", "-") for n in dir(self) if n.startswith("rpc_")]
         rows = [f"{name} {_usage(getattr(self, 'rpc_' + name.replace('-', '_')))}".strip() for name in own]
         for plugin in self.plugins:
@@ -79,10 +93,23 @@ class RpcNode(PayingNode):
         return {"help": [{"command": row} for row in rows], "format-hint": "simple"}
 
     def rpc_stop(self) -> str:
+        """Answers CLN's `stop`; the node stops 50 ms after the answer."""
         threading.Timer(0.05, self.stop).start()
         return "Shutdown complete"
 
     def rpc_plugin(self, subcommand: str, plugin: str | None = None, **options: object) -> Plain:
+        """Answers CLN's `plugin` with start, stop or list.
+
+        Args:
+            subcommand: start, stop or list.
+            plugin: The executable's path; to stop it, its file name is enough.
+            options: Options of the plugin to start, beside those of the node.
+
+        Raises:
+            RpcFault: -32602 for a plugin that is not there, not executable or runs already, or another
+                subcommand; -3 if the plugin disables itself; -4 if it does not start, or the node is
+                shutting down.
+        """
         if subcommand == "stop":
             for running in self.plugins:
                 if plugin in (running.name, str(running.path)):
@@ -113,6 +140,10 @@ class RpcNode(PayingNode):
         deschashonly: bool = False,
         preimage: str | None = None,
     ) -> Plain:
+        """Answers CLN's `invoice`: `amount_msat` is in msat, or the text any; `expiry` in seconds.
+
+        `preimage` is hex. Raises RpcFault 900 if the label is taken, -32602 for a bad amount or a label
+        over 128 bytes."""
         if len(str(label).encode()) > invoices.LABEL_MOST:
             raise RpcFault(err.INVALID_PARAMS, f"Label '{label}' over {invoices.LABEL_MOST} bytes")
         amount = None if amount_msat == "any" else msat_of("amount_msat", amount_msat)
@@ -134,6 +165,10 @@ class RpcNode(PayingNode):
         start: int = 0,
         limit: int | None = None,
     ) -> Plain:
+        """Answers CLN's `listinvoices`; `start` and `limit` have an effect only if `index` is created.
+
+        `start` is the lowest created_index, `limit` the most rows. Raises RpcFault -32602 for any other
+        index."""
         found = self.invoices.find(label, payment_hash)
         if index is not None:
             if index != "created":
@@ -142,22 +177,34 @@ class RpcNode(PayingNode):
         return {"invoices": [i.row() for i in found]}
 
     def rpc_delinvoice(self, label: str, status: str) -> Plain:
+        """Answers CLN's `delinvoice` with the deleted row; errors as in Invoices.delete."""
         return self.invoices.delete(label, status).row()
 
     def rpc_waitanyinvoice(self, lastpay_index: int = 0, timeout: float | None = None) -> Plain:
+        """Answers CLN's `waitanyinvoice`; `timeout` is in seconds, None waits without end.
+
+        Raises RpcFault 904 after the timeout."""
         return self.invoices.wait_any(int(lastpay_index), timeout).row()
 
     def rpc_wait(self, subsystem: str, indexname: str, nextvalue: int) -> Plain:
+        """Answers CLN's `wait` at once, with the present created index of invoices.
+
+        Raises RpcFault -32602 unless the parameters are invoices, created and 0."""
         if (subsystem, indexname, nextvalue) != ("invoices", "created", 0):
             raise RpcFault(err.INVALID_PARAMS, "the emulated node only tells the present created index of invoices")
         return {"subsystem": "invoices", "created": self.invoices.created}
 
     def rpc_decode(self, string: str) -> invoices.Decoded:
+        """Answers CLN's `decode`, for BOLT 11 invoices only; RpcFault -32602 for other text."""
         return invoices.decode(string)
 
     # peers
 
     def rpc_connect(self, id: str, host: str | None = None, port: int | None = None) -> Plain:
+        """Answers CLN's `connect`: connects to a node of this network, by id or by id@host:port.
+
+        Of an address only the port is compared. Raises RpcFault 400 if no address is given and there is
+        no channel with the node, 401 if no node listens there."""
         peer_id, _, at = id.partition("@")
         if at:
             host, _, port_text = at.rpartition(":")
@@ -178,12 +225,18 @@ class RpcNode(PayingNode):
         }
 
     def rpc_disconnect(self, id: str, force: bool = False) -> Plain:
+        """Answers CLN's `disconnect`; `force` has no effect.
+
+        Raises RpcFault -32600 if the peer is not connected."""
         if id not in self.peers:
             raise RpcFault(err.INVALID_REQUEST, "Peer not connected")
         self.network.disconnect(self.id, id)
         return {}
 
     def rpc_listpeers(self, id: str | None = None) -> Plain:
+        """Answers CLN's `listpeers`: connected nodes, and nodes with a channel.
+
+        The count `num_channels` is 0 or 1, even with several channels."""
         with_channel = {c.other(self.id) for c in self.network.channels.of(self.id)}
         rows = []
         for peer in sorted(self.peers | with_channel):
@@ -193,6 +246,7 @@ class RpcNode(PayingNode):
         return {"peers": rows}
 
     def rpc_listpeerchannels(self, id: str | None = None) -> Plain:
+        """Answers CLN's `listpeerchannels`; every channel is in state CHANNELD_NORMAL."""
         rows = []
         for c in self.network.channels.of(self.id):
             other = c.other(self.id)
@@ -225,6 +279,10 @@ class RpcNode(PayingNode):
         return {"channels": rows}
 
     def rpc_sendcustommsg(self, node_id: str, msg: str) -> Plain:
+        """Answers CLN's `sendcustommsg`: sends a message, given in hex, to a connected peer.
+
+        A message of less than 2 or more than 65,535 bytes kills the node, because it aborts CLN's
+        connectd. Raises RpcFault -32600 then, and if the peer is not connected."""
         if node_id not in self.peers:
             raise RpcFault(err.INVALID_REQUEST, f"No such peer: {node_id}")
         data = bytes.fromhex(msg)
@@ -238,6 +296,10 @@ class RpcNode(PayingNode):
     # cleaning
 
     def rpc_autoclean_once(self, subsystem: str, age: int) -> Plain:
+        """Answers CLN's `autoclean-once`: deletes what is `age` seconds old or older.
+
+        The count `uncleaned` is always 0. Raises RpcFault -32602 unless the subsystem is paidinvoices
+        or succeededpays."""
         stores: dict[str, invoices.Invoices | Pays] = {"paidinvoices": self.invoices, "succeededpays": self.pays}
         if subsystem not in stores:
             raise RpcFault(err.INVALID_PARAMS, f"subsystem: the emulated node cleans {', '.join(stores)} only")
@@ -254,6 +316,9 @@ class RpcNode(PayingNode):
         return {"secret": hmac.new(bytes.fromhex(self.key), about, hashlib.sha256).hexdigest()}
 
     def rpc_signmessage(self, message: str) -> Plain:
+        """Answers CLN's `signmessage`.
+
+        Raises RpcFault -32602 for a message of 65,536 characters or more."""
         if len(message) >= 65536:
             raise RpcFault(err.INVALID_PARAMS, "Message must be < 64k")
         raw = signature.sign(bytes.fromhex(self.key), message)
@@ -261,6 +326,10 @@ class RpcNode(PayingNode):
         return {"signature": raw[1:].hex(), "recid": f"{recid:02x}", "zbase": signature.pack(raw)}
 
     def rpc_checkmessage(self, message: str, zbase: str, pubkey: str | None = None) -> Plain:
+        """Answers CLN's `checkmessage`; without `pubkey`, the signer has to be a node of this network.
+
+        A recovery id other than 0 to 3 kills the node, because it aborts lightningd. Raises RpcFault
+        1301 for an unknown signer, -32602 for a bad signature or pubkey."""
         if pubkey is not None and not _is_pubkey(pubkey):
             raise RpcFault(err.INVALID_PARAMS, f"pubkey: should be a compressed pubkey: invalid token '{pubkey}'")
         try:

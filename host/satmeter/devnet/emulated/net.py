@@ -26,9 +26,11 @@ class Network:
         threading.Thread(target=self._postman, daemon=True, name="devnet-post").start()
 
     def have_channel(self, a: str, b: str) -> bool:
+        """Returns whether two nodes, by id, have a channel with each other."""
         return any(c.other(a) == b for c in self.channels.of(a))
 
     def connect(self, a: Node, b: Node) -> None:
+        """Connects two nodes and notifies the plugins of both; no effect if they are connected."""
         with self._lock:
             if b.id in a.peers:
                 return
@@ -39,6 +41,7 @@ class Network:
         b.notify("connect", {"id": a.id, "direction": "in", "address": address})
 
     def disconnect(self, a: str, b: str) -> None:
+        """Disconnects two nodes, by id, and notifies their plugins; no effect if not connected."""
         with self._lock:
             left, right = self.nodes[a], self.nodes.get(b)
             if right is None or b not in left.peers:
@@ -49,6 +52,7 @@ class Network:
         right.notify("disconnect", {"id": a})
 
     def post(self, source: str, target: str, data: bytes) -> None:
+        """Queues a custom message; it is dropped if the nodes are not connected at delivery."""
         self._post.put((source, target, data))
 
     def _postman(self) -> None:
@@ -59,6 +63,7 @@ class Network:
                 node.deliver(source, data)
 
     def close(self) -> None:
+        """Ends the thread that delivers custom messages, after those that are queued."""
         self._post.put(None)
 
 
@@ -73,6 +78,8 @@ MAX_HTLCS = 483
 
 
 class EmulatedNet(Devnet):
+    """A network of emulated nodes in this process; their plugins are processes of their own."""
+
     kind = "emulated"
 
     def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
@@ -95,6 +102,7 @@ class EmulatedNet(Devnet):
             raise
 
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
+        """Adds blocks to the shared chain; plugins get one block_added, of the newest block."""
         self.network.chain.mine(blocks, empty)
         self._tell_block()
 
@@ -104,22 +112,27 @@ class EmulatedNet(Devnet):
             node.notify("block_added", {"hash": f"{chain.height:064x}", "height": chain.height})
 
     def fund(self, name: str, *sats: int) -> None:
+        """Gives the wallet one output of each value (sat), and mines a block with them."""
         wallet = self.network.nodes[self.nodes[name].id].wallet
         for sat in sats:
             self.network.chain.pay(script_of(wallet.address("bech32")), sat)
         self.mine()
 
     def reorganise(self, blocks: int, without: Sequence[str] = (), instead: Sequence[str] = ()) -> None:
+        """Replaces blocks as in Devnet; plugins get one block_added, of the newest block."""
         self.network.chain.reorganise(blocks, without, instead)
         self._tell_block()
 
     def estimate(self, feerate: int) -> None:
+        """Sets what every node estimates for any target, in sat per 1,000 weight units."""
         self.network.chain.feerate = feerate
 
     def mempool(self) -> list[str]:
+        """Returns the ids of the transactions in the mempool that all nodes share."""
         return list(self.network.chain.waiting)
 
     def close(self) -> None:
+        """Stops every node and its plugins, and ends the delivery of custom messages."""
         for node in self.nodes.values():
             node.stop()
         self.network.close()

@@ -54,6 +54,7 @@ class Node(DevNode):
         self._log_file = directory / "log"
 
     def log(self, line: str) -> None:
+        """Appends a line to the node's log file, after the time (UTC)."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with open(self._log_file, "a", encoding="utf-8") as out:
             out.write(f"{stamp} {line}\n")
@@ -61,6 +62,9 @@ class Node(DevNode):
     # --- life
 
     def start(self) -> None:
+        """Opens the socket, starts the plugins, and connects to nodes with a channel that are up.
+
+        Raises RpcFault if a plugin does not start."""
         self.epoch += 1
         with self._starting:
             self._socket = RpcSocket(self.lightning_dir / "lightning-rpc", self.handle)
@@ -77,9 +81,11 @@ class Node(DevNode):
         return [*self.spec.plugins, *([Path(str(important))] if important else [])]
 
     def stop(self) -> None:
+        """Stops the plugins, with up to 5 s each after the shutdown notification; closes the socket."""
         self._end(told=True)
 
     def kill(self) -> None:
+        """Kills the plugins at once and closes the socket; invoices, payments and wallet are kept."""
         self._end(told=False)
 
     def _end(self, told: bool) -> None:
@@ -126,6 +132,9 @@ class Node(DevNode):
             threading.Thread(target=self.kill, daemon=True).start()
 
     def plugin_pid(self, path: Path) -> int:
+        """Returns the process id of a plugin, found by its file name.
+
+        Raises ProcessLookupError if it does not run."""
         for plugin in self.plugins:
             if plugin.name == path.name and plugin.alive:
                 return plugin.process.pid
@@ -141,8 +150,10 @@ class Node(DevNode):
     # --- hooks
 
     def hooks(self, name: str, payload: Plain, results: tuple[str, ...]) -> dict[str, str]:
-        """Ask a hook of every plugin that has it; the first answer but "continue" stands. `results` are those that a
-        node knows; any other is fatal."""
+        """Asks each plugin that has a hook, and returns the first answer that is not "continue".
+
+        A plugin that dies meanwhile, or answers with an error, is skipped. An answer whose result is
+        not in `results` kills this node; then the last of `results` is returned."""
         for plugin in list(self.plugins):
             if not plugin.has_hook(name):
                 continue

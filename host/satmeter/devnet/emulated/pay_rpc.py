@@ -30,6 +30,19 @@ class PayingNode(ChainNode):
         maxdelay: int = 2016,
         label: str | None = None,
     ) -> Plain:
+        """Answers CLN's `xpay`: pays a BOLT 11 invoice, in parts where no route carries all of it.
+
+        It answers when the first part is settled, and raises when the first part has failed; other
+        parts may be pending then. `amount_msat` is for invoices without an amount only. `maxfee` is in
+        msat; None means 1 %, but at least 5,000 msat. `maxdelay` is in blocks. `layers`, `retry_for`,
+        `partial_msat` and `label` have no effect.
+
+        Raises:
+            RpcFault: -32602 for a bad invoice or amount, -3 if the hash is being paid or was paid with
+                another amount, 203 if the payee refuses, 204 if a hop fails, 205 without a route, 206
+                if it costs too much or takes too many blocks, 207 if the invoice has expired, 209 for a
+                fault on demand, 219 if it is paid already.
+        """
         found = invoices.decode(invstring)
         given = found.get("amount_msat")
         if (given is None) == (amount_msat is None):
@@ -113,6 +126,23 @@ class PayingNode(ChainNode):
         bolt11: str | None = None,
         amount_msat: object = None,
     ) -> Plain:
+        """Answers CLN's `sendpay`: begins a payment over a given route, and answers before it ends.
+
+        If the payment is complete already, with the same amount, the answer is its row.
+
+        Args:
+            route: The hops, each with channel, id of its end, and amount_msat; the last amount reaches
+                the payee.
+            payment_hash: Of the invoice, in hex.
+            payment_secret: Of the invoice, in hex; without it the payee refuses.
+            bolt11: The invoice, kept for the rows of listpays and listsendpays.
+            amount_msat: No effect; the amounts of the route count.
+
+        Raises:
+            RpcFault: 200 if the hash is being paid; 201 if it has been paid with another amount or by
+                other parts; 204 if a channel is unknown or the first peer is not connected. Later
+                failures are for waitsendpay.
+        """
         by_scid = {c.scid: c for c in self.network.channels.all}
         hops, at = [], self.id
         for part in route:
@@ -137,12 +167,18 @@ class PayingNode(ChainNode):
         return told
 
     def rpc_waitsendpay(self, payment_hash: str, timeout: float | None = None) -> Plain:
+        """Answers CLN's `waitsendpay`; `timeout` is in seconds, None waits without end.
+
+        It waits for the newest sendpay of the hash. Raises RpcFault 200 after the timeout, 208 if there
+        was none, else the error of the payment."""
         return self.pays.wait(payment_hash, timeout)
 
     def rpc_listpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> Plain:
+        """Answers CLN's `listpays`: a row for each payment hash, with sums of its parts in msat."""
         return {"pays": self.pays.rows(bolt11, payment_hash)}
 
     def rpc_listsendpays(self, bolt11: str | None = None, payment_hash: str | None = None) -> Plain:
+        """Answers CLN's `listsendpays`: a row for each part of each try, in msat."""
         return {"payments": self.pays.tries(bolt11, payment_hash)}
 
     # only here: faults on demand
@@ -150,8 +186,17 @@ class PayingNode(ChainNode):
     def rpc_emulate_fault(
         self, latency_ms: int = 0, fail: int = 0, hang: int = 0, settle: bool = True, hold: int = 0
     ) -> Plain:
-        """Make the payments that come to this node slow, the next `fail` fail, the next `hang` hang until released, and
-        the next `hold` parts wait for emulate-part."""
+        """Sets what goes wrong with payments to this node, in place of what was set before.
+
+        Payments that hang from before are released. A payment to itself has no fault.
+
+        Args:
+            latency_ms: Delay of every part of a payment, in ms.
+            fail: How many of the next parts fail.
+            hang: How many of the next parts wait for emulate-release.
+            settle: True: parts that hang are settled on release; False: they fail then.
+            hold: How many of the next HTLCs wait for emulate-part.
+        """
         self.faults.released.set()
         self.faults = Faults(latency_ms / 1000, fail, hang, settle)
         self.htlcs.hold = hold
@@ -198,6 +243,9 @@ def _by_sendpay(e: RpcFault) -> RpcFault:
 
 
 def msat_of(name: str, value: object) -> int:
+    """Returns an amount in msat, given as a number or as text such as 1000msat.
+
+    Raises RpcFault -32602 with the parameter's name for anything else."""
     text = str(value).removesuffix("msat")
     if not text.isdecimal():
         raise RpcFault(err.INVALID_PARAMS, f"{name}: should be a millisatoshi amount: invalid token '{value}'")

@@ -43,8 +43,21 @@ class Pays:
     def begin(
         self, payment_hash: str, payee: str, amount: int, sent: int, bolt11: str | None, group: int = 0, part: int = 0
     ) -> Part:
-        """Begin a part and return it, or that which succeeded under its number before; RpcFault 200 and 201 where the
-        hash is being paid by other parts, or has been."""
+        """Begins a part and returns it, or returns the one of the same number that is complete.
+
+        Args:
+            payment_hash: Of the invoice, in hex.
+            payee: Id of the node that is paid.
+            amount: What reaches the payee, in msat.
+            sent: What leaves this node, fees included, in msat.
+            bolt11: The invoice, if it is known.
+            group: Number of the try that the part belongs to; 0: the next free one.
+            part: Number of the part in its try; 0 is the only part of a sendpay.
+
+        Raises:
+            RpcFault: 200 if another try of the hash is pending; 201 if the hash has been paid by other
+                parts, or this part with another amount.
+        """
         with self._changed:
             parts = self._by_hash.setdefault(payment_hash, [])
             for known in parts:
@@ -65,6 +78,7 @@ class Pays:
             return begun
 
     def end(self, part: Part, preimage: str | None, fault: RpcFault | None = None) -> None:
+        """Ends a part: complete if there is a preimage, else failed with `fault`."""
         with self._changed:
             part.fault = fault
             part.status, part.preimage = ("complete", preimage) if preimage else ("failed", "")
@@ -92,10 +106,12 @@ class Pays:
         return [parts for parts in found if bolt11 in (None, parts[-1].bolt11)]
 
     def tries(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
+        """Returns the rows of listsendpays, one for each part; a filter of None takes all."""
         with self._changed:
             return [self.told(p) for parts in self._found(bolt11, payment_hash) for p in parts]
 
     def rows(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
+        """Returns the rows of listpays, one for each payment hash; a filter of None takes all."""
         with self._changed:
             return [_row(parts) for parts in self._found(bolt11, payment_hash)]
 

@@ -92,18 +92,23 @@ class Plugin:
 
     @property
     def methods(self) -> dict[str, Plain]:
+        """The RPC methods in the plugin's manifest, by name; empty until it has come."""
         return {m["name"]: m for m in self.manifest.get("rpcmethods", [])}
 
     def has_hook(self, name: str) -> bool:
+        """Returns whether the plugin's manifest registers this hook."""
         return any((h["name"] if isinstance(h, dict) else h) == name for h in self.manifest.get("hooks", []))
 
     def hears(self, topic: str) -> bool:
+        """Returns whether the plugin's manifest subscribes to this topic, or to * for all topics."""
         heard = self.manifest.get("subscriptions", [])
         return topic in heard or "*" in heard
 
     def _begin(self, method: str, write: Callable[[str], bytes], done: Callable[[JsonObject], None]) -> None:
-        """Send the request that `write` makes of its id; `done` gets the answer ("result" or "error"), or error -4 if
-        the plugin dies first."""
+        """Sends a request, whose text `write` makes from its id.
+
+        `done` gets the answer, with result or error. It gets error -4 if the plugin has ended or ends
+        before it answers."""
         with self._lock:
             self._next += 1
             request_id = f"cln:{method}#{self._next}"
@@ -148,6 +153,7 @@ class Plugin:
         return box["result"]
 
     def tell(self, topic: str, params: Plain) -> None:
+        """Sends a notification; it is lost if the plugin has ended."""
         self._write(json.dumps({"jsonrpc": "2.0", "method": topic, "params": params}).encode())
 
     def _write(self, message: bytes) -> None:

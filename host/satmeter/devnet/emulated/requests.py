@@ -43,12 +43,18 @@ class Request:
 
     @property
     def method(self) -> str:
+        """The name of the method.
+
+        Raises RpcFault -32600 if there is none or it is no string, -32602 if it is not JSON."""
         found = self.member("method")
         if not isinstance(found, str):
             raise RpcFault(INVALID_REQUEST, "No method" if found is None else "Expected string for method")
         return found
 
     def params(self) -> Params:
+        """Returns the parameters; empty if there are none.
+
+        Raises RpcFault -32602 if they are neither an array nor an object, or not JSON."""
         found = self.member("params") or {}
         if not isinstance(found, (dict, list)):
             raise RpcFault(INVALID_PARAMS, "Expected array or object for params")

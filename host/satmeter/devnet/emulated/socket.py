@@ -74,6 +74,7 @@ class RpcSocket:
             pass
 
     def close(self) -> None:
+        """Stops listening, removes the socket's file and ends the open connections."""
         self._server.close()
         self._path.unlink(missing_ok=True)
         for connection in list(self._open):

@@ -50,6 +50,7 @@ class Wallet:
         """Outputs that were spent before they were confirmed: lightningd never learns their height."""
 
     def address(self, kind: str) -> str:
+        """Makes a key and returns its regtest address: p2tr, or p2wpkh for any other kind."""
         secret = hashlib.sha256(f"{self._seed}/{len(self._keys)}".encode()).digest()
         key = ec.PrivateKey(secret)
         made = script.p2tr(key.get_public_key()) if kind == "p2tr" else script.p2wpkh(key.get_public_key())
@@ -172,6 +173,9 @@ class Wallet:
         return answer
 
     def reserve(self, psbt: str, exclusive: bool, blocks: int) -> Plain:
+        """Reserves the wallet's inputs of a PSBT for `blocks` more, and answers `reserveinputs`.
+
+        Raises RpcFault -32602 for a bad PSBT, or if `exclusive` is true and an input is reserved."""
         outpoints = self._mine(_psbt(psbt))
         for o in outpoints:
             if exclusive and self.reserved.get(o, 0) > self.chain.height:
@@ -179,6 +183,9 @@ class Wallet:
         return {"reservations": [self._reserve(o, blocks) for o in outpoints]}
 
     def unreserve(self, psbt: str, blocks: int) -> Plain:
+        """Reserves the wallet's inputs of a PSBT for `blocks` less, and answers `unreserveinputs`.
+
+        Raises RpcFault -32602 for a bad PSBT."""
         rows = []
         for o in self._mine(_psbt(psbt)):
             was = self.reserved.get(o, 0) > self.chain.height
@@ -191,6 +198,10 @@ class Wallet:
         return [o for o in version.outpoints(psbt.tx) if o in mine]
 
     def sign(self, psbt_base64: str) -> Plain:
+        """Signs the wallet's inputs of a PSBT (base64), and answers `signpsbt`.
+
+        Raises RpcFault -1 if none of the inputs is the wallet's or one of those is not reserved, -32602
+        for a bad PSBT."""
         psbt = _psbt(psbt_base64)
         mine = set(self._mine(psbt))
         if not mine:

@@ -31,6 +31,7 @@ Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
+    """Returns the router of a user's own pages, and of the users' Lightning Addresses."""
     router = APIRouter(tags=["accounts"], **PAGES)
     orders, ledger, sending = market.orders, market.ledger, market.sending
 
@@ -50,9 +51,11 @@ def routes(market: Market, visits: Visits) -> APIRouter:
 
     @router.post("/dashboard/{id}/renew", dependencies=LOGGED_IN, openapi_extra=takes(sat="20", day_sat="10"))
     def renew(request: Request, id: str, given: Form) -> Response:
-        """Have it renewed from the account when it is used up, for `sat` (or `msatoshi`) in all, and `day_sat` (or
-        `day_msatoshi`; ten times its price without) in any 24 hours; 0 in all ends that. Whoever has the token can use
-        that up."""
+        """Sets for how much a purchase is renewed from the account when its token is used up.
+
+        `sat` (or `msatoshi`) is the limit in all; 0 ends renewal. `day_sat` (or `day_msatoshi`) is the
+        limit in any 24 hours; without it, ten times the price. Anybody with the token can use these
+        amounts up."""
         given = given if str(given.get("sat")) == "0" else priced(given)
         most = msat("msatoshi", given.get("msatoshi") or 0, 0)
         day = msat_of(given["day_sat"]) if given.get("day_sat") else given.get("day_msatoshi")
@@ -112,8 +115,9 @@ def routes(market: Market, visits: Visits) -> APIRouter:
         "/account/send", dependencies=LOGGED_IN, openapi_extra=takes(to="bob@hub.example", sat="100", once="k7")
     )
     async def send(request: Request, given: Form) -> Response:
-        """Pay a BOLT 11 invoice, or `sat` (or `msatoshi`) to NAME@HUB, from the account. With the same `once` (or
-        Idempotency-Key) it is the same payment."""
+        """Pays a BOLT 11 invoice, or `sat` (or `msatoshi`) to the address NAME@HUB, from the account.
+
+        A repeated request with the same `once` (or Idempotency-Key) is the same payment."""
         user = await run_in_threadpool(visits.known, request)
         to, amount = await run_in_threadpool(target, given)
         key = request.headers.get("idempotency-key") or str(given.get("once") or "")

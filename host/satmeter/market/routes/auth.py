@@ -28,6 +28,7 @@ Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
+    """Returns the router for registration, login and logout; OpenID Connect if configured."""
     router = APIRouter(tags=["accounts"], **PAGES)
     openid = market.desk.config.openid
     provider = openid.name if openid is not None else ""

@@ -27,6 +27,7 @@ SELLER_SCOPES = ["invoice", "verify-own"]
 
 
 def routes(market: Market, visits: Visits) -> APIRouter:
+    """Returns the router of the market's pages: search, cart, and a seller's own services."""
     router = APIRouter(tags=["market"], **PAGES)
     offers, orders = market.offers, market.orders
 

@@ -1,5 +1,6 @@
-"""The checkout of an invoice: what for, how much, a code for any wallet, and a live "paid"; for who is logged in also
-the balance before and after, to pay from the account, or to cancel."""
+"""The checkout page of an invoice: what it is for, the amount, a QR code, and when it is paid.
+
+A user who is logged in also sees the balance before and after, and can pay from the account or cancel."""
 
 import time
 from typing import Annotated
@@ -29,6 +30,7 @@ Form = Annotated[JsonObject, Depends(sent)]
 
 
 def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
+    """Returns the router of the checkout pages. market: None where the hub has no accounts."""
     router = APIRouter(tags=["checkout"], **PAGES)
 
     def found(id: str) -> Row:

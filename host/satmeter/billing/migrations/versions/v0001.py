@@ -8,6 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Creates the first tables of the billing service."""
     op.create_table(
         "billing_about",
         sa.Column("name", sa.String(40), primary_key=True),

@@ -10,6 +10,7 @@ SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
+    """Adds events, accounts and market, workers' leases on payments, and the seller of each token."""
     op.add_column("billing_hook", sa.Column("event", sa.BigInteger))
     op.add_column("billing_payment", sa.Column("fee", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("billing_payment", sa.Column("worker", sa.String(32), nullable=False, server_default=""))

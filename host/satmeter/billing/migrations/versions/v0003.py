@@ -10,6 +10,7 @@ DAYS_RENEWALS = 10
 
 
 def upgrade() -> None:
+    """Adds the renewal limit of a day (for allowed renewals ten times the price) and renewal chains."""
     op.add_column("market_purchase", sa.Column("renew_day_msat", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("market_purchase", sa.Column("chain", sa.String(32), nullable=False, server_default=""))
     op.create_index("ix_market_purchase_chain", "market_purchase", ["chain"])

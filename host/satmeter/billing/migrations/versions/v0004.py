@@ -8,6 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
+    """Adds the tables of pledges and of the uses under each pledge."""
     op.create_table(
         "billing_pledge",
         sa.Column("hash", sa.String(64), primary_key=True),

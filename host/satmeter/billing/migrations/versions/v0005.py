@@ -8,6 +8,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
+    """Adds client and subscription to webhooks, and finds both for the rows that are there."""
     with op.batch_alter_table("billing_hook") as hook:
         hook.add_column(sa.Column("client", sa.String(40), nullable=False, server_default=""))
         hook.add_column(sa.Column("subscription", sa.String(32), nullable=False, server_default=""))

@@ -8,6 +8,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
+    """Adds the earlier secret of a client with its end, and the end of the present secret."""
     with op.batch_alter_table("billing_secret") as secret:
         secret.add_column(sa.Column("old_hash", sa.String(64), nullable=False, server_default=""))
         secret.add_column(sa.Column("old_until", sa.BigInteger, nullable=False, server_default="0"))
