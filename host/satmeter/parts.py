@@ -25,7 +25,8 @@ def how_to_install(name: str | None, extra: str) -> str:
     extra: the extra of satmeter that has the module. The command never has the bare name of the
     package: it is not published yet, and code that a stranger published under this name would get onto
     nodes that hold money."""
+    what = name or "a part of satmeter"
     pip = f"{sys.executable} -m pip install"
     if CHECKOUT is not None:
-        return f"{name} is not installed: {pip} -e '{CHECKOUT}[{extra}]'"
-    return f"{name} is not installed: {pip} 'WHEEL[{extra}]', with the satmeter wheel that you installed as WHEEL"
+        return f"{what} is not installed: {pip} -e '{CHECKOUT}[{extra}]'"
+    return f"{what} is not installed: {pip} 'WHEEL[{extra}]', with the satmeter wheel that you installed as WHEEL"

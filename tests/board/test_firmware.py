@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from satmeter.board.virtual import HostHal, firmware
+from satmeter.board.virtual import HostHal, VirtualBoard, firmware
 from satmeter.wire.link import HOST, Link
 
 KEY = bytes(range(32))
@@ -209,6 +209,18 @@ def test_with_its_grant_used_up_and_a_silent_host_it_is_not_lit():
         lit.append(b.hal.lamp_on)
     assert not b.app.relay and "off: used up" in firmware("pages").state(b.app)
     assert not all(lit[-100:]) and any(lit[-100:])  # it asks for payment, as slowly as that is shown
+
+
+def test_a_virtual_board_tells_what_its_led_shows():
+    """The host's word for the lamp is one thing, the relay another: a page shows what a person would see."""
+    board = VirtualBoard(bytes(32))
+    try:
+        board.app.lamp = "on"  # as its host said, and the grant is used up
+        assert not board.flowing and board.lamp == "slow"
+        board.app.lamp = "fast"
+        assert board.lamp == "fast"
+    finally:
+        board.close()
 
 
 def test_pages_lamp_and_readings():

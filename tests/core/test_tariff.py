@@ -32,6 +32,8 @@ def test_defaults():
         ("unit", "kWh\n"),
         ("unit", 7),
         ("settlement", "cash"),
+        ("hold_msat", 5000),  # with invoices
+        ("unconfirmed_msat", 5000),
         ("rating_ticks_per_s", 1.5),
         ("colour", "red"),
     ],

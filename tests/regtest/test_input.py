@@ -78,6 +78,8 @@ def test_stream_open(net, shop):
         ({"register": -1}, "register: must be from 0"),
         ({"register": "much"}, "register: must be a whole number"),
         ({"boot": "../x"}, "boot: must be 1 to 32 letters and digits"),
+        ({"boot": "\u00e4\u0663"}, "boot: must be 1 to 32 letters and digits"),
+        ({"board": "\u0663"}, "board: must be an id"),
         ({"register": 1, "base": 2}, "under the base 2"),
     ],
 )

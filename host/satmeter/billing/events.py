@@ -56,7 +56,8 @@ class Events:
         db.info[SAID] = True
         wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
         if not client:  # of the node's meters: for whom may hear of those
-            of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, SECRET.c.scopes.contains("meter"))
+            lives = sa.or_(SECRET.c.expires_at == 0, SECRET.c.expires_at > now)
+            of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, lives, SECRET.c.scopes.contains("meter"))
             wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client.in_(of))
         hooks = [
             hook_row(s.client, s.url, event=id, subscription=s.id)
@@ -115,12 +116,13 @@ class Events:
             return [_shown(dict(row._mapping)) for row in rows]
 
     def unsubscribe(self, client: str, id: str) -> bool:
-        """Deletes a client's subscription; returns False if it has none with this id.
-
-        Webhooks that are due already are still sent."""
+        """Deletes a client's subscription with what is due to it; returns False if it has none with this id."""
         mine = sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client, SUBSCRIPTION.c.id == id)
         with self._database.writing() as db:
-            return bool(db.execute(mine).rowcount)
+            there = bool(db.execute(mine).rowcount)
+            if there:
+                db.execute(sa.delete(HOOK).where(HOOK.c.subscription == id, HOOK.c.state != "done"))
+            return there
 
 
 def told(event: Row) -> Row:

@@ -292,10 +292,8 @@ class VirtualBoard:
 
     @property
     def lamp(self) -> str:
-        """The lamp as the host has set it: off, on, slow or fast.
-
-        The LED itself may differ: it also depends on the relay (firmware/lamp.py)."""
-        return str(self.app.lamp)
+        """What the LED shows (firmware/lamp.py): on, off, or slow or fast (blinking)."""
+        return str(firmware("lamp").shown(self.app.lamp, self.app.relay))
 
     @property
     def flow(self) -> int:

@@ -14,7 +14,7 @@ from ..billing.ids import new_id
 from ..billing.invoices import Invoices, status_of
 from ..billing.tables import INVOICE, SERVICE, TOKEN
 from ..billing.tokens import Bought, Tokens, new_token
-from ..core.errors import BadParam, JournalTrouble, WrongState
+from ..core.errors import BadParam, JournalTrouble, SatmeterError, WrongState
 from ..core.money import MAX_MSAT
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .offers import Offers
@@ -96,14 +96,28 @@ class Orders:
             db.execute(sa.insert(PURCHASE), [self._purchase(user, o, id) for o in offers])
         names = ", ".join(o["service"] for o in offers)
         described = names if len(names.encode()) <= 600 else f"{len(offers)} services"
-        return self._invoices.make(of_user(user), total, described, id=id)
+        return self._billed(id, user, total, described)
 
     def deposit(self, user: str, msat: int, description: str, hash_only: bool = False) -> Row:
         """Make an invoice whose payment goes to the user's account."""
         id = new_id()
         with self._database.writing() as db:
             db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": DEPOSIT})
-        return self._invoices.make(of_user(user), msat, description, id=id, hash_only=hash_only)
+        return self._billed(id, user, msat, description, hash_only)
+
+    def _billed(self, id: str, user: str, msat: int, description: str, hash_only: bool = False) -> Row:
+        """Makes the invoice of a recorded bill; where there can be none, the bill goes, too."""
+        try:
+            return self._invoices.make(of_user(user), msat, description, id=id, hash_only=hash_only)
+        except SatmeterError:
+            if self._invoices.find(id) is None:
+                self._forget_bill(id)
+            raise
+
+    def _forget_bill(self, invoice: str) -> None:
+        with self._database.writing() as db:
+            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.invoice == invoice, PURCHASE.c.paid_at == 0))
+            db.execute(sa.delete(BILL).where(BILL.c.invoice == invoice))
 
     def bill(self, invoice: str) -> Row | None:
         """Return whose order or deposit an invoice is, None for a client's."""
@@ -166,9 +180,7 @@ class Orders:
         if bill is None or bill["user"] != user:
             raise WrongState("invoice: is not of your account")
         self._invoices.delete(row, "unpaid")
-        with self._database.writing() as db:
-            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0))
-            db.execute(sa.delete(BILL).where(BILL.c.invoice == row["id"]))
+        self._forget_bill(row["id"])
 
     def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
         """Moves the money of a paid invoice to the accounts that it is due to (a settler of Invoices).

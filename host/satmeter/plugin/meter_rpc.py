@@ -346,7 +346,7 @@ def _word(name: str, text: str) -> str:
 
 def _board(board: object) -> str:
     text = str(board)
-    if len(text) > 32 or (text and not text.isalnum()):
+    if len(text) > 32 or (text and not (text.isascii() and text.isalnum())):
         raise BadParam(f"board: must be an id of up to 32 letters and digits, got {board!r}", param="board")
     return text
 
@@ -354,7 +354,7 @@ def _board(board: object) -> str:
 def check_boot(boot: object) -> str:
     """Returns a boot id as text; raises BadParam where it is not 1 to 32 letters and digits."""
     text = str(boot)
-    if not 1 <= len(text) <= 32 or not text.isalnum():
+    if not 1 <= len(text) <= 32 or not text.isascii() or not text.isalnum():
         raise BadParam(f"boot: must be 1 to 32 letters and digits, got {boot!r}", param="boot")
     return text
 

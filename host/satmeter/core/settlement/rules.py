@@ -85,12 +85,9 @@ class LightningRules:
 
     def check(self, tariff: "Tariff") -> None:
         """Raises BadParam where the tariff sets hold_msat or unconfirmed_msat."""
-        if tariff.hold_msat or tariff.unconfirmed_msat:
-            raise BadParam(
-                f"hold_msat: {tariff.hold_msat or tariff.unconfirmed_msat} given, but only settlement={ONCHAIN} holds "
-                f"transactions",
-                param="hold_msat",
-            )
+        for name, bound in (("hold_msat", tariff.hold_msat), ("unconfirmed_msat", tariff.unconfirmed_msat)):
+            if bound:
+                raise BadParam(f"{name}: {bound} given, but only settlement={ONCHAIN} holds transactions", param=name)
 
     def fees_at_risk_msat(self, tariff: "Tariff", max_fee_msat: int, signed: SignedTransaction | None) -> int:
         """Returns the most that payments in flight at once can cost in routing fees."""

@@ -126,11 +126,12 @@ class ChainNode(Node):
 
     def _feerate(self, given: object) -> int:
         text = str(given)
-        if text == "opening" or text == "normal":
+        if text in ("opening", "normal"):
             return self.network.chain.feerate
-        if not text.removesuffix("perkw").isdecimal():
-            raise RpcFault(err.INVALID_PARAMS, f"feerate: should be a feerate: invalid token '{given}'")
-        return int(text.removesuffix("perkw"))
+        for unit, per_kw in (("perkw", 1), ("perkb", 4), ("", 4)):  # without a unit it is per 1,000 bytes
+            if text.endswith(unit) and text.removesuffix(unit).isdecimal():
+                return int(text.removesuffix(unit)) // per_kw
+        raise RpcFault(err.INVALID_PARAMS, f"feerate: should be a feerate: invalid token '{given}'")
 
 
 def _sat(given: object) -> int:

@@ -152,15 +152,17 @@ class Node(DevNode):
     def hooks(self, name: str, payload: Plain, results: tuple[str, ...]) -> dict[str, str]:
         """Asks each plugin that has a hook, and returns the first answer that is not "continue".
 
-        A plugin that dies meanwhile, or answers with an error, is skipped. An answer whose result is
-        not in `results` kills this node; then the last of `results` is returned."""
+        A plugin that dies meanwhile is skipped. An error, or an answer whose result is not in `results`,
+        kills this node; then the last of `results` is returned."""
         for plugin in list(self.plugins):
             if not plugin.has_hook(name):
                 continue
             try:
                 result = plugin.call(name, payload)
-            except RpcFault:
-                continue  # the plugin died: a real node goes on, too
+            except RpcFault as e:
+                if e.code == err.PLUGIN_TERMINATED:
+                    continue  # the plugin died: a real node goes on, too
+                result = {"error": e.message}  # to a real node this is fatal
             if not isinstance(result, dict) or result.get("result") not in results:
                 self.log(f"BROKEN plugin-{plugin.name}: bad answer to hook {name}: {result!r}")
                 self.kill()

@@ -55,7 +55,9 @@ class Request:
         """Returns the parameters; empty if there are none.
 
         Raises RpcFault -32602 if they are neither an array nor an object, or not JSON."""
-        found = self.member("params") or {}
+        found = self.member("params")
+        if found is None:
+            return {}
         if not isinstance(found, (dict, list)):
             raise RpcFault(INVALID_PARAMS, "Expected array or object for params")
         return found

@@ -60,7 +60,7 @@ class RpcSocket:
             answer = {"result": _filtered(self._handle(request), wanted)}
         except RpcFault as e:
             answer = {"error": _error(e)}
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
+        except (LookupError, TypeError, ValueError, AttributeError) as e:
             answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {e!r}"}}
         self._send(connection, lock, request.text[request.id], answer)
 
