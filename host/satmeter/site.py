@@ -17,14 +17,14 @@ from starlette.middleware.sessions import SessionMiddleware
 from . import __version__
 from .billing import errors, logs, reference
 from .billing.config import Config, load
-from .billing.container import Desk
+from .billing.container import Container
 from .billing.described import NEEDS_TOKEN, Health, gives, gives_text
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
 from .billing.routes import charge, tokens, uses
 from .http import server
 from .market.container import COOKIES, Market
 from .market.http import Visits
-from .market.routes import account, auth, catalogue, checkout
+from .market.routes import account, auth, catalogue, checkout, openid
 
 SWITCH_S = 0.0005
 """A request should not wait for the 5 ms that Python lets another thread run by default."""
@@ -36,22 +36,22 @@ CONFIG = "SATMETER_CONFIG"
 def build(config: Config) -> FastAPI:
     """Return the application of a worker. NodeTrouble, JournalTrouble where node or database can't be used."""
     sys.setswitchinterval(SWITCH_S)
-    desk = Desk(config)
-    market = Market(desk) if config.market else None
-    visits = Visits(config.public_url, market, desk.info)
-    metrics = Metrics(desk.database)
+    billing = Container(config)
+    market = Market(billing) if config.market else None
+    visits = Visits(config.public_url, market, billing.info)
+    metrics = Metrics(billing.database)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        desk.hub.start()
-        desk.happenings.start()
-        server.on_ending(desk.end_streams)
+        billing.hub.start()
+        billing.happenings.start()
+        server.on_ending(billing.end_streams)
         if market is not None:
             await asyncio.to_thread(market.start)
-        await asyncio.to_thread(desk.start)
-        hooks = asyncio.create_task(desk.hooks.run())
+        await asyncio.to_thread(billing.start)
+        hooks = asyncio.create_task(billing.hooks.run())
         yield
-        desk.close()
+        billing.close()
         hooks.cancel()
         with suppress(asyncio.CancelledError):
             await hooks
@@ -71,17 +71,18 @@ def build(config: Config) -> FastAPI:
         return visits.answer(request, "error", {"title": title, "detail": detail}, visits.user(request), status)
 
     errors.install(app, page)
-    plain = uses.route(desk)
-    uses.describe(app, plain)
-    app.router.routes.insert(0, plain)
-    for part in (charge, tokens):
-        app.include_router(part.routes(desk))
-    app.include_router(checkout.routes(desk, market, visits))
+    app.state.billing, app.state.market, app.state.visits = billing, market, visits
+    uses.install(app)
+    for part in (charge, tokens, checkout):
+        app.include_router(part.router)
     if market is not None:
         metrics.sources.append(lambda: _books(market))
         for page_routes in (auth, catalogue, account):
-            app.include_router(page_routes.routes(market, visits))
-        key, secure = desk.node.secret(COOKIES).hex(), config.public_url.startswith("https")
+            app.include_router(page_routes.router)
+        if config.openid is not None:
+            app.state.openid = openid.provider(config.openid)
+            app.include_router(openid.router)
+        key, secure = billing.node.secret(COOKIES).hex(), config.public_url.startswith("https")
         app.add_middleware(
             SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600, https_only=secure
         )
@@ -90,12 +91,12 @@ def build(config: Config) -> FastAPI:
     @app.get("/health", tags=["operating"], **gives(Health, others={503: "node or database do not answer"}))
     def health() -> Response:
         """Whether node and database answer: 200, or 503 and which does not."""
-        return _health(desk)
+        return _health(billing)
 
     @app.get("/metrics", tags=["operating"], dependencies=NEEDS_TOKEN, **gives_text("text/plain"))
     def exposition(request: Request) -> Response:
         """Figures for Prometheus; scope `metrics`."""
-        desk.client(request, "metrics")
+        billing.client(request, "metrics")
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
     app.add_middleware(server.Heads)
@@ -103,9 +104,9 @@ def build(config: Config) -> FastAPI:
     return app
 
 
-def _health(desk: Desk) -> Response:
+def _health(billing: Container) -> Response:
     wrong = []
-    for name, look in (("node", desk.node.info), ("database", desk.invoices.index)):
+    for name, look in (("node", billing.node.info), ("database", billing.invoices.index)):
         try:
             look()
         except Exception as e:

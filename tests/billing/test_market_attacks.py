@@ -108,8 +108,9 @@ def test_a_payment_is_counted_though_a_later_one_was_found_first(net, tmp_path):
             db.execute("UPDATE billing_invoice SET expires_at = expires_at - 172800 WHERE id = ?", (old["id"],))
         code = (
             "import os, sys\nfrom pathlib import Path\nfrom satmeter.billing.config import load\n"
-            "from satmeter.billing.container import Desk\nfrom satmeter.billing.payment_follower import Follower\n"
-            "Follower._run = lambda self: os.kill(os.getpid(), 9)\nDesk(load(Path(sys.argv[1]))).follower.start()\n"
+            "from satmeter.billing.container import Container\nfrom satmeter.billing.payment_follower import Follower\n"
+            "Follower._run = lambda self: os.kill(os.getpid(), 9)\n"
+            "Container(load(Path(sys.argv[1]))).follower.start()\n"
             "import time; time.sleep(20)"
         )
         killed = subprocess.run([sys.executable, "-c", code, str(hub.config)], capture_output=True, timeout=60)
@@ -177,10 +178,10 @@ def test_a_payment_from_an_account_that_was_cut_off_is_taken_up(net, tmp_path):
         hub.kill()
         code = (
             "import os, sys\nfrom pathlib import Path\nfrom satmeter.billing.config import load\n"
-            "from satmeter.billing.container import Desk\nfrom satmeter.billing.invoices import Invoices\n"
-            "from satmeter.market.container import Market\nmarket = Market(Desk(load(Path(sys.argv[1]))))\n"
+            "from satmeter.billing.container import Container\nfrom satmeter.billing.invoices import Invoices\n"
+            "from satmeter.market.container import Market\nmarket = Market(Container(load(Path(sys.argv[1]))))\n"
             "Invoices.shut = lambda self, row: os.kill(os.getpid(), 9)\n"
-            "market.orders.pay(market.users.named('ben').id, market.desk.invoices.find(sys.argv[2]))"
+            "market.orders.pay(market.users.named('ben').id, market.billing.invoices.find(sys.argv[2]))"
         )
         command = [sys.executable, "-c", code, str(hub.config), made["id"]]
         assert subprocess.run(command, capture_output=True, timeout=60).returncode == -9

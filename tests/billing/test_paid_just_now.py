@@ -3,14 +3,16 @@
 import pytest
 
 from satmeter.billing.config import Config
-from satmeter.billing.container import Desk
+from satmeter.billing.container import Container
 from satmeter.billing.tokens import Use
 
 
 @pytest.fixture
-def desk(net, tmp_path):
-    """A desk that follows no payments: it knows of none but by looking."""
-    opened = Desk(Config(rpc=net["seller"].lightning_dir / "lightning-rpc", database=f"sqlite:///{tmp_path}/billing"))
+def service(net, tmp_path):
+    """A service that follows no payments: it knows of none but by looking."""
+    opened = Container(
+        Config(rpc=net["seller"].lightning_dir / "lightning-rpc", database=f"sqlite:///{tmp_path}/billing")
+    )
     opened.follower.begin()
     yield opened
     opened.hub.stop()
@@ -20,27 +22,27 @@ def use(row, service="/a"):
     return Use("rhash", row["rhash"], (service,))
 
 
-def test_a_payment_that_is_not_counted_yet_opens_the_gate_and_counts_once(net, desk):
-    paid, unpaid = (desk.invoices.make("shop", 1_000, services=("/a",), uses=2) for _ in range(2))
-    assert desk.spend([use(paid), use(unpaid), None]) == [False, False, False]
+def test_a_payment_that_is_not_counted_yet_opens_the_gate_and_counts_once(net, service):
+    paid, unpaid = (service.invoices.make("shop", 1_000, services=("/a",), uses=2) for _ in range(2))
+    assert service.spend([use(paid), use(unpaid), None]) == [False, False, False]
     net["buyer"].rpc.call("xpay", {"invstring": paid["payreq"]})
-    assert desk.spend([use(unpaid), use(paid), use(paid, "/b"), None]) == [False, True, False, False]
-    assert desk.invoices.find(paid["id"])["msatoshi_received"] == 1_000
-    assert desk.spend([use(paid)]) == [True] and desk.spend([use(paid)]) == [False]
-    assert desk.invoices.find(unpaid["id"])["pay_index"] is None
+    assert service.spend([use(unpaid), use(paid), use(paid, "/b"), None]) == [False, True, False, False]
+    assert service.invoices.find(paid["id"])["msatoshi_received"] == 1_000
+    assert service.spend([use(paid)]) == [True] and service.spend([use(paid)]) == [False]
+    assert service.invoices.find(unpaid["id"])["pay_index"] is None
 
 
-def test_its_token_is_given_too(net, desk):
-    row = desk.invoices.make("shop", 1_000, services=("/a",))
+def test_its_token_is_given_too(net, service):
+    row = service.invoices.make("shop", 1_000, services=("/a",))
     net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
-    assert desk.follower.catch_up(row)
-    token = desk.tokens.issue(desk.invoices.find(row["id"]), ("/a",))
-    assert token and desk.spend([Use("hash", token, ("/a",))]) == [True]
+    assert service.follower.catch_up(row)
+    token = service.tokens.issue(service.invoices.find(row["id"]), ("/a",))
+    assert token and service.spend([Use("hash", token, ("/a",))]) == [True]
 
 
-def test_many_who_paid_are_all_let_through_at_once(net, desk):
-    rows = [desk.invoices.make("shop", 1_000, services=("/a",)) for _ in range(12)]
+def test_many_who_paid_are_all_let_through_at_once(net, service):
+    rows = [service.invoices.make("shop", 1_000, services=("/a",)) for _ in range(12)]
     for row in rows:
         net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
-    assert desk.spend([use(row) for row in rows]) == [True] * 12
-    assert desk.spend([use(row) for row in rows]) == [False] * 12
+    assert service.spend([use(row) for row in rows]) == [True] * 12
+    assert service.spend([use(row) for row in rows]) == [False] * 12

@@ -38,7 +38,7 @@ FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
 
-class Desk:
+class Container:
     """The parts of the billing service that one worker needs, connected to one another."""
 
     def __init__(self, config: Config):

@@ -1,15 +1,16 @@
-"""Everything of accounts and market that a worker needs, on top of the billing service's desk."""
+"""Everything of accounts and market that a worker needs, on top of the billing service's billing."""
 
 import base64
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 
-from ..billing.container import Desk
+from ..billing.container import Container
 from ..billing.ssrf import Outward
 from .ledger import Ledger
 from .offers import Offers
 from .orders import Orders
+from .password_queue import PasswordQueue
 from .users import Users
 from .withdrawals import Sending
 
@@ -20,26 +21,27 @@ COOKIES = "satmeter/market/cookies"
 class Market:
     """The parts of accounts and market that one worker needs, connected to the billing service."""
 
-    def __init__(self, desk: Desk):
-        self.desk, config = desk, desk.config
-        self.users = Users(desk.database, config.sign_ups_per_minute)
-        self.ledger = Ledger(desk.database, config.hub_fee_ppm)
-        self.offers = Offers(desk.database, Outward(config.node_hosts, "node_hosts"))
-        seal = Fernet(base64.urlsafe_b64encode(desk.node.secret(SEALED)))
-        self.orders = Orders(desk.database, desk.invoices, desk.tokens, self.offers, self.ledger, seal)
+    def __init__(self, billing: Container):
+        self.billing, config = billing, billing.config
+        self.users = Users(billing.database, config.sign_ups_per_minute)
+        self.passwords = PasswordQueue()
+        self.ledger = Ledger(billing.database, config.hub_fee_ppm)
+        self.offers = Offers(billing.database, Outward(config.node_hosts, "node_hosts"))
+        seal = Fernet(base64.urlsafe_b64encode(billing.node.secret(SEALED)))
+        self.orders = Orders(billing.database, billing.invoices, billing.tokens, self.offers, self.ledger, seal)
         self.sending = Sending(
-            desk.invoices,
-            desk.spending,
-            desk.once,
+            billing.invoices,
+            billing.spending,
+            billing.once,
             self.orders,
             self.ledger,
             Outward(config.hub_hosts, "hub_hosts"),
             urlsplit(config.public_url).netloc,
         )
-        desk.invoices.settlers.append(self.orders.settle)
-        desk.spending.watchers.append(self.sending.ended)
-        desk.spending.chores.append(self.orders.take_up)
-        desk.renewal = self.orders.renew
+        billing.invoices.settlers.append(self.orders.settle)
+        billing.spending.watchers.append(self.sending.ended)
+        billing.spending.chores.append(self.orders.take_up)
+        billing.renewal = self.orders.renew
 
     def start(self) -> None:
         """Deletes orders and deposits that nobody paid for 7 days."""

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from ...core.errors import BadParam
 from ...core.plain import JsonObject
 from .. import forms
-from ..container import Desk
+from ..container import Container
 from ..described import NEEDS_TOKEN, Passed, gives, takes
 from ..tokens import Use, services_of
 
@@ -23,26 +23,25 @@ PATH = "/payment/uses"
 MOST_USES = 200
 
 
-def route(desk: Desk) -> Route:
-    """Returns the route POST /payment/uses. One thread of its own carries out all its database work."""
-    worker = ThreadPoolExecutor(1, "billing-uses")
-
-    async def uses(request: Request) -> Response:
-        """Spend several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
-        seller = await desk.verifier(request)
-        given = forms.only(forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "uses")
-        wanted = _uses(given.get("uses"))
-        passed = await asyncio.get_running_loop().run_in_executor(worker, desk.spend, wanted, seller)
-        return JSONResponse({"passed": passed})
-
-    return Route(PATH, uses, methods=["POST"])
+WORKER = ThreadPoolExecutor(1, "billing-uses")
 
 
-def describe(app: FastAPI, plain: Route) -> None:
-    """Have the description know of it, as of every call. What is added is never reached: the plain route is first."""
+async def uses(request: Request) -> Response:
+    """Spends several uses at once, each {hash or rhash, service}: whether each passed, in the same order."""
+    billing: Container = request.app.state.billing
+    seller = await billing.verifier(request)
+    given = forms.only(forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "uses")
+    wanted = _uses(given.get("uses"))
+    passed = await asyncio.get_running_loop().run_in_executor(WORKER, billing.spend, wanted, seller)
+    return JSONResponse({"passed": passed})
+
+
+def install(app: FastAPI) -> None:
+    """Puts the call before all others of an application; its description there is of a route that is never reached."""
     example = [{"hash": "lBmK8DdCB9dgzqfYLiRIkFx7", "service": "Objects/Parking/capacity"}]
     known: JsonObject = {"dependencies": NEEDS_TOKEN, "openapi_extra": takes(uses=example), **gives(Passed)}
-    app.add_api_route(PATH, plain.endpoint, methods=["POST"], tags=["web"], **known)
+    app.add_api_route(PATH, uses, methods=["POST"], tags=["web"], **known)
+    app.router.routes.insert(0, Route(PATH, uses, methods=["POST"]))
 
 
 def _uses(given: object) -> list[Use | None]:

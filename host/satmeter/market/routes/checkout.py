@@ -3,22 +3,22 @@
 A user who is logged in also sees the balance before and after, and can pay from the account or cancel."""
 
 import time
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from ...billing.container import Desk
+from ...billing.container import Container
 from ...billing.database import Row
 from ...billing.described import PAGES
 from ...billing.invoices import status_of
+from ...billing.routes.parameters import Billing
 from ...core.plain import JsonObject
 from ...qr import draw
 from ...qr.make import make
-from ..container import Market
-from ..http import LOGGED_IN, Visits, sent
+from ..http import LOGGED_IN
 from ..ledger import of_user
+from .parameters import Form, MaybeMarket, ThisMarket, ThisVisit, Visitor
 
 WAIT_S = 60
 WAITED: dict[int | str, JsonObject] = {
@@ -26,79 +26,80 @@ WAITED: dict[int | str, JsonObject] = {
     402: {"description": "not yet"},
     410: {"description": "it has expired"},
 }
-Form = Annotated[JsonObject, Depends(sent)]
 
 
-def routes(desk: Desk, market: Market | None, visits: Visits) -> APIRouter:
-    """Returns the router of the checkout pages. market: None where the hub has no accounts."""
-    router = APIRouter(tags=["checkout"], **PAGES)
+router = APIRouter(tags=["checkout"], **PAGES)
 
-    def found(id: str) -> Row:
-        row = desk.invoices.find(id)
-        if row is None:
-            raise HTTPException(404, "Not Found")
-        return row
 
-    @router.get("/checkout/{id}")
-    def show(request: Request, id: str) -> Response:
-        """What the invoice is for, and every way to pay it."""
-        row, user = found(id), visits.user(request)
-        services = desk.tokens.services_of_invoice(id)
-        data = {
-            "id": id,
-            "description": row["description"],
-            "msatoshi": row["msatoshi"],
-            "payreq": row["payreq"],
-            "status": status_of(row),
-            "expires_at": row["expires_at"],
-            "services": list(services),
-            "purchases": [],
-            "redirect_url": row["redirect_url"],
-        }
-        if market is not None:
-            data["purchases"] = market.orders.of_invoice(id)
-            bill = market.orders.bill(id)
-            data["kind"] = bill["kind"] if bill is not None else "invoice"
-            data["own"] = bill is not None and user is not None and bill["user"] == user.id
-            if user is not None and data["kind"] != "deposit":
-                before = market.ledger.balance(of_user(user.id))
-                data |= {"before": before, "after": before - (row["msatoshi"] or 0)}
-        page = {**data, "svg": ""}
-        if data["status"] == "unpaid" and "text/html" in request.headers.get("accept", ""):
-            page["svg"] = draw.svg(make(f"LIGHTNING:{row['payreq'].upper()}"))
-        return visits.answer(request, "checkout", page, user)
+def _found(billing: Container, id: str) -> Row:
+    row = billing.invoices.find(id)
+    if row is None:
+        raise HTTPException(404, "Not Found")
+    return row
 
-    @router.post("/checkout/{id}/pay", dependencies=LOGGED_IN)
-    def pay(request: Request, id: str, given: Form) -> Response:
-        """Pay from the account of who is logged in."""
-        if market is None:
-            raise HTTPException(404, "Not Found")
-        market.orders.pay(visits.known(request).id, found(id))
-        return visits.done(request, f"/checkout/{id}", {"status": "paid"})
 
-    @router.post("/checkout/{id}/cancel", dependencies=LOGGED_IN)
-    def cancel(request: Request, id: str, given: Form) -> Response:
-        """Let an order go that is not paid."""
-        if market is None:
-            raise HTTPException(404, "Not Found")
-        user, row = visits.known(request), found(id)
-        order = (market.orders.bill(id) or {}).get("kind") == "order"
-        market.orders.cancel(user.id, row)
-        return visits.done(request, "/market/cart" if order else "/account", {"status": "cancelled"})
+@router.get("/checkout/{id}")
+def show(request: Request, id: str, market: MaybeMarket, visit: ThisVisit, billing: Billing) -> Response:
+    """What the invoice is for, and every way to pay it."""
+    row, user = _found(billing, id), visit.user(request)
+    services = billing.tokens.services_of_invoice(id)
+    data = {
+        "id": id,
+        "description": row["description"],
+        "msatoshi": row["msatoshi"],
+        "payreq": row["payreq"],
+        "status": status_of(row),
+        "expires_at": row["expires_at"],
+        "services": list(services),
+        "purchases": [],
+        "redirect_url": row["redirect_url"],
+    }
+    if market is not None:
+        data["purchases"] = market.orders.of_invoice(id)
+        bill = market.orders.bill(id)
+        data["kind"] = bill["kind"] if bill is not None else "invoice"
+        data["own"] = bill is not None and user is not None and bill["user"] == user.id
+        if user is not None and data["kind"] != "deposit":
+            before = market.ledger.balance(of_user(user.id))
+            data |= {"before": before, "after": before - (row["msatoshi"] or 0)}
+    page = {**data, "svg": ""}
+    if data["status"] == "unpaid" and "text/html" in request.headers.get("accept", ""):
+        page["svg"] = draw.svg(make(f"LIGHTNING:{row['payreq'].upper()}"))
+    return visit.answer(request, "checkout", page, user)
 
-    @router.get("/checkout/{id}/wait", status_code=204, response_class=Response, responses=WAITED)
-    async def wait(id: str) -> Response:
-        """204 once it is paid, 410 when it has expired, 402 after a minute; tells nothing else of the invoice."""
-        async with desk.hub.listening() as queue:
-            row = await run_in_threadpool(found, id)
-            if status_of(row) == "unpaid":
-                left = max(0.0, min(row["expires_at"] - time.time(), WAIT_S))
-                row = await desk.hub.first_of(queue, lambda paid: paid["id"] == id, left) or row
-        return Response(status_code={"paid": 204, "expired": 410}.get(status_of(row), 402))
 
-    @router.get("/checkout/{id}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-    def png(id: str) -> Response:
-        """The code of an invoice, as a picture."""
-        return Response(draw.png(make(f"LIGHTNING:{found(id)['payreq'].upper()}")), media_type="image/png")
+@router.post("/checkout/{id}/pay", dependencies=LOGGED_IN)
+def pay(
+    request: Request, id: str, given: Form, market: ThisMarket, user: Visitor, visit: ThisVisit, billing: Billing
+) -> Response:
+    """Pay from the account of who is logged in."""
+    market.orders.pay(user.id, _found(billing, id))
+    return visit.done(request, f"/checkout/{id}", {"status": "paid"})
 
-    return router
+
+@router.post("/checkout/{id}/cancel", dependencies=LOGGED_IN)
+def cancel(
+    request: Request, id: str, given: Form, market: ThisMarket, user: Visitor, visit: ThisVisit, billing: Billing
+) -> Response:
+    """Let an order go that is not paid."""
+    row = _found(billing, id)
+    order = (market.orders.bill(id) or {}).get("kind") == "order"
+    market.orders.cancel(user.id, row)
+    return visit.done(request, "/market/cart" if order else "/account", {"status": "cancelled"})
+
+
+@router.get("/checkout/{id}/wait", status_code=204, response_class=Response, responses=WAITED)
+async def wait(id: str, billing: Billing) -> Response:
+    """204 once it is paid, 410 when it has expired, 402 after a minute; tells nothing else of the invoice."""
+    async with billing.hub.listening() as queue:
+        row = await run_in_threadpool(_found, billing, id)
+        if status_of(row) == "unpaid":
+            left = max(0.0, min(row["expires_at"] - time.time(), WAIT_S))
+            row = await billing.hub.first_of(queue, lambda paid: paid["id"] == id, left) or row
+    return Response(status_code={"paid": 204, "expired": 410}.get(status_of(row), 402))
+
+
+@router.get("/checkout/{id}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def png(id: str, billing: Billing) -> Response:
+    """The code of an invoice, as a picture."""
+    return Response(draw.png(make(f"LIGHTNING:{_found(billing, id)['payreq'].upper()}")), media_type="image/png")
