@@ -1,12 +1,20 @@
 """Who has paid nothing holds nothing: openings wait beside one another, cost a bounded amount, and leave no row."""
 
 import pytest
-from world import BUYER_ID, SESSION, TARIFF, World, first_label
+from world import (
+    BUYER_ID,
+    SESSION,
+    TARIFF,
+    World,
+    first_label,
+)
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
-from satmeter.core.errors import WrongState
+from satmeter.core.errors import (
+    WrongState,
+)
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
 from satmeter.core.seller.session import SellerSession
@@ -321,3 +329,11 @@ def test_a_wallets_invoice_counts_as_somebody_who_waits():
     w.report(20)
     w.pass_ms(31_000, step=1_000)
     assert w.meter.state == "standby"
+
+
+def test_opens_that_were_not_paid_are_forgotten_after_an_hour():
+    w = World(limits=Limits(silent_ms=10**9))
+    w.seller.context.openings.unpaid[BUYER_ID] = (3, w.now - 3_600_000)
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now, "m")))
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 1, msg.BUYER, "no")))
+    assert w.seller.context.openings.unpaid[BUYER_ID] == (1, w.now)

@@ -36,3 +36,9 @@ def test_memory_is_bounded():
     for n in range(1_000):
         quota.take(str(n), 0)
     assert len(quota._left) == 10
+
+
+def test_a_peer_has_400_messages_at_once_and_then_100_a_second():
+    quota = RateLimit()
+    assert sum(quota.take("a", 0) for _ in range(1_000)) == 400
+    assert sum(quota.take("a", 1_000) for _ in range(1_000)) == 100

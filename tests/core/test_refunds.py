@@ -3,17 +3,20 @@
 from collections import deque
 
 import pytest
-from world import BUYER_ID, SESSION, World, first_label
+from world import (
+    BUYER_ID,
+    OTHER,
+    SESSION,
+    World,
+    first_label,
+    identity,
+)
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.refunds import AT_ONCE
-
-
-def identity(r):
-    return r["paid_msat"] + r["debt_msat"] == r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
 
 
 def told_ahead(w):
@@ -170,3 +173,38 @@ def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
     assert len(late) > 1
     figures = w.receipts()[-1]
     assert 0 < figures["lapsed_msat"] < 1_000 and identity(figures) and not w.purchase.disputed
+
+
+def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    assert w.receipts()[-1]["owed_msat"] == 7_000 and identity(w.receipts()[-1])
+    assert "reserve" in w.sale.refund.why
+    w.channel_can_refund = True
+    w.now += 60_000
+    w.sell(cmd.PeerConnected(BUYER_ID))
+    w.pump()
+    assert (w.receipts()[-1]["owed_msat"], w.receipts()[-1]["refunded_msat"]) == (0, 7_000)
+    assert w.purchase.closing.owed_msat == 0 and w.balance == 3_000
+
+
+def test_what_is_owed_is_credit_in_the_same_buyers_next_session():
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.open(session=OTHER)
+    new = w.seller.state.sessions[OTHER]
+    assert (new.brought_msat, new.paid_msat, w.meter.state) == (7_000, 0, "delivering")
+    assert [r["refunded_msat"] for r in w.receipts() if r["session"] == SESSION][-1] == 7_000
+    assert w.buyer.state.streams[OTHER].carried_msat == 7_000
+    w.buy(cmd.CloseStream(OTHER))
+    w.pump()
+    last = w.receipts()[-1]
+    assert (last["paid_msat"], last["carried_in_msat"], last["owed_msat"]) == (7_000, 7_000, 7_000)

@@ -7,7 +7,7 @@ from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
-from satmeter.core.journal import decode, encode
+from satmeter.core.journal import canonical, decode, encode
 from satmeter.core.labels import First, opening_label
 from satmeter.core.seller.context import Ended, Limits
 from satmeter.core.seller.seller import Seller
@@ -298,3 +298,43 @@ class World:
         import json
 
         return [json.loads(e.text) for e in self.seller_events if e.kind() == "receipt_signed"]
+
+
+OTHER = "0f" * 16
+DAY_MS = 86_400_000
+ARREARS = {"mode": "arrears", "limit_msat": 20_000}
+
+
+def identity(r):
+    return r["paid_msat"] + r["debt_msat"] == (
+        r["charged_msat"] + r["refunded_msat"] + r["lapsed_msat"] + r["owed_msat"]
+    )
+
+
+class Victim:
+    """A buyer whose seller says what it likes, and whose payments all arrive."""
+
+    def __init__(self, **tariff):
+        self.now, self.paid, self.sent = 1_000_000_000, 0, 0
+        self.buyer = Buyer()
+        self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY))
+        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
+
+    def tell(self, what):
+        return self.buyer.handle(what, self.now)
+
+    def invoice(self, n, amount, ticks, charged, seq=None, bolt11=None, fee=0):
+        self.now += 10
+        bolt11 = bolt11 or f"i{n}"
+        message = msg.Invoice(SESSION, seq or self.now, n, amount, bolt11, ticks, charged, 0)
+        step = self.tell(invoice_received(message, amount, f"h{n}-{bolt11}", self.now + 10**6))
+        for a in step.effects:
+            if isinstance(a, do.Pay):
+                cost = min(fee, a.maxfee_msat)
+                self.paid, self.sent = self.paid + amount, self.sent + amount + cost
+                self.tell(cmd.PaymentDone(SESSION, n, amount + cost))
+
+    @property
+    def purchase(self):
+        return self.buyer.state.streams[SESSION]

@@ -1,0 +1,22 @@
+"""What a person says of an alarm.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+from test_older_journal import unrefunded
+from world import SESSION
+
+from satmeter.core import commands as cmd
+from satmeter.core.seller import events as selling
+
+
+def test_what_has_lapsed_was_not_used_where_a_person_says_what_is_owed():
+    w = unrefunded()
+    for e in (
+        selling.RemainderLapsed(at=1, subject=SESSION, amount_msat=500),
+        selling.RefundHeld(at=2, subject=SESSION, why="look"),
+        selling.AlarmEnded(at=3, subject=SESSION, how=cmd.OWED, amount_msat=6_000, note=""),
+    ):
+        w.seller.state.apply(e)
+    s = w.seller.state.sessions[SESSION]
+    assert (s.received_msat, s.charged_msat, s.lapsed_msat, s.owed_msat) == (10_000, 3_500, 500, 6_000)

@@ -1,0 +1,82 @@
+"""Receipts that a buyer believes, keeps as evidence, or refuses.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import json
+
+import pytest
+from test_after_close import Liar
+from test_growing import Till
+from test_older_journal import refunded_since
+from world import SELLER_ID, SESSION, World, refold
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core import receipt
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.state import BuyerState
+from satmeter.core.journal import canonical
+
+
+def of_a_transaction(**figures):
+    """A receipt of a session that settled on-chain."""
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    return canonical({**json.loads(t.sale.receipt), **figures})
+
+
+def test_a_forged_receipt_is_kept_as_evidence_and_not_believed():
+    w = World()
+    w.open()
+    w.buy(cmd.FromPeer(SELLER_ID, msg.Receipt(SESSION, w.now, "{}", "sig:other")))
+    w.pump()
+    assert w.purchase.state == "streaming" and "signature" in w.purchase.refusals[-1].why
+
+
+def test_receipts_of_an_older_copy_begin_beyond_a_hundred_that_may_be_lost():
+    assert refunded_since().receipts()[-1]["revision"] == 101
+
+
+@pytest.mark.parametrize("txid", ["x", "F" * 64, 7, None])
+def test_a_receipt_with_what_is_no_transaction_is_none(txid):
+    onchain = receipt.read(of_a_transaction())["onchain"]
+    assert {onchain[n] for n in ("fee_msat", "basic_fee_msat", "single_fee_msat")} == {400_000}
+    assert onchain["txids"] == [f"{1:064x}"]
+    assert receipt.read(of_a_transaction(onchain={**onchain, "txids": [txid]})) is None
+
+
+def test_the_first_receipt_of_an_old_stream_is_looked_at_and_of_a_thousand_the_newest():
+    sought, text = [], of_a_transaction(revision=1)
+    buyer = Buyer(recall=lambda session: sought.append(session))
+    hear = lambda n: buyer.handle(cmd.FromPeer(SELLER_ID, msg.Receipt(f"{n:032x}", 1, text, "sig")), 10**9)  # noqa: E731
+    for n in (*range(1_000), 0, 999):
+        hear(n)
+    assert len(sought) == 1_000
+    for n in (1_000, 0):
+        hear(n)
+    assert len(sought) == 1_002 and len(buyer.context.receipts.looked_up) == 1_000
+
+
+def test_an_old_stream_takes_receipts_of_its_own_seller_only():
+    old = refold(Liar().events, BuyerState()).streams[SESSION]
+    text = of_a_transaction(revision=1)
+    for peer, checked in (("02" + "99" * 32, False), (SELLER_ID, True)):
+        buyer = Buyer(recall=lambda session: old)
+        step = buyer.handle(cmd.FromPeer(peer, msg.Receipt(SESSION, 1, text, "sig")), 10**9)
+        assert any(isinstance(a, do.CheckReceipt) for a in step.effects) is checked
+
+
+def test_a_newer_receipt_puts_right_what_was_wrong_with_the_last():
+    w = Liar()
+    w.ask(0)
+    w.close()
+    w.receipt(1, charged_msat=3_000, refunded_msat=7_000)
+    assert w.p.disputed
+    w.receipt(2)
+    assert (w.p.closing.revision, w.p.disputed, w.p.closing.why) == (2, False, "")

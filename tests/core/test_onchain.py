@@ -1,0 +1,118 @@
+"""Growing transactions: what is held, sent, final, and counted.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import pytest
+from test_growing import STEP, Till, Wallet
+from world import SELLER_ID, SESSION, TARIFF
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core import receipt
+from satmeter.core.buyer import policy
+from satmeter.core.buyer.policy import Policy
+from satmeter.core.errors import (
+    PolicyBreach,
+)
+from satmeter.core.settlement.transaction import TxInput
+from satmeter.core.tariff import Tariff
+
+
+def test_a_conflicting_spend_in_no_block_is_final_after_144():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.seen(known=False, conflict="spent elsewhere", height=100)
+    t.seen(known=False, conflict="spent elsewhere", height=243)
+    assert not t.sale.onchain.firm
+    t.seen(known=False, conflict="spent elsewhere", height=244)
+    assert t.sale.onchain.firm and t.sale.onchain.lost_sat == STEP
+    assert receipt.read(receipt.text(t.sale, SELLER_ID, 1))["onchain"]["lost_msat"] == 2_000_000
+
+
+def test_what_grows_is_counted_once_in_what_is_not_final():
+    t = Till(unconfirmed_msat=10 * STEP * 1000)
+    t.open()
+    for _ in range(6):
+        t.pay()
+        t.read(20)
+    assert t.sale.onchain.unconfirmed_msat == 0 and t.sale.onchain.held_msat == 6 * STEP * 1000 and t.sale.out
+
+
+def test_nothing_is_signed_for_a_stream_that_is_paid_by_lightning():
+    w = Wallet(settlement="lightning", hold_msat=0)
+    w.ask(STEP)
+    assert w.purchase.state == "streaming" and w.purchase.memory.increment is None and not w.signed
+
+
+def test_what_one_transaction_would_have_cost_is_the_fee_of_the_first():
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.seen()
+    t.read(20)
+    (n,) = t.sale.out
+    t.tell(cmd.UpdateChecked(SESSION, n, 2, STEP, 900, 560, "f" * 64, 0, "raw", [TxInput("c2:0", 10**6, "51")]))
+    stated = receipt.read(receipt.text(t.sale, SELLER_ID, 1))
+    assert (t.sale.onchain.fees_sat, stated["onchain"]["single_fee_msat"]) == (1_300, 400_000)
+
+
+def test_what_was_spent_twice_is_told_with_its_sum():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.seen(known=False, conflict="spent elsewhere")
+    told = [a.payload["lost_sat"] for a in t.done(do.Notify) if "lost_sat" in a.payload]
+    assert told == [STEP]
+
+
+def test_a_version_is_sent_as_the_wallet_signed_it():
+    w = Wallet()
+    w.ask(STEP)
+    w.ask(2 * STEP, taken=False)
+    w.ask(2 * STEP, n=2, taken=False)  # the seller has not heard of it
+    sent = [a.message.raw for a in w.did if isinstance(a, do.Send) and isinstance(a.message, msg.Update)]
+    assert sent == ["v1-2000", "v1-4000", "v1-4000"]
+
+
+@pytest.mark.parametrize(("feerate", "sent"), [(2_000, 0), (2_001, 1)])
+def test_a_transaction_is_sent_when_fees_are_more_than_twice_what_was_agreed(feerate, sent):
+    t = Till()
+    t.open()
+    t.pay()
+    t.seen(sent=False, known=False, feerate=feerate)
+    assert len(t.done(do.Broadcast)) == sent
+
+
+def test_a_transaction_is_held_for_an_hour():
+    t = Till()
+    t.open()
+    t.pay()
+    first_at = t.sale.onchain.growing.first_at
+    for now, sent in ((first_at + 3_599_999, 0), (first_at + 3_600_000, 1)):
+        t.now = now - 10
+        t.tell(cmd.Tick())
+        assert len(t.done(do.Broadcast)) == sent
+
+
+def test_a_first_version_that_comes_second_is_not_taken():
+    t = Till()
+    t.open()
+    t.open("77" * 16, "02" + "cc" * 32)
+    t.pay()
+    t.pay("c2:0", "77" * 16)
+    told = t.done(do.Send)[-1].message
+    assert (told.session, told.amount_msat) == ("77" * 16, 0) and "77" * 16 not in t.seller.state.sessions
+
+
+def test_with_the_time_a_further_transaction_is_due():
+    p = Policy.from_dict({"max_price_msat": 1000, "budget_msat": 10**9, "unit": "unit", "max_feerate": 5_000})
+    t = Tariff.from_dict({**TARIFF, "settlement": "onchain", "quantum_msat": 2_000_000, "hold_s": 3_600})
+    m = msg.Increment(SESSION, 1, 1, 2_000_000, 4, 2_000, "to", 1_000, 0, 0, 0)
+    policy.check_new_transaction(p, t, m, 3, 0, 3_600_000)
+    with pytest.raises(PolicyBreach):
+        policy.check_new_transaction(p, t, m, 3, 0, 3_599_999)

@@ -1,0 +1,104 @@
+"""Credit that a gate reserves, settles and releases.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import pytest
+from world import SESSION, World
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core.errors import (
+    BadParam,
+    NoCredit,
+    TooMany,
+    WrongState,
+)
+
+
+def test_a_gate_reserves_settles_and_releases():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "g1", "reserve", 4_000))
+    assert (w.sale.credit_msat, w.grant()) == (6_000, 60)
+    w.sell(cmd.Spend(SESSION, "g1", "reserve", 4_000))
+    assert w.sale.reserved_msat == 4_000
+    with pytest.raises(NoCredit, match="6001 msat asked, the credit is 6000"):
+        w.sell(cmd.Spend(SESSION, "g2", "reserve", 6_001))
+    w.sell(cmd.Spend(SESSION, "g1", "settle", 3_000))
+    w.sell(cmd.Spend(SESSION, "g1", "settle", 3_000))
+    assert (w.sale.spent_msat, w.sale.reserved_msat) == (3_000, 0)
+    w.sell(cmd.Spend(SESSION, "g3", "reserve", 1_000))
+    w.sell(cmd.Spend(SESSION, "g3", "release", 0))
+    with pytest.raises(NoCredit):
+        w.sell(cmd.Spend(SESSION, "g4", "settle", 0))
+    with pytest.raises(BadParam, match="step: must be"):
+        w.sell(cmd.Spend(SESSION, "g4", "steal", 1))
+    assert w.sale.charged_msat == 3_000
+
+
+def test_a_gate_is_confirmed_only_when_the_board_has_let_go():
+    w = World()
+    w.board_on = False
+    w.open()
+    w.hold = {do.Pay}
+    w.sell(cmd.Reading("m", "b1", 0, 0, 0, True, 100))
+    s = w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
+    assert not w.seller.confirmed(s)
+    w.sell(cmd.Reading("m", "b1", 20, 0, 0, True, 40))
+    assert w.seller.confirmed(s) and w.grant() == 40
+
+
+def test_a_gate_gives_way_to_what_the_board_used_before_it_knew():
+    w = World()
+    w.board_on = False
+    w.open()
+    w.hold = {do.Pay}
+    w.sell(cmd.Reading("m", "b1", 0, 0, 0, True, 100))
+    w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
+    w.sell(cmd.Reading("m", "b1", 90, 0, 0, True, 40))
+    with pytest.raises(NoCredit, match="had used the credit"):
+        w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
+    assert w.sale.charged_msat == 9_000 and not w.sale.reserved_msat
+
+
+def test_an_ending_session_waits_for_its_gates_and_takes_no_new_ones():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "g", "reserve", 4_000))
+    w.sell(cmd.CloseSession(SESSION))
+    w.pump()
+    with pytest.raises(WrongState, match="ending"):
+        w.sell(cmd.Spend(SESSION, "h", "reserve", 1_000))
+    w.report(0)
+    assert w.sale.state in ("open", "ending")
+    w.sell(cmd.Spend(SESSION, "g", "settle"))
+    w.report(0)
+    assert w.sale.state != "open" and w.sale.charged_msat == 4_000
+
+
+def test_a_gate_that_died_holds_nothing_for_good():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "g", "reserve", 10_000))
+    w.hold = {do.Pay}
+    w.pass_ms(700_000, step=5_000)
+    assert w.sale.reserved_msat == 0
+    w.sell(cmd.CloseSession(SESSION))
+    w.report(0)
+    assert w.sale.state != "open"
+
+
+def test_reservations_are_bounded():
+    w = World()
+    w.open()
+    for n in range(1_000):
+        w.sell(cmd.Spend(SESSION, f"g{n}", "reserve", 1))
+    with pytest.raises(TooMany):
+        w.sell(cmd.Spend(SESSION, "more", "reserve", 1))
+
+
+def test_a_board_that_does_not_say_what_it_holds_is_taken_to_know_of_reservations():
+    w = World()
+    w.open()
+    assert w.meter.memory.grant_held is None and w.seller.confirmed(w.sale)

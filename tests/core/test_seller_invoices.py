@@ -1,0 +1,141 @@
+"""When the seller asks, for how much, and how often.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import pytest
+from test_after_close import Liar
+from world import ARREARS, SESSION, World, identity
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core.errors import (
+    WrongState,
+)
+
+
+def test_a_window_of_four_at_the_same_exposure():
+    w = World({"window": 4})
+    w.hold = {do.Pay}
+    w.open()
+    assert w.first().out == {1: 2_500} and w.grant() == 0  # the first payment takes the meter
+    w.perform(*w.todo.popleft())
+    w.pump()
+    assert sorted(w.sale.out.values()) == [2_500] * 3 and w.grant() == 25
+    w.hold = set()
+    w.pump()
+    assert w.sale.credit_msat == 10_000 and not w.sale.out
+    w.report(25)
+    assert w.sale.received_msat == 12_500
+    w.report(24 + 26)
+    assert w.sale.credit_msat + w.sale.out_msat <= 10_000
+
+
+def test_a_superseded_invoice_that_settles_all_the_same_is_refunded():
+    w = World()
+    w.open()
+    w.hold = {do.Pay, do.CancelInvoice}
+    w.report(80)
+    (label,) = w.unpaid()
+    w.sell(cmd.CloseSession(SESSION))
+    w.pump()
+    assert w.seller.rejects(label, w.now)
+    w.pay(label, hook=False)
+    w.hold = set()
+    w.pass_ms(40_000)
+    assert w.receipts()[-1]["refunded_msat"] == 2_000 + 8_000 and identity(w.receipts()[-1])
+
+
+def test_nothing_is_invoiced_or_taken_for_a_session_that_is_ending():
+    w = World()
+    w.open()
+    w.board_on = False
+    w.sell(cmd.CloseSession(SESSION))
+    assert w.sale.next_amount() == 0
+    with pytest.raises(WrongState, match="ending already"):
+        w.sell(cmd.CloseSession(SESSION))
+
+
+def test_a_lost_invoice_is_sent_again_though_others_are_paid():
+    w = World({"window": 4})
+    lost = []
+
+    def lose(message):
+        if isinstance(message, msg.Invoice) and message.number == 1 and len(lost) < 3:
+            lost.append(message)
+            return True
+        return False
+
+    w.lose = lose
+    w.open()
+    for register in range(0, 600, 10):
+        w.report(register)
+        w.pass_ms(500)
+    assert len(lost) == 3 and 1 not in w.sale.out
+
+
+def test_a_crash_before_the_invoice_was_made():
+    w = World()
+    w.hold = {do.MakeInvoice}
+    w.open()
+    w.restart_seller()
+    w.hold = set()
+    w.report(0)
+    w.pass_ms(6_000)  # the seller has forgotten who had not paid; the buyer asks again
+    assert w.meter.state == "delivering"
+
+
+def test_what_is_out_is_asked_for_again_when_the_credit_is_used_up():
+    w = World({"low_water_msat": 5_000})
+    w.open()
+    w.fail = 10**6
+    w.report(60)
+    w.pass_ms(200_000, step=1_000)  # by now the seller asks only once a minute
+    w.fail = 0
+    w.sent.clear()
+    w.report(100)
+    assert any(isinstance(m, msg.Invoice) for m in w.sent) and w.meter.state == "delivering"
+
+
+def test_what_somebody_else_paid_for_us_is_no_debt():
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.close()
+    w.receipt(paid_msat=20_000, charged_msat=20_000, ticks=200)  # the other 10,000 are another's
+    assert (w.p.debt_msat, w.p.pays, w.p.done) == (0, False, True)
+
+
+def test_invoices_out_are_within_the_most_that_a_session_may_cost():
+    w = World({"window": 4, "session_max_msat": 12_000})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(100)
+    assert (w.sale.received_msat, w.sale.out_msat) == (10_000, 2_000)
+
+
+def test_an_invoice_that_is_dropped_and_gone_is_asked_for_no_more():
+    w = World()
+    w.open()
+    w.hold = {do.Pay, do.CancelInvoice}
+    w.report(80)
+    w.sell(cmd.CloseSession(SESSION, "over"))
+    w.pump()
+    assert w.sale.dropped == {2: 8_000}
+    w.hold = {do.Pay}
+    w.pump()
+    assert not w.sale.dropped
+
+
+def test_a_debt_is_asked_for_after_a_restart_though_no_board_is_heard():
+    w = World({"mode": "arrears", "limit_msat": 10_000})
+    w.hold = {do.Pay}
+    w.open()
+    w.report(60)
+    w.sell(cmd.CloseSession(SESSION, "over"))
+    w.pump()
+    assert w.sale.debt_msat == 6_000
+    w.sent.clear()
+    w.restart_seller()
+    w.pump()
+    assert [m.amount_msat for m in w.sent if isinstance(m, msg.Invoice)] == [6_000]

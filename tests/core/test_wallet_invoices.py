@@ -1,0 +1,94 @@
+"""Any wallet at a meter: bearers, remainders and offers.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import pytest
+from world import SESSION, World, identity
+
+from satmeter.core import commands as cmd
+from satmeter.core.errors import (
+    BadParam,
+    TooMany,
+)
+from satmeter.core.labels import wallet_label
+from satmeter.core.seller.context import Limits
+
+
+def bearer(w, amount=0):
+    label, session = w.sell(cmd.MakeWalletInvoice("m", amount))
+    w.pump()
+    return label, session
+
+
+def test_a_plain_wallet_gets_its_quantum_and_the_rest_stays_on_the_meter():
+    w = World({"remainder_s": 3600})
+    label, session = bearer(w)
+    assert w.pay(label)
+    w.pump()
+    assert (w.meter.state, w.grant()) == ("delivering", 100)
+    w.report(40)
+    w.report(40, plugged=False)
+    assert w.receipts()[-1]["owed_msat"] == 6_000
+    w.report(40)
+    second, _ = bearer(w)
+    w.pay(second)
+    w.pump()
+    assert w.seller.state.sessions[w.meter.session].credit_msat == 16_000
+    first = [r for r in w.receipts() if r["session"] == session][-1]
+    assert first["refunded_msat"] == 6_000 and first["owed_msat"] == 0 and identity(first)
+
+
+def test_used_up_it_stops_and_frees_the_meter_without_lockout():
+    w = World()
+    label, _ = bearer(w)
+    w.pay(label)
+    w.report(100)
+    assert (w.meter.state, w.grant()) == ("suspended", 100)
+    w.pass_ms(31_000)
+    assert w.meter.state == "standby" and w.receipts()[-1]["charged_msat"] == 10_000
+
+
+def test_a_remainder_lapses_after_its_stated_time():
+    w = World({"remainder_s": 100})
+    label, _ = bearer(w)
+    w.pay(label)
+    w.report(40)
+    w.report(40, plugged=False)
+    w.pass_ms(101_000, step=1000)
+    last = w.receipts()[-1]
+    assert (last["lapsed_msat"], last["owed_msat"]) == (6_000, 0) and identity(last)
+
+
+def test_a_wallet_that_pays_a_taken_meter_is_rejected_and_fails_open_into_a_remainder():
+    w = World()
+    label, session = bearer(w)
+    w.open()
+    assert w.seller.rejects(label, w.now) == "another session has the meter"
+    w.pay(label, hook=False)
+    w.pump()
+    assert w.meter.session == SESSION
+    assert [r["owed_msat"] for r in w.receipts() if r["session"] == session] == [10_000]
+
+
+def test_offers_are_bounded():
+    w = World(limits=Limits(silent_ms=10**9, wallet_invoices_per_meter=2))
+    bearer(w), bearer(w)
+    with pytest.raises(TooMany):
+        w.sell(cmd.MakeWalletInvoice("m", 0))
+    for bad in (10_001, 99):
+        with pytest.raises(BadParam, match="amount_msat: must be from 100"):
+            w.sell(cmd.MakeWalletInvoice("m", bad))
+    w.invoices[wallet_label("0", "m", 1)][1] = "gone"
+    w.pass_ms(602_000, step=1000)
+    assert list(w.meter.wallet_invoices) == [2]
+
+
+def test_what_an_ended_offer_comes_to_leaves_no_row():
+    w = World()
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.pump()
+    w.sell(cmd.InvoiceGone(label))
+    before = len(w.seller_events)
+    w.sell(cmd.InvoiceGone(label))
+    assert len(w.seller_events) == before
