@@ -73,6 +73,7 @@ class App:
         self._lost, self._lost_from = 0, 0
         self._heard_at = -HEARD_MS
         self._lines_heard = 0
+        self.presses = 0
         self._reported = None
         self._report_at = 0
         self._sample_at = hal.now_ms()
@@ -140,6 +141,7 @@ class App:
         now = self.hal.now_ms()
         was = self._button.level
         if self._button.update(self.hal.button(), now) and not was:
+            self.presses += 1
             self.screen.turn(self, now)
         return self.screen.step(self, now)
 
@@ -278,6 +280,7 @@ class App:
             if code.put(at, binascii.a2b_base64(frame["data"])) and self.codes.get(which) is not code:
                 self.codes[which] = code
                 self.version += 1
+                self.screen.release()
         except (ValueError, TypeError):
             self.refused += 1
 
@@ -298,10 +301,10 @@ class App:
         self._reported = None
 
     def _report(self, now: int) -> None:
-        """Say the register regularly, and at once when plug, relay or grant have changed."""
+        """Say the register regularly, and at once when plug, relay, grant or button have changed."""
         if not self.link.sid:
             return
-        state = (self._plug.level, self.relay, self.grant)
+        state = (self._plug.level, self.relay, self.grant, self.presses)
         if state == self._reported and now - self._report_at < REPORT_MS:
             return
         self._reported, self._report_at = state, now
@@ -314,6 +317,7 @@ class App:
             plugged=int(state[0]),
             uptime=now,
             fault=self.fault()[:20],
+            presses=self.presses,
         )
 
     def _transmit(self, now: int) -> None:

@@ -29,6 +29,10 @@ class Screen:
         self._turned = now
         self._next = now
 
+    def release(self) -> None:
+        """Ends what the button asked for: there is something new to scan."""
+        self._turned = -AUTO_MS
+
     def step(self, board, now: int) -> bool:  # type: ignore[no-untyped-def]
         """Do at most a few milliseconds of what is due; return whether there is more."""
         if self.display is None:

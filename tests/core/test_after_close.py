@@ -30,7 +30,7 @@ class Liar:
 
     def open(self, session, policy=None, carried=0):
         self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
-        terms = canonical(self.tariff.to_dict())
+        terms = canonical(self.tariff.terms())
         self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", terms, carried)))
 
     def tell(self, what):
@@ -77,7 +77,7 @@ class Liar:
             "seller": SELLER_ID,
             "buyer": "02" + "bb" * 32,
             "meter": "m",
-            "tariff": self.tariff.to_dict(),
+            "tariff": self.tariff.terms(),
             "reason": "closed",
             "head": "00" * 32,
             **dict.fromkeys(("opened_at", "closed_at", "carried_in_msat", "spent_msat", "refund_fee_msat"), 0),
@@ -199,7 +199,7 @@ def test_one_hash_is_paid_once_over_numbers_streams_and_restarts():
     w.ask(0, known="same")
     other = "6f" * 16
     w.tell(cmd.OpenStream(other, SELLER_ID, "n", "h:1", POLICY))
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(other, 1, "n", canonical(w.tariff.to_dict()), 0)))
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(other, 1, "n", canonical(w.tariff.terms()), 0)))
     w.buyer = Buyer(state=refold(w.events, BuyerState()))
     w.buyer.resume(w.now)
     w.ask(0, known="same", session=other)
@@ -353,7 +353,7 @@ def test_terms_again_and_again_fill_no_journal():
     w.ask(0)
     w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
     before = len(w.events)
-    terms = canonical(w.tariff.to_dict())
+    terms = canonical(w.tariff.terms())
     for carried in range(1, 500):
         w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, w.now + carried, "m", terms, carried)))
     assert len(w.events) <= before + 3

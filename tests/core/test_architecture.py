@@ -10,7 +10,8 @@ import satmeter
 
 ROOT = Path(satmeter.__file__).parent
 PURE = set(
-    "abc base64 binascii collections csv dataclasses enum hashlib io itertools json re typing unicodedata".split()
+    "abc base64 binascii collections csv dataclasses enum fractions functools hashlib io itertools json re typing "
+    "unicodedata".split()
 ) | {"msgspec"}
 
 

@@ -41,7 +41,7 @@ class Wallet:
         self.now, self.n = 10**9, 0
         self.buyer, self.events, self.signed, self.did = Buyer(), [], [], []
         self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
-        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
+        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).terms())
         self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
 
     def tell(self, what):

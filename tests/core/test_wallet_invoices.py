@@ -81,7 +81,7 @@ def test_offers_are_bounded():
             w.sell(cmd.MakeWalletInvoice("m", bad))
     w.invoices[wallet_label("0", "m", 1)][1] = "gone"
     w.pass_ms(602_000, step=1000)
-    assert list(w.meter.wallet_invoices) == [2]
+    assert not w.meter.wallet_invoices  # one was cancelled at the node, the other has expired
 
 
 def test_what_an_ended_offer_comes_to_leaves_no_row():

@@ -49,7 +49,7 @@ class World:
         self.todo = deque()
         self.notes = []
         self.sent = []
-        self.invoices = {}  # label -> [amount, status, index, bolt11]
+        self.invoices = {}  # label -> [amount, status, index, bolt11, when it expires]
         self.payments = {}  # hash -> "complete" | "failed"
         self.paid_index = 0
         self.paid_by_buyer = {}  # label -> what left the buyer's node
@@ -195,8 +195,10 @@ class World:
 
     def _sellers_node(self, a):
         if isinstance(a, do.MakeInvoice):
-            new = [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}"]
+            new = [a.amount_msat, "unpaid", 0, f"inv:{a.label}:{a.amount_msat}", self.now + a.expiry_s * 1000]
             row = self.invoices.setdefault(a.label, new)
+            if row[1] == "unpaid" and self.now > row[4]:
+                row[1] = "gone"
             if row[1] == "gone" and a.renew:
                 row = self.invoices[a.label] = new
             if row[1] == "unpaid" and row[0] != a.amount_msat:
@@ -318,7 +320,7 @@ class Victim:
         self.now, self.paid, self.sent = 1_000_000_000, 0, 0
         self.buyer = Buyer()
         self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY))
-        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).to_dict())
+        terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).terms())
         self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
 
     def tell(self, what):

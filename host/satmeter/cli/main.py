@@ -18,6 +18,7 @@ from .. import __version__
 from ..core.text import visible
 from ..journal import backup
 from ..node import DEFAULT_SOCKET
+from .audit import audit
 from .board import KEY, Port, board_app, flash_board
 from .failing import fail, failing
 from .panel import panel
@@ -30,6 +31,7 @@ devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)
 app.command("scan")(scan)
+app.command("audit")(audit)
 app.command("panel")(panel)
 app.command("serve")(serve)
 app.command("books")(books)

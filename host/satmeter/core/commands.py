@@ -77,7 +77,8 @@ class Reading(Command):
     `boot` is the id of the board's present boot, `base` the register at which that boot began, and
     `register` the register now. `grant` is the register up to which the board would deliver now,
     None where the board does not state it. `display` is the display's size as WxH. `fault` is what
-    is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none."""
+    is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none. `presses` is how
+    often its button was pressed since the boot began."""
 
     meter: str
     boot: str
@@ -89,6 +90,7 @@ class Reading(Command):
     display: str = ""
     fault: str = ""
     board: str = ""
+    presses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ class BindBoard(Command):
 
     meter: str
     board: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateFound(Command):
+    """Answers FindRate: what one unit of a currency is worth now, in msat."""
+
+    currency: str
+    msat: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,13 @@ class MakeInvoice(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FindRate(Effect):
+    """Ask the node what a currency is worth; answered by RateFound, or not at all where it does not know."""
+
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelInvoice(Effect):
     """Delete an unpaid invoice that is no longer wanted; answered by InvoiceGone, or Settled if it was paid."""
 

@@ -75,7 +75,7 @@ def text(session: "SellerSession", seller: str, revision: int) -> str:
             "seller": seller,
             "buyer": session.buyer,
             "meter": session.meter,
-            "tariff": session.tariff.to_dict(),
+            "tariff": session.tariff.terms(),
             "opened_at": session.opened_at,
             "closed_at": session.closed_at,
             "reason": _plain(session.reason),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+from .choices import Choice, Price, parse_choices
 from .errors import BadParam
 from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
 from .plain import Fields
@@ -15,6 +16,12 @@ NAME = re.compile(r"[a-z0-9-]{1,32}")
 PREPAID, ARREARS = "prepaid", "arrears"
 YEAR_S = 366 * 86400
 WALLET_EXPIRY_S = 180
+OFF, PLUG, BUTTON, ALWAYS = "off", "plug", "button", "always"
+SELF_SERVICE = (OFF, PLUG, BUTTON, ALWAYS)
+"""When a meter makes invoices for wallets by itself: never, while something is plugged in, when its button is pressed,
+or always."""
+OWN = ("self_service", "choices")
+"""Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
 """So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
 
@@ -28,6 +35,7 @@ class Tariff:
     Where settlement is onchain, hold_msat is the most that a growing transaction is worth before it is broadcast, which
     is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held,
     unconfirmed_msat the most that is held or not yet final, and confirmations the depth at which it is final.
+    self_service says when the meter makes invoices for wallets by itself, and choices for what (choices.py).
     """
 
     price_msat: int
@@ -52,6 +60,8 @@ class Tariff:
     hold_s: int = 3600
     unconfirmed_msat: int = 0
     confirmations: int = 6
+    self_service: str = OFF
+    choices: str = ""
 
     @property
     def slice_msat(self) -> int:
@@ -68,7 +78,7 @@ class Tariff:
     @property
     def mark(self) -> str:
         """8 hex digits by which these terms are told from others."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(self.terms(), sort_keys=True).encode()).hexdigest()[:8]
 
     @property
     def prepaid(self) -> bool:
@@ -90,6 +100,15 @@ class Tariff:
     def to_dict(self) -> dict[str, str | int]:
         """Returns all fields by name, as data for JSON that from_dict() reads again."""
         return asdict(self)
+
+    def terms(self) -> dict[str, str | int]:
+        """Returns what a buyer agrees to, and a receipt states: all fields but the seller's own (OWN)."""
+        return {name: value for name, value in asdict(self).items() if name not in OWN}
+
+    def choice_list(self, rates: frozenset[tuple[str, int]] = frozenset()) -> tuple[Choice, ...]:
+        """Returns what a person can choose where the meter serves itself; rates: by currency, msat for one of it."""
+        price = Price(self.unit, self.price_msat, self.ticks_per_unit, self.quantum_msat)
+        return parse_choices(self.choices, price, rates)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "Tariff":
@@ -162,6 +181,7 @@ def _check_together(tariff: Tariff) -> None:
             param="quantum_msat",
         )
     rules_of(tariff).check(tariff)
+    _check_self_service(tariff)
     if tariff.prepaid and tariff.limit_msat:
         raise BadParam(f"limit_msat: {tariff.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")
     if not tariff.prepaid and tariff.limit_msat < tariff.slice_msat:
@@ -169,6 +189,23 @@ def _check_together(tariff: Tariff) -> None:
             f"limit_msat: arrears need a limit of at least one invoice ({tariff.slice_msat} msat), "
             f"got {tariff.limit_msat}",
             param="limit_msat",
+        )
+
+
+def _check_self_service(tariff: Tariff) -> None:
+    if tariff.self_service not in SELF_SERVICE:
+        raise BadParam(
+            f"self_service: must be {', '.join(SELF_SERVICE)}, got {tariff.self_service!r}", param="self_service"
+        )
+    if not isinstance(tariff.choices, str):
+        raise BadParam(f"choices: must be text such as '100sat, 1{tariff.unit}'", param="choices")
+    if tariff.choices:
+        tariff.choice_list()
+    if tariff.self_service != OFF and not (tariff.prepaid and rules_of(tariff).for_any_wallet):
+        raise BadParam(
+            f"self_service: {tariff.self_service} given, but a wallet can only prepay, by Lightning: mode={PREPAID}, "
+            f"settlement={LIGHTNING}",
+            param="self_service",
         )
 
 

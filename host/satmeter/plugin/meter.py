@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
+from decimal import Decimal, InvalidOperation
 
 from pyln.client import Plugin, RpcError
 
@@ -12,6 +13,7 @@ from ..core import messages as msg
 from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.labels import PREFIX, journal_of
+from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
 from ..core.seller import views
@@ -21,6 +23,7 @@ from ..core.seller.seller import Seller
 from ..core.seller.state import SellerState
 from ..core.settlement.transaction import FEERATE_MOST
 from ..core.status import BoardView
+from ..core.tariff import OFF
 from ..journal.store import Journal, SessionRow
 from ..node.rpc import Made
 from ..wire.address import Address, endpoint
@@ -276,6 +279,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return {
             do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
             do.MakeInvoice: lambda effect: (quick if effect.hurry else self.hands.later)(self._make_invoice, effect),
+            do.FindRate: lambda effect: slow(self._find_rate, effect),
             do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
             do.PayRefund: lambda effect: self.hands.refund(self._pay_refund, effect),
             do.Sign: lambda effect: quick(self._sign, effect),
@@ -295,6 +299,16 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def _make_invoice(self, a: do.MakeInvoice) -> None:
         what = f"satmeter {a.description}"
         self._tell(a.label, self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, renew=a.renew))
+
+    def _find_rate(self, a: do.FindRate) -> None:
+        """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
+        try:
+            per_btc = Decimal(str(self.node.call("currencyrate", currency=a.currency)["rate"]))
+        except (RpcError, KeyError, InvalidOperation) as e:
+            log.warning("there is no rate of %s, in which a meter has choices: %s", a.currency, e)
+            return
+        if per_btc.is_finite() and per_btc > 0:
+            self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / per_btc)))
 
     def _cancel_invoice(self, a: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(a.label)
@@ -396,8 +410,14 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return views.board(meter, core.state.sessions.get(meter.session), self.codes(meter))
 
     def codes(self, meter: Meter) -> list[str]:
-        """Return what a meter's board shows as codes: its address, and the invoice that any wallet may pay."""
-        return [self.address(meter.name).upper(), meter.wallet_invoice(self.service.clock.now()).upper()]
+        """Returns what a meter's board shows as codes: its address, and the invoice that any wallet may pay.
+
+        A meter that serves itself shows the invoice alone."""
+        invoice = meter.wallet_invoice(self.service.clock.now()).upper()
+        own = (
+            invoice and meter.tariff.self_service != OFF
+        )  # a person with a wallet should not have to wait for its turn
+        return ["" if own else self.address(meter.name).upper(), invoice]
 
 
 def _announced(info: JsonObject) -> str:

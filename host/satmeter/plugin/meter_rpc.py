@@ -157,6 +157,7 @@ class MeterRpc:
         display: str = "",
         fault: str = "",
         board: str = "",
+        presses: int = 0,
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = cmd.Reading(
@@ -170,6 +171,7 @@ class MeterRpc:
             _word("display", display),
             _word("fault", fault),
             _board(board),
+            whole("presses", presses, 0, MAX_TICKS),
         )
 
         self._post(call, reading, lambda meter: self.p.board_view(self.p.service.present, meter.name) or {})

@@ -153,6 +153,7 @@ class Dialogue:
             "display": here["display"],
             "fault": frame["fault"],
             "board": here["uid"],
+            "presses": int(frame.get("presses") or 0),
         }
         self.pending[boot] = (self._numbers, reading)
         if frame["grant"] == 0 and self._told and (self._said or not plugged) and not self._let_go:

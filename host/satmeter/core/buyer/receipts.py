@@ -129,7 +129,7 @@ class Receipts(Part):
         # More than we paid is another's, who paid an invoice of ours.
         if stated["paid_msat"] < stream.credited_msat and not stream.in_flight:
             return f"the receipt says {stated['paid_msat']} msat paid, we paid {stream.credited_msat}"
-        if stream.tariff is not None and stated["tariff"] != stream.tariff.to_dict():
+        if stream.tariff is not None and stated["tariff"] != stream.tariff.terms():
             return "the receipt has another tariff"
         for_ticks = stated["charged_msat"] - stated["spent_msat"]
         if stream.tariff is not None and for_ticks > stream.tariff.charge(stated["ticks"]):

@@ -52,7 +52,7 @@ def stream_status(stream: BuyerSession) -> StreamStatus:
         ticks=stream.ticks,
         own_ticks=-1 if stream.own_ticks is None else stream.own_ticks,
         credit_msat=stream.memory.credit_msat,
-        tariff=stream.tariff.to_dict() if stream.tariff is not None else {},
+        tariff=stream.tariff.terms() if stream.tariff is not None else {},
         policy=stream.policy.to_dict(),
         refusals=[
             RefusalStatus(at=each.at, n=each.number, why=each.why, evidence=each.evidence) for each in stream.refusals

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .peers import Peers
     from .refunds import Refunds
     from .reservations import Reservations
+    from .self_service import SelfService
     from .wallet_invoices import WalletInvoices
 
 NODE_RETRY_MS = 5_000
@@ -76,6 +77,7 @@ class SellerContext(Context):
     peers: "Peers"
     refunds: "Refunds"
     reservations: "Reservations"
+    self_service: "SelfService"
     wallet_invoices: "WalletInvoices"
     onchain: "OnchainSeller"
     settlements: "dict[str, SellerSettlement]"

@@ -66,7 +66,7 @@ class Invoices(Part):
             session,
             msg.Terms,
             meter=session.meter,
-            tariff=canonical(session.tariff.to_dict()),
+            tariff=canonical(session.tariff.terms()),
             carried_msat=session.brought_msat,
         )
 

@@ -15,6 +15,15 @@ LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
 grace time."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnInvoice:
+    """The wallet invoice that a meter made by itself last (self_service.py): its number, 0 for none, and its choice."""
+
+    number: int = 0
+    text: str = ""
+    amount_msat: int = 0
+
+
 @dataclass(slots=True)
 class MeterMemory:
     """What only memory needs of a meter: what its board says now, and what is being asked of the node."""
@@ -42,6 +51,13 @@ class MeterMemory:
     """When the node was last asked for a wallet invoice, by its number."""
     made: list[int] = field(default_factory=list)
     """Numbers of wallet invoices that the node has made."""
+    presses: int | None = None
+    """How often the button was pressed within the present boot; None until the first report."""
+    choice: int = 0
+    """Which choice a person has made, counted on at each press."""
+    chosen_at: int = 0
+    """When the plug or the button last asked for an invoice (ms); 0: never."""
+    own_invoice: OwnInvoice = OwnInvoice()
 
 
 @dataclass(slots=True)

@@ -34,7 +34,8 @@ class Metering(Part):
             meter.check_reporter(command.board, command.boot)
             if command.board and not meter.board:
                 self.emit(ev.BoardBound(at=self.now, subject=meter.subject, board=command.board))
-            if meter.boot != command.boot:
+            fresh_boot = meter.boot != command.boot
+            if fresh_boot:
                 self._booted(meter, command)
             count = meter.count_at(command.register, self.now)
         except Implausible as error:
@@ -42,11 +43,13 @@ class Metering(Part):
             raise
         if count != meter.offset + command.register:
             self._jumped(meter, count, command.register)
+        self.context.self_service.reading(meter, command.plugged, command.presses, fresh_boot)
         meter.take(command, self.now)
         self.touch(meter.subject)
         if meter.session:
             self._count_session(meter, self.state.sessions[meter.session])
         self.advance(meter)
+        self.context.self_service.look_after(meter)
         if meter.session and self._unrecorded(meter, self.state.sessions[meter.session]):
             self.emit(ev.Counted(at=self.now, subject=meter.subject, count=meter.count))
         return meter
@@ -185,6 +188,7 @@ class Metering(Part):
         for meter in self.state.meters.values():
             self.advance(meter)
             self.context.wallet_invoices.look_after(meter)
+            self.context.self_service.look_after(meter)
         for session in list(self.state.sessions.values()):
             if session.open:
                 self.context.invoices.resend(session)

@@ -29,6 +29,7 @@ from .payments import Payments
 from .peers import Peers
 from .refunds import Refunds
 from .reservations import Reservations
+from .self_service import SelfService
 from .session import SellerSession
 from .state import SellerState
 from .wallet_invoices import WalletInvoices
@@ -61,6 +62,7 @@ class Seller(StateMachine):
         context.peers = Peers(context)
         context.refunds = Refunds(context)
         context.reservations = Reservations(context)
+        context.self_service = SelfService(context)
         context.wallet_invoices = WalletInvoices(context)
         context.onchain = OnchainSeller(context)
         context.settlements = {LIGHTNING: LightningSeller(context), ONCHAIN: context.onchain}
@@ -126,6 +128,7 @@ def _handlers(context: SellerContext) -> Handlers:
         cmd.PeerConnected: context.peers.connected,
         cmd.PeerLost: context.peers.lost,
         cmd.MakeWalletInvoice: context.wallet_invoices.ask,
+        cmd.RateFound: context.self_service.rate_found,
         cmd.InvoiceMade: context.invoices.made,
         cmd.InvoiceArriving: context.invoices.arriving,
         cmd.InvoiceGone: context.invoices.gone,

@@ -9,6 +9,8 @@ from ..status import BoardView, MeterStatus, SessionStatus
 from .meter import Meter
 from .session import SellerSession
 
+LINES = 4
+"""Lines of a board's page."""
 LAMPS = {
     MeterState.STANDBY: "slow",
     MeterState.NEGOTIATING: "slow",
@@ -32,15 +34,26 @@ def grant_register(meter: Meter, session: SellerSession | None) -> int:
 def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> BoardView:
     """Return what the board of a meter has to know: its grant, its lamp, the lines of its page, and its codes."""
     credit = "" if session is None else f"credit {session.credit_msat} msat"
+    offered = _offered(meter, codes)
     return BoardView(
         meter=meter.name,
         state=meter.state.value,
         boot=meter.boot,
         grant=grant_register(meter, session),
         lamp=LAMPS[meter.state],
-        page=[meter.name, meter.state.value, credit],
+        page=[meter.name, meter.state.value, *([credit] if credit or not offered else []), *offered][:LINES],
         codes=codes,
     )
+
+
+def _offered(meter: Meter, codes: list[str]) -> list[str]:
+    """Returns what the page says of the invoice that a meter shows by itself."""
+    own = meter.memory.own_invoice
+    if not any(codes[1:]) or own.number != meter.memory.newest_wallet_invoice[0]:
+        return []
+    sat = f"{own.amount_msat // 1000} sat" if own.amount_msat % 1000 == 0 else f"{own.amount_msat} msat"
+    said = own.text if own.text.endswith("sat") else f"{own.text} {sat}"
+    return [said, "scan to pay"] if not meter.session else [f"{said}: scan"]
 
 
 def _lamp(meter: Meter, grant: int) -> str:
@@ -105,7 +118,7 @@ def session_status(session: SellerSession) -> SessionStatus:
         buyer=session.buyer,
         phase="open" if session.open else session.state.value,
         opened_at=session.opened_at,
-        tariff=session.tariff.to_dict(),
+        tariff=session.tariff.terms(),
         ticks=session.ticks,
         payments=session.payments,
         paid_msat=session.received_msat,

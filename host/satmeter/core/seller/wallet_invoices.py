@@ -35,11 +35,15 @@ class WalletInvoices(Part):
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
-        number = self.state.newest_wallet_invoice + 1
-        self.emit(ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount))
-        self.make(meter, number)
-        label = wallet_label(self.context.journal, meter.name, number)
+        label = wallet_label(self.context.journal, meter.name, self.begin(meter, amount))
         return label, bearer_session(label)
+
+    def begin(self, meter: Meter, amount_msat: int) -> int:
+        """Records a new wallet invoice and has the node make it; returns its number."""
+        number = self.state.newest_wallet_invoice + 1
+        self.emit(ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount_msat))
+        self.make(meter, number)
+        return number
 
     def make(self, meter: Meter, number: int) -> None:
         """Have the node make a wallet invoice, or find it."""

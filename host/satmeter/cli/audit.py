@@ -1,0 +1,92 @@
+"""`satmeter audit`: what a receipt proves, without a node and without the seller."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from ..core.audit import EventRow
+from ..core.audit import audit as prove
+from ..core.errors import BadParam
+from ..core.plain import JsonObject
+from ..core.text import visible
+from ..wire.signature import signer
+from .failing import failing
+
+console = Console()
+MARKS = {True: "[green]yes[/green]", False: "[red]NO [/red]", None: "[yellow]  ? [/yellow]"}
+Source = Annotated[Path, typer.Argument(help="JSON with `receipt` and `signature`; - reads standard input")]
+
+
+def audit(
+    receipt: Source,
+    events: Annotated[
+        Path | None, typer.Option(help="the session's events: what meter-history SESSION answers")
+    ] = None,
+) -> None:
+    """Say what a receipt proves: signature, sums, charge, registers and, with --events, the chain of its events.
+
+    It takes an answer of meter-sessions or stream-receipts, one row of it, a webhook's body, or
+    {"receipt": TEXT, "signature": ZBASE}. Exit code 1: something that it states is not so.
+    """
+    with failing("", ValueError):
+        rows = None if events is None else _events(_json(events))
+        found = list(_receipts(_json(receipt)))
+        if not found:
+            raise BadParam(f"{receipt}: holds no receipt with its signature", param="receipt")
+        good = True
+        for text, signature in found:
+            good &= _show(text, signature, rows)
+    raise typer.Exit(0 if good else 1)
+
+
+def _json(path: Path) -> object:
+    text = sys.stdin.read() if str(path) == "-" else path.expanduser().read_text()
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise BadParam(f"{path}: is no JSON ({e})", param="receipt") from None
+
+
+def _receipts(given: object) -> Iterator[tuple[str, str]]:
+    """Yields each receipt with its signature, from whatever answer or body has them."""
+    if isinstance(given, dict):
+        text, signature = given.get("receipt"), given.get("signature")
+        if isinstance(text, str) and isinstance(signature, str) and text:
+            yield text, signature
+            return
+        given = list(given.values())
+    for each in given if isinstance(given, list) else ():
+        yield from _receipts(each)
+
+
+def _events(given: object) -> list[EventRow]:
+    rows = given.get("events") if isinstance(given, dict) else given
+    try:
+        return msgspec.convert(rows, list[EventRow])
+    except msgspec.ValidationError as e:
+        raise BadParam(f"events: are none of meter-history ({e})", param="events") from None
+
+
+def _show(text: str, signature: str, events: list[EventRow] | None) -> bool:
+    try:
+        who = signer(text, signature)
+    except ValueError:
+        who = ""
+    proofs = prove(text, who, events)
+    stated: JsonObject = json.loads(text)
+    console.print(
+        visible(f"session {stated['session']} at meter {stated['meter']}, ended: {stated['reason']}"),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    for proof in proofs:
+        console.print(f"  {MARKS[proof.holds]}  ", end="", highlight=False)
+        console.print(visible(proof.words), markup=False, highlight=False, soft_wrap=True)
+    return all(proof.holds is not False for proof in proofs)

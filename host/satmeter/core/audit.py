@@ -1,0 +1,106 @@
+"""What a receipt proves, sentence by sentence, to somebody who has the receipt alone, or its events as well."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from .errors import BadParam
+from .journal import CHAIN_START
+from .plain import JsonObject
+from .receipt import FIGURES, Statement, read
+from .tariff import Tariff
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One sentence: true or false as the receipt has it, or None where nothing here can show it."""
+
+    holds: bool | None
+    words: str
+
+
+class EventRow(TypedDict):
+    """An event as meter-history lists it: its kind, its time (ms), and its data as canonical JSON."""
+
+    kind: str
+    at: int
+    data: str
+
+
+def audit(text: str, signer: str, events: Sequence[EventRow] | None = None) -> list[Proof]:
+    """Returns what a receipt proves.
+
+    Args:
+        text: The receipt, letter by letter as it was signed.
+        signer: The node id whose signature over `text` was found; "" for none.
+        events: The session's events, as meter-history lists them; None where they are not at hand.
+
+    Raises:
+        BadParam: The text is no receipt.
+    """
+    stated = read(text)
+    if stated is None:
+        raise BadParam("receipt: is no receipt of satmeter (satmeter-receipt-1)", param="receipt")
+    proofs = [_signed(stated, signer), _sums(stated)]
+    try:
+        proofs += _charge(stated, Tariff.from_dict(dict(stated["tariff"])))
+    except BadParam as e:
+        proofs.append(Proof(False, f"its tariff can't be: {e.message}"))
+    proofs += [*_registers(stated), _chain(stated, events)]
+    return proofs
+
+
+def _signed(stated: Statement, signer: str) -> Proof:
+    if signer and signer == stated["seller"]:
+        return Proof(True, f"the seller's node {signer} signed it: no letter of it was changed since")
+    whose = f"node {signer} signed it" if signer else "nobody signed it as it stands"
+    return Proof(False, f"{whose}, and it names {stated['seller']} as the seller")
+
+
+def _sums(stated: Statement) -> Proof:
+    paid, charged, refunded, lapsed, owed, debt = (stated[name] for name in FIGURES)
+    words = (
+        f"{paid:,} msat paid + {debt:,} still to be paid = {charged:,} charged + {refunded:,} given back "
+        f"+ {lapsed:,} lapsed + {owed:,} still owed to the buyer"
+    )
+    return Proof(paid + debt == charged + refunded + lapsed + owed, words)
+
+
+def _charge(stated: Statement, tariff: Tariff) -> list[Proof]:
+    price, spent = tariff.charge(stated["ticks"]), stated["spent_msat"]
+    charged = stated["charged_msat"] - spent
+    words = (
+        f"{stated['ticks']:,} ticks at {tariff.price_msat:,} msat for {tariff.ticks_per_unit:,} ({tariff.unit}) cost "
+        f"{price:,} msat, and {charged:,} were charged for them"
+    )
+    if charged < price:
+        words += ": the rest is the seller's loss"
+    proofs = [Proof(0 <= charged <= price, words)]
+    if spent:
+        proofs.append(Proof(None, f"gates took {spent:,} msat for what they served"))
+    return proofs
+
+
+def _registers(stated: Statement) -> list[Proof]:
+    """A receipt names the board's registers; within one boot they differ by what was delivered."""
+    found: JsonObject = {**stated}
+    start, stop = found.get("start"), found.get("stop")
+    if not isinstance(start, dict) or not isinstance(stop, dict) or start.get("boot") != stop.get("boot"):
+        return [Proof(None, "the board started anew meanwhile: its registers alone do not show the count")]
+    first, last = start.get("register"), stop.get("register")
+    if type(first) is not int or type(last) is not int or not start.get("boot"):
+        return []
+    words = f"the board's register went from {first:,} to {last:,}, {last - first:,} ticks of boot {start['boot']}"
+    return [Proof(last - first == stated["ticks"] or None, words)]
+
+
+def _chain(stated: Statement, events: Sequence[EventRow] | None) -> Proof:
+    if events is None:
+        return Proof(None, "the events behind it were not given: meter-history SESSION lists them")
+    head = CHAIN_START
+    for number, event in enumerate(events, 1):
+        head = hashlib.sha256(f"{head}\n{event['kind']}\n{event['at']}\n{event['data']}".encode()).hexdigest()
+        if head == stated["head"]:
+            return Proof(True, f"the first {number} of the {len(events)} events given are those that it was made of")
+    return Proof(False, f"none of the {len(events)} events given ends the chain that it was made of")

@@ -1,0 +1,113 @@
+"""Self-service: a meter makes the invoices by which a person with any wallet buys, without its operator."""
+
+from .. import commands as cmd
+from .. import effects as do
+from ..choices import Choice
+from ..labels import wallet_label
+from ..ratelimit import RateLimit
+from ..states import MeterState
+from ..tariff import ALWAYS, BUTTON, OFF, PLUG
+from .context import Part, SellerContext
+from .meter import Meter, OwnInvoice
+
+RENEW_MS = 30_000
+"""So long before an invoice expires the next one is made: a wallet takes a moment from the scan to the payment."""
+SHOWN_MS = 600_000
+"""How long after the plug or the last press a meter goes on to make invoices, unless it always does."""
+RATE_MS, RATE_MOST_MS = 300_000, 3_600_000
+"""How often the rate of a currency is asked for, and how old it may be to make an invoice by it."""
+AN_HOUR, AT_ONCE = 60, 20
+"""Invoices that one meter makes in an hour, and in a row: whoever plays with a button fills no database."""
+
+
+class SelfService(Part):
+    """Keeps one unpaid invoice of the present choice on each meter that serves itself."""
+
+    def __init__(self, context: SellerContext) -> None:
+        super().__init__(context)
+        self._limit = RateLimit(1, AT_ONCE)
+        self._rates: dict[str, tuple[int, int]] = {}
+        """By currency: msat for one of it, and when that was so (ms)."""
+        self._asked: dict[str, int] = {}
+
+    def reading(self, meter: Meter, plugged: bool, presses: int, fresh_boot: bool) -> None:
+        """Takes from a reading, before the meter does, that something was plugged in or the button was pressed.
+
+        Args:
+            meter: The meter that the reading is of.
+            plugged: Whether something is plugged in now.
+            presses: How often the button was pressed since the board's boot began.
+            fresh_boot: Whether the reading is the first one of its boot.
+        """
+        memory, mode = meter.memory, meter.tariff.self_service
+        pressed = 0 if fresh_boot or memory.presses is None else max(0, presses - memory.presses)
+        memory.presses = presses
+        plugged_in = plugged and not (memory.plugged and memory.seen_at)
+        if mode == OFF:
+            return
+        if pressed:
+            # The first press shows the first choice; each further one the next.
+            memory.choice = memory.choice + pressed if self._recent(meter) or mode == ALWAYS else pressed - 1
+        elif plugged_in and mode != BUTTON:
+            memory.choice = 0
+        else:
+            return
+        memory.chosen_at = self.now
+        self.touch(meter.subject)
+
+    def look_after(self, meter: Meter) -> None:
+        """Makes the invoice of the present choice, or the next one in good time; nothing where nothing is wanted."""
+        choice = self._wanted(meter)
+        own = meter.memory.own_invoice
+        unpaid = own.number in meter.wallet_invoices
+        if choice is None or (unpaid and own.text == choice.text and self._lasts(meter, own)):
+            return
+        if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
+            return
+        if not self._limit.take(meter.name, self.now * AN_HOUR // 3600):  # a token each minute
+            return
+        if unpaid and own.text != choice.text:
+            self.act(do.CancelInvoice(wallet_label(self.context.journal, meter.name, own.number)))
+        number = self.context.wallet_invoices.begin(meter, choice.amount_msat)
+        meter.memory.own_invoice = OwnInvoice(number, choice.text, choice.amount_msat)
+
+    def _recent(self, meter: Meter) -> bool:
+        return bool(meter.memory.chosen_at) and self.now - meter.memory.chosen_at < SHOWN_MS
+
+    def _lasts(self, meter: Meter, own: OwnInvoice) -> bool:
+        """Whether an invoice can be paid for a while, or is being made."""
+        number, _, until = meter.memory.newest_wallet_invoice
+        return number < own.number or self.now < until - RENEW_MS
+
+    def _wanted(self, meter: Meter) -> Choice | None:
+        """Returns what a person could buy now, None where nothing is offered or could be delivered."""
+        mode = meter.tariff.self_service
+        if mode == OFF or meter.undeliverable(self.now, self.limits.silent_ms):
+            return None
+        if meter.state == MeterState.STANDBY:
+            if mode != ALWAYS and not self._recent(meter):
+                return None
+        elif not self._may_top_up(meter):
+            return None
+        choices = self._choices(meter)
+        chosen = meter.memory.choice if self._recent(meter) or mode == PLUG else 0
+        return choices[chosen % len(choices)] if choices else None
+
+    def _choices(self, meter: Meter) -> list[Choice]:
+        """Returns the choices whose price is known; asks for the rates of the others."""
+        known = {name: msat for name, (msat, at) in self._rates.items() if self.now - at < RATE_MOST_MS}
+        choices = meter.tariff.choice_list(frozenset(known.items()))
+        for each in choices:
+            if each.currency and self.now - self._asked.get(each.currency, -RATE_MS) >= RATE_MS:
+                self._asked[each.currency] = self.now
+                self.act(do.FindRate(each.currency))
+        return [each for each in choices if each.amount_msat]
+
+    def rate_found(self, command: cmd.RateFound) -> None:
+        """Takes the present rate of a currency."""
+        self._rates[command.currency] = (command.msat, self.now)
+
+    def _may_top_up(self, meter: Meter) -> bool:
+        """Whether a bearer uses the meter, and its credit is low."""
+        session = self.state.sessions.get(meter.session)
+        return session is not None and session.open and not session.buyer and session.low and not session.ending

@@ -1,0 +1,75 @@
+"""What a receipt proves by itself, and what it can't."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from world import SELLER_ID, SESSION, World
+
+from satmeter.core import commands as cmd
+from satmeter.core.audit import audit
+from satmeter.core.errors import BadParam
+from satmeter.core.journal import encode
+
+
+@pytest.fixture(scope="module")
+def sold():
+    """A session of 40 ticks of which 60 were paid back, and its events as meter-history lists them."""
+    w = World()
+    w.open()
+    w.report(40)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    text = [e for e in w.seller_events if e.kind() == "receipt_signed"][-1].text
+    events = [
+        {"kind": e.kind(), "at": e.at, "data": encode(e)}
+        for e in w.seller_events
+        if e.subject == SESSION and e.kind() != "receipt_signed"
+    ]
+    return text, events
+
+
+def changed(text, **fields):
+    return json.dumps({**json.loads(text), **fields}, sort_keys=True, separators=(",", ":"))
+
+
+def test_a_sound_receipt_holds_in_every_sentence(sold):
+    proofs = audit(sold[0], SELLER_ID, sold[1])
+    assert [proof.holds for proof in proofs] == [True] * 5
+    said = " / ".join(proof.words for proof in proofs)
+    assert "10,000 msat paid + 0 still to be paid = 4,000 charged + 6,000 given back + 0 lapsed + 0 still owed" in said
+    assert "40 ticks at 1,000 msat for 10 (unit) cost 4,000 msat" in said and "from 0 to 40, 40 ticks" in said
+
+
+def test_what_is_not_at_hand_is_no_proof(sold):
+    assert [proof.holds for proof in audit(sold[0], SELLER_ID)] == [True] * 4 + [None]
+
+
+@pytest.mark.parametrize(
+    ("fields", "signer", "words"),
+    [
+        ({}, "", "nobody signed it"),
+        ({}, "02" + "cc" * 32, "and it names"),
+        ({"paid_msat": 11_000}, SELLER_ID, "11,000 msat paid"),
+        ({"ticks": 39}, SELLER_ID, "39 ticks at"),
+        ({"head": "ab" * 32}, SELLER_ID, "none of the"),
+        ({"tariff": {"price_msat": -1}}, SELLER_ID, "its tariff can't be"),
+    ],
+)
+def test_what_is_not_so_is_said(sold, fields, signer, words):
+    proofs = audit(changed(sold[0], **fields), signer, sold[1])
+    assert any(proof.holds is False and words in proof.words for proof in proofs)
+
+
+def test_events_of_which_one_is_missing_are_not_those_of_the_receipt(sold):
+    text, events = sold
+    for n in range(3):
+        assert audit(text, SELLER_ID, events[:n] + events[n + 1 :])[-1].holds is False
+    assert audit(text, SELLER_ID, [{**events[0], "at": events[0]["at"] + 1}, *events[1:]])[-1].holds is False
+
+
+@given(st.text(max_size=50) | st.dictionaries(st.text(max_size=8), st.integers()).map(json.dumps))
+def test_anything_else_is_no_receipt(text):
+    with pytest.raises(BadParam, match="is no receipt"):
+        audit(text, SELLER_ID)
