@@ -10,7 +10,7 @@ import satmeter
 
 ROOT = Path(satmeter.__file__).parent
 PURE = set(
-    "abc base64 binascii collections csv dataclasses enum fractions functools hashlib io itertools json re typing "
+    "abc base64 binascii collections csv dataclasses enum fractions functools hashlib io itertools json math re typing "
     "unicodedata".split()
 ) | {"msgspec"}
 

@@ -39,6 +39,18 @@ def test_a_plain_wallet_gets_its_quantum_and_the_rest_stays_on_the_meter():
     assert first["refunded_msat"] == 6_000 and first["owed_msat"] == 0 and identity(first)
 
 
+@pytest.mark.parametrize(
+    ("asked", "quantum", "made"), [(1_500, 10_000, 2_000), (9_999, 10_000, 10_000), (0, 10_500, 10_500)]
+)
+def test_an_invoice_is_of_whole_sat_and_what_that_is_more_is_credit(asked, quantum, made):
+    w = World({"quantum_msat": quantum})
+    label, session = bearer(w, asked)
+    assert w.invoices[label][0] == made
+    w.pay(label)
+    w.pump()
+    assert w.seller.state.sessions[session].credit_msat == made and w.grant() == made // 100
+
+
 def test_used_up_it_stops_and_frees_the_meter_without_lockout():
     w = World()
     label, _ = bearer(w)

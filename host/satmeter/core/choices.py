@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import ceil
 
 from .errors import BadParam
-from .money import ticks_for
+from .money import ticks_for, whole_sat_msat
 
 MOST = 8
 _CHOICE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(\S{1,16})")
@@ -67,21 +68,16 @@ def _choice(text: str, price: Price, rates: dict[str, int]) -> Choice:
         raise _wrong(f"{text[:40]!r} is no amount such as 100sat or 1{price.unit}")
     number, unit = Fraction(found[1]), found[2]
     if _CURRENCY.fullmatch(unit) and unit != price.unit:
-        amount = _whole_sat(number * rates.get(unit, 0), price)
+        amount = whole_sat_msat(ceil(number * rates.get(unit, 0)), price.quantum_msat)
         fits = amount <= price.quantum_msat and ticks_for(amount, price.price_msat, price.ticks_per_unit)
         return Choice(text, amount if fits else 0, unit)
     exact = number * 1000 if unit == "sat" else number * _units(unit, text, price) * price.price_msat
-    amount = _whole_sat(exact, price)
+    amount = whole_sat_msat(ceil(exact), price.quantum_msat)
     if not ticks_for(amount, price.price_msat, price.ticks_per_unit):
         raise _wrong(f"{text}: {amount} msat buys no whole tick")
     if amount > price.quantum_msat:
         raise _wrong(f"{text}: {amount} msat is more than the quantum, {price.quantum_msat} msat")
     return Choice(text, amount)
-
-
-def _whole_sat(exact: Fraction, price: Price) -> int:
-    """Returns msat rounded up to a whole sat, but not beyond the quantum by that alone."""
-    return min(-(-exact.numerator // (exact.denominator * 1000)) * 1000, max(price.quantum_msat, -(-exact // 1)))
 
 
 def _units(unit: str, text: str, price: Price) -> Fraction:

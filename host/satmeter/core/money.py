@@ -76,3 +76,9 @@ def typed_in_sat(text: str) -> str:
     number, slash, unit = text.strip().partition("/")
     alone = re.fullmatch(r"[\d.,]+", number.strip(), re.ASCII)
     return f"{number.strip()}{' sat' if alone else ''}{slash}{unit}"
+
+
+def whole_sat_msat(amount_msat: int, most_msat: int) -> int:
+    """Returns msat rounded up to a whole sat, which every wallet can pay; as it is where that is over `most_msat`."""
+    rounded = -(-amount_msat // 1000) * 1000
+    return rounded if rounded <= most_msat else amount_msat

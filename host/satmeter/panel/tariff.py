@@ -11,7 +11,17 @@ from ..core.tariff import Tariff
 from .amounts import sat_field
 from .layout import Panel, doing, heading, named, on_enter
 
-FIRST = ("price_msat", "unit", "ticks_per_unit", "quantum_msat", "window", "mode", "limit_msat")
+FIRST = (
+    "price_msat",
+    "unit",
+    "ticks_per_unit",
+    "quantum_msat",
+    "window",
+    "mode",
+    "limit_msat",
+    "self_service",
+    "choices",
+)
 HELP = {
     "price_msat": "price of a unit",
     "unit": "unit: kWh, litre, minute …",
@@ -20,6 +30,8 @@ HELP = {
     "window": "invoices out at once",
     "mode": "prepaid, or arrears: delivered first",
     "limit_msat": "arrears: most that may be owed",
+    "self_service": "self-service: off, plug, button or always",
+    "choices": "choices, such as 100sat, 1kWh, 1EUR",
     "low_water_msat": "credit under which the next invoice is made",
     "allowance_ticks": "free ticks in standby",
     "allowance_period_s": "… in each period of so many seconds",
@@ -64,7 +76,7 @@ def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitab
 
         async def save() -> None:
             values = {key: str(box.value).strip() for key, box in given.items()}
-            changed = {k: v for k, v in values.items() if v not in ("", before.get(k, ""))}
+            changed = {k: v for k, v in values.items() if v != before.get(k, "") and (v or k == "choices")}
             changed = {k: typed_in_sat(v) if k.endswith("_msat") else v for k, v in changed.items()}
             method = "meter-set" if name else "meter-add"
             if await doing(panel.call(method, **({"name": name} if name else {}), **changed), "saved") is not None:

@@ -4,6 +4,7 @@ from .. import commands as cmd
 from .. import effects as do
 from ..errors import BadParam, BoardSilent, TooMany, WrongState
 from ..labels import bearer_session, wallet_label
+from ..money import whole_sat_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
 from . import events as ev
@@ -16,7 +17,9 @@ class WalletInvoices(Part):
     """They open a bearer's session, or feed it."""
 
     def ask(self, command: cmd.MakeWalletInvoice) -> tuple[str, str]:
-        """Ask for an invoice for any wallet; returns (label, session that it will feed)."""
+        """Asks for an invoice for any wallet, of whole sat where the quantum allows it.
+
+        Returns the label, and the session that the payment will feed."""
         meter = self.state.meter(command.meter)
         tariff = meter.tariff
         if not tariff.prepaid:
@@ -35,7 +38,8 @@ class WalletInvoices(Part):
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
-        label = wallet_label(self.context.journal, meter.name, self.begin(meter, amount))
+        number = self.begin(meter, whole_sat_msat(amount, tariff.quantum_msat))
+        label = wallet_label(self.context.journal, meter.name, number)
         return label, bearer_session(label)
 
     def begin(self, meter: Meter, amount_msat: int) -> int:
