@@ -17,7 +17,7 @@ from inputs import Debounced, Rail
 from pages import Code
 from screen import Screen
 
-FIRMWARE = "0.3.0"
+FIRMWARE = "0.4.0"
 SAMPLE_MS = 20
 REPORT_MS = 250
 LINES = 4

@@ -19,12 +19,13 @@ from .billing import errors, logs, reference
 from .billing.config import Config, load
 from .billing.container import Container
 from .billing.described import NEEDS_TOKEN, Health, gives, gives_text
+from .billing.meter_pages import MeterPages
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
 from .billing.routes import charge, tokens, uses
 from .http import server
 from .market.container import COOKIES, Market
 from .market.http import Visits
-from .market.routes import account, auth, catalogue, checkout, openid
+from .market.routes import account, auth, catalogue, checkout, meters, openid
 
 SWITCH_S = 0.0005
 """A request should not wait for the 5 ms that Python lets another thread run by default."""
@@ -72,6 +73,9 @@ def build(config: Config) -> FastAPI:
 
     errors.install(app, page)
     app.state.billing, app.state.market, app.state.visits = billing, market, visits
+    if config.meters:
+        app.state.meter_pages = MeterPages(billing.node, config.meters)
+        app.include_router(meters.router)
     uses.install(app)
     for part in (charge, tokens, checkout):
         app.include_router(part.router)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..core.errors import BadParam
 from ..core.money import msat, whole
 from ..core.plain import JsonObject
+from ..core.tariff import check_name
 from ..http.server import checked_proxies
 from ..node import DEFAULT_SOCKET
 
@@ -33,7 +34,7 @@ class Config:
     there are accounts and a market. hub_fee_ppm: the hub's part of a sale or of a payment from an account, in
     millionths. sign_ups_per_minute: accounts that may be made. node_hosts, hub_hosts: as hook_hosts, for sellers'
     nodes and other hubs. openid: the provider to sign in with. proxies: addresses of reverse proxies before the
-    service, whose X-Forwarded-For is believed.
+    service, whose X-Forwarded-For is believed. meters: names of the node's meters that have a public page; "*": all.
     """
 
     rpc: Path = DEFAULT_SOCKET
@@ -56,6 +57,7 @@ class Config:
     hub_hosts: tuple[str, ...] = ()
     openid: OpenID | None = None
     proxies: tuple[str, ...] = ()
+    meters: tuple[str, ...] = ()
 
 
 WHOLE = {
@@ -105,6 +107,7 @@ def checked(given: JsonObject) -> Config:
         raise BadParam(f"market: must be true or false, got {given['market']!r}", param="market")
     values["proxies"] = checked_proxies(given.get("proxies", []))
     values["openid"] = _openid(given.get("openid"))
+    values["meters"] = _meters(given.get("meters", []))
     config = Config(**values)
     if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):
         raise BadParam(f"public_url: must be http(s)://HOST[/PATH], got {config.public_url!r}", param="public_url")
@@ -138,6 +141,15 @@ def _hosts(name: str, given: object) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(h, str) for h in given):
         raise BadParam(f"{name}: must be a list of hosts, got {given!r}", param=name)
     return tuple(h.lower() for h in given)
+
+
+def _meters(given: object) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        raise BadParam(f'meters: must be a list of meters\' names, or ["*"], got {given!r}', param="meters")
+    try:
+        return tuple(name if name == "*" else check_name(name) for name in given)
+    except BadParam as e:
+        raise BadParam(f"meters: {e.message}", param="meters") from None
 
 
 def _openid(given: object) -> OpenID | None:

@@ -20,6 +20,8 @@ log = logging.getLogger("satmeter.billing")
 
 STATUS = {
     errors.BadParam: 400,
+    errors.UnknownMeter: 404,
+    errors.BoardSilent: 503,
     errors.NameTaken: 409,
     errors.WrongState: 409,
     errors.OverCap: 403,

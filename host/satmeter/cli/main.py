@@ -24,6 +24,7 @@ from .failing import fail, failing
 from .panel import panel
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
+from .sticker import sticker
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
@@ -32,6 +33,7 @@ app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)
 app.command("scan")(scan)
 app.command("audit")(audit)
+app.command("sticker")(sticker)
 app.command("panel")(panel)
 app.command("serve")(serve)
 app.command("books")(books)

@@ -111,10 +111,14 @@ class RateFound(Command):
 
 @dataclass(frozen=True, slots=True)
 class MakeWalletInvoice(Command):
-    """meter-invoice: an invoice for any wallet."""
+    """meter-invoice: an invoice for any wallet.
+
+    `metadata` is text whose hash the invoice holds in place of a description (LUD-06); it then is of exactly
+    `amount_msat`."""
 
     meter: str
     amount_msat: int
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,9 @@ class MakeInvoice(Effect):
     """Whether a payment waits for it; else it may come when the node has less to do."""
     renew: bool = False
     """Whether an expired one of this label makes room for a new one."""
+    metadata: str = ""
+    """Text whose hash it holds in place of the description; known to memory only: where a crash comes before the
+    invoice is made, nobody has been given it."""
 
 
 @dataclass(frozen=True, slots=True)

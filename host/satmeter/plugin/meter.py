@@ -297,8 +297,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self.plugin.notify(effect.topic, dict(effect.payload))
 
     def _make_invoice(self, a: do.MakeInvoice) -> None:
-        what = f"satmeter {a.description}"
-        self._tell(a.label, self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, renew=a.renew))
+        what = a.metadata or f"satmeter {a.description}"
+        made = self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, bool(a.metadata), renew=a.renew)
+        self._tell(a.label, made)
 
     def _find_rate(self, a: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""

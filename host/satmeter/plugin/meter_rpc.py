@@ -34,6 +34,7 @@ Method = TypeVar("Method", bound=Callable[..., None])
 PAGE = 1000
 FOREVER_S = 3600
 NOTE = 500
+METADATA = 2_000
 
 
 def _tariff(required: bool) -> Callable[[Method], Method]:
@@ -208,7 +209,7 @@ class MeterRpc:
 
         self._look(call, look)
 
-    def invoice(self, call: Call, name: str, amount_msat: int | None = None) -> None:
+    def invoice(self, call: Call, name: str, amount_msat: int | None = None, metadata: str = "") -> None:
         """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
         amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
 
@@ -224,7 +225,9 @@ class MeterRpc:
 
             self.p.invoices_asked[label] = made
 
-        self.p.service.post(cmd.MakeWalletInvoice(name, amount), reply)
+        if len(metadata) > METADATA:
+            raise BadParam(f"metadata: must be at most {METADATA} characters", param="metadata")
+        self.p.service.post(cmd.MakeWalletInvoice(name, amount, metadata), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.

@@ -38,22 +38,25 @@ class WalletInvoices(Part):
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
-        number = self.begin(meter, whole_sat_msat(amount, tariff.quantum_msat))
+        if not command.metadata:  # a wallet that asked for an amount by LNURL takes that one only
+            amount = whole_sat_msat(amount, tariff.quantum_msat)
+        number = self.begin(meter, amount, command.metadata)
         label = wallet_label(self.context.journal, meter.name, number)
         return label, bearer_session(label)
 
-    def begin(self, meter: Meter, amount_msat: int) -> int:
+    def begin(self, meter: Meter, amount_msat: int, metadata: str = "") -> int:
         """Records a new wallet invoice and has the node make it; returns its number."""
         number = self.state.newest_wallet_invoice + 1
         self.emit(ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount_msat))
-        self.make(meter, number)
+        self.make(meter, number, metadata)
         return number
 
-    def make(self, meter: Meter, number: int) -> None:
+    def make(self, meter: Meter, number: int, metadata: str = "") -> None:
         """Have the node make a wallet invoice, or find it."""
         meter.memory.looked_at[number] = self.now
         label = wallet_label(self.context.journal, meter.name, number)
-        self.act(do.MakeInvoice(label, meter.wallet_invoices[number], meter.name, meter.tariff.wallet_expiry_s))
+        amount, expiry_s = meter.wallet_invoices[number], meter.tariff.wallet_expiry_s
+        self.act(do.MakeInvoice(label, amount, meter.name, expiry_s, metadata=metadata))
 
     def look_after(self, meter: Meter) -> None:
         """Ask the node, once a wallet invoice's time is over, whether it was paid or has expired; show it no longer."""

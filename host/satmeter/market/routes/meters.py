@@ -1,0 +1,171 @@
+"""A public page for each meter, for a phone and any wallet; the same for wallets alone, by LNURL-pay (LUD-06)."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import JSONResponse, Response
+
+from ...billing.described import PAGES, PayInvoice, PayTerms, gives, takes
+from ...billing.meter_pages import MeterPages, Purchase
+from ...billing.routes.parameters import Billing
+from ...core.errors import BadParam, SatmeterError, UnknownMeter
+from ...core.plain import JsonObject
+from ...core.status import MeterStatus
+from ...core.tariff import Tariff
+from ...http.server import network_of
+from ...qr import draw
+from ...qr.make import make
+from ..amounts import priced
+from ..http import Visits
+from .parameters import Form, ThisVisit
+
+A_MINUTE = 20
+"""Invoices that one network address may ask for in a minute."""
+
+router = APIRouter(tags=["meters"], **PAGES)
+
+
+async def pages(request: Request) -> MeterPages:
+    """Returns the public meters of this worker's service."""
+    found: MeterPages = request.app.state.meter_pages
+    return found
+
+
+Meters = Annotated[MeterPages, Depends(pages)]
+
+
+def _base(request: Request, visit: Visits, name: str) -> str:
+    return f"{visit.base or str(request.base_url).rstrip('/')}/m/{name}"
+
+
+def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
+    """Returns what the pages say of a meter."""
+    tariff = Tariff.from_dict(dict(meter.tariff))
+    can = meter.board == "heard" and meter.plugged and not meter.fault
+    return {
+        "name": meter.name,
+        "state": meter.state,
+        "can_deliver": can,
+        "why_not": "" if can else _why_not(meter),
+        "unit": tariff.unit,
+        "price_msat": tariff.price_msat,
+        "choices": [
+            {
+                "text": each.text,
+                "msatoshi": each.amount_msat,
+                "units": _units(tariff, tariff.ticks(each.amount_msat)),
+            }
+            for each in meters.choices(meter)
+        ],
+    }
+
+
+def _why_not(meter: MeterStatus) -> str:
+    if meter.board != "heard":
+        return "its board is not heard"
+    return meter.fault or "nothing is plugged in"
+
+
+def _units(tariff: Tariff, ticks: int) -> str:
+    """Returns ticks as units, to three figures after the point."""
+    whole, part = divmod(ticks * 1000 // tariff.ticks_per_unit, 1000)
+    return f"{whole:,}.{part:03d}".rstrip("0").rstrip(".") + f" {tariff.unit}"
+
+
+@router.get("/m/{name}")
+def show(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Response:
+    """A meter: its state, its price, and what can be chosen."""
+    data = _of(meters.meter(name), meters)
+    lnurl = meters.lnurl(f"{_base(request, visit, name)}/lnurlp")
+    return visit.answer(request, "meter", {**data, "lnurl": lnurl})
+
+
+@router.post("/m/{name}/buy", openapi_extra=takes(sat="100"))
+def buy(request: Request, name: str, given: Form, meters: Meters, billing: Billing, visit: ThisVisit) -> Response:
+    """Make an invoice of `sat` (or `msatoshi`), and lead to the purchase's own link."""
+    billing.may_mint(f"meter/{network_of(request.client.host if request.client else '')}", A_MINUTE)
+    bolt11, link = meters.buy(name, priced(given).get("msatoshi"))
+    return visit.done(request, f"/m/{name}/{link}", {"payreq": bolt11})
+
+
+@router.get("/m/{name}/lnurlp", **gives(PayTerms), response_class=JSONResponse)
+def terms(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Response:
+    """What a wallet may pay at a meter (LUD-06)."""
+    base = _base(request, visit, name)
+    try:
+        meter = meters.meter(name)
+        if why := _of(meter, meters)["why_not"]:
+            return _for_wallets({"status": "ERROR", "reason": f"meter {name} can't deliver: {why}"})
+        least, most = meters.bounds_msat(meter)
+    except SatmeterError as e:
+        return _for_wallets({"status": "ERROR", "reason": e.message})
+    metadata = meters.metadata(name, urlsplit(base).netloc)
+    bounds = {"minSendable": least, "maxSendable": most, "metadata": metadata}
+    return _for_wallets({"tag": "payRequest", "callback": f"{base}/lnurlp/pay", **bounds})
+
+
+@router.get("/m/{name}/lnurlp/pay", **gives(PayInvoice), response_class=JSONResponse)
+def asked(
+    request: Request, name: str, meters: Meters, billing: Billing, visit: ThisVisit, amount: str = ""
+) -> Response:
+    """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, LUD-09)."""
+    base = _base(request, visit, name)
+    try:
+        billing.may_mint(f"meter/{network_of(request.client.host if request.client else '')}", A_MINUTE)
+        if not amount.isdecimal():
+            raise BadParam("amount: must be a whole number of msat", param="amount")
+        bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc))
+    except SatmeterError as e:
+        return _for_wallets({"status": "ERROR", "reason": e.message})
+    action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
+    return _for_wallets({"pr": bolt11, "routes": [], "successAction": action})
+
+
+@router.get("/m/{name}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+def code(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Response:
+    """One code for all: a camera opens it as the meter's page, a wallet pays it (LUD-01)."""
+    meters.meter(name)
+    base = _base(request, visit, name)
+    return Response(draw.png(make(f"{base}?lightning={meters.lnurl(f'{base}/lnurlp')}")), media_type="image/png")
+
+
+@router.get("/m/{name}/{link}")
+def purchase(request: Request, name: str, link: str, meters: Meters, visit: ThisVisit) -> Response:
+    """A purchase: its invoice, then what is left, then the receipt."""
+    try:
+        found = meters.purchase(name, link)
+    except UnknownMeter as e:
+        raise HTTPException(404, e.message) from None
+    data = _purchased(found, _of(meters.meter(name), meters))
+    if data["status"] == "unpaid" and "text/html" in request.headers.get("accept", ""):
+        return visit.answer(request, "purchase", {**data, "svg": draw.svg(make(f"LIGHTNING:{data['payreq'].upper()}"))})
+    return visit.answer(request, "purchase", {**data, "svg": ""})
+
+
+def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
+    session, row = found.session, found.receipt
+    data: JsonObject = {
+        "meter": meter,
+        "status": found.invoice.status,
+        "payreq": found.invoice.bolt11,
+        "msatoshi": found.invoice.amount_msat,
+        "expires_at": found.invoice.expires_at,
+        "credit": "",
+        "used": "",
+        "ended": row["reason"] if row is not None and row["closed_at"] else "",
+        "receipt": row["receipt"] if row is not None else "",
+        "signature": row["signature"] if row is not None else "",
+    }
+    if session is not None:
+        tariff = Tariff.from_dict(dict(session.tariff))
+        data |= {
+            "credit": _units(tariff, tariff.ticks(max(0, session.credit_msat))),
+            "used": _units(tariff, session.ticks),
+        }
+    return data
+
+
+def _for_wallets(answer: JsonObject) -> Response:
+    """An answer of LNURL, that wallets in a browser may read, too."""
+    return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})

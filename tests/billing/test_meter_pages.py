@@ -1,0 +1,125 @@
+"""A stranger with a phone at a meter: its page, the purchase's own link, and the same by LNURL-pay."""
+
+import hashlib
+import json
+import re
+
+import bech32
+import httpx
+import pytest
+
+import shop as meters
+from billing import Service, until
+
+ASKS = {"Accept": "application/json"}
+READS = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def public(net, tmp_path_factory):
+    """The service of an operator who has made all meters public."""
+    opened = Service(tmp_path_factory.mktemp("public"), net["seller"], meters=["*"])
+    yield opened
+    opened.kill()
+
+
+@pytest.fixture
+def meter(net):
+    with meters.Shop(net["seller"]) as shop:
+        yield shop.add(choices="2sat, 1unit")
+
+
+@pytest.fixture
+def phone(public):
+    with httpx.Client(base_url=public.url, headers=ASKS, timeout=30) as http:
+        yield http
+
+
+def bought(phone, meter, **what):
+    made = phone.post(f"/m/{meter.name}/buy", data=what)
+    assert made.status_code == 200, made.text
+    return made.json()["payreq"], httpx.URL(made.json()["next"]).path
+
+
+def test_from_the_page_to_the_receipt(net, phone, meter):
+    found = phone.get(f"/m/{meter.name}").json()
+    assert found["can_deliver"] and [each["msatoshi"] for each in found["choices"]] == [2_000, 1_000]
+    bolt11, link = bought(phone, meter, msatoshi="2000")
+    assert phone.get(link).json()["status"] == "unpaid"
+    net["far"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+    paid = until(lambda: (said := phone.get(link).json())["status"] == "paid" and said["credit"] and said)
+    assert paid["credit"] == "2 unit"
+    meter.use_all(15)
+    until(lambda: phone.get(link).json()["used"] == "1.5 unit")
+    meter.unplug()
+    ended = until(lambda: (said := phone.get(link).json())["receipt"] and said)
+    stated = json.loads(ended["receipt"])
+    assert ended["ended"] and (stated["paid_msat"], stated["charged_msat"]) == (2_000, 1_500)
+
+
+def test_the_page_works_without_a_script(public, meter):
+    with httpx.Client(base_url=public.url, headers=READS, timeout=30, follow_redirects=True) as browser:
+        page = browser.get(f"/m/{meter.name}")
+        assert "<script" not in page.text and len(page.content) < 20_000
+        value = re.search(r'name="msatoshi" value="(\d+)"', page.text)[1]
+        bought = browser.post(f"/m/{meter.name}/buy", data={"msatoshi": value})
+        assert "<svg" in bought.text and "lightning:ln" in bought.text and "refresh" in bought.text
+
+
+def test_a_link_is_of_one_purchase_at_one_meter(net, phone, meter):
+    _, link = bought(phone, meter, sat="2")
+    other = f"/m/other/{link.rsplit('/', 1)[1]}"
+    changed = link[:-2] + ("aa" if link[-2:] != "aa" else "bb")
+    for wrong in (other, changed, f"/m/{meter.name}/x", f"/m/{meter.name}/{'A' * 400}"):
+        assert phone.get(wrong).status_code == 404, wrong
+
+
+@pytest.mark.parametrize("what", [{}, {"sat": "0"}, {"sat": "-1"}, {"sat": "many"}, {"sat": "11"}, {"msatoshi": "1.5"}])
+def test_what_can_not_be_bought_is_refused_in_words(phone, meter, what):
+    refused = phone.post(f"/m/{meter.name}/buy", data=what)
+    assert refused.status_code == 400 and "sat" in refused.json()["detail"]
+
+
+def test_a_meter_that_can_not_deliver_says_so(phone, meter):
+    meter.unplug()
+    until(lambda: phone.get(f"/m/{meter.name}").json()["why_not"] == "nothing is plugged in")
+    said = phone.get(f"/m/{meter.name}/lnurlp").json()
+    assert said["status"] == "ERROR" and "nothing is plugged in" in said["reason"]
+    assert phone.get("/m/nobody").status_code == 404
+
+
+def test_a_wallet_pays_the_sticker_by_lnurl(net, phone, meter, public):
+    data = phone.get(f"/m/{meter.name}").json()["lnurl"]
+    url = bytes(bech32.convertbits(_words(data), 5, 8, False)).decode()
+    assert url == f"{public.url}/m/{meter.name}/lnurlp"
+    terms = httpx.get(url).json()
+    assert terms["tag"] == "payRequest" and (terms["minSendable"], terms["maxSendable"]) == (1_000, 10_000)
+    answer = httpx.get(terms["callback"], params={"amount": 3_500})
+    assert answer.headers["access-control-allow-origin"] == "*"
+    found = net["buyer"].rpc.call("decode", [answer.json()["pr"]])
+    assert found["amount_msat"] == 3_500
+    assert found["description_hash"] == hashlib.sha256(terms["metadata"].encode()).hexdigest()
+    net["buyer"].rpc.call("xpay", {"invstring": answer.json()["pr"], "maxfee": 5_000})
+    link = httpx.URL(answer.json()["successAction"]["url"]).path
+    until(lambda: phone.get(link).json()["status"] == "paid")
+    for amount in ("", "0", "10001", "1.5", "abc", "9" * 30):
+        assert httpx.get(terms["callback"], params={"amount": amount}).json()["status"] == "ERROR", amount
+
+
+def _words(text):
+    return ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(c) for c in text.lower().rpartition("1")[2][:-6]]
+
+
+def test_a_flood_from_one_address_is_bounded(phone, meter):
+    codes = [phone.post(f"/m/{meter.name}/buy", data={"sat": "2"}).status_code for _ in range(30)]
+    assert 429 in codes and codes[-1] == 429
+
+
+def test_one_code_for_all_is_a_picture(phone, meter):
+    png = phone.get(f"/m/{meter.name}/qr.png")
+    assert png.headers["content-type"] == "image/png" and png.content[:4] == b"\x89PNG"
+
+
+def test_without_the_config_no_meter_is_public(net, service, meter):
+    with httpx.Client(base_url=service.url, headers=ASKS) as stranger:
+        assert stranger.get(f"/m/{meter.name}").status_code == 404
