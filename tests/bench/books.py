@@ -35,7 +35,7 @@ class Pair:
         self.sell(cmd.Reading("m", "b1", 0))
         self.buy(cmd.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
         self.sell(cmd.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
-        terms = canonical(Tariff.from_dict(TARIFF).to_dict())
+        terms = canonical(Tariff.from_dict(TARIFF).terms())
         self.buy(cmd.FromPeer(SELLER, msg.Terms(SESSION, self.now, "m", terms, 0)))
 
     def sell(self, what):
@@ -64,8 +64,8 @@ class Pair:
         bolt11, h = f"lnbcrt{n:0>300}", f"{n:064x}"
         self.sell(cmd.InvoiceMade(label, bolt11))
         told = msg.Invoice(SESSION, self.now, n, amount, bolt11, s.ticks, s.charged_msat, s.received_msat)
-        self.buy(cmd.FromPeer(SELLER, told))
-        self.buy(cmd.Inspected(SESSION, n, bolt11, SELLER, amount, h, self.now + 10**6, 18))
+        decoded = cmd.DecodedInvoice(bolt11, SELLER, amount, h, self.now + 10**6, 18)
+        self.buy(cmd.InvoiceReceived(SELLER, told, decoded))
         self.sell(cmd.InvoiceSettled(label, amount, self.n, h, self.n - 1))
         self.buy(cmd.PaymentDone(SESSION, n, amount))
         self.register += STEP
