@@ -9,6 +9,7 @@ import time
 from ground import Figure, until
 
 from satmeter.core import effects as do
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.node.rpc import Node
 from satmeter.plugin.onchain_seller import Chain
 
@@ -145,20 +146,29 @@ def check_ms(net, sale):
     if len(taken["inputs"]) != 2:
         raise AssertionError(f"{len(taken['inputs'])} inputs; this figure is of two")
     found = {f"{o['txid']}:{o['output']}": o for o in sale.buyer.rpc.call("listfunds")["outputs"]}
-    heights = ",".join(str(found[each[0]]["blockheight"]) for each in taken["inputs"])
+    spent = [TxInput(**each) for each in taken["inputs"]]
+    heights = ",".join(str(found[each.outpoint]["blockheight"]) for each in spent)
     chain = Chain(Node(str(net["seller"].lightning_dir / "lightning-rpc")))
 
     def took(inputs):
         times = []
         for _ in range(20):
             check = do.CheckUpdate(
-                sale.session, 1, 1, taken["raw"], heights, given["address"], taken["value"], given["feerate"], inputs
+                sale.session,
+                1,
+                1,
+                taken["raw"],
+                heights,
+                given["address"],
+                taken["value_sat"],
+                given["feerate"],
+                inputs,
             )
             began = time.monotonic()
             answer = chain.check(check)
             times.append((time.monotonic() - began) * 1000)
-            if type(answer).__name__ != "VersionChecked":
+            if type(answer).__name__ != "UpdateChecked":
                 raise AssertionError(answer)
         return statistics.median(times)
 
-    return took(taken["inputs"]), took([])
+    return took(spent), took([])

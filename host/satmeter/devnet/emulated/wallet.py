@@ -62,12 +62,12 @@ class Wallet:
     def outputs(self, spent: bool = False) -> list[Output]:
         """Return the outputs as listfunds has them: those that wait for a block only where we sent them ourselves."""
         state, rows = self.chain.state(), []
-        away = state.spent | {o for tx in self.chain.waiting.values() for o in version.outpoints(tx)}
+        away = state.spent | {o for tx in list(self.chain.waiting.values()) for o in version.outpoints(tx)}
         for outpoint, (value, to, height) in state.made.items():
             if to in self._keys and (spent or outpoint not in away):
                 known = 0 if outpoint in self._early else height
                 rows.append(self._row(outpoint, value, to, "spent" if outpoint in away else "confirmed", known))
-        for txid, tx in self.chain.waiting.items():
+        for txid, tx in list(self.chain.waiting.items()):
             for vout, out in enumerate(tx.vout):
                 to, outpoint = bytes(out.script_pubkey.data).hex(), f"{txid}:{vout}"
                 if to in self._keys and txid in self._told and (spent or outpoint not in away):
