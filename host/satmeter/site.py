@@ -74,7 +74,7 @@ def build(config: Config) -> FastAPI:
     errors.install(app, page)
     app.state.billing, app.state.market, app.state.visits = billing, market, visits
     if config.meters:
-        app.state.meter_pages = MeterPages(billing.node, config.meters)
+        app.state.meter_pages = MeterPages(billing.node, config.meters, config.rates)
         app.include_router(meters.router)
     uses.install(app)
     for part in (charge, tokens, checkout):

@@ -26,7 +26,7 @@ def public(net, tmp_path_factory):
 @pytest.fixture
 def meter(net):
     with meters.Shop(net["seller"]) as shop:
-        yield shop.add(choices="2sat, 1unit")
+        yield shop.add(choices="2sat, 1unit, 0.0025EUR")
 
 
 @pytest.fixture
@@ -43,7 +43,11 @@ def bought(phone, meter, **what):
 
 def test_from_the_page_to_the_receipt(net, phone, meter):
     found = phone.get(f"/m/{meter.name}").json()
-    assert found["can_deliver"] and [each["msatoshi"] for each in found["choices"]] == [2_000, 1_000]
+    assert found["can_deliver"] and [each["msatoshi"] for each in found["choices"]] == [
+        2_000,
+        1_000,
+        5_000,
+    ]  # at 50,000 EUR
     bolt11, link = bought(phone, meter, msatoshi="2000")
     assert phone.get(link).json()["status"] == "unpaid"
     net["far"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})

@@ -6,7 +6,9 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import bech32
 from pyln.client import RpcError
@@ -14,7 +16,7 @@ from pyln.client import RpcError
 from ..core.choices import Choice
 from ..core.errors import BadParam, NodeTrouble, UnknownMeter, by_code
 from ..core.labels import bearer_session, parse_label
-from ..core.money import msat, whole_sat_msat
+from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
 from ..core.status import MeterStatus, SessionStatus, read_as
 from ..core.tariff import Tariff
@@ -60,8 +62,10 @@ def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
 class MeterPages:
     """The meters of one node that its operator has made public (`meters` of the config)."""
 
-    def __init__(self, node: Node, public: tuple[str, ...]):
+    def __init__(self, node: Node, public: tuple[str, ...], rates: Mapping[str, Decimal] | None = None):
+        """rates: units of a currency for a bitcoin; a choice in a currency without one is not shown."""
         self._node, self._public = node, public
+        self._rates = frozenset((name, int(MSAT_PER_BTC / rate)) for name, rate in (rates or {}).items())
         self._key = node.secret(LINKS)
 
     def meter(self, name: str) -> MeterStatus:
@@ -69,9 +73,9 @@ class MeterPages:
         return self._look(name)[0]
 
     def choices(self, meter: MeterStatus) -> list[Choice]:
-        """Returns what can be chosen at a meter, as far as it has a price without a rate."""
+        """Returns what can be chosen at a meter, as far as its price is known."""
         tariff = Tariff.from_dict(dict(meter.tariff))
-        return [each for each in tariff.choice_list() if each.amount_msat]
+        return [each for each in tariff.choice_list(self._rates) if each.amount_msat]
 
     def bounds_msat(self, meter: MeterStatus) -> tuple[int, int]:
         """Returns the least and the most that a wallet may pay at once: a tick, in whole sat, and the quantum."""
