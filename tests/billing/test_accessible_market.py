@@ -4,6 +4,7 @@ of being seen is shown as an escape; a reload sends nothing twice. On emulated n
 import gates
 import pytest
 
+import shop as meters
 from accessible import Judge
 from billing import MARKET, Service, Visitor, stranger
 
@@ -130,3 +131,32 @@ def test_the_price_that_is_sorted_by_is_shown(net, hub, entered):
     page.goto(hub.url + "/market?q=zzsort&sort=price")
     each = [found.inner_text() for found in page.locator(".offer .price").all()]
     assert ["0.02 sat" in each[0], "0.1 sat" in each[1], "3 sat" in each[2]] == [True] * 3, each
+
+
+def test_axe_finds_nothing_on_a_meters_pages_and_they_follow_the_purchase(net, tab):
+    public = Service(net.directory / "phones", net["seller"], meters=["*"])
+    judge = Judge()
+    try:
+        with meters.Shop(net["seller"]) as shop:
+            board = shop.add(choices="2sat, 0.5unit")
+            page = tab(f"{public.url}/m/{board.name}")
+            page.set_viewport_size({"width": 360, "height": 740})
+            judge.look(page, "a meter")
+            page.get_by_role("button", name="2 unit for 2 sat").click()
+            invoice = page.locator(".code").first.inner_text()
+            judge.look(page, "a purchase that is not paid")
+            net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5_000})
+            page.locator("[data-figure=credit]", has_text="2 unit").wait_for()
+            board.use_all(7)
+            page.locator("[data-figure=used]", has_text="0.7 unit").wait_for()
+            judge.look(page, "a purchase that is used")
+            board.unplug()
+            page.get_by_text("Ended: unplugged.").wait_for()
+            page.locator("details").click()
+            judge.look(page, "a purchase that has ended")
+            page.goto(f"{public.url}/m/{board.name}")
+            judge.look(page, "a meter that can't deliver")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        judge.verdict()
+    finally:
+        public.kill()

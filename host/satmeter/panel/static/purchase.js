@@ -1,0 +1,20 @@
+// Draws a purchase's page anew when something about it has changed; without scripts the page does so every few seconds.
+const known = document.currentScript.dataset.known;
+
+async function look() {
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "application/json" } });
+    if (answer.ok) {
+      const now = await answer.json();
+      if ([now.status, now.credit, now.used, now.ended, now.receipt ? "signed" : ""].join("|") !== known) {
+        location.reload();
+        return;
+      }
+    }
+  } catch (error) {
+    // the connection is lost: looked at again
+  }
+  setTimeout(look, 2000);
+}
+
+setTimeout(look, 2000);
