@@ -103,7 +103,15 @@ def test_a_wallet_pays_the_sticker_by_lnurl(net, phone, meter, public):
     found = net["buyer"].rpc.call("decode", [answer.json()["pr"]])
     assert found["amount_msat"] == 3_500
     assert found["description_hash"] == hashlib.sha256(terms["metadata"].encode()).hexdigest()
+    assert not httpx.get(answer.json()["verify"]).json()["settled"]
     net["buyer"].rpc.call("xpay", {"invstring": answer.json()["pr"], "maxfee": 5_000})
+    assert httpx.get(answer.json()["verify"]).json()["settled"] and answer.json()["disposable"] is False
+    assert httpx.get(answer.json()["verify"][:-9] + "x/verify").json()["status"] == "ERROR"
+    by_address = httpx.get(f"{public.url}/.well-known/lnurlp/{meter.name}").json()
+    assert by_address == terms and ["text/identifier", f"{meter.name}@127.0.0.1:{public.port}"] in json.loads(
+        terms["metadata"]
+    )
+    assert httpx.get(f"{public.url}/.well-known/lnurlp/nobody").json()["status"] == "ERROR"
     link = httpx.URL(answer.json()["successAction"]["url"]).path
     until(lambda: phone.get(link).json()["status"] == "paid")
     for amount in ("", "0", "10001", "1.5", "abc", "9" * 30):

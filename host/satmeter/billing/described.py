@@ -189,6 +189,16 @@ class PayTerms(BaseModel):
     metadata: str = ""
 
 
+class PayVerified(BaseModel):
+    """LUD-21's answer, or its error."""
+
+    status: str = Field(description="OK, or ERROR beside a reason")
+    reason: str = ""
+    settled: bool = False
+    preimage: str | None = Field(None, description="never told: it is the payer's proof")
+    pr: str = ""
+
+
 class PayInvoice(BaseModel):
     """LUD-06's second answer, or its error."""
 

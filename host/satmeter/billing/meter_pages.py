@@ -124,11 +124,21 @@ class MeterPages:
         return str(bech32.bech32_encode("lnurl", bech32.convertbits(url.encode(), 8, 5) or [])).upper()
 
     def metadata(self, name: str, host: str) -> str:
-        """Returns what a wallet shows of a meter before it pays (LUD-06)."""
-        return json.dumps([["text/plain", f"meter {name} at {host}"]], separators=(",", ":"))
+        """Returns what a wallet shows of a meter before it pays (LUD-06, with LUD-16 and LUD-20)."""
+        words = f"Pay for the meter {name}. What is left, and the receipt, stand at the link that you get for it."
+        said = [
+            ["text/plain", f"meter {name} at {host}"],
+            ["text/identifier", f"{name}@{host}"],
+            ["text/long-desc", words],
+        ]
+        return json.dumps(said, separators=(",", ":"))
+
+    def is_public(self, name: str) -> bool:
+        """Whether the operator has made a meter of this name public, should there be one."""
+        return name in self._public or ALL in self._public
 
     def _known(self, name: str) -> None:
-        if name not in self._public and ALL not in self._public:
+        if not self.is_public(name):
             raise UnknownMeter(f"name: there is no public meter {name!r} here", param="name")
 
     def _look(self, name: str) -> tuple[MeterStatus, list[SessionStatus]]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 
-from ...billing.described import PAGES, PayInvoice, PayTerms, gives, takes
+from ...billing.described import PAGES, PayInvoice, PayTerms, PayVerified, gives, takes
 from ...billing.meter_pages import MeterPages, Purchase
 from ...billing.routes.parameters import Billing
 from ...core.errors import BadParam, SatmeterError, UnknownMeter
@@ -18,7 +18,8 @@ from ...qr import draw
 from ...qr.make import make
 from ..amounts import priced
 from ..http import Visits
-from .parameters import Form, ThisVisit
+from . import account
+from .parameters import Form, MaybeMarket, ThisVisit
 
 A_MINUTE = 20
 """Invoices that one network address may ask for in a minute."""
@@ -109,7 +110,7 @@ def terms(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Resp
 def asked(
     request: Request, name: str, meters: Meters, billing: Billing, visit: ThisVisit, amount: str = ""
 ) -> Response:
-    """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, LUD-09)."""
+    """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 21)."""
     base = _base(request, visit, name)
     try:
         billing.may_mint(f"meter/{network_of(request.client.host if request.client else '')}", A_MINUTE)
@@ -119,7 +120,33 @@ def asked(
     except SatmeterError as e:
         return _for_wallets({"status": "ERROR", "reason": e.message})
     action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
-    return _for_wallets({"pr": bolt11, "routes": [], "successAction": action})
+    more = {"successAction": action, "disposable": False, "verify": f"{base}/{link}/verify"}
+    return _for_wallets({"pr": bolt11, "routes": [], **more})
+
+
+@router.get("/m/{name}/{link}/verify", **gives(PayVerified), response_class=JSONResponse)
+def verified(name: str, link: str, meters: Meters) -> Response:
+    """Whether a purchase is paid, for who has its invoice but did not pay it (LUD-21)."""
+    try:
+        found = meters.purchase(name, link).invoice
+    except SatmeterError:
+        return _for_wallets({"status": "ERROR", "reason": "Not found"})
+    return _for_wallets({"status": "OK", "settled": found.status == "paid", "preimage": None, "pr": found.bolt11})
+
+
+@router.get("/.well-known/lnurlp/{name}", **gives(PayTerms), response_class=JSONResponse)
+def address(request: Request, name: str, meters: Meters, visit: ThisVisit, market: MaybeMarket) -> Response:
+    """The Lightning Address METER@HOST (LUD-16); a user's, where no meter has that name."""
+    if meters.is_public(name):
+        try:
+            meters.meter(name)
+        except UnknownMeter:
+            pass
+        else:
+            return terms(request, name, meters, visit)
+    if market is not None:
+        return account.terms(request, name, market, visit)
+    return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
 
 
 @router.get("/m/{name}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
