@@ -145,6 +145,9 @@ def test_axe_finds_nothing_on_a_meters_pages_and_they_follow_the_purchase(net, t
             page.get_by_role("button", name="2 unit for 2 sat").click()
             invoice = page.locator(".code").first.inner_text()
             judge.look(page, "a purchase that is not paid")
+            page.evaluate("window.webln = {enable: async () => {}, sendPayment: async (text) => {window.sent = text}}")
+            page.locator("a.qr").click()
+            page.wait_for_function(f"window.sent === '{invoice}'")  # a wallet in the browser is asked first
             net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5_000})
             page.locator("[data-figure=credit]", has_text="2 unit").wait_for()
             board.use_all(7)

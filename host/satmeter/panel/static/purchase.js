@@ -18,3 +18,18 @@ async function look() {
 }
 
 setTimeout(look, 2000);
+
+// A wallet within the browser (WebLN) pays where the code is clicked; without one the link opens the phone's wallet.
+const code = document.querySelector("a.qr");
+if (code) {
+  code.addEventListener("click", async (event) => {
+    if (!window.webln) return;
+    event.preventDefault();
+    try {
+      await window.webln.enable();
+      await window.webln.sendPayment(code.href.replace("lightning:", ""));
+    } catch (error) {
+      location.assign(code.href);
+    }
+  });
+}
