@@ -24,7 +24,7 @@ pytest_plugins = ["browsing"]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--seeds", type=int, default=1200, help="how many seeds of the simulation to run")
+    parser.addoption("--seeds", type=int, default=800, help="how many seeds of the simulation to run")
     parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
 
 

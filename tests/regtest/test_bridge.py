@@ -320,7 +320,7 @@ def test_what_satmeter_devnet_prints_works_when_it_is_pasted():
         for line in lines:
             if line.startswith("  ") and "pages_of" not in line and "emulate-fault" not in line:
                 if "stream-open" in line:  # a person is slower: the board is heard by now
-                    shell.type('until B meter-status socket | grep \'"board": "heard"\'; do :; done')
+                    shell.type('until B meter-status socket | grep \'"board": "heard"\'; do sleep 1; done')
                     shell.until('"board": "heard"')
                 shell.type(line.strip())
         shell.until('"state": "streaming"')
