@@ -122,9 +122,33 @@ def _words(text):
     return ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(c) for c in text.lower().rpartition("1")[2][:-6]]
 
 
-def test_a_flood_from_one_address_is_bounded(phone, meter):
-    codes = [phone.post(f"/m/{meter.name}/buy", data={"sat": "2"}).status_code for _ in range(30)]
-    assert 429 in codes and codes[-1] == 429
+def test_a_link_finds_its_purchase_after_a_restart(net, public, phone, meter):
+    bolt11, link = bought(phone, meter, sat="2")
+    public.kill()
+    public.start()
+    assert phone.get(link).json()["payreq"] == bolt11
+
+
+def test_what_is_not_public_is_not_named(net, tmp_path, meter):
+    some = Service(tmp_path, net["seller"], meters=["ghost"])
+    try:
+        with httpx.Client(base_url=some.url, headers=ASKS) as stranger:
+            for path in ("/m/ghost", "/m/ghost/lnurlp", f"/m/{meter.name}", "/.well-known/lnurlp/ghost"):
+                said = stranger.get(path)
+                assert meter.name not in said.text.replace(f"'{meter.name}'", ""), path
+                assert said.status_code == 404 or said.json()["status"] == "ERROR", path
+            assert stranger.post("/m/ghost/buy", data={"sat": "1"}).status_code == 404
+    finally:
+        some.kill()
+
+
+def test_where_the_plugin_is_not_loaded_the_node_is_to_blame(net, tmp_path, meter):
+    elsewhere = Service(tmp_path, net["hop"], meters=["*"])
+    try:
+        with httpx.Client(base_url=elsewhere.url, headers=ASKS) as stranger:
+            assert stranger.get(f"/m/{meter.name}").status_code == 502
+    finally:
+        elsewhere.kill()
 
 
 def test_one_code_for_all_is_a_picture(phone, meter):
@@ -135,3 +159,8 @@ def test_one_code_for_all_is_a_picture(phone, meter):
 def test_without_the_config_no_meter_is_public(net, service, meter):
     with httpx.Client(base_url=service.url, headers=ASKS) as stranger:
         assert stranger.get(f"/m/{meter.name}").status_code == 404
+
+
+def test_a_flood_from_one_address_is_bounded(phone, meter):
+    codes = [phone.post(f"/m/{meter.name}/buy", data={"sat": "2"}).status_code for _ in range(30)]
+    assert 429 in codes and codes[-1] == 429

@@ -3,8 +3,7 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
-from test_older_journal import unrefunded
-from world import SESSION
+from world import SESSION, unrefunded
 
 from satmeter.core import commands as cmd
 from satmeter.core.seller import events as selling

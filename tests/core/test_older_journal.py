@@ -2,7 +2,7 @@
 sessions that it does not know is no credit again, and a person settles the rest."""
 
 import pytest
-from world import BUYER_ID, SESSION, World, refold
+from world import BUYER_ID, SESSION, World, refold, unrefunded
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -31,17 +31,6 @@ def refunded_since():
     w.pump()
     assert sum(w.refunds.values()) == 7_000
     w.replace_seller(upto, 30)
-    return w
-
-
-def unrefunded():
-    """A session that used 30 of its 100 ticks and was closed; what it owes could not be paid."""
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
-    w.pump()
     return w
 
 

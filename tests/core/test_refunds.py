@@ -10,6 +10,7 @@ from world import (
     World,
     first_label,
     identity,
+    unrefunded,
 )
 
 from satmeter.core import commands as cmd
@@ -176,12 +177,7 @@ def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
 
 
 def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
-    w.pump()
+    w = unrefunded()
     assert w.receipts()[-1]["owed_msat"] == 7_000 and identity(w.receipts()[-1])
     assert "reserve" in w.sale.refund.why
     w.channel_can_refund = True
@@ -193,12 +189,7 @@ def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
 
 
 def test_what_is_owed_is_credit_in_the_same_buyers_next_session():
-    w = World()
-    w.channel_can_refund = False
-    w.open()
-    w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
-    w.pump()
+    w = unrefunded()
     w.open(session=OTHER)
     new = w.seller.state.sessions[OTHER]
     assert (new.brought_msat, new.paid_msat, w.meter.state) == (7_000, 0, "delivering")

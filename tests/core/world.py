@@ -340,3 +340,14 @@ class Victim:
     @property
     def purchase(self):
         return self.buyer.state.streams[SESSION]
+
+
+def unrefunded():
+    """A session that used 30 of its 100 ticks and was closed; what it owes could not be paid."""
+    w = World()
+    w.channel_can_refund = False
+    w.open()
+    w.report(30)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    return w

@@ -155,7 +155,7 @@ class Container:
         return found
 
     async def verifier(self, connection: HTTPConnection) -> str:
-        """Return whose sales the client may verify: its own name, or "" (see secrets.covers)."""
+        """Return whose sales the client may verify: its own name, or "" (see api_tokens.covers)."""
         header = connection.headers.get("authorization", "")
         found = self._fresh(header) or await run_in_threadpool(self._client, header)
         if found is not None and "verify-own" in found.scopes and "verify" not in found.scopes:

@@ -37,7 +37,6 @@ class Purchase:
     `session` is the live session that its payment feeds, `receipt` what the journal has of an ended one; None for none.
     """
 
-    meter: str
     invoice: Made
     session: SessionStatus | None
     receipt: JsonObject | None
@@ -80,8 +79,7 @@ class MeterPages:
     def bounds_msat(self, meter: MeterStatus) -> tuple[int, int]:
         """Returns the least and the most that a wallet may pay at once: a tick, in whole sat, and the quantum."""
         tariff = Tariff.from_dict(dict(meter.tariff))
-        least = -(-tariff.price_msat // tariff.ticks_per_unit)
-        return whole_sat_msat(least, tariff.quantum_msat), tariff.quantum_msat
+        return whole_sat_msat(tariff.tick_msat, tariff.quantum_msat), tariff.quantum_msat
 
     def buy(self, name: str, amount_msat: object, metadata: str = "") -> tuple[str, str]:
         """Makes an invoice; returns it and the purchase's link (a word of a URL).
@@ -115,9 +113,9 @@ class MeterPages:
         own = bearer_session(label)
         session = next((each for each in live if each.session == own), live[0] if live else None)
         if invoice.status != "paid" or (session is not None and session.session == own):
-            return Purchase(name, invoice, session if invoice.status == "paid" else None, None)
+            return Purchase(invoice, session if invoice.status == "paid" else None, None)
         rows = self._call("meter-sessions", name=name, limit=100)["sessions"]
-        return Purchase(name, invoice, session, next((row for row in rows if row["id"] == own), None))
+        return Purchase(invoice, session, next((row for row in rows if row["id"] == own), None))
 
     def lnurl(self, url: str) -> str:
         """Returns a URL as an LNURL (LUD-01), in upper case for a smaller code."""
@@ -153,7 +151,11 @@ class MeterPages:
             return self._node.call(method, **params)
         except RpcError as e:
             kind, words = by_code(code_of(e)), words_of(e)
-            raise (kind or NodeTrouble)(words.partition(": ")[2] or words) from None
+            if kind.code != code_of(e):  # the node's own: the plugin is not loaded
+                raise NodeTrouble(words) from None
+            if kind is UnknownMeter:  # the plugin lists those that there are, also what is not public
+                raise UnknownMeter(f"name: there is no meter {params.get('name')!r} here", param="name") from None
+            raise kind(words.partition(": ")[2] or words) from None
 
     def _link(self, label: str) -> str:
         raw = self._mac(label) + label.encode()

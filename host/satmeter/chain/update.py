@@ -1,4 +1,4 @@
-"""A version of a growing transaction, as bytes: made for the wallet to sign, and checked by who is paid.
+"""An update of a growing transaction, as bytes: made for the wallet to sign, and checked by who is paid.
 
 Two outputs, the seller's first and the buyer's change; no lock time and no replacement signalled. Values in sat,
 weights in weight units (BIP 141), feerates in sat per 1,000 of them. Signatures are checked by embit over libsecp256k1,
@@ -31,7 +31,7 @@ FEE_MOST = 4
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a version that passed is: see check()."""
+    """What an update that passed is: see check()."""
 
     txid: str
     vout: int
@@ -48,7 +48,7 @@ def script_of(address: str) -> str:
 
 
 def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str, fee: int) -> Transaction:
-    """Return the unsigned version worth `value` to `script`, the change to `change_script`."""
+    """Return the unsigned update worth `value` to `script`, the change to `change_script`."""
     change = sum(each.value_sat for each in inputs) - value - fee
     if change < DUST_SAT:
         raise BadVersion(f"{change} sat of change would be dust")
@@ -58,7 +58,7 @@ def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str,
 
 
 def most_weight(inputs: Sequence[TxInput], script: str, change_script: str) -> int:
-    """Return the most that a signed version over these inputs weighs; BadVersion for a kind that can't be one."""
+    """Return the most that a signed update over these inputs weighs; BadVersion for a kind that can't be one."""
     weight = 4 * (10 + sum(9 + len(bytes.fromhex(s)) for s in (script, change_script))) + 2
     for each in inputs:
         kind = kind_of(each.script)
@@ -113,7 +113,7 @@ def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[TxInput]) -> str:
 
 
 def to_send(raw: str, inputs: Sequence[TxInput]) -> str:
-    """Return a signed version as a finished PSBT (base64), as sendpsbt takes it."""
+    """Return a signed update as a finished PSBT (base64), as sendpsbt takes it."""
     tx = Transaction.parse(bytes.fromhex(raw))
     witnesses = [(vin.witness, vin.script_sig) for vin in tx.vin]
     for vin in tx.vin:
@@ -129,7 +129,7 @@ def to_send(raw: str, inputs: Sequence[TxInput]) -> str:
 
 
 def read(raw: str) -> Transaction:
-    """Return the transaction of a version; BadVersion unless its bytes are exactly one signed transaction."""
+    """Return the transaction of an update; BadVersion unless its bytes are exactly one signed transaction."""
     try:
         data = bytes.fromhex(raw)
         if len(data) > BYTES_MOST:
@@ -150,7 +150,7 @@ def outpoints(tx: Transaction) -> list[str]:
 
 
 def check(tx: Transaction, inputs: Sequence[TxInput], script: str, value: int, feerate: int) -> Checked:
-    """Check a version against what was agreed, with what its inputs are on the chain; BadVersion says what is wrong."""
+    """Check an update against what was agreed, with what its inputs are on the chain; BadVersion says what is wrong."""
     spent = outpoints(tx)
     if not 0 < len(spent) <= INPUTS_MOST or len(set(spent)) != len(spent):
         raise BadVersion(f"{len(spent)} inputs; they must differ, and be 1 to {INPUTS_MOST}")

@@ -1,12 +1,11 @@
 """What a receipt proves, sentence by sentence, to somebody who has the receipt alone, or its events as well."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 from .errors import BadParam
-from .journal import CHAIN_START
+from .journal import CHAIN_START, next_head
 from .plain import JsonObject
 from .receipt import FIGURES, Statement, read
 from .tariff import Tariff
@@ -100,7 +99,7 @@ def _chain(stated: Statement, events: Sequence[EventRow] | None) -> Proof:
         return Proof(None, "the events behind it were not given: meter-history SESSION lists them")
     head = CHAIN_START
     for number, event in enumerate(events, 1):
-        head = hashlib.sha256(f"{head}\n{event['kind']}\n{event['at']}\n{event['data']}".encode()).hexdigest()
+        head = next_head(head, event["kind"], event["at"], event["data"])
         if head == stated["head"]:
             return Proof(True, f"the first {number} of the {len(events)} events given are those that it was made of")
     return Proof(False, f"none of the {len(events)} events given ends the chain that it was made of")

@@ -128,7 +128,7 @@ class CheckReceipt(Effect):
 
 @dataclass(frozen=True, slots=True)
 class GiveAddress(Effect):
-    """Seller: make a fresh address for growing transaction k, and say at which feerate; answered by AddressMade."""
+    """Seller: make a fresh address for growing transaction `tx_number`, at a feerate; answered by AddressMade."""
 
     session: str
     tx_number: int
@@ -180,7 +180,9 @@ class LookAt(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Bump(Effect):
-    """Seller: pay for a stuck transaction by a child (CPFP) that spends `tip` (`value_sat`); answered by BumpMade."""
+    """Seller: pay for a stuck transaction by a child (CPFP) that spends `tip` (`value_sat`).
+
+    Answered by BumpMade; not at all where there is no child."""
 
     session: str
     tx_number: int

@@ -149,7 +149,7 @@ class PolicyBreach(RemoteError):
 
 
 class BadVersion(RemoteError):
-    """A version of a growing transaction that is not as agreed."""
+    """An update of a growing transaction that is not as agreed."""
 
     code = 2156
 

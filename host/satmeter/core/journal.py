@@ -75,5 +75,9 @@ def decode(kind: str, at: int, subject: str, data: str) -> Event:
 
 def chain(head: str, event: Event) -> str:
     """Return the next head of a session's hash chain: SHA-256 over head, kind, time and data."""
-    link = f"{head}\n{event.kind()}\n{event.at}\n{encode(event)}"
-    return hashlib.sha256(link.encode()).hexdigest()
+    return next_head(head, event.kind(), event.at, encode(event))
+
+
+def next_head(head: str, kind: str, at: int, data: str) -> str:
+    """Returns the next head by an event as it is stored: its kind, its time (ms) and its data as canonical JSON."""
+    return hashlib.sha256(f"{head}\n{kind}\n{at}\n{data}".encode()).hexdigest()

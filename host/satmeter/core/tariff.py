@@ -18,8 +18,8 @@ YEAR_S = 366 * 86400
 WALLET_EXPIRY_S = 180
 OFF, PLUG, BUTTON, ALWAYS = "off", "plug", "button", "always"
 SELF_SERVICE = (OFF, PLUG, BUTTON, ALWAYS)
-"""When a meter makes invoices for wallets by itself: never, while something is plugged in, when its button is pressed,
-or always."""
+"""When a meter makes invoices for wallets by itself: never, after something was plugged in, after its button was
+pressed, or always."""
 OWN = ("self_service", "choices")
 """Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
@@ -67,6 +67,11 @@ class Tariff:
     def slice_msat(self) -> int:
         """The largest single invoice of a session."""
         return self.quantum_msat // self.window
+
+    @property
+    def tick_msat(self) -> int:
+        """The least amount that pays for a tick."""
+        return -(-self.price_msat // self.ticks_per_unit)
 
     @property
     def wallet_expiry_s(self) -> int:
@@ -177,7 +182,7 @@ def _check_together(tariff: Tariff) -> None:
     if tariff.ticks(tariff.slice_msat) < 1:
         raise BadParam(
             f"quantum_msat: an invoice of {tariff.slice_msat} msat buys no whole tick; one tick costs "
-            f"{-(-tariff.price_msat // tariff.ticks_per_unit)} msat",
+            f"{tariff.tick_msat} msat",
             param="quantum_msat",
         )
     rules_of(tariff).check(tariff)

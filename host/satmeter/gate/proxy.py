@@ -29,7 +29,7 @@ from yarl import URL
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
 from ..http.last_minute import LastMinute
 from ..http.problem import problem
-from ..http.server import network_of
+from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
@@ -204,7 +204,7 @@ class Gate:
         invoice again for a while."""
         person = wanted(request) and not self.config.omi
         shown = self.pages.shown(self.pages.payment_of(request, price.service)) if person else None
-        asked = shown or await self._ask(network_of(request.client.host if request.client else ""), price)
+        asked = shown or await self._ask(asker(request), price)
         answer: Response
         if person:
             answer = self.pages.page(request, asked, price)
@@ -219,7 +219,7 @@ class Gate:
         """Returns an invoice for a price: a new one while `who` is within mint_per_minute.
 
         Beyond that, returns the last one for `who` and this price again if it is at most AGAIN_S (60 s) old.
-        Else raises TooMany. `who` is the payer's network (server.network_of)."""
+        Else raises TooMany. `who` is the payer's network (server.asker)."""
         now = time.monotonic()
         if self._minted.take(who, self.config.mint_per_minute):
             asked = await self.till.ask(price)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from types import FrameType
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
@@ -62,6 +63,11 @@ def network_of(address: str) -> str:
     if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
         return str(ip_network((found, 64), strict=False))
     return str(getattr(found, "ipv4_mapped", None) or found)
+
+
+def asker(request: HTTPConnection) -> str:
+    """Returns the network that a request comes from, "" where that is not known; see network_of()."""
+    return network_of(request.client.host if request.client else "")
 
 
 def checked_proxies(given: object) -> tuple[str, ...]:

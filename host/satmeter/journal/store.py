@@ -24,9 +24,9 @@ from ..core.plain import Plain
 from . import stalls
 
 SCHEMA = 6
+"""Raised whenever an older version could not read what this one writes."""
 OLDEST = 6
 """No release was made with an earlier form of the events, so that none is read."""
-"""Raised whenever an older version could not read what this one writes."""
 BUSY_MS = 2000
 PAGE_BYTES = 1024
 """A commit writes whole pages, of which it changes two or three: small ones wear out less of a card. Of new files."""

@@ -121,6 +121,11 @@ class Visits:
         return answer
 
 
+def for_wallets(answer: JsonObject) -> Response:
+    """Returns an answer of LNURL, which wallets in a browser may read, too."""
+    return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})
+
+
 def inside(where: object) -> str:
     """Return a path of ours to go on to; /dashboard for anything that could lead elsewhere."""
     good = isinstance(where, str) and where.startswith("/") and not where.startswith("//") and where.isprintable()

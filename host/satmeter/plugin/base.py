@@ -96,7 +96,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         raise NotImplementedError
 
     def perform(self, effect: Effect) -> None:
-        """Carry out an effect of the core's, on another thread than the core's."""
+        """Has an effect of the core's carried out; what takes time runs on the executor's threads."""
         self._performers[type(effect)](effect)
 
     def folded(self, snapshot: Plain | None, events: list[Event]) -> FoldT:

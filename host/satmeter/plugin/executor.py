@@ -17,7 +17,7 @@ from ..wire import peer
 log = logging.getLogger("satmeter")
 
 PAYMENTS_AT_ONCE = 300
-"""Threads, not HTLCs: where a channel is full a payment waits its turn (turns.py)."""
+"""Threads, not HTLCs: where a channel is full a payment waits its turn (node/payment_queue.py)."""
 REFUND_THREADS = 30
 """Threads for refunds, which their payees may hold: apart from payments, so that none of these has to wait for one."""
 TRIES = 5

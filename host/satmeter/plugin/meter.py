@@ -75,11 +75,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             "routing fee that a refund may cost, in msat; a hundredth of it where that is more. The refund bears it",
         )
         plugin.add_option(
-            "meter-feerate", "0", "on-chain: sat per 1,000 weight units that versions have to pay; 0: as estimated"
+            "meter-feerate", "0", "on-chain: sat per 1,000 weight units that updates have to pay; 0: as estimated"
         )
         plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
         plugin.add_option(
-            "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try versions on"
+            "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try updates on"
         )
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
@@ -415,9 +415,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
         A meter that serves itself shows the invoice alone."""
         invoice = meter.wallet_invoice(self.service.clock.now()).upper()
-        own = (
-            invoice and meter.tariff.self_service != OFF
-        )  # a person with a wallet should not have to wait for its turn
+        own = invoice and meter.tariff.self_service != OFF  # codes take turns: nobody should wait for this one
         return ["" if own else self.address(meter.name).upper(), invoice]
 
 

@@ -1,4 +1,4 @@
-"""The seller's node as a look at the chain: versions checked, broadcast and watched, stuck ones paid for by a child.
+"""The seller's node as a look at the chain: updates checked, broadcast and watched, stuck ones paid for by a child.
 
 It asks the node's own bitcoind through the node (getutxout, getrawblockbyheight, sendrawtransaction: methods of
 lightningd's chain backend). sendpsbt is used where the wallet has to learn of the output that is to be ours.

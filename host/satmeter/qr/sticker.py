@@ -62,12 +62,7 @@ def picture(sticker: Sticker, side_mm: int) -> Image.Image:
     made = Image.new("L", (side, side + side // 3), 255)
     made.paste(drawn, ((side - drawn.width) // 2, 0))
     pen, y = ImageDraw.Draw(made), side
-    for words, share in (
-        (sticker.name, 10),
-        (sticker.line, 14),
-        (sticker.page, 22),
-        ("scan with any camera or wallet", 17),
-    ):
+    for words, share in ((sticker.name, 10), (sticker.line, 14), (sticker.page, 22), (HOW, 17)):
         font = _fitting(pen, words, side // share, side * 0.94)
         left, top, right, bottom = pen.textbbox((0, 0), words, font=font)
         pen.text(((side - (right - left)) / 2, y - top), words, fill=0, font=font)
@@ -75,9 +70,7 @@ def picture(sticker: Sticker, side_mm: int) -> Image.Image:
     return made
 
 
-def _fitting(
-    pen: ImageDraw.ImageDraw, words: str, size: int, width: float
-) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _fitting(pen: ImageDraw.ImageDraw, words: str, size: int, width: float) -> Font:
     """Returns the font in the size given, or the largest one in which the words are no wider than `width`."""
     while size > 8 and pen.textlength(words, font=ImageFont.load_default(size)) > width:
         size -= 1

@@ -132,7 +132,7 @@ def check_new_transaction(
 
 
 def check_pace(policy: Policy, tariff: Tariff, paid: int, elapsed_ms: int) -> None:
-    """Raise OverCap where `paid_msat`, this payment included, is more than max_msat_per_s allows beside a quantum."""
+    """Raise OverCap where `paid` (msat), this payment included, is more than max_msat_per_s allows beside a quantum."""
     most = tariff.quantum_msat + policy.max_msat_per_s * (max(0, elapsed_ms) // 1000)
     if policy.max_msat_per_s and paid > most:
         raise OverCap(f"{paid} msat in {elapsed_ms // 1000} s; max_msat_per_s of {policy.max_msat_per_s} allows {most}")

@@ -364,7 +364,7 @@ class ReceiptSigned(Event):
 
 @event
 class RemainderLapsed(Event):
-    """The stated time of a bearer's remainder is over; it is the seller's."""
+    """What was owed is the seller's now: a bearer's remainder after its time, or any buyer's dust."""
 
     amount_msat: int
 

@@ -28,11 +28,8 @@ class WalletInvoices(Part):
             raise BadParam(f"name: meter {meter.name} settles on-chain; it makes no Lightning invoices", param="name")
         amount = command.amount_msat or tariff.quantum_msat
         if amount > tariff.quantum_msat or tariff.ticks(amount) < 1:
-            least = -(-tariff.price_msat // tariff.ticks_per_unit)
-            raise BadParam(
-                f"amount_msat: must be from {least} (one tick) to {tariff.quantum_msat} (the quantum), got {amount}",
-                param="amount_msat",
-            )
+            bounds = f"from {tariff.tick_msat} (one tick) to {tariff.quantum_msat} (the quantum)"
+            raise BadParam(f"amount_msat: must be {bounds}, got {amount}", param="amount_msat")
         if meter.memory.fault_at:
             raise BoardSilent(f"the board of meter {meter.name} can't deliver: {meter.memory.fault}")
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:

@@ -57,7 +57,7 @@ class Channel:
 class Faults:
     """What goes wrong with payments to a node: latency of each, the next ones to fail, or to hang until released.
 
-    `late`: a hanging payment settles on release; else it fails then.
+    `settle_on_release`: a hanging payment settles on release; else it fails then.
     """
 
     latency_s: float = 0.0

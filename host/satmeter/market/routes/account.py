@@ -12,9 +12,10 @@ from ...billing.outgoing_payments import ALARM
 from ...core.errors import BadParam, TooMany
 from ...core.money import MAX_MSAT, msat, whole
 from ...core.plain import JsonObject
+from ...http.server import asker
 from ..amounts import msat_of, priced
 from ..container import Market
-from ..http import LOGGED_IN, Visits
+from ..http import LOGGED_IN, Visits, for_wallets
 from ..ledger import of_user
 from ..orders import PAGE
 from ..users import User
@@ -163,8 +164,8 @@ def terms(request: Request, name: str, market: ThisMarket, visit: ThisVisit) -> 
     base = visit.base or str(request.base_url).rstrip("/")
     user = market.users.named(name)
     if user is None or not market.sending.host:
-        return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
-    return _for_wallets(market.sending.terms(user, f"{base}/lnurlp/{name}"))
+        return for_wallets({"status": "ERROR", "reason": "nobody has that name"})
+    return for_wallets(market.sending.terms(user, f"{base}/lnurlp/{name}"))
 
 
 @router.get("/lnurlp/{name}", **gives(PayInvoice), response_class=JSONResponse)
@@ -172,16 +173,10 @@ def asked(request: Request, name: str, market: ThisMarket, amount: str = "") -> 
     """An invoice of `amount` msat for a user's address (LUD-06)."""
     user = market.users.named(name)
     if user is None or not market.sending.host:
-        return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
-    who = request.client.host if request.client else ""
+        return for_wallets({"status": "ERROR", "reason": "nobody has that name"})
     try:
-        market.billing.may_mint(f"lnurlp/{who}", ASKED_PER_MINUTE)
+        market.billing.may_mint(f"lnurlp/{asker(request)}", ASKED_PER_MINUTE)
         row = market.sending.asked(user, amount)
     except (BadParam, TooMany) as e:
-        return _for_wallets({"status": "ERROR", "reason": e.message})
-    return _for_wallets({"pr": row["payreq"], "routes": []})
-
-
-def _for_wallets(answer: JsonObject) -> Response:
-    """An answer of LNURL, that wallets in a browser may read, too."""
-    return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})
+        return for_wallets({"status": "ERROR", "reason": e.message})
+    return for_wallets({"pr": row["payreq"], "routes": []})

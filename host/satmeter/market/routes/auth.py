@@ -6,7 +6,7 @@ from fastapi.responses import Response
 
 from ...billing.described import PAGES, takes
 from ...core.errors import BadParam, NameTaken, TooMany
-from ...http.server import network_of
+from ...http.server import asker
 from ..container import Market
 from ..http import COOKIE, Visits, inside
 from .parameters import Form, ThisMarket, ThisVisit
@@ -32,7 +32,7 @@ def show(request: Request, market: ThisMarket, visit: ThisVisit, next: str = "")
 async def log_in(request: Request, given: Form, market: ThisMarket, visit: ThisVisit) -> Response:
     """Log in with `name` and `password`; a cookie stands for that from then on."""
     where = str(given.get("next", ""))
-    who = network_of(request.client.host if request.client else "")
+    who = asker(request)
     try:
         user = await market.passwords.run(market.users.by_password, given.get("name"), given.get("password"), who)
     except TooMany as e:

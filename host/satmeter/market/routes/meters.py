@@ -13,11 +13,11 @@ from ...core.errors import BadParam, SatmeterError, UnknownMeter
 from ...core.plain import JsonObject
 from ...core.status import MeterStatus
 from ...core.tariff import Tariff
-from ...http.server import network_of
+from ...http.server import asker
 from ...qr import draw
 from ...qr.make import make
 from ..amounts import priced
-from ..http import Visits
+from ..http import Visits, for_wallets
 from . import account
 from .parameters import Form, MaybeMarket, ThisVisit
 
@@ -85,7 +85,7 @@ def show(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Respo
 @router.post("/m/{name}/buy", openapi_extra=takes(sat="100"))
 def buy(request: Request, name: str, given: Form, meters: Meters, billing: Billing, visit: ThisVisit) -> Response:
     """Make an invoice of `sat` (or `msatoshi`), and lead to the purchase's own link."""
-    billing.may_mint(f"meter/{network_of(request.client.host if request.client else '')}", A_MINUTE)
+    billing.may_mint(f"meter/{asker(request)}", A_MINUTE)
     bolt11, link = meters.buy(name, priced(given).get("msatoshi"))
     return visit.done(request, f"/m/{name}/{link}", {"payreq": bolt11})
 
@@ -97,13 +97,13 @@ def terms(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Resp
     try:
         meter = meters.meter(name)
         if why := _of(meter, meters)["why_not"]:
-            return _for_wallets({"status": "ERROR", "reason": f"meter {name} can't deliver: {why}"})
+            return for_wallets({"status": "ERROR", "reason": f"meter {name} can't deliver: {why}"})
         least, most = meters.bounds_msat(meter)
     except SatmeterError as e:
-        return _for_wallets({"status": "ERROR", "reason": e.message})
+        return for_wallets({"status": "ERROR", "reason": e.message})
     metadata = meters.metadata(name, urlsplit(base).netloc)
     bounds = {"minSendable": least, "maxSendable": most, "metadata": metadata}
-    return _for_wallets({"tag": "payRequest", "callback": f"{base}/lnurlp/pay", **bounds})
+    return for_wallets({"tag": "payRequest", "callback": f"{base}/lnurlp/pay", **bounds})
 
 
 @router.get("/m/{name}/lnurlp/pay", **gives(PayInvoice), response_class=JSONResponse)
@@ -113,15 +113,15 @@ def asked(
     """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 21)."""
     base = _base(request, visit, name)
     try:
-        billing.may_mint(f"meter/{network_of(request.client.host if request.client else '')}", A_MINUTE)
+        billing.may_mint(f"meter/{asker(request)}", A_MINUTE)
         if not amount.isdecimal():
             raise BadParam("amount: must be a whole number of msat", param="amount")
         bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc))
     except SatmeterError as e:
-        return _for_wallets({"status": "ERROR", "reason": e.message})
+        return for_wallets({"status": "ERROR", "reason": e.message})
     action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
     more = {"successAction": action, "disposable": False, "verify": f"{base}/{link}/verify"}
-    return _for_wallets({"pr": bolt11, "routes": [], **more})
+    return for_wallets({"pr": bolt11, "routes": [], **more})
 
 
 @router.get("/m/{name}/{link}/verify", **gives(PayVerified), response_class=JSONResponse)
@@ -130,8 +130,8 @@ def verified(name: str, link: str, meters: Meters) -> Response:
     try:
         found = meters.purchase(name, link).invoice
     except SatmeterError:
-        return _for_wallets({"status": "ERROR", "reason": "Not found"})
-    return _for_wallets({"status": "OK", "settled": found.status == "paid", "preimage": None, "pr": found.bolt11})
+        return for_wallets({"status": "ERROR", "reason": "Not found"})
+    return for_wallets({"status": "OK", "settled": found.status == "paid", "preimage": None, "pr": found.bolt11})
 
 
 @router.get("/.well-known/lnurlp/{name}", **gives(PayTerms), response_class=JSONResponse)
@@ -146,7 +146,7 @@ def address(request: Request, name: str, meters: Meters, visit: ThisVisit, marke
             return terms(request, name, meters, visit)
     if market is not None:
         return account.terms(request, name, market, visit)
-    return _for_wallets({"status": "ERROR", "reason": "nobody has that name"})
+    return for_wallets({"status": "ERROR", "reason": "nobody has that name"})
 
 
 @router.get("/m/{name}/qr.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
@@ -191,8 +191,3 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
             "used": _units(tariff, session.ticks),
         }
     return data
-
-
-def _for_wallets(answer: JsonObject) -> Response:
-    """An answer of LNURL, that wallets in a browser may read, too."""
-    return JSONResponse(answer, headers={"Access-Control-Allow-Origin": "*"})
