@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..board.virtual import load_key
 from . import METER, Devnet
 
 
@@ -17,7 +18,11 @@ def _command() -> str:
 
 
 def write(net: Devnet, kind: str, where: Path) -> list[str]:
-    """Write the environment to `env` in the devnet's folder; return the lines to show. B sells, A buys."""
+    """Write the environment to `env` in the devnet's folder; return the lines to show. B sells, A buys.
+
+    The board's key is made here: whoever pastes all lines begins the board and its bridge at one moment.
+    """
+    load_key(where / "board.key", make=True)
     seller, buyer = net["seller"], net["buyer"]
     satmeter = _command()
     sockets = {name: str(node.lightning_dir / "lightning-rpc") for name, node in (("B", seller), ("A", buyer))}
