@@ -47,6 +47,7 @@ class Accountant:
     def __init__(self, net):
         self.net = net
         self.accounts = {name: Account() for name in net.nodes}
+        self._hashes = {}
 
     def audit(self):
         """Raise Wrong where a side's books state other than what its wallet did, and go on to: news takes a moment."""
@@ -155,17 +156,32 @@ class Accountant:
         disputed = {stream for stream, _ in self._of(account, "meter", "refund_disputed")}
         started = {stream for stream, _ in self._of(account, "meter", "refund_started")}
         for session in started - disputed:
+            offered = {
+                self._hash(name, data["bolt11"])
+                for stream, data in self._of(account, "meter", "refund_offered")
+                if stream == session
+            }
             arrived = sum(
                 msat
                 for other in self.accounts.values()
-                for label, msat, _ in other.received.values()
-                if label.startswith(f"{REFUND}{session}/")
+                for known, (label, msat, _) in other.received.items()
+                if known in offered or label.startswith(f"{REFUND}{session}/")
             )
             under_way = self._under_way(account, session)
             sums = sum(data["amount_msat"] for data in booked.get(session, []))
             self._that(
                 sums <= arrived <= sums + under_way, name, f"{arrived} msat refunded to {session}, {sums} booked"
             )
+
+    def _hash(self, name, invoice):
+        """The payment hash of an invoice that was offered for a refund, a buyer's or a bearer's; "" of nonsense."""
+        if invoice not in self._hashes:
+            try:
+                found = self.net[name].rpc.call("decode", [invoice])
+            except RpcError:
+                found = {}
+            self._hashes[invoice] = found.get("payment_hash") or found.get("invoice_payment_hash", "")
+        return self._hashes[invoice]
 
     def _under_way(self, account, session):
         kinds = {"refund_started", "refund_paid", "refund_failed"}

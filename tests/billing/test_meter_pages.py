@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import bech32
 import httpx
 import pytest
 
 import shop as meters
-from billing import Service, until
+from billing import MARKET, Service, Visitor, until
 
 ASKS = {"Accept": "application/json"}
 READS = {"Accept": "text/html"}
@@ -18,7 +19,7 @@ READS = {"Accept": "text/html"}
 @pytest.fixture(scope="module")
 def public(net, tmp_path_factory):
     """The service of an operator who has made all meters public."""
-    opened = Service(tmp_path_factory.mktemp("public"), net["seller"], meters=["*"])
+    opened = Service(tmp_path_factory.mktemp("public"), net["seller"], meters=["*"], hub_hosts=["127.0.0.1"])
     yield opened
     opened.kill()
 
@@ -159,6 +160,85 @@ def test_one_code_for_all_is_a_picture(phone, meter):
 def test_without_the_config_no_meter_is_public(net, service, meter):
     with httpx.Client(base_url=service.url, headers=ASKS) as stranger:
         assert stranger.get(f"/m/{meter.name}").status_code == 404
+
+
+def left(net, phone, meter):
+    """A purchase whose use has ended with 500 of its 2,000 msat used; the path of its link."""
+    bolt11, link = bought(phone, meter, msatoshi="2000")
+    net["buyer"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+    until(lambda: phone.get(link).json()["status"] == "paid")
+    meter.use_all(5)
+    assert phone.get(f"{link}/withdraw").json() == {
+        "status": "ERROR",
+        "reason": "the purchase is still in use: end it first",
+    }
+    assert phone.post(f"{link}/end").status_code == 200
+    until(lambda: phone.get(link).json()["ended"])
+    return link
+
+
+@pytest.fixture
+def plain(net):
+    with meters.Shop(net["seller"]) as shop:
+        yield shop.add(price_msat=1_000, quantum_msat=10_000)
+
+
+def invoice_of(node, amount_msat, label):
+    return node.rpc.call("invoice", {"amount_msat": amount_msat, "label": label, "description": "back"})["bolt11"]
+
+
+def test_a_wallet_takes_back_what_is_left_once(net, public, phone, plain):
+    link = left(net, phone, plain)
+    page = httpx.get(f"{public.url}{link}", headers=READS).text
+    data = re.search(r'href="lightning:(LNURL1[0-9A-Z]+)"', page)[1]
+    url = bytes(bech32.convertbits(_words(data), 5, 8, False)).decode()
+    terms = httpx.get(url).json()
+    assert (terms["tag"], terms["minWithdrawable"], terms["maxWithdrawable"]) == ("withdrawRequest", 1_000, 1_000)
+    pay = {"k1": terms["k1"]}
+    for wrong in ({"k1": "0" * 32, "pr": "lnbcrt1"}, {**pay, "pr": ""}, {**pay, "pr": "lnbc1nonsense"}, {}):
+        assert httpx.get(terms["callback"], params=wrong).json()["status"] == "ERROR", wrong
+    too_much = invoice_of(net["buyer"], 1_501, f"much-{terms['k1']}")
+    assert "at most 1000 msat of 1500" in httpx.get(terms["callback"], params={**pay, "pr": too_much}).json()["reason"]
+    own = invoice_of(net["seller"], 1_000, f"own-{terms['k1']}")
+    assert "seller's own node" in httpx.get(terms["callback"], params={**pay, "pr": own}).json()["reason"]
+    before = meters.settled(net["buyer"])
+    asked = [invoice_of(net["buyer"], 1_000, f"back-{terms['k1']}-{n}") for n in range(6)]
+    with ThreadPoolExecutor(6) as wallets:
+        said = list(wallets.map(lambda pr: httpx.get(terms["callback"], params={**pay, "pr": pr}).json(), asked))
+    assert [each["status"] for each in said].count("OK") == 1, said
+    ended = until(lambda: (now := phone.get(link).json())["refunded_msat"] and now)
+    assert (ended["owed_msat"], ended["rest_msat"]) == (500, 0)
+    assert meters.settled(net["buyer"]) - before == 1_000
+    assert httpx.get(url).json()["reason"] == "nothing is left to give back"
+
+
+def test_what_is_left_goes_to_an_invoice_or_a_lightning_address(net, phone, plain, tmp_path):
+    link = left(net, phone, plain)
+    for wrong in ("", "nonsense", "lnbc1x", "nobody@127.0.0.1:1", "lno1nonsense", "x" * 9_000):
+        refused = phone.post(f"{link}/refund", data={"to": wrong})
+        assert refused.status_code in (400, 404, 429), wrong
+    hub = Service(tmp_path, net["far"], **MARKET)
+    try:
+        ann = Visitor(hub, "ann", net)
+        with httpx.Client(base_url=phone.base_url, headers=ASKS, timeout=60) as other:
+            until(lambda: other.post(f"{link}/refund", data={"to": f"Ann@127.0.0.1:{hub.port}"}).status_code == 200)
+        until(lambda: ann.balance == 1_000)
+    finally:
+        hub.kill()
+    link = left(net, phone, plain)  # 500 msat of the first are its own still, or went along
+    rest = phone.get(link).json()["owed_msat"]
+    before = meters.settled(net["buyer"])
+    anything = invoice_of(net["buyer"], "any", f"any-{link}")
+    assert phone.post(f"{link}/refund", data={"to": f"lightning:{anything.upper()}"}).status_code == 200
+    until(lambda: phone.get(link).json()["owed_msat"] == 0)
+    assert meters.settled(net["buyer"]) - before == rest
+
+
+def test_nothing_comes_back_by_a_link_that_is_wrong(phone, meter):
+    for path in (f"/m/{meter.name}/xyz/withdraw", f"/m/{meter.name}/xyz/withdraw/pay?k1=1&pr=lnbc1"):
+        assert phone.get(path).json()["status"] == "ERROR"
+    assert phone.post(f"/m/{meter.name}/xyz/refund", data={"to": "lnbc1"}).status_code == 404
+    assert phone.post(f"/m/{meter.name}/xyz/end").status_code == 404
 
 
 def test_a_flood_from_one_address_is_bounded(phone, meter):

@@ -10,9 +10,11 @@ import satmeter
 
 ROOT = Path(satmeter.__file__).parent
 PURE = set(
-    "abc base64 binascii collections csv dataclasses enum fractions functools hashlib io itertools json math re typing "
-    "unicodedata".split()
+    "abc base64 binascii collections csv dataclasses enum fractions functools hashlib hmac io itertools json math re "
+    "typing unicodedata".split()
 ) | {"msgspec"}
+LIBRARIES = {"signature.py": {"coincurve"}, "lnurl.py": {"embit"}}
+"""They compute and do nothing else."""
 
 
 def imports(path: Path) -> set[str]:
@@ -39,9 +41,7 @@ def test_core_and_wire_do_no_io(path):
         if name.startswith("satmeter"):
             assert re.match(r"satmeter\.(core|wire)\b", name), f"{path} imports {name}"
         else:
-            # What checks signatures computes and does nothing else, but it is a library of C.
-            library = {"coincurve"} if path == ROOT / "wire" / "signature.py" else set()
-            assert name.split(".")[0] in PURE | library, f"{path} imports {name}"
+            assert name.split(".")[0] in PURE | LIBRARIES.get(path.name, set()), f"{path} imports {name}"
 
 
 def test_link_imports_nothing_of_ours():

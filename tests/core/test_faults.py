@@ -83,7 +83,7 @@ def test_what_a_wallet_can_not_pay_is_not_shown():
     w.pass_ms(250)
     assert not w.meter.wallet_invoice(w.now)
     w.sell(cmd.Tick())
-    assert w.meter.memory.newest_wallet_invoice[1] == ""
+    assert w.meter.memory.shown == ""
     again = w.sell(cmd.MakeWalletInvoice("m", 5_000))[0]
     w.pump()
     assert again != label and w.meter.wallet_invoice(w.now)

@@ -30,7 +30,7 @@ def shown(w):
 
 def page(w):
     session = w.seller.state.sessions.get(w.meter.session)
-    return views.board(w.meter, session, ["", w.meter.wallet_invoice(w.now)]).page
+    return views.board(w.meter, session, views.Codes(invoice=w.meter.wallet_invoice(w.now))).page
 
 
 def press(w, times, register=0):

@@ -31,7 +31,9 @@ VALUES = {
     **dict.fromkeys(("number", "tx_number", "revision", "pay_index", "owned_up_to", "up_to", "until", "feerate"), 1),
     **dict.fromkeys(("amount_msat", "charged_msat", "fee_msat", "maxfee_msat", "borne_msat", "arrived_msat"), 700),
     **dict.fromkeys(("value_sat", "fee_sat", "lost_sat", "arrived_sat", "maximum_sat", "weight"), 600),
-    **dict.fromkeys(("claimed_msat", "sent_msat", "carried_msat", "carried_on_msat", "most_msat", "most_ticks"), 900),
+    **dict.fromkeys(
+        ("claimed_msat", "invoice_msat", "sent_msat", "carried_msat", "carried_on_msat", "most_msat", "most_ticks"), 900
+    ),
     **{"parked": False, "final": False, "verified": False, "how": "seen", "id": "g", "inputs": [], "start": None},
     **{"meter": "m", "buyer": BUYER_ID, "seller": SELLER_ID, "tariff": TERMS, "policy": Policy.from_dict(POLICY)},
     **{"boot": "b1", "board": "p1", "address": "to", "txid": "t", "raw": "r", "bolt11": "lnbc1", "session": SESSION},

@@ -23,6 +23,7 @@ from .database import Database, Row
 from .events import Events, News
 from .idempotency import Once
 from .invoices import Invoices
+from .lightning_address import Addresses
 from .meters import Meters
 from .outgoing_payments import Spending
 from .payment_follower import Follower
@@ -54,6 +55,7 @@ class Container:
         self.once = Once(self.database)
         self.spending = Spending(self.database, self.node, config.payment_cap_msat)
         outward = Outward(config.hook_hosts, "hook_hosts")
+        self.addresses = Addresses(Outward(config.hub_hosts, "hub_hosts"), lambda text: self.spending.decoded(text))
         self.hooks = Hooks(self.database, self.invoices, self.events, self._root(), outward)
         self.hub, self.happenings = Hub(), Hub()
         self.news = News(self.database, self.events, self._told)

@@ -189,6 +189,26 @@ class PayTerms(BaseModel):
     metadata: str = ""
 
 
+class WithdrawTerms(BaseModel):
+    """LUD-03's first answer, or its error."""
+
+    status: str = Field("", description="ERROR, beside a reason")
+    reason: str = ""
+    tag: str = ""
+    callback: str = ""
+    k1: str = Field("", description="good for one withdrawal")
+    defaultDescription: str = ""
+    minWithdrawable: int = 0
+    maxWithdrawable: int = 0
+
+
+class WithdrawAnswer(BaseModel):
+    """LUD-03's second answer: OK as soon as it is recorded; the payment follows."""
+
+    status: str = Field(description="OK, or ERROR beside a reason")
+    reason: str = ""
+
+
 class PayVerified(BaseModel):
     """LUD-21's answer, or its error."""
 

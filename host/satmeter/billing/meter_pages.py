@@ -1,45 +1,54 @@
 """What a person with a phone sees of a meter, and buys there: the public side of the seller's plugin."""
 
-import base64
-import binascii
-import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-import bech32
+from msgspec import UNSET
 from pyln.client import RpcError
 
 from ..core.choices import Choice
-from ..core.errors import BadParam, NodeTrouble, UnknownMeter, by_code
+from ..core.errors import BadParam, NodeTrouble, UnknownMeter, WrongState, by_code
 from ..core.labels import bearer_session, parse_label
 from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
+from ..core.purchase_link import SECRET, PurchaseLinks
 from ..core.status import MeterStatus, SessionStatus, read_as
 from ..core.tariff import Tariff
 from ..core.text import amount
 from ..node.rpc import Made, Node, code_of, words_of
 from ..qr.sticker import Sticker
+from ..wire import lnurl
 
-LINKS = "satmeter meter pages"
-MAC = 12
-"""Bytes of a purchase's link that nobody can guess."""
 ALL = "*"
+LONGEST = 8_000
+"""Characters of an offer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
     """A wallet invoice that was made on a page, and what came of it.
 
-    `session` is the live session that its payment feeds, `receipt` what the journal has of an ended one; None for none.
+    `session` is the live session that its payment feeds or fed, as long as something of it is open or owed; `receipt`
+    is what the journal has of one that is over. None for none.
     """
 
     invoice: Made
     session: SessionStatus | None
     receipt: JsonObject | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is left of an ended session for whoever paid.
+
+    `msat` can be given back by an invoice of that amount; `word` stands for this rest alone (LUD-03's k1)."""
+
+    session: str
+    msat: int
+    word: str
 
 
 def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
@@ -49,12 +58,10 @@ def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
         BadParam: The URL is none, or a wallet would not call it (LUD-06 asks for https, or an onion).
         UnknownMeter: There is no such meter.
     """
-    base = url.rstrip("/")
-    if not re.fullmatch(r"https://[^/\s]+(/\S*)?|http://[^/\s]+\.onion(:\d+)?(/\S*)?|http://127\.0\.0\.1(:\d+)?", base):
-        raise BadParam(f"url: must be https://HOST[/PATH], or http:// of an onion, got {url!r}", param="url")
+    base = lnurl.check_base("url", url)
     tariff = Tariff.from_dict(dict(pages.meter(name).tariff))
     page = f"{base}/m/{name}"
-    code = f"{page}?lightning={pages.lnurl(f'{page}/lnurlp')}"
+    code = f"{page}?lightning={lnurl.encode(f'{page}/lnurlp')}"
     return Sticker(code, page.partition("://")[2], name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
 
 
@@ -65,7 +72,7 @@ class MeterPages:
         """rates: units of a currency for a bitcoin; a choice in a currency without one is not shown."""
         self._node, self._public = node, public
         self._rates = frozenset((name, int(MSAT_PER_BTC / rate)) for name, rate in (rates or {}).items())
-        self._key = node.secret(LINKS)
+        self._links = PurchaseLinks(node.secret(SECRET))
 
     def meter(self, name: str) -> MeterStatus:
         """Returns a meter; UnknownMeter for one that is not there or not public."""
@@ -99,27 +106,70 @@ class MeterPages:
         if metadata:
             params["metadata"] = metadata
         made = self._call("meter-invoice", **params)
-        return str(made["bolt11"]), self._link(str(made["label"]))
+        return str(made["bolt11"]), self._links.of(str(made["label"]))
 
     def purchase(self, name: str, link: str) -> Purchase:
         """Returns what became of a purchase; UnknownMeter for a link that is none of this meter's."""
-        label = self._label(link)
-        parsed = parse_label(label)
-        invoice = self._node.find_invoice(label) if parsed is not None and parsed[1:3] == ("m", name) else None
-        if invoice is None:
+        label = self._links.label(name, link)
+        parsed, invoice = parse_label(label), self._node.find_invoice(label) if label else None
+        if invoice is None or parsed is None:
             raise UnknownMeter("link: leads to no purchase at this meter", param="link")
         _, sessions = self._look(name)
-        live = [each for each in sessions if not each.buyer and each.phase == "open"]
+        fed = [each for each in sessions if each.fed_by is not UNSET and parsed[3] in each.fed_by]
+        if invoice.status != "paid" or fed:
+            return Purchase(invoice, fed[0] if fed else None, None)
         own = bearer_session(label)
-        session = next((each for each in live if each.session == own), live[0] if live else None)
-        if invoice.status != "paid" or (session is not None and session.session == own):
-            return Purchase(invoice, session if invoice.status == "paid" else None, None)
         rows = self._call("meter-sessions", name=name, limit=100)["sessions"]
-        return Purchase(invoice, session, next((row for row in rows if row["id"] == own), None))
+        return Purchase(invoice, None, next((row for row in rows if row["id"] == own), None))
 
-    def lnurl(self, url: str) -> str:
-        """Returns a URL as an LNURL (LUD-01), in upper case for a smaller code."""
-        return str(bech32.bech32_encode("lnurl", bech32.convertbits(url.encode(), 8, 5) or [])).upper()
+    def end(self, name: str, link: str) -> None:
+        """Ends the session that a purchase feeds; nothing where it is over already."""
+        session = self.purchase(name, link).session
+        if session is not None and session.phase == "open":
+            self._call("meter-close", name=session.session)
+
+    def rest(self, name: str, link: str) -> Rest:
+        """Returns what is left of a purchase and can be given back now.
+
+        Raises:
+            UnknownMeter: The link is none of this meter's.
+            WrongState: Its session is not over, or nothing is left; the message says which.
+        """
+        session = self.purchase(name, link).session
+        if session is None or session.refundable_msat is UNSET or not session.refundable_msat:
+            open_ = session is not None and session.phase == "open"
+            raise WrongState("the purchase is still in use: end it first" if open_ else "nothing is left to give back")
+        # Another word each time that something was given back: what a wallet has read is good for one payment.
+        word = self._links.word(f"{session.session} {session.refunded_msat} {session.owed_msat}")
+        return Rest(session.session, session.refundable_msat, word)
+
+    def invoice_of_offer(self, offer: str, amount_msat: int) -> str:
+        """Returns a BOLT 12 invoice of somebody's offer for an amount; BadParam with the node's words for none."""
+        if not offer.isascii() or not offer.isalnum() or len(offer) > LONGEST:
+            raise BadParam("to: is no BOLT 12 offer", param="to")
+        try:
+            return str(self._node.call("fetchinvoice", offer=offer, amount_msat=amount_msat)["invoice"])
+        except RpcError as e:
+            raise BadParam(f"to: the offer gives no invoice: {words_of(e)}", param="to") from None
+
+    def give_back(self, name: str, link: str, invoice: str, word: str | None = None) -> None:
+        """Has the seller's node pay what is left of a purchase, once, by an invoice.
+
+        Args:
+            name: The meter.
+            link: The purchase's.
+            invoice: A BOLT 11 or BOLT 12 invoice; one without an amount gets all, within its fee.
+            word: What rest() said; None where the page itself asks.
+
+        Raises:
+            UnknownMeter: The link is none of this meter's.
+            WrongState: Nothing is left, it is not over, or it is being given back already.
+            BadParam: The word is not the present one, or the invoice can't be paid by this.
+        """
+        rest = self.rest(name, link)
+        if word is not None and not hmac.compare_digest(word.encode(), rest.word.encode()):
+            raise BadParam("k1: is of another time: scan again", param="k1")
+        self._call("meter-refund", session=rest.session, invoice=invoice.strip().removeprefix("lightning:"))
 
     def metadata(self, name: str, host: str) -> str:
         """Returns what a wallet shows of a meter before it pays (LUD-06, with LUD-16 and LUD-20)."""
@@ -156,19 +206,3 @@ class MeterPages:
             if kind is UnknownMeter:  # the plugin lists those that there are, also what is not public
                 raise UnknownMeter(f"name: there is no meter {params.get('name')!r} here", param="name") from None
             raise kind(words.partition(": ")[2] or words) from None
-
-    def _link(self, label: str) -> str:
-        raw = self._mac(label) + label.encode()
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-    def _label(self, link: str) -> str:
-        """Returns the label in a link that we made, "" for any other."""
-        try:
-            raw = base64.urlsafe_b64decode(link + "=" * (-len(link) % 4))
-            label = raw[MAC:].decode()
-        except (binascii.Error, ValueError):
-            return ""
-        return label if hmac.compare_digest(raw[:MAC], self._mac(label)) else ""
-
-    def _mac(self, label: str) -> bytes:
-        return hmac.new(self._key, label.encode(), hashlib.sha256).digest()[:MAC]

@@ -195,6 +195,15 @@ class Attend(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AskRefund(Command):
+    """meter-refund: the invoice by which a bearer gets back what is left; `invoice_msat` 0: it has no amount."""
+
+    session: str
+    bolt11: str
+    invoice_msat: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unlock(Command):
     """meter-unlock: ends the lockout of a meter before its time is over."""
 

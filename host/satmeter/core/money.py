@@ -9,6 +9,7 @@ import re
 
 from .errors import BadParam
 
+MSAT_PER_SAT = 1_000
 MSAT_PER_BTC = 100_000_000_000
 MAX_MSAT = 21_000_000 * MSAT_PER_BTC
 MAX_TICKS = 2**53

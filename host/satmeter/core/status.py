@@ -94,7 +94,10 @@ class TransactionStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
-    """A live session, as its seller sees it. `owed_why`: why what is owed is not paid yet."""
+    """A live session, as its seller sees it. `owed_why`: why what is owed is not paid yet.
+
+    Of a bearer's: `refundable_msat` is what meter-refund can give back by an invoice of that amount, `fed_by` has the
+    numbers of the wallet invoices that were paid."""
 
     session: str
     meter: str
@@ -125,6 +128,8 @@ class SessionStatus:
     signature: str
     transactions: list[TransactionStatus] | UnsetType = UNSET
     owed_why: str | UnsetType = UNSET
+    refundable_msat: int | UnsetType = UNSET
+    fed_by: list[int] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

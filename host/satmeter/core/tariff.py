@@ -98,6 +98,11 @@ class Tariff:
         """Return the ticks that `amount_msat` pays for in full."""
         return ticks_for(amount_msat, self.price_msat, self.ticks_per_unit)
 
+    def units(self, ticks: int) -> str:
+        """Returns ticks in the tariff's unit, to three figures after the point, as 1.5 kWh."""
+        whole, part = divmod(ticks * 1000 // self.ticks_per_unit, 1000)
+        return f"{whole:,}.{part:03d}".rstrip("0").rstrip(".") + f" {self.unit}"
+
     def most_ticks(self, elapsed_ms: int) -> int:
         """Return the most ticks that the rating allows within `elapsed_ms` (whole seconds of it), slack included."""
         return self.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)

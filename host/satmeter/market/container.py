@@ -35,7 +35,7 @@ class Market:
             billing.once,
             self.orders,
             self.ledger,
-            Outward(config.hub_hosts, "hub_hosts"),
+            billing.addresses,
             urlsplit(config.public_url).netloc,
         )
         billing.invoices.settlers.append(self.orders.settle)

@@ -4,19 +4,15 @@ Addresses are Lightning Addresses (LUD-16), by which users of two hubs pay one a
 channels. The most that a payment may cost is held before it is sent. The transaction that records the
 end of the payment moves that money on."""
 
-import hashlib
 import json
-import re
-from urllib.parse import urlencode, urlsplit
 
 import sqlalchemy as sa
 
 from ..billing.database import Row
-from ..billing.forms import check_text
 from ..billing.idempotency import Attempt, Once
 from ..billing.invoices import Invoices
+from ..billing.lightning_address import Addresses
 from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, Spending
-from ..billing.ssrf import Outward, check_url
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
 from ..node.pay import fee_cap
@@ -24,7 +20,6 @@ from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .orders import Orders
 from .users import User
 
-ADDRESS = re.compile(r"([a-z0-9][a-z0-9._+-]{0,63})@([a-z0-9.-]+(?::\d{1,5})?)")
 LEAST_MSAT, MOST_MSAT = 1000, 10_000_000_000
 """What an address of ours takes at once: 1 sat to 0.1 BTC."""
 
@@ -39,12 +34,12 @@ class Sending:
         once: Once,
         orders: Orders,
         ledger: Ledger,
-        outward: Outward,
+        addresses: Addresses,
         host: str,
     ):
         """host: what our own addresses end in; "" where the hub has no public name."""
         self._invoices, self._spending, self._once = invoices, spending, once
-        self._orders, self._ledger, self._outward = orders, ledger, outward
+        self._orders, self._ledger, self._addresses = orders, ledger, addresses
         self.host = host
 
     def quote(self, amount_msat: int) -> Row:
@@ -57,47 +52,7 @@ class Sending:
 
     async def invoice_of(self, to: str, amount_msat: int) -> str:
         """Return an invoice of an address for an amount. BadParam with what is wrong there."""
-        found = ADDRESS.fullmatch(to)
-        if found is None:
-            raise BadParam(f"to: must be a BOLT 11 invoice, or NAME@HUB, got {to[:80]!r}", param="to")
-        name, host = found.groups()
-        scheme = "http" if host.partition(":")[0] in self._outward.allowed else "https"
-        terms = await self._json(f"{scheme}://{host}/.well-known/lnurlp/{name}")
-        least, most, text = terms.get("minSendable"), terms.get("maxSendable"), terms.get("metadata")
-        if (
-            terms.get("tag") != "payRequest"
-            or not isinstance(text, str)
-            or type(least) is not int
-            or type(most) is not int
-        ):
-            raise BadParam(f"to: {to} is no address that can be paid", param="to")
-        if not least <= amount_msat <= most:
-            raise BadParam(f"to: {to} takes {least} to {most} msat, not {amount_msat}", param="msatoshi")
-        callback = check_url(terms.get("callback"), "to")
-        joint = "&" if urlsplit(callback).query else "?"
-        answer = await self._json(f"{callback}{joint}{urlencode({'amount': amount_msat})}")
-        payreq = answer.get("pr")
-        if not isinstance(payreq, str) or not payreq.lower().startswith("ln") or not payreq.isascii():
-            raise BadParam(f"to: {to} gives no invoice", param="to")
-        decoded = self._spending.decoded(payreq.lower())
-        if decoded.get("description_hash") != hashlib.sha256(text.encode()).hexdigest():
-            raise BadParam(f"to: the invoice of {to} is not for that address", param="to")
-        if int(decoded["amount_msat"]) != amount_msat:
-            raise BadParam(f"to: the invoice of {to} is of {decoded['amount_msat']} msat", param="to")
-        return payreq.lower()
-
-    async def _json(self, url: str) -> Row:
-        _, data = await self._outward.get(url)
-        try:
-            found = json.loads(data)
-            check_text("answer", found)
-        except (ValueError, RecursionError, BadParam):
-            found = None
-        if not isinstance(found, dict):
-            raise BadParam("to: what answers there is no Lightning Address", param="to")
-        if found.get("status") == "ERROR":
-            raise BadParam(f"to: {str(found.get('reason'))[:200]}", param="to")
-        return found
+        return await self._addresses.invoice_of(to, amount_msat)
 
     def begin(self, user: str, key: str, what: str) -> Attempt:
         """Return the attempt that a form's key stands for: its `body` is the invoice, once there is one."""

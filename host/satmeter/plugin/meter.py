@@ -10,11 +10,12 @@ from pyln.client import Plugin, RpcError
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core import messages as msg
-from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
+from ..core.errors import BadParam, JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.labels import PREFIX, journal_of
+from ..core.labels import PREFIX, journal_of, wallet_label
 from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
+from ..core.purchase_link import SECRET, PurchaseLinks
 from ..core.seller import events as ev
 from ..core.seller import views
 from ..core.seller.context import Ended, Limits
@@ -27,16 +28,20 @@ from ..core.tariff import OFF
 from ..journal.store import Journal, SessionRow
 from ..node.rpc import Made
 from ..wire.address import Address, endpoint
+from ..wire.lnurl import check_base, encode
 from .base import Performers, RolePlugin, log
 from .clock import wall_ms
 from .covered import Covered
 from .meter_rpc import MeterRpc
 from .onchain_seller import Bitcoind, Chain
+from .refund_invoice import RefundInvoice, check, read
 
 REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
 INVOICES_LOOKED_AT = 10_000
 """How many of the node's newest invoices a new journal is compared with."""
+REMAINDER_OWN_MS = 600_000
+"""How long what is left of a bearer's money is that bearer's alone, where there is a page that gives it back."""
 REFUND_HASHES = 10_000
 """Hashes of refunds that are remembered with their session."""
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
@@ -55,6 +60,12 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Adds the seller's options, notification topics, hooks and subscriptions."""
         plugin.add_option(
             "meter-address", "", "HOST:PORT at which buyers reach this node, for the QR; else what it announces"
+        )
+        plugin.add_option(
+            "meter-url",
+            "",
+            "https://HOST at which wallets find the public pages of this node's meters (satmeter serve): boards show "
+            "there a code by which what is left comes back",
         )
         plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
         plugin.add_option(
@@ -170,7 +181,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._forgotten = frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten))
         given = str(self.plugin.get_option("meter-address") or "")
         self.reach = endpoint("meter-address", given) if given else ""
+        url = str(self.plugin.get_option("meter-url") or "")
+        self.url = check_base("meter-url", url) if url else ""
         self.limits = Limits(
+            remainder_own_ms=REMAINDER_OWN_MS if self.url else 0,
             meters=self.whole_option("meter-max-meters", 1, 100_000),
             sessions=self.whole_option("meter-max-sessions", 1, 100_000),
             sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
@@ -179,14 +193,15 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
             refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
         )
-        url = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
-        self._bitcoind = Bitcoind(url) if url else None
+        bitcoind = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
+        self._bitcoind = Bitcoind(bitcoind) if bitcoind else None
         self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
 
     def prepare(self) -> None:
         """Makes what effects and hooks use; asks the node for its cltv-final."""
         self.reach = self.reach or _announced(self.info)
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
+        self._links = PurchaseLinks(self.node.secret(SECRET)) if self.url else None
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()
@@ -195,6 +210,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def started(self) -> None:
         """Starts the thread that follows paid invoices (waitanyinvoice)."""
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
+
+    def rest_url(self, meter: str, label: str) -> str:
+        """Where a bearer gets back what is left (LUD-03), "" where no page is known (meter-url)."""
+        return f"{self.url}/m/{meter}/{self._links.of(label)}/withdraw" if self._links is not None else ""
 
     def address(self, meter: str) -> str:
         """The SATMETER:// address of a meter, "" where buyers can't reach this node."""
@@ -339,36 +358,37 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
         The outcome of an earlier try counts first: an invoice is given up only when nothing of it can
         settle any more."""
-        decoded = self._refund_invoice(a.bolt11)
-        if decoded is None:
-            why = "the buyer's refund invoice is not a BOLT 11 invoice without an amount"
+        try:
+            invoice = read(self.node, a.bolt11)
+        except BadParam as e:
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, e.message, True))
+            return
+        if invoice.amount_msat not in (0, a.amount_msat):
+            why = f"the refund invoice asks for {invoice.amount_msat} msat, not {a.amount_msat}"
             self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
             return
-        payment_hash = decoded["payment_hash"]
+        payment_hash = invoice.payment_hash
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
         if not self._claim_refund(payment_hash, a, known):
-            why = "the hash of the buyer's refund invoice was paid before, for something else"
+            why = "the hash of the refund invoice was paid before, for something else"
             self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
             return
-        if not known and decoded["created_at"] + decoded["expiry"] <= wall_ms() // 1000:
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, "the buyer's refund invoice has expired", True))
+        if not known and invoice.expires_at <= wall_ms() // 1000:
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, "the refund invoice has expired", True))
             return
-        outcome, why = self.payments.pay(
-            decoded["payee"], a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, a.amount_msat
-        )
+        amount = None if invoice.amount_msat else a.amount_msat
+        outcome, why = self.payments.pay(invoice.payee, a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, amount)
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
             self.service.post(cmd.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
         else:
             self.service.post(cmd.RefundLost(a.session, a.bolt11, why or "the payment failed"))
 
-    def _refund_invoice(self, bolt11: str) -> JsonObject | None:
-        try:
-            decoded = self.node.decode(bolt11)
-        except RpcError:
-            return None
-        sound = decoded.get("type") == "bolt11 invoice" and decoded.get("valid") and "amount_msat" not in decoded
-        return decoded if sound else None
+    def refund_invoice(self, text: str) -> RefundInvoice:
+        """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""
+        invoice = read(self.node, text)
+        check(invoice, text, self.node_id, str(self.info.get("network", "")), wall_ms() // 1000)
+        return invoice
 
     def _claim_refund(self, payment_hash: str, a: do.PayRefund, known: bool) -> bool:
         """Returns whether a payment hash is this session's to pay, and keeps it for the session if so.
@@ -408,15 +428,22 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         meter = core.state.meters.get(name)
         if meter is None:
             return None
-        return views.board(meter, core.state.sessions.get(meter.session), self.codes(meter))
+        return views.board(meter, core.state.sessions.get(meter.session), self.codes(core, meter))
 
-    def codes(self, meter: Meter) -> list[str]:
-        """Returns what a meter's board shows as codes: its address, and the invoice that any wallet may pay.
+    def codes(self, core: Seller, meter: Meter) -> views.Codes:
+        """Returns what a meter's board shows as codes.
 
-        A meter that serves itself shows the invoice alone."""
-        invoice = meter.wallet_invoice(self.service.clock.now()).upper()
-        own = invoice and meter.tariff.self_service != OFF  # codes take turns: nobody should wait for this one
-        return ["" if own else self.address(meter.name).upper(), invoice]
+        Codes take turns, and nobody should wait for theirs: the invoice of a meter that serves itself stands alone,
+        and so does what gives back what is left."""
+        now = self.service.clock.now()
+        invoice = meter.wallet_invoice(now).upper()
+        own = invoice and meter.tariff.self_service != OFF
+        left = None if invoice or not self.url else core.context.refunds.left_at(meter, now)
+        rest = ""
+        if left is not None:
+            rest = encode(self.rest_url(meter.name, wallet_label(core.context.journal, meter.name, left.fed_by[0])))
+        address = "" if own or rest else self.address(meter.name).upper()
+        return views.Codes(address, invoice, rest, left.refundable_msat if left else 0)
 
 
 def _announced(info: JsonObject) -> str:

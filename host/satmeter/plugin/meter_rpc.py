@@ -81,6 +81,7 @@ class MeterRpc:
             "export",
             "totals",
             "close",
+            "refund",
             "unlock",
             "attend",
         ]
@@ -106,7 +107,7 @@ class MeterRpc:
         now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
         holder = core.state.sessions.get(meter.session)
         shown = views.meter_status(meter, holder, now, silent_ms, openings)
-        board = views.board(meter, holder, self.p.codes(meter))
+        board = views.board(meter, holder, self.p.codes(core, meter))
         return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
     def _shown(self, name: str) -> Plain:
@@ -300,6 +301,19 @@ class MeterRpc:
                 self._post(call, cmd.CloseSession(found), views.session_status)
 
         self.p.service.run(look, then)
+
+    def refund(self, call: Call, session: str, invoice: str) -> None:
+        """Give a bearer back what is left of a {session} that is over, by an {invoice} with or without an amount."""
+
+        def offer() -> None:
+            try:
+                found = self.p.refund_invoice(invoice)
+            except Exception as e:
+                call.reply(e)
+                return
+            self._post(call, cmd.AskRefund(session, invoice, found.amount_msat), views.session_status)
+
+        self.p.hands.quick(offer)
 
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""

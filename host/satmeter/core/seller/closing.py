@@ -141,7 +141,8 @@ class Closing(Part):
         # In all: a buyer believes no more than that.
         dust = session.lapsed_msat + session.owed_msat < DUST_MSAT and not session.refund.under_way
         over = waited >= session.tariff.remainder_s * 1000
-        if session.owed_msat and not session.refund.held and (dust or not session.buyer) and over:
+        kept = bool(session.buyer) or bool(session.refund.bolt11)  # what a bearer asks for back does not lapse
+        if session.owed_msat and not session.refund.held and (dust or not kept) and over:
             self.emit(ev.RemainderLapsed(at=self.now, subject=session.id, amount_msat=session.owed_msat))
 
     def _waits_for_buyer(self, session: SellerSession, waited: int) -> bool:

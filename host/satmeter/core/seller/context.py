@@ -45,6 +45,8 @@ class Limits:
     """Most opens that wait for their first payment."""
     refund_maxfee_msat: int = 2_000
     """A refund may cost this in routing fees, or a hundredth of itself, whichever is more; it bears them itself."""
+    remainder_own_ms: int = 0
+    """How long what a bearer left is kept for its refund, before the next payment at the meter may take it along."""
     silent_ms: int = 15_000
     unheard_ms: int = 600_000
     bump_blocks: int = 6

@@ -267,9 +267,12 @@ class SessionClosing(Event):
 
 @event
 class RefundOffered(Event):
-    """The buyer's close has an amountless invoice, and says how much the buyer paid."""
+    """A buyer's close has an amountless invoice, and says how much the buyer paid; or a bearer gave an invoice.
+
+    `invoice_msat` is what the invoice asks for, 0 for one without an amount. A bearer claims nothing."""
 
     bolt11: str
+    invoice_msat: int
     claimed_msat: int
 
 

@@ -111,9 +111,9 @@ class Invoices(Part):
         """Shows, sends or stores an invoice that the node made; cancels one that is not wanted."""
         of, number = self.named(command.label)
         if isinstance(of, Meter):
-            of.memory.newest_wallet_invoice = (number, command.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)
+            made = {each: of.memory.made[each] for each in of.memory.made if each in of.wallet_invoices}
+            of.memory.made = {**made, number: (command.bolt11, self.now + of.tariff.wallet_expiry_s * 1000)}
             self.touch(of.subject)
-            of.memory.made = [*of.memory.made, number][-self.limits.wallet_invoices_per_meter :]
         elif of is not None and number in of.out:
             of.memory.asked(number).text = command.bolt11
             self.context.settlement(of).tell(of, number)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..commands import Reading
 from ..errors import Implausible
 from ..states import MeterState
-from ..tariff import Tariff
+from ..tariff import OFF, Tariff
 
 LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
 """Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
@@ -45,12 +45,12 @@ class MeterMemory:
     """When a register was refused that rose faster than the rating, that register, and of which boot."""
     rated_at: int = 0
     rated_from: int = 0
-    newest_wallet_invoice: tuple[int, str, int] = (0, "", 0)
-    """Its number, its text, and when it expires (ms)."""
     looked_at: dict[int, int] = field(default_factory=dict)
     """When the node was last asked for a wallet invoice, by its number."""
-    made: list[int] = field(default_factory=list)
-    """Numbers of wallet invoices that the node has made."""
+    made: dict[int, tuple[str, int]] = field(default_factory=dict)
+    """Wallet invoices that the node has made, by number: the text, and when it expires (ms)."""
+    shown: str = ""
+    """The one that was shown when time was looked at last."""
     presses: int | None = None
     """How often the button was pressed within the present boot; None until the first report."""
     choice: int = 0
@@ -100,8 +100,19 @@ class Meter:
 
     def wallet_invoice(self, now: int) -> str:
         """Return the invoice that a wallet may pay now, "" for none: not one that is paid, cancelled or expired."""
-        number, bolt11, until = self.memory.newest_wallet_invoice
+        number = self.shown_number
+        bolt11, until = self.memory.made.get(number, ("", 0))
         return bolt11 if number in self.wallet_invoices and now < until else ""
+
+    @property
+    def shown_number(self) -> int:
+        """The number of the wallet invoice that the meter shows, 0 for none.
+
+        A meter that serves itself shows its own: what a page or an RPC call asked for is shown there. Another one shows
+        the newest."""
+        if self.tariff.self_service != OFF and self.memory.own_invoice.number:
+            return self.memory.own_invoice.number
+        return max(self.memory.made, default=0)
 
     @property
     def allowance_count(self) -> int:

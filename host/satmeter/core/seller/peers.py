@@ -19,13 +19,11 @@ from . import events as ev
 from .context import Part, SellerContext
 from .meter import Meter
 from .openings import REMEMBERED
-from .refunds import RETRY_MS
+from .refunds import INVOICES, RETRY_MS
 from .session import SellerSession
 
 REFUND_FAILS, RECONNECTED_MS = 3, 600_000
 """A buyer who comes back has its refund tried again at once; after so many failures not sooner than this."""
-REFUND_INVOICES = 50
-"""Refund invoices that one session may use up."""
 EXCUSED, DOUBTED_MS = 5, 3_600_000
 """Opens of a node id that are not held against it since it says that a clock is wrong; and how often that is told."""
 
@@ -156,11 +154,17 @@ class Peers(Part):
         if session.open:
             self.context.closing.end(session, msg.words(message.reason) or "closed by the buyer", tell=False)
         refund = session.refund
-        news = message.bolt11 not in ("", *refund.used) and len(refund.used) < REFUND_INVOICES
+        news = message.bolt11 not in ("", *refund.used) and len(refund.used) < INVOICES
         wanted = session.owed_msat or session.ending_at or message.paid_msat > session.received_msat
         if news and wanted and not refund.bolt11:
             self.emit(
-                ev.RefundOffered(at=self.now, subject=session.id, bolt11=message.bolt11, claimed_msat=message.paid_msat)
+                ev.RefundOffered(
+                    at=self.now,
+                    subject=session.id,
+                    bolt11=message.bolt11,
+                    invoice_msat=0,
+                    claimed_msat=message.paid_msat,
+                )
             )
             session.memory.refund_tried_at = 0
         if session.closed and (session.void or (session.receipt and not session.owed_msat)):

@@ -3,10 +3,12 @@
 from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
+from ..errors import BadParam, TooMany, WrongState
 from ..ratelimit import backoff_ms
 from ..settlement.rules import DUST_MSAT
 from . import events as ev
 from .context import Part
+from .meter import Meter
 from .session import SellerSession
 
 RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
@@ -16,6 +18,8 @@ no more than that. Beyond, a refund bears its own: less than 1 sat at first, the
 PER_PEER, AT_ONCE = 1, 10
 """Refunds under way to one buyer, and to all: a buyer can hold a payment for a day, and node ids cost nothing. A
 channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
+INVOICES = 50
+"""Invoices that the refunds of one session may use up."""
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
@@ -27,17 +31,70 @@ def _earned(session: SellerSession) -> bool:
 class Refunds(Part):
     """Paid within a fee that they bear themselves, but for a share of what the session earned."""
 
+    def ask(self, command: cmd.AskRefund) -> SellerSession:
+        """Takes the invoice by which a bearer gets back what is left of an ended session; one at a time.
+
+        Raises:
+            UnknownSession: There is no such live session.
+            WrongState: It has a buyer, is not over, owes nothing, or its refund is under way or waits for a person.
+            BadParam: The invoice was used before, or asks for more than is owed.
+            TooMany: The session has used up as many invoices as it may.
+        """
+        session = self.state.session(command.session)
+        refund = session.refund
+        if session.buyer:
+            raise WrongState(f"session {session.id} has a buyer, whose node asks for its refund by itself")
+        if session.open:
+            raise WrongState(f"session {session.id} is not over: close it first")
+        if refund.held:
+            raise WrongState(f"the refund of session {session.id} waits for its seller: {session.alarm}")
+        if refund.bolt11:
+            raise WrongState(f"the refund of session {session.id} is being paid already")
+        if not session.owed_msat:
+            raise WrongState(f"session {session.id} owes nothing")
+        if command.bolt11 in refund.used:
+            raise BadParam("invoice: was used for a refund of this session before; make a new one", param="invoice")
+        if len(refund.used) >= INVOICES:
+            raise TooMany(f"session {session.id} has used {INVOICES} refund invoices; its seller has to look at it")
+        if command.invoice_msat > session.owed_msat:
+            most = f"at most {session.refundable_msat} msat of {session.owed_msat} can be given back"
+            raise BadParam(f"invoice: asks for {command.invoice_msat} msat; {most}", param="invoice")
+        self.emit(
+            ev.RefundOffered(
+                at=self.now,
+                subject=session.id,
+                bolt11=command.bolt11,
+                invoice_msat=command.invoice_msat,
+                claimed_msat=0,
+            )
+        )
+        session.memory.refund_tried_at = 0
+        self.context.closing.settle(session)
+        return session
+
+    def left_at(self, meter: Meter, now: int) -> SellerSession | None:
+        """Returns the newest session of a bearer at a free meter whose rest is still that bearer's alone, or None."""
+        if meter.session:
+            return None
+        since = now - self.limits.remainder_own_ms
+        ended = (each for each in self.state.sessions.values() if each.meter == meter.name and each.fed_by)
+        kept = [each for each in ended if not each.open and each.closed_at > since and each.refundable_msat]
+        return max(kept, key=lambda each: each.closed_at, default=None)
+
     def start(self, session: SellerSession) -> None:
         """Pay what is owed. What is kept for the fee, and the fee does not take, stays owed."""
         session.memory.refund_tried_at = self.now
         cap = max(self.limits.refund_maxfee_msat, session.owed_msat // 100)
-        own = min((0, DUST_MSAT - 1, cap)[session.memory.refund_step], cap, session.owed_msat // 2)
+        if session.refund.invoice_msat:
+            own = min(cap, session.owed_msat - session.refund.invoice_msat)
+        else:
+            own = min((0, DUST_MSAT - 1, cap)[session.memory.refund_step], cap, session.owed_msat // 2)
         borne = min(self.limits.refund_maxfee_msat, max(0, session.charged_msat // FEE_SHARE - session.fees_borne_msat))
         self.emit(
             ev.RefundStarted(
                 at=self.now,
                 subject=session.id,
-                amount_msat=session.owed_msat - own,
+                amount_msat=session.refund.invoice_msat or session.owed_msat - own,
                 maxfee_msat=own + borne,
                 borne_msat=borne,
             )
@@ -58,7 +115,7 @@ class Refunds(Part):
         if session.memory.refund_tried_at and self.now < session.memory.refund_tried_at + wait:
             return False
         under_way = [other for other in self.state.sessions.values() if other.refund.under_way]
-        mine = sum(1 for other in under_way if other.buyer == session.buyer)
+        mine = sum(1 for other in under_way if other.buyer and other.buyer == session.buyer)
         alike = sum(1 for other in under_way if _earned(other) == _earned(session))
         return mine < PER_PEER and alike < AT_ONCE // 2
 
@@ -83,11 +140,16 @@ class Refunds(Part):
         self.context.closing.settle(session)
 
     def lost(self, command: cmd.RefundLost) -> None:
-        """Nothing of a refund was paid: it is tried again, for a higher fee at first, then ever more seldom."""
+        """Nothing of a refund was paid: it is tried again, for a higher fee at first, then ever more seldom.
+
+        A bearer's is not tried for ever: who waits for it can give another invoice.
+        """
         session = self.state.session(command.session)
         if session.refund.under_way and command.bolt11 == session.refund.bolt11:
-            self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=msg.words(command.why), final=command.final))
-            if not command.final and session.memory.refund_step < LAST_STEP:
+            more = session.memory.refund_step < LAST_STEP and not session.refund.invoice_msat
+            final = command.final or not (session.buyer or more)
+            self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=msg.words(command.why), final=final))
+            if not final and session.memory.refund_step < LAST_STEP:
                 session.memory.refund_step, session.memory.refund_tried_at = session.memory.refund_step + 1, 0
             else:
                 session.memory.refund_fails, session.memory.refund_step = session.memory.refund_fails + 1, 0

@@ -62,7 +62,8 @@ class SelfService(Part):
         unpaid = own.number in meter.wallet_invoices
         if choice is None or (unpaid and own.text == choice.text and self._lasts(meter, own)):
             return
-        if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
+        others = len(meter.wallet_invoices) - unpaid
+        if others > self.limits.wallet_invoices_per_meter:  # one beyond: strangers at a page can't take its own
             return
         if not self._limit.take(meter.name, self.now * AN_HOUR // 3600):  # a token each minute
             return
@@ -76,8 +77,8 @@ class SelfService(Part):
 
     def _lasts(self, meter: Meter, own: OwnInvoice) -> bool:
         """Whether an invoice can be paid for a while, or is being made."""
-        number, _, until = meter.memory.newest_wallet_invoice
-        return number < own.number or self.now < until - RENEW_MS
+        made = meter.memory.made.get(own.number)
+        return made is None or self.now < made[1] - RENEW_MS
 
     def _wanted(self, meter: Meter) -> Choice | None:
         """Returns what a person could buy now, None where nothing is offered or could be delivered."""
@@ -90,7 +91,8 @@ class SelfService(Part):
         elif not self._may_top_up(meter):
             return None
         choices = self._choices(meter)
-        chosen = meter.memory.choice if self._recent(meter) or mode == PLUG else 0
+        # Whoever tops up goes on with what was chosen, however long ago.
+        chosen = meter.memory.choice if self._recent(meter) or mode == PLUG or meter.session else 0
         return choices[chosen % len(choices)] if choices else None
 
     def _choices(self, meter: Meter) -> list[Choice]:

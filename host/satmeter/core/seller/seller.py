@@ -137,6 +137,7 @@ def _handlers(context: SellerContext) -> Handlers:
         cmd.CloseSession: context.closing.close_session,
         cmd.SignatureMade: context.closing.signed,
         cmd.RefundSettled: context.refunds.settled,
+        cmd.AskRefund: context.refunds.ask,
         cmd.RefundLost: context.refunds.lost,
         cmd.Attend: context.attention.attend,
         cmd.AddressMade: context.onchain.address_made,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ..journal import CHAIN_START
 from ..labels import First
+from ..money import MSAT_PER_SAT
 from ..settlement.rules import rules_of
 from ..settlement.transaction import OnchainAccount
 from ..states import RefundState, SessionState
@@ -29,6 +30,8 @@ class Refund:
     bolt11: str = ""
     used: list[str] = field(default_factory=list)
     """Refund invoices that were paid, or can't be: a repeated Close may not offer them again."""
+    invoice_msat: int = 0
+    """What the invoice asks for; 0 where it has no amount, and takes what is paid."""
     claimed_msat: int = 0
     """What the buyer says that it paid."""
     amount_msat: int = 0
@@ -151,6 +154,8 @@ class SellerSession:
     """When the newest reservation was made."""
     captured: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
+    fed_by: list[int] = field(default_factory=list)
+    """Of a bearer: the numbers of the wallet invoices whose payments it has, newest last."""
     next_number: int = 1
     drawn_up_to: int = 0
     """Numbers up to this one may have been told; after a restart none of them is drawn again."""
@@ -307,6 +312,15 @@ class SellerSession:
     def owed_msat(self) -> int:
         """What the seller owes the buyer, once delivery is over."""
         return 0 if self.open else max(0, self.received_msat - self.given_msat)
+
+    @property
+    def refundable_msat(self) -> int:
+        """What a bearer can have back by an invoice of that amount: whole sat; a hundredth or more is left for the fee.
+
+        0 where nothing can be given back now."""
+        if self.buyer or self.refund.held or self.refund.bolt11 or not self.onchain.firm:
+            return 0
+        return max(0, self.owed_msat - max(1, self.owed_msat // 100)) // MSAT_PER_SAT * MSAT_PER_SAT
 
     @property
     def debt_msat(self) -> int:

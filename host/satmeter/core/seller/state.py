@@ -265,6 +265,8 @@ class SellerState:
         session.waiting_since = event.at
         session.paid_msat += event.amount_msat
         session.payments += 1
+        if not session.buyer:
+            session.fed_by = [*session.fed_by, event.number][-REMEMBERED:]
         session.next_number = max(session.next_number, event.number + 1)
         self.note_payment(event.pay_index, event.owned_up_to)
         self._count_session(session, event.count)
@@ -383,11 +385,12 @@ class SellerState:
     # --- the end
 
     def refund_offered(self, event: ev.RefundOffered) -> None:
-        """Stores the buyer's refund invoice; WrongState while there is one already."""
+        """Stores the invoice for a refund; WrongState while there is one already."""
         session = self._session_of(event)
         (state,) = self._refund(session, event)
         refund = session.refund
         refund.state, refund.bolt11, refund.claimed_msat, refund.why = state, event.bolt11, event.claimed_msat, ""
+        refund.invoice_msat = event.invoice_msat
 
     def refund_started(self, event: ev.RefundStarted) -> None:
         """Sets a refund to paying; WrongState unless an invoice of the buyer is there for it."""
@@ -428,7 +431,7 @@ class SellerState:
         refund.state, refund.amount_msat, refund.why = none if event.final else offered, 0, event.why
         if event.final:
             refund.used = [*refund.used, refund.bolt11]
-            refund.bolt11 = ""
+            refund.bolt11, refund.invoice_msat = "", 0
 
     def refund_held(self, event: ev.RefundHeld) -> None:
         """Holds the session's refund until a person decides on it, with an alarm."""
@@ -582,7 +585,7 @@ def _end_refund(session: SellerSession) -> None:
     refund = session.refund
     refund.used = [*refund.used, refund.bolt11]
     refund.state, refund.bolt11 = RefundState.NONE, ""
-    refund.amount_msat, refund.maxfee_msat, refund.borne_msat = 0, 0, 0
+    refund.amount_msat, refund.maxfee_msat, refund.borne_msat, refund.invoice_msat = 0, 0, 0, 0
 
 
 _FOLD: dict[type[Event], Callable[[SellerState, Event], None]] = {

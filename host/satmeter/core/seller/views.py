@@ -1,16 +1,38 @@
 """Meters and sessions as RPC, pages and the bridge show them."""
 
+from dataclasses import dataclass
+
 from msgspec import UNSET
 
-from ..money import charge_msat
+from ..money import MSAT_PER_SAT, charge_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
 from ..status import BoardView, MeterStatus, SessionStatus
+from ..tariff import OFF
 from .meter import Meter
 from .session import SellerSession
 
 LINES = 4
 """Lines of a board's page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """What a board may show as codes, "" for none: its meter's address, an invoice, and what gives a rest back.
+
+    `rest_msat` is what comes back by that."""
+
+    address: str = ""
+    invoice: str = ""
+    rest: str = ""
+    rest_msat: int = 0
+
+    @property
+    def shown(self) -> list[str]:
+        """The two that the board gets: an address, and what a wallet reads."""
+        return [self.address, self.invoice or self.rest]
+
+
 LAMPS = {
     MeterState.STANDBY: "slow",
     MeterState.NEGOTIATING: "slow",
@@ -31,9 +53,9 @@ def grant_register(meter: Meter, session: SellerSession | None) -> int:
     return max(0, count - meter.offset)
 
 
-def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> BoardView:
+def board(meter: Meter, session: SellerSession | None, codes: Codes) -> BoardView:
     """Return what the board of a meter has to know: its grant, its lamp, the lines of its page, and its codes."""
-    credit = "" if session is None else f"credit {session.credit_msat} msat"
+    credit = _credit(meter, session) if session is not None else ""
     offered = _offered(meter, codes)
     return BoardView(
         meter=meter.name,
@@ -42,14 +64,23 @@ def board(meter: Meter, session: SellerSession | None, codes: list[str]) -> Boar
         grant=grant_register(meter, session),
         lamp=LAMPS[meter.state],
         page=[meter.name, meter.state.value, *([credit] if credit or not offered else []), *offered][:LINES],
-        codes=codes,
+        codes=codes.shown,
     )
 
 
-def _offered(meter: Meter, codes: list[str]) -> list[str]:
-    """Returns what the page says of the invoice that a meter shows by itself."""
+def _credit(meter: Meter, session: SellerSession) -> str:
+    """Returns what is left, for a person who bought at the meter itself in its unit."""
+    if meter.tariff.self_service == OFF or not session.tariff.prepaid:
+        return f"credit {session.credit_msat} msat"
+    return f"left {session.tariff.units(session.tariff.ticks(max(0, session.credit_msat)))}"
+
+
+def _offered(meter: Meter, codes: Codes) -> list[str]:
+    """Returns what the page says of the code that a meter shows by itself: of a rest, or of its own invoice."""
     own = meter.memory.own_invoice
-    if not any(codes[1:]) or own.number != meter.memory.newest_wallet_invoice[0]:
+    if codes.rest:
+        return [f"rest {codes.rest_msat // MSAT_PER_SAT} sat", "scan to get back"]
+    if not codes.invoice or own.number != meter.shown_number:
         return []
     sat = f"{own.amount_msat // 1000} sat" if own.amount_msat % 1000 == 0 else f"{own.amount_msat} msat"
     said = own.text if own.text.endswith("sat") else f"{own.text} {sat}"
@@ -142,6 +173,8 @@ def session_status(session: SellerSession) -> SessionStatus:
         signature=session.signature,
         transactions=rules_of(session.tariff).shown(session.onchain),
         owed_why=_why_owed(session) if session.owed_msat else UNSET,
+        refundable_msat=UNSET if session.buyer else session.refundable_msat,
+        fed_by=UNSET if session.buyer else session.fed_by,
     )
 
 

@@ -57,8 +57,9 @@ class WalletInvoices(Part):
 
     def look_after(self, meter: Meter) -> None:
         """Ask the node, once a wallet invoice's time is over, whether it was paid or has expired; show it no longer."""
-        if meter.memory.newest_wallet_invoice[1] and not meter.wallet_invoice(self.now):
-            meter.memory.newest_wallet_invoice = (0, "", 0)
+        shown = meter.wallet_invoice(self.now)
+        if shown != meter.memory.shown:
+            meter.memory.shown = shown
             self.touch(meter.subject)
         for number in meter.wallet_invoices:
             wait = meter.tariff.wallet_expiry_s * 1000 if number in meter.memory.made else NODE_RETRY_MS
@@ -93,6 +94,11 @@ class WalletInvoices(Part):
             return self.state.sessions[session_id]
         session = self.context.openings.open_session(meter, session_id, "", parked)
         for left in list(self.state.sessions.values()):
-            if not parked and not left.buyer and left.meter == meter.name and left.owed_msat and not left.refund.held:
+            if not parked and not left.buyer and left.meter == meter.name and left.owed_msat and self._free(left):
                 self.context.openings.bring(left, session)
         return session
+
+    def _free(self, left: SellerSession) -> bool:
+        """Whether what a bearer left is the next one's: it is not asked for back, and its own time is over."""
+        own = self.now < left.closed_at + self.limits.remainder_own_ms
+        return not (left.refund.bolt11 or left.refund.held or own)

@@ -1,28 +1,46 @@
-"""A public page for each meter, for a phone and any wallet; the same for wallets alone, by LNURL-pay (LUD-06)."""
+"""A public page for each meter, for a phone and any wallet; the same for wallets alone, by LNURL.
 
+LNURL-pay (LUD-06) buys, LNURL-withdraw (LUD-03) gives back what is left."""
+
+import json
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from ...billing.described import PAGES, PayInvoice, PayTerms, PayVerified, gives, takes
+from ...billing.described import (
+    PAGES,
+    PayInvoice,
+    PayTerms,
+    PayVerified,
+    WithdrawAnswer,
+    WithdrawTerms,
+    gives,
+    takes,
+)
 from ...billing.meter_pages import MeterPages, Purchase
 from ...billing.routes.parameters import Billing
 from ...core.errors import BadParam, SatmeterError, UnknownMeter
+from ...core.money import MSAT_PER_SAT
 from ...core.plain import JsonObject
 from ...core.status import MeterStatus
 from ...core.tariff import Tariff
 from ...http.server import asker
 from ...qr import draw
 from ...qr.make import make
+from ...wire.lnurl import encode
 from ..amounts import priced
 from ..http import Visits, for_wallets
 from . import account
 from .parameters import Form, MaybeMarket, ThisVisit
 
-A_MINUTE = 20
-"""Invoices that one network address may ask for in a minute."""
+A_MINUTE = 4
+"""Invoices of one meter that one network address may ask for in a minute: each holds one of the few that a meter has
+unpaid, for some minutes, and others want to buy there, too."""
+BACK_A_MINUTE = 10
+"""Tries to get something back by one purchase's link: each asks somebody else's server, or the node."""
 
 router = APIRouter(tags=["meters"], **PAGES)
 
@@ -55,7 +73,7 @@ def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
             {
                 "text": each.text,
                 "msatoshi": each.amount_msat,
-                "units": _units(tariff, tariff.ticks(each.amount_msat)),
+                "units": tariff.units(tariff.ticks(each.amount_msat)),
             }
             for each in meters.choices(meter)
         ],
@@ -68,24 +86,18 @@ def _why_not(meter: MeterStatus) -> str:
     return meter.fault or "nothing is plugged in"
 
 
-def _units(tariff: Tariff, ticks: int) -> str:
-    """Returns ticks as units, to three figures after the point."""
-    whole, part = divmod(ticks * 1000 // tariff.ticks_per_unit, 1000)
-    return f"{whole:,}.{part:03d}".rstrip("0").rstrip(".") + f" {tariff.unit}"
-
-
 @router.get("/m/{name}")
 def show(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Response:
     """A meter: its state, its price, and what can be chosen."""
     data = _of(meters.meter(name), meters)
-    lnurl = meters.lnurl(f"{_base(request, visit, name)}/lnurlp")
+    lnurl = encode(f"{_base(request, visit, name)}/lnurlp")
     return visit.answer(request, "meter", {**data, "lnurl": lnurl})
 
 
 @router.post("/m/{name}/buy", openapi_extra=takes(sat="100"))
 def buy(request: Request, name: str, given: Form, meters: Meters, billing: Billing, visit: ThisVisit) -> Response:
     """Make an invoice of `sat` (or `msatoshi`), and lead to the purchase's own link."""
-    billing.may_mint(f"meter/{asker(request)}", A_MINUTE)
+    billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
     bolt11, link = meters.buy(name, priced(given).get("msatoshi"))
     return visit.done(request, f"/m/{name}/{link}", {"payreq": bolt11})
 
@@ -113,7 +125,7 @@ def asked(
     """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 21)."""
     base = _base(request, visit, name)
     try:
-        billing.may_mint(f"meter/{asker(request)}", A_MINUTE)
+        billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
         if not amount.isdecimal():
             raise BadParam("amount: must be a whole number of msat", param="amount")
         bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc))
@@ -154,7 +166,58 @@ def code(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Respo
     """One code for all: a camera opens it as the meter's page, a wallet pays it (LUD-01)."""
     meters.meter(name)
     base = _base(request, visit, name)
-    return Response(draw.png(make(f"{base}?lightning={meters.lnurl(f'{base}/lnurlp')}")), media_type="image/png")
+    return Response(draw.png(make(f"{base}?lightning={encode(f'{base}/lnurlp')}")), media_type="image/png")
+
+
+@router.post("/m/{name}/{link}/end")
+def end(request: Request, name: str, link: str, given: Form, meters: Meters, visit: ThisVisit) -> Response:
+    """End the use that a purchase pays for; what is left can be given back then."""
+    meters.end(name, link)
+    return visit.done(request, f"/m/{name}/{link}")
+
+
+@router.post("/m/{name}/{link}/refund", openapi_extra=takes(to="alice@wallet.example"))
+async def refund(
+    request: Request, name: str, link: str, given: Form, meters: Meters, billing: Billing, visit: ThisVisit
+) -> Response:
+    """Gives back what is left of a purchase, to `to`.
+
+    That is a BOLT 11 invoice (without an amount, it gets all but the fee), a BOLT 12 offer, or a Lightning Address."""
+    billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
+    to = "".join(str(given.get("to") or "").split()).lower().removeprefix("lightning:")
+    rest = await run_in_threadpool(meters.rest, name, link)
+    if "@" in to:
+        invoice = await billing.addresses.invoice_of(to, rest.msat)
+    elif to.startswith("lno1"):
+        invoice = await run_in_threadpool(meters.invoice_of_offer, to, rest.msat)
+    else:
+        invoice = to
+    await run_in_threadpool(meters.give_back, name, link, invoice)
+    return visit.done(request, f"/m/{name}/{link}")
+
+
+@router.get("/m/{name}/{link}/withdraw", **gives(WithdrawTerms), response_class=JSONResponse)
+def withdraw(request: Request, name: str, link: str, meters: Meters, visit: ThisVisit) -> Response:
+    """What a wallet may take back of a purchase (LUD-03)."""
+    try:
+        rest = meters.rest(name, link)
+    except SatmeterError as e:
+        return for_wallets({"status": "ERROR", "reason": e.message})
+    callback = f"{_base(request, visit, name)}/{link}/withdraw/pay"
+    bounds = {"minWithdrawable": MSAT_PER_SAT, "maxWithdrawable": rest.msat}
+    what = {"k1": rest.word, "defaultDescription": f"what was left at meter {name}", **bounds}
+    return for_wallets({"tag": "withdrawRequest", "callback": callback, **what})
+
+
+@router.get("/m/{name}/{link}/withdraw/pay", **gives(WithdrawAnswer), response_class=JSONResponse)
+def withdrawn(name: str, link: str, meters: Meters, billing: Billing, k1: str = "", pr: str = "") -> Response:
+    """Have the seller's node pay a wallet's invoice `pr`, once for each `k1` (LUD-03)."""
+    try:
+        billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
+        meters.give_back(name, link, pr.lower(), k1)
+    except SatmeterError as e:
+        return for_wallets({"status": "ERROR", "reason": e.message})
+    return for_wallets({"status": "OK"})
 
 
 @router.get("/m/{name}/{link}")
@@ -165,9 +228,14 @@ def purchase(request: Request, name: str, link: str, meters: Meters, visit: This
     except UnknownMeter as e:
         raise HTTPException(404, e.message) from None
     data = _purchased(found, _of(meters.meter(name), meters))
-    if data["status"] == "unpaid" and "text/html" in request.headers.get("accept", ""):
-        return visit.answer(request, "purchase", {**data, "svg": draw.svg(make(f"LIGHTNING:{data['payreq'].upper()}"))})
-    return visit.answer(request, "purchase", {**data, "svg": ""})
+    svg = ""
+    if "text/html" in request.headers.get("accept", ""):
+        if data["status"] == "unpaid":
+            svg = draw.svg(make(f"LIGHTNING:{data['payreq'].upper()}"))
+        elif data["rest_msat"]:
+            data["withdraw"] = encode(f"{_base(request, visit, name)}/{link}/withdraw")
+            svg = draw.svg(make(f"LIGHTNING:{data['withdraw']}"))
+    return visit.answer(request, "purchase", {**data, "link": link, "svg": svg})
 
 
 def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
@@ -178,16 +246,31 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
         "payreq": found.invoice.bolt11,
         "msatoshi": found.invoice.amount_msat,
         "expires_at": found.invoice.expires_at,
+        "phase": session.phase if session is not None else "closed" if row is not None else "",
         "credit": "",
         "used": "",
         "ended": row["reason"] if row is not None and row["closed_at"] else "",
+        "rest_msat": 0,
+        "owed_msat": 0,
+        "owed_why": "",
+        "refunded_msat": 0,
         "receipt": row["receipt"] if row is not None else "",
         "signature": row["signature"] if row is not None else "",
+        "withdraw": "",
     }
     if session is not None:
         tariff = Tariff.from_dict(dict(session.tariff))
         data |= {
-            "credit": _units(tariff, tariff.ticks(max(0, session.credit_msat))),
-            "used": _units(tariff, session.ticks),
+            "credit": tariff.units(tariff.ticks(max(0, session.credit_msat))) if session.phase == "open" else "",
+            "used": tariff.units(session.ticks),
+            "ended": session.reason if session.phase != "open" else "",
+            "rest_msat": session.refundable_msat or 0,
+            "owed_msat": session.owed_msat,
+            "owed_why": session.owed_why or "",
+            "refunded_msat": session.refunded_msat,
+            "receipt": session.receipt,
+            "signature": session.signature,
         }
+    elif data["receipt"]:
+        data["refunded_msat"] = json.loads(data["receipt"])["refunded_msat"]
     return data

@@ -6,7 +6,7 @@ async function look() {
     const answer = await fetch(location.href, { headers: { Accept: "application/json" } });
     if (answer.ok) {
       const now = await answer.json();
-      if ([now.status, now.credit, now.used, now.ended, now.receipt ? "signed" : ""].join("|") !== known) {
+      if ([now.status, now.credit, now.used, now.ended, now.rest_msat, now.owed_msat, now.owed_why, now.refunded_msat, ""].join("|") !== known) {
         location.reload();
         return;
       }

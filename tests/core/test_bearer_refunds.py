@@ -1,0 +1,206 @@
+"""What a plain wallet leaves comes back by an invoice: once, of what is left, and to nobody else in the meantime.
+
+1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
+"""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import SESSION, World, identity
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core.errors import BadParam, TooMany, UnknownSession, WrongState
+from satmeter.core.seller import views
+from satmeter.core.seller.context import Limits
+from satmeter.core.seller.refunds import INVOICES
+
+
+def bearer(w):
+    label, session = w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.pump()
+    assert w.pay(label)
+    w.pump()
+    return session
+
+
+def left(w, used=40):
+    """A bearer has used some of its quantum, and unplugged."""
+    session = bearer(w)
+    w.report(w.meter.register + used)
+    w.report(w.meter.register, plugged=False)
+    w.report(w.meter.register)
+    return session
+
+
+def ask(w, session, bolt11="lnback", amount_msat=0):
+    w.sell(cmd.AskRefund(session, bolt11, amount_msat))
+    w.pump()
+    return [r for r in w.receipts() if r["session"] == session][-1]
+
+
+def test_an_invoice_without_an_amount_gets_all_of_it():
+    w = World()
+    receipt = ask(w, left(w))
+    assert w.refunds == {"lnback": 6_000} and (receipt["refunded_msat"], receipt["owed_msat"]) == (6_000, 0)
+    assert identity(receipt)
+
+
+def test_an_invoice_of_whole_sat_gets_that_and_its_fee_is_of_the_rest():
+    w = World()
+    w.fee = 300
+    session = left(w)
+    assert views.session_status(w.seller.state.sessions[session]).refundable_msat == 5_000
+    receipt = ask(w, session, amount_msat=5_000)
+    # 4,000 msat were earned: the seller bears a hundredth of them
+    assert w.refunds == {"lnback": 5_000} and receipt["owed_msat"] == 6_000 - 5_000 - (300 - 40)
+    assert views.session_status(w.seller.state.sessions[session]).refundable_msat == 0  # under two sat
+
+
+def test_what_can_not_be_given_back_is_refused_and_changes_nothing():
+    w = World()
+    session = bearer(w)
+    with pytest.raises(WrongState, match="close it first"):
+        ask(w, session)
+    w.report(40, plugged=False)
+    with pytest.raises(BadParam, match="at most 5000 msat of 6000"):
+        ask(w, session, amount_msat=6_001)
+    with pytest.raises(UnknownSession):
+        ask(w, "0" * 32)
+    w.report(40)
+    w.open()
+    with pytest.raises(WrongState, match="has a buyer"):
+        ask(w, SESSION)
+    assert ask(w, session)["owed_msat"] == 0
+    with pytest.raises(WrongState, match="owes nothing"):
+        ask(w, session)
+    assert w.refunds == {"lnback": 6_000}
+
+
+def test_of_many_invoices_at_once_one_is_paid():
+    w = World()
+    session = left(w)
+    w.hold.add(do.PayRefund)
+    ask(w, session, "first")
+    for n in range(50):
+        with pytest.raises(WrongState, match="being paid already"):
+            ask(w, session, f"other{n}")
+    w.hold.clear()
+    w.pump()
+    assert w.refunds == {"first": 6_000}
+
+
+def test_what_fails_leaves_the_rest_for_another_invoice():
+    w = World()
+    session = left(w)
+    w.channel_can_refund = False
+    assert ask(w, session, "first", 5_000)["owed_msat"] == 6_000
+    with pytest.raises(BadParam, match="used for a refund of this session before"):
+        ask(w, session, "first", 5_000)
+    ask(w, session, "second")  # three fees are tried, then it is given up
+    w.channel_can_refund = True
+    assert w.refunds == {} and ask(w, session, "third")["owed_msat"] == 0
+    assert w.refunds == {"third": 6_000}
+
+
+def test_invoices_are_bounded():
+    w = World()
+    session = left(w)
+    w.channel_can_refund = False
+    for n in range(INVOICES):
+        ask(w, session, f"n{n}")
+    with pytest.raises(TooMany):
+        ask(w, session, "one more")
+
+
+def test_what_is_asked_for_back_is_not_the_next_ones_and_does_not_lapse():
+    w = World({"remainder_s": 100})
+    session = left(w)
+    w.hold.add(do.PayRefund)
+    ask(w, session)
+    w.pass_ms(200_000, step=1000)
+    second = bearer(w)
+    assert w.seller.state.sessions[second].credit_msat == 10_000
+    w.hold.clear()
+    w.restart_seller()
+    w.pump()
+    assert w.refunds == {"lnback": 6_000}
+
+
+def test_where_a_page_gives_it_back_the_next_one_waits_for_it():
+    w = World({"remainder_s": 3600}, limits=Limits(silent_ms=10**9, remainder_own_ms=600_000))
+    first = left(w)
+    kept = w.seller.context.refunds.left_at(w.meter, w.now)
+    assert kept is not None and kept.id == first and kept.fed_by == [1]
+    assert w.seller.state.sessions[bearer(w)].credit_msat == 10_000
+    assert w.seller.context.refunds.left_at(w.meter, w.now) is None  # in use by another
+    w.report(w.meter.register + 100)
+    w.report(w.meter.register, plugged=False)
+    w.report(w.meter.register)
+    w.pass_ms(600_000, step=5_000)
+    assert w.seller.context.refunds.left_at(w.meter, w.now) is None
+    assert w.seller.state.sessions[bearer(w)].credit_msat == 16_000
+
+
+def test_the_board_shows_what_gives_it_back():
+    w = World()
+    left(w)
+    shown = views.board(w.meter, None, views.Codes("", "", "LNURL1", 5_000))
+    assert (shown.page, shown.codes) == (["m", "standby", "rest 5 sat", "scan to get back"], ["", "LNURL1"])
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(("buy", "use", "unplug", "ask", "fail", "mend", "hold", "go", "restart", "wait")),
+        st.integers(0, 60),
+    ),
+    max_size=40,
+)
+
+
+@given(steps=STEPS, fee=st.sampled_from((0, 30, 900)))
+@settings(max_examples=60)
+def test_every_msat_is_delivered_given_back_or_on_the_meter(steps, fee):
+    w = World({"remainder_s": 300}, limits=Limits(silent_ms=10**9, wallet_invoices_per_meter=10**6))
+    w.fee, invoices, known = fee, 0, set()
+    for what, n in steps:
+        if what == "buy":
+            known.add(bearer(w))
+        elif what == "use":
+            w.report(w.meter.register + min(n, max(0, w.grant() - w.meter.register)))
+        elif what == "unplug":
+            w.report(w.meter.register, plugged=False)
+            w.report(w.meter.register)
+        elif what == "ask":
+            for session in [s for s in w.seller.state.sessions.values() if not s.open and s.owed_msat]:
+                invoices += 1
+                amount = session.refundable_msat if n % 2 else 0
+                try:
+                    ask(w, session.id, f"r{invoices}", amount)
+                except WrongState:
+                    assert session.refund.bolt11  # the only reason
+        elif what in ("fail", "mend"):
+            w.channel_can_refund = what == "mend"
+        elif what == "hold":
+            w.hold.add(do.PayRefund)
+        elif what == "go":
+            w.hold.clear()
+            w.pump()
+        elif what == "restart":
+            w.restart_seller()
+            w.report(w.meter.register)
+        else:
+            w.pass_ms(n * 1000, step=1000)
+    w.hold.clear()
+    w.channel_can_refund = True
+    w.pump()
+    sessions = list(w.seller.state.sessions.values())
+    newest = {r["session"]: r for r in w.receipts()}
+    gone = [r for name, r in newest.items() if name not in w.seller.state.sessions]
+    delivered = sum(s.charged_msat for s in sessions) + sum(r["charged_msat"] for r in gone)
+    kept = sum(s.lapsed_msat for s in sessions) + sum(r["lapsed_msat"] for r in gone)
+    on_meter = sum(max(0, s.credit_msat) if s.open else s.owed_msat for s in sessions)
+    assert not any(s.refund.under_way for s in sessions)
+    # What the seller has gained, of which it bears up to a hundredth of what it earned as fees of refunds.
+    assert 0 <= delivered + kept + on_meter - w.balance <= delivered // 100
+    assert delivered <= w.meter.count * 100
