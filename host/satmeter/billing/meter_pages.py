@@ -9,12 +9,12 @@ from decimal import Decimal
 from msgspec import UNSET
 from pyln.client import RpcError
 
+from ..core.bearer_link import SECRET, BearerLinks
 from ..core.choices import Choice
 from ..core.errors import BadParam, NodeTrouble, UnknownMeter, WrongState, by_code
 from ..core.labels import bearer_session, parse_label
 from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
-from ..core.purchase_link import SECRET, PurchaseLinks
 from ..core.status import MeterStatus, SessionStatus, read_as
 from ..core.tariff import Tariff
 from ..core.text import amount
@@ -72,7 +72,7 @@ class MeterPages:
         """rates: units of a currency for a bitcoin; a choice in a currency without one is not shown."""
         self._node, self._public = node, public
         self._rates = frozenset((name, int(MSAT_PER_BTC / rate)) for name, rate in (rates or {}).items())
-        self._links = PurchaseLinks(node.secret(SECRET))
+        self._links = BearerLinks(node.secret(SECRET))
 
     def meter(self, name: str) -> MeterStatus:
         """Returns a meter; UnknownMeter for one that is not there or not public."""

@@ -10,12 +10,12 @@ from pyln.client import Plugin, RpcError
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core import messages as msg
+from ..core.bearer_link import SECRET, BearerLinks
 from ..core.errors import BadParam, JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.labels import PREFIX, journal_of, wallet_label
 from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
-from ..core.purchase_link import SECRET, PurchaseLinks
 from ..core.seller import events as ev
 from ..core.seller import views
 from ..core.seller.context import Ended, Limits
@@ -201,7 +201,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Makes what effects and hooks use; asks the node for its cltv-final."""
         self.reach = self.reach or _announced(self.info)
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
-        self._links = PurchaseLinks(self.node.secret(SECRET)) if self.url else None
+        self._links = BearerLinks(self.node.secret(SECRET)) if self.url else None
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
         self._refund_lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The link of a purchase: whoever has it sees the purchase, and gets back what is left. Nobody can guess one."""
+"""A bearer's link: whoever has it sees what a wallet invoice came to, and gets back what is left. Nobody can guess one."""
 
 import base64
 import binascii
@@ -13,8 +13,8 @@ MAC = 12
 """Bytes."""
 
 
-class PurchaseLinks:
-    """The links of one node's purchases; `key` is the node's secret for them."""
+class BearerLinks:
+    """The links of one node's bearers; `key` is the node's secret for them."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
