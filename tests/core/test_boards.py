@@ -34,7 +34,7 @@ def test_boards_that_change_cables_are_refused_in_words_and_count_nothing():
             report(w, 500, boot, board, meter)
     assert [m.count for m in w.seller.state.meters.values()] == [0, 0]
     m = w.meter
-    assert "another cable" in views.meter_status(m, None, w.now, 3_000, 0).fault and m.silent(w.now, 3_000)
+    assert "another cable" in views.meter_status(m, None, w.now, 3_000, 0, {}).fault and m.silent(w.now, 3_000)
 
 
 def test_a_second_bridge_counts_nothing_beside_the_first():

@@ -60,7 +60,7 @@ def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():
     with pytest.raises(Implausible):
         w.report(6)
     w.report(1, boot="b2")
-    shown = lambda: views.meter_status(w.meter, None, w.now, 3_000, 0).fault  # noqa: E731
+    shown = lambda: views.meter_status(w.meter, None, w.now, 3_000, 0, {}).fault  # noqa: E731
     assert "two boards, or two bridges, report" in shown()
     w.pass_ms(4_000)
     assert shown() == ""

@@ -135,7 +135,7 @@ def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
     w.report(5_000_003)
     assert (w.meter.count, w.sale.ticks, w.meter.register) == (20, 20, 5_000_003)
     (alarm,) = jumps_told(w)
-    assert "jumped to 5000003" in alarm and alarm == views.meter_status(w.meter, w.sale, w.now, 3_000, 0).fault
+    assert "jumped to 5000003" in alarm and alarm == views.meter_status(w.meter, w.sale, w.now, 3_000, 0, {}).fault
     assert w.grant() == 5_000_003 + w.sale.grant_count - 20
     w.now += 1_000
     w.report(5_000_008)

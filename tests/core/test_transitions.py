@@ -31,13 +31,13 @@ VALUES = {
     **dict.fromkeys(("number", "tx_number", "revision", "pay_index", "owned_up_to", "up_to", "until", "feerate"), 1),
     **dict.fromkeys(("amount_msat", "charged_msat", "fee_msat", "maxfee_msat", "borne_msat", "arrived_msat"), 700),
     **dict.fromkeys(("value_sat", "fee_sat", "lost_sat", "arrived_sat", "maximum_sat", "weight"), 600),
-    **dict.fromkeys(
-        ("claimed_msat", "invoice_msat", "sent_msat", "carried_msat", "carried_on_msat", "most_msat", "most_ticks"), 900
-    ),
+    **dict.fromkeys(("claimed_msat", "invoice_msat", "sent_msat", "carried_msat", "carried_on_msat"), 900),
+    **dict.fromkeys(("most_msat", "most_ticks"), 900),
     **{"parked": False, "final": False, "verified": False, "how": "seen", "id": "g", "inputs": [], "start": None},
     **{"meter": "m", "buyer": BUYER_ID, "seller": SELLER_ID, "tariff": TERMS, "policy": Policy.from_dict(POLICY)},
     **{"boot": "b1", "board": "p1", "address": "to", "txid": "t", "raw": "r", "bolt11": "lnbc1", "session": SESSION},
     **{"source": OTHER, "target": OTHER, "arrivals_msat": {}, "label": "l"},
+    **{"offer_id": "o", "wanted": True, "bolt12": "lno1", "key": "k"},
 }
 
 
@@ -232,6 +232,7 @@ def test_every_event_has_a_table_or_only_moves_counts():
     counts = {selling.MeterAdded, selling.MeterChanged, selling.MeterRemoved, selling.BoardBooted, selling.BoardBound}
     counts |= {selling.RegisterJumped, selling.AllowanceBegun, selling.Counted, selling.WalletInvoiceAsked}
     counts |= {selling.WalletInvoiceEnded, selling.PaymentUnowned, selling.UnownedSeen, selling.JournalReplaced}
+    counts |= {selling.OfferAdded, selling.OfferWanted, selling.OfferPaid}
     assert set(kinds(selling)) == OF_A_METER | OF_A_SESSION | counts
     assert set(kinds(buying)) == OF_A_STREAM | {buying.StreamOpened, buying.StreamRecalled}
 

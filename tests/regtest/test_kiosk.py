@@ -32,7 +32,7 @@ def offered(kiosk, amount_msat):
     """The invoice that the meter offers, once it is of this amount."""
 
     def found():
-        bolt11 = kiosk.meter()["offer"]
+        bolt11 = kiosk.meter()["invoice"]
         return bolt11 if bolt11 and kiosk.rpc.call("decode", [bolt11])["amount_msat"] == amount_msat else None
 
     return until(found)
@@ -45,7 +45,7 @@ def on_display(kiosk, bolt11):
 
 
 def test_from_the_button_to_the_light_with_a_wallet_alone(net, kiosk):
-    assert kiosk.meter()["offer"] == ""
+    assert kiosk.meter()["invoice"] == ""
     press(kiosk)
     until(lambda: kiosk.board.app.lines[2:] == ["5sat", "scan to pay"])
     press(kiosk)
@@ -57,8 +57,8 @@ def test_from_the_button_to_the_light_with_a_wallet_alone(net, kiosk):
     kiosk.board.turn(50)
     until(lambda: kiosk.board.flowing and kiosk.board.lamp == "on")
     until(lambda: kiosk.board.register >= 150)  # the credit is low: the next one is shown
-    assert kiosk.meter()["offer"] == "" or kiosk.meter()["low"]
-    until(lambda: kiosk.meter()["offer"])
+    assert kiosk.meter()["invoice"] == "" or kiosk.meter()["low"]
+    until(lambda: kiosk.meter()["invoice"])
     kiosk.board.turn(0)
 
 

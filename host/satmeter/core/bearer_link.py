@@ -1,4 +1,4 @@
-"""A bearer's link: whoever has it sees what a wallet invoice came to, and gets back what is left. Nobody can guess one."""
+"""A bearer's link: its holder sees what a wallet invoice came to, and gets back what is left. Nobody can guess it."""
 
 import base64
 import binascii

@@ -122,6 +122,34 @@ class MakeWalletInvoice(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AskOffer(Command):
+    """meter-offer: a standing offer of a meter; `amount_msat` 0 is any amount, `active` False ends one."""
+
+    meter: str
+    amount_msat: int
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OfferMade(Command):
+    """The node has an offer of a meter; `active`: it gives invoices for it."""
+
+    meter: str
+    amount_msat: int
+    offer_id: str
+    bolt12: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OfferSwitched(Command):
+    """The node gives invoices for an offer from now on, or no more."""
+
+    offer_id: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceMade(Command):
     """Answer to MakeInvoice: the node has the unpaid invoice `bolt11` under this label."""
 
@@ -134,13 +162,15 @@ class InvoiceSettled(Command):
     """The node received a payment: `amount_msat` arrived, overpayment included.
 
     `pay_index` is the node's own index of the payment. `after` is the index that was given to CLN's
-    waitanyinvoice: this payment is the first one after it. None: it was found by its label."""
+    waitanyinvoice: this payment is the first one after it. None: it was found by its label. `payer_note` is what the
+    payer of an offer wrote."""
 
     label: str
     amount_msat: int
     pay_index: int
     payment_hash: str
     after: int | None = None
+    payer_note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,23 @@ class MakeInvoice(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class MakeOffer(Effect):
+    """Make the offer of this label, or find it where it exists; answered by OfferMade. `amount_msat` 0: any amount."""
+
+    label: str
+    meter: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOffer(Effect):
+    """Have the node give invoices for an offer, or not; answered by OfferSwitched."""
+
+    offer_id: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FindRate(Effect):
     """Ask the node what a currency is worth; answered by RateFound, or not at all where it does not know."""
 

@@ -3,6 +3,8 @@
     satmeter/JOURNAL/s/SESSION/N     invoice N of a session
     satmeter/JOURNAL/m/METER/N       wallet invoice N of a meter
     satmeter/JOURNAL/o/METER/PACKED  the first invoice of a session that is not open yet
+    satmeter/JOURNAL/b/METER/AMOUNT  a meter's offer (BOLT 12); 0: of any amount
+    OFFER-PAYER-N                    an invoice that was fetched by an offer: the node makes it, and its label
     satmeter/refund/SESSION/N        a buyer's invoice for a refund
 
 PACKED is session, buyer and terms in base64: a node takes labels of 128 bytes at most. This label holds
@@ -24,6 +26,9 @@ _SESSION, _BUYER = 32, 66
 """Hex digits of a session and of a node id."""
 _LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 
+_OFFER = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/b/([a-z0-9-]{{1,32}})/([0-9]{{1,18}})")
+_OF_OFFER = re.compile(r"([0-9a-f]{64})-([0-9a-f]{66})-[0-9]{1,10}")
+
 
 def session_label(journal: str, session_id: str, number: int) -> str:
     """Returns the label of a session's invoice; `journal` is the journal's name in hex digits."""
@@ -33,6 +38,23 @@ def session_label(journal: str, session_id: str, number: int) -> str:
 def wallet_label(journal: str, meter: str, number: int) -> str:
     """Returns the label of a meter's wallet invoice; `journal` is the journal's name in hex digits."""
     return f"{PREFIX}/{journal}/m/{meter}/{number}"
+
+
+def offer_label(journal: str, meter: str, amount_msat: int) -> str:
+    """Returns the label of a meter's offer; `amount_msat` 0 is any amount."""
+    return f"{PREFIX}/{journal}/b/{meter}/{amount_msat}"
+
+
+def parse_offer(label: str) -> tuple[str, str, int] | None:
+    """Returns (journal, meter, amount in msat) of the label of a meter's offer, None for any other label."""
+    found = _OFFER.fullmatch(label)
+    return (found[1], found[2], int(found[3])) if found else None
+
+
+def parse_of_offer(label: str) -> tuple[str, str] | None:
+    """Returns (offer_id, payer's key) of the label of an invoice of an offer, whoever's that is; None for any other."""
+    found = _OF_OFFER.fullmatch(label)
+    return (found[1], found[2]) if found else None
 
 
 def parse_label(label: str) -> tuple[str, str, str, int] | None:

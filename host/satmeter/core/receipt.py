@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FORMAT = "satmeter-receipt-1"
 TEXT_MOST = 500
 TXIDS_MOST = 20
+PAYERS_MOST = 20
 
 
 Figure = Literal["paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat"]
@@ -27,6 +28,13 @@ class Onchain(TypedDict):
     basic_fee_msat: int
     single_fee_msat: int
     lost_msat: int
+
+
+class Payer(TypedDict):
+    """Who paid by an offer (BOLT 12): the key of that payment, which the payer's wallet can prove, and a note."""
+
+    key: str
+    note: str
 
 
 class _Statement(TypedDict):
@@ -58,6 +66,7 @@ class Statement(_Statement, total=False):
     """A receipt's fields. Amounts in msat, counts in ticks, times in milliseconds."""
 
     onchain: Onchain
+    payers: list[Payer]
 
 
 def text(session: "SellerSession", seller: str, revision: int) -> str:
@@ -93,6 +102,7 @@ def text(session: "SellerSession", seller: str, revision: int) -> str:
             "owed_msat": session.owed_msat,
             "debt_msat": session.debt_msat,
             "head": session.head,
+            **({"payers": [{"key": key, "note": note} for key, note in session.payers]} if session.payers else {}),
             **rules_of(session.tariff).statement(session.tariff, session.onchain),
         }
     )
@@ -123,6 +133,8 @@ def read(receipt_text: str) -> Statement | None:
     sound = whole and all(_is_plain(stated.get(name)) for name in _TEXT)
     if not sound or ("onchain" in stated and not _sound_onchain(stated["onchain"])):
         return None
+    if "payers" in stated and not _sound_payers(stated["payers"]):
+        return None
     return cast(Statement, stated)
 
 
@@ -138,6 +150,12 @@ def _sound_onchain(figures: object) -> bool:
         return False
     whole = all(type(figures.get(name)) is int and figures[name] >= 0 for name in _ONCHAIN)
     return whole and all(isinstance(txid, str) and re.fullmatch("[0-9a-f]{64}", txid) for txid in figures["txids"])
+
+
+def _sound_payers(payers: object) -> bool:
+    if not isinstance(payers, list) or len(payers) > PAYERS_MOST:
+        return False
+    return all(isinstance(each, dict) and _is_plain(each.get("key")) and _is_plain(each.get("note")) for each in payers)
 
 
 def _is_plain(value: object) -> bool:

@@ -43,11 +43,25 @@ class RelayView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OfferStatus:
+    """A standing offer of a meter (BOLT 12).
+
+    `amount_msat` 0 is any amount. `wanted`: its operator wants it; `active`: the node gives invoices for it now, which
+    is while the meter can deliver."""
+
+    offer_id: str
+    bolt12: str
+    amount_msat: int
+    wanted: bool
+    active: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MeterStatus:
     """A meter as meter-status shows it.
 
     `exposure_msat` is what the seller could lose now, `exposure_bound_msat` the most that its tariff
-    allows for that. `openings` is how many buyers have asked for the meter and not paid yet. `offer` is
+    allows for that. `openings` is how many buyers have asked for the meter and not paid yet. `invoice` is
     the wallet invoice, "" for none."""
 
     name: str
@@ -70,7 +84,8 @@ class MeterStatus:
     lock_until: int
     exposure_msat: int
     exposure_bound_msat: int
-    offer: str
+    invoice: str
+    offers: list[OfferStatus]
     tariff: Values
 
 

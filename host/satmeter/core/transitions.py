@@ -47,6 +47,7 @@ _ANY_SESSION = (
     selling.InvoiceAsked,
     selling.InvoiceExpired,
     selling.NumbersDrawn,
+    selling.PayerTold,
     selling.AddressGiven,
     selling.UpdateTaken,
     selling.TxSent,

@@ -39,6 +39,18 @@ NEEDED: dict[str, set[str]] = {
     },
     "decode of a hash": {"type", "valid", "payee", "amount_msat", "payment_hash", "description_hash"},
     "makesecret": {"secret"},
+    "offer": {"offer_id", "bolt12", "active"},
+    "listoffers": {"offer_id", "bolt12", "active", "label"},
+    "fetchinvoice": {"invoice"},
+    "decode of its invoice": {
+        "type",
+        "valid",
+        "invoice_payment_hash",
+        "invoice_amount_msat",
+        "invoice_created_at",
+        "invoice_node_id",
+    },
+    "waitanyinvoice of an offer": {"label", "local_offer_id", "invreq_payer_note", "amount_received_msat"},
     "decode amountless": {"type", "valid", "payee", "payment_hash"},
     "signmessage": {"zbase"},
     "newaddr": {"bech32"},
@@ -102,6 +114,7 @@ def run(net: Devnet) -> Plain:
     tag = secrets.token_hex(4)
     _invoices(step, seller, buyer, tag)
     _payments(step, seller, buyer, tag)
+    _offers(step, seller, buyer, tag)
     _peers(step, seller, buyer, seller_id)
     net.fund("buyer", 100_000)
     _wallet(step, seller, buyer)
@@ -171,6 +184,37 @@ def _payments(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -
     step("xpay amountless", seller, "xpay", invstring=amountless["bolt11"], amount_msat=3000, maxfee=1000)
     over = seller.call("invoice", {"amount_msat": 1000, "label": f"over{tag}", "description": "x"})
     step("xpay with an amount", buyer, "xpay", invstring=over["bolt11"], amount_msat=1500, maxfee=1000)
+
+
+def _offers(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:
+    made = step("offer", seller, "offer", amount="any", description=f"d{tag}", label=f"o{tag}")
+    fixed = step("offer of an amount", seller, "offer", amount="2000msat", description=f"d{tag}")
+    step("offer of nonsense", seller, "offer", amount="lots", description=f"d{tag}")
+    step("listoffers", seller, "listoffers", offer_id=made["offer_id"])
+    step("listoffers unknown", seller, "listoffers", offer_id="00" * 32)
+    step("decode of an offer", buyer, "decode", string=made["bolt12"])
+    step("decode of an offer of an amount", buyer, "decode", string=fixed["bolt12"])
+    step("fetchinvoice without an amount", buyer, "fetchinvoice", offer=made["bolt12"])
+    step("fetchinvoice of nonsense", buyer, "fetchinvoice", offer="lno1nonsense", amount_msat=1)
+    fetched = step("fetchinvoice", buyer, "fetchinvoice", offer=made["bolt12"], amount_msat=3000, payer_note="thanks")
+    step("fetchinvoice under its amount", buyer, "fetchinvoice", offer=fixed["bolt12"], amount_msat=1000)
+    found = step("decode of its invoice", buyer, "decode", string=fetched["invoice"])
+    payment_hash = found["invoice_payment_hash"]
+    step("listinvoices of an offer", seller, "listinvoices", payment_hash=payment_hash)
+    step("xpay of its invoice", buyer, "xpay", invstring=fetched["invoice"], maxfee=1000, maxdelay=500)
+    step("xpay of its invoice again", buyer, "xpay", invstring=fetched["invoice"], maxfee=1000, maxdelay=500)
+    step("listsendpays of its invoice", buyer, "listsendpays", payment_hash=payment_hash)
+    paid = step("listinvoices of an offer paid", seller, "listinvoices", payment_hash=payment_hash)["invoices"][0]
+    step("waitanyinvoice of an offer", seller, "waitanyinvoice", lastpay_index=paid["pay_index"] - 1, timeout=5)
+    step("xpay of an offer", buyer, "xpay", invstring=made["bolt12"], amount_msat=4000, maxfee=1000, maxdelay=500)
+    step("xpay of an offer without an amount", buyer, "xpay", invstring=made["bolt12"])
+    step("xpay of an offer of another amount", buyer, "xpay", invstring=fixed["bolt12"], amount_msat=2500)
+    step("disableoffer", seller, "disableoffer", offer_id=made["offer_id"])
+    step("disableoffer again", seller, "disableoffer", offer_id=made["offer_id"])
+    step("xpay of a disabled offer", buyer, "xpay", invstring=made["bolt12"], amount_msat=4000, maxfee=1000)
+    step("enableoffer", seller, "enableoffer", offer_id=made["offer_id"])
+    step("enableoffer again", seller, "enableoffer", offer_id=made["offer_id"])
+    step("enableoffer unknown", seller, "enableoffer", offer_id="00" * 32)
 
 
 def _direct(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> None:

@@ -14,6 +14,8 @@ from ..core.plain import JsonObject
 INVOICE_LABEL_TAKEN = 900
 WAIT_TIMED_OUT = 904
 PLUGIN_GONE = -4
+OFFER_INACTIVE, OFFER_ACTIVE = 1001, 1006
+"""An offer that is to be disabled, or enabled, is so already."""
 UNKNOWN_COMMAND = -32601
 
 
@@ -32,6 +34,8 @@ class Made:
     received_msat: int = 0
     index: int = 0
     expires_at: int = 0
+    payer_note: str = ""
+    """What who fetched it by an offer wrote."""
 
 
 def code_of(e: RpcError) -> int:
@@ -42,6 +46,16 @@ def code_of(e: RpcError) -> int:
 def words_of(e: RpcError) -> str:
     """Returns the message of an RPC error, which can be bare text when the node stops."""
     return str(e.error.get("message", e.error)) if isinstance(e.error, dict) else str(e.error)
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOffer:
+    """An offer (BOLT 12) as the node has it; `active`: it gives invoices for it."""
+
+    offer_id: str
+    bolt12: str
+    active: bool
+    label: str
 
 
 class Node:
@@ -176,6 +190,32 @@ class Node:
         """Return a fresh taproot address of the node's wallet."""
         return str(self.call("newaddr", addresstype="p2tr")["p2tr"])
 
+    # --- offers
+
+    def offers(self, prefix: str) -> list[StandingOffer]:
+        """Returns all offers whose label begins with `prefix`, ended ones too."""
+        try:
+            rows = self.call("listoffers")["offers"]
+        except RpcError as e:
+            if code_of(e) == UNKNOWN_COMMAND:  # the node's plugin for offers is disabled
+                return []
+            raise
+        return [_offer(row) for row in rows if str(row.get("label", "")).startswith(prefix)]
+
+    def make_offer(self, label: str, amount_msat: int, description: str) -> StandingOffer:
+        """Makes an offer of an amount, 0 for any; each call makes another one."""
+        amount = f"{amount_msat}msat" if amount_msat else "any"
+        return _offer(self.call("offer", amount=amount, description=description, label=label))
+
+    def switch_offer(self, offer_id: str, active: bool) -> bool:
+        """Has the node answer an offer, or not; returns how it is now. RpcError for an offer that is not there."""
+        try:
+            self.call("enableoffer" if active else "disableoffer", offer_id=offer_id)
+        except RpcError as e:
+            if code_of(e) not in (OFFER_INACTIVE, OFFER_ACTIVE):
+                raise
+        return active
+
     # --- peers, signatures and secrets
 
     def secret(self, what: str) -> bytes:
@@ -212,4 +252,9 @@ def _made(row: JsonObject) -> Made:
         int(row["amount_received_msat"]) if paid else 0,
         int(row["pay_index"]) if paid else 0,
         int(row["expires_at"]),
+        str(row.get("invreq_payer_note", "")),
     )
+
+
+def _offer(row: JsonObject) -> StandingOffer:
+    return StandingOffer(str(row["offer_id"]), str(row["bolt12"]), bool(row["active"]), str(row.get("label", "")))

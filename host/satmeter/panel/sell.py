@@ -238,7 +238,7 @@ class MeterPage:
             return
         t = m["tariff"]
         self._text(self.price, f"{self.money(t['price_msat'])} a {t['unit']}")
-        text = (m["address"] if which == "address" else m["offer"]).upper()
+        text = (m["address"] if which == "address" else m["invoice"]).upper()
         if text == self._code and text:
             return
         self._code = text

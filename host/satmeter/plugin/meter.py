@@ -13,7 +13,7 @@ from ..core import messages as msg
 from ..core.bearer_link import SECRET, BearerLinks
 from ..core.errors import BadParam, JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.labels import PREFIX, journal_of, wallet_label
+from ..core.labels import PREFIX, journal_of, parse_of_offer, parse_offer, wallet_label
 from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
@@ -26,7 +26,7 @@ from ..core.settlement.transaction import FEERATE_MOST
 from ..core.status import BoardView
 from ..core.tariff import OFF
 from ..journal.store import Journal, SessionRow
-from ..node.rpc import Made
+from ..node.rpc import Made, words_of
 from ..wire.address import Address, endpoint
 from ..wire.lnurl import check_base, encode
 from .base import Performers, RolePlugin, log
@@ -201,6 +201,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Makes what effects and hooks use; asks the node for its cltv-final."""
         self.reach = self.reach or _announced(self.info)
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
+        self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
+        self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
+        """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
         self._links = BearerLinks(self.node.secret(SECRET)) if self.url else None
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
@@ -243,17 +246,29 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 continue
             if present is not core:
                 core, index = present, present.state.pay_index
+                self._tell_offers()
             try:
                 found = self.node.next_paid(index, 60)
                 if found is None:
                     continue
                 label, made = found
-                self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash, index), credited)
+                settled = cmd.InvoiceSettled(
+                    label, made.received_msat, made.index, made.hash, index, payer_note=made.payer_note
+                )
+                self.service.post(settled, credited)
                 index = made.index
             except Exception as e:
                 log.warning("waiting for payments: %s", e)
                 core = None
                 time.sleep(0.5)
+
+    def _tell_offers(self) -> None:
+        """Tells the core which offers of its journal the node has: a crash, or an older copy, may have lost one."""
+        for each in self.node.offers(f"{PREFIX}/"):
+            parsed = parse_offer(each.label)
+            if parsed is not None and self.service.journal is not None and parsed[0] == self.service.journal.name:
+                _, meter, amount = parsed
+                self.service.post(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
 
     def _block_added(self, **kwargs: object) -> None:
         self.service.post(cmd.BlockAdded())
@@ -276,11 +291,17 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         What is accepted is told to the core, which may ask for the next invoice while this one is settled.
         """
         label = str(payment.get("label", ""))
-        if not label.startswith(f"{PREFIX}/"):
+        of_offer = parse_of_offer(label)
+        if not label.startswith(f"{PREFIX}/") and (of_offer is None or of_offer[0] not in self.offer_ids):
             return {"result": "continue"}
         try:
-            core = self.service.core
-            why = core.rejects(label, self.service.clock.now()) if core is not None else self.service.trouble
+            core, amount = self.service.core, int(str(payment["msat"]).removesuffix("msat"))
+            if core is None:
+                why = self.service.trouble
+            elif of_offer is not None and not core.acceptance.is_of_offer(label):
+                why = "the offer is of another journal"
+            else:
+                why = core.rejects(label, self.service.clock.now(), amount)
         except Exception as e:
             why = f"internal error {e!r}"
         if why:
@@ -298,6 +319,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return {
             do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
             do.MakeInvoice: lambda effect: (quick if effect.hurry else self.hands.later)(self._make_invoice, effect),
+            do.MakeOffer: lambda effect: quick(self._make_offer, effect),
+            do.SwitchOffer: lambda effect: quick(self._switch_offer, effect),
             do.FindRate: lambda effect: slow(self._find_rate, effect),
             do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
             do.PayRefund: lambda effect: self.hands.refund(self._pay_refund, effect),
@@ -319,6 +342,29 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         what = a.metadata or f"satmeter {a.description}"
         made = self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, bool(a.metadata), renew=a.renew)
         self._tell(a.label, made)
+
+    def _make_offer(self, a: do.MakeOffer) -> None:
+        """Makes an offer, or finds the one of this label: each that the node makes is another."""
+        asked: list[Callable[[str | SatmeterError], None]] = []
+        try:
+            known = [each for each in self.node.offers(a.label) if each.label == a.label]
+            found = known[0] if known else self.node.make_offer(a.label, a.amount_msat, f"satmeter {a.meter}")
+        except (RpcError, NodeTrouble) as e:
+            why = words_of(e) if isinstance(e, RpcError) else str(e)
+            for told in self.offers_asked.pop(a.label, asked):
+                told(NodeTrouble(f"the node makes no offer: {why}"))
+            return
+        self.offer_ids |= {found.offer_id}
+
+        def recorded(_: object) -> None:
+            for told in self.offers_asked.pop(a.label, asked):
+                told(found.offer_id)
+
+        made = cmd.OfferMade(a.meter, a.amount_msat, found.offer_id, found.bolt12, found.active)
+        self.service.post(made, recorded)
+
+    def _switch_offer(self, a: do.SwitchOffer) -> None:
+        self.service.post(cmd.OfferSwitched(a.offer_id, self.node.switch_offer(a.offer_id, a.active)))
 
     def _find_rate(self, a: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""

@@ -75,6 +75,7 @@ class MeterRpc:
             "wait",
             "status",
             "invoice",
+            "offer",
             "spend",
             "sessions",
             "history",
@@ -106,7 +107,7 @@ class MeterRpc:
         openings = sum(1 for session in core.waiting.values() if session.meter == name)
         now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
         holder = core.state.sessions.get(meter.session)
-        shown = views.meter_status(meter, holder, now, silent_ms, openings)
+        shown = views.meter_status(meter, holder, now, silent_ms, openings, core.state.offers)
         board = views.board(meter, holder, self.p.codes(core, meter))
         return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
@@ -229,6 +230,34 @@ class MeterRpc:
         if len(metadata) > METADATA:
             raise BadParam(f"metadata: must be at most {METADATA} characters", param="metadata")
         self.p.service.post(cmd.MakeWalletInvoice(name, amount, metadata), reply)
+
+    def offer(self, call: Call, name: str, amount_msat: int | None = None, active: bool | int | str = True) -> None:
+        """Make a standing offer (BOLT 12) of a meter, for {amount_msat} or any amount, or end it by {active} false.
+
+        The node answers it while the meter can deliver."""
+        amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
+
+        def show(core: Seller, offer_id: str) -> Plain:
+            return {"meter": name, **answer(views.offer_status(offer_id, core.state.offers[offer_id]))}
+
+        def reply(found: Answer) -> None:
+            if isinstance(found, Exception):
+                call.reply(found)
+                return
+            label, known = found
+            if known:
+                call.reply(show(self.p.service.present, known))
+                return
+
+            def made(offer_id: str | SatmeterError) -> None:
+                if isinstance(offer_id, Exception):
+                    call.reply(offer_id)
+                else:
+                    self._look(call, lambda core: show(core, offer_id))
+
+            self.p.offers_asked.setdefault(label, []).append(made)
+
+        self.p.service.post(cmd.AskOffer(name, amount, flag("active", active)), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.

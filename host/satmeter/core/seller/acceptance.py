@@ -8,7 +8,8 @@ takes its place.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..labels import First, parse_label, parse_opening
+from ..labels import First, parse_label, parse_of_offer, parse_opening
+from ..settlement.rules import rules_of
 from ..states import MeterState
 from ..tariff import Tariff
 from .context import SellerContext
@@ -49,6 +50,8 @@ class Acceptance:
         self._sessions: dict[str, _SessionEntry] = {}
         self._waiting: dict[str, First] = {}
         self._debtors: frozenset[str] = frozenset()
+        self._offers: dict[str, tuple[str, bool]] = {}
+        """By offer_id: the meter, and whether its operator wants it."""
         self.publish_all()
 
     # --- by the core's thread
@@ -71,6 +74,8 @@ class Acceptance:
             if known is not None:  # also of one that is forgotten in this step
                 meters.add(known.meter)
             self._publish_session(subject)
+        if meters:
+            self._offers = {each: (offer.meter, offer.wanted) for each, offer in state.offers.items()}
         for name in meters:
             meter = state.meters.get(name)
             if meter is None:
@@ -112,8 +117,16 @@ class Acceptance:
 
     # --- by any thread
 
-    def rejects(self, label: str, now: int) -> str:
+    def is_of_offer(self, label: str) -> bool:
+        """Whether the invoice of a label was fetched by an offer of ours."""
+        parsed = parse_of_offer(label)
+        return parsed is not None and parsed[0] in self._offers
+
+    def rejects(self, label: str, now: int, amount_msat: int | None = None) -> str:
         """Return why a payment of `label` can't be delivered now, or "" where it can, or is none of ours."""
+        of_offer = parse_of_offer(label)
+        if of_offer is not None and of_offer[0] in self._offers:
+            return self._rejects_offer(of_offer[0], now, amount_msat)
         parsed, opening = parse_label(label), parse_opening(label)
         known = opening[0] if opening is not None else parsed[0] if parsed is not None else None
         if known is None:
@@ -146,10 +159,23 @@ class Acceptance:
             return "the session is closed"
         return self._undeliverable(meter, now) if meter.plugged else ""
 
+    def _rejects_offer(self, offer_id: str, now: int, amount_msat: int | None) -> str:
+        name, wanted = self._offers[offer_id]
+        meter = self._meters.get(name)
+        if meter is None or not wanted or not meter.tariff.prepaid or not rules_of(meter.tariff).for_any_wallet:
+            return "the meter does not sell this any more"
+        least, most = meter.tariff.tick_msat, meter.tariff.quantum_msat
+        if amount_msat is not None and not least <= amount_msat <= most:
+            return f"the meter takes from {least} to {most} msat at once"
+        return self._rejects_bearer(meter, now)
+
     def _rejects_wallet(self, name: str, number: int, now: int) -> str:
         meter = self._meters.get(name)
         if meter is None or number not in meter.wallet_invoices:
             return "the meter does not sell this any more"
+        return self._rejects_bearer(meter, now)
+
+    def _rejects_bearer(self, meter: _MeterEntry, now: int) -> str:
         why = self._undeliverable(meter, now)
         if why:
             return why

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .invoices import Invoices
     from .metering import Metering
     from .meters import Meters
+    from .offers import Offers
     from .openings import Openings
     from .payments import Payments
     from .peers import Peers
@@ -74,6 +75,7 @@ class SellerContext(Context):
     invoices: "Invoices"
     metering: "Metering"
     meters: "Meters"
+    offers: "Offers"
     openings: "Openings"
     payments: "Payments"
     peers: "Peers"

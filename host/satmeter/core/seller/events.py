@@ -102,6 +102,31 @@ class WalletInvoiceEnded(Event):
     number: int
 
 
+@event
+class OfferAdded(Event):
+    """The node made an offer (BOLT 12) of the meter; `amount_msat` 0: any amount."""
+
+    offer_id: str
+    bolt12: str
+    amount_msat: int
+
+
+@event
+class OfferWanted(Event):
+    """Its operator wants an offer to be answered, or no more."""
+
+    offer_id: str
+    wanted: bool
+
+
+@event
+class OfferPaid(Event):
+    """An invoice of an offer was paid; `number` is its number among the wallet invoices."""
+
+    offer_id: str
+    number: int
+
+
 # --- a session --------------------------------------------------------------------------------------------------
 
 
@@ -140,6 +165,15 @@ class InvoicePaid(Event):
     payment_hash: str
     count: int
     owned_up_to: int
+
+
+@event
+class PayerTold(Event):
+    """Who paid an offer: the key and the note that came with the payment of wallet invoice `number`."""
+
+    number: int
+    key: str
+    note: str
 
 
 @event

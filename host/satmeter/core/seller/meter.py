@@ -84,6 +84,8 @@ class Meter:
     lock_session: str = ""
     wallet_invoices: dict[int, int] = field(default_factory=dict)
     """Unpaid invoices for any wallet, by number (msat)."""
+    offers: list[str] = field(default_factory=list)
+    """Ids of its standing offers."""
     recorded: int = 0
     """The count in the newest event: what a crash now would forget is `count` beyond it."""
     memory: MeterMemory = field(default_factory=MeterMemory)

@@ -50,6 +50,7 @@ class Metering(Part):
             self._count_session(meter, self.state.sessions[meter.session])
         self.advance(meter)
         self.context.self_service.look_after(meter)
+        self.context.offers.look_after(meter)
         if meter.session and self._unrecorded(meter, self.state.sessions[meter.session]):
             self.emit(ev.Counted(at=self.now, subject=meter.subject, count=meter.count))
         return meter
@@ -189,6 +190,7 @@ class Metering(Part):
             self.advance(meter)
             self.context.wallet_invoices.look_after(meter)
             self.context.self_service.look_after(meter)
+            self.context.offers.look_after(meter)
         for session in list(self.state.sessions.values()):
             if session.open:
                 self.context.invoices.resend(session)

@@ -54,6 +54,7 @@ class Meters(Part):
             raise WrongState(
                 f"{len(waiting)} buyers were about to pay at meter {meter.name}; they are told, now try again"
             )
+        self.context.offers.end_all(meter)
         self.emit(ev.MeterRemoved(at=self.now, subject=meter.subject))
         return meter
 

@@ -3,10 +3,11 @@
 from .. import commands as cmd
 from .. import effects as do
 from .. import receipt
-from ..labels import bearer_session, parse_label, parse_opening
+from ..labels import bearer_session, parse_label, parse_of_offer, parse_opening
 from . import events as ev
 from .context import Part
 from .meter import Meter
+from .offer import Offer
 from .session import SellerSession
 
 UNOWNED = "unowned"
@@ -27,7 +28,7 @@ class Payments(Part):
         owned_up_to = command.pay_index if command.after is not None and command.after <= self.state.pay_index else 0
         opening, parsed = parse_opening(command.label), parse_label(command.label)
         known = opening or parsed
-        ours = known is not None and known[0] == self.context.journal
+        ours = (known is not None and known[0] == self.context.journal) or self._offer(command.label) is not None
         new = ours and not self.state.known_payment(command.pay_index)
         if ours and not new:
             self._credited_before(command)
@@ -51,6 +52,12 @@ class Payments(Part):
     def _owned(self, command: cmd.InvoiceSettled, owned_up_to: int) -> bool:
         """Credit a payment to whom its label names; False where nobody knows that one any more."""
         opening, parsed = parse_opening(command.label), parse_label(command.label)
+        offer = self._offer(command.label)
+        if offer is not None:
+            meter = self.state.meters.get(offer.meter)
+            if meter is not None:
+                self.context.wallet_invoices.paid_by_offer(meter, command, owned_up_to)
+            return meter is not None
         if opening is not None or parsed is None:
             return opening is not None and self.context.openings.paid(opening[1], command, owned_up_to)
         _, kind, name, number = parsed
@@ -64,6 +71,11 @@ class Payments(Part):
             return self._ended_paid(name, command, owned_up_to)
         self.credit(session, number, command, owned_up_to)
         return True
+
+    def _offer(self, label: str) -> Offer | None:
+        """Returns our offer by which the invoice of a label was fetched, None for any other invoice."""
+        parsed = parse_of_offer(label)
+        return self.state.offers.get(parsed[0]) if parsed is not None else None
 
     def record(self, session_id: str, number: int, command: cmd.InvoiceSettled, count: int, owned_up_to: int) -> None:
         """Record a payment as a session's."""

@@ -24,6 +24,7 @@ from .context import Limits, Recall, SellerContext
 from .invoices import Invoices
 from .metering import Metering
 from .meters import Meters
+from .offers import Offers
 from .openings import Openings
 from .payments import Payments
 from .peers import Peers
@@ -57,6 +58,7 @@ class Seller(StateMachine):
         context.invoices = Invoices(context)
         context.metering = Metering(context)
         context.meters = Meters(context)
+        context.offers = Offers(context)
         context.openings = Openings(context)
         context.payments = Payments(context)
         context.peers = Peers(context)
@@ -88,9 +90,9 @@ class Seller(StateMachine):
         """Whether the board has learned of a session's reservations, and can't use their credit any more."""
         return self.context.reservations.confirmed(session)
 
-    def rejects(self, label: str, now: int) -> str:
+    def rejects(self, label: str, now: int, amount_msat: int | None = None) -> str:
         """Return why a payment of `label` can't be delivered now, or "" (the invoice_payment hook). From any thread."""
-        return self.acceptance.rejects(label, now)
+        return self.acceptance.rejects(label, now, amount_msat)
 
     def reload(self, dumped: Plain) -> None:
         """Take a dumped state in place of the present one."""
@@ -128,6 +130,9 @@ def _handlers(context: SellerContext) -> Handlers:
         cmd.PeerConnected: context.peers.connected,
         cmd.PeerLost: context.peers.lost,
         cmd.MakeWalletInvoice: context.wallet_invoices.ask,
+        cmd.AskOffer: context.offers.ask,
+        cmd.OfferMade: context.offers.made,
+        cmd.OfferSwitched: context.offers.switched,
         cmd.RateFound: context.self_service.rate_found,
         cmd.InvoiceMade: context.invoices.made,
         cmd.InvoiceArriving: context.invoices.arriving,

@@ -156,6 +156,8 @@ class SellerSession:
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
     fed_by: list[int] = field(default_factory=list)
     """Of a bearer: the numbers of the wallet invoices whose payments it has, newest last."""
+    payers: list[tuple[str, str]] = field(default_factory=list)
+    """Of a bearer: key and note of who paid by an offer, newest last."""
     next_number: int = 1
     drawn_up_to: int = 0
     """Numbers up to this one may have been told; after a restart none of them is drawn again."""

@@ -13,12 +13,13 @@ from ..commands import PAID, SEEN
 from ..errors import UnknownMeter, UnknownSession, WrongState
 from ..journal import Event, chain
 from ..plain import Plain
-from ..receipt import TXIDS_MOST
+from ..receipt import PAYERS_MOST, TXIDS_MOST
 from ..settlement.transaction import GrowingTransaction
 from ..snapshot import dump, part, revive
 from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
 from .meter import Meter
+from .offer import Offer
 from .session import SellerSession
 
 REMEMBERED = 64
@@ -44,6 +45,8 @@ class SellerState:
         """Payments, by label, whose session nobody knows (msat)."""
         self.newest_wallet_invoice = 0
         """The number of the newest wallet invoice."""
+        self.offers: dict[str, Offer] = {}
+        """By the node's offer_id; those of meters that are gone, too: somebody may pay one yet."""
 
     def meter(self, name: str) -> Meter:
         """Return a meter by its name; UnknownMeter where there is none."""
@@ -144,7 +147,8 @@ class SellerState:
         name = event.subject.removeprefix("meter/")
         if name in self.meters:
             raise WrongState(f"meter {name} is there already")
-        self.meters[name] = Meter(name, event.tariff, period_at=event.at)
+        offers = [each for each, offer in self.offers.items() if offer.meter == name]  # of an earlier one of that name
+        self.meters[name] = Meter(name, event.tariff, period_at=event.at, offers=offers)
 
     def meter_changed(self, event: ev.MeterChanged) -> None:
         """Sets the tariff of a meter; open sessions keep the tariff that they began with."""
@@ -208,6 +212,25 @@ class SellerState:
         """Removes a wallet invoice from its meter; an unknown number is ignored."""
         self._meter_of(event).wallet_invoices.pop(event.number, None)
 
+    def offer_added(self, event: ev.OfferAdded) -> None:
+        """Adds an offer of a meter; WrongState where it is there already."""
+        meter = self._meter_of(event)
+        if event.offer_id in self.offers:
+            raise WrongState(f"offer {event.offer_id} is there already")
+        self.offers[event.offer_id] = Offer(meter.name, event.bolt12, event.amount_msat)
+        meter.offers = [*meter.offers, event.offer_id]
+
+    def offer_wanted(self, event: ev.OfferWanted) -> None:
+        """Sets whether an offer is to be answered; WrongState where there is none."""
+        self._meter_of(event)
+        _known(self.offers, event.offer_id, event).wanted = event.wanted
+
+    def offer_paid(self, event: ev.OfferPaid) -> None:
+        """Gives the payment of an offer its number among the wallet invoices."""
+        self._meter_of(event)
+        _known(self.offers, event.offer_id, event)
+        self.newest_wallet_invoice = event.number
+
     def _count(self, meter: Meter, count: int) -> None:
         meter.count = max(meter.count, count)
         meter.recorded = max(meter.recorded, count)
@@ -270,6 +293,11 @@ class SellerState:
         session.next_number = max(session.next_number, event.number + 1)
         self.note_payment(event.pay_index, event.owned_up_to)
         self._count_session(session, event.count)
+
+    def payer_told(self, event: ev.PayerTold) -> None:
+        """Adds who paid an offer, for the receipt."""
+        session = self._session_of(event)
+        session.payers = [*session.payers, (event.key, event.note)][-PAYERS_MOST:]
 
     def numbers_drawn(self, event: ev.NumbersDrawn) -> None:
         """Notes up to which number invoices are drawn; a restart draws none of them again."""
@@ -553,6 +581,7 @@ class SellerState:
             "unowned": self.unowned,
             "lost_up_to": self.lost_up_to,
             "newest_wallet_invoice": self.newest_wallet_invoice,
+            "offers": {offer_id: dump(offer) for offer_id, offer in self.offers.items()},
             "meters": [dump(meter) for meter in self.meters.values()],
             "sessions": [dump(session) for session in self.sessions.values()],
         }
@@ -564,6 +593,7 @@ class SellerState:
         self.unowned = revive(dict[str, int], part(dumped, "unowned"))
         self.lost_up_to = revive(int, part(dumped, "lost_up_to"))
         self.newest_wallet_invoice = revive(int, part(dumped, "newest_wallet_invoice"))
+        self.offers = revive(dict[str, Offer], part(dumped, "offers"))
         self.meters = {each.name: each for each in revive(list[Meter], part(dumped, "meters"))}
         self.sessions = {each.id: each for each in revive(list[SellerSession], part(dumped, "sessions"))}
 

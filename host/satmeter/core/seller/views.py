@@ -1,5 +1,6 @@
 """Meters and sessions as RPC, pages and the bridge show them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import UNSET
@@ -7,9 +8,10 @@ from msgspec import UNSET
 from ..money import MSAT_PER_SAT, charge_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
-from ..status import BoardView, MeterStatus, SessionStatus
+from ..status import BoardView, MeterStatus, OfferStatus, SessionStatus
 from ..tariff import OFF
 from .meter import Meter
+from .offer import Offer
 from .session import SellerSession
 
 LINES = 4
@@ -108,8 +110,21 @@ def _board_state(meter: Meter, now: int, silent_ms: int) -> str:
     return "silent" if meter.silent(now, silent_ms) else "heard"
 
 
-def meter_status(meter: Meter, session: SellerSession | None, now: int, silent_ms: int, openings: int) -> MeterStatus:
-    """Return how a meter stands; `session` is the one that has it."""
+def offer_status(offer_id: str, offer: Offer) -> OfferStatus:
+    """Returns how an offer stands."""
+    return OfferStatus(
+        offer_id=offer_id,
+        bolt12=offer.bolt12,
+        amount_msat=offer.amount_msat,
+        wanted=offer.wanted,
+        active=bool(offer.memory.active),
+    )
+
+
+def meter_status(
+    meter: Meter, session: SellerSession | None, now: int, silent_ms: int, openings: int, offers: Mapping[str, Offer]
+) -> MeterStatus:
+    """Return how a meter stands; `session` is the one that has it, `offers` are those of all meters."""
     tariff = meter.tariff
     allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
     grant, at_risk = grant_register(meter, session), 0
@@ -136,7 +151,8 @@ def meter_status(meter: Meter, session: SellerSession | None, now: int, silent_m
         lock_until=meter.lock_until,
         exposure_msat=at_risk + allowance,
         exposure_bound_msat=tariff.limit_msat + tariff.unconfirmed_msat + allowance,
-        offer=meter.wallet_invoice(now),
+        invoice=meter.wallet_invoice(now),
+        offers=[offer_status(each, offers[each]) for each in meter.offers],
         tariff=tariff.to_dict(),
     )
 

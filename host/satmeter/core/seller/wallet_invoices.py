@@ -2,8 +2,9 @@
 
 from .. import commands as cmd
 from .. import effects as do
+from .. import messages as msg
 from ..errors import BadParam, BoardSilent, TooMany, WrongState
-from ..labels import bearer_session, wallet_label
+from ..labels import bearer_session, parse_of_offer, wallet_label
 from ..money import whole_sat_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
@@ -73,23 +74,39 @@ class WalletInvoices(Part):
         raise WrongState(f"meter {meter.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
 
     def paid(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
-        """Credits a paid wallet invoice to the meter's bearer session; opens one if there is none.
-
-        Where the meter is not free, the new session only keeps the money and is closed at once."""
+        """Credits a paid wallet invoice to the meter's bearer."""
         self.emit(ev.WalletInvoiceEnded(at=self.now, subject=meter.subject, number=number))
         meter.memory.looked_at.pop(number, None)
+        self._feed(meter, number, command, owned_up_to)
+
+    def paid_by_offer(self, meter: Meter, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
+        """Credits a paid invoice of an offer as a wallet invoice of the next number, and keeps who paid."""
+        parsed = parse_of_offer(command.label)
+        assert parsed is not None
+        offer_id, key = parsed
+        number = self.state.newest_wallet_invoice + 1
+        self.emit(ev.OfferPaid(at=self.now, subject=meter.subject, offer_id=offer_id, number=number))
+        session = self._feed(meter, number, command, owned_up_to)
+        note = msg.words(command.payer_note)
+        self.emit(ev.PayerTold(at=self.now, subject=session.id, number=number, key=key, note=note))
+
+    def _feed(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> SellerSession:
+        """Credits a payment to the meter's bearer session; opens one if there is none, and returns it.
+
+        Where the meter is not free, the new session only keeps the money and is closed at once."""
         session = self.state.sessions.get(meter.session)
         parked = False
         if session is None or session.buyer:
             parked = meter.state != MeterState.STANDBY
-            session = self._open_bearer(meter, number, parked)
+            session = self._open_bearer(meter, command.label, parked)
         self.context.payments.record(session.id, number, command, meter.count, owned_up_to)
         if parked and session.open:
             self.context.closing.close(session, "paid while the meter was not free")
         self.context.metering.proceed(session)
+        return session
 
-    def _open_bearer(self, meter: Meter, number: int, parked: bool) -> SellerSession:
-        session_id = bearer_session(wallet_label(self.context.journal, meter.name, number))
+    def _open_bearer(self, meter: Meter, label: str, parked: bool) -> SellerSession:
+        session_id = bearer_session(label)
         if session_id in self.state.sessions:  # the same label was paid before, too
             return self.state.sessions[session_id]
         session = self.context.openings.open_session(meter, session_id, "", parked)

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
@@ -60,6 +61,9 @@ class Invoice:
     paid_at: int = 0
     pay_index: int = 0
     received: int = 0
+    offer_id: str = ""
+    """The offer that it was fetched by, whose text `bolt11` is then."""
+    payer_note: str = ""
 
     @property
     def status(self) -> str:
@@ -72,7 +76,7 @@ class Invoice:
         """Returns the invoice as a row of CLN's `listinvoices`."""
         found: Plain = {
             "label": self.label,
-            "bolt11": self.bolt11,
+            "bolt12" if self.offer_id else "bolt11": self.bolt11,
             "payment_hash": self.hash,
             "status": self.status,
             "description": self.description,
@@ -81,6 +85,10 @@ class Invoice:
         }
         if self.amount is not None:
             found["amount_msat"] = self.amount
+        if self.offer_id:
+            found["local_offer_id"] = self.offer_id
+        if self.payer_note:
+            found["invreq_payer_note"] = self.payer_note
         if self.pay_index:
             found |= {
                 "pay_index": self.pay_index,
@@ -138,6 +146,27 @@ class Invoices:
             made = Invoice(
                 label, amount, description, preimage.hex(), payment_hash, secret, bolt11, now + expiry_s, self.created
             )
+            self._by_label[label] = made
+            return made
+
+    def fetched(
+        self,
+        label: str,
+        offer_id: str,
+        description: str,
+        note: str,
+        amount: int,
+        expiry_s: int,
+        written: Callable[[str, str], str],
+    ) -> Invoice:
+        """Makes and keeps an invoice that a payer fetches by an offer; `written` makes its text of hash and secret."""
+        preimage, secret = secrets.token_bytes(32), secrets.token_hex(32)
+        payment_hash = hashlib.sha256(preimage).hexdigest()
+        text = written(payment_hash, secret)
+        with self.changed:
+            self.created += 1
+            what = (label, amount, description, preimage.hex(), payment_hash, secret, text)
+            made = Invoice(*what, int(time.time()) + expiry_s, self.created, offer_id=offer_id, payer_note=note)
             self._by_label[label] = made
             return made
 

@@ -5,14 +5,14 @@ import hmac
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from coincurve import PublicKey
 
 from ...core.plain import Plain
 from ...wire import signature
-from . import ALIAS, VERSION, invoices, messages
+from . import ALIAS, VERSION, invoices, messages, offers
 from . import errors as err
 from .errors import RpcFault
 from .htlcs import MARGIN
@@ -194,9 +194,33 @@ class RpcNode(PayingNode):
             raise RpcFault(err.INVALID_PARAMS, "the emulated node only tells the present created index of invoices")
         return {"subsystem": "invoices", "created": self.invoices.created}
 
-    def rpc_decode(self, string: str) -> invoices.Decoded:
-        """Answers CLN's `decode`, for BOLT 11 invoices only; RpcFault -32602 for other text."""
+    def rpc_decode(self, string: str) -> Mapping[str, object]:
+        """Answers CLN's `decode`, for BOLT 11 and 12; RpcFault -32602 for other text."""
+        if string.lower().startswith((f"{offers.OFFER}1", f"{offers.INVOICE}1")):
+            return offers.decode(string)
         return invoices.decode(string)
+
+    # offers
+
+    def rpc_offer(self, amount: object, description: str | None = None, label: str | None = None) -> Plain:
+        """Answers CLN's `offer`: `amount` is in msat, or the text any. RpcFault -32602 for a bad amount."""
+        asked = None if amount == "any" else msat_of("amount", amount)
+        return {**self.offers.make(asked, description or "", label).row(), "force_paths": False, "created": True}
+
+    def rpc_listoffers(self, offer_id: str | None = None) -> Plain:
+        """Answers CLN's `listoffers`."""
+        found = self.offers.find(offer_id)
+        return {"offers": [{**o.row(), "force_paths": False, "description": o.description} for o in found]}
+
+    def rpc_disableoffer(self, offer_id: str) -> Plain:
+        """Answers CLN's `disableoffer`; errors as in Offers.switch."""
+        found = self.offers.switch(offer_id, False)
+        return {**found.row(), "force_paths": False, "description": found.description}
+
+    def rpc_enableoffer(self, offer_id: str) -> Plain:
+        """Answers CLN's `enableoffer`; errors as in Offers.switch."""
+        found = self.offers.switch(offer_id, True)
+        return {**found.row(), "force_paths": False, "description": found.description}
 
     # peers
 

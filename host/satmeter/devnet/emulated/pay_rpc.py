@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ...core.plain import JsonObject, Plain
 from . import errors as err
-from . import invoices
+from . import invoices, offers
 from .chain_rpc import ChainNode
 from .channels import Faults, Hop
 from .errors import RpcFault, expired
@@ -43,7 +43,10 @@ class PayingNode(ChainNode):
                 if it costs too much or takes too many blocks, 207 if the invoice has expired, 209 for a
                 fault on demand, 219 if it is paid already.
         """
-        found = invoices.decode(invstring)
+        if invstring.lower().startswith(f"{offers.OFFER}1"):
+            invstring, amount_msat = self._fetched_to_pay(invstring, amount_msat), None
+        fetched = invstring.lower().startswith(f"{offers.INVOICE}1")
+        found = offers.payable(invstring) if fetched else invoices.decode(invstring)
         given = found.get("amount_msat")
         if (given is None) == (amount_msat is None):
             raise RpcFault(err.INVALID_PARAMS, "amount_msat: needed exactly where the invoice has none")
@@ -69,6 +72,33 @@ class PayingNode(ChainNode):
             "failed_parts": 0,
             "successful_parts": len(routes),
         }
+
+    def _fetched_to_pay(self, offer: str, amount_msat: object) -> str:
+        """Fetches the invoice of an offer, as xpay does."""
+        fixed = offers.read(offer)[1]["amount"]
+        if fixed is None and amount_msat is None:
+            raise RpcFault(err.INVALID_PARAMS, "Must specify amount for this offer")
+        asked = msat_of("amount_msat", amount_msat) if amount_msat is not None else fixed
+        if fixed is not None and asked != fixed:
+            said = f"Offer amount is {fixed}msat, you tried to pay {asked}msat"
+            raise RpcFault(err.INVALID_PARAMS, said)
+        return str(self.rpc_fetchinvoice(offer, asked)["invoice"])
+
+    def rpc_fetchinvoice(self, offer: str, amount_msat: object = None, payer_note: str = "") -> Plain:
+        """Answers CLN's `fetchinvoice`: asks the offer's node, which has to be up.
+
+        Raises RpcFault -32602 for no offer, or without the amount that it lacks; 1005 if the node is
+        away; 1004 with its reason if it gives none."""
+        kind, said = offers.read(offer)
+        if kind != offers.OFFER:
+            raise RpcFault(err.INVALID_PARAMS, "offer: Unparsable offer")
+        if said["amount"] is None and amount_msat is None:
+            raise RpcFault(err.INVALID_PARAMS, "amount_msat parameter required")
+        amount = msat_of("amount_msat", amount_msat) if amount_msat is not None else int(said["amount"])
+        node = self.network.nodes.get(said["node"])
+        if node is None or not node.up.is_set():
+            raise RpcFault(err.OFFER_TIMEOUT, "Timeout waiting for response")
+        return {"invoice": node.give_invoice(said["id"], amount, payer_note).bolt11, "changes": {}}
 
     def _begun(self, found: invoices.Decoded, routes: list[list[Hop]], amount: int, bolt11: str) -> list[Part]:
         """Begin the parts of a payment by xpay, whose routes are locked: they are let go of where it may not be."""

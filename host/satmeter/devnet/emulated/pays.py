@@ -143,10 +143,14 @@ class Pays:
         if p.part:
             row["partid"] = p.part
         if p.bolt11 is not None:
-            row["bolt11"] = p.bolt11
+            row[_named(p.bolt11)] = p.bolt11
         if p.status == "complete":
             row |= {"payment_preimage": p.preimage, "completed_at": p.created_at}
         return row
+
+
+def _named(invoice: str) -> str:
+    return "bolt12" if invoice.startswith("lni1") else "bolt11"
 
 
 def _row(parts: list[Part]) -> Plain:
@@ -164,7 +168,7 @@ def _row(parts: list[Part]) -> Plain:
     if len(live) > 1:
         row["number_of_parts"] = len(live)
     if newest.bolt11 is not None:
-        row["bolt11"] = newest.bolt11
+        row[_named(newest.bolt11)] = newest.bolt11
     if done is not None:
         row |= {
             "amount_msat": sum(p.amount for p in live),
