@@ -19,7 +19,7 @@ def test_the_demo_ends_with_its_sums_proved():
         env={**os.environ, "COLUMNS": "160"},
     )
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
-    assert found.stdout.count("✓") == 9 and "✗" not in found.stdout
+    assert found.stdout.count("✓") == 13 and "✗" not in found.stdout
     assert "emulated nodes" in found.stdout and "All sums agree." in found.stdout
 
 

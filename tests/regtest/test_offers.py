@@ -1,8 +1,12 @@
 """Standing offers (BOLT 12): any wallet that knows them buys, two hops away, as often as it likes; and it survives."""
 
 import secrets
+import subprocess
+import sys
 
 import pytest
+import zxingcpp
+from PIL import Image
 from pyln.client import RpcError
 from test_crash import kill_plugin, start_plugin
 
@@ -120,3 +124,23 @@ def test_what_is_paid_while_the_plugin_is_away_is_credited_when_it_is_back(net, 
     until(lambda: board.tried() and bearers(board))
     assert bearers(board)[0]["paid_msat"] == 4_000 and board.report()["grant"] == 40
     assert offer_of(board)["offer_id"] == made["offer_id"]
+
+
+def test_its_sticker_is_read_back(net, shop, tmp_path):
+    board = shop.add()
+    run = [
+        sys.executable,
+        "-m",
+        "satmeter.cli",
+        "sticker",
+        board.name,
+        "--rpc",
+        net["seller"].lightning_dir / "lightning-rpc",
+    ]
+    for paper, out in (([], "one.png"), (["--mm", "80"], "one.svg"), (["--each", "6"], "sheet.pdf")):
+        done = subprocess.run([*run, "--offer", "--out", tmp_path / out, *paper], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (code,) = zxingcpp.read_barcodes(Image.open(tmp_path / "one.png"))
+    assert code.text == offer_of(board)["bolt12"].upper()
+    neither = subprocess.run(run, capture_output=True, text=True)
+    assert neither.returncode == 1 and "--offer" in neither.stdout + neither.stderr

@@ -112,6 +112,14 @@ def test_one_is_paid_and_the_other_told_that_the_invoice_is_unknown(net):
     assert lives(net["ours"]) and paid(net, "ours", made)
 
 
+def test_of_an_invoice_that_was_fetched_by_an_offer_as_well(net):
+    offer = net["ours"].rpc.call("offer", {"amount": "any", "description": "x"})["bolt12"]
+    fetched = net["one"].rpc.call("fetchinvoice", {"offer": offer, "amount_msat": 2_000})["invoice"]
+    made = {"payment_hash": net["one"].rpc.call("decode", [fetched])["invoice_payment_hash"]}
+    said = Both(net, fetched).outcome()
+    assert "paid" in said and lives(net["ours"]) and paid(net, "ours", made)
+
+
 def test_htlcs_that_come_anew_after_a_restart_are_looked_at_too(net):
     made = invoice(net, "ours")
     os.kill(net["ours"].plugin_pid(devnet.METER), signal.SIGSTOP)

@@ -65,6 +65,13 @@ def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
     return Sticker(code, page.partition("://")[2], name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
 
 
+def offer_sticker_of(node: Node, name: str) -> Sticker:
+    """Returns the sticker of a meter's standing offer, which is made where there is none."""
+    tariff = Tariff.from_dict(dict(read_as(MeterStatus, node.call("meter-status", name=name)["meters"][0]).tariff))
+    offer = str(node.call("meter-offer", name=name)["bolt12"])
+    return Sticker(offer.upper(), "BOLT 12 offer", name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
+
+
 class MeterPages:
     """The meters of one node that its operator has made public (`meters` of the config)."""
 

@@ -122,15 +122,16 @@ class Demo:
     # --- the activities
 
     def run(self) -> bool:
-        """Adds the meter and runs both parts; returns whether every check passed."""
+        """Adds the meter and runs all parts; returns whether every check passed."""
         self.seller.call("meter-add", {"name": METER_NAME, **TARIFF})
         self.bridge.start()
         before = balances(self.net["seller"])
-        first, stream = self.one_invoice(), self.a_stream()
+        first, stream, offer = self.one_invoice(), self.a_stream(), self.an_offer()
         gained = balances(self.net["seller"]) - before
         self.check(
-            f"B's channels hold {gained:,} msat more than before: {first:,} of one invoice, {stream:,} of the stream",
-            gained == first + stream,
+            f"B's channels hold {gained:,} msat more than before: {first:,} of one invoice, {stream:,} of the stream, "
+            f"{offer:,} of the offer",
+            gained == first + stream + offer,
         )
         return not self.failures
 
@@ -201,6 +202,44 @@ class Demo:
             paid == charged + refunded + owed,
         )
         return int(paid - refunded)
+
+    def an_offer(self) -> int:
+        """Runs the third part: a wallet without a plugin pays an offer, and gets its rest back.
+
+        Returns what stays with the seller, in msat."""
+        say = self.console.print
+        say("\n[bold]3. Any wallet.[/bold] C, without a plugin, pays the offer on B's sticker, and gets its rest back.")
+        wallet, amount = self.net["hop"].rpc, self.tariff.quantum_msat
+        bolt12 = self.seller.call("meter-offer", {"name": METER_NAME})["bolt12"]
+        say(f"  B$ lightning-cli meter-offer {METER_NAME}\n  C$ lightning-cli xpay {bolt12[:60]}… {amount}")
+        start_register = self.board.register
+        wallet.call("xpay", {"invstring": bolt12, "amount_msat": amount, "maxfee": 1000})
+        self.watch("B delivers", lambda: self.state()["state"] == "delivering", 15)
+        session = str(self.state()["session"])
+        self.board.turn(60)
+        self.watch("C uses a part of it", lambda: self.state()["register"] >= start_register + 500, 20)
+        self.board.turn(0)
+        self.board.unplug()
+        self.watch("C unplugs", lambda: self.bearer(session)["owed_msat"] > 0, 15)
+        made = wallet.call("invoice", {"amount_msat": "any", "label": f"rest {session}", "description": "rest"})
+        say(f"  B$ lightning-cli meter-refund {session} {made['bolt11'][:60]}…   (a page and the display give it, too)")
+        self.seller.call("meter-refund", {"session": session, "invoice": made["bolt11"]})
+        self.watch("the rest returns", lambda: not self.receipt(session)["owed_msat"], 20)
+        self.board.plug()
+        receipt = self.receipt(session)
+        arrived = int(wallet.call("listinvoices", {"label": f"rest {session}"})["invoices"][0]["amount_received_msat"])
+        charged, paid, refunded = receipt["charged_msat"], receipt["paid_msat"], receipt["refunded_msat"]
+        self.check(f"C paid {amount:,} msat, and B received {paid:,}", paid == amount)
+        ticks = receipt["ticks"]
+        self.check(f"{ticks:,} ticks were delivered, and B charged {charged:,}", charged == self.tariff.charge(ticks))
+        self.check(f"{paid:,} paid = {charged:,} charged + {refunded:,} refunded", paid == charged + refunded)
+        self.check(f"{arrived:,} msat arrived at C again", arrived == refunded - receipt["refund_fee_msat"])
+        return int(paid - refunded)
+
+    def bearer(self, session: str) -> JsonObject:
+        """Returns a live session as meter-status gives it; {} once it is forgotten."""
+        rows = self.seller.call("meter-status", {"name": METER_NAME})["sessions"]
+        return next((dict(row) for row in rows if row["session"] == session), {})
 
     def _turn(self) -> None:
         for percent, seconds in PROFILE:

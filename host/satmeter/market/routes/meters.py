@@ -69,6 +69,7 @@ def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
         "why_not": "" if can else _why_not(meter),
         "unit": tariff.unit,
         "price_msat": tariff.price_msat,
+        "offer": next((each.bolt12 for each in meter.offers if each.active and not each.amount_msat), ""),
         "choices": [
             {
                 "text": each.text,
