@@ -17,7 +17,7 @@ from inputs import Debounced, Rail
 from pages import Code
 from screen import Screen
 
-FIRMWARE = "0.4.0"
+FIRMWARE = "0.5.0"
 SAMPLE_MS = 20
 REPORT_MS = 250
 LINES = 4
@@ -318,6 +318,7 @@ class App:
             uptime=now,
             fault=self.fault()[:20],
             presses=self.presses,
+            position=self.counter.position,
         )
 
     def _transmit(self, now: int) -> None:

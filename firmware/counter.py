@@ -7,12 +7,14 @@ TICK = 3600 * 1000 * 1000  # microseconds in an hour: one tick of a flow of one 
 TOP = 65535
 HYSTERESIS = 100
 WINDOW_US = 2000 * 1000
+TURNED = 15  # permille that the potentiometer has to be turned by, so that noise turns nothing
 
 
 class Counter:
     """The register, counted in whole ticks from a potentiometer's flow or from pulses.
 
-    register and base (its value at boot) are in ticks, flow in ticks an hour."""
+    register and base (its value at boot) are in ticks, flow in ticks an hour, position (of the potentiometer, also
+    while nothing flows) in permille."""
 
     def __init__(self, config, base: int = 0):  # type: ignore[no-untyped-def]
         """config: as settings.filled() returns it."""
@@ -23,6 +25,7 @@ class Counter:
         self.base = base
         self.register = base
         self.flow = 0
+        self.position = 0
         self._part = 0
         self._moving = False
         self._window = (base, 0)
@@ -34,6 +37,7 @@ class Counter:
         would not, so leaving it takes a little more than entering it.
         """
         self._moving = raw > self.dead_zone + (0 if self._moving else HYSTERESIS)
+        self._turn(self._flow_of(raw) * 1000 // self.full_scale if self._moving else 0)
         if open_ or not self._moving:
             self.flow = 0
             return
@@ -42,6 +46,10 @@ class Counter:
         whole = self._part // TICK
         self._part -= whole * TICK
         self.register += whole
+
+    def _turn(self, position: int) -> None:
+        if position == 0 or position == 1000 or abs(position - self.position) >= TURNED:
+            self.position = position
 
     def _flow_of(self, raw: int) -> int:
         """Return the flow along the calibration's lines."""

@@ -275,3 +275,58 @@ def _figures(session):
         "lapsed_msat": session.lapsed_msat,
         "owed_msat": left,
     }
+
+
+def turn(w, position):
+    w.sell(cmd.Reading("m", "b1", 0, position=position))
+    w.pump()
+
+
+def test_the_potentiometer_points_at_an_amount_and_the_invoice_waits_until_it_rests():
+    w = shop("button", choices="", choose_by="potentiometer")
+    turn(w, 0)
+    assert shown(w) is None
+    turn(w, 500)
+    assert shown(w) is None and page(w)[2:] == ["6sat", "turn to choose"]
+    w.now += 500
+    turn(w, 999)
+    assert page(w)[2:] == ["10sat", "turn to choose"] and count(w) == 0
+    w.now += 999
+    turn(w, 999)
+    assert count(w) == 0
+    w.now += 1
+    turn(w, 999)
+    assert shown(w) == 10_000 and page(w)[2:] == ["10sat", "scan to pay"]
+    w.now += 5_000
+    turn(w, 100)
+    assert shown(w) == 10_000 and page(w)[2:] == ["2sat", "turn to choose"]
+    w.now += 1_000
+    turn(w, 100)
+    assert shown(w) == 2_000
+    pay(w)
+    w.now += 5_000
+    turn(w, 900)  # now it is the flow
+    assert w.meter.state == "delivering" and shown(w) == 2_000  # the credit is low: as much as before
+
+
+def test_the_potentiometer_chooses_among_what_is_named():
+    w = shop("always", choose_by="potentiometer")
+    for position, amount in ((0, 2_000), (400, 1_000), (1000, 10_000)):
+        turn(w, position)
+        w.now += 1_000
+        turn(w, position)
+        assert shown(w) == amount
+
+
+def test_a_board_that_restarts_turns_nothing():
+    w = shop("button", choices="", choose_by="potentiometer")
+    w.sell(cmd.Reading("m", "b2", 0, position=700))
+    w.now += 1_000
+    w.sell(cmd.Reading("m", "b2", 0, position=700))
+    w.pump()
+    assert shown(w) is None
+
+
+def test_a_way_to_choose_that_is_none_is_refused():
+    with pytest.raises(BadParam, match="choose_by: must be button or potentiometer"):
+        shop("button", choose_by="knob")

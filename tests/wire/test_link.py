@@ -32,7 +32,10 @@ EXAMPLES = [
         "reading",
         2,
         1,
-        {"boot": BOOT, "register": 7, "grant": 9, "flow": 3600, "plugged": 1, "uptime": 5, "fault": "", "presses": ""},
+        {
+            **{"boot": BOOT, "register": 7, "grant": 9, "flow": 3600, "plugged": 1, "uptime": 5},
+            **{"fault": "", "presses": "", "position": ""},
+        },
     ),
     (HOST, "grant", 2, 2, {"boot": BOOT, "register": 107}),
     (HOST, "lamp", 3, 2, {"boot": BOOT, "lamp": "on"}),

@@ -10,6 +10,8 @@ from .errors import BadParam
 from .money import ticks_for, whole_sat_msat
 
 MOST = 8
+STEPS = 20
+"""Of a potentiometer that points at an amount."""
 _CHOICE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(\S{1,16})")
 _PREFIXES = {"m": -3, "": 0, "k": 3, "M": 6}
 _CURRENCY = re.compile("[A-Z]{3}")
@@ -54,12 +56,22 @@ def parse_choices(text: str, price: Price, rates: frozenset[tuple[str, int]] = f
         BadParam: Of `choices`: too many, none of sat or the meter's unit, under a tick, or over the quantum.
     """
     if not text.strip():
-        amount = price.quantum_msat
-        return (Choice(f"{amount // 1000}sat" if amount >= 1000 else f"{amount}msat", amount),)
+        return (Choice(_in_sat(price.quantum_msat), price.quantum_msat),)
     parts = [each.strip() for each in text.split(",")]
     if len(parts) > MOST:
         raise _wrong(f"has {len(parts)} choices; a person can be asked to choose among {MOST}")
     return tuple(_choice(each, price, dict(rates)) for each in parts)
+
+
+def scale(price: Price) -> tuple[Choice, ...]:
+    """Returns the amounts that a potentiometer points at: up to 20 steps to the quantum, each of whole sat."""
+    steps = (whole_sat_msat(price.quantum_msat * step // STEPS, price.quantum_msat) for step in range(1, STEPS + 1))
+    good = sorted({each for each in steps if ticks_for(each, price.price_msat, price.ticks_per_unit)})
+    return tuple(Choice(_in_sat(each), each) for each in good)
+
+
+def _in_sat(amount_msat: int) -> str:
+    return f"{amount_msat // 1000}sat" if amount_msat >= 1000 else f"{amount_msat}msat"
 
 
 def _choice(text: str, price: Price, rates: dict[str, int]) -> Choice:

@@ -78,7 +78,7 @@ class Reading(Command):
     `register` the register now. `grant` is the register up to which the board would deliver now,
     None where the board does not state it. `display` is the display's size as WxH. `fault` is what
     is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none. `presses` is how
-    often its button was pressed since the boot began."""
+    often its button was pressed since the boot began, `position` where its potentiometer stands, in permille."""
 
     meter: str
     boot: str
@@ -91,6 +91,7 @@ class Reading(Command):
     fault: str = ""
     board: str = ""
     presses: int = 0
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
-from .choices import Choice, Price, parse_choices
+from .choices import Choice, Price, parse_choices, scale
 from .errors import BadParam
 from .money import MAX_MSAT, MAX_TICKS, charge_msat, msat, ticks_for, whole
 from .plain import Fields
@@ -20,7 +20,10 @@ OFF, PLUG, BUTTON, ALWAYS = "off", "plug", "button", "always"
 SELF_SERVICE = (OFF, PLUG, BUTTON, ALWAYS)
 """When a meter makes invoices for wallets by itself: never, after something was plugged in, after its button was
 pressed, or always."""
-OWN = ("self_service", "choices")
+POTENTIOMETER = "potentiometer"
+CHOOSE_BY = (BUTTON, POTENTIOMETER)
+"""How a person chooses at the meter: each press of the button is the next choice, or the potentiometer points at it."""
+OWN = ("self_service", "choices", "choose_by")
 """Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
 """So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
@@ -35,7 +38,8 @@ class Tariff:
     Where settlement is onchain, hold_msat is the most that a growing transaction is worth before it is broadcast, which
     is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held,
     unconfirmed_msat the most that is held or not yet final, and confirmations the depth at which it is final.
-    self_service says when the meter makes invoices for wallets by itself, and choices for what (choices.py).
+    self_service says when the meter makes invoices for wallets by itself, choices for what (choices.py), choose_by how
+    a person chooses among them.
     """
 
     price_msat: int
@@ -62,6 +66,7 @@ class Tariff:
     confirmations: int = 6
     self_service: str = OFF
     choices: str = ""
+    choose_by: str = BUTTON
 
     @property
     def slice_msat(self) -> int:
@@ -118,6 +123,8 @@ class Tariff:
     def choice_list(self, rates: frozenset[tuple[str, int]] = frozenset()) -> tuple[Choice, ...]:
         """Returns what a person can choose where the meter serves itself; rates: by currency, msat for one of it."""
         price = Price(self.unit, self.price_msat, self.ticks_per_unit, self.quantum_msat)
+        if self.choose_by == POTENTIOMETER and not self.choices.strip():
+            return scale(price)
         return parse_choices(self.choices, price, rates)
 
     @classmethod
@@ -207,6 +214,8 @@ def _check_self_service(tariff: Tariff) -> None:
         raise BadParam(
             f"self_service: must be {', '.join(SELF_SERVICE)}, got {tariff.self_service!r}", param="self_service"
         )
+    if tariff.choose_by not in CHOOSE_BY:
+        raise BadParam(f"choose_by: must be {' or '.join(CHOOSE_BY)}, got {tariff.choose_by!r}", param="choose_by")
     if not isinstance(tariff.choices, str):
         raise BadParam(f"choices: must be text such as '100sat, 1{tariff.unit}'", param="choices")
     if tariff.choices:

@@ -161,6 +161,7 @@ class MeterRpc:
         fault: str = "",
         board: str = "",
         presses: int = 0,
+        position: int = 0,
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
         reading = cmd.Reading(
@@ -175,6 +176,7 @@ class MeterRpc:
             _word("fault", fault),
             _board(board),
             whole("presses", presses, 0, MAX_TICKS),
+            whole("position", position, 0, 1000),
         )
 
         self._post(call, reading, lambda meter: self.p.board_view(self.p.service.present, meter.name) or {})

@@ -154,6 +154,7 @@ class Dialogue:
             "fault": frame["fault"],
             "board": here["uid"],
             "presses": int(frame.get("presses") or 0),
+            "position": int(frame.get("position") or 0),
         }
         self.pending[boot] = (self._numbers, reading)
         if frame["grant"] == 0 and self._told and (self._said or not plugged) and not self._let_go:

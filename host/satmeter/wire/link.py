@@ -26,7 +26,7 @@ RESEND_MOST_MS = 2000
 FIELDS = {
     "ask": ("nonce",),
     "hello": ("proto", "fw", "board", "boot", "base", "display", "uid", "fault", "nonce", "sid"),
-    "reading": ("boot", "register", "grant", "flow", "plugged", "uptime", "fault", "presses"),
+    "reading": ("boot", "register", "grant", "flow", "plugged", "uptime", "fault", "presses", "position"),
     "grant": ("boot", "register"),
     "lamp": ("boot", "lamp"),
     "page": ("boot", "n", "text"),
@@ -38,10 +38,10 @@ FIELDS = {
 """hello: base (the register at boot) in ticks, display WxH in pixels or none, uid of the board itself in hex, fault a
 few words or "", nonce and sid empty where nobody asked. reading: grant is the register up to which the board would
 deliver now, flow in ticks an hour, uptime in ms, plugged 0 or 1, fault as in hello, presses of the button since the
-boot. grant: the register up to which the board may deliver. lamp: off, on, slow or fast. page: line n of the
-display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64, with a tag that all its
-pieces have; n of 0 takes the code away. maintain: cut, forget the key, and leave the line to who flashes. restart:
-cut, and start anew."""
+boot, position of the potentiometer in permille. grant: the register up to which the board may deliver. lamp: off, on,
+slow or fast. page: line n of the display. code: the bytes from `at` of the packed QR code `id` of n modules, in base64,
+with a tag that all its pieces have; n of 0 takes the code away. maintain: cut, forget the key, and leave the line to
+who flashes. restart: cut, and start anew."""
 
 SHORT = {
     "boot": "b",
@@ -53,11 +53,12 @@ SHORT = {
     "fault": "e",
     "display": "d",
     "presses": "n",
+    "position": "o",
 }
 """Names on the line of what comes four times a second, or makes a line long; `reading` itself is `r`."""
 
-OPTIONAL = ("fault", "uid", "presses")
-"""Left out where they are empty or 0. Boards that were flashed earlier know of no uid and no presses, and call a
+OPTIONAL = ("fault", "uid", "presses", "position")
+"""Left out where they are empty or 0. Boards that were flashed earlier know of no uid, presses or position, and call a
 display by its name."""
 
 READING = "r"

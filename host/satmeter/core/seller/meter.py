@@ -55,6 +55,12 @@ class MeterMemory:
     """How often the button was pressed within the present boot; None until the first report."""
     choice: int = 0
     """Which choice a person has made, counted on at each press."""
+    position: int | None = None
+    """Where the potentiometer stands (permille); None until the first report."""
+    turned_at: int = 0
+    """When it was turned last (ms)."""
+    turning: str = ""
+    """The choice that it points at while it is turned, before there is an invoice of it."""
     chosen_at: int = 0
     """When the plug or the button last asked for an invoice (ms); 0: never."""
     own_invoice: OwnInvoice = OwnInvoice()

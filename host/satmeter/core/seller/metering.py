@@ -43,7 +43,7 @@ class Metering(Part):
             raise
         if count != meter.offset + command.register:
             self._jumped(meter, count, command.register)
-        self.context.self_service.reading(meter, command.plugged, command.presses, fresh_boot)
+        self.context.self_service.reading(meter, command, fresh_boot)
         meter.take(command, self.now)
         self.touch(meter.subject)
         if meter.session:

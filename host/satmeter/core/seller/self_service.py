@@ -6,7 +6,7 @@ from ..choices import Choice
 from ..labels import wallet_label
 from ..ratelimit import RateLimit
 from ..states import MeterState
-from ..tariff import ALWAYS, BUTTON, OFF, PLUG
+from ..tariff import ALWAYS, BUTTON, OFF, PLUG, POTENTIOMETER
 from .context import Part, SellerContext
 from .meter import Meter, OwnInvoice
 
@@ -16,6 +16,8 @@ SHOWN_MS = 600_000
 """How long after the plug or the last press a meter goes on to make invoices, unless it always does."""
 RATE_MS, RATE_MOST_MS = 300_000, 3_600_000
 """How often the rate of a currency is asked for, and how old it may be to make an invoice by it."""
+SETTLE_MS = 1_000
+"""So long the potentiometer has to rest before an invoice is made of what it points at."""
 AN_HOUR, AT_ONCE = 60, 20
 """Invoices that one meter makes in an hour, and in a row: whoever plays with a button fills no database."""
 
@@ -30,22 +32,26 @@ class SelfService(Part):
         """By currency: msat for one of it, and when that was so (ms)."""
         self._asked: dict[str, int] = {}
 
-    def reading(self, meter: Meter, plugged: bool, presses: int, fresh_boot: bool) -> None:
-        """Takes from a reading, before the meter does, that something was plugged in or the button was pressed.
+    def reading(self, meter: Meter, reading: cmd.Reading, fresh_boot: bool) -> None:
+        """Takes from a reading, before the meter does, what a person did: a plug, a press, a turn.
 
         Args:
             meter: The meter that the reading is of.
-            plugged: Whether something is plugged in now.
-            presses: How often the button was pressed since the board's boot began.
+            reading: The reading.
             fresh_boot: Whether the reading is the first one of its boot.
         """
         memory, mode = meter.memory, meter.tariff.self_service
-        pressed = 0 if fresh_boot or memory.presses is None else max(0, presses - memory.presses)
-        memory.presses = presses
-        plugged_in = plugged and not (memory.plugged and memory.seen_at)
+        pressed = 0 if fresh_boot or memory.presses is None else max(0, reading.presses - memory.presses)
+        turned = not fresh_boot and memory.position not in (None, reading.position)
+        memory.presses, memory.position = reading.presses, reading.position
+        plugged_in = reading.plugged and not (memory.plugged and memory.seen_at)
         if mode == OFF:
             return
-        if pressed:
+        if meter.tariff.choose_by == POTENTIOMETER:
+            if meter.session or not (turned or pressed or (plugged_in and mode != BUTTON)):
+                return  # while it delivers the potentiometer is the flow
+            memory.turned_at = self.now if turned else memory.turned_at
+        elif pressed:
             # The first press shows the first choice; each further one the next.
             memory.choice = memory.choice + pressed if self._recent(meter) or mode == ALWAYS else pressed - 1
         elif plugged_in and mode != BUTTON:
@@ -58,7 +64,14 @@ class SelfService(Part):
     def look_after(self, meter: Meter) -> None:
         """Makes the invoice of the present choice, or the next one in good time; nothing where nothing is wanted."""
         choice = self._wanted(meter)
-        own = meter.memory.own_invoice
+        own, turning = meter.memory.own_invoice, ""
+        if choice is not None and choice.text != own.text and self.now < meter.memory.turned_at + SETTLE_MS:
+            turning = choice.text
+        if turning != meter.memory.turning:
+            meter.memory.turning = turning
+            self.touch(meter.subject)
+        if turning:
+            return
         unpaid = own.number in meter.wallet_invoices
         if choice is None or (unpaid and own.text == choice.text and self._lasts(meter, own)):
             return
@@ -91,9 +104,15 @@ class SelfService(Part):
         elif not self._may_top_up(meter):
             return None
         choices = self._choices(meter)
+        if not choices:
+            return None
+        if meter.tariff.choose_by == POTENTIOMETER:
+            if not meter.session:
+                meter.memory.choice = min(len(choices) - 1, (meter.memory.position or 0) * len(choices) // 1000)
+            return choices[meter.memory.choice % len(choices)]
         # Whoever tops up goes on with what was chosen, however long ago.
         chosen = meter.memory.choice if self._recent(meter) or mode == PLUG or meter.session else 0
-        return choices[chosen % len(choices)] if choices else None
+        return choices[chosen % len(choices)]
 
     def _choices(self, meter: Meter) -> list[Choice]:
         """Returns the choices whose price is known; asks for the rates of the others."""

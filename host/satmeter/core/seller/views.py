@@ -82,6 +82,8 @@ def _offered(meter: Meter, codes: Codes) -> list[str]:
     own = meter.memory.own_invoice
     if codes.rest:
         return [f"rest {codes.rest_msat // MSAT_PER_SAT} sat", "scan to get back"]
+    if meter.memory.turning and not meter.session:
+        return [meter.memory.turning, "turn to choose"]
     if not codes.invoice or own.number != meter.shown_number:
         return []
     sat = f"{own.amount_msat // 1000} sat" if own.amount_msat % 1000 == 0 else f"{own.amount_msat} msat"
