@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import bech32
@@ -42,7 +45,7 @@ def bought(phone, meter, **what):
     return made.json()["payreq"], httpx.URL(made.json()["next"]).path
 
 
-def test_from_the_page_to_the_receipt(net, phone, meter):
+def test_from_the_page_to_the_receipt(net, phone, meter, tmp_path):
     found = phone.get(f"/m/{meter.name}").json()
     assert found["can_deliver"] and [each["msatoshi"] for each in found["choices"]] == [
         2_000,
@@ -51,6 +54,7 @@ def test_from_the_page_to_the_receipt(net, phone, meter):
     ]  # at 50,000 EUR
     bolt11, link = bought(phone, meter, msatoshi="2000")
     assert phone.get(link).json()["status"] == "unpaid"
+    assert phone.get(f"{link}/receipt").status_code == phone.get(f"{link}/receipt.json").status_code == 404
     net["far"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
     paid = until(lambda: (said := phone.get(link).json())["status"] == "paid" and said["credit"] and said)
     assert paid["credit"] == "2 unit"
@@ -60,6 +64,13 @@ def test_from_the_page_to_the_receipt(net, phone, meter):
     ended = until(lambda: (said := phone.get(link).json())["receipt"] and said)
     stated = json.loads(ended["receipt"])
     assert ended["ended"] and (stated["paid_msat"], stated["charged_msat"]) == (2_000, 1_500)
+    page = phone.get(f"{link}/receipt", headers=READS).text
+    assert "1.5 unit" in page and "yes: the seller" in page and "NO:" not in page
+    saved = tmp_path / "receipt.json"
+    saved.write_bytes(phone.get(f"{link}/receipt.json").content)
+    run = [sys.executable, "-m", "satmeter.cli", "audit", str(saved)]
+    proved = subprocess.run(run, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
+    assert proved.returncode == 0 and "signed it" in proved.stdout
 
 
 def test_the_page_works_without_a_script(public, meter):

@@ -22,15 +22,18 @@ from ...billing.described import (
 )
 from ...billing.meter_pages import MeterPages, Purchase
 from ...billing.routes.parameters import Billing
+from ...core.audit import audit
 from ...core.errors import BadParam, SatmeterError, UnknownMeter
 from ...core.money import MSAT_PER_SAT
 from ...core.plain import JsonObject
+from ...core.receipt import read
 from ...core.status import MeterStatus
 from ...core.tariff import Tariff
 from ...http.server import asker
 from ...qr import draw
 from ...qr.make import make
 from ...wire.lnurl import encode
+from ...wire.signature import signer
 from ..amounts import priced
 from ..http import Visits, for_wallets
 from . import account
@@ -219,6 +222,43 @@ def withdrawn(name: str, link: str, meters: Meters, billing: Billing, k1: str = 
     except SatmeterError as e:
         return for_wallets({"status": "ERROR", "reason": e.message})
     return for_wallets({"status": "OK"})
+
+
+@router.get("/m/{name}/{link}/receipt")
+def receipt(request: Request, name: str, link: str, meters: Meters, visit: ThisVisit) -> Response:
+    """The signed receipt of a purchase, to read and to print, with what it proves."""
+    data = _signed(name, link, meters)
+    stated = read(data["receipt"])
+    assert stated is not None  # our own plugin's
+    tariff = Tariff.from_dict(dict(stated["tariff"]))
+    figures = {**stated, "delivered": tariff.units(stated["ticks"]), "price": tariff.price_msat, "unit": tariff.unit}
+    proofs = audit(data["receipt"], signer(data["receipt"], data["signature"]))
+    shown = [{"holds": proof.holds, "words": proof.words} for proof in proofs]
+    about = {"name": name, "link": link, "figures": figures, "proofs": shown}
+    return visit.answer(request, "meter_receipt", {**data, **about})
+
+
+@router.get("/m/{name}/{link}/receipt.json", response_class=JSONResponse)
+def receipt_file(name: str, link: str, meters: Meters) -> Response:
+    """The signed receipt of a purchase as a file that `satmeter audit` reads."""
+    named = {"Content-Disposition": f'attachment; filename="receipt-{name}.json"', "Cache-Control": "no-store"}
+    return JSONResponse(_signed(name, link, meters), headers=named)
+
+
+def _signed(name: str, link: str, meters: MeterPages) -> dict[str, str]:
+    """Returns the newest receipt of a purchase with its signature; 404 where there is none yet."""
+    try:
+        found = meters.purchase(name, link)
+    except UnknownMeter as e:
+        raise HTTPException(404, e.message) from None
+    text, signature = "", ""
+    if found.session is not None:
+        text, signature = found.session.receipt, found.session.signature
+    elif found.receipt is not None:
+        text, signature = found.receipt["receipt"], found.receipt["signature"]
+    if not text:
+        raise HTTPException(404, "there is no receipt yet: the use has not ended")
+    return {"receipt": text, "signature": signature}
 
 
 @router.get("/m/{name}/{link}")
