@@ -13,6 +13,7 @@ import books
 import chained
 import codes
 import hooks
+import kiosk
 import panels
 import services
 import trading
@@ -88,6 +89,10 @@ def measured(kind, wanted):
         if asked(services.services):
             with devnet.start(kind, Path(directory) / "e", nodes(), CHANNEL) as net:
                 yield from services.services(net, directory)
+        if asked(kiosk.kiosk):
+            with devnet.start(kind, Path(directory) / "g", nodes(), CHANNEL) as net:
+                trading.plain_rate(net, 3)  # warm
+                yield from kiosk.kiosk(net, directory)
         if asked(chained.settlement):
             others = (NodeSpec("other", (devnet.STREAM,)), NodeSpec("third", (devnet.STREAM,)))
             with devnet.start(kind, Path(directory) / "f", (*nodes(), *others), ()) as net:

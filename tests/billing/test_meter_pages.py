@@ -101,6 +101,10 @@ def test_a_meter_that_can_not_deliver_says_so(phone, meter):
     until(lambda: phone.get(f"/m/{meter.name}").json()["why_not"] == "nothing is plugged in")
     said = phone.get(f"/m/{meter.name}/lnurlp").json()
     assert said["status"] == "ERROR" and "nothing is plugged in" in said["reason"]
+    assert (
+        "nothing is plugged in" in phone.get(f"/m/{meter.name}/lnurlp/pay", params={"amount": 2_000}).json()["reason"]
+    )
+    assert phone.post(f"/m/{meter.name}/buy", data={"sat": "2"}).status_code == 503
     assert phone.get("/m/nobody").status_code == 404
 
 

@@ -9,6 +9,7 @@ from world import SESSION, World, identity
 from satmeter.core import commands as cmd
 from satmeter.core.errors import (
     BadParam,
+    BoardSilent,
     TooMany,
 )
 from satmeter.core.labels import wallet_label
@@ -94,6 +95,16 @@ def test_offers_are_bounded():
     w.invoices[wallet_label("0", "m", 1)][1] = "gone"
     w.pass_ms(602_000, step=1000)
     assert not w.meter.wallet_invoices  # one was cancelled at the node, the other has expired
+
+
+def test_one_that_has_to_be_deliverable_is_refused_while_nothing_is_plugged_in():
+    w = World()
+    w.report(0, plugged=False)
+    with pytest.raises(BoardSilent, match="can't deliver: nothing is plugged in"):
+        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
+    assert w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.report(0)
+    assert w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
 
 
 def test_what_an_ended_offer_comes_to_leaves_no_row():

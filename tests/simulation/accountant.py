@@ -28,7 +28,7 @@ class Accountant:
         """What its wallet gained; what is still on its way out counts as gone."""
         money = self.sim.money
         if self._gain[0] != money.changes:
-            gain = money.received(SELLER, "satmeter/") - money.left(SELLER, "complete", "pending")
+            gain = money.sold() - money.left(SELLER, "complete", "pending")
             self._gain = (money.changes, gain)
         return self._gain[1]
 

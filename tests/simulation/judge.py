@@ -4,7 +4,7 @@ import json
 
 from accountant import Accountant
 from coins import FEE
-from money import BUYER, BUYERS, SELLER, STRANGER
+from money import BUYER, BUYERS, REFUNDED, SELLER, STRANGER
 from outlet import STEP_MS, TICKS_PER_S
 
 from satmeter.core import receipt
@@ -307,9 +307,9 @@ class Judge:
                 self.that(not self.waited_for(s), f"{s.owed_msat} msat stay owed:", s.refund.why)
                 self.that(not s.refund.under_way, "a refund is still being paid")
         refunded = sum(s.refunded_msat - s.refund_fee_msat for s in state.sessions.values())
-        refunds = sum(sim.money.received(buyer, "") for buyer in BUYERS)
+        refunds = sum(sim.money.received(payee, "") for payee in REFUNDED)
         self.that(refunded == refunds, f"refunds: {refunded} booked, {refunds} arrived")
-        arrived = sim.money.received(SELLER, "satmeter/")
+        arrived = sim.money.sold()
         paid = sum(s.paid_msat for s in state.sessions.values() if s.tariff.settlement != "onchain")
         self.that(paid == arrived, "what arrived is not what was credited")
         for outlet in sim.outlets.values():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 CLEANED_MS = 12_000
 SELLER, BUYER, STRANGER, NEIGHBOUR = ("02" + byte * 32 for byte in ("aa", "bb", "cc", "dd"))
 BUYERS = (BUYER, NEIGHBOUR)
+REFUNDED = (*BUYERS, STRANGER)
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Money:
         """What the nodes have cleaned away: it happened all the same."""
         self.changes = 0
         """How often anything of this changed."""
+        self.offers = {}
+        """The seller's node's offers, by id: whether it gives invoices for one."""
         self.newest_index = dict.fromkeys((SELLER, STRANGER, *BUYERS), 0)
 
     def invoice(self, node, label, amount, expiry_s, renew=False):
@@ -109,7 +112,7 @@ class Money:
             return
         how, dice = self._weather(inv), self.sim.plan.chance("pay", inv.hash, len(self.payments))
         total = amount or inv.amount
-        fee = min(self.sim.plan.refund_fee, maxfee + 1) if inv.node in BUYERS else maxfee // 2
+        fee = min(self.sim.plan.refund_fee, maxfee + 1) if inv.node in REFUNDED else maxfee // 2
         parts = [Part(total, fee)]
         if how == "parts" and total >= 3:
             first = dice.randrange(1, total)
@@ -124,7 +127,7 @@ class Money:
             self.sim.after(late, self._arrive, inv, p, total, 8_000 if how == "late" else 30)
 
     def _weather(self, inv):
-        return self.sim.weather("refunds" if inv.node in BUYERS else "pays")
+        return self.sim.weather("refunds" if inv.node in REFUNDED else "pays")
 
     def _arrive(self, inv, p, total, told_after):
         if inv.status != "unpaid" or self.sim.now >= inv.expires_at or self.sim.rejects(inv):
@@ -179,6 +182,10 @@ class Money:
     def received(self, node, prefix):
         """What truly arrived for the invoices of a node whose labels begin so."""
         return sum(i.received for i in self.all_invoices() if i.node == node and i.label.startswith(prefix))
+
+    def sold(self):
+        """What truly arrived at the seller for what its plugin sells; what a hostile one took by lies is apart."""
+        return self.received(SELLER, "") - self.received(SELLER, "lie/")
 
     def all_invoices(self):
         return [*self.invoices.values(), *self.cleaned]

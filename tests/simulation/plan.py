@@ -102,6 +102,8 @@ def _happening(r, hostile, onchain, neighbour):
     kinds += ["open", "close", "pause", "resume", "shut", "wallet", "gate", "gate", "retariff"]
     kinds += ["sensor", "journal", "clean", "flood", "third", "away", "open", "clock", "blackout", "stale", "upgrade"]
     kinds += ["older"]
+    if not onchain:
+        kinds += ["offer", "offer", "back", "back"]
     if neighbour:
         kinds += ["neighbour"] * 12
     if hostile:
@@ -139,6 +141,10 @@ def _happening(r, hostile, onchain, neighbour):
         args = {"dice": r.randrange(10**6)}
     elif kind == "reboot":
         args = {"keep": r.random() < 0.5}
+    elif kind == "offer":
+        args = {"share": r.choice([10, 50, 100, 150])}
+    elif kind == "back":
+        args = {"whole": r.random() < 0.5}
     elif kind == "wallet":
         args = {"share": r.choice([10, 50, 100])}
     elif kind == "gate":

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 
 from coins import FEE
 from money import SELLER
+from outlet import METER
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -248,6 +249,8 @@ class SellerProcess(Process):
     def started(self):
         self.older = -1
         self.watched = self.state.pay_index
+        for offer_id, active in self.sim.money.offers.items():  # a crash, or an older copy, may have lost one
+            self.hand(self.feed, cmd.OfferMade(METER, 0, offer_id, "lno1", active))
         self.sim.after(self.sim.plan.chance("watch", self.life).randrange(5, 60), self.watch)
 
     def recall(self, session):
@@ -282,6 +285,10 @@ class SellerProcess(Process):
             self.hand(self._cancel, a)
         elif isinstance(a, do.PayRefund):
             self.hand(self._refund, a)
+        elif isinstance(a, do.MakeOffer):
+            self.hand(self._make_offer, a)
+        elif isinstance(a, do.SwitchOffer):
+            self.hand(self._switch_offer, a)
         elif isinstance(a, do.GiveAddress):
             self.hand(
                 self.feed,
@@ -356,6 +363,15 @@ class SellerProcess(Process):
             self.feed(cmd.InvoiceMade(i.label, i.bolt11))
         else:
             self.feed(cmd.InvoiceGone(i.label))
+
+    def _make_offer(self, a):
+        offer_id = hashlib.sha256(a.label.encode()).hexdigest()
+        active = self.sim.money.offers.setdefault(offer_id, True)
+        self.feed(cmd.OfferMade(a.meter, a.amount_msat, offer_id, "lno1", active))
+
+    def _switch_offer(self, a):
+        self.sim.money.offers[a.offer_id] = a.active
+        self.feed(cmd.OfferSwitched(a.offer_id, a.active))
 
     def _cancel(self, a):
         paid = self.sim.money.delete(SELLER, a.label)

@@ -94,7 +94,20 @@ SPENT_SINCE = scene(
     mode="prepaid",
     hostile="buyer",
 )
+BACK = scene(
+    (3_000, "close"),
+    (4_000, "wallet", {"share": 100}),
+    (4_500, "offer", {"share": 50}),
+    (13_000, "unplug"),
+    _weather(13_000, "refunds", 14_000, "hang"),
+    (16_500, "back", {"whole": False}),
+    *[_crash(16_600 + 700 * k, "seller") for k in range(4)],
+    (17_000, "wallet", {"share": 100}),
+    (20_000, "back", {"whole": True}),
+    mode="prepaid",
+)
 EVERY = (
+    BACK,
     SPENT_SINCE,
     STUCK,
     OLD_READINGS,

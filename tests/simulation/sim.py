@@ -3,7 +3,7 @@
 from clockwork import START_MS, Clockwork
 from coins import FEE, Coins
 from judge import Judge, Wrong
-from money import BUYER, BUYERS, NEIGHBOUR, SELLER, STRANGER, Money
+from money import BUYER, BUYERS, NEIGHBOUR, REFUNDED, SELLER, STRANGER, Money
 from outlet import METER, OTHER, Outlet
 from plan import PLAN_MS
 from process import BuyerProcess, SellerProcess
@@ -40,6 +40,7 @@ class Simulation:
         self.tricks = Tricks(self)
         self.sensor_boot, self.sensor_base, self.sensor_back = 0, 0, 0
         self.strangers = 0
+        self._fetched = 0
 
     @property
     def now(self):
@@ -245,6 +246,31 @@ class Simulation:
         if self.seller.core is not None:
             self.seller.feed(cmd.MakeWalletInvoice(METER, self.plan.tariff["quantum_msat"] * share // 100), answered)
 
+    def _offer(self, share):
+        """A plain wallet fetches an invoice by the meter's offer, and pays it some time later."""
+        if self.seller.core is not None:
+            self.seller.feed(cmd.AskOffer(METER, 0))
+        self.after(300, self._fetch, share)
+
+    def _fetch(self, share):
+        self._fetched += 1
+        amount = max(1, self.plan.tariff["quantum_msat"] * share // 100)
+        for offer_id in [each for each, active in self.money.offers.items() if active]:
+            inv = self.money.invoice(SELLER, f"{offer_id}-{STRANGER}-{self._fetched}", amount, 7_200)
+            late = self.plan.chance("offer", inv.label).randrange(100, 8_000)
+            self.after(late, self.money.pay, STRANGER, inv.bolt11, 0, None, lambda: None)
+
+    def _back(self, whole):
+        """Who paid by a plain wallet wants back what is left: all of it, or whole sat by an invoice of that amount."""
+        if self.seller.core is None:
+            return
+        for s in list(self.seller.state.sessions.values()):
+            if not s.buyer and not s.open and s.owed_msat:
+                self._fetched += 1
+                amount = s.refundable_msat if whole else 0
+                inv = self.money.invoice(STRANGER, f"satmeter/refund/{s.id}/b{self._fetched}", amount or None, 3_600)
+                self._ask(self.seller, cmd.AskRefund(s.id, inv.bolt11, amount))
+
     def _gate(self, step, share, id):
         if self.seller.core is not None and self.plan.hostile != "seller":
             session = self.seller.state.meters[METER].session
@@ -323,7 +349,7 @@ class Simulation:
         """A person settles what waits: it was given back where the node says that anything was."""
         for s in list(self.seller.state.sessions.values()):
             if s.refund.held and not s.open:
-                back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in BUYERS)
+                back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in REFUNDED)
                 self._ask(self.seller, cmd.Attend(s.id, cmd.PAID if back > s.refunded_msat else cmd.OWED))
         for label in list(self.seller.state.unowned):
             self._ask(self.seller, cmd.Attend(label, cmd.SEEN))
@@ -402,13 +428,18 @@ class Simulation:
         if self.seller.core is None:
             return None
         m = self.seller.state.meters.get(meter)
-        return answer(views.board(m, self.seller.state.sessions.get(m.session), [])) if m is not None else None
+        return (
+            answer(views.board(m, self.seller.state.sessions.get(m.session), views.Codes())) if m is not None else None
+        )
 
     def rejects(self, inv):
         """The invoice_payment hook: it fails open when the plugin is away."""
         if inv.node != SELLER or self.seller.core is None:
             return False
-        if self.seller.core.rejects(inv.label, self.now):
+        core, of_offer = self.seller.core, inv.label[:64] in self.money.offers
+        if of_offer and not core.acceptance.is_of_offer(inv.label):
+            return True  # as plugin/meter.py: an offer that its journal does not know yet
+        if core.rejects(inv.label, self.now, inv.amount):
             return True
         self.seller.feed(cmd.InvoiceArriving(inv.label))
         return False

@@ -24,6 +24,7 @@ from satmeter.core.seller import state as seller_state
 from satmeter.core.seller.meter import Meter
 from satmeter.core.seller.session import SellerSession
 from satmeter.core.seller.state import SellerState
+from satmeter.core.seller.wallet_invoices import WalletInvoices
 from satmeter.core.settlement.onchain_buyer import OnchainBuyer
 from satmeter.core.settlement.onchain_seller import OnchainSeller
 
@@ -234,6 +235,14 @@ def _an_older_copy_credits_again(patch):
     patch.setattr(seller_payments.Payments, "_kept", lambda part, label: True)
 
 
+def _a_rest_that_is_asked_for_goes_along_with_the_next_one(patch):
+    patch.setattr(WalletInvoices, "_free", lambda part, left: True)
+
+
+def _an_offer_is_nobodys(patch):
+    patch.setattr(seller_payments.Payments, "_offer", lambda part, label: None)
+
+
 def _a_lost_commit_is_acted_on(patch):
     def failed(process):
         process.core.step.events.clear()
@@ -262,6 +271,8 @@ def test_in_every_scene_all_is_well(scene):
         (_one_hash_under_many_numbers, scenes.THE_SAME_INVOICE_AGAIN),
         (_believes_signed_receipts, scenes.FORGED_RECEIPT),
         (_allowance_again_with_each_session, scenes.LINE_CUT_AS_SESSIONS_BEGIN),
+        (_a_rest_that_is_asked_for_goes_along_with_the_next_one, scenes.BACK),
+        (_an_offer_is_nobodys, scenes.BACK),
         (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
         (_a_child_costs_whatever_it_needs, scenes.STUCK),
         (_an_earlier_boot_begins_again, scenes.OLD_READINGS),

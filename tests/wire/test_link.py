@@ -371,3 +371,14 @@ def test_a_reading_without_a_fault_spends_no_bytes_on_it():
     plain = link.encode(link.BOARD, KEY, "s", "reading", 1, 0, {**values, "fault": ""})
     faulty = link.encode(link.BOARD, KEY, "s", "reading", 1, 0, {**values, "fault": "x"})
     assert len(faulty) - len(plain) == len(b',"e":"x"')
+
+
+def test_a_grant_goes_before_what_is_only_shown():
+    w = Wire()
+    w.meet()
+    w.board_got.clear()
+    for at in range(5):
+        w.host.send("code", key=str(at), boot=BOOT, id=0, n=21, at=at, tag="c0de", data="/v8=")
+    w.host.send("grant", boot=BOOT, register=107)
+    w.run(until=lambda: len(w.board_got) == 6)
+    assert [frame["k"] for frame in w.board_got] == ["grant"] + ["code"] * 5

@@ -72,6 +72,13 @@ def offer_sticker_of(node: Node, name: str) -> Sticker:
     return Sticker(offer.upper(), "BOLT 12 offer", name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
 
 
+def why_not(meter: MeterStatus) -> str:
+    """Returns why a meter can't deliver now, "" where it can."""
+    if meter.board != "heard":
+        return "its board is not heard"
+    return meter.fault or ("" if meter.plugged else "nothing is plugged in")
+
+
 class MeterPages:
     """The meters of one node that its operator has made public (`meters` of the config)."""
 
@@ -106,10 +113,11 @@ class MeterPages:
         Raises:
             UnknownMeter: It is not there or not public.
             BadParam: No amount, or one out of bounds.
+            BoardSilent: It can't deliver now; the message says why.
             SatmeterError: The meter can't sell now; the message says why.
         """
         self._known(name)
-        params: JsonObject = {"name": name, "amount_msat": msat("amount_msat", amount_msat, 1)}
+        params: JsonObject = {"name": name, "amount_msat": msat("amount_msat", amount_msat, 1), "deliverable": True}
         if metadata:
             params["metadata"] = metadata
         made = self._call("meter-invoice", **params)

@@ -120,6 +120,7 @@ class MakeWalletInvoice(Command):
     meter: str
     amount_msat: int
     metadata: str = ""
+    deliverable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

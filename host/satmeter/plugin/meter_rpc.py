@@ -213,8 +213,17 @@ class MeterRpc:
 
         self._look(call, look)
 
-    def invoice(self, call: Call, name: str, amount_msat: int | None = None, metadata: str = "") -> None:
-        """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum)."""
+    def invoice(
+        self,
+        call: Call,
+        name: str,
+        amount_msat: int | None = None,
+        metadata: str = "",
+        deliverable: bool | int | str = False,
+    ) -> None:
+        """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum).
+
+        With {deliverable} true it is refused where the meter can't deliver now."""
         amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
 
         def reply(found: Answer) -> None:
@@ -231,7 +240,7 @@ class MeterRpc:
 
         if len(metadata) > METADATA:
             raise BadParam(f"metadata: must be at most {METADATA} characters", param="metadata")
-        self.p.service.post(cmd.MakeWalletInvoice(name, amount, metadata), reply)
+        self.p.service.post(cmd.MakeWalletInvoice(name, amount, metadata, flag("deliverable", deliverable)), reply)
 
     def offer(self, call: Call, name: str, amount_msat: int | None = None, active: bool | int | str = True) -> None:
         """Make a standing offer (BOLT 12) of a meter, for {amount_msat} or any amount, or end it by {active} false.

@@ -166,10 +166,10 @@ class Link:
         self.heard = 0  # lines that could be believed, acks among them
 
     def send(self, kind: str, key: str = "", **values) -> None:  # type: ignore[no-untyped-def]
-        """Queue a frame; a waiting one of the same kind (and key) is replaced."""
+        """Queue a frame; a waiting one of the same kind (and key) is replaced. A grant goes before what is shown."""
         slot = kind + key
         self._waiting = [w for w in self._waiting if w[0] != slot]
-        self._waiting.append((slot, kind, values))
+        self._waiting.insert(0 if kind == "grant" else len(self._waiting), (slot, kind, values))
 
     @property
     def trusted(self) -> bool:

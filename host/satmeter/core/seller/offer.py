@@ -9,8 +9,9 @@ class OfferMemory:
 
     active: bool | None = None
     """Whether the node gives invoices for it now; None until the node has said so."""
+    asked: bool | None = None
+    """What the node was last asked for, at `asked_at` (ms)."""
     asked_at: int = 0
-    """When the node was last asked to change that (ms)."""
 
 
 @dataclass(slots=True)

@@ -89,11 +89,12 @@ class Offers(Part):
     def end_all(self, meter: Meter) -> None:
         """The meter is removed: its offers are answered no more."""
         for offer_id in meter.offers:
-            self.state.offers[offer_id].memory.asked_at = 0
+            self.state.offers[offer_id].memory.asked = None
             self._switch(offer_id, self.state.offers[offer_id], False)
 
     def _switch(self, offer_id: str, offer: Offer, wanted: bool) -> None:
         memory = offer.memory
-        if memory.active != wanted and self.now >= memory.asked_at + NODE_RETRY_MS:
-            memory.asked_at = self.now
+        again = memory.asked == wanted and self.now < memory.asked_at + NODE_RETRY_MS
+        if memory.active != wanted and not again:
+            memory.asked, memory.asked_at = wanted, self.now
             self.act(do.SwitchOffer(offer_id, wanted))

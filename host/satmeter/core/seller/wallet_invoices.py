@@ -33,6 +33,9 @@ class WalletInvoices(Part):
             raise BadParam(f"amount_msat: must be {bounds}, got {amount}", param="amount_msat")
         if meter.memory.fault_at:
             raise BoardSilent(f"the board of meter {meter.name} can't deliver: {meter.memory.fault}")
+        why = meter.undeliverable(self.now, self.limits.silent_ms) if command.deliverable else ""
+        if why:
+            raise BoardSilent(f"meter {meter.name} can't deliver: {why}")
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")

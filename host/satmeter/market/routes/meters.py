@@ -20,7 +20,7 @@ from ...billing.described import (
     gives,
     takes,
 )
-from ...billing.meter_pages import MeterPages, Purchase
+from ...billing.meter_pages import MeterPages, Purchase, why_not
 from ...billing.routes.parameters import Billing
 from ...core.audit import audit
 from ...core.errors import BadParam, SatmeterError, UnknownMeter
@@ -64,12 +64,12 @@ def _base(request: Request, visit: Visits, name: str) -> str:
 def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
     """Returns what the pages say of a meter."""
     tariff = Tariff.from_dict(dict(meter.tariff))
-    can = meter.board == "heard" and meter.plugged and not meter.fault
+    why = why_not(meter)
     return {
         "name": meter.name,
         "state": meter.state,
-        "can_deliver": can,
-        "why_not": "" if can else _why_not(meter),
+        "can_deliver": not why,
+        "why_not": why,
         "unit": tariff.unit,
         "price_msat": tariff.price_msat,
         "offer": next((each.bolt12 for each in meter.offers if each.active and not each.amount_msat), ""),
@@ -82,12 +82,6 @@ def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
             for each in meters.choices(meter)
         ],
     }
-
-
-def _why_not(meter: MeterStatus) -> str:
-    if meter.board != "heard":
-        return "its board is not heard"
-    return meter.fault or "nothing is plugged in"
 
 
 @router.get("/m/{name}")
