@@ -20,7 +20,9 @@ import httpx
 import l402_requests
 import pytest
 
+import shop as meters
 from billing import MARKET, Service, free_port, in_a_loop, until
+from satmeter.wire.lnurl import encode
 
 pytestmark = pytest.mark.parametrize("net", ["emulated"], indirect=True)
 
@@ -253,6 +255,54 @@ def test_lnurl_asks_an_address_for_invoices(net, hub, ann, python):
         assert (decoded["amount_msat"], decoded["description_hash"]) == (msat, out["hash"])
         net["buyer"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5000})
     until(lambda: ann.balance == 11_000)
+
+
+METERED = """
+import asyncio, json, sys
+import lnurl
+
+command, code, argument = sys.argv[1:4]
+
+async def main():
+    found = await lnurl.handle(code)
+    if command == "pay":
+        assert isinstance(found, lnurl.LnurlPayResponse), found
+        paid = await lnurl.execute_pay_request(found, int(argument))
+        return {"pr": paid.pr, "comment": found.commentAllowed, "link": str(paid.successAction.url)}
+    if not found.ok:
+        return {"reason": found.reason}
+    assert isinstance(found, lnurl.LnurlWithdrawResponse), found
+    most = int(found.maxWithdrawable)
+    done = await lnurl.execute_withdraw(found, argument)
+    return {"ok": done.ok, "most": most}
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+def test_lnurl_buys_at_a_meter_and_takes_back_what_is_left(net, tmp_path, python):
+    wanted = ["lnurl==2.0.2", "bip32==5.0.0", "pycryptodomex>=3.21,<4"]
+    public = Service(tmp_path / "public", net["seller"], meters=["*"])
+    try:
+        with meters.Shop(net["seller"]) as shop, httpx.Client(headers={"Accept": "application/json"}) as http:
+            board = shop.add()
+            page = f"{public.url}/m/{board.name}"
+            bought = python(wanted, METERED, "pay", http.get(page).json()["lnurl"], "8000")
+            assert bought["comment"] == 200
+            net["buyer"].rpc.call("xpay", {"invstring": bought["pr"], "maxfee": 5_000})
+            until(lambda: board.report()["grant"] == 80)
+            board.use_all(20)
+            board.unplug()
+            link = httpx.URL(bought["link"]).path
+            back = until(lambda: (said := http.get(f"{public.url}{link}/withdraw").json()).get("tag") and said)
+            before = meters.settled(net["buyer"])
+            invoice = {"amount_msat": back["maxWithdrawable"], "label": f"lnurl {board.name}", "description": "back"}
+            mine, code = net["buyer"].rpc.call("invoice", invoice)["bolt11"], encode(f"{public.url}{link}/withdraw")
+            assert python(wanted, METERED, "back", code, mine) == {"ok": True, "most": 5_000}
+            until(lambda: meters.balance(net["buyer"]) == before + 5_000)
+            assert "nothing is left" in python(wanted, METERED, "back", code, mine)["reason"]
+    finally:
+        public.kill()
 
 
 # --- from npm

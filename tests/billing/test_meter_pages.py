@@ -217,8 +217,8 @@ def test_a_wallet_takes_back_what_is_left_once(net, public, phone, plain):
     own = invoice_of(net["seller"], 1_000, f"own-{terms['k1']}")
     assert "seller's own node" in httpx.get(terms["callback"], params={**pay, "pr": own}).json()["reason"]
     before = meters.settled(net["buyer"])
-    asked = [invoice_of(net["buyer"], 1_000, f"back-{terms['k1']}-{n}") for n in range(6)]
-    with ThreadPoolExecutor(6) as wallets:
+    asked = [invoice_of(net["buyer"], 1_000, f"back-{terms['k1']}-{n}") for n in range(50)]
+    with ThreadPoolExecutor(50) as wallets:
         said = list(wallets.map(lambda pr: httpx.get(terms["callback"], params={**pay, "pr": pr}).json(), asked))
     assert [each["status"] for each in said].count("OK") == 1, said
     ended = until(lambda: (now := phone.get(link).json())["refunded_msat"] and now)
@@ -256,6 +256,32 @@ def test_nothing_comes_back_by_a_link_that_is_wrong(phone, meter):
     assert phone.post(f"/m/{meter.name}/xyz/end").status_code == 404
 
 
-def test_a_flood_from_one_address_is_bounded(phone, meter):
-    codes = [phone.post(f"/m/{meter.name}/buy", data={"sat": "2"}).status_code for _ in range(30)]
-    assert 429 in codes and codes[-1] == 429
+def test_a_flood_from_one_address_is_bounded_and_others_are_served(net, tmp_path, meter):
+    proxied = Service(tmp_path, net["seller"], meters=["*"], proxies=["127.0.0.1"])
+    try:
+        with httpx.Client(base_url=proxied.url, headers=ASKS, timeout=30) as phones:
+
+            def buys(address):
+                headers = {"X-Forwarded-For": address}
+                return phones.post(f"/m/{meter.name}/buy", data={"sat": "2"}, headers=headers).status_code
+
+            assert [buys("203.0.113.9") for _ in range(10)] == [200] * 4 + [429] * 6
+            assert buys("203.0.113.10") == 200
+            asked = {"amount": 2_000}
+            said = phones.get(f"/m/{meter.name}/lnurlp/pay", params=asked, headers={"X-Forwarded-For": "203.0.113.9"})
+            assert said.status_code == 200 and "invoices in a minute" in said.json()["reason"]
+    finally:
+        proxied.kill()
+
+
+def test_a_host_header_of_somebody_else_leads_nowhere(net, tmp_path, phone, meter):
+    forged = {"Host": "evil.example"}
+    assert "public_url" in phone.get(f"/m/{meter.name}", headers=forged).json()["no_wallets"]
+    assert "public_url" in phone.get(f"/m/{meter.name}/lnurlp", headers=forged).json()["reason"]
+    known = Service(tmp_path, net["seller"], meters=["*"], public_url="https://plugs.example")
+    try:
+        with httpx.Client(base_url=known.url, headers={**ASKS, **forged}) as asker:
+            terms = asker.get(f"/m/{meter.name}/lnurlp").json()
+        assert terms["callback"] == f"https://plugs.example/m/{meter.name}/lnurlp/pay"
+    finally:
+        known.kill()

@@ -97,6 +97,18 @@ def test_offers_are_bounded():
     assert not w.meter.wallet_invoices  # one was cancelled at the node, the other has expired
 
 
+def test_a_payers_note_stands_in_the_receipt_also_after_a_restart():
+    w = World()
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0, note="for the\x07 kettle"))
+    w.pump()
+    w.restart_seller()
+    w.report(0)
+    assert w.pay(label)
+    w.pump()
+    w.report(0, plugged=False)
+    assert w.receipts()[-1]["payers"] == [{"key": "", "note": "for the? kettle"}] and not w.meter.notes
+
+
 def test_one_that_has_to_be_deliverable_is_refused_while_nothing_is_plugged_in():
     w = World()
     w.report(0, plugged=False)

@@ -187,6 +187,7 @@ class PayTerms(BaseModel):
     minSendable: int = 0
     maxSendable: int = 0
     metadata: str = ""
+    commentAllowed: int = Field(0, description="characters that a payer may write (LUD-12)")
 
 
 class WithdrawTerms(BaseModel):

@@ -102,13 +102,14 @@ class MeterPages:
         tariff = Tariff.from_dict(dict(meter.tariff))
         return whole_sat_msat(tariff.tick_msat, tariff.quantum_msat), tariff.quantum_msat
 
-    def buy(self, name: str, amount_msat: object, metadata: str = "") -> tuple[str, str]:
+    def buy(self, name: str, amount_msat: object, metadata: str = "", note: str = "") -> tuple[str, str]:
         """Makes an invoice; returns it and the purchase's link (a word of a URL).
 
         Args:
             name: The meter.
             amount_msat: What is to be paid, in msat.
             metadata: Text whose hash the invoice holds (LUD-06); "" for the meter's own description.
+            note: What the payer writes, for the receipt (LUD-12).
 
         Raises:
             UnknownMeter: It is not there or not public.
@@ -120,6 +121,8 @@ class MeterPages:
         params: JsonObject = {"name": name, "amount_msat": msat("amount_msat", amount_msat, 1), "deliverable": True}
         if metadata:
             params["metadata"] = metadata
+        if note:
+            params["note"] = note
         made = self._call("meter-invoice", **params)
         return str(made["bolt11"]), self._links.of(str(made["label"]))
 

@@ -115,12 +115,14 @@ class MakeWalletInvoice(Command):
     """meter-invoice: an invoice for any wallet.
 
     `metadata` is text whose hash the invoice holds in place of a description (LUD-06); it then is of exactly
-    `amount_msat`."""
+    `amount_msat`. `deliverable`: it is refused where the meter can't deliver now. `note` is the payer's, for the
+    receipt."""
 
     meter: str
     amount_msat: int
     metadata: str = ""
     deliverable: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Onchain(TypedDict):
 
 
 class Payer(TypedDict):
-    """Who paid by an offer (BOLT 12): the key of that payment, which the payer's wallet can prove, and a note."""
+    """Who paid: by an offer (BOLT 12) the key of that payment, which the payer's wallet can prove; and a note."""
 
     key: str
     note: str

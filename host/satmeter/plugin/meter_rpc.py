@@ -35,6 +35,7 @@ PAGE = 1000
 FOREVER_S = 3600
 NOTE = 500
 METADATA = 2_000
+COMMENT = 200
 
 
 def _tariff(required: bool) -> Callable[[Method], Method]:
@@ -220,10 +221,12 @@ class MeterRpc:
         amount_msat: int | None = None,
         metadata: str = "",
         deliverable: bool | int | str = False,
+        note: str = "",
     ) -> None:
         """Make an invoice that any wallet can pay for {amount_msat} of the meter (default: one quantum).
 
-        With {deliverable} true it is refused where the meter can't deliver now."""
+        With {deliverable} true it is refused where the meter can't deliver now. {note} is the payer's, for the
+        receipt."""
         amount = msat("amount_msat", amount_msat, 1) if amount_msat is not None else 0
 
         def reply(found: Answer) -> None:
@@ -238,9 +241,11 @@ class MeterRpc:
 
             self.p.invoices_asked[label] = made
 
-        if len(metadata) > METADATA:
-            raise BadParam(f"metadata: must be at most {METADATA} characters", param="metadata")
-        self.p.service.post(cmd.MakeWalletInvoice(name, amount, metadata, flag("deliverable", deliverable)), reply)
+        for param, text, most in (("metadata", metadata, METADATA), ("note", note, COMMENT)):
+            if len(text) > most:
+                raise BadParam(f"{param}: must be at most {most} characters", param=param)
+        asked = cmd.MakeWalletInvoice(name, amount, metadata, flag("deliverable", deliverable), note)
+        self.p.service.post(asked, reply)
 
     def offer(self, call: Call, name: str, amount_msat: int | None = None, active: bool | int | str = True) -> None:
         """Make a standing offer (BOLT 12) of a meter, for {amount_msat} or any amount, or end it by {active} false.

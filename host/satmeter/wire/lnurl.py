@@ -6,7 +6,7 @@ from embit import bech32
 
 from ..core.errors import BadParam
 
-_BASE = re.compile(r"https://[^/\s]+(/\S*)?|http://[^/\s]+\.onion(:\d+)?(/\S*)?|http://127\.0\.0\.1(:\d+)?")
+_BASE = re.compile(r"https://[^/\s]+(/\S*)?|http://[^/\s]+\.onion(:\d+)?(/\S*)?|http://127\.0\.0\.1(:\d+)?(/\S*)?")
 
 
 def encode(url: str) -> str:

@@ -89,10 +89,11 @@ class Unlocked(Event):
 
 @event
 class WalletInvoiceAsked(Event):
-    """An invoice for any wallet. Its payment opens a bearer's session, or feeds it."""
+    """An invoice for any wallet. Its payment opens a bearer's session, or feeds it. `note` is the payer's own."""
 
     number: int
     amount_msat: int
+    note: str
 
 
 @event
@@ -169,7 +170,7 @@ class InvoicePaid(Event):
 
 @event
 class PayerTold(Event):
-    """Who paid an offer: the key and the note that came with the payment of wallet invoice `number`."""
+    """Who paid wallet invoice `number`: the key of an offer's payer ("" for another's), and a note."""
 
     number: int
     key: str

@@ -90,6 +90,8 @@ class Meter:
     lock_session: str = ""
     wallet_invoices: dict[int, int] = field(default_factory=dict)
     """Unpaid invoices for any wallet, by number (msat)."""
+    notes: dict[int, str] = field(default_factory=dict)
+    """Notes of payers that came with some of them, by number."""
     offers: list[str] = field(default_factory=list)
     """Ids of its standing offers."""
     recorded: int = 0

@@ -157,7 +157,7 @@ class SellerSession:
     fed_by: list[int] = field(default_factory=list)
     """Of a bearer: the numbers of the wallet invoices whose payments it has, newest last."""
     payers: list[tuple[str, str]] = field(default_factory=list)
-    """Of a bearer: key and note of who paid by an offer, newest last."""
+    """Of a bearer: key and note of who paid by an offer or with a note, newest last."""
     next_number: int = 1
     drawn_up_to: int = 0
     """Numbers up to this one may have been told; after a restart none of them is drawn again."""

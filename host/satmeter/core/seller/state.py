@@ -205,12 +205,17 @@ class SellerState:
 
     def wallet_invoice_asked(self, event: ev.WalletInvoiceAsked) -> None:
         """Adds an unpaid wallet invoice to its meter; its number is now the newest."""
-        self._meter_of(event).wallet_invoices[event.number] = event.amount_msat
+        meter = self._meter_of(event)
+        meter.wallet_invoices[event.number] = event.amount_msat
+        if event.note:
+            meter.notes[event.number] = event.note
         self.newest_wallet_invoice = event.number
 
     def wallet_invoice_ended(self, event: ev.WalletInvoiceEnded) -> None:
         """Removes a wallet invoice from its meter; an unknown number is ignored."""
-        self._meter_of(event).wallet_invoices.pop(event.number, None)
+        meter = self._meter_of(event)
+        meter.wallet_invoices.pop(event.number, None)
+        meter.notes.pop(event.number, None)
 
     def offer_added(self, event: ev.OfferAdded) -> None:
         """Adds an offer of a meter; WrongState where it is there already."""

@@ -41,14 +41,16 @@ class WalletInvoices(Part):
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
         if not command.metadata:  # a wallet that asked for an amount by LNURL takes that one only
             amount = whole_sat_msat(amount, tariff.quantum_msat)
-        number = self.begin(meter, amount, command.metadata)
+        number = self.begin(meter, amount, command.metadata, msg.words(command.note))
         label = wallet_label(self.context.journal, meter.name, number)
         return label, bearer_session(label)
 
-    def begin(self, meter: Meter, amount_msat: int, metadata: str = "") -> int:
+    def begin(self, meter: Meter, amount_msat: int, metadata: str = "", note: str = "") -> int:
         """Records a new wallet invoice and has the node make it; returns its number."""
         number = self.state.newest_wallet_invoice + 1
-        self.emit(ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount_msat))
+        self.emit(
+            ev.WalletInvoiceAsked(at=self.now, subject=meter.subject, number=number, amount_msat=amount_msat, note=note)
+        )
         self.make(meter, number, metadata)
         return number
 
@@ -78,9 +80,12 @@ class WalletInvoices(Part):
 
     def paid(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
         """Credits a paid wallet invoice to the meter's bearer."""
+        note = meter.notes.get(number, "")
         self.emit(ev.WalletInvoiceEnded(at=self.now, subject=meter.subject, number=number))
         meter.memory.looked_at.pop(number, None)
-        self._feed(meter, number, command, owned_up_to)
+        session = self._feed(meter, number, command, owned_up_to)
+        if note:
+            self.emit(ev.PayerTold(at=self.now, subject=session.id, number=number, key="", note=note))
 
     def paid_by_offer(self, meter: Meter, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
         """Credits a paid invoice of an offer as a wallet invoice of the next number, and keeps who paid."""

@@ -32,7 +32,7 @@ from ...core.tariff import Tariff
 from ...http.server import asker
 from ...qr import draw
 from ...qr.make import make
-from ...wire.lnurl import encode
+from ...wire.lnurl import check_base, encode
 from ...wire.signature import signer
 from ..amounts import priced
 from ..http import Visits, for_wallets
@@ -42,6 +42,8 @@ from .parameters import Form, MaybeMarket, ThisVisit
 A_MINUTE = 4
 """Invoices of one meter that one network address may ask for in a minute: each holds one of the few that a meter has
 unpaid, for some minutes, and others want to buy there, too."""
+COMMENT = 200
+"""Characters that a payer may write for the receipt (LUD-12)."""
 BACK_A_MINUTE = 10
 """Tries to get something back by one purchase's link: each asks somebody else's server, or the node."""
 
@@ -59,6 +61,15 @@ Meters = Annotated[MeterPages, Depends(pages)]
 
 def _base(request: Request, visit: Visits, name: str) -> str:
     return f"{visit.base or str(request.base_url).rstrip('/')}/m/{name}"
+
+
+def _no_wallets(base: str) -> str:
+    """Returns why a wallet would not call pages at `base`, "" where it would."""
+    try:
+        check_base("public_url", base)
+    except BadParam:
+        return "this service has no public address: its operator sets public_url to https://HOST in its config"
+    return ""
 
 
 def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
@@ -87,9 +98,10 @@ def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
 @router.get("/m/{name}")
 def show(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Response:
     """A meter: its state, its price, and what can be chosen."""
-    data = _of(meters.meter(name), meters)
-    lnurl = encode(f"{_base(request, visit, name)}/lnurlp")
-    return visit.answer(request, "meter", {**data, "lnurl": lnurl})
+    data, base = _of(meters.meter(name), meters), _base(request, visit, name)
+    no_wallets = _no_wallets(base)
+    lnurl = "" if no_wallets else encode(f"{base}/lnurlp")
+    return visit.answer(request, "meter", {**data, "lnurl": lnurl, "no_wallets": no_wallets})
 
 
 @router.post("/m/{name}/buy", openapi_extra=takes(sat="100"))
@@ -106,27 +118,29 @@ def terms(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Resp
     base = _base(request, visit, name)
     try:
         meter = meters.meter(name)
+        if why := _no_wallets(base):
+            return for_wallets({"status": "ERROR", "reason": why})
         if why := _of(meter, meters)["why_not"]:
             return for_wallets({"status": "ERROR", "reason": f"meter {name} can't deliver: {why}"})
         least, most = meters.bounds_msat(meter)
     except SatmeterError as e:
         return for_wallets({"status": "ERROR", "reason": e.message})
     metadata = meters.metadata(name, urlsplit(base).netloc)
-    bounds = {"minSendable": least, "maxSendable": most, "metadata": metadata}
+    bounds = {"minSendable": least, "maxSendable": most, "metadata": metadata, "commentAllowed": COMMENT}
     return for_wallets({"tag": "payRequest", "callback": f"{base}/lnurlp/pay", **bounds})
 
 
 @router.get("/m/{name}/lnurlp/pay", **gives(PayInvoice), response_class=JSONResponse)
 def asked(
-    request: Request, name: str, meters: Meters, billing: Billing, visit: ThisVisit, amount: str = ""
+    request: Request, name: str, meters: Meters, billing: Billing, visit: ThisVisit, amount: str = "", comment: str = ""
 ) -> Response:
-    """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 21)."""
+    """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 12, 21)."""
     base = _base(request, visit, name)
     try:
         billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
         if not amount.isdecimal():
             raise BadParam("amount: must be a whole number of msat", param="amount")
-        bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc))
+        bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc), comment)
     except SatmeterError as e:
         return for_wallets({"status": "ERROR", "reason": e.message})
     action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
@@ -267,7 +281,7 @@ def purchase(request: Request, name: str, link: str, meters: Meters, visit: This
     if "text/html" in request.headers.get("accept", ""):
         if data["status"] == "unpaid":
             svg = draw.svg(make(f"LIGHTNING:{data['payreq'].upper()}"))
-        elif data["rest_msat"]:
+        elif data["rest_msat"] and not _no_wallets(_base(request, visit, name)):
             data["withdraw"] = encode(f"{_base(request, visit, name)}/{link}/withdraw")
             svg = draw.svg(make(f"LIGHTNING:{data['withdraw']}"))
     return visit.answer(request, "purchase", {**data, "link": link, "svg": svg})
