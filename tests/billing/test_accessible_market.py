@@ -142,7 +142,7 @@ def test_axe_finds_nothing_on_a_meters_pages_and_they_follow_the_purchase(net, t
             page = tab(f"{public.url}/m/{board.name}")
             page.set_viewport_size({"width": 360, "height": 740})
             judge.look(page, "a meter")
-            page.get_by_role("button", name="2 unit for 2 sat").click()
+            page.get_by_role("button", name="2 unit for 2 sat (about 0.001 EUR)").click()
             invoice = page.locator(".code").first.inner_text()
             judge.look(page, "a purchase that is not paid")
             page.evaluate("window.webln = {enable: async () => {}, sendPayment: async (text) => {window.sent = text}}")

@@ -47,6 +47,7 @@ def bought(phone, meter, **what):
 
 def test_from_the_page_to_the_receipt(net, phone, meter, tmp_path):
     found = phone.get(f"/m/{meter.name}").json()
+    assert (found["price"], found["choices"][0]["price"]) == ("0.0005 EUR", "0.001 EUR")  # at 50,000 EUR
     assert found["can_deliver"] and [each["msatoshi"] for each in found["choices"]] == [
         2_000,
         1_000,

@@ -4,8 +4,10 @@ import secrets
 from pathlib import Path
 
 import pytest
+from pyln.client import RpcError
 from test_bridge import Outlet
 
+from satmeter import devnet
 from satmeter.qr.make import fitted
 from shop import until
 
@@ -95,3 +97,57 @@ def test_nothing_is_offered_while_nothing_is_plugged_in(net, kiosk):
     kiosk.board.plug()
     press(kiosk)
     assert offered(kiosk, 20_000)
+
+
+def restarted(node, options):
+    """Start the seller's plugin with other options; the bridge may be faster, and starts it as it was."""
+
+    def started():
+        for what in ({"subcommand": "stop", "plugin": devnet.METER.name}, {"subcommand": "start", **given}):
+            try:
+                node.rpc.call("plugin", what)
+            except RpcError:
+                if what["subcommand"] == "start":
+                    return False
+        return True
+
+    given = {"plugin": str(devnet.METER), **options}
+    until(started)
+
+
+def heard(kiosk):
+    try:
+        return kiosk.meter()["board"] == "heard"
+    except RpcError:
+        return False
+
+
+def test_after_the_plug_is_out_the_display_gives_the_rest_back(net, shop, kiosk):
+    """Where a public page is known: LNURL-withdraw, for a while and for that wallet alone."""
+    restarted(net["seller"], {"meter-url": "https://plugs.example"})
+    try:
+        until(lambda: heard(kiosk))
+        press(kiosk)
+        press(kiosk)
+        press(kiosk)
+        bolt11 = offered(kiosk, 20_000)
+        net["buyer"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+        until(lambda: kiosk.board.grant > kiosk.board.register)
+        kiosk.board.turn(50)
+        until(lambda: kiosk.board.app.lines[2].startswith("left "))
+        until(lambda: kiosk.board.register >= 50)
+        kiosk.board.turn(0)
+        kiosk.board.unplug()
+        until(lambda: kiosk.board.app.lines[3] == "scan to get back")
+        sat = int(kiosk.board.app.lines[2].removeprefix("rest ").removesuffix(" sat"))
+        session = next(s for s in kiosk.rpc.call("meter-status", [kiosk.name])["sessions"] if s["owed_msat"])
+        assert sat * 1_000 == session["refundable_msat"]
+        code = kiosk.meter()["codes"]
+        assert code[0] == "" and code[1].startswith("LNURL1")
+        until(lambda: on_display(kiosk, code[1]))
+        mine = {"amount_msat": "any", "label": session["session"], "description": "back"}
+        back = net["buyer"].rpc.call("invoice", mine)["bolt11"]
+        kiosk.rpc.call("meter-refund", {"session": session["session"], "invoice": back})
+        until(lambda: not kiosk.meter()["codes"][1].startswith("LNURL1"))
+    finally:
+        restarted(net["seller"], {})

@@ -213,3 +213,20 @@ def test_a_code_that_earlier_firmware_fails_at_is_not_sent_to_it(line, firmware_
     host._show_code(0, "LNBC1")
     assert {what["of"] if "of" in what else what["n"] for kind, what in told if kind == "code"} == {sent}
     assert [what["text"] for kind, what in told if kind == "page"] == ([] if sent else ["code too long for it"])
+
+
+def test_where_a_code_does_not_fit_the_page_of_the_meter_is_shown(line):
+    host, told = line.host, []
+
+    def encode(text, width, height):
+        if text.startswith("LN"):
+            raise ValueError("too long for the display")
+        return 25, bytes(25 * 4)
+
+    host._encode = encode
+    host.board = {**host.board, "fw": "0.5.0", "display": "128x64"}
+    host.link.send = lambda kind, **what: told.append((kind, what))
+    host.view = {**(host.view or {}), "link": "https://plugs.example/m/socket"}
+    host._show_code(1, "LNBC1")
+    assert {what["n"] for kind, what in told if kind == "code"} == {25}
+    assert [what["text"] for kind, what in told if kind == "page"] == ["scan for its page"]

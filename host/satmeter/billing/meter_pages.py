@@ -85,6 +85,7 @@ class MeterPages:
     def __init__(self, node: Node, public: tuple[str, ...], rates: Mapping[str, Decimal] | None = None):
         """rates: units of a currency for a bitcoin; a choice in a currency without one is not shown."""
         self._node, self._public = node, public
+        self._currencies = dict(rates or {})
         self._rates = frozenset((name, int(MSAT_PER_BTC / rate)) for name, rate in (rates or {}).items())
         self._links = BearerLinks(node.secret(SECRET))
 
@@ -96,6 +97,13 @@ class MeterPages:
         """Returns what can be chosen at a meter, as far as its price is known."""
         tariff = Tariff.from_dict(dict(meter.tariff))
         return [each for each in tariff.choice_list(self._rates) if each.amount_msat]
+
+    def in_currency(self, amount_msat: int) -> str:
+        """Returns an amount in the first currency of the config, as 0.15 EUR; "" where it has none."""
+        for name, per_btc in self._currencies.items():
+            value = per_btc * amount_msat / MSAT_PER_BTC
+            return f"{value:.2f} {name}" if value >= 1 else f"{value:.2g} {name}"
+        return ""
 
     def bounds_msat(self, meter: MeterStatus) -> tuple[int, int]:
         """Returns the least and the most that a wallet may pay at once: a tick, in whole sat, and the quantum."""

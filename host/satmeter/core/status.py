@@ -23,7 +23,8 @@ class BoardView:
     """What the board of a meter has to know.
 
     `grant` is a register of boot `boot`, in ticks; 0 cuts. `lamp` is on, slow or fast. `codes` are the
-    meter's address and the invoice that any wallet may pay, "" where there is none."""
+    meter's address and what a wallet reads, "" where there is none; `link` is what stands for one that no display
+    of the board's size has room for, "" for nothing."""
 
     meter: str
     state: str
@@ -32,6 +33,7 @@ class BoardView:
     lamp: str
     page: list[str]
     codes: list[str]
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

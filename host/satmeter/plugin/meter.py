@@ -489,7 +489,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         if left is not None:
             rest = encode(self.rest_url(meter.name, wallet_label(core.context.journal, meter.name, left.fed_by[0])))
         address = "" if own or rest else self.address(meter.name).upper()
-        return views.Codes(address, invoice, rest, left.refundable_msat if left else 0)
+        page = f"{self.url}/m/{meter.name}" if self.url else ""
+        return views.Codes(address, invoice, rest, left.refundable_msat if left else 0, page)
 
 
 def _announced(info: JsonObject) -> str:

@@ -8,6 +8,7 @@ the seller has taken a reading that says so: the session may have ended with the
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from ..core.errors import BadFrame
 from ..core.plain import JsonObject
@@ -203,8 +204,13 @@ class Dialogue:
                 if not self._draws(n, int(size[0]), int(size[1])):
                     raise ValueError("the board's firmware can't draw it")
             except ValueError:
-                n, bits = 0, b""
-                self.link.send("page", key="3", boot=here, n=3, text="code too long for it")
+                n, bits, instead = 0, b"", str(self.view.get("link", ""))
+                said = "code too long for it"
+                if instead:
+                    with suppress(ValueError):  # then there is a page on which it is whole
+                        n, bits = self._encode(instead, int(size[0]), int(size[1]))
+                        said = "scan for its page"
+                self.link.send("page", key="3", boot=here, n=3, text=said)
         for piece in pieces(n, bits):
             self.link.send("code", key=f"{which}.{piece['at']}", boot=here, id=which, **piece)
 

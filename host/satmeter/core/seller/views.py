@@ -22,12 +22,13 @@ LINES = 4
 class Codes:
     """What a board may show as codes, "" for none: its meter's address, an invoice, and what gives a rest back.
 
-    `rest_msat` is what comes back by that."""
+    `rest_msat` is what comes back by that. `link` is the meter's page."""
 
     address: str = ""
     invoice: str = ""
     rest: str = ""
     rest_msat: int = 0
+    link: str = ""
 
     @property
     def shown(self) -> list[str]:
@@ -67,6 +68,7 @@ def board(meter: Meter, session: SellerSession | None, codes: Codes) -> BoardVie
         lamp=LAMPS[meter.state],
         page=[meter.name, meter.state.value, *([credit] if credit or not offered else []), *offered][:LINES],
         codes=codes.shown,
+        link=codes.link,
     )
 
 

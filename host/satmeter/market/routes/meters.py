@@ -83,11 +83,13 @@ def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
         "why_not": why,
         "unit": tariff.unit,
         "price_msat": tariff.price_msat,
+        "price": meters.in_currency(tariff.price_msat),
         "offer": next((each.bolt12 for each in meter.offers if each.active and not each.amount_msat), ""),
         "choices": [
             {
                 "text": each.text,
                 "msatoshi": each.amount_msat,
+                "price": meters.in_currency(each.amount_msat),
                 "units": tariff.units(tariff.ticks(each.amount_msat)),
             }
             for each in meters.choices(meter)
