@@ -48,6 +48,7 @@ LANES = {
     "zbar": lambda: "" if ctypes.util.find_library("zbar") else "`make deps`",
     "browser": lambda: "" if chromium() else "`make deps`",
     "PostgreSQL": postgresql_missing,
+    "mosquitto": lambda: "" if shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists() else "`make deps`",
     "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
 }
 

@@ -1,5 +1,6 @@
 """The `satmeter` command."""
 
+import asyncio
 import io
 import json
 import logging
@@ -18,6 +19,7 @@ from .. import __version__
 from ..core.text import visible
 from ..journal import backup
 from ..node import DEFAULT_SOCKET
+from . import device
 from .audit import audit
 from .board import KEY, Port, board_app, flash_board
 from .failing import fail, failing
@@ -39,6 +41,7 @@ app.command("serve")(serve)
 app.command("books")(books)
 app.command("gate")(gate)
 app.add_typer(client_app, name="client")
+app.add_typer(device.app, name="device")
 app.add_typer(hooks_app, name="hooks")
 app.add_typer(devnet_app, name="devnet")
 app.add_typer(journal_app, name="journal")
@@ -110,8 +113,20 @@ def bridge(
     rpc: Annotated[Path, typer.Option(help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
     key: Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")] = KEY,
     plugin: Annotated[Path | None, typer.Option(help="plugin to start again if it has died")] = None,
+    config: Annotated[Path | None, typer.Option(help="bridge.toml: meters sold through plugs, meters, MQTT")] = None,
 ) -> None:
-    """Relay between a board on a serial port and the plugin of its meter or stream."""
+    """Relay between a board on a serial port and the plugin of its meter or stream; with --config, other devices."""
+    if config is not None:
+        if meter or stream or port:
+            raise fail("give either --config, or a board's --port, --meter and --stream")
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        for noisy in ("httpx", "pymodbus"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        with failing("device", ValueError):
+            from ..device.run import run
+
+            asyncio.run(run(config.expanduser()))
+        return
     from ..board.virtual import load_key
     from ..bridge import Bridge, MeterSide, StreamSide
     from ..node.rpc import Node

@@ -62,9 +62,9 @@ class OfferStatus:
 class MeterStatus:
     """A meter as meter-status shows it.
 
-    `exposure_msat` is what the seller could lose now, `exposure_bound_msat` the most that its tariff
-    allows for that. `openings` is how many buyers have asked for the meter and not paid yet. `invoice` is
-    the wallet invoice, "" for none."""
+    `exposure_msat` is what the seller could lose now, `exposure_bound_msat` the most that its tariff allows for that,
+    with `overshoot_msat`, what its device may deliver beyond a grant. `openings` is how many buyers have asked for the
+    meter and not paid yet. `invoice` is the wallet invoice, "" for none."""
 
     name: str
     state: str
@@ -86,6 +86,7 @@ class MeterStatus:
     lock_until: int
     exposure_msat: int
     exposure_bound_msat: int
+    overshoot_msat: int
     invoice: str
     offers: list[OfferStatus]
     tariff: Values

@@ -23,7 +23,7 @@ pressed, or always."""
 POTENTIOMETER = "potentiometer"
 CHOOSE_BY = (BUTTON, POTENTIOMETER)
 """How a person chooses at the meter: each press of the button is the next choice, or the potentiometer points at it."""
-OWN = ("self_service", "choices", "choose_by")
+OWN = ("self_service", "choices", "choose_by", "overshoot_ticks")
 """Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
 """So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
@@ -39,7 +39,8 @@ class Tariff:
     is what the seller risks (one slice: each payment its own transaction), hold_s the longest time that it is held,
     unconfirmed_msat the most that is held or not yet final, and confirmations the depth at which it is final.
     self_service says when the meter makes invoices for wallets by itself, choices for what (choices.py), choose_by how
-    a person chooses among them.
+    a person chooses among them. overshoot_ticks is what the device may deliver beyond a grant,
+    unpaid (docs/devices.md).
     """
 
     price_msat: int
@@ -67,6 +68,7 @@ class Tariff:
     self_service: str = OFF
     choices: str = ""
     choose_by: str = BUTTON
+    overshoot_ticks: int = 0
 
     @property
     def slice_msat(self) -> int:
@@ -150,6 +152,7 @@ _WHOLE = {
     "lockout_s": (0, YEAR_S),
     "rating_ticks_per_s": (0, MAX_TICKS),
     "session_max_s": (0, YEAR_S),
+    "overshoot_ticks": (0, MAX_TICKS),
     "invoice_expiry_s": (10, 86400),
     "remainder_s": (0, YEAR_S),
     "hold_s": (1, YEAR_S),
@@ -199,6 +202,13 @@ def _check_together(tariff: Tariff) -> None:
         )
     rules_of(tariff).check(tariff)
     _check_self_service(tariff)
+    beyond = tariff.charge(tariff.overshoot_ticks)
+    if beyond > tariff.quantum_msat:
+        raise BadParam(
+            f"quantum_msat: {tariff.quantum_msat} is less than what the device may deliver beyond a grant, "
+            f"{tariff.overshoot_ticks} ticks worth {beyond} msat; quantum_msat={beyond} would do",
+            param="quantum_msat",
+        )
     if tariff.prepaid and tariff.limit_msat:
         raise BadParam(f"limit_msat: {tariff.limit_msat} given, but only mode=arrears has a limit", param="limit_msat")
     if not tariff.prepaid and tariff.limit_msat < tariff.slice_msat:

@@ -131,6 +131,7 @@ def meter_status(
     """Return how a meter stands; `session` is the one that has it, `offers` are those of all meters."""
     tariff = meter.tariff
     allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
+    beyond = tariff.charge(tariff.overshoot_ticks)
     grant, at_risk = grant_register(meter, session), 0
     if session is not None:
         at_risk = session.debt_msat + session.onchain.held_msat + session.onchain.unconfirmed_msat
@@ -153,8 +154,9 @@ def meter_status(
         credit_msat=session.credit_msat if session is not None else 0,
         low=session.low if session is not None else False,
         lock_until=meter.lock_until,
-        exposure_msat=at_risk + allowance,
-        exposure_bound_msat=tariff.limit_msat + tariff.unconfirmed_msat + allowance,
+        exposure_msat=at_risk + allowance + (beyond if grant else 0),
+        exposure_bound_msat=tariff.limit_msat + tariff.unconfirmed_msat + allowance + beyond,
+        overshoot_msat=beyond,
         invoice=meter.wallet_invoice(now),
         offers=[offer_status(each, offers[each]) for each in meter.offers],
         tariff=tariff.to_dict(),

@@ -1,0 +1,45 @@
+"""`satmeter device`: which kinds of device there are, and what one of them does."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pyln.client import RpcError
+from rich.console import Console
+
+from .failing import failing
+
+app = typer.Typer(no_args_is_help=True, help="Devices that meters sell through: plugs, meters, MQTT.")
+console = Console()
+CONFIG = Path("~/.config/satmeter/bridge.toml")
+
+
+@app.command("list")
+def listed() -> None:
+    """List the kinds of device, with what each is, or what is missing for it."""
+    with failing("device", ValueError):
+        from ..device.kinds import names
+
+        for name, words in names().items():
+            console.print(f"{name:10} {words}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("test")
+def test(
+    meter: Annotated[str, typer.Argument(help="the meter's name in the config")],
+    config: Annotated[Path, typer.Option(help="the bridge's config")] = CONFIG,
+) -> None:
+    """Read and switch a meter's device a few times, on for moments; say what may flow beyond a grant."""
+    with failing("device", ValueError, RpcError):
+        from ..device.run import tried
+
+        found = asyncio.run(tried(config.expanduser(), meter))
+    dead = f"it goes off by itself after {found.dead_man_s:.0f} s" if found.dead_man_s else "NO dead man's switch"
+    for words in (
+        f"it counts {found.counts}",
+        f"a reading takes {found.read_s * 1000:.0f} ms, a switch {found.switch_s * 1000:.0f} ms; {dead}",
+        f"at most {found.overshoot:,} ticks flow beyond a grant, worth {found.least_quantum_msat:,} msat: "
+        f"meter-set name={meter} overshoot_ticks={found.overshoot}, and no quantum under that",
+    ):
+        console.print(words, highlight=False, soft_wrap=True)

@@ -1,0 +1,68 @@
+"""What a device has to do, so that a meter can sell through it: a source counts, a valve switches.
+
+One device may be both, as a smart plug is, or each may be another: an energy meter counts, a plug switches. A kind
+says in its docstring what it can't do. Everything is asyncio; what a device does not do in time is a DeviceTrouble.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from ..core.errors import LocalError
+
+
+class DeviceTrouble(LocalError):
+    """A device does not answer, or answers nonsense; the message says what, and what to do."""
+
+    code = 2159
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a source says: `value` is cumulative, in the source's own unit (kWh, litres, pulses).
+
+    `power` is the present flow in units an hour, None where the source does not say. `epoch` changes where the count
+    began anew, "" where the source does not say. `plugged`: whether something is plugged in."""
+
+    value: Decimal
+    power: Decimal | None = None
+    epoch: str = ""
+    plugged: bool = True
+
+
+class Source(Protocol):
+    """Counts what flows."""
+
+    cadence_s: float
+    """How often it is worth reading."""
+    latency_s: float
+    """How old a count may be when it is read."""
+
+    async def read(self) -> Count:
+        """Returns the present count; DeviceTrouble where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Lets go of the device; it stays as it is."""
+
+
+class Valve(Protocol):
+    """Switches what flows."""
+
+    latency_s: float
+    """How long it takes from the call until nothing flows."""
+    dead_man_s: float
+    """After so long without another allow() the device goes off by itself; 0: it never does."""
+
+    async def allow(self) -> None:
+        """Has it flow, for dead_man_s at most; again and again while it may flow. DeviceTrouble where it does not."""
+
+    async def cut(self) -> None:
+        """Has nothing flow. DeviceTrouble where it is not known to."""
+
+    async def close(self) -> None:
+        """Lets go of the device; it stays as it is."""
+
+
+class Device(Source, Valve, Protocol):
+    """Both in one, as a smart plug is."""

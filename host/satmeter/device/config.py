@@ -1,0 +1,100 @@
+"""bridge.toml: which meters are sold through which devices.
+
+rpc = "~/.lightning/bitcoin/lightning-rpc"
+[[meter]]
+name = "socket"
+ticks = 1            # of one unit of the source: 1 where the tariff counts Wh, and so does the plug
+rating = 1           # ticks a second at most: 3.6 kW are 1 Wh a second
+device = { kind = "shelly", host = "192.168.1.20" }
+[[meter]]
+name = "wallbox"
+rating = 4
+source = { kind = "modbus", registers = "sdm120", serial = "/dev/ttyUSB0" }
+valve = { kind = "tasmota", broker = "localhost", topic = "contactor" }
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from ..core.errors import BadParam
+from ..core.money import MAX_TICKS
+from ..core.tariff import check_name
+from ..node import DEFAULT_SOCKET
+from .boundary import Source, Valve
+from .fields import Fields
+from .kinds import Made, load
+
+
+@dataclass(frozen=True, slots=True)
+class MeterConfig:
+    """One meter: `ticks` of the tariff are one unit of the source; `rating` is in ticks a second."""
+
+    name: str
+    ticks: Fraction
+    rating: int
+    source: Source
+    valve: Valve
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeConfig:
+    """The whole file; `state` is the folder in which registers are kept over a restart."""
+
+    rpc: Path
+    state: Path
+    meters: tuple[MeterConfig, ...]
+
+
+def read(path: Path) -> BridgeConfig:
+    """Returns the config of a file; BadParam names the field, its value and the bound. Needs a running event loop."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as e:
+        raise BadParam(f"{path}: {e.strerror}", param="config") from None
+    except ValueError as e:
+        raise BadParam(f"{path}: {e}", param="config") from None
+    listed = values.pop("meter", [])
+    fields = Fields("bridge", values)
+    rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()
+    state = Path(fields.text("state", "~/.local/state/satmeter")).expanduser()
+    fields.end()
+    if not isinstance(listed, list) or not listed:
+        raise BadParam("meter: there has to be a [[meter]]", param="meter")
+    meters = tuple(_meter(each) for each in listed)
+    names = [each.name for each in meters]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadParam(f"meter.name: {name!r} is there twice", param="name")
+    return BridgeConfig(rpc, state, meters)
+
+
+def _meter(values: object) -> MeterConfig:
+    if not isinstance(values, Mapping):
+        raise BadParam("meter: must be a table", param="meter")
+    fields = Fields("meter", values)
+    name = check_name(fields.text("name"))
+    where = f"meter {name}"
+    fields = Fields(where, {key: value for key, value in values.items() if key != "name"})
+    ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
+    rating = fields.whole("rating", 1, MAX_TICKS)
+    if fields.has("device"):
+        source = valve = device(f"{where}.device", fields.table("device"))
+    else:
+        source = device(f"{where}.source", fields.table("source"))
+        valve = device(f"{where}.valve", fields.table("valve"))
+    fields.end()
+    for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
+        if not hasattr(made, needed):
+            raise BadParam(f"{where}: {type(made).__name__} is no {what}: give another as {what} = {{...}}", param=what)
+    return MeterConfig(name, ticks, rating, source, valve)
+
+
+def device(where: str, values: Mapping[str, object]) -> Made:
+    """Returns the device of a table: its kind, and the kind's own fields."""
+    fields = Fields(where, values)
+    made = load(fields.text("kind"))(fields)
+    fields.end()
+    return made

@@ -1,0 +1,122 @@
+"""Energy meters that speak Modbus, over TCP or a serial line (RTU): they count, and switch nothing.
+
+Which registers a meter has is a file (registers/NAME.toml, or a path): a new meter is a new file. What switches has to
+be another device.
+"""
+
+import asyncio
+import math
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+
+from pymodbus import ModbusException
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+
+from ..core.errors import BadParam
+from ..core.plain import JsonObject
+from .boundary import Count, DeviceTrouble
+from .fields import Fields
+
+REGISTERS = Path(__file__).parent / "registers"
+TIMEOUT_S = 2.0
+WORDS = {"float32": 2, "uint32": 2, "uint32-little": 2, "uint16": 1}
+
+
+class Register:
+    """One value of a meter: its first register, how it is written, and what one of it is in the map's unit."""
+
+    def __init__(self, fields: Fields) -> None:
+        self.address = fields.whole("address", 0, 65_535)
+        self.kind = fields.text("type")
+        self.scale = Decimal(str(fields.number("scale", 1e-9, 1e9, 1)))
+        fields.end()
+        if self.kind not in WORDS:
+            raise BadParam(f"type: must be one of {', '.join(WORDS)}, got {self.kind!r}", param="type")
+
+    def value(self, words: list[int]) -> Decimal:
+        """Returns what registers come to; DeviceTrouble for no number."""
+        if self.kind == "uint16":
+            return words[0] * self.scale
+        high, low = (words[1], words[0]) if self.kind == "uint32-little" else (words[0], words[1])
+        raw = high << 16 | low
+        if self.kind != "float32":
+            return raw * self.scale
+        found = _float32(raw)
+        if not math.isfinite(found):
+            raise DeviceTrouble(f"register {self.address}: holds no number")
+        return Decimal(repr(found)) * self.scale
+
+
+class Modbus:
+    """Fields: registers (sdm120, sdm230, pzem004t, or a .toml); host and port (TCP) or serial and baud (RTU); unit."""
+
+    cadence_s, latency_s = 1.0, 1.0
+
+    def __init__(self, fields: Fields) -> None:
+        self._unit = fields.whole("unit", 1, 247, 1)
+        self._map = registers(fields.text("registers"))
+        if fields.has("serial"):
+            self._where = fields.text("serial")
+            baud = fields.whole("baud", 1_200, 115_200, 9_600)
+            self._client: AsyncModbusTcpClient | AsyncModbusSerialClient = AsyncModbusSerialClient(
+                self._where, baudrate=baud, timeout=TIMEOUT_S, retries=1
+            )
+        else:
+            self._where, port = fields.text("host"), fields.whole("port", 1, 65_535, 502)
+            self._client = AsyncModbusTcpClient(self._where, port=port, timeout=TIMEOUT_S, retries=1)
+        self._turn = asyncio.Lock()
+
+    async def read(self) -> Count:
+        """Returns the energy, and the power where the map has it, in the map's units (Wh and W)."""
+        async with self._turn:
+            energy = await self._value(self._map["energy"])
+            return Count(energy, await self._value(self._map["power"]) if "power" in self._map else None)
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    async def _value(self, register: Register) -> Decimal:
+        try:
+            if not self._client.connected and not await self._client.connect():
+                raise DeviceTrouble(f"{self._where}: can't be reached: is it on, and is the port free?")
+            read = self._client.read_holding_registers if self.holding else self._client.read_input_registers
+            answer = await read(register.address, count=WORDS[register.kind], device_id=self._unit)
+        except (ModbusException, OSError) as e:
+            raise DeviceTrouble(f"{self._where}: unit {self._unit} does not answer: {e}") from e
+        if answer.isError():
+            raise DeviceTrouble(f"{self._where}: unit {self._unit} has no register {register.address}: another meter?")
+        return register.value(list(answer.registers))
+
+    @property
+    def holding(self) -> bool:
+        """Whether the map's registers are holding registers; else they are input registers."""
+        return bool(self._map.get("holding"))
+
+
+def registers(name: str) -> JsonObject:
+    """Returns a meter's map by its name or its path; BadParam where it is none."""
+    path = Path(name).expanduser() if name.endswith(".toml") else REGISTERS / f"{name}.toml"
+    try:
+        read = tomllib.loads(path.read_text())
+    except OSError:
+        known = ", ".join(sorted(each.stem for each in REGISTERS.glob("*.toml")))
+        raise BadParam(f"registers: there is no {path}; the known ones are {known}", param="registers") from None
+    except ValueError as e:
+        raise BadParam(f"registers: {path}: {e}", param="registers") from None
+    fields = Fields(path.stem, read)
+    found: JsonObject = {"holding": fields.text("function", "input") == "holding"}
+    found["energy"] = Register(Fields(f"{path.stem}.energy", fields.table("energy")))
+    if fields.has("power"):
+        found["power"] = Register(Fields(f"{path.stem}.power", fields.table("power")))
+    fields.end()
+    return found
+
+
+def _float32(raw: int) -> float:
+    sign, exponent, fraction = raw >> 31, raw >> 23 & 0xFF, raw & 0x7FFFFF
+    if exponent == 0xFF:
+        return math.nan
+    value = fraction * 2.0**-149 if exponent == 0 else (1 + fraction * 2.0**-23) * 2.0 ** (exponent - 127)
+    return -value if sign else value

@@ -1,0 +1,185 @@
+"""Devices that speak MQTT: topics and JSON paths in the config say where the count is, and what switches.
+
+It knows of nothing but what the device sends: one that sends seldom has a wide bound (cadence_s), and there is no dead
+man's switch unless the device has one of its own (dead_man_s says after how long it acts).
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+
+import aiomqtt
+
+from .boundary import Count, DeviceTrouble
+from .fields import Fields
+
+MOST = 65_536
+"""Bytes of a message that are looked at."""
+KEEP_ALIVE_S = 15
+RETRY_S = 2.0
+
+
+class Broker:
+    """A connection to a broker that comes back by itself; what it hears goes to `heard`.
+
+    Fields: broker, port (1883, with tls 8883), user, password, tls (0, 1), ca (a file)."""
+
+    def __init__(self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes], None]) -> None:
+        self._host = fields.text("broker")
+        tls = bool(fields.whole("tls", 0, 1, 0))
+        self._port = fields.whole("port", 1, 65_535, 8_883 if tls else 1_883)
+        self._user, self._password = fields.text("user", "") or None, fields.text("password", "") or None
+        ca = fields.text("ca", "") or None
+        self._tls = ssl.create_default_context(cafile=ca) if tls else None
+        self._topics, self._heard = topics, heard
+        self._client: aiomqtt.Client | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.trouble = ""
+
+    async def start(self) -> None:
+        """Connects, and waits a moment for it; DeviceTrouble where the broker can't be reached."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), 3)
+        if self._client is None:
+            raise DeviceTrouble(f"broker {self._host}:{self._port}: {self.trouble or 'does not answer'}")
+
+    async def send(self, topic: str, payload: str) -> None:
+        """Publishes, and waits until the broker has it."""
+        await self.start()
+        assert self._client is not None
+        try:
+            await self._client.publish(topic, payload, qos=1, timeout=3)
+        except aiomqtt.MqttError as e:
+            raise DeviceTrouble(f"broker {self._host}: {e}") from e
+
+    async def close(self) -> None:
+        """Disconnects."""
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with aiomqtt.Client(
+                    self._host,
+                    self._port,
+                    username=self._user,
+                    password=self._password,
+                    tls_context=self._tls,
+                    keepalive=KEEP_ALIVE_S,
+                    timeout=3,
+                ) as client:
+                    for topic in self._topics:
+                        await client.subscribe(topic, qos=1)
+                    self._client, self.trouble = client, ""
+                    self._ready.set()
+                    async for message in client.messages:
+                        if isinstance(message.payload, bytes) and len(message.payload) <= MOST:
+                            self._heard(str(message.topic), message.payload)
+            except (aiomqtt.MqttError, OSError) as e:
+                self.trouble = str(e)
+            finally:
+                self._client = None
+                self._ready.clear()
+            await asyncio.sleep(RETRY_S)
+
+
+def at(payload: bytes, path: str) -> object:
+    """Returns what stands at a dotted path of a JSON text, the whole for ""; None where nothing does."""
+    try:
+        found: object = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    for name in path.split(".") if path else ():
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def number(value: object) -> Decimal | None:
+    """Returns a number in JSON, or in a text, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+class Mqtt:
+    """Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
+    state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
+
+    latency_s = 1.0
+
+    def __init__(self, fields: Fields) -> None:
+        self._count, self._path = fields.text("count_topic", ""), fields.text("count_path", "")
+        self._power = fields.text("power_path", "")
+        self._command, self._on, self._off = (
+            fields.text("command_topic", ""),
+            fields.text("on", "ON"),
+            fields.text("off", "OFF"),
+        )
+        self._state, self._state_path = fields.text("state_topic", ""), fields.text("state_path", "")
+        self._state_on = fields.text("state_on", self._on)
+        self.cadence_s = fields.number("cadence_s", 0.2, 600, 10)
+        self.dead_man_s = fields.number("dead_man_s", 0, 3_600, 0)
+        topics = tuple(each for each in (self._count, self._state) if each)
+        self._broker = Broker(fields, topics, self._heard)
+        self._newest: Count | None = None
+        self._counted, self._is_on = asyncio.Event(), False
+        self._switched = asyncio.Event()
+
+    def _heard(self, topic: str, payload: bytes) -> None:
+        if topic == self._count and (value := number(at(payload, self._path))) is not None:
+            self._newest = Count(value, number(at(payload, self._power)) if self._power else None)
+            self._counted.set()
+        if topic == self._state:
+            said = at(payload, self._state_path)
+            self._is_on = (payload.decode("utf-8", "replace") if said is None else str(said)) == self._state_on
+            self._switched.set()
+
+    async def read(self) -> Count:
+        """Returns the next count that the device sends; DeviceTrouble where none comes in three times its cadence."""
+        await self._broker.start()
+        if not self._count:
+            raise DeviceTrouble("count_topic: is missing: this device counts nothing")
+        try:
+            await asyncio.wait_for(self._counted.wait(), min(9.0, 3 * self.cadence_s))
+        except TimeoutError:
+            raise DeviceTrouble(f"{self._count}: no count came for a while: is it on, and is that its topic?") from None
+        self._counted.clear()
+        assert self._newest is not None
+        return self._newest
+
+    async def allow(self) -> None:
+        """Has it switched on."""
+        await self._switch(True)
+
+    async def cut(self) -> None:
+        """Has it switched off."""
+        await self._switch(False)
+
+    async def _switch(self, on: bool) -> None:
+        if not self._command:
+            raise DeviceTrouble("command_topic: is missing: this device switches nothing")
+        self._switched.clear()
+        await self._broker.send(self._command, self._on if on else self._off)
+        if self._state:
+            try:
+                await asyncio.wait_for(self._switched.wait(), 3)
+            except TimeoutError:
+                raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
+            if self._is_on != on:
+                raise DeviceTrouble(f"{self._state}: it says that it is {'on' if self._is_on else 'off'}")
+
+    async def close(self) -> None:
+        """Disconnects."""
+        await self._broker.close()

@@ -1,0 +1,97 @@
+"""All outlets of a bridge.toml in one process, until it is told to end; then nothing flows any more."""
+
+import asyncio
+import logging
+import signal
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from ..core.errors import BadParam
+from ..core.tariff import Tariff
+from ..node.async_rpc import AsyncNode
+from .config import BridgeConfig, MeterConfig, read
+from .outlet import Outlet
+
+log = logging.getLogger("satmeter.device")
+
+TRIES = 5
+
+
+async def run(path: Path) -> None:
+    """Runs all meters of a config; BadParam where it is wrong."""
+    config = read(path)
+    config.state.mkdir(parents=True, exist_ok=True)
+    node = AsyncNode(str(config.rpc))
+    outlets = [outlet_of(each, config, node) for each in config.meters]
+    for outlet in outlets:
+        log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
+        if not getattr(outlet.valve, "dead_man_s", 0):
+            log.warning("meter %s: its valve has no dead man's switch: it stays open if this bridge dies", outlet.meter)
+    tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    waiting = asyncio.create_task(ended.wait())
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, *tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for meter in config.meters:
+        await _close(meter)
+
+
+def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:
+    """Returns the outlet of a meter."""
+    state = config.state / f"{meter.name}.json"
+    return Outlet(meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state)
+
+
+async def _close(meter: MeterConfig) -> None:
+    for each in (meter.source, meter.valve):  # one device may be both: it closes once
+        await each.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a device did: seconds for a reading and for a switch (the slowest of some), and ticks beyond a grant."""
+
+    counts: str
+    read_s: float
+    switch_s: float
+    dead_man_s: float
+    overshoot: int
+    least_quantum_msat: int
+
+
+async def tried(path: Path, name: str) -> Tried:
+    """Reads and switches a meter's device a few times; nothing may be sold there meanwhile.
+
+    Raises:
+        BadParam: There is no such meter in the config.
+        DeviceTrouble: The device does not do what it should; the message says what.
+    """
+    config = read(path)
+    meter = next((each for each in config.meters if each.name == name), None)
+    if meter is None:
+        raise BadParam(f"name: {path} has no meter {name!r}", param="name")
+    node = AsyncNode(str(config.rpc))
+    reads, switches, said = [], [], ""
+    try:
+        for _ in range(TRIES):
+            began = time.monotonic()
+            count = await meter.source.read()
+            reads.append(time.monotonic() - began)
+            said = f"{count.value}" + (f", {count.power} an hour" if count.power is not None else "")
+            began = time.monotonic()
+            await meter.valve.allow()
+            await meter.valve.cut()
+            switches.append((time.monotonic() - began) / 2)
+    finally:
+        await _close(meter)
+    late = max(reads) + meter.source.latency_s + max(switches)
+    overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1
+    tariffs = (await node.call("meter-status", name=name))["meters"]
+    tariff = Tariff.from_dict(dict(tariffs[0]["tariff"]))
+    return Tried(said, max(reads), max(switches), meter.valve.dead_man_s, overshoot, tariff.charge(overshoot))

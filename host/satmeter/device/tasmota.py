@@ -1,0 +1,91 @@
+"""Plugs that run Tasmota, by MQTT (aiomqtt): energy in Wh, switched by Power1.
+
+The dead man's switch is its PulseTime: it goes off by itself when it is not told again to stay on. PowerOnState 0 is
+set, so that it comes back switched off after a power cut. It does not tell whether something is plugged in.
+"""
+
+import asyncio
+from decimal import Decimal
+
+from ..core.plain import JsonObject
+from .boundary import Count, DeviceTrouble
+from .fields import Fields
+from .mqtt import Broker, at, number
+
+ANSWER_S = 3.0
+PULSE_BASE = 100
+"""PulseTime counts tenths of a second up to 111, whole seconds from 112 on, as 100 more than they are."""
+
+
+class Tasmota:
+    """Fields: those of the broker; topic (the plug's own), dead_man_s (15)."""
+
+    cadence_s, latency_s = 1.0, 1.0
+
+    def __init__(self, fields: Fields) -> None:
+        self._topic = fields.text("topic")
+        self.dead_man_s = float(fields.whole("dead_man_s", 12, 600, 15))
+        self._broker = Broker(fields, (f"stat/{self._topic}/+",), self._heard)
+        self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._ready = False
+
+    def _heard(self, topic: str, payload: bytes) -> None:
+        said = at(payload, "")
+        if not isinstance(said, dict):
+            return
+        for key, waiting in list(self._waiting.items()):
+            if key in said and not waiting.done():
+                waiting.set_result(said)
+
+    async def read(self) -> Count:
+        """Returns the energy in Wh, and the power in W (Status 10)."""
+        await self._set_up()
+        said = (await self._ask("Status", "10", "StatusSNS"))["StatusSNS"]
+        energy = said.get("ENERGY") if isinstance(said, dict) else None
+        total = number(energy.get("Total")) if isinstance(energy, dict) else None
+        if energy is None or total is None:
+            raise DeviceTrouble(f"{self._topic}: measures no energy: a plug with power metering is needed")
+        power = number(energy.get("Power"))
+        return Count(total * Decimal(1000), power)
+
+    async def allow(self) -> None:
+        """Switches on; the time until it goes off by itself begins anew."""
+        await self._set_up()
+        await self._switch("ON")
+
+    async def cut(self) -> None:
+        """Switches off, and hears that it is."""
+        await self._switch("OFF")
+
+    async def _switch(self, to: str) -> None:
+        said = await self._ask("Power1", to, "POWER", "POWER1")
+        if to not in (said.get("POWER"), said.get("POWER1")):
+            raise DeviceTrouble(f"{self._topic}: is still {said.get('POWER', said.get('POWER1'))} after Power1 {to}")
+
+    async def _set_up(self) -> None:
+        """Once: its timer, and that it comes back switched off."""
+        if self._ready:
+            return
+        await self._ask("PulseTime1", str(int(self.dead_man_s) + PULSE_BASE), "PulseTime1")
+        said = await self._ask("PowerOnState", "0", "PowerOnState")
+        if str(said["PowerOnState"]) != "0":
+            raise DeviceTrouble(f"{self._topic}: does not take PowerOnState 0: it would be on after a power cut")
+        self._ready = True
+
+    async def _ask(self, command: str, payload: str, *keys: str) -> JsonObject:
+        """Gives a command, and returns the answer that has one of these keys."""
+        answer: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._waiting[key] = answer
+        try:
+            await self._broker.send(f"cmnd/{self._topic}/{command}", payload)
+            return await asyncio.wait_for(answer, ANSWER_S)
+        except TimeoutError:
+            raise DeviceTrouble(f"{self._topic}: {command} is not answered: is it on, and is that its topic?") from None
+        finally:
+            for key in keys:
+                self._waiting.pop(key, None)
+
+    async def close(self) -> None:
+        """Disconnects."""
+        await self._broker.close()

@@ -1,0 +1,123 @@
+"""Whether a source is believed: its counts become a register in whole ticks that never goes back and never outruns the
+rating.
+
+A source that is not believed is in quarantine: delivery stops, nothing is charged of what it says meanwhile, and the
+meter says what is wrong. It is believed again as soon as it goes on from where it was, or has counted plausibly from
+where it is for CONFIRMED readings; what it jumped by is never charged.
+"""
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+
+from .boundary import Count
+
+SLACK_S = 5
+"""So many seconds of the rating may be read at once: counts come in steps, and late."""
+MOST = Decimal(2**53)
+CONFIRMED = 5
+STUCK_S = 60
+"""A source that does not count for so long while it says that power flows is stuck."""
+RESTARTED = Fraction(1, 20)
+"""A count that fell to less than this of itself began anew from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a register is continued from after a restart of the bridge: `at` in s since 1970."""
+
+    boot: str
+    register: int
+    value: str
+    epoch: str
+    at: float
+
+
+class Trust:
+    """One source's register; `ticks` of it are one unit of the source, `rating` is in ticks a second (0: none)."""
+
+    def __init__(self, ticks: Fraction, rating: int, boot: str) -> None:
+        self._ticks, self._rating = ticks, rating
+        self.boot, self.register, self.flow = boot, 0, 0
+        """`flow` in ticks an hour."""
+        self.fault = ""
+        self._last: Count | None = None
+        self._at = 0.0
+        self._part = Fraction(0)
+        self._moved_at = 0.0
+        self._doubted: list[tuple[Decimal, float]] = []
+
+    def resume(self, known: Known, now: float) -> None:
+        """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows."""
+        self.boot, self.register = known.boot, known.register
+        self._last, self._at = Count(Decimal(known.value), None, known.epoch), min(known.at, now)
+        self._moved_at = now
+
+    def known(self, now: float) -> Known | None:
+        """Returns what the next bridge goes on from, None before the first count."""
+        if self._last is None:
+            return None
+        return Known(
+            self.boot, self.register, str(self._last.value), self._last.epoch, now if not self.fault else self._at
+        )
+
+    def take(self, count: Count, now: float) -> None:
+        """Takes a count that was read at `now` (s); `fault` says afterwards whether the source is believed."""
+        if not count.value.is_finite() or not 0 <= count.value <= MOST:
+            self.fault = f"source counts {str(count.value)[:12]}"
+            return
+        if self._last is None:
+            self._rest_at(count, now)
+            return
+        step = self._step(count)
+        if step is None:
+            self._doubt(count, now, f"went back to {count.value}")
+        elif self._rating and step > self._most(now - self._at):
+            self._doubt(count, now, f"jumped to {count.value}")
+        else:
+            self._count(step, count, now)
+
+    def _step(self, count: Count) -> Fraction | None:
+        """Returns the ticks since the last count that was believed, None where it went back."""
+        assert self._last is not None
+        value, last = Fraction(count.value), Fraction(self._last.value)
+        if count.epoch != self._last.epoch or (value < last and value <= last * RESTARTED):
+            return value * self._ticks
+        return (value - last) * self._ticks if value >= last else None
+
+    def _most(self, seconds: float) -> Fraction:
+        return self._rating * (Fraction(max(0.0, seconds)) + SLACK_S)
+
+    def _count(self, step: Fraction, count: Count, now: float) -> None:
+        assert self._last is not None
+        self._part += step
+        whole = int(self._part)
+        self._part -= whole
+        self.register += whole
+        self.flow = self._flow(step, count, now)
+        moves = step > 0 or not count.power
+        self._moved_at = now if moves else self._moved_at
+        self._last, self._at, self._doubted = count, now, []
+        self.fault = "source does not count" if now - self._moved_at > STUCK_S else ""
+
+    def _flow(self, step: Fraction, count: Count, now: float) -> int:
+        if count.power is not None and count.power.is_finite() and count.power >= 0:
+            return int(Fraction(count.power) * self._ticks)
+        return int(step * 3600 / Fraction(now - self._at)) if now > self._at else self.flow
+
+    def _doubt(self, count: Count, now: float, why: str) -> None:
+        """Not believed; from where it is now it may show that it counts plausibly again."""
+        self.fault, self.flow = f"source {why}"[:40], 0
+        before = self._doubted[-1] if self._doubted else None
+        good = before is not None and self._plausible(before, count.value, now)
+        self._doubted = [*self._doubted, (count.value, now)] if good else [(count.value, now)]
+        if len(self._doubted) >= CONFIRMED:
+            self._rest_at(count, now)
+
+    def _plausible(self, before: tuple[Decimal, float], value: Decimal, now: float) -> bool:
+        step = (Fraction(value) - Fraction(before[0])) * self._ticks
+        return step >= 0 and (not self._rating or step <= self._most(now - before[1]))
+
+    def _rest_at(self, count: Count, now: float) -> None:
+        """Counts on from here; what lies before is not charged."""
+        self._last, self._at, self._moved_at, self._doubted, self.fault = replace(count), now, now, [], ""

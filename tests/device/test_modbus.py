@@ -1,0 +1,105 @@
+"""Modbus meters against the simulator that comes with pymodbus, over TCP."""
+
+import asyncio
+import struct
+from contextlib import asynccontextmanager
+
+import pytest
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+from satmeter.core.errors import BadParam
+from satmeter.device.boundary import DeviceTrouble
+from satmeter.device.fields import Fields
+from satmeter.device.modbus import Modbus, registers
+
+
+@asynccontextmanager
+async def simulated(values, unit=1):
+    """A meter whose input registers hold these 16-bit values, by address."""
+    data = [SimData(address, values=words, datatype=DataType.REGISTERS) for address, words in sorted(values.items())]
+    server = ModbusTcpServer(SimDevice(unit, simdata=data), address=("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve_forever())
+    while not (server.transport and server.transport.sockets):
+        await asyncio.sleep(0.01)
+    try:
+        yield server.transport.sockets[0].getsockname()[1]
+    finally:
+        await server.shutdown()
+        running.cancel()
+
+
+def words(value):
+    return list(struct.unpack(">HH", struct.pack(">f", value)))
+
+
+def meter(port, **more):
+    return Modbus(Fields("source", {"registers": "sdm120", "host": "127.0.0.1", "port": port, **more}))
+
+
+def test_an_sdm120_counts_in_wh():
+    async def act():
+        async with simulated({12: words(230.5), 342: words(1.5)}) as port:
+            made = meter(port)
+            count = await made.read()
+            await made.close()
+        assert (float(count.value), float(count.power)) == (1_500.0, 230.5)
+
+    asyncio.run(act())
+
+
+def test_a_pzem_has_its_lower_word_first():
+    async def act():
+        async with simulated({3: [2305, 0], 5: [0x0001, 0x0002]}) as port:
+            made = meter(port, registers="pzem004t")
+            count = await made.read()
+            await made.close()
+        assert (int(count.value), float(count.power)) == (0x0002_0001, 230.5)
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("values", "more", "why"),
+    [
+        ({12: words(1.0), 342: [0x7FC0, 0]}, {}, "holds no number"),
+        ({12: words(1.0)}, {}, "no register 342|does not answer"),
+        ({12: words(1.0), 342: words(1.0)}, {"unit": 7}, "unit 7"),
+    ],
+)
+def test_another_meter_or_unit_is_said(values, more, why):
+    async def act():
+        async with simulated(values) as port:
+            with pytest.raises(DeviceTrouble, match=why):
+                await meter(port, **more).read()
+
+    asyncio.run(act())
+
+
+def test_a_port_where_nobody_answers_is_said():
+    async def act():
+        with pytest.raises(DeviceTrouble, match="can't be reached"):
+            await meter(1).read()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "energy: is missing"),
+        ("[energy]\naddress = 70000\ntype = 'uint16'", "from 0 to 65535"),
+        ("[energy]\naddress = 1\ntype = 'float16'", "must be one of"),
+        ("[energy]\naddress = 1\ntype = 'uint16'\n[volts]\naddress = 2", "volts: is no field"),
+        ("not toml", "registers: "),
+    ],
+)
+def test_a_map_names_what_is_wrong(tmp_path, text, why):
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(BadParam, match=why):
+        registers(str(tmp_path / "own.toml"))
+
+
+def test_an_unknown_map_names_those_that_there_are():
+    with pytest.raises(BadParam, match="pzem004t, sdm120, sdm230"):
+        registers("sdm999")

@@ -1,0 +1,173 @@
+"""Devices by MQTT, over a real mosquitto with TLS and a password: Tasmota, and what its config alone describes."""
+
+import asyncio
+import json
+
+import pytest
+from broker import Broker, TasmotaPlug, certificate
+
+from lanes import lane
+from satmeter.device.boundary import DeviceTrouble
+from satmeter.device.fields import Fields
+from satmeter.device.mqtt import Mqtt, at, number
+from satmeter.device.tasmota import Tasmota
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    lane("mosquitto", count=False)
+    made = Broker(tmp_path_factory.mktemp("broker"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(autouse=True)
+def _counted(request):
+    if "broker" in request.fixturenames:
+        lane("mosquitto")
+
+
+def with_plug(broker, act, **more):
+    """Run an act beside a plug that runs Tasmota."""
+
+    async def whole():
+        plug = TasmotaPlug(broker, "tap", **more)
+        running = asyncio.create_task(plug.run())
+        made = Tasmota(Fields("device", {"topic": "tap", "dead_man_s": 12, **broker.fields}))
+        try:
+            await asyncio.sleep(0.3)  # until it has subscribed; what it misses is asked again anyway
+            await act(made, plug)
+        finally:
+            running.cancel()
+            await made.close()
+
+    asyncio.run(whole())
+
+
+def test_tasmota_counts_switches_and_is_set_up_once(broker):
+    async def act(made, plug):
+        assert (await made.read()).value == 1_000
+        assert (plug.pulse, plug.power_on_state) == (112, 0)
+        plug.wh, plug.power = 1_002.0, 60.0
+        count = await made.read()
+        assert (float(count.value), float(count.power)) == (1_002.0, 60.0)
+        await made.allow()
+        assert plug.on
+        await made.cut()
+        assert not plug.on
+
+    with_plug(broker, act)
+
+
+def test_a_plug_that_does_not_switch_or_measure_or_answer_is_said(broker):
+    async def stubborn(made, plug):
+        with pytest.raises(DeviceTrouble, match="is still OFF after Power1 ON"):
+            await made.allow()
+
+    async def blind(made, plug):
+        with pytest.raises(DeviceTrouble, match="power metering"):
+            await made.read()
+
+    async def silent(made, plug):
+        plug.silent = True
+        with pytest.raises(DeviceTrouble, match="is not answered"):
+            await made.read()
+
+    with_plug(broker, stubborn, stubborn=True)
+    with_plug(broker, blind, metered=False)
+    with_plug(broker, silent)
+
+
+def test_what_only_the_config_describes(broker):
+    async def act():
+        fields = {
+            "count_topic": "meter/water",
+            "count_path": "total.litres",
+            "power_path": "flow",
+            "command_topic": "valve/set",
+            "state_topic": "valve/state",
+            "on": "open",
+            "off": "closed",
+            "cadence_s": 0.5,
+        }
+        made = Mqtt(Fields("device", {**fields, **broker.fields}))
+
+        async def tap():
+            async with broker.client() as client:
+                await client.subscribe("valve/set")
+                async for message in client.messages:
+                    await client.publish("valve/state", message.payload)
+
+        answering = asyncio.create_task(tap())
+        async with broker.client() as client:
+            for junk in (b"\xff\xfe", b"[]", b"{}", json.dumps({"total": {"litres": "NaNa"}}), b"9" * 70_000):
+                await client.publish("meter/water", junk, retain=False)
+            await client.publish("meter/water", json.dumps({"total": {"litres": 12.5}, "flow": 60}), retain=True)
+            count = await made.read()
+            assert (float(count.value), float(count.power)) == (12.5, 60.0)
+            with pytest.raises(DeviceTrouble, match="no count came"):
+                await made.read()
+            await made.allow()
+            await made.cut()
+            answering.cancel()
+            with pytest.raises(DeviceTrouble, match="did not say that it switched"):
+                await made.allow()
+            await client.publish("meter/water", b"", retain=True)
+        await made.close()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"password": "another"}, "Not authorized|not authorised|refused|authoriz"),
+        ({"port": 1}, "refused"),
+        ({"broker": "no-such-host.invalid"}, "no-such-host|not known|resolution|name"),
+    ],
+)
+def test_a_broker_that_can_not_be_used_is_said(broker, wrong, words):
+    async def act():
+        made = Tasmota(Fields("device", {"topic": "tap", **broker.fields, **wrong}))
+        try:
+            with pytest.raises(DeviceTrouble, match=words):
+                await made.read()
+        finally:
+            await made.close()
+
+    asyncio.run(act())
+
+
+def test_a_certificate_of_another_is_refused(broker, tmp_path):
+    other, _ = certificate(tmp_path, "other")
+
+    async def act():
+        made = Tasmota(Fields("device", {"topic": "tap", **broker.fields, "ca": str(other)}))
+        try:
+            with pytest.raises(DeviceTrouble, match="(?i)certificate"):
+                await made.read()
+        finally:
+            await made.close()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("payload", "path", "found"),
+    [
+        (b'{"a": {"b": 1.5}}', "a.b", 1.5),
+        (b"7", "", 7),
+        (b'{"a": [1]}', "a.b", None),
+        (b"nonsense", "a", None),
+        (b"[" * 20_000, "a", None),
+    ],
+)
+def test_a_path_leads_to_a_value_or_to_none(payload, path, found):
+    assert at(payload, path) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("1.5", "1.5"), (2, "2"), (True, None), ("x", None), (None, None), ({}, None)]
+)
+def test_a_number_is_read_from_json_and_text(value, found):
+    assert (None if found is None else str(number(value))) == (None if found is None else found)

@@ -1,0 +1,140 @@
+"""Counters that lie: whatever a source says, no tick is negative, none is beyond the rating, and a lie stops delivery.
+
+One unit of the source is 10 ticks, the rating is 20 ticks a second: in a second of readings 2 units may flow, and 10
+more at once (SLACK_S).
+"""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from satmeter.device.boundary import Count
+from satmeter.device.trust import CONFIRMED, SLACK_S, STUCK_S, Known, Trust
+
+TICKS, RATING = 10, 20
+
+
+class Told:
+    """A source that is read once a second."""
+
+    def __init__(self, rating=RATING):
+        self.trust, self.now = Trust(Fraction(TICKS), rating, "b1"), 1_000.0
+
+    def __call__(self, value, power=None, epoch=""):
+        self.now += 1
+        self.trust.take(Count(Decimal(str(value)), power, epoch), self.now)
+        return self.trust.register, bool(self.trust.fault)
+
+
+def test_it_counts_from_where_it_is_in_whole_ticks():
+    says = Told()
+    assert says(1234.5) == (0, False)
+    assert says(1235.55) == (10, False)
+    assert says(1235.6) == (11, False)  # the halves add up
+
+
+@pytest.mark.parametrize("lie", ["NaN", "Infinity", "-1", "-0.001", str(2**63), "1e400"])
+def test_no_number_is_never_taken_and_the_next_one_is(lie):
+    says = Told()
+    says(100)
+    assert says(lie) == (0, True)
+    assert says(101) == (10, False)
+
+
+def test_a_fall_to_nothing_is_a_restart_and_counts_from_there():
+    says = Told()
+    says(500)
+    assert says(501) == (10, False)
+    assert says(0) == (10, False)
+    assert says("0.5") == (15, False)
+
+
+def test_a_new_epoch_is_a_restart_too():
+    says = Told()
+    says(5, epoch="a")
+    assert says(6, epoch="a") == (10, False)
+    assert says(1, epoch="b") == (20, False)
+
+
+def test_a_little_less_is_no_restart():
+    says = Told()
+    says(500)
+    assert says(499) == (0, True)
+    assert says(500) == (0, False)
+    assert says(501) == (10, False)
+
+
+def test_a_jump_is_not_charged_and_it_is_believed_again_where_it_stays():
+    says = Told()
+    says(100)
+    for n in range(CONFIRMED - 1):
+        assert says(9_000 + n) == (0, True)
+    assert says(9_000 + CONFIRMED) == (0, False)
+    assert says(9_001 + CONFIRMED) == (10, False)
+
+
+def test_what_jumps_about_is_never_believed():
+    says = Told()
+    says(100)
+    assert all(says(9_000 + 1_000 * (n % 2) + n)[1] for n in range(50))
+
+
+def test_a_source_that_does_not_count_while_power_flows_is_stuck():
+    says = Told()
+    says(100, Decimal(50))
+    states = [says(100, Decimal(50))[1] for _ in range(STUCK_S + 1)]
+    assert not any(states[:STUCK_S]) and states[STUCK_S]
+    assert says("100.1", Decimal(50)) == (1, False)
+
+
+def test_without_power_it_may_rest():
+    says = Told()
+    says(100, Decimal(0))
+    assert not any(says(100, Decimal(0))[1] for _ in range(2 * STUCK_S))
+
+
+def test_what_flowed_while_no_bridge_ran_is_counted():
+    says = Told()
+    says(100)
+    says(101)
+    known = says.trust.known(says.now)
+    again = Trust(Fraction(TICKS), RATING, "b2")
+    again.resume(known, says.now + 5)
+    again.take(Count(Decimal(103)), says.now + 6)
+    assert (again.boot, again.register, again.fault) == ("b1", 30, "")
+
+
+def test_beyond_the_rating_it_is_not():
+    again = Trust(Fraction(TICKS), RATING, "b2")
+    again.resume(Known("b1", 7, "100", "", 1_000.0), 1_001.0)
+    again.take(Count(Decimal(1_000)), 1_002.0)
+    assert again.register == 7 and "jumped" in again.fault
+
+
+VALUES = st.one_of(
+    st.decimals(0, 10_000, places=2),
+    st.sampled_from([Decimal(text) for text in ("0", "NaN", "Infinity", "-5", "1e30", "9007199254740993")]),
+)
+TRACES = st.lists(
+    st.tuples(VALUES, st.sampled_from([None, Decimal(0), Decimal(5)]), st.sampled_from("aab"), st.integers(0, 30)),
+    max_size=60,
+)
+
+
+@given(trace=TRACES, rating=st.sampled_from([1, RATING, 1_000]))
+@settings(max_examples=300)
+def test_never_back_and_never_beyond_the_rating(trace, rating):
+    trust, now, first, before = Trust(Fraction(TICKS), rating, "b1"), 1_000.0, None, 0
+    for value, power, epoch, seconds in trace:
+        now += seconds
+        trust.take(Count(value, power, epoch), now)
+        if first is None and trust.known(now) is not None:
+            first = now
+        assert trust.register >= before and trust.flow >= 0
+        before = trust.register
+        if first is not None:
+            # each reading may bring its slack; in all no more than the time and one slack for each reading
+            assert trust.register <= rating * (now - first + SLACK_S * len(trace)) + 1
