@@ -1,36 +1,14 @@
 """Modbus meters against the simulator that comes with pymodbus, over TCP."""
 
 import asyncio
-import struct
-from contextlib import asynccontextmanager
 
 import pytest
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
 
+from modbus_meter import simulated, words
 from satmeter.core.errors import BadParam
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.modbus import Modbus, registers
-
-
-@asynccontextmanager
-async def simulated(values, unit=1):
-    """A meter whose input registers hold these 16-bit values, by address."""
-    data = [SimData(address, values=words, datatype=DataType.REGISTERS) for address, words in sorted(values.items())]
-    server = ModbusTcpServer(SimDevice(unit, simdata=data), address=("127.0.0.1", 0))
-    running = asyncio.create_task(server.serve_forever())
-    while not (server.transport and server.transport.sockets):
-        await asyncio.sleep(0.01)
-    try:
-        yield server.transport.sockets[0].getsockname()[1]
-    finally:
-        await server.shutdown()
-        running.cancel()
-
-
-def words(value):
-    return list(struct.unpack(">HH", struct.pack(">f", value)))
 
 
 def meter(port, **more):

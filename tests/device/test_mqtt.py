@@ -4,8 +4,8 @@ import asyncio
 import json
 
 import pytest
-from broker import Broker, TasmotaPlug, certificate
 
+from broker import Broker, TasmotaPlug, certificate
 from lanes import lane
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -130,7 +129,3 @@ class TasmotaPlug:
             self.power_on_state = int(payload)
             return "RESULT", {"PowerOnState": self.power_on_state}
         return None
-
-
-def as_root():
-    return os.geteuid() == 0

@@ -1,0 +1,180 @@
+"""Meters of what people own: the bridge as its operator runs it, between simulated devices and the nodes.
+
+The tariff: 10 msat a tick, a tick is a tenth of a Wh; a quantum of 10,000 msat is 1,000 ticks, or 100 Wh. What is
+plugged in takes 36 kW, 10 Wh a second: so a session takes seconds.
+"""
+
+import json
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from shelly_plug import Plug
+from shop import close, error_of, identity, until
+
+TARIFF = {"unit": "Wh", "price_msat": 100, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
+RATING = 150
+POWER_W = 36_000
+
+
+class Load:
+    """What is plugged in: while the plug is on, its energy rises."""
+
+    def __init__(self, plug):
+        self.plug, self.most = plug, plug.energy
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._flow, daemon=True)
+        self._thread.start()
+
+    def _flow(self):
+        last = time.monotonic()
+        while not self._stop.wait(0.02):
+            now = time.monotonic()
+            if self.plug.on:
+                self.plug.energy += POWER_W / 3600 * (now - last)
+            self.plug.power = POWER_W if self.plug.on else 0
+            last = now
+
+    @property
+    def ticks(self):
+        """What flowed in all, in ticks."""
+        return (self.plug.energy - 1_000) * 10
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+
+
+class Outlet:
+    """A meter sold through a Shelly plug by `satmeter bridge --config`."""
+
+    def __init__(self, shop, folder, **tariff):
+        self.name, self.rpc, self.node = f"dev-{secrets.token_hex(3)}", shop.rpc, shop.node
+        self.plug = Plug()
+        self.load = Load(self.plug)
+        self.rpc.call("meter-add", {"name": self.name, **TARIFF, **tariff})
+        self.config = folder / f"{self.name}.toml"
+        device = {"kind": "shelly", "host": self.plug.host, "dead_man_s": 3}
+        inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in device.items())
+        self.config.write_text(
+            f'rpc = "{shop.node.lightning_dir / "lightning-rpc"}"\nstate = "{folder}"\n'
+            f'[[meter]]\nname = "{self.name}"\nticks = 10\nrating = {RATING}\ndevice = {{ {inline} }}\n'
+        )
+        self.start()
+
+    def start(self):
+        command = [sys.executable, "-m", "satmeter.cli", "bridge", "--config", str(self.config)]
+        log = self.config.with_suffix(".log").open("a")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        log.close()
+        until(lambda: self.meter()["board"] == "heard")
+
+    def meter(self):
+        return self.rpc.call("meter-status", [self.name])["meters"][0]
+
+    def log(self):
+        return self.config.with_suffix(".log").read_text()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait(20)
+        self.load.stop()
+        self.plug.close()
+
+
+@pytest.fixture
+def outlet(shop, tmp_path):
+    made = Outlet(shop, tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_wallet_pays_and_the_plug_delivers_that_and_no_more_than_its_bound(net, shop, outlet):
+    invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
+    assert not outlet.plug.on
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: outlet.plug.on)
+    until(lambda: outlet.meter()["state"] == "standby" and not outlet.plug.on)
+    receipt = shop.receipt(invoice["session"])
+    assert receipt["charged_msat"] == receipt["paid_msat"] == 10_000
+    beyond = RATING * (1.0 + 1.0 + 1.0) + 1  # a reading, its age, the valve: what the log states, too
+    assert 990 <= outlet.load.ticks <= 1_000 + beyond
+    assert f"at most {int(beyond)} ticks flow beyond a grant" in outlet.log()
+
+
+def test_a_buyer_streams_and_what_is_left_comes_back(net, shop, outlet):
+    session = net["buyer"].rpc.call(
+        "stream-open",
+        {
+            "seller": f"SATMETER://{net['seller'].address}/{net['seller'].id}/{outlet.name}".upper(),
+            "max_price_msat": 100,
+            "unit": "Wh",
+            "budget_msat": 1_000_000,
+        },
+    )["session"]
+    until(lambda: outlet.plug.on)
+    until(lambda: outlet.load.ticks > 2_500)
+    end = close(net["buyer"], session)
+    until(lambda: not outlet.plug.on)
+    receipt = json.loads(end["receipt"])
+    assert identity(receipt) and receipt["owed_msat"] == 0 and receipt["charged_msat"] >= 25_000
+    assert abs(receipt["ticks"] - outlet.load.ticks) <= RATING * 3 + 1
+
+
+def test_a_bridge_that_is_killed_leaves_the_plug_off_and_loses_no_tick(net, shop, outlet):
+    invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: outlet.load.ticks > 200)
+    outlet.process.kill()
+    outlet.process.wait(20)
+    until(lambda: not outlet.plug.on, timeout_s=10)  # its own timer, which nobody moves any more
+    flowed = outlet.load.ticks
+    outlet.start()
+    until(lambda: outlet.meter()["register"] >= int(flowed) - 1)
+    until(lambda: outlet.meter()["state"] == "standby" and not outlet.plug.on)
+    assert shop.receipt(invoice["session"])["charged_msat"] == 10_000
+    assert outlet.load.ticks <= 1_000 + RATING * 3 + 1
+
+
+def test_a_plug_that_is_gone_ends_nothing_at_once_and_is_said(net, shop, outlet):
+    outlet.plug.close()
+    until(lambda: "is it on" in outlet.meter()["fault"] or outlet.meter()["fault"])
+    assert error_of(shop.rpc, "meter-invoice", {"name": outlet.name})["code"] == 2108
+
+
+def test_a_counter_that_jumps_stops_delivery_and_is_not_charged(net, shop, outlet):
+    invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: outlet.load.ticks > 200)
+    outlet.plug.energy += 10**6
+    until(lambda: "jumped" in outlet.meter()["fault"])
+    until(lambda: not outlet.plug.on)
+    until(lambda: outlet.meter()["fault"] == "")  # it counts plausibly from there: it is believed again
+    until(lambda: outlet.meter()["state"] == "standby" and shop.receipt(invoice["session"]))
+    assert shop.receipt(invoice["session"])["charged_msat"] <= 10_000
+
+
+def test_its_end_leaves_the_plug_off(net, shop, outlet):
+    invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: outlet.plug.on)
+    outlet.stop()
+    assert outlet.process.returncode == 0 and not outlet.plug.on
+
+
+def test_a_quantum_under_what_flows_beyond_a_grant_is_refused(shop):
+    params = {"name": f"dev-{secrets.token_hex(3)}", **TARIFF, "overshoot_ticks": 1_001}
+    error = error_of(shop.rpc, "meter-add", params)
+    assert error["code"] == 2101 and "quantum_msat=10010 would do" in error["message"]
+    shop.rpc.call("meter-add", {**params, "overshoot_ticks": 451})
+    shown = shop.rpc.call("meter-status", [params["name"]])["meters"][0]
+    assert (shown["overshoot_msat"], shown["exposure_bound_msat"]) == (4_510, 4_510)
