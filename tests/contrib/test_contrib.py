@@ -13,7 +13,14 @@ CONTRIB = ROOT / "contrib"
 
 
 @pytest.mark.parametrize(
-    "unit", ["lightningd.service", "satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service"]
+    "unit",
+    [
+        "lightningd.service",
+        "satmeter-bridge@.service",
+        "satmeter-devices.service",
+        "satmeter-stream@.service",
+        "satmeter-panel.service",
+    ],
 )
 def test_systemd_accepts_the_units(unit, tmp_path):
     """Checked as they are, but for programs that this machine does not have in their place."""
@@ -37,6 +44,7 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     [
         ("lightningd.service", 5.5),
         ("satmeter-bridge@.service", 2.0),
+        ("satmeter-devices.service", 3.0),
         ("satmeter-stream@.service", 2.0),
         ("satmeter-panel.service", 3.0),
     ],

@@ -144,7 +144,7 @@ def test_a_certificate_of_another_is_refused(broker, tmp_path):
     async def act():
         made = Tasmota(Fields("device", {"topic": "tap", **broker.fields, "ca": str(other)}))
         try:
-            with pytest.raises(DeviceTrouble, match="(?i)certificate"):
+            with pytest.raises(DeviceTrouble, match=r"(?i)certificate"):
                 await made.read()
         finally:
             await made.close()

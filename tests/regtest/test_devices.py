@@ -4,9 +4,12 @@ The tariff: 10 msat a tick, a tick is a tenth of a Wh; a quantum of 10,000 msat 
 plugged in takes 36 kW, 10 Wh a second: so a session takes seconds.
 """
 
+import asyncio
+import contextlib
 import json
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +17,9 @@ import time
 
 import pytest
 
+from charger import connected
+from modbus_meter import simulated, words
+from satmeter.board.virtual import VirtualBoard, load_key
 from shelly_plug import Plug
 from shop import close, error_of, identity, until
 
@@ -50,6 +56,49 @@ class Load:
         self._thread.join()
 
 
+def inline(values):
+    return "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in values.items()) + " }"
+
+
+def write(path, node, name, devices):
+    path.write_text(
+        f'rpc = "{node.lightning_dir / "lightning-rpc"}"\nstate = "{path.parent}"\n'
+        f'[[meter]]\nname = "{name}"\nticks = 10\nrating = {RATING}\n{devices}\n'
+    )
+
+
+@contextlib.contextmanager
+def bridged(config):
+    """`satmeter bridge --config`, until it is over."""
+    command = [sys.executable, "-m", "satmeter.cli", "bridge", "--config", str(config)]
+    with config.with_suffix(".log").open("a") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+class InALoop:
+    """Runs an asyncio act beside the test, until it is over."""
+
+    def __init__(self, act):
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
+        self._thread.start()
+
+    def _run(self, act):
+        asyncio.set_event_loop(self.loop)
+        self._task = self.loop.create_task(act())
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(self._task)
+
+    def stop(self):
+        self.loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(10)
+
+
 class Outlet:
     """A meter sold through a Shelly plug by `satmeter bridge --config`."""
 
@@ -60,11 +109,7 @@ class Outlet:
         self.rpc.call("meter-add", {"name": self.name, **TARIFF, **tariff})
         self.config = folder / f"{self.name}.toml"
         device = {"kind": "shelly", "host": self.plug.host, "dead_man_s": 3}
-        inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in device.items())
-        self.config.write_text(
-            f'rpc = "{shop.node.lightning_dir / "lightning-rpc"}"\nstate = "{folder}"\n'
-            f'[[meter]]\nname = "{self.name}"\nticks = 10\nrating = {RATING}\ndevice = {{ {inline} }}\n'
-        )
+        write(self.config, shop.node, self.name, f"device = {inline(device)}")
         self.start()
 
     def start(self):
@@ -178,3 +223,86 @@ def test_a_quantum_under_what_flows_beyond_a_grant_is_refused(shop):
     shop.rpc.call("meter-add", {**params, "overshoot_ticks": 451})
     shown = shop.rpc.call("meter-status", [params["name"]])["meters"][0]
     assert (shown["overshoot_msat"], shown["exposure_bound_msat"]) == (4_510, 4_510)
+
+
+def bought(net, shop, name):
+    """A wallet pays a quantum; returns the receipt of what it got."""
+    until(lambda: shop.rpc.call("meter-status", [name])["meters"][0]["board"] == "heard")
+    invoice = shop.rpc.call("meter-invoice", {"name": name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: shop.rpc.call("meter-status", [name])["meters"][0]["register"] >= 990)
+    return shop.receipt(invoice["session"])
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def named(shop):
+    name = f"dev-{secrets.token_hex(3)}"
+    shop.rpc.call("meter-add", {"name": name, **TARIFF})
+    return name
+
+
+def test_a_charger_sells(net, shop, tmp_path):
+    name, port, chargers = named(shop), free_port(), []
+
+    async def charge():
+        async with connected(port) as charger:
+            chargers.append(charger)
+            await asyncio.Event().wait()
+
+    device = {"kind": "ocpp", "charger": "wallbox", "port": port, "cadence_s": 1, "latency_s": 1}
+    write(tmp_path / "ocpp.toml", net["seller"], name, f"device = {inline(device)}")
+    beside = InALoop(charge)
+    try:
+        with bridged(tmp_path / "ocpp.toml"):
+            assert bought(net, shop, name)["charged_msat"] == 10_000
+            until(lambda: not chargers[0].charging)
+            assert (chargers[0].wh - 5_000) * 10 <= 1_000 + RATING * 4
+    finally:
+        beside.stop()
+
+
+def test_one_device_counts_and_another_switches(net, shop, tmp_path):
+    """A Modbus meter before a Shelly: what the plug lets through, the meter counts."""
+    name, plug, ports = named(shop), Plug(), []
+    load = Load(plug)
+
+    async def count():
+        live = lambda: {342: words(plug.energy / 1000)}  # noqa: E731
+        async with simulated({12: words(0.0), 342: words(1.0)}, live=live) as port:
+            ports.append(port)
+            await asyncio.Event().wait()
+
+    beside = InALoop(count)
+    try:
+        until(lambda: ports)
+        source = {"kind": "modbus", "registers": "sdm120", "host": "127.0.0.1", "port": ports[0]}
+        valve = {"kind": "shelly", "host": plug.host, "dead_man_s": 3}
+        write(tmp_path / "two.toml", net["seller"], name, f"source = {inline(source)}\nvalve = {inline(valve)}")
+        with bridged(tmp_path / "two.toml"):
+            assert bought(net, shop, name)["charged_msat"] == 10_000
+            until(lambda: not plug.on)
+            assert load.ticks <= 1_000 + RATING * 3 + 1
+    finally:
+        beside.stop()
+        load.stop()
+        plug.close()
+
+
+def test_a_board_of_ours_stands_in_the_same_file(net, shop, tmp_path):
+    name, key = named(shop), tmp_path / "board.key"
+    board = VirtualBoard(load_key(key, make=True), name)
+    board.turn(100)
+    write(tmp_path / "board.toml", net["seller"], name, "")
+    config = tmp_path / "board.toml"
+    ours = f'board = {{ port = "{board.port}", key = "{key}" }}'
+    config.write_text(config.read_text().replace(f"ticks = 10\nrating = {RATING}", ours))
+    try:
+        with bridged(config):
+            assert bought(net, shop, name)["charged_msat"] == 10_000
+    finally:
+        board.close()

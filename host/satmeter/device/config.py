@@ -11,6 +11,9 @@ name = "wallbox"
 rating = 4
 source = { kind = "modbus", registers = "sdm120", serial = "/dev/ttyUSB0" }
 valve = { kind = "tasmota", broker = "localhost", topic = "contactor" }
+[[meter]]
+name = "tap"
+board = { port = "/dev/satmeter-board", key = "~/.config/satmeter/board.key" }
 """
 
 import tomllib
@@ -27,6 +30,8 @@ from .boundary import Source, Valve
 from .fields import Fields
 from .kinds import Made, load
 
+BOARD_KEY = Path("~/.config/satmeter/board.key")
+
 
 @dataclass(frozen=True, slots=True)
 class MeterConfig:
@@ -40,12 +45,22 @@ class MeterConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardConfig:
+    """A meter with a board of ours; `port` "" is the only one that is connected."""
+
+    name: str
+    port: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class BridgeConfig:
     """The whole file; `state` is the folder in which registers are kept over a restart."""
 
     rpc: Path
     state: Path
     meters: tuple[MeterConfig, ...]
+    boards: tuple[BoardConfig, ...]
 
 
 def read(path: Path) -> BridgeConfig:
@@ -63,12 +78,23 @@ def read(path: Path) -> BridgeConfig:
     fields.end()
     if not isinstance(listed, list) or not listed:
         raise BadParam("meter: there has to be a [[meter]]", param="meter")
-    meters = tuple(_meter(each) for each in listed)
-    names = [each.name for each in meters]
+    made = [_board(each) if isinstance(each, Mapping) and "board" in each else _meter(each) for each in listed]
+    names = [each.name for each in made]
     for name in names:
         if names.count(name) > 1:
             raise BadParam(f"meter.name: {name!r} is there twice", param="name")
-    return BridgeConfig(rpc, state, meters)
+    meters = tuple(each for each in made if isinstance(each, MeterConfig))
+    return BridgeConfig(rpc, state, meters, tuple(each for each in made if isinstance(each, BoardConfig)))
+
+
+def _board(values: Mapping[str, object]) -> BoardConfig:
+    fields = Fields("meter", values)
+    name = check_name(fields.text("name"))
+    given = Fields(f"meter {name}.board", fields.table("board"))
+    fields.end()
+    found = BoardConfig(name, given.text("port", ""), Path(given.text("key", str(BOARD_KEY))).expanduser())
+    given.end()
+    return found
 
 
 def _meter(values: object) -> MeterConfig:

@@ -14,6 +14,8 @@ OURS = {
     "tasmota": ("tasmota", "Tasmota"),
     "modbus": ("modbus", "Modbus"),
     "mqtt": ("mqtt", "Mqtt"),
+    "gpio": ("gpio", "Gpio"),
+    "ocpp": ("ocpp", "Ocpp"),
 }
 GROUP = "satmeter.devices"
 

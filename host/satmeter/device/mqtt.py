@@ -114,7 +114,9 @@ def number(value: object) -> Decimal | None:
 
 
 class Mqtt:
-    """Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
+    """A device that its config describes.
+
+    Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
     state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
 
     latency_s = 1.0

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from ..board.virtual import load_key
+from ..bridge import Bridge, MeterSide
 from ..core.errors import BadParam
 from ..core.tariff import Tariff
 from ..node.async_rpc import AsyncNode
-from .config import BridgeConfig, MeterConfig, read
+from ..node.rpc import Node
+from .config import BoardConfig, BridgeConfig, MeterConfig, read
 from .outlet import Outlet
 
 log = logging.getLogger("satmeter.device")
@@ -29,6 +32,9 @@ async def run(path: Path) -> None:
         log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
         if not getattr(outlet.valve, "dead_man_s", 0):
             log.warning("meter %s: its valve has no dead man's switch: it stays open if this bridge dies", outlet.meter)
+    boards = [_board(each, config) for each in config.boards]
+    for board in boards:
+        board.start()
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -40,6 +46,17 @@ async def run(path: Path) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     for meter in config.meters:
         await _close(meter)
+    for board in boards:
+        board.stop()
+
+
+def _board(board: BoardConfig, config: BridgeConfig) -> Bridge:
+    """Returns the bridge of a board, which counts, cuts and shows by itself; BadParam where its key can't be read."""
+    try:
+        key = load_key(board.key)
+    except (OSError, ValueError) as e:
+        raise BadParam(f"meter {board.name}.board.key: {e}", param="key") from None
+    return Bridge(board.port, key, Node(str(config.rpc)), MeterSide(board.name))
 
 
 def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:

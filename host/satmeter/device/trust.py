@@ -1,5 +1,4 @@
-"""Whether a source is believed: its counts become a register in whole ticks that never goes back and never outruns the
-rating.
+"""Whether a source is believed: its counts become a register that never goes back and never outruns the rating.
 
 A source that is not believed is in quarantine: delivery stops, nothing is charged of what it says meanwhile, and the
 meter says what is wrong. It is believed again as soon as it goes on from where it was, or has counted plausibly from

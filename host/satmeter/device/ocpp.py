@@ -1,0 +1,235 @@
+"""Chargers that speak OCPP 1.6 (JSON): the bridge is their central system, which starts, follows and stops charging.
+
+It counts energy in Wh (MeterValues, Energy.Active.Import.Register) and knows whether a car is plugged in. Cutting is a
+RemoteStopTransaction, after which a car may draw for some seconds more: latency_s says how many. A charger that lost
+its connection goes on: give it a charging profile of its own for that case, or sell little at once.
+"""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import websockets
+from ocpp.exceptions import OCPPError
+from ocpp.routing import on
+from ocpp.v16 import ChargePoint as Cp
+from ocpp.v16 import call, call_result
+from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, RemoteStartStopStatus
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.typing import Subprotocol
+
+from .boundary import Count, DeviceTrouble
+from .fields import Fields
+from .mqtt import number
+
+log = logging.getLogger("satmeter.device")
+
+PROTOCOL = "ocpp1.6"
+TAG = "satmeter"
+MEASURAND = "Energy.Active.Import.Register"
+CALL_S = 5
+WAIT_S = 5.0
+ENERGISED = ("Charging", "SuspendedEV", "SuspendedEVSE")
+PLUGGED = ("Preparing", *ENERGISED, "Finishing")
+
+# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
+Said = Any
+
+
+class _Charger(Cp):  # type: ignore[misc]
+    """One connection of the charger."""
+
+    def __init__(self, id: str, connection: ServerConnection, device: "Ocpp") -> None:
+        super().__init__(id, connection, response_timeout=CALL_S)
+        self._device = device
+
+    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    def on_boot(self, **said: Said) -> call_result.BootNotification:
+        """The charger has started."""
+        log.info("charger %s: %s %s", self.id, said.get("charge_point_vendor"), said.get("charge_point_model"))
+        return call_result.BootNotification(_now(), 60, RegistrationStatus.accepted)
+
+    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    def on_heartbeat(self) -> call_result.Heartbeat:
+        """The charger is there."""
+        return call_result.Heartbeat(_now())
+
+    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    def on_authorize(self, id_tag: str) -> call_result.Authorize:
+        """Only who has paid charges: any tag but ours is refused."""
+        good = AuthorizationStatus.accepted if id_tag == TAG else AuthorizationStatus.invalid
+        return call_result.Authorize({"status": good})
+
+    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    def on_status(self, connector_id: int, status: str, **said: Said) -> call_result.StatusNotification:
+        """A connector's state."""
+        self._device.told_status(connector_id, status)
+        return call_result.StatusNotification()
+
+    @on(Action.start_transaction)  # type: ignore[untyped-decorator]
+    def on_start(self, connector_id: int, id_tag: str, meter_start: int, **said: Said) -> call_result.StartTransaction:
+        """Charging begins."""
+        good = id_tag == TAG
+        number = self._device.told_start(connector_id, meter_start) if good else 0
+        status = AuthorizationStatus.accepted if good else AuthorizationStatus.invalid
+        return call_result.StartTransaction(number, {"status": status})
+
+    @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
+    def on_stop(self, meter_stop: int, transaction_id: int, **said: Said) -> call_result.StopTransaction:
+        """Charging has ended."""
+        self._device.told_stop(transaction_id, meter_stop)
+        return call_result.StopTransaction()
+
+    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    def on_values(self, connector_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
+        """What it has counted."""
+        for each in meter_value:
+            for sample in each.get("sampled_value", ()):
+                if sample.get("measurand", MEASURAND) == MEASURAND:
+                    self._device.told_energy(connector_id, sample.get("value"), sample.get("unit", "Wh"))
+        return call_result.MeterValues()
+
+
+class Ocpp:
+    """One connector of one charger.
+
+    Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), connector (1),
+    cadence_s (5: MeterValueSampleInterval), latency_s (5)."""
+
+    dead_man_s = 0.0
+
+    def __init__(self, fields: Fields) -> None:
+        self._listen, self._port = fields.text("listen", "127.0.0.1"), fields.whole("port", 1, 65_535, 9_000)
+        self._id, self._connector = fields.text("charger"), fields.whole("connector", 1, 16, 1)
+        self.cadence_s = fields.number("cadence_s", 1, 60, 5)
+        self.latency_s = fields.number("latency_s", 0, 60, 5)
+        self._server: Server | None = None
+        self._charger: _Charger | None = None
+        self._status, self._energy, self._transaction, self._transactions = "", Decimal(-1), 0, 0
+        self._news = asyncio.Event()
+        self._stranger = ""
+
+    async def read(self) -> Count:
+        """Returns the energy in Wh; DeviceTrouble while the charger is not connected or has counted nothing yet."""
+        charger = await self._connected()
+        if not self._transaction or self._energy < 0:
+            await self._try(charger, call.TriggerMessage("MeterValues", self._connector))
+        await self._until(lambda: self._energy >= 0)
+        if self._energy < 0:
+            raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
+        return Count(self._energy, None, "", not self._status or self._status in PLUGGED)
+
+    async def allow(self) -> None:
+        """Has it charge: nothing where it does already."""
+        charger = await self._connected()
+        if self._transaction:
+            return
+        answer = await self._try(charger, call.RemoteStartTransaction(TAG, self._connector))
+        if answer is None or answer.status != RemoteStartStopStatus.accepted:
+            raise DeviceTrouble(f"charger {self._id}: does not start: is a car plugged in?")
+        await self._until(lambda: self._transaction > 0)
+        if not self._transaction:
+            raise DeviceTrouble(f"charger {self._id}: took the start, and began nothing")
+
+    async def cut(self) -> None:
+        """Ends charging, and waits until the charger says that it has."""
+        charger = await self._connected()
+        if self._transaction:
+            await self._try(charger, call.RemoteStopTransaction(self._transaction))
+            await self._until(lambda: not self._transaction)
+            if self._transaction:
+                raise DeviceTrouble(f"charger {self._id}: does not stop")
+
+    async def close(self) -> None:
+        """Lets the charger go, and frees the port."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    # --- what the charger says
+
+    def told_status(self, connector: int, status: str) -> None:
+        """A connector's state has changed."""
+        if connector == self._connector:
+            self._status = status
+            self._news.set()
+
+    def told_start(self, connector: int, meter_start: int) -> int:
+        """Charging begins; returns the transaction's number."""
+        self._transactions += 1
+        if connector == self._connector:
+            self._transaction, self._energy = self._transactions, Decimal(meter_start)
+            self._news.set()
+        return self._transactions
+
+    def told_stop(self, transaction: int, meter_stop: int) -> None:
+        """Charging has ended."""
+        if transaction == self._transaction:
+            self._transaction, self._energy = 0, Decimal(meter_stop)
+            self._news.set()
+
+    def told_energy(self, connector: int, value: object, unit: str) -> None:
+        """The charger has counted."""
+        counted = number(value)
+        if connector == self._connector and counted is not None:
+            self._energy = counted * (1000 if unit == "kWh" else 1)
+            self._news.set()
+
+    # --- the connection
+
+    async def _connected(self) -> _Charger:
+        if self._server is None:
+            try:
+                protocols = [Subprotocol(PROTOCOL)]
+                self._server = await websockets.serve(self._accept, self._listen, self._port, subprotocols=protocols)
+            except OSError as e:
+                raise DeviceTrouble(f"port {self._port}: {e.strerror}: does another bridge run?") from e
+        await self._until(lambda: self._charger is not None)
+        if self._charger is None:
+            other = f"; a charger {self._stranger!r} asked instead" if self._stranger else ""
+            raise DeviceTrouble(f"charger {self._id}: is not connected to port {self._port}{other}")
+        return self._charger
+
+    async def _accept(self, connection: ServerConnection) -> None:
+        """A charger connects: ours, by the end of its URL."""
+        path = connection.request.path if connection.request is not None else ""
+        name = path.rstrip("/").rpartition("/")[2]
+        if name != self._id:
+            self._stranger = name[:40]
+            await connection.close(1008, "unknown charger")
+            return
+        charger = _Charger(name, connection, self)
+        self._charger, self._stranger = charger, ""
+        self._news.set()
+        try:
+            await charger.start()
+        except websockets.ConnectionClosed:
+            pass
+        finally:
+            if self._charger is charger:
+                self._charger, self._status = None, ""
+
+    async def _try(self, charger: _Charger, asked: object) -> Said:
+        try:
+            return await charger.call(asked)
+        except (TimeoutError, OCPPError, websockets.ConnectionClosed) as e:
+            raise DeviceTrouble(f"charger {self._id}: {type(asked).__name__}: {e or 'no answer'}") from e
+
+    async def _until(self, true: Any) -> None:
+        """Waits for news until something is true, WAIT_S at most."""
+        end = asyncio.get_running_loop().time() + WAIT_S
+        while not true():
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), left)
+            except TimeoutError:
+                return
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

@@ -1,0 +1,143 @@
+"""The kinds by name, other packages' too; the example of the docs; and a whole config."""
+
+import asyncio
+import http.server
+import json
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from satmeter.cli.main import app
+from satmeter.core.errors import BadParam
+from satmeter.device import kinds
+from satmeter.device.boundary import DeviceTrouble
+from satmeter.device.config import read
+from satmeter.device.fields import Fields
+
+DOCS = Path(__file__).parents[2] / "docs" / "devices.md"
+
+
+def example():
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    return code
+
+
+@pytest.fixture
+def tap():
+    """What the example speaks to."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        is_open = False
+
+        def do_POST(self):
+            Handler.is_open = {"/open": True, "/close": False}.get(self.path, Handler.is_open)
+            body = json.dumps({"open": Handler.is_open, "litres": 12.5}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Handler, f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_example_of_the_docs_is_a_device_of_under_60_lines(tap):
+    code, (handler, host) = example(), tap
+    assert len(code.splitlines()) < 60
+    names = {}
+    exec(compile(code, "example", "exec"), names)
+    made = names["Tap"](Fields("device", {"host": host}))
+
+    async def act():
+        assert float((await made.read()).value) == 12.5
+        await made.allow()
+        assert handler.is_open
+        await made.cut()
+        assert not handler.is_open
+        await made.close()
+
+    asyncio.run(act())
+    gone = names["Tap"](Fields("device", {"host": "127.0.0.1:1"}))
+    with pytest.raises(DeviceTrouble):
+        asyncio.run(gone.read())
+
+
+def test_kinds_of_other_packages_are_found(monkeypatch):
+    class Point:
+        name = "tap"
+
+        def load(self):
+            return dict
+
+    def points(group, name=None):
+        assert group == "satmeter.devices"
+        return [Point()] if name in (None, "tap") else []
+
+    monkeypatch.setattr(kinds, "entry_points", points)
+    assert kinds.load("tap") is dict and "tap" in kinds.names()
+
+
+def test_every_kind_is_listed_with_what_it_is():
+    said = CliRunner().invoke(app, ["device", "list"])
+    assert said.exit_code == 0
+    for name in kinds.OURS:
+        assert re.search(rf"^{name} +[A-Z].{{20,}}", said.output, re.MULTILINE), name
+
+
+GOOD = """
+rpc = "/nowhere"
+[[meter]]
+name = "socket"
+rating = 1
+device = { kind = "shelly", host = "h" }
+"""
+SDM = 'kind = "modbus", host = "h", registers = "sdm120"'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there has to be a"),
+        ("rpc = 5", "rpc: must be a text"),
+        ("nonsense", "bridge.toml: "),
+        (GOOD.replace('"socket"', '"So cket"'), "name: must be 1 to 32"),
+        (GOOD.replace("rating = 1", "rating = 0"), "rating: must be a whole number from 1"),
+        (GOOD.replace("rating = 1", ""), "rating: is missing"),
+        (GOOD + GOOD.replace('rpc = "/nowhere"', ""), "is there twice"),
+        (GOOD.replace("device =", "source ="), "valve: is missing"),
+        (GOOD + "colour = 'red'", "colour: is no field"),
+        (GOOD.replace("rpc", "rpcs"), "rpcs: is no field"),
+        (GOOD.replace('kind = "shelly", host = "h"', SDM), "is no valve"),
+        ('[[meter]]\nname = "tap"\nboard = { prot = "x" }', "prot: is no field"),
+    ],
+)
+def test_a_config_names_what_is_wrong(tmp_path, text, words):
+    (tmp_path / "bridge.toml").write_text(text)
+
+    async def act():
+        with pytest.raises(BadParam, match=words):
+            read(tmp_path / "bridge.toml")
+
+    asyncio.run(act())
+    said = CliRunner().invoke(app, ["bridge", "--config", str(tmp_path / "bridge.toml")])
+    assert said.exit_code == 1 and "Traceback" not in said.output
+
+
+def test_the_file_of_the_docs_is_one(tmp_path):
+    lines = DOCS.read_text().partition("2. Write")[2].partition("3. Try")[0].splitlines()
+    (tmp_path / "bridge.toml").write_text("\n".join(line.strip() for line in lines[1:]))
+
+    async def act():
+        (meter,) = read(tmp_path / "bridge.toml").meters
+        assert (meter.name, meter.ticks, meter.rating) == ("socket", 1, 1)
+
+    asyncio.run(act())

@@ -1,0 +1,114 @@
+"""A charger by OCPP 1.6, which is the charge point of the `ocpp` package."""
+
+import asyncio
+import socket
+
+import pytest
+import websockets
+
+from charger import connected
+from satmeter.device.boundary import DeviceTrouble
+from satmeter.device.fields import Fields
+from satmeter.device.ocpp import Ocpp
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def tried(act, **more):
+    """Run an act beside a charger that is connected to the device."""
+
+    async def whole():
+        port = free_port()
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port}))
+        listening = asyncio.create_task(made.read())
+        try:
+            async with connected(port, **more) as charger:
+                await asyncio.gather(listening, return_exceptions=True)
+                await act(made, charger)
+        finally:
+            await made.close()
+
+    asyncio.run(whole())
+
+
+def test_it_starts_counts_and_stops():
+    async def act(made, charger):
+        assert (await made.read()).value == 5_000
+        await made.allow()
+        await made.allow()  # nothing where it charges already
+        while not charger.charging:  # it hears that its start was taken a moment later
+            await asyncio.sleep(0.01)
+        assert charger.tag == "satmeter"
+        while (await made.read()).value <= 5_004:
+            await asyncio.sleep(0.05)
+        await made.cut()
+        assert not charger.charging
+        assert (await made.read()).value >= 5_004
+
+    tried(act)
+
+
+def test_without_a_car_nothing_is_plugged_in_and_nothing_starts():
+    async def act(made, charger):
+        assert not (await made.read()).plugged
+        with pytest.raises(DeviceTrouble, match="is a car plugged in"):
+            await made.allow()
+
+    tried(act, plugged=False)
+
+
+def test_one_that_does_not_stop_is_said(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
+
+    async def act(made, charger):
+        await made.allow()
+        charger.stubborn = True
+        with pytest.raises(DeviceTrouble, match="does not stop"):
+            await made.cut()
+
+    tried(act)
+
+
+def test_one_that_counts_something_else_is_said(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
+
+    async def act(made, charger):
+        with pytest.raises(DeviceTrouble, match=r"sends no Energy\.Active\.Import\.Register"):
+            await made.read()
+
+    tried(act, measurand="Voltage")
+
+
+def test_another_charger_is_refused_and_named(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 1.0)
+
+    async def whole():
+        port = free_port()
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port}))
+        waiting = asyncio.create_task(made.read())
+        try:
+            with pytest.raises(websockets.ConnectionClosed):
+                async with connected(port, id="another"):
+                    pass
+            with pytest.raises(DeviceTrouble, match="'another' asked instead"):
+                await waiting
+        finally:
+            await made.close()
+
+    asyncio.run(whole())
+
+
+def test_a_port_that_is_taken_is_said():
+    async def whole():
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            made = Ocpp(Fields("device", {"charger": "wallbox", "port": taken.getsockname()[1]}))
+            with pytest.raises(DeviceTrouble, match="does another bridge run"):
+                await made.read()
+
+    asyncio.run(whole())
