@@ -12,6 +12,7 @@ from pathlib import Path
 import books
 import chained
 import codes
+import devices
 import hooks
 import kiosk
 import panels
@@ -93,6 +94,9 @@ def measured(kind, wanted):
             with devnet.start(kind, Path(directory) / "g", nodes(), CHANNEL) as net:
                 trading.plain_rate(net, 3)  # warm
                 yield from kiosk.kiosk(net, directory)
+        if asked(devices.devices):
+            with devnet.start(kind, Path(directory) / "h", nodes(), CHANNEL) as net:
+                yield from devices.devices(net, directory)
         if asked(chained.settlement):
             others = (NodeSpec("other", (devnet.STREAM,)), NodeSpec("third", (devnet.STREAM,)))
             with devnet.start(kind, Path(directory) / "f", (*nodes(), *others), ()) as net:

@@ -10,8 +10,8 @@ import satmeter
 
 ROOT = Path(satmeter.__file__).parent
 PURE = set(
-    "abc base64 binascii collections contextlib csv dataclasses enum fractions functools hashlib hmac io itertools json math "
-    "re typing unicodedata".split()
+    "abc base64 binascii collections contextlib csv dataclasses enum fractions functools hashlib hmac io itertools "
+    "json math re typing unicodedata".split()
 ) | {"msgspec"}
 LIBRARIES = {"signature.py": {"coincurve"}, "lnurl.py": {"embit"}}
 """They compute and do nothing else."""

@@ -49,8 +49,8 @@ class Source(Protocol):
 class Valve(Protocol):
     """Switches what flows."""
 
-    latency_s: float
-    """How long it takes from the call until nothing flows."""
+    cut_s: float
+    """How long it takes from the call of cut() until nothing flows."""
     dead_man_s: float
     """After so long without another allow() the device goes off by itself; 0: it never does."""
 

@@ -29,6 +29,7 @@ from ..node import DEFAULT_SOCKET
 from .boundary import Source, Valve
 from .fields import Fields
 from .kinds import Made, load
+from .outlet import REPORT_S
 
 BOARD_KEY = Path("~/.config/satmeter/board.key")
 
@@ -55,10 +56,13 @@ class BoardConfig:
 
 @dataclass(frozen=True, slots=True)
 class BridgeConfig:
-    """The whole file; `state` is the folder in which registers are kept over a restart."""
+    """The whole file; `state` is the folder in which registers are kept over a restart.
+
+    `report_s`: how often a reading that changes nothing is taken and said."""
 
     rpc: Path
     state: Path
+    report_s: float
     meters: tuple[MeterConfig, ...]
     boards: tuple[BoardConfig, ...]
 
@@ -75,6 +79,7 @@ def read(path: Path) -> BridgeConfig:
     fields = Fields("bridge", values)
     rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()
     state = Path(fields.text("state", "~/.local/state/satmeter")).expanduser()
+    report_s = fields.number("report_s", 0.5, 60, REPORT_S)
     fields.end()
     if not isinstance(listed, list) or not listed:
         raise BadParam("meter: there has to be a [[meter]]", param="meter")
@@ -84,7 +89,7 @@ def read(path: Path) -> BridgeConfig:
         if names.count(name) > 1:
             raise BadParam(f"meter.name: {name!r} is there twice", param="name")
     meters = tuple(each for each in made if isinstance(each, MeterConfig))
-    return BridgeConfig(rpc, state, meters, tuple(each for each in made if isinstance(each, BoardConfig)))
+    return BridgeConfig(rpc, state, report_s, meters, tuple(each for each in made if isinstance(each, BoardConfig)))
 
 
 def _board(values: Mapping[str, object]) -> BoardConfig:

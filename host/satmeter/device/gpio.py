@@ -23,7 +23,7 @@ class Gpio:
     Fields: pulse_pin (0: none), bounce_ms (5), relay_pin (0: none), relay_on (1: a high level closes it), plug_pin (0:
     none; low while something is plugged in), cadence_s (0.5)."""
 
-    latency_s, dead_man_s = 0.1, 0.0
+    latency_s, cut_s, dead_man_s = 0.1, 0.1, 0.0
 
     def __init__(self, fields: Fields) -> None:
         pulse, relay, plug = (fields.whole(f"{name}_pin", 0, PINS, 0) for name in ("pulse", "relay", "plug"))

@@ -119,7 +119,7 @@ class Mqtt:
     Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
     state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
 
-    latency_s = 1.0
+    latency_s, cut_s = 1.0, 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._count, self._path = fields.text("count_topic", ""), fields.text("count_path", "")

@@ -1,7 +1,7 @@
 """Chargers that speak OCPP 1.6 (JSON): the bridge is their central system, which starts, follows and stops charging.
 
 It counts energy in Wh (MeterValues, Energy.Active.Import.Register) and knows whether a car is plugged in. Cutting is a
-RemoteStopTransaction, after which a car may draw for some seconds more: latency_s says how many. A charger that lost
+RemoteStopTransaction, after which a car may draw for some seconds more: cut_s says how many. A charger that lost
 its connection goes on: give it a charging profile of its own for that case, or sell little at once.
 """
 
@@ -96,7 +96,7 @@ class Ocpp:
     """One connector of one charger.
 
     Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), connector (1),
-    cadence_s (5: MeterValueSampleInterval), latency_s (5)."""
+    cadence_s (5: MeterValueSampleInterval), cut_s (5)."""
 
     dead_man_s = 0.0
 
@@ -104,7 +104,7 @@ class Ocpp:
         self._listen, self._port = fields.text("listen", "127.0.0.1"), fields.whole("port", 1, 65_535, 9_000)
         self._id, self._connector = fields.text("charger"), fields.whole("connector", 1, 16, 1)
         self.cadence_s = fields.number("cadence_s", 1, 60, 5)
-        self.latency_s = fields.number("latency_s", 0, 60, 5)
+        self.latency_s, self.cut_s = self.cadence_s, fields.number("cut_s", 0, 60, 5)
         self._server: Server | None = None
         self._charger: _Charger | None = None
         self._status, self._energy, self._transaction, self._transactions = "", Decimal(-1), 0, 0

@@ -25,8 +25,8 @@ from .trust import Known, Trust
 
 log = logging.getLogger("satmeter.device")
 
-KEEP_ALIVE_S = 5.0
-"""So often a reading that changes nothing is said; a meter counts as silent after 15 s."""
+REPORT_S = 4.0
+"""So often a reading that changes nothing is taken and said; a meter counts as silent after 15 s (meter-silent-s)."""
 ANSWER_S = 10.0
 RETRY_S = 1.0
 WAIT_S = 30
@@ -45,15 +45,16 @@ class Outlet:
         rating: int,
         node: AsyncNode,
         state: Path | None,
+        report_s: float = REPORT_S,
     ) -> None:
         self.meter, self.source, self.valve, self._node, self._state = meter, source, valve, node, state
-        self.rating = rating
+        self.rating, self.report_s = rating, report_s
         self.trust = Trust(ticks, rating, secrets.token_hex(4))
         self.trouble = ""
         self.open = False
         self._view: JsonObject = {}
         self._said: tuple[object, ...] = ()
-        self._said_at = -KEEP_ALIVE_S
+        self._said_at = -report_s
         self._saved_at = 0.0
         self._changed = asyncio.Event()
         self._plugged = True
@@ -61,7 +62,7 @@ class Outlet:
     @property
     def overshoot(self) -> int:
         """What may flow beyond the grant at each cut, in ticks: the rating over a reading, its age, and the valve."""
-        return int(self.rating * (self.source.cadence_s + self.source.latency_s + self.valve.latency_s)) + 1
+        return int(self.rating * (self.source.cadence_s + self.source.latency_s + self.valve.cut_s)) + 1
 
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing flows."""
@@ -125,6 +126,8 @@ class Outlet:
     async def _until_next(self) -> None:
         """Waits for the next reading; cuts before it where the grant is reached by then, acts at once on a new view."""
         wait_s, flow = self.source.cadence_s, self.trust.flow
+        if not self.open and not self.trouble and not self.trust.fault:
+            wait_s = max(wait_s, self.report_s)  # nothing is sold: a new grant, or a plug, is acted on all the same
         if self.open and flow > 0:
             left_s = (self._grant - self.trust.register) * 3600 / flow
             if left_s < wait_s:
@@ -140,11 +143,11 @@ class Outlet:
     # --- the plugin
 
     async def _report(self) -> None:
-        """Says a reading that changes something, or one in KEEP_ALIVE_S."""
+        """Says a reading that changes something, or one in report_s."""
         fault = (self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
         said = (self.trust.register, self._plugged, fault, self.open)
-        if said == self._said and time.monotonic() < self._said_at + KEEP_ALIVE_S:
+        if said == self._said and time.monotonic() < self._said_at + self.report_s:
             return
         reading = {"boot": self.trust.boot, "register": self.trust.register, "flow": self.trust.flow}
         state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}

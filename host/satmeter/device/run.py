@@ -62,7 +62,7 @@ def _board(board: BoardConfig, config: BridgeConfig) -> Bridge:
 def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:
     """Returns the outlet of a meter."""
     state = config.state / f"{meter.name}.json"
-    return Outlet(meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state)
+    return Outlet(meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state, config.report_s)
 
 
 async def _close(meter: MeterConfig) -> None:
@@ -107,7 +107,7 @@ async def tried(path: Path, name: str) -> Tried:
             switches.append((time.monotonic() - began) / 2)
     finally:
         await _close(meter)
-    late = max(reads) + meter.source.latency_s + max(switches)
+    late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)
     overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1
     tariffs = (await node.call("meter-status", name=name))["meters"]
     tariff = Tariff.from_dict(dict(tariffs[0]["tariff"]))

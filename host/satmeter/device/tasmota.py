@@ -20,7 +20,7 @@ PULSE_BASE = 100
 class Tasmota:
     """Fields: those of the broker; topic (the plug's own), dead_man_s (15)."""
 
-    cadence_s, latency_s = 1.0, 1.0
+    cadence_s, latency_s, cut_s = 1.0, 1.0, 0.5
 
     def __init__(self, fields: Fields) -> None:
         self._topic = fields.text("topic")

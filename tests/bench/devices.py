@@ -1,0 +1,121 @@
+"""Figures of devices: what flows beyond a grant against the bound that is stated, and many devices on one bridge."""
+
+import asyncio
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+from ground import Figure, until
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from satmeter.device.fields import Fields
+from satmeter.device.outlet import Outlet
+from satmeter.device.shelly import Shelly
+from shelly_plug import Plug, Plugs
+
+CUTS, GRANT, RATING = 10, 30, 12
+DEVICES, SECONDS = 200, 20
+
+
+def devices(net, directory):
+    """All figures of devices."""
+    yield from overshoot()
+    yield from many(net, Path(directory))
+
+
+class Seller:
+    """A seller that grants some ticks more each time that all are used up; it notes what had flowed at each cut."""
+
+    def __init__(self, plug):
+        self.plug, self.grant, self.over = plug, 0, []
+
+    async def call(self, method, **said):
+        if method == "meter-wait":
+            await asyncio.Event().wait()
+        if not said["grant"] and said["register"] >= self.grant:
+            if self.grant:
+                self.over.append(round((self.plug.energy - 1_000) * 10) - self.grant)
+            self.grant = said["register"] + GRANT
+        return {"boot": said["boot"], "grant": self.grant}
+
+
+def overshoot():
+    """Twenty plugs, each cut CUTS times, under a load that comes and goes as it likes, up to the rating."""
+    plugs = [Plug() for _ in range(20)]
+    running = threading.Event()
+
+    def flow():
+        dice, loads, last = random.Random(7), [0.0] * len(plugs), time.monotonic()
+        while not running.wait(0.01):
+            now = time.monotonic()
+            for n, plug in enumerate(plugs):
+                if dice.random() < (now - last) / 1.5:
+                    loads[n] = 0.0 if loads[n] else RATING / 10
+                plug.energy += loads[n] * (now - last) if plug.on else 0
+                plug.power = loads[n] * 3600 if plug.on else 0
+            last = now
+
+    threading.Thread(target=flow, daemon=True).start()
+    sellers = [Seller(plug) for plug in plugs]
+
+    async def sell():
+        outlets = []
+        for plug, seller in zip(plugs, sellers, strict=True):
+            device = Shelly(Fields("device", {"host": plug.host}))
+            outlets.append(Outlet("m", device, device, Fraction(10), RATING, seller, None))
+        tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
+        while any(len(seller.over) < CUTS for seller in sellers):
+            await asyncio.sleep(0.2)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return outlets[0].overshoot
+
+    stated = asyncio.run(sell())
+    running.set()
+    for plug in plugs:
+        plug.close()
+    over = [each for seller in sellers for each in seller.over]
+    note = f"{max(over)} ticks at worst of {len(over)} cuts, {stated} stated"
+    yield Figure("beyond a grant, against its bound", max(over) / stated, 1.0, note=note)
+    yield Figure("the bound, against the worst cut", stated / max(1, *over), 2.0, note=note)
+
+
+def many(net, directory):
+    """Two hundred plugs at their cadence on one bridge, nothing sold: its share of a core, and its memory."""
+    seller, rows = net["seller"].rpc, []
+    with tempfile.TemporaryDirectory(dir=directory) as folder:
+        plugs = Plugs(DEVICES)
+        for n in range(DEVICES):
+            name = f"many-{n}"
+            terms = {"price_msat": 1000, "ticks_per_unit": 100, "quantum_msat": 10_000}
+            seller.call("meter-add", {"name": name, **terms})
+            device = f'{{ kind = "shelly", host = "{plugs.host}", channel = {n} }}'
+            rows.append(f'[[meter]]\nname = "{name}"\nrating = 10\ndevice = {device}\n')
+        config = Path(folder) / "bridge.toml"
+        socket = net["seller"].lightning_dir / "lightning-rpc"
+        config.write_text(f'rpc = "{socket}"\nstate = "{folder}"\n' + "".join(rows))
+        command = [sys.executable, "-m", "satmeter.cli", "bridge", "--config", str(config)]
+        bridge = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            heard = lambda: seller.call("meter-status")["meters"]  # noqa: E731
+            until(lambda: all(each["board"] == "heard" for each in heard() if each["name"].startswith("many-")))
+            process = psutil.Process(bridge.pid)
+            used, began = process.cpu_times(), time.monotonic()
+            time.sleep(SECONDS)  # the measured interval itself
+            spent, took = process.cpu_times(), time.monotonic() - began
+            share = 100 * (spent.user + spent.system - used.user - used.system) / took
+            memory = process.memory_info().rss / 1e6
+        finally:
+            bridge.terminate()
+            bridge.wait(60)
+            plugs.close()
+    yield Figure(f"{DEVICES} devices on one bridge, % of a core", share, 10)
+    yield Figure(f"{DEVICES} devices on one bridge, MB", memory, 150)
