@@ -49,6 +49,7 @@ class Accountant:
         periods = 1 + (self.sim.now - self.began) // (t.allowance_period_s * 1000)
         risk = t.charge(t.allowance_ticks * periods * len(outlets) + OVERSHOOT * cuts) + t.limit_msat * self.sessions
         risk += (t.quantum_msat + t.limit_msat) * forgotten + t.charge(delivered) // 100 + 1
+        risk += self.sim.judge.declared
         risk += 2 * self.sessions + t.charge(1)  # what each session's rounding and its last tick's rest come to
         loss = t.charge(delivered) - gain
         self.that(loss <= risk + beside, f"the seller lost {loss} msat; it chose to risk {risk + beside}")

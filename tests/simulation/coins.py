@@ -99,6 +99,10 @@ class Coins:
         """What is mined at an address, in sat."""
         return sum(tx["value"] for tx in self.transactions() if tx["address"] == address)
 
+    def arrived_for(self, session):
+        """What is mined at any address that a session was given, in sat."""
+        return sum(tx["value"] for tx in self.transactions() if tx["address"].startswith(f"to/{session}/"))
+
     def transactions(self):
         """All that are mined."""
         return [json.loads(raw) for raw in {raw for raw, _ in self.mined.values()}]

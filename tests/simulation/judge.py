@@ -44,6 +44,8 @@ class Judge:
         """hash -> what a payment that its buyer has decided on may cost; its node may not have heard of it yet"""
         self.older = 0
         """How often an older copy was put in place of the seller's journal: then only wallets and boards are judged."""
+        self.declared = 0
+        """What a person declared as owed of a refund that waited, though the lost part may have used it up (msat)."""
         self.delivered_at = {}
         """session -> what had truly flowed when it was opened"""
 
@@ -280,7 +282,7 @@ class Judge:
         for s in state.sessions.values():
             self.that(s.state == "closed", f"session {s.id[:6]} never ended:", s.state, s.reason)
             if s.tariff.settlement == "onchain":
-                arrived = sum(sim.coins.arrived(f"to/{s.id}/{k}") for k in range(1, s.onchain.count + 1)) * 1000
+                arrived = sim.coins.arrived_for(s.id) * 1000
                 credited = s.paid_msat - s.onchain.lost_sat * 1000
                 self.that(
                     not self._honest(s.buyer) or not s.onchain.lost_sat,
@@ -373,6 +375,7 @@ class Judge:
             s = state.sessions.get(p.id)
             if s is not None and p.closing.verified:
                 # What no way carries lapses, or goes into a later session: the buyer has let go of the stream before.
-                lapsed = (s.lapsed_msat or 0 < s.taken_msat < 1_000) and p.closing.revision < s.revision
+                dust = s.lapsed_msat or 0 < s.taken_msat < 1_000 or 0 < p.closing.owed_msat < 1_000
+                lapsed = dust and p.closing.revision < s.revision
                 same = json.loads(p.closing.receipt) == json.loads(s.receipt)
                 self.that(same or lapsed, "the two sides hold different receipts")

@@ -292,7 +292,10 @@ class SellerProcess(Process):
         elif isinstance(a, do.GiveAddress):
             self.hand(
                 self.feed,
-                cmd.AddressMade(a.session, a.tx_number, f"to/{a.session}/{a.tx_number}", self.sim.coins.feerate),
+                # A fresh one each time, as the node makes them: what was signed to another does not count.
+                cmd.AddressMade(
+                    a.session, a.tx_number, f"to/{a.session}/{a.tx_number}.{self.life}", self.sim.coins.feerate
+                ),
             )
         elif isinstance(a, do.CheckUpdate):
             self.hand(self._check, a)

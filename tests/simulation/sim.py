@@ -350,7 +350,9 @@ class Simulation:
         for s in list(self.seller.state.sessions.values()):
             if s.refund.held and not s.open:
                 back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in REFUNDED)
-                self._ask(self.seller, cmd.Attend(s.id, cmd.PAID if back > s.refunded_msat else cmd.OWED))
+                how = cmd.PAID if back > s.refunded_msat else cmd.OWED
+                self.judge.declared += s.owed_msat if how == cmd.OWED else 0
+                self._ask(self.seller, cmd.Attend(s.id, how))
         for label in list(self.seller.state.unowned):
             self._ask(self.seller, cmd.Attend(label, cmd.SEEN))
 

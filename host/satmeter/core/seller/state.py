@@ -135,10 +135,12 @@ class SellerState:
     def journal_replaced(self, event: ev.JournalReplaced) -> None:
         """Notes up to which pay_index payments may be of the lost part of the journal.
 
-        Receipts of live sessions leave out REVISIONS_LOST revisions, which may be signed already."""
+        Receipts of live sessions leave out the revisions that may be signed already: REVISIONS_LOST, beyond a number
+        that rises with time, so that another replaced copy draws none of them again."""
         self.lost_up_to = event.pay_index
         for session in self.sessions.values():
-            session.revisions_lost = session.revision + REVISIONS_LOST
+            lived_s = max(0, event.at - session.opened_at) // 1000
+            session.revisions_lost = max(session.revision, lived_s) + REVISIONS_LOST
 
     # --- meters
 
