@@ -280,3 +280,14 @@ def test_a_buyer_with_an_older_copy_pays_no_more_for_its_streams():
     w.pump()
     w.report(100)
     assert buyer.state.streams[SESSION].state == "closed" and w.sale.received_msat == 10_000
+
+
+def test_a_second_older_copy_draws_no_revision_again():
+    """Both copies were made before any receipt: what the first one signed since must not have another text."""
+    w = refunded_since()
+    upto = next(n for n, e in enumerate(w.seller_events) if e.kind() == "journal_replaced")
+    first = w.receipts()[-1]["revision"]
+    w.pass_ms(20_000, step=1_000)
+    w.replace_seller(upto, 40)
+    second = w.receipts()[-1]
+    assert second["revision"] > first and {r["revision"] for r in w.receipts()[:-1]}.isdisjoint({second["revision"]})
