@@ -7,6 +7,8 @@ plugged in takes 36 kW, 10 Wh a second: so a session takes seconds.
 import asyncio
 import contextlib
 import json
+import os
+import re
 import secrets
 import signal
 import socket
@@ -306,3 +308,25 @@ def test_a_board_of_ours_stands_in_the_same_file(net, shop, tmp_path):
             assert bought(net, shop, name)["charged_msat"] == 10_000
     finally:
         board.close()
+
+
+def test_a_device_is_tried_before_it_sells(net, shop, tmp_path):
+    plug, name = Plug(), named(shop)
+    try:
+        device = {"kind": "shelly", "host": plug.host}
+        for meter in (name, "nowhere"):
+            write(tmp_path / f"{meter}.toml", net["seller"], meter, f"device = {inline(device)}")
+        run = [sys.executable, "-m", "satmeter.cli", "device", "test"]
+        env = {**os.environ, "COLUMNS": "200"}
+        tried = [*run, name, "--config", str(tmp_path / f"{name}.toml")]
+        found = subprocess.run(tried, capture_output=True, text=True, env=env)
+        assert found.returncode == 0 and not plug.on, found.stdout + found.stderr
+        assert "it counts 1000.0" in found.stdout and "off by itself after 6 s" in found.stdout
+        (ticks,) = re.findall(r"overshoot_ticks=(\d+)", found.stdout)
+        assert RATING * 2.3 <= int(ticks) <= RATING * 4
+        shop.rpc.call("meter-set", {"name": name, "overshoot_ticks": int(ticks)})
+        tried = [*run, "nowhere", "--config", str(tmp_path / "nowhere.toml")]
+        refused = subprocess.run(tried, capture_output=True, text=True, env=env)
+        assert refused.returncode == 1 and "no meter 'nowhere'" in refused.stdout and not plug.on
+    finally:
+        plug.close()

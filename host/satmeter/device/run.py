@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from pyln.client import RpcError
+
 from ..board.virtual import load_key
 from ..bridge import Bridge, MeterSide
 from ..core.errors import BadParam
 from ..core.tariff import Tariff
 from ..node.async_rpc import AsyncNode
-from ..node.rpc import Node
+from ..node.rpc import Node, words_of
 from .config import BoardConfig, BridgeConfig, MeterConfig, read
 from .outlet import Outlet
 
@@ -93,7 +95,10 @@ async def tried(path: Path, name: str) -> Tried:
     meter = next((each for each in config.meters if each.name == name), None)
     if meter is None:
         raise BadParam(f"name: {path} has no meter {name!r}", param="name")
-    node = AsyncNode(str(config.rpc))
+    try:
+        tariffs = (await AsyncNode(str(config.rpc)).call("meter-status", name=name))["meters"]
+    except RpcError as e:
+        raise BadParam(f"meter {name}: {words_of(e)}", param="name") from None
     reads, switches, said = [], [], ""
     try:
         for _ in range(TRIES):
@@ -109,6 +114,5 @@ async def tried(path: Path, name: str) -> Tried:
         await _close(meter)
     late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)
     overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1
-    tariffs = (await node.call("meter-status", name=name))["meters"]
     tariff = Tariff.from_dict(dict(tariffs[0]["tariff"]))
     return Tried(said, max(reads), max(switches), meter.valve.dead_man_s, overshoot, tariff.charge(overshoot))
