@@ -37,7 +37,8 @@ class Charger(ChargePoint):
     async def tell_energy(self):
         value = {"value": f"{self.wh:.1f}", "measurand": self.measurand, "unit": "Wh"}
         stamp = datetime.now(UTC).isoformat()
-        await self.call(call.MeterValues(1, [{"timestamp": stamp, "sampledValue": [value]}]))
+        running = {"transaction_id": self.transaction} if self.transaction else {}
+        await self.call(call.MeterValues(1, [{"timestamp": stamp, "sampledValue": [value]}], **running))
 
     async def flow(self, every_s=0.2):
         while True:

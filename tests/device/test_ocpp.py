@@ -112,3 +112,13 @@ def test_a_port_that_is_taken_is_said():
                 await made.read()
 
     asyncio.run(whole())
+
+
+def test_a_bridge_that_comes_back_stops_what_one_before_it_started():
+    async def act(made, charger):
+        charger.transaction = 7
+        await made.read()
+        await made.cut()
+        assert not charger.charging
+
+    tried(act)

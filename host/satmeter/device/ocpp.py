@@ -7,6 +7,7 @@ its connection goes on: give it a charging profile of its own for that case, or 
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -84,7 +85,8 @@ class _Charger(Cp):  # type: ignore[misc]
 
     @on(Action.meter_values)  # type: ignore[untyped-decorator]
     def on_values(self, connector_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
-        """What it has counted."""
+        """What it has counted, and in which transaction: one may run since before this bridge."""
+        self._device.told_transaction(connector_id, said.get("transaction_id"))
         for each in meter_value:
             for sample in each.get("sampled_value", ()):
                 if sample.get("measurand", MEASURAND) == MEASURAND:
@@ -107,16 +109,21 @@ class Ocpp:
         self.latency_s, self.cut_s = self.cadence_s, fields.number("cut_s", 0, 60, 5)
         self._server: Server | None = None
         self._charger: _Charger | None = None
-        self._status, self._energy, self._transaction, self._transactions = "", Decimal(-1), 0, 0
+        self._status, self._energy, self._transaction = "", Decimal(-1), 0
+        self._told = 0
+        self._transactions = int(time.time())  # so that no number comes again after a restart
         self._news = asyncio.Event()
         self._stranger = ""
 
     async def read(self) -> Count:
         """Returns the energy in Wh; DeviceTrouble while the charger is not connected or has counted nothing yet."""
         charger = await self._connected()
-        if not self._transaction or self._energy < 0:
+        if not self._transaction:  # it says nothing by itself; and one may run since before this bridge
+            told = self._told
             await self._try(charger, call.TriggerMessage("MeterValues", self._connector))
-        await self._until(lambda: self._energy >= 0)
+            await self._until(lambda: self._told > told)
+            if self._told == told:
+                raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
         if self._energy < 0:
             raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
         return Count(self._energy, None, "", not self._status or self._status in PLUGGED)
@@ -164,6 +171,12 @@ class Ocpp:
             self._news.set()
         return self._transactions
 
+    def told_transaction(self, connector: int, number: object) -> None:
+        """A transaction runs that was begun under a bridge before this one."""
+        if connector == self._connector and not self._transaction and type(number) is int and number > 0:
+            self._transaction = number
+            self._news.set()
+
     def told_stop(self, transaction: int, meter_stop: int) -> None:
         """Charging has ended."""
         if transaction == self._transaction:
@@ -175,6 +188,7 @@ class Ocpp:
         counted = number(value)
         if connector == self._connector and counted is not None:
             self._energy = counted * (1000 if unit == "kWh" else 1)
+            self._told += 1
             self._news.set()
 
     # --- the connection

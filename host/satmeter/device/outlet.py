@@ -14,6 +14,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, Implausible, SatmeterError, UnknownMeter
@@ -70,7 +71,12 @@ class Outlet:
         following = asyncio.create_task(self._follow())
         try:
             while True:
-                await self.step()
+                try:
+                    await self.step()
+                except Exception as e:  # a kind's own bug, say: nothing flows by it, and the other meters go on
+                    log.exception("meter %s", self.meter)
+                    self._is_troubled(f"{type(e).__name__}: {e}")
+                    await self._cut()
                 await self._until_next()
         finally:
             following.cancel()
@@ -109,18 +115,20 @@ class Outlet:
         """Opens, keeps open (the dead man's switch has to be told), or cuts."""
         try:
             if self._may_flow():
+                self.open = True  # or it may be: a call that fails may have switched it on
                 await asyncio.wait_for(self.valve.allow(), ANSWER_S)
-                self.open = True
             elif self.open or not self._said:
                 await self._cut()
         except (DeviceTrouble, TimeoutError) as e:
             self._is_troubled(f"valve: {e or 'no answer'}")
 
     async def _cut(self) -> None:
+        """Cuts; where that fails, the valve counts as open, and it is tried again."""
+        self.open = True
         try:
             await asyncio.wait_for(self.valve.cut(), ANSWER_S)
             self.open = False
-        except (DeviceTrouble, TimeoutError) as e:
+        except Exception as e:
             self._is_troubled(f"valve can't be cut: {e or 'no answer'}")
 
     async def _until_next(self) -> None:
@@ -183,10 +191,10 @@ class Outlet:
     def _resume(self) -> None:
         """What flowed while no bridge ran is in the source's count: it belongs to the session that ran then."""
         try:
-            known = Known(**json.loads(self._state.read_text())) if self._state is not None else None
-        except (OSError, ValueError, TypeError):
+            known = msgspec.json.decode(self._state.read_bytes(), type=Known) if self._state is not None else None
+        except (OSError, msgspec.MsgspecError):
             known = None
-        if known is not None:
+        if known is not None and known.sound:
             self.trust.resume(known, time.time())
 
     def _save(self, now: float) -> None:

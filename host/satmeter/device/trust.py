@@ -6,7 +6,7 @@ where it is for CONFIRMED readings; what it jumped by is never charged.
 """
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 from .boundary import Count
@@ -30,6 +30,15 @@ class Known:
     value: str
     epoch: str
     at: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be: a file may have been broken, or written by hand."""
+        try:
+            value = Decimal(self.value)
+        except InvalidOperation:
+            return False
+        return bool(self.boot) and self.register >= 0 and value.is_finite() and 0 <= value <= MOST and self.at > 0
 
 
 class Trust:

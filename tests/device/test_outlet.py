@@ -1,0 +1,189 @@
+"""An outlet between a device that fails in every way and a seller: nothing flows that it does not mean to."""
+
+import asyncio
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from pyln.client import RpcError
+
+from satmeter.core.errors import Implausible, NodeTrouble, UnknownMeter
+from satmeter.device.boundary import Count, DeviceTrouble
+from satmeter.device.outlet import Outlet
+
+
+class Device:
+    """A device that a test moves: `fails` has the calls that raise, `on` is what truly flows."""
+
+    cadence_s, latency_s, cut_s, dead_man_s = 0.02, 0.0, 0.0, 0.0
+
+    def __init__(self):
+        self.value, self.power, self.plugged, self.on = Decimal(100), None, True, False
+        self.fails, self.calls = {}, []
+
+    async def _called(self, name):
+        self.calls.append(name)
+        if name in self.fails:
+            raise self.fails[name]
+
+    async def read(self):
+        await self._called("read")
+        return Count(self.value, self.power, "", self.plugged)
+
+    async def allow(self):
+        self.on = True  # also where the answer is lost
+        await self._called("allow")
+
+    async def cut(self):
+        await self._called("cut")
+        self.on = False
+
+    async def close(self):
+        pass
+
+
+class Seller:
+    """A node that grants, or fails."""
+
+    def __init__(self):
+        self.grant, self.boot, self.fails, self.said = 0, "", None, []
+
+    async def call(self, method, **params):
+        if method == "meter-wait":
+            await asyncio.Event().wait()
+        self.said.append(params)
+        if self.fails is not None:
+            raise self.fails
+        return {"boot": self.boot or params["boot"], "grant": self.grant}
+
+
+def made(**more):
+    device, seller = Device(), Seller()
+    return Outlet("m", device, device, Fraction(10), 1_000, seller, more.get("state"), report_s=0.0), device, seller
+
+
+def steps(outlet, many):
+    async def act():
+        for _ in range(many):
+            await outlet.step()
+
+    asyncio.run(act())
+
+
+def test_it_flows_up_to_the_grant_and_no_further():
+    outlet, device, seller = made()
+    steps(outlet, 1)
+    assert not device.on and "cut" in device.calls  # whoever left it on before
+    seller.grant = 20
+    steps(outlet, 2)
+    assert device.on
+    device.value += 2
+    steps(outlet, 1)
+    assert not device.on and outlet.trust.register == 20
+
+
+@pytest.mark.parametrize("trouble", [DeviceTrouble("gone"), TimeoutError(), ValueError("a bug of the kind")])
+def test_a_source_that_fails_stops_the_flow(trouble):
+    async def act():
+        outlet, device, seller = made()
+        seller.grant = 100
+        running = asyncio.create_task(outlet.run())
+        while not device.on:
+            await asyncio.sleep(0.005)
+        device.fails["read"] = trouble
+        while device.on:
+            await asyncio.sleep(0.005)
+        device.fails.clear()
+        while not device.on:
+            await asyncio.sleep(0.005)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not device.on
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+def test_what_was_not_answered_may_be_on_and_is_cut():
+    outlet, device, seller = made()
+    seller.grant = 100
+    device.fails["allow"] = DeviceTrouble("no answer")
+    steps(outlet, 2)
+    assert device.on
+    seller.grant = 0
+    steps(outlet, 2)
+    assert not device.on
+
+
+def test_a_cut_that_fails_is_tried_again_and_said():
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    seller.grant = 0
+    device.fails["cut"] = DeviceTrouble("no answer")
+    steps(outlet, 3)
+    assert device.on and "can't be cut" in seller.said[-1]["fault"]
+    device.fails.clear()
+    steps(outlet, 2)
+    assert not device.on and seller.said[-1]["fault"] == ""
+
+
+@pytest.mark.parametrize("code", [Implausible.code, UnknownMeter.code])
+def test_what_the_seller_does_not_take_stops_the_flow(code):
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    boot = outlet.trust.boot
+    seller.fails = RpcError("meter-report", {}, {"code": code, "message": "no"})
+    steps(outlet, 2)
+    assert not device.on and (outlet.trust.boot != boot) == (code == Implausible.code)
+
+
+def test_a_node_that_is_away_ends_nothing_before_the_grant():
+    outlet, device, seller = made()
+    seller.grant = 20
+    steps(outlet, 2)
+    seller.fails = NodeTrouble("away")
+    device.value += 1
+    steps(outlet, 2)
+    assert device.on
+    device.value += 1
+    steps(outlet, 1)
+    assert not device.on
+
+
+def test_a_grant_of_another_boot_is_none():
+    outlet, device, seller = made()
+    seller.grant, seller.boot = 100, "another"
+    steps(outlet, 3)
+    assert not device.on
+
+
+def test_unplugged_nothing_flows():
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    device.plugged = False
+    steps(outlet, 1)
+    assert not device.on and not seller.said[-1]["plugged"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nonsense", "{}", "[]", '{"boot": "b", "register": -1, "value": "NaN", "epoch": "", "at": 0}']
+)
+def test_a_state_file_of_nonsense_is_as_none(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    outlet, _, _ = made(state=tmp_path / "m.json")
+    outlet._resume()
+    steps(outlet, 2)
+    assert outlet.trust.register == 0 and not outlet.trust.fault
+
+
+def test_readings_that_change_nothing_are_not_said():
+    outlet, device, seller = made()
+    outlet.report_s = 60
+    steps(outlet, 20)
+    assert len(seller.said) == 1
+    device.value += 1
+    steps(outlet, 1)
+    assert len(seller.said) == 2
