@@ -198,7 +198,8 @@ class Container:
         most = most or self.config.mint_per_minute
         with self._lock:
             if not self._minted.take(who, most):
-                raise TooMany(f"more than {most} invoices in a minute (mint_per_minute)")
+                of = " (mint_per_minute)" if most == self.config.mint_per_minute else ""
+                raise TooMany(f"more than {most} invoices in a minute{of}")
 
 
 def _secret(header: str) -> str:

@@ -250,7 +250,7 @@ def demo(
     node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
     board: Annotated[str, typer.Option(help="virtual, or rp2040: MicroPython on an emulated Pico")] = "",
 ) -> None:
-    """Run both activities of the main job in about a minute, and prove the sums equal on both sides."""
+    """Run the three parts of the main job in about a minute, and prove the sums equal on both sides."""
     from ..devnet import demo as show
 
     began = time.monotonic()
