@@ -11,9 +11,10 @@ from world import SESSION, World, identity
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import BadParam, TooMany, UnknownSession, WrongState
+from satmeter.core.labels import parse_label
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
-from satmeter.core.seller.refunds import INVOICES
+from satmeter.core.seller.refunds import BEARERS, FIRST_MS, INVOICES
 
 
 def bearer(w):
@@ -33,8 +34,8 @@ def left(w, used=40):
     return session
 
 
-def ask(w, session, bolt11="lnback", amount_msat=0):
-    w.sell(cmd.AskRefund(session, bolt11, amount_msat))
+def ask(w, session, bolt11="lnback", amount_msat=0, number=0):
+    w.sell(cmd.AskRefund(session, bolt11, amount_msat, number))
     w.pump()
     return [r for r in w.receipts() if r["session"] == session][-1]
 
@@ -131,7 +132,7 @@ def test_where_a_page_gives_it_back_the_next_one_waits_for_it():
     w = World({"remainder_s": 3600}, limits=Limits(silent_ms=10**9, remainder_own_ms=600_000))
     first = left(w)
     kept = w.seller.context.refunds.left_at(w.meter, w.now)
-    assert kept is not None and kept.id == first and kept.fed_by == [1]
+    assert kept is not None and kept.id == first and kept.fed_by == {1: 10_000}
     assert w.seller.state.sessions[bearer(w)].credit_msat == 10_000
     assert w.seller.context.refunds.left_at(w.meter, w.now) is None  # in use by another
     w.report(w.meter.register + 100)
@@ -140,6 +141,90 @@ def test_where_a_page_gives_it_back_the_next_one_waits_for_it():
     w.pass_ms(600_000, step=5_000)
     assert w.seller.context.refunds.left_at(w.meter, w.now) is None
     assert w.seller.state.sessions[bearer(w)].credit_msat == 16_000
+
+
+def feed(w, amount_msat):
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", amount_msat))
+    w.pump()
+    assert w.pay(label)
+    w.pump()
+    return parse_label(label)[3], w.meter.session
+
+
+def test_each_payer_gets_back_what_is_left_of_its_own_payment():
+    w = World()
+    first, session = feed(w, 10_000)
+    w.report(10)
+    stranger, same = feed(w, 1_000)
+    assert same == session
+    live = w.seller.state.sessions[session]
+    assert (live.left_of(first), live.left_of(stranger)) == (9_000, 1_000)
+    assert live.leads(first) and not live.leads(stranger)
+    w.report(10, plugged=False)
+    with pytest.raises(WrongState, match="who have theirs first"):
+        ask(w, session, "stranger's", number=stranger)
+    assert ask(w, session, "first's", number=first)["owed_msat"] == 1_000
+    with pytest.raises(WrongState, match="nothing is left of what"):
+        ask(w, session, "more", number=first)
+    ask(w, session, "stranger's", number=stranger)
+    assert w.refunds == {"first's": 9_000, "stranger's": 1_000}
+
+
+def test_who_paid_little_has_it_once_the_time_of_the_others_is_over():
+    w = World({"remainder_s": 3600})
+    first, session = feed(w, 10_000)
+    second, _ = feed(w, 3_000)
+    w.report(10, plugged=False)
+    with pytest.raises(BadParam, match="asks for 3001 msat; at most 2000 msat of 3000"):
+        w.now += FIRST_MS
+        ask(w, session, "too much", 3_001, number=second)
+    with pytest.raises(BadParam, match="no payment of wallet invoice 77"):
+        ask(w, session, number=77)
+    ask(w, session, "second's", number=second)
+    assert w.refunds == {"second's": 3_000} and w.seller.state.sessions[session].claim_msat(first) == 9_000
+
+
+def test_what_an_earlier_bearer_left_is_used_first_and_is_no_payers_to_take():
+    w = World({"remainder_s": 3600})
+    left(w)
+    number, session = feed(w, 1_000)
+    live = w.seller.state.sessions[session]
+    assert live.credit_msat == 7_000 and live.left_of(number) == 1_000
+    w.report(w.meter.register + 20)
+    assert live.left_of(number) == 1_000
+    w.report(w.meter.register, plugged=False)
+    w.now += FIRST_MS
+    ask(w, session, number=number)
+    assert w.refunds == {"lnback": 1_000} and w.seller.state.sessions[session].owed_msat == 4_000
+
+
+def test_bearers_that_hold_their_refunds_keep_no_buyers_waiting():
+    w = World({"remainder_s": 10**6})
+    held = []
+    for n in range(2 * BEARERS + 2):
+        session = left(w, used=(30, 80)[n % 2])
+        w.hold.add(do.PayRefund)
+        ask(w, session, f"held{n}")
+        held.append(session)
+    under_way = [each for each in held if w.seller.state.sessions[each].refund.under_way]
+    assert len(under_way) == 2 * BEARERS
+    w.open()
+    w.report(w.meter.register + 30)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.report(w.meter.register, plugged=False)
+    w.pump()
+    assert w.seller.state.sessions[SESSION].refund.under_way
+
+
+def test_numbers_go_on_beyond_those_of_a_lost_part():
+    w = World()
+    upto = len(w.seller_events)
+    lost, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.replace_seller(upto=upto)
+    w.report(0)
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    assert parse_label(label)[3] > parse_label(lost)[3]
 
 
 def test_the_board_shows_what_gives_it_back():
@@ -174,7 +259,7 @@ def test_every_msat_is_delivered_given_back_or_on_the_meter(steps, fee):
         elif what == "ask":
             for session in [s for s in w.seller.state.sessions.values() if not s.open and s.owed_msat]:
                 invoices += 1
-                amount = session.refundable_msat if n % 2 else 0
+                amount = session.refundable_msat() if n % 2 else 0
                 try:
                     ask(w, session.id, f"r{invoices}", amount)
                 except WrongState:

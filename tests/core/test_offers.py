@@ -10,7 +10,7 @@ from world import SESSION, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
-from satmeter.core.errors import BadParam
+from satmeter.core.errors import BadParam, WrongState
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.seller import Seller
@@ -79,7 +79,7 @@ def test_a_payment_is_a_wallets_and_says_who_paid():
     assert receipt["payers"] == [{"key": PAYER, "note": "for the kettle?"}] and identity(receipt)
     assert (receipt["paid_msat"], receipt["owed_msat"]) == (5_000, 3_000)
     session = w.seller.state.sessions[receipt["session"]]
-    assert session.fed_by == [1] and label
+    assert session.fed_by == {1: 5_000} and label
 
 
 def test_two_payments_of_one_payer_are_two_credits_and_each_counts_once():
@@ -181,3 +181,32 @@ def test_an_older_copy_of_the_journal_learns_of_it_from_the_node():
     assert w.grant() == 50 and w.sell(cmd.AskOffer("m", 0)) == ("", OFFER)
     w.sell(cmd.OfferMade("gone", 0, OTHERS, "lno1other", True))  # of a meter that is gone: nobody needs it
     assert OTHERS not in w.seller.state.offers
+
+
+def test_a_payment_that_opens_nothing_names_its_payer_in_the_receipt():
+    w, _ = shop()
+    w.open()
+    pay(w, 3_000, note="for the kettle")
+    parked = next(r for r in w.receipts() if r["session"] != SESSION)
+    assert (parked["paid_msat"], parked["payers"]) == (3_000, [{"key": PAYER, "note": "for the kettle"}])
+
+
+def test_all_offers_of_an_amount_end_at_once():
+    w, node = shop()
+    w.sell(cmd.OfferMade("m", 0, OTHERS, "lno1other", True))  # made on an older copy of the journal, say
+    w.sell(cmd.AskOffer("m", 0, active=False))
+    node.answer()
+    assert not any(each.wanted or each.memory.active for each in w.seller.state.offers.values())
+    w.sell(cmd.AskOffer("m", 0))
+    assert [each.wanted for each in w.seller.state.offers.values()] == [True, False]
+
+
+def test_while_a_session_ends_nothing_more_is_taken():
+    w, _ = shop()
+    pay(w, 2_000)
+    assert not w.seller.rejects(f"{OFFER}-{PAYER}-1", w.now)
+    w.sell(cmd.CloseSession(w.meter.session))
+    assert w.seller.state.sessions[w.meter.session].ending  # the board has not stopped yet
+    assert w.seller.rejects(f"{OFFER}-{PAYER}-1", w.now) == "the session is just ending"
+    with pytest.raises(WrongState, match="just ending"):
+        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))

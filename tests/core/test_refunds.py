@@ -17,7 +17,7 @@ from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.seller.context import Limits
-from satmeter.core.seller.refunds import AT_ONCE
+from satmeter.core.seller.refunds import BUYERS
 
 
 def told_ahead(w):
@@ -123,7 +123,7 @@ def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
 def test_held_refunds_are_bounded_over_all_and_others_go_on():
     w = World(limits=Limits(silent_ms=10**9))
     w.hold = {do.PayRefund}
-    for n in range(3 * AT_ONCE):
+    for n in range(6 * BUYERS):
         peer, session = f"02{n:064x}", f"{n:032x}"
         w.sell(cmd.FromPeer(peer, msg.Open(session, w.now, "m")))
         w.pump()
@@ -132,7 +132,7 @@ def test_held_refunds_are_bounded_over_all_and_others_go_on():
         w.pump()
         w.now += 61_000
     under_way = [s for s in w.seller.state.sessions.values() if s.refund.under_way]
-    assert len(under_way) == AT_ONCE // 2  # the other half is for those who used what they paid for
+    assert len(under_way) == BUYERS  # the other half is for those who used what they paid for
     held, w.todo = w.todo, deque()
     w.hold = set()
     w.open()
@@ -143,7 +143,7 @@ def test_held_refunds_are_bounded_over_all_and_others_go_on():
     w.todo = held
     w.pump()
     w.pass_ms(70_000, step=5_000)
-    assert all(not s.owed_msat for s in w.seller.state.sessions.values()) and len(w.refunds) == 3 * AT_ONCE + 1
+    assert all(not s.owed_msat for s in w.seller.state.sessions.values()) and len(w.refunds) == 6 * BUYERS + 1
 
 
 def test_one_buyer_holds_one_refund_at_a_time():

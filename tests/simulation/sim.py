@@ -267,7 +267,7 @@ class Simulation:
         for s in list(self.seller.state.sessions.values()):
             if not s.buyer and not s.open and s.owed_msat:
                 self._fetched += 1
-                amount = s.refundable_msat if whole else 0
+                amount = s.refundable_msat() if whole else 0
                 inv = self.money.invoice(STRANGER, f"satmeter/refund/{s.id}/b{self._fetched}", amount or None, 3_600)
                 self._ask(self.seller, cmd.AskRefund(s.id, inv.bolt11, amount))
 

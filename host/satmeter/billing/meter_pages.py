@@ -15,7 +15,7 @@ from ..core.errors import BadParam, NodeTrouble, UnknownMeter, WrongState, by_co
 from ..core.labels import bearer_session, parse_label
 from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
-from ..core.status import MeterStatus, SessionStatus, read_as
+from ..core.status import MeterStatus, PartStatus, SessionStatus, read_as
 from ..core.tariff import Tariff
 from ..core.text import amount
 from ..node.rpc import Made, Node, code_of, words_of
@@ -31,12 +31,13 @@ LONGEST = 8_000
 class Purchase:
     """A wallet invoice that was made on a page, and what came of it.
 
-    `session` is the live session that its payment feeds or fed, as long as something of it is open or owed; `receipt`
-    is what the journal has of one that is over. None for none.
+    `session` is the live session that its payment feeds or fed, as long as something of it is open or owed, and `part`
+    what this payment is of it; `receipt` is what the journal has of one that is over. None for none.
     """
 
     invoice: Made
     session: SessionStatus | None
+    part: PartStatus | None
     receipt: JsonObject | None
 
 
@@ -44,9 +45,11 @@ class Purchase:
 class Rest:
     """What is left of an ended session for whoever paid.
 
-    `msat` can be given back by an invoice of that amount; `word` stands for this rest alone (LUD-03's k1)."""
+    `msat` can be given back by an invoice of that amount; `word` stands for this rest alone (LUD-03's k1). `number` is
+    the wallet invoice whose rest it is, None for all that the session owes."""
 
     session: str
+    number: int | None
     msat: int
     word: str
 
@@ -77,6 +80,15 @@ def why_not(meter: MeterStatus) -> str:
     if meter.board != "heard":
         return "its board is not heard"
     return meter.fault or ("" if meter.plugged else "nothing is plugged in")
+
+
+def _fed_by(sessions: list[SessionStatus], number: int) -> tuple[SessionStatus | None, PartStatus | None]:
+    """Returns the live session that a wallet invoice fed, and what of it is that invoice's."""
+    for session in sessions:
+        for part in session.fed_by if session.fed_by is not UNSET else ():
+            if part.number == number:
+                return session, part
+    return None, None
 
 
 class MeterPages:
@@ -141,18 +153,27 @@ class MeterPages:
         if invoice is None or parsed is None:
             raise UnknownMeter("link: leads to no purchase at this meter", param="link")
         _, sessions = self._look(name)
-        fed = [each for each in sessions if each.fed_by is not UNSET and parsed[3] in each.fed_by]
-        if invoice.status != "paid" or fed:
-            return Purchase(invoice, fed[0] if fed else None, None)
+        if invoice.status != "paid":
+            return Purchase(invoice, None, None, None)
+        session, part = _fed_by(sessions, parsed[3])
+        if session is not None:
+            return Purchase(invoice, session, part, None)
         own = bearer_session(label)
         rows = self._call("meter-sessions", name=name, limit=100)["sessions"]
-        return Purchase(invoice, None, next((row for row in rows if row["id"] == own), None))
+        return Purchase(invoice, None, None, next((row for row in rows if row["id"] == own), None))
 
     def end(self, name: str, link: str) -> None:
-        """Ends the session that a purchase feeds; nothing where it is over already."""
-        session = self.purchase(name, link).session
-        if session is not None and session.phase == "open":
-            self._call("meter-close", name=session.session)
+        """Ends the session that a purchase feeds; nothing where it is over already.
+
+        Raises:
+            UnknownMeter: The link is none of this meter's.
+            WrongState: Most of what is left was paid by others.
+        """
+        found = self.purchase(name, link)
+        if found.session is not None and found.part is not None and found.session.phase == "open":
+            if not found.part.leads:
+                raise WrongState("most of what is left was paid by others: they can end it, and so does the plug")
+            self._call("meter-close", name=found.session.session)
 
     def rest(self, name: str, link: str) -> Rest:
         """Returns what is left of a purchase and can be given back now.
@@ -161,13 +182,25 @@ class MeterPages:
             UnknownMeter: The link is none of this meter's.
             WrongState: Its session is not over, or nothing is left; the message says which.
         """
-        session = self.purchase(name, link).session
-        if session is None or session.refundable_msat is UNSET or not session.refundable_msat:
+        session, number, msat_ = self._left(name, link)
+        if session is None or not msat_:
             open_ = session is not None and session.phase == "open"
             raise WrongState("the purchase is still in use: end it first" if open_ else "nothing is left to give back")
         # Another word each time that something was given back: what a wallet has read is good for one payment.
-        word = self._links.word(f"{session.session} {session.refunded_msat} {session.owed_msat}")
-        return Rest(session.session, session.refundable_msat, word)
+        word = self._links.word(f"{session.session} {number} {session.refunded_msat} {session.owed_msat}")
+        return Rest(session.session, number, msat_, word)
+
+    def _left(self, name: str, link: str) -> tuple[SessionStatus | None, int | None, int]:
+        """Returns the session that a link leads to, the wallet invoice whose rest is meant, and that rest in msat."""
+        whole = parse_label(self._links.label(name, link, whole=True))
+        if whole is not None:  # the code that a board shows, to whoever stands there
+            session, _ = _fed_by(self._look(name)[1], whole[3])
+            rest = session.refundable_msat if session is not None else 0
+            return session, None, rest if rest is not UNSET else 0
+        found = self.purchase(name, link)
+        if found.part is None:
+            return found.session, None, 0
+        return found.session, found.part.number, found.part.refundable_msat
 
     def invoice_of_offer(self, offer: str, amount_msat: int) -> str:
         """Returns a BOLT 12 invoice of somebody's offer for an amount; BadParam with the node's words for none."""
@@ -195,7 +228,10 @@ class MeterPages:
         rest = self.rest(name, link)
         if word is not None and not hmac.compare_digest(word.encode(), rest.word.encode()):
             raise BadParam("k1: is of another time: scan again", param="k1")
-        self._call("meter-refund", session=rest.session, invoice=invoice.strip().removeprefix("lightning:"))
+        params: JsonObject = {"session": rest.session, "invoice": invoice.strip().removeprefix("lightning:")}
+        if rest.number is not None:
+            params["number"] = rest.number
+        self._call("meter-refund", **params)
 
     def metadata(self, name: str, host: str) -> str:
         """Returns what a wallet shows of a meter before it pays (LUD-06, with LUD-16 and LUD-20)."""

@@ -230,11 +230,14 @@ class Attend(Command):
 
 @dataclass(frozen=True, slots=True)
 class AskRefund(Command):
-    """meter-refund: the invoice by which a bearer gets back what is left; `invoice_msat` 0: it has no amount."""
+    """meter-refund: the invoice by which a bearer gets back what is left; `invoice_msat` 0: it has no amount.
+
+    `number` is the wallet invoice whose payment is asked back what is left of; 0: all that the session owes."""
 
     session: str
     bolt11: str
     invoice_msat: int
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,11 +111,24 @@ class TransactionStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartStatus:
+    """What a wallet invoice paid of a bearer's session, and what of it is left: payments are used in their order.
+
+    `refundable_msat` is what meter-refund can give back for it. `leads`: half or more of all that is left is of it."""
+
+    number: int
+    paid_msat: int
+    left_msat: int
+    refundable_msat: int
+    leads: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
     """A live session, as its seller sees it. `owed_why`: why what is owed is not paid yet.
 
     Of a bearer's: `refundable_msat` is what meter-refund can give back by an invoice of that amount, `fed_by` has the
-    numbers of the wallet invoices that were paid."""
+    wallet invoices that were paid."""
 
     session: str
     meter: str
@@ -147,7 +160,7 @@ class SessionStatus:
     transactions: list[TransactionStatus] | UnsetType = UNSET
     owed_why: str | UnsetType = UNSET
     refundable_msat: int | UnsetType = UNSET
-    fed_by: list[int] | UnsetType = UNSET
+    fed_by: list[PartStatus] | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -204,6 +204,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
         self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
         """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
+        self._offer_lock = threading.Lock()
         self._links = BearerLinks(self.node.secret(SECRET)) if self.url else None
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
         self._refund_hashes: dict[str, str] = {}
@@ -215,8 +216,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
 
     def rest_url(self, meter: str, label: str) -> str:
-        """Where a bearer gets back what is left (LUD-03), "" where no page is known (meter-url)."""
-        return f"{self.url}/m/{meter}/{self._links.of(label)}/withdraw" if self._links is not None else ""
+        """Where whoever stands at the meter gets back all that is left of the session that a wallet invoice fed.
+
+        That is by LNURL-withdraw (LUD-03). "" where no page is known (meter-url)."""
+        return f"{self.url}/m/{meter}/{self._links.of(label, whole=True)}/withdraw" if self._links is not None else ""
 
     def address(self, meter: str) -> str:
         """The SATMETER:// address of a meter, "" where buyers can't reach this node."""
@@ -244,10 +247,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 time.sleep(0.2)
                 failed.clear()
                 continue
-            if present is not core:
-                core, index = present, present.state.pay_index
-                self._tell_offers()
             try:
+                if present is not core:
+                    index = present.state.pay_index
+                    self._tell_offers()
+                    core = present
                 found = self.node.next_paid(index, 60)
                 if found is None:
                     continue
@@ -347,8 +351,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Makes an offer, or finds the one of this label: each that the node makes is another."""
         asked: list[Callable[[str | SatmeterError], None]] = []
         try:
-            known = [each for each in self.node.offers(a.label) if each.label == a.label]
-            found = known[0] if known else self.node.make_offer(a.label, a.amount_msat, f"satmeter {a.meter}")
+            with self._offer_lock:  # who asks meanwhile finds what the first one made
+                known = [each for each in self.node.offers(a.label) if each.label == a.label]
+                found = known[0] if known else self.node.make_offer(a.label, a.amount_msat, f"satmeter {a.meter}")
         except (RpcError, NodeTrouble) as e:
             why = words_of(e) if isinstance(e, RpcError) else str(e)
             for told in self.offers_asked.pop(a.label, asked):
@@ -487,10 +492,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         left = None if invoice or not self.url else core.context.refunds.left_at(meter, now)
         rest = ""
         if left is not None:
-            rest = encode(self.rest_url(meter.name, wallet_label(core.context.journal, meter.name, left.fed_by[0])))
+            newest = next(reversed(left.fed_by))
+            rest = encode(self.rest_url(meter.name, wallet_label(core.context.journal, meter.name, newest)))
         address = "" if own or rest else self.address(meter.name).upper()
         page = f"{self.url}/m/{meter.name}" if self.url else ""
-        return views.Codes(address, invoice, rest, left.refundable_msat if left else 0, page)
+        return views.Codes(address, invoice, rest, left.refundable_msat() if left else 0, page)
 
 
 def _announced(info: JsonObject) -> str:

@@ -347,8 +347,12 @@ class MeterRpc:
 
         self.p.service.run(look, then)
 
-    def refund(self, call: Call, session: str, invoice: str) -> None:
-        """Give a bearer back what is left of a {session} that is over, by an {invoice} with or without an amount."""
+    def refund(self, call: Call, session: str, invoice: str, number: int | None = None) -> None:
+        """Give a bearer back what is left of a {session} that is over, by an {invoice} with or without an amount.
+
+        {number} is a wallet invoice of its fed_by: then no more is given back than what is left of that one's payment.
+        """
+        of = whole("number", number, 1, 10**15) if number is not None else 0
 
         def offer() -> None:
             try:
@@ -356,7 +360,7 @@ class MeterRpc:
             except Exception as e:
                 call.reply(e)
                 return
-            self._post(call, cmd.AskRefund(session, invoice, found.amount_msat), views.session_status)
+            self._post(call, cmd.AskRefund(session, invoice, found.amount_msat, of), views.session_status)
 
         self.p.hands.quick(offer)
 

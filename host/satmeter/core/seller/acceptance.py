@@ -24,6 +24,7 @@ class _MeterEntry:
     tariff: Tariff
     wallet_invoices: frozenset[int]
     held_by_a_buyer: bool
+    ending: bool
     seen_at: int
     fault: str
     """What keeps its board from delivering."""
@@ -91,6 +92,7 @@ class Acceptance:
             tariff=meter.tariff,
             wallet_invoices=frozenset(meter.wallet_invoices),
             held_by_a_buyer=holder is not None and bool(holder.buyer),
+            ending=holder is not None and holder.ending,
             seen_at=meter.memory.seen_at,
             fault=meter.memory.fault if meter.memory.fault_at else "",
             plugged=meter.memory.plugged,
@@ -181,6 +183,8 @@ class Acceptance:
             return why
         if meter.state == MeterState.LOCKOUT:
             return "the meter is locked"
+        if meter.ending:
+            return "the session is just ending"
         return "another session has the meter" if meter.held_by_a_buyer else ""
 
     def _rejects_first(self, first: First, now: int) -> str:

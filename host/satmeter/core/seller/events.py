@@ -304,10 +304,12 @@ class SessionClosing(Event):
 class RefundOffered(Event):
     """A buyer's close has an amountless invoice, and says how much the buyer paid; or a bearer gave an invoice.
 
-    `invoice_msat` is what the invoice asks for, 0 for one without an amount. A bearer claims nothing."""
+    `invoice_msat` is what the invoice asks for, 0 for one without an amount. A bearer claims nothing. `number` is the
+    wallet invoice of a bearer whose payment is given back what is left of, 0 for all that is owed."""
 
     bolt11: str
     invoice_msat: int
+    number: int
     claimed_msat: int
 
 

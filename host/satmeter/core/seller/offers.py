@@ -37,9 +37,11 @@ class Offers(Part):
             label = offer_label(self.context.journal, meter.name, command.amount_msat)
             self.act(do.MakeOffer(label, meter.name, command.amount_msat))
             return label, ""
-        if self.state.offers[known].wanted != command.active:
-            self.emit(ev.OfferWanted(at=self.now, subject=meter.subject, offer_id=known, wanted=command.active))
-            self.look_after(meter)
+        for each in self._alike(meter, command.amount_msat):
+            wanted = command.active and each == known  # an older copy of the journal may have led to another
+            if self.state.offers[each].wanted != wanted:
+                self.emit(ev.OfferWanted(at=self.now, subject=meter.subject, offer_id=each, wanted=wanted))
+        self.look_after(meter)
         return "", known
 
     def _check(self, meter: Meter, amount_msat: int) -> None:
@@ -50,9 +52,11 @@ class Offers(Part):
             bounds = f"from {tariff.tick_msat} (one tick) to {tariff.quantum_msat} (the quantum), or left out"
             raise BadParam(f"amount_msat: must be {bounds}, got {amount_msat}", param="amount_msat")
 
+    def _alike(self, meter: Meter, amount_msat: int) -> list[str]:
+        return [each for each in meter.offers if self.state.offers[each].amount_msat == amount_msat]
+
     def _known(self, meter: Meter, amount_msat: int) -> str | None:
-        same = (each for each in meter.offers if self.state.offers[each].amount_msat == amount_msat)
-        return next(same, None)
+        return next(iter(self._alike(meter, amount_msat)), None)
 
     def made(self, command: cmd.OfferMade) -> None:
         """Records an offer that the node has made, or had."""

@@ -163,6 +163,7 @@ class Peers(Part):
                     subject=session.id,
                     bolt11=message.bolt11,
                     invoice_msat=0,
+                    number=0,
                     claimed_msat=message.paid_msat,
                 )
             )

@@ -15,17 +15,22 @@ RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2
 """The seller bears a hundredth of what a session earned as fees of its refund: whoever takes part in such a fee gains
 no more than that. Beyond, a refund bears its own: less than 1 sat at first, then up to its cap."""
-PER_PEER, AT_ONCE = 1, 10
-"""Refunds under way to one buyer, and to all: a buyer can hold a payment for a day, and node ids cost nothing. A
-channel takes 30 payments at once on mainnet, so that most of them stay free for whatever else the node pays."""
+PER_PEER, BUYERS, BEARERS = 1, 5, 3
+"""Refunds under way to one buyer, and, of sessions that earned as much and of those that did not, to buyers and to
+bearers: who gets one can hold it for a day, and node ids cost nothing, so that bearers, who can be anybody, never keep
+a buyer's waiting. A channel takes 30 payments at once on mainnet: half of them stay free for whatever else the node
+pays."""
 INVOICES = 50
-"""Invoices that the refunds of one session may use up."""
+"""Invoices that the refunds of one buyer, or of one wallet invoice, may use up."""
+FIRST_MS = 600_000
+"""For so long after the end, only who paid most of what is left is given it back: a session has one refund under way,
+and who paid next to nothing could hold that."""
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
-def _earned(session: SellerSession) -> bool:
-    """Whether a session earned as much as it gives back: to hold that refund costs its buyer as much as it holds."""
-    return session.charged_msat >= session.owed_msat
+def _kind(session: SellerSession) -> tuple[bool, bool]:
+    """Whether it has a buyer, and whether it earned as much as it gives back: to hold that costs as much."""
+    return bool(session.buyer), session.charged_msat >= session.owed_msat
 
 
 class Refunds(Part):
@@ -36,8 +41,9 @@ class Refunds(Part):
 
         Raises:
             UnknownSession: There is no such live session.
-            WrongState: It has a buyer, is not over, owes nothing, or its refund is under way or waits for a person.
-            BadParam: The invoice was used before, or asks for more than is owed.
+            WrongState: It has a buyer, is not over, owes nothing, its refund is under way or waits for a person, or
+                somebody else paid more of what is left and has it first.
+            BadParam: The invoice was used before, or asks for more than is owed; no such wallet invoice was paid.
             TooMany: The session has used up as many invoices as it may.
         """
         session = self.state.session(command.session)
@@ -54,10 +60,11 @@ class Refunds(Part):
             raise WrongState(f"session {session.id} owes nothing")
         if command.bolt11 in refund.used:
             raise BadParam("invoice: was used for a refund of this session before; make a new one", param="invoice")
-        if len(refund.used) >= INVOICES:
+        if refund.tries.get(command.number, 0) >= INVOICES:
             raise TooMany(f"session {session.id} has used {INVOICES} refund invoices; its seller has to look at it")
-        if command.invoice_msat > session.owed_msat:
-            most = f"at most {session.refundable_msat} msat of {session.owed_msat} can be given back"
+        claim = self._claim(session, command.number)
+        if command.invoice_msat > claim:
+            most = f"at most {session.refundable_msat(command.number)} msat of {claim} can be given back"
             raise BadParam(f"invoice: asks for {command.invoice_msat} msat; {most}", param="invoice")
         self.emit(
             ev.RefundOffered(
@@ -65,6 +72,7 @@ class Refunds(Part):
                 subject=session.id,
                 bolt11=command.bolt11,
                 invoice_msat=command.invoice_msat,
+                number=command.number,
                 claimed_msat=0,
             )
         )
@@ -72,29 +80,43 @@ class Refunds(Part):
         self.context.closing.settle(session)
         return session
 
+    def _claim(self, session: SellerSession, number: int) -> int:
+        if number and number not in session.fed_by:
+            raise BadParam(f"number: session {session.id} has no payment of wallet invoice {number}", param="number")
+        claim, wait_ms = session.claim_msat(number), session.closed_at + FIRST_MS - self.now
+        if not claim:
+            raise WrongState(f"nothing is left of what wallet invoice {number} paid")
+        if number and not session.leads(number) and wait_ms > 0:
+            soon = f"or in {wait_ms // 1000 + 1} s"
+            raise WrongState(
+                f"most of what is left was paid by others, who have theirs first: try again after them, {soon}"
+            )
+        return claim
+
     def left_at(self, meter: Meter, now: int) -> SellerSession | None:
         """Returns the newest session of a bearer at a free meter whose rest is still that bearer's alone, or None."""
         if meter.session:
             return None
         since = now - self.limits.remainder_own_ms
         ended = (each for each in self.state.sessions.values() if each.meter == meter.name and each.fed_by)
-        kept = [each for each in ended if not each.open and each.closed_at > since and each.refundable_msat]
+        kept = [each for each in ended if not each.open and each.closed_at > since and each.refundable_msat()]
         return max(kept, key=lambda each: each.closed_at, default=None)
 
     def start(self, session: SellerSession) -> None:
         """Pay what is owed. What is kept for the fee, and the fee does not take, stays owed."""
         session.memory.refund_tried_at = self.now
-        cap = max(self.limits.refund_maxfee_msat, session.owed_msat // 100)
+        claim = session.claim_msat(session.refund.number)
+        cap = max(self.limits.refund_maxfee_msat, claim // 100)
         if session.refund.invoice_msat:
-            own = min(cap, session.owed_msat - session.refund.invoice_msat)
+            own = min(cap, claim - session.refund.invoice_msat)
         else:
-            own = min((0, DUST_MSAT - 1, cap)[session.memory.refund_step], cap, session.owed_msat // 2)
+            own = min((0, DUST_MSAT - 1, cap)[session.memory.refund_step], cap, claim // 2)
         borne = min(self.limits.refund_maxfee_msat, max(0, session.charged_msat // FEE_SHARE - session.fees_borne_msat))
         self.emit(
             ev.RefundStarted(
                 at=self.now,
                 subject=session.id,
-                amount_msat=session.refund.invoice_msat or session.owed_msat - own,
+                amount_msat=session.refund.invoice_msat or claim - own,
                 maxfee_msat=own + borne,
                 borne_msat=borne,
             )
@@ -116,8 +138,8 @@ class Refunds(Part):
             return False
         under_way = [other for other in self.state.sessions.values() if other.refund.under_way]
         mine = sum(1 for other in under_way if other.buyer and other.buyer == session.buyer)
-        alike = sum(1 for other in under_way if _earned(other) == _earned(session))
-        return mine < PER_PEER and alike < AT_ONCE // 2
+        alike = sum(1 for other in under_way if _kind(other) == _kind(session))
+        return mine < PER_PEER and alike < (BUYERS if session.buyer else BEARERS)
 
     def settled(self, command: cmd.RefundSettled) -> None:
         """The node has paid a refund's invoice, as it was to be or not."""

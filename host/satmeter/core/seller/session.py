@@ -32,6 +32,12 @@ class Refund:
     """Refund invoices that were paid, or can't be: a repeated Close may not offer them again."""
     invoice_msat: int = 0
     """What the invoice asks for; 0 where it has no amount, and takes what is paid."""
+    number: int = 0
+    """Of a bearer: the wallet invoice whose payment it gives back what is left of; 0: all that the session owes."""
+    given: dict[int, int] = field(default_factory=dict)
+    """What each wallet invoice's payer got back by it (msat), fees that the refunds bear included."""
+    tries: dict[int, int] = field(default_factory=dict)
+    """How many refund invoices were used up for each."""
     claimed_msat: int = 0
     """What the buyer says that it paid."""
     amount_msat: int = 0
@@ -154,8 +160,8 @@ class SellerSession:
     """When the newest reservation was made."""
     captured: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
-    fed_by: list[int] = field(default_factory=list)
-    """Of a bearer: the numbers of the wallet invoices whose payments it has, newest last."""
+    fed_by: dict[int, int] = field(default_factory=dict)
+    """Of a bearer: what each wallet invoice paid (msat), by its number, newest last."""
     payers: list[tuple[str, str]] = field(default_factory=list)
     """Of a bearer: key and note of who paid by an offer or with a note, newest last."""
     next_number: int = 1
@@ -315,14 +321,33 @@ class SellerSession:
         """What the seller owes the buyer, once delivery is over."""
         return 0 if self.open else max(0, self.received_msat - self.given_msat)
 
-    @property
-    def refundable_msat(self) -> int:
+    def left_of(self, number: int) -> int:
+        """What is left of a wallet invoice's payment: what was brought is used first, and of payments the oldest."""
+        left = max(0, self.received_msat - self.charged_msat)
+        for each, paid in reversed(self.fed_by.items()):
+            part = min(paid, left)
+            if each == number:
+                most = max(0, self.credit_msat) if self.open else self.owed_msat
+                return max(0, min(part - self.refund.given.get(number, 0), most))
+            left -= part
+        return 0
+
+    def claim_msat(self, number: int) -> int:
+        """What can be asked back for a wallet invoice; `number` 0: all that is owed."""
+        return self.left_of(number) if number else self.owed_msat
+
+    def leads(self, number: int) -> bool:
+        """Whether half or more of all that is left is of one wallet invoice: its payer ends the session."""
+        return 2 * self.left_of(number) >= (self.credit_msat if self.open else self.owed_msat)
+
+    def refundable_msat(self, number: int = 0) -> int:
         """What a bearer can have back by an invoice of that amount: whole sat; a hundredth or more is left for the fee.
 
-        0 where nothing can be given back now."""
-        if self.buyer or self.refund.held or self.refund.bolt11 or not self.onchain.firm:
+        `number` is the wallet invoice that it paid; 0: of all. 0 msat where nothing can be given back now."""
+        if self.open or self.buyer or self.refund.held or self.refund.bolt11 or not self.onchain.firm:
             return 0
-        return max(0, self.owed_msat - max(1, self.owed_msat // 100)) // MSAT_PER_SAT * MSAT_PER_SAT
+        claim = self.claim_msat(number)
+        return max(0, claim - max(1, claim // 100)) // MSAT_PER_SAT * MSAT_PER_SAT
 
     @property
     def debt_msat(self) -> int:

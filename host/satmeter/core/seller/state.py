@@ -20,7 +20,7 @@ from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
 from .meter import Meter
 from .offer import Offer
-from .session import SellerSession
+from .session import Refund, SellerSession
 
 REMEMBERED = 64
 """Ids of gates, and numbers of updates, that a session remembers."""
@@ -138,6 +138,9 @@ class SellerState:
         Receipts of live sessions leave out the revisions that may be signed already: REVISIONS_LOST, beyond a number
         that rises with time, so that another replaced copy draws none of them again."""
         self.lost_up_to = event.pay_index
+        # Numbers of wallet invoices go on beyond all that the lost part may have drawn: a link to one of those leads to
+        # no one else's money.
+        self.newest_wallet_invoice = max(self.newest_wallet_invoice, event.at // 1000)
         for session in self.sessions.values():
             lived_s = max(0, event.at - session.opened_at) // 1000
             session.revisions_lost = max(session.revision, lived_s) + REVISIONS_LOST
@@ -296,7 +299,8 @@ class SellerState:
         session.paid_msat += event.amount_msat
         session.payments += 1
         if not session.buyer:
-            session.fed_by = [*session.fed_by, event.number][-REMEMBERED:]
+            paid_msat = session.fed_by.get(event.number, 0) + event.amount_msat
+            session.fed_by = dict([*session.fed_by.items(), (event.number, paid_msat)][-REMEMBERED:])
         session.next_number = max(session.next_number, event.number + 1)
         self.note_payment(event.pay_index, event.owned_up_to)
         self._count_session(session, event.count)
@@ -425,7 +429,7 @@ class SellerState:
         (state,) = self._refund(session, event)
         refund = session.refund
         refund.state, refund.bolt11, refund.claimed_msat, refund.why = state, event.bolt11, event.claimed_msat, ""
-        refund.invoice_msat = event.invoice_msat
+        refund.invoice_msat, refund.number = event.invoice_msat, event.number
 
     def refund_started(self, event: ev.RefundStarted) -> None:
         """Sets a refund to paying; WrongState unless an invoice of the buyer is there for it."""
@@ -439,7 +443,7 @@ class SellerState:
         session = self._session_of(event)
         self._refund(session, event)
         borne = min(event.fee_msat, session.refund.borne_msat)
-        _end_refund(session)
+        _end_refund(session, event.amount_msat + event.fee_msat - borne)
         session.refunded_msat += event.amount_msat + event.fee_msat - borne
         session.refund_fee_msat += event.fee_msat - borne
         session.fees_borne_msat += borne
@@ -451,8 +455,8 @@ class SellerState:
         owed again."""
         session = self._session_of(event)
         self._refund(session, event)
-        _end_refund(session)
         refunded = min(event.arrived_msat + event.fee_msat, session.owed_msat)
+        _end_refund(session, max(event.amount_msat, refunded))
         session.refunded_msat += refunded
         session.refund_fee_msat += max(0, refunded - event.arrived_msat)
         session.lapsed_msat += max(0, min(event.amount_msat - refunded, session.owed_msat))
@@ -465,8 +469,7 @@ class SellerState:
         refund = session.refund
         refund.state, refund.amount_msat, refund.why = none if event.final else offered, 0, event.why
         if event.final:
-            refund.used = [*refund.used, refund.bolt11]
-            refund.bolt11, refund.invoice_msat = "", 0
+            _use_up(refund)
 
     def refund_held(self, event: ev.RefundHeld) -> None:
         """Holds the session's refund until a person decides on it, with an alarm."""
@@ -486,7 +489,7 @@ class SellerState:
         if event.how == PAID:
             session.refunded_msat += event.amount_msat
             if session.refund.bolt11:
-                _end_refund(session)
+                _end_refund(session, event.amount_msat)
         session.refund.held, session.alarm, session.since = False, "", event.at
 
     def receipt_signed(self, event: ev.ReceiptSigned) -> None:
@@ -618,11 +621,17 @@ def _balance(session: SellerSession) -> tuple[object, ...]:
     return (session.head, *money, session.state)
 
 
-def _end_refund(session: SellerSession) -> None:
+def _end_refund(session: SellerSession, given_msat: int) -> None:
     refund = session.refund
+    refund.given = {**refund.given, refund.number: refund.given.get(refund.number, 0) + given_msat}
+    refund.state, refund.amount_msat, refund.maxfee_msat, refund.borne_msat = RefundState.NONE, 0, 0, 0
+    _use_up(refund)
+
+
+def _use_up(refund: Refund) -> None:
     refund.used = [*refund.used, refund.bolt11]
-    refund.state, refund.bolt11 = RefundState.NONE, ""
-    refund.amount_msat, refund.maxfee_msat, refund.borne_msat, refund.invoice_msat = 0, 0, 0, 0
+    refund.tries = {**refund.tries, refund.number: refund.tries.get(refund.number, 0) + 1}
+    refund.bolt11, refund.invoice_msat, refund.number = "", 0, 0
 
 
 _FOLD: dict[type[Event], Callable[[SellerState, Event], None]] = {

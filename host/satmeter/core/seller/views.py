@@ -8,7 +8,7 @@ from msgspec import UNSET
 from ..money import MSAT_PER_SAT, charge_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
-from ..status import BoardView, MeterStatus, OfferStatus, SessionStatus
+from ..status import BoardView, MeterStatus, OfferStatus, PartStatus, SessionStatus
 from ..tariff import OFF
 from .meter import Meter
 from .offer import Offer
@@ -195,8 +195,18 @@ def session_status(session: SellerSession) -> SessionStatus:
         signature=session.signature,
         transactions=rules_of(session.tariff).shown(session.onchain),
         owed_why=_why_owed(session) if session.owed_msat else UNSET,
-        refundable_msat=UNSET if session.buyer else session.refundable_msat,
-        fed_by=UNSET if session.buyer else session.fed_by,
+        refundable_msat=UNSET if session.buyer else session.refundable_msat(),
+        fed_by=UNSET if session.buyer else [_part(session, number) for number in session.fed_by],
+    )
+
+
+def _part(session: SellerSession, number: int) -> PartStatus:
+    return PartStatus(
+        number=number,
+        paid_msat=session.fed_by[number],
+        left_msat=session.left_of(number),
+        refundable_msat=session.refundable_msat(number),
+        leads=session.leads(number),
     )
 
 

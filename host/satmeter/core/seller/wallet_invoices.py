@@ -36,6 +36,9 @@ class WalletInvoices(Part):
         why = meter.undeliverable(self.now, self.limits.silent_ms) if command.deliverable else ""
         if why:
             raise BoardSilent(f"meter {meter.name} can't deliver: {why}")
+        holder = self.state.sessions.get(meter.session)
+        if command.deliverable and holder is not None and holder.ending:
+            raise WrongState(f"the session of meter {meter.name} is just ending; try again in a moment")
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
@@ -83,9 +86,7 @@ class WalletInvoices(Part):
         note = meter.notes.get(number, "")
         self.emit(ev.WalletInvoiceEnded(at=self.now, subject=meter.subject, number=number))
         meter.memory.looked_at.pop(number, None)
-        session = self._feed(meter, number, command, owned_up_to)
-        if note:
-            self.emit(ev.PayerTold(at=self.now, subject=session.id, number=number, key="", note=note))
+        self._feed(meter, number, command, owned_up_to, "", note)
 
     def paid_by_offer(self, meter: Meter, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
         """Credits a paid invoice of an offer as a wallet invoice of the next number, and keeps who paid."""
@@ -94,12 +95,12 @@ class WalletInvoices(Part):
         offer_id, key = parsed
         number = self.state.newest_wallet_invoice + 1
         self.emit(ev.OfferPaid(at=self.now, subject=meter.subject, offer_id=offer_id, number=number))
-        session = self._feed(meter, number, command, owned_up_to)
-        note = msg.words(command.payer_note)
-        self.emit(ev.PayerTold(at=self.now, subject=session.id, number=number, key=key, note=note))
+        self._feed(meter, number, command, owned_up_to, key, msg.words(command.payer_note))
 
-    def _feed(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> SellerSession:
-        """Credits a payment to the meter's bearer session; opens one if there is none, and returns it.
+    def _feed(
+        self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int, key: str, note: str
+    ) -> None:
+        """Credits a payment to the meter's bearer session; opens one if there is none.
 
         Where the meter is not free, the new session only keeps the money and is closed at once."""
         session = self.state.sessions.get(meter.session)
@@ -108,10 +109,11 @@ class WalletInvoices(Part):
             parked = meter.state != MeterState.STANDBY
             session = self._open_bearer(meter, command.label, parked)
         self.context.payments.record(session.id, number, command, meter.count, owned_up_to)
+        if key or note:  # before it is closed: the receipt names its payers
+            self.emit(ev.PayerTold(at=self.now, subject=session.id, number=number, key=key, note=note))
         if parked and session.open:
             self.context.closing.close(session, "paid while the meter was not free")
         self.context.metering.proceed(session)
-        return session
 
     def _open_bearer(self, meter: Meter, label: str, parked: bool) -> SellerSession:
         session_id = bearer_session(label)

@@ -197,9 +197,9 @@ async def refund(
     """Gives back what is left of a purchase, to `to`.
 
     That is a BOLT 11 invoice (without an amount, it gets all but the fee), a BOLT 12 offer, or a Lightning Address."""
-    billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
     to = "".join(str(given.get("to") or "").split()).lower().removeprefix("lightning:")
     rest = await run_in_threadpool(meters.rest, name, link)
+    billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
     if "@" in to:
         invoice = await billing.addresses.invoice_of(to, rest.msat)
     elif to.startswith("lno1"):
@@ -227,6 +227,7 @@ def withdraw(request: Request, name: str, link: str, meters: Meters, visit: This
 def withdrawn(name: str, link: str, meters: Meters, billing: Billing, k1: str = "", pr: str = "") -> Response:
     """Have the seller's node pay a wallet's invoice `pr`, once for each `k1` (LUD-03)."""
     try:
+        meters.rest(name, link)
         billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
         meters.give_back(name, link, pr.lower(), k1)
     except SatmeterError as e:
@@ -304,6 +305,7 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
         "rest_msat": 0,
         "owed_msat": 0,
         "owed_why": "",
+        "may_end": False,
         "refunded_msat": 0,
         "receipt": row["receipt"] if row is not None else "",
         "signature": row["signature"] if row is not None else "",
@@ -315,9 +317,10 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
             "credit": tariff.units(tariff.ticks(max(0, session.credit_msat))) if session.phase == "open" else "",
             "used": tariff.units(session.ticks),
             "ended": session.reason if session.phase != "open" else "",
-            "rest_msat": session.refundable_msat or 0,
-            "owed_msat": session.owed_msat,
+            "rest_msat": found.part.refundable_msat if found.part is not None else 0,
+            "owed_msat": found.part.left_msat if found.part is not None and session.phase != "open" else 0,
             "owed_why": session.owed_why or "",
+            "may_end": session.phase == "open" and found.part is not None and found.part.leads,
             "refunded_msat": session.refunded_msat,
             "receipt": session.receipt,
             "signature": session.signature,
