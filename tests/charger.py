@@ -18,7 +18,8 @@ class Charger(ChargePoint):
     def __init__(self, id, connection, plugged=True, measurand="Energy.Active.Import.Register"):
         super().__init__(id, connection, response_timeout=5)
         self.wh, self.plugged, self.measurand = 5_000.0, plugged, measurand
-        self.transaction, self.stubborn = 0, False
+        self.transaction, self.stubborn, self.silent, self.slow_s = 0, False, False, 0
+        self.answered = asyncio.Event()
 
     @property
     def charging(self):
@@ -35,6 +36,8 @@ class Charger(ChargePoint):
         await self.call(call.StatusNotification(1, "NoError", status))
 
     async def tell_energy(self):
+        if self.silent:
+            return
         value = {"value": f"{self.wh:.1f}", "measurand": self.measurand, "unit": "Wh"}
         stamp = datetime.now(UTC).isoformat()
         running = {"transaction_id": self.transaction} if self.transaction else {}
@@ -58,9 +61,11 @@ class Charger(ChargePoint):
     @after(Action.remote_start_transaction)
     async def started(self, id_tag, **_):
         if self.plugged and not self.transaction:
+            await asyncio.sleep(self.slow_s)
             stamp = datetime.now(UTC).isoformat()
             answer = await self.call(call.StartTransaction(1, id_tag, int(self.wh), stamp))
             self.transaction = answer.transaction_id if answer.id_tag_info["status"] == "Accepted" else 0
+            self.answered.set()
             await self.tell_status()
 
     @on(Action.remote_stop_transaction)

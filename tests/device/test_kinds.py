@@ -141,3 +141,21 @@ def test_the_file_of_the_docs_is_one(tmp_path):
         assert (meter.name, meter.ticks, meter.rating) == ("socket", 1, 1)
 
     asyncio.run(act())
+
+
+def test_a_dead_man_that_acts_between_two_readings_is_refused(tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text(
+        """[[meter]]
+name = "socket"
+rating = 1
+source = { kind = "mqtt", broker = "localhost", count_topic = "a/b", cadence_s = 10 }
+valve = { kind = "shelly", host = "192.168.1.20" }
+"""
+    )
+
+    async def act():
+        with pytest.raises(BadParam, match="cadence_s must be under half of that, got 10"):
+            read(config)
+
+    asyncio.run(act())

@@ -81,3 +81,18 @@ def test_a_map_names_what_is_wrong(tmp_path, text, why):
 def test_an_unknown_map_names_those_that_there_are():
     with pytest.raises(BadParam, match="pzem004t, sdm120, sdm230"):
         registers("sdm999")
+
+
+def test_meters_at_one_serial_line_ask_in_turn():
+    async def act():
+        def at(unit, baud=9_600):
+            return Modbus(
+                Fields("source", {"registers": "sdm120", "serial": "/dev/ttyUSB9", "unit": unit, "baud": baud})
+            )
+
+        first, second = at(1), at(2)
+        assert first._turn is second._turn and first._client is second._client
+        with pytest.raises(BadParam, match="another meter at /dev/ttyUSB9 has 9600"):
+            at(3, 19_200)
+
+    asyncio.run(act())

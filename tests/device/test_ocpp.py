@@ -122,3 +122,60 @@ def test_a_bridge_that_comes_back_stops_what_one_before_it_started():
         assert not charger.charging
 
     tried(act)
+
+
+def test_without_new_values_it_asks_and_then_is_not_believed(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.3)
+
+    async def act(made, charger):
+        made.cadence_s = 0.2
+        await made.allow()
+        charger.silent = True
+        with pytest.raises(DeviceTrouble, match="sends no Energy"):
+            for _ in range(100):
+                await made.read()
+                await asyncio.sleep(0.05)
+        charger.silent = False
+        assert (await made.read()).value >= 5_000
+
+    tried(act)
+
+
+def test_a_start_that_comes_after_the_cut_does_not_begin(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
+
+    async def act(made, charger):
+        charger.slow_s = 1
+        with pytest.raises(DeviceTrouble, match="began nothing"):
+            await made.allow()
+        await made.cut()
+        await charger.answered.wait()
+        assert not charger.charging
+        charger.slow_s = 0
+        await made.allow()
+        await made.cut()
+
+    tried(act)
+
+
+def test_values_that_come_after_the_end_bring_no_transaction_back():
+    async def act(made, charger):
+        await made.allow()
+        ended = made._transaction
+        await made.cut()
+        made.told_transaction(1, ended)
+        await made.allow()
+        while not charger.charging:
+            await asyncio.sleep(0.01)
+        await made.cut()
+
+    tried(act)
+
+
+def test_what_charges_in_no_known_transaction_is_said():
+    async def act(made, charger):
+        made.told_status(1, "Charging")
+        with pytest.raises(DeviceTrouble, match="charges, in no transaction"):
+            await made.cut()
+
+    tried(act)

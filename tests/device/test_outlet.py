@@ -1,6 +1,7 @@
 """An outlet between a device that fails in every way and a seller: nothing flows that it does not mean to."""
 
 import asyncio
+import json
 from decimal import Decimal
 from fractions import Fraction
 
@@ -19,7 +20,7 @@ class Device:
 
     def __init__(self):
         self.value, self.power, self.plugged, self.on = Decimal(100), None, True, False
-        self.fails, self.calls = {}, []
+        self.fails, self.calls, self.hangs_s = {}, [], 0
 
     async def _called(self, name):
         self.calls.append(name)
@@ -28,6 +29,7 @@ class Device:
 
     async def read(self):
         await self._called("read")
+        await asyncio.sleep(self.hangs_s)
         return Count(self.value, self.power, "", self.plugged)
 
     async def allow(self):
@@ -46,12 +48,14 @@ class Seller:
     """A node that grants, or fails."""
 
     def __init__(self):
-        self.grant, self.boot, self.fails, self.said = 0, "", None, []
+        self.grant, self.boot, self.fails, self.said, self.hangs = 0, "", None, [], False
 
     async def call(self, method, **params):
         if method == "meter-wait":
             await asyncio.Event().wait()
         self.said.append(params)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.fails is not None:
             raise self.fails
         return {"boot": self.boot or params["boot"], "grant": self.grant}
@@ -59,7 +63,11 @@ class Seller:
 
 def made(**more):
     device, seller = Device(), Seller()
-    return Outlet("m", device, device, Fraction(10), 1_000, seller, more.get("state"), report_s=0.0), device, seller
+    return (
+        Outlet("m", device, device, Fraction(10), 1_000, seller, more.get("state"), 0.0, more.get("identity", "")),
+        device,
+        seller,
+    )
 
 
 def steps(outlet, many):
@@ -169,7 +177,8 @@ def test_unplugged_nothing_flows():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", "{}", "[]", '{"boot": "b", "register": -1, "value": "NaN", "epoch": "", "at": 0}']
+    "text",
+    ["", "nonsense", "{}", "[]", '{"source": "", "boot": "b", "register": -1, "value": "NaN", "epoch": "", "at": 0}'],
 )
 def test_a_state_file_of_nonsense_is_as_none(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
@@ -187,3 +196,98 @@ def test_readings_that_change_nothing_are_not_said():
     device.value += 1
     steps(outlet, 1)
     assert len(seller.said) == 2
+
+
+def flowing(act, grant=20, rating=100):
+    """Run an act beside an outlet that has flowed; `rating` ticks a second of which 10 are a unit."""
+
+    async def whole():
+        outlet, device, seller = made()
+        outlet.rating, seller.grant = rating, grant
+        running = asyncio.create_task(outlet.run())
+        try:
+            while not device.on:
+                await asyncio.sleep(0.005)
+            await act(outlet, device, seller)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(whole(), 30))
+
+
+@pytest.mark.parametrize("what", ["the node", "the source"])
+def test_what_does_not_answer_holds_no_cut_up(what):
+    async def act(outlet, device, seller):
+        began = asyncio.get_running_loop().time()
+        device.hangs_s, seller.hangs = (60, False) if what == "the source" else (0, True)
+        if what == "the node":  # it flows on, and is read: the grant is reached
+            device.value += 2
+        while device.on:
+            await asyncio.sleep(0.005)
+        # at the rating 20 ticks flow in 0.2 s, and the source is due every 0.02 s; it answers after ANSWER_S = 10 s
+        assert asyncio.get_running_loop().time() - began < 5
+
+    flowing(act)
+
+
+def test_a_flow_past_a_valve_that_was_cut_is_cut_again_and_said():
+    outlet, device, seller = made()
+    steps(outlet, 2)
+    device.on = True  # by its own button
+    device.value += 1
+    steps(outlet, 1)
+    assert not device.on and seller.said[-1]["fault"] == ""
+    for _ in range(10):  # the relay is welded
+        device.value += 1
+        steps(outlet, 1)
+    assert seller.said[-1]["fault"] == "flows although it is cut"
+    steps(outlet, 2)
+    assert seller.said[-1]["fault"] == ""
+
+
+def test_a_state_that_can_not_be_kept_stops_nothing(tmp_path):
+    outlet, device, seller = made(state=tmp_path / "gone" / "m.json")
+    seller.grant = 100
+    steps(outlet, 5)
+    assert device.on and device.calls.count("cut") == 1 and len(seller.said) == 5
+
+
+def test_what_a_boot_that_is_over_did_not_tell_is_told_in_the_next():
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 1)
+    device.value += 1
+    steps(outlet, 1)
+    seller.fails = NodeTrouble("away")
+    device.value += 2
+    steps(outlet, 1)
+    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "another boot"})
+    steps(outlet, 1)
+    seller.fails = None
+    steps(outlet, 1)
+    assert outlet.trust.register == 20 and seller.said[-1]["boot"] != seller.said[0]["boot"]
+
+
+def test_a_register_that_is_refused_again_is_given_up():
+    outlet, device, seller = made()
+    steps(outlet, 1)
+    device.value += 5
+    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "no"})
+    steps(outlet, 2)
+    assert outlet.trust.register == 0
+
+
+def test_another_source_is_not_gone_on_from(tmp_path):
+    outlet, device, _ = made(state=tmp_path / "m.json", identity="one")
+    steps(outlet, 1)
+    device.value += 5
+    steps(outlet, 1)
+    kept = json.loads((tmp_path / "m.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps({**kept, "value": "105", "register": 50}))
+    for identity, register in (("one", 50), ("another", 0)):
+        after, device, _ = made(state=tmp_path / "m.json", identity=identity)
+        device.value = Decimal(105)
+        after._resume()
+        steps(after, 1)
+        assert after.trust.register == register

@@ -106,3 +106,21 @@ def test_one_that_is_not_there_is_said(plug):
 def test_a_config_names_what_is_wrong(values, words):
     with pytest.raises(BadParam, match=words):
         device("meter socket.device", values)
+
+
+def test_a_valve_that_is_another_device_is_not_switched(plug):
+    async def act():
+        await shelly(plug).allow()
+        made = shelly(plug, id="shellyplus1pm-another")
+        for what in (made.allow, made.cut):
+            with pytest.raises(DeviceTrouble, match="has its address changed"):
+                await what()
+        assert plug.on
+
+    run(act)
+
+
+@pytest.mark.parametrize("host", ["[::1", "192.168.1.20:99999", "", "a/b", "user@host", "host:0"])
+def test_a_host_that_is_none_is_refused_in_words(host):
+    with pytest.raises(BadParam, match="host"):
+        Shelly(Fields("device", {"host": host}))

@@ -84,10 +84,24 @@ def test_what_jumps_about_is_never_believed():
 
 def test_a_source_that_does_not_count_while_power_flows_is_stuck():
     says = Told()
-    says(100, Decimal(50))
-    states = [says(100, Decimal(50))[1] for _ in range(STUCK_S + 1)]
+    says("100.0", Decimal(50))
+    states = [says("100.0", Decimal(50))[1] for _ in range(STUCK_S + 1)]
     assert not any(states[:STUCK_S]) and states[STUCK_S]
     assert says("100.1", Decimal(50)) == (1, False)
+
+
+def test_one_that_counts_in_coarse_steps_is_not_stuck_by_a_small_load():
+    says = Told()
+    says(100, Decimal(50))  # 50 W, in whole Wh: a step in 72 s
+    assert not any(says(100 + n // 72, Decimal(50))[1] for n in range(600))
+
+
+@pytest.mark.parametrize("lie", ["1e-3000000", "1e3000000", "0e-3000000"])
+def test_a_number_that_takes_minutes_to_work_with_is_none(lie):
+    says = Told()
+    says(100)
+    assert says(lie) == (0, True)
+    assert says(101, Decimal(lie)) == (10, False)
 
 
 def test_without_power_it_may_rest():
@@ -100,7 +114,7 @@ def test_what_flowed_while_no_bridge_ran_is_counted():
     says = Told()
     says(100)
     says(101)
-    known = says.trust.known(says.now)
+    known = says.trust.known("s", says.now)
     again = Trust(Fraction(TICKS), RATING, "b2")
     again.resume(known, says.now + 5)
     again.take(Count(Decimal(103)), says.now + 6)
@@ -109,7 +123,7 @@ def test_what_flowed_while_no_bridge_ran_is_counted():
 
 def test_beyond_the_rating_it_is_not():
     again = Trust(Fraction(TICKS), RATING, "b2")
-    again.resume(Known("b1", 7, "100", "", 1_000.0), 1_001.0)
+    again.resume(Known("s", "b1", 7, "100", "", 1_000.0), 1_001.0)
     again.take(Count(Decimal(1_000)), 1_002.0)
     assert again.register == 7 and "jumped" in again.fault
 
@@ -131,7 +145,7 @@ def test_never_back_and_never_beyond_the_rating(trace, rating):
     for value, power, epoch, seconds in trace:
         now += seconds
         trust.take(Count(value, power, epoch), now)
-        if first is None and trust.known(now) is not None:
+        if first is None and trust.known("s", now) is not None:
             first = now
         assert trust.register >= before and trust.flow >= 0
         before = trust.register

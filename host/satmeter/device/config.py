@@ -16,6 +16,8 @@ name = "tap"
 board = { port = "/dev/satmeter-board", key = "~/.config/satmeter/board.key" }
 """
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,18 +33,23 @@ from .fields import Fields
 from .kinds import Made, load
 from .outlet import REPORT_S
 
+ALIKE = ("user", "password", "cadence_s", "dead_man_s", "cut_s")
+"""Fields by which a source is not another one."""
 BOARD_KEY = Path("~/.config/satmeter/board.key")
 
 
 @dataclass(frozen=True, slots=True)
 class MeterConfig:
-    """One meter: `ticks` of the tariff are one unit of the source; `rating` is in ticks a second."""
+    """One meter: `ticks` of the tariff are one unit of the source; `rating` is in ticks a second.
+
+    `identity` is another where the source is another."""
 
     name: str
     ticks: Fraction
     rating: int
     source: Source
     valve: Valve
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +119,29 @@ def _meter(values: object) -> MeterConfig:
     ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
     rating = fields.whole("rating", 1, MAX_TICKS)
     if fields.has("device"):
-        source = valve = device(f"{where}.device", fields.table("device"))
+        identity = _identity(given := fields.table("device"))
+        source = valve = device(f"{where}.device", given)
     else:
-        source = device(f"{where}.source", fields.table("source"))
+        identity = _identity(given := fields.table("source"))
+        source = device(f"{where}.source", given)
         valve = device(f"{where}.valve", fields.table("valve"))
     fields.end()
     for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
         if not hasattr(made, needed):
             raise BadParam(f"{where}: {type(made).__name__} is no {what}: give another as {what} = {{...}}", param=what)
-    return MeterConfig(name, ticks, rating, source, valve)
+    dead_man_s = getattr(valve, "dead_man_s", 0)
+    if 0 < dead_man_s <= 2 * source.cadence_s:
+        raise BadParam(
+            f"{where}: the valve goes off by itself after {dead_man_s:g} s, and it is told to stay on at each reading: "
+            f"cadence_s must be under half of that, got {source.cadence_s:g}",
+            param="cadence_s",
+        )
+    return MeterConfig(name, ticks, rating, source, valve, identity)
+
+
+def _identity(given: Mapping[str, object]) -> str:
+    said = {name: value for name, value in given.items() if name not in ALIKE}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def device(where: str, values: Mapping[str, object]) -> Made:

@@ -1,6 +1,7 @@
 """The fields of a device's config: each is checked as it is taken, and what is left over is a mistake."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
@@ -43,6 +44,17 @@ class Fields:
     def has(self, name: str) -> bool:
         """Whether a field was given and not taken yet."""
         return name in self._left
+
+    def base_url(self, name: str, host: str) -> str:
+        """Returns http://HOST[:PORT] of a field's value; BadParam where it is no host."""
+        try:
+            parts = urlsplit(f"http://{host}")
+            good = parts.netloc == host and parts.hostname and "@" not in host and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise self._wrong(name, "must be HOST or HOST:PORT", host)
+        return f"http://{host}"
 
     def end(self) -> None:
         """Raises BadParam for a field that nobody has taken."""

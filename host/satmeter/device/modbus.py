@@ -7,8 +7,10 @@ be another device.
 import asyncio
 import math
 import tomllib
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -48,6 +50,29 @@ class Register:
         return Decimal(repr(found)) * self.scale
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A serial line, at which several meters may be: one asks at a time."""
+
+    client: AsyncModbusSerialClient
+    baud: int
+    turn: asyncio.Lock
+
+
+_LINES: "WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Line]]" = WeakKeyDictionary()
+
+
+def _line(serial: str, baud: int) -> _Line:
+    """Returns the line of a serial port; BadParam where another meter there has another baud rate."""
+    lines = _LINES.setdefault(asyncio.get_running_loop(), {})
+    if serial not in lines:
+        client = AsyncModbusSerialClient(serial, baudrate=baud, timeout=TIMEOUT_S, retries=1)
+        lines[serial] = _Line(client, baud, asyncio.Lock())
+    if lines[serial].baud != baud:
+        raise BadParam(f"baud: another meter at {serial} has {lines[serial].baud}, got {baud}", param="baud")
+    return lines[serial]
+
+
 class Modbus:
     """Fields: registers (sdm120, sdm230, pzem004t, or a .toml); host and port (TCP) or serial and baud (RTU); unit."""
 
@@ -59,13 +84,13 @@ class Modbus:
         if fields.has("serial"):
             self._where = fields.text("serial")
             baud = fields.whole("baud", 1_200, 115_200, 9_600)
-            self._client: AsyncModbusTcpClient | AsyncModbusSerialClient = AsyncModbusSerialClient(
-                self._where, baudrate=baud, timeout=TIMEOUT_S, retries=1
-            )
+            line = _line(self._where, baud)
+            self._client: AsyncModbusTcpClient | AsyncModbusSerialClient = line.client
+            self._turn = line.turn
         else:
             self._where, port = fields.text("host"), fields.whole("port", 1, 65_535, 502)
             self._client = AsyncModbusTcpClient(self._where, port=port, timeout=TIMEOUT_S, retries=1)
-        self._turn = asyncio.Lock()
+            self._turn = asyncio.Lock()
 
     async def read(self) -> Count:
         """Returns the energy, and the power where the map has it, in the map's units (Wh and W)."""

@@ -119,7 +119,7 @@ class Mqtt:
     Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
     state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
 
-    latency_s, cut_s = 1.0, 1.0
+    cut_s = 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._count, self._path = fields.text("count_topic", ""), fields.text("count_path", "")
@@ -132,6 +132,7 @@ class Mqtt:
         self._state, self._state_path = fields.text("state_topic", ""), fields.text("state_path", "")
         self._state_on = fields.text("state_on", self._on)
         self.cadence_s = fields.number("cadence_s", 0.2, 600, 10)
+        self.latency_s = self.cadence_s  # a count that came just after a reading is that old at the next
         self.dead_man_s = fields.number("dead_man_s", 0, 3_600, 0)
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)

@@ -8,6 +8,7 @@ its connection goes on: give it a charging profile of its own for that case, or 
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -32,8 +33,8 @@ TAG = "satmeter"
 MEASURAND = "Energy.Active.Import.Register"
 CALL_S = 5
 WAIT_S = 5.0
-ENERGISED = ("Charging", "SuspendedEV", "SuspendedEVSE")
-PLUGGED = ("Preparing", *ENERGISED, "Finishing")
+CHARGING = "Charging"
+PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
 
 # What a charger says comes as JSON of its own shape; each value is looked at as it is used.
 Said = Any
@@ -74,7 +75,7 @@ class _Charger(Cp):  # type: ignore[misc]
         """Charging begins."""
         good = id_tag == TAG
         number = self._device.told_start(connector_id, meter_start) if good else 0
-        status = AuthorizationStatus.accepted if good else AuthorizationStatus.invalid
+        status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
         return call_result.StartTransaction(number, {"status": status})
 
     @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
@@ -110,7 +111,9 @@ class Ocpp:
         self._server: Server | None = None
         self._charger: _Charger | None = None
         self._status, self._energy, self._transaction = "", Decimal(-1), 0
-        self._told = 0
+        self._told, self._told_at, self._sampled = 0, 0.0, False
+        self._wanted, self._ended = False, 0
+        """Whether charging was asked for and not cut since; the newest transaction that has ended."""
         self._transactions = int(time.time())  # so that no number comes again after a restart
         self._news = asyncio.Event()
         self._stranger = ""
@@ -118,7 +121,13 @@ class Ocpp:
     async def read(self) -> Count:
         """Returns the energy in Wh; DeviceTrouble while the charger is not connected or has counted nothing yet."""
         charger = await self._connected()
-        if not self._transaction:  # it says nothing by itself; and one may run since before this bridge
+        if not self._sampled:
+            self._sampled = True
+            often = call.ChangeConfiguration("MeterValueSampleInterval", str(int(self.cadence_s)))
+            with suppress(DeviceTrouble):  # one that can't is asked each time that its last word is old
+                await self._try(charger, often)
+        # Without a transaction it says nothing by itself, and one may run since before this bridge.
+        if not self._transaction or time.monotonic() > self._told_at + self.cadence_s:
             told = self._told
             await self._try(charger, call.TriggerMessage("MeterValues", self._connector))
             await self._until(lambda: self._told > told)
@@ -131,6 +140,7 @@ class Ocpp:
     async def allow(self) -> None:
         """Has it charge: nothing where it does already."""
         charger = await self._connected()
+        self._wanted = True
         if self._transaction:
             return
         answer = await self._try(charger, call.RemoteStartTransaction(TAG, self._connector))
@@ -142,12 +152,15 @@ class Ocpp:
 
     async def cut(self) -> None:
         """Ends charging, and waits until the charger says that it has."""
+        self._wanted = False
         charger = await self._connected()
         if self._transaction:
             await self._try(charger, call.RemoteStopTransaction(self._transaction))
-            await self._until(lambda: not self._transaction)
+            await self._until(lambda: not self._transaction and self._status != CHARGING)
             if self._transaction:
                 raise DeviceTrouble(f"charger {self._id}: does not stop")
+        if self._status == CHARGING:
+            raise DeviceTrouble(f"charger {self._id}: charges, in no transaction of this bridge")
 
     async def close(self) -> None:
         """Lets the charger go, and frees the port."""
@@ -166,21 +179,24 @@ class Ocpp:
     def told_start(self, connector: int, meter_start: int) -> int:
         """Charging begins; returns the transaction's number."""
         self._transactions += 1
-        if connector == self._connector:
+        if connector == self._connector and self._wanted:
             self._transaction, self._energy = self._transactions, Decimal(meter_start)
+            self._told_at = time.monotonic()
             self._news.set()
-        return self._transactions
+            return self._transactions
+        return 0  # asked for, and cut before it came: it does not begin
 
     def told_transaction(self, connector: int, number: object) -> None:
         """A transaction runs that was begun under a bridge before this one."""
-        if connector == self._connector and not self._transaction and type(number) is int and number > 0:
+        news = type(number) is int and number > self._ended  # what was on its way when it ended is told late
+        if connector == self._connector and not self._transaction and type(number) is int and news:
             self._transaction = number
             self._news.set()
 
     def told_stop(self, transaction: int, meter_stop: int) -> None:
         """Charging has ended."""
         if transaction == self._transaction:
-            self._transaction, self._energy = 0, Decimal(meter_stop)
+            self._transaction, self._energy, self._ended = 0, Decimal(meter_stop), transaction
             self._news.set()
 
     def told_energy(self, connector: int, value: object, unit: str) -> None:
@@ -188,7 +204,7 @@ class Ocpp:
         counted = number(value)
         if connector == self._connector and counted is not None:
             self._energy = counted * (1000 if unit == "kWh" else 1)
-            self._told += 1
+            self._told, self._told_at = self._told + 1, time.monotonic()
             self._news.set()
 
     # --- the connection
@@ -215,7 +231,7 @@ class Ocpp:
             await connection.close(1008, "unknown charger")
             return
         charger = _Charger(name, connection, self)
-        self._charger, self._stranger = charger, ""
+        self._charger, self._stranger, self._sampled = charger, "", False
         self._news.set()
         try:
             await charger.start()

@@ -1,8 +1,11 @@
 """An outlet: one meter's source and valve, between the device and the seller's plugin.
 
 It reads the source, says the register to the plugin when something has changed (and now and then when nothing has, so
-that the meter counts as heard), and has the valve open while the register is under the grant of this boot. Where the
-flow would reach the grant before the next reading, the valve is cut at the predicted moment.
+that the meter counts as heard), and has the valve open while the register is under the grant of this boot.
+
+Four things go on side by side, so that none waits for another: reading, saying, following the grant, and the guard. The
+guard cuts at the moment by which the grant may be reached, by the flow that was read last or at the latest by the
+rating: a device or a node that does not answer moves it by nothing.
 """
 
 import asyncio
@@ -32,10 +35,12 @@ ANSWER_S = 10.0
 RETRY_S = 1.0
 WAIT_S = 30
 STATE_S = 1.0
+AGAINST = 5
+"""So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at."""
 
 
 class Outlet:
-    """Sells through one device; `state` is the file that the register is continued from."""
+    """Sells through one device; `state` is the file that the register is continued from, if `identity` is the same."""
 
     def __init__(
         self,
@@ -47,18 +52,29 @@ class Outlet:
         node: AsyncNode,
         state: Path | None,
         report_s: float = REPORT_S,
+        identity: str = "",
     ) -> None:
         self.meter, self.source, self.valve, self._node, self._state = meter, source, valve, node, state
-        self.rating, self.report_s = rating, report_s
+        self.rating, self.report_s, self._identity = rating, report_s, identity
         self.trust = Trust(ticks, rating, secrets.token_hex(4))
         self.trouble = ""
         self.open = False
         self._view: JsonObject = {}
         self._said: tuple[object, ...] = ()
         self._said_at = -report_s
-        self._saved_at = 0.0
+        self._saved_at = -STATE_S
         self._changed = asyncio.Event()
+        self._news = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._valve = asyncio.Lock()
         self._plugged = True
+        self._read_at = 0.0
+        self._cut_at = -1
+        """The register when the valve was cut last."""
+        self._against = 0
+        self._taken = 0
+        """The register that the seller took last, of this boot."""
+        self._refused = False
 
     @property
     def overshoot(self) -> int:
@@ -68,23 +84,34 @@ class Outlet:
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing flows."""
         self._resume()
-        following = asyncio.create_task(self._follow())
+        beside = [asyncio.create_task(each()) for each in (self._follow, self._say, self._guard)]
         try:
             while True:
-                try:
-                    await self.step()
-                except Exception as e:  # a kind's own bug, say: nothing flows by it, and the other meters go on
-                    log.exception("meter %s", self.meter)
-                    self._is_troubled(f"{type(e).__name__}: {e}")
-                    await self._cut()
+                await self._act()
                 await self._until_next()
         finally:
-            following.cancel()
+            for each in beside:
+                each.cancel()
             await asyncio.shield(self._cut())
 
     async def step(self) -> None:
         """Reads once, switches, and says what has changed."""
-        now = time.time()
+        await self._act()
+        await self._report()
+
+    async def _act(self) -> None:
+        try:
+            await self._read()
+            await self._switch()
+        except Exception as e:  # a kind's own bug, say: nothing flows by it, and the other meters go on
+            log.exception("meter %s", self.meter)
+            self._is_troubled(f"{type(e).__name__}: {e}")
+            await self._cut()
+        self._save(time.time())
+        self._news.set()
+
+    async def _read(self) -> None:
+        now, began = time.time(), time.monotonic()
         try:
             count = await asyncio.wait_for(self.source.read(), ANSWER_S)
         except (DeviceTrouble, TimeoutError) as e:
@@ -92,9 +119,7 @@ class Outlet:
         else:
             self.trouble, self._plugged = "", count.plugged
             self.trust.take(count, now)
-        await self._switch()
-        self._save(now)
-        await self._report()
+            self._read_at = began
 
     def _is_troubled(self, why: str) -> None:
         if why != self.trouble:
@@ -115,33 +140,63 @@ class Outlet:
         """Opens, keeps open (the dead man's switch has to be told), or cuts."""
         try:
             if self._may_flow():
-                self.open = True  # or it may be: a call that fails may have switched it on
-                await asyncio.wait_for(self.valve.allow(), ANSWER_S)
-            elif self.open or not self._said:
+                async with self._valve:
+                    self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
+                    self._moved.set()
+                    await asyncio.wait_for(self.valve.allow(), ANSWER_S)
+            elif self.open or self._flows_past():
                 await self._cut()
+                if self._against >= AGAINST:
+                    self._is_troubled("flows although it is cut")
         except (DeviceTrouble, TimeoutError) as e:
             self._is_troubled(f"valve: {e or 'no answer'}")
+        self._moved.set()
+
+    def _flows_past(self) -> bool:
+        """Whether something flows though the valve was cut, or it was not cut yet: by its own button, say."""
+        register = self.trust.register
+        if self._cut_at < 0:
+            return True
+        past = register > self._cut_at or (self.trust.flow > 0 and not self.trouble and not self.trust.fault)
+        self._against = self._against + 1 if past else 0
+        return past
 
     async def _cut(self) -> None:
         """Cuts; where that fails, the valve counts as open, and it is tried again."""
-        self.open = True
-        try:
-            await asyncio.wait_for(self.valve.cut(), ANSWER_S)
-            self.open = False
-        except Exception as e:
-            self._is_troubled(f"valve can't be cut: {e or 'no answer'}")
+        async with self._valve:
+            self.open = True
+            try:
+                await asyncio.wait_for(self.valve.cut(), ANSWER_S)
+                self.open, self._cut_at = False, self.trust.register
+            except Exception as e:
+                self._is_troubled(f"valve can't be cut: {e or 'no answer'}")
+
+    def _left_s(self) -> float:
+        """For how long it may stay open without another reading: by the flow, and by what the rating may come to."""
+        left, flow = self._grant - self.trust.register, self.trust.flow
+        latest = self.source.cadence_s + left / self.rating
+        by_flow = left * 3600 / flow if flow > 0 else latest
+        return self._read_at + min(latest, by_flow) - time.monotonic()
+
+    async def _guard(self) -> None:
+        """Cuts in time, whatever else is being waited for."""
+        while True:
+            self._moved.clear()
+            left_s = self._left_s() if self.open else None
+            try:
+                await asyncio.wait_for(self._moved.wait(), None if left_s is None else max(0.0, left_s))
+            except TimeoutError:
+                await self._cut()
+                if self.open:
+                    await asyncio.sleep(RETRY_S)
+                else:
+                    self._changed.set()  # what is left, if anything, is read at once
 
     async def _until_next(self) -> None:
-        """Waits for the next reading; cuts before it where the grant is reached by then, acts at once on a new view."""
-        wait_s, flow = self.source.cadence_s, self.trust.flow
+        """Waits for the next reading; acts at once on a new view."""
+        wait_s = self.source.cadence_s
         if not self.open and not self.trouble and not self.trust.fault:
             wait_s = max(wait_s, self.report_s)  # nothing is sold: a new grant, or a plug, is acted on all the same
-        if self.open and flow > 0:
-            left_s = (self._grant - self.trust.register) * 3600 / flow
-            if left_s < wait_s:
-                await asyncio.sleep(max(0.0, left_s))
-                await self._cut()
-                return
         try:
             await asyncio.wait_for(self._changed.wait(), wait_s)
         except TimeoutError:
@@ -150,41 +205,71 @@ class Outlet:
 
     # --- the plugin
 
+    async def _say(self) -> None:
+        """Says what has changed as soon as it has, and that the meter is there now and then."""
+        while True:
+            self._news.clear()
+            await self._report()
+            try:
+                await asyncio.wait_for(self._news.wait(), max(RETRY_S, self.report_s))
+            except TimeoutError:
+                continue
+
     async def _report(self) -> None:
-        """Says a reading that changes something, or one in report_s."""
+        """Says a reading that changes something, or one in report_s; nothing before the first."""
+        if not self._read_at and not self.trouble:
+            return
         fault = (self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
         said = (self.trust.register, self._plugged, fault, self.open)
         if said == self._said and time.monotonic() < self._said_at + self.report_s:
             return
-        reading = {"boot": self.trust.boot, "register": self.trust.register, "flow": self.trust.flow}
+        register = self.trust.register
+        reading = {"boot": self.trust.boot, "register": register, "flow": self.trust.flow}
         state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}
         try:
-            view = await self._node.call("meter-report", name=self.meter, **reading, **state)
+            view = await asyncio.wait_for(
+                self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S
+            )
         except RpcError as e:
             if code_of(e) == Implausible.code:
-                self.trust.boot = secrets.token_hex(4)  # another bridge, or a boot that is over: begin a new one
-                self.trust.register = 0
+                self._begin_boot(register)
             log.warning("meter %s: %s", self.meter, words_of(e))
             self._view = {} if code_of(e) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
-        except (SatmeterError, OSError) as e:
-            log.warning("meter %s: %s", self.meter, e)
+        except (SatmeterError, OSError, TimeoutError) as e:
+            log.warning("meter %s: %s", self.meter, e or "the node does not answer")
         else:
-            self._view, self._said, self._said_at = view, said, time.monotonic()
+            self._said, self._said_at = said, time.monotonic()
+            self._taken, self._refused = register, False
+            self._see(view)
+
+    def _begin_boot(self, said: int) -> None:
+        """Another bridge, or a boot that is over: begins a new one, with what the seller did not take of this one."""
+        self.trust.boot = secrets.token_hex(4)
+        self.trust.register -= said if self._refused else self._taken
+        self._cut_at, self._taken, self._refused = -1, 0, True
+
+    def _see(self, view: JsonObject) -> None:
+        """Takes what the seller says of the meter, and acts on it at once where it is another than before."""
+        before = self._grant
+        self._view = view
+        if self._grant != before:
+            self._moved.set()
+            self._changed.set()
 
     async def _follow(self) -> None:
         """Follows the grant (meter-wait)."""
         index = 0
         while True:
             try:
-                view = await self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
-            except (RpcError, SatmeterError, OSError):
+                asked = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
+                view = await asyncio.wait_for(asked, WAIT_S + ANSWER_S)
+                index = 0 if view.get("gone") else int(view["index"])
+            except Exception as e:  # also an answer of another shape
+                log.debug("meter %s: %r", self.meter, e)
                 await asyncio.sleep(RETRY_S)
                 continue
-            index = 0 if view.get("gone") else int(view["index"])
-            if view != self._view:
-                self._view = {} if view.get("gone") else view
-                self._changed.set()
+            self._see({} if view.get("gone") else view)
 
     # --- over restarts
 
@@ -194,14 +279,17 @@ class Outlet:
             known = msgspec.json.decode(self._state.read_bytes(), type=Known) if self._state is not None else None
         except (OSError, msgspec.MsgspecError):
             known = None
-        if known is not None and known.sound:
+        if known is not None and known.sound and known.source == self._identity:
             self.trust.resume(known, time.time())
 
     def _save(self, now: float) -> None:
-        known = self.trust.known(now)
-        if self._state is None or known is None or now < self._saved_at + STATE_S:
+        known = self.trust.known(self._identity, now)
+        if self._state is None or known is None or time.monotonic() < self._saved_at + STATE_S:
             return
+        self._saved_at = time.monotonic()
         fresh = self._state.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(known)))
-        fresh.replace(self._state)
-        self._saved_at = now
+        try:
+            fresh.write_text(json.dumps(asdict(known)))
+            fresh.replace(self._state)
+        except OSError as e:
+            log.warning("meter %s: its state is not kept over a restart: %s", self.meter, e)

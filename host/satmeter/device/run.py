@@ -16,6 +16,7 @@ from ..core.errors import BadParam
 from ..core.tariff import Tariff
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import Node, words_of
+from .boundary import DeviceTrouble
 from .config import BoardConfig, BridgeConfig, MeterConfig, read
 from .outlet import Outlet
 
@@ -64,7 +65,9 @@ def _board(board: BoardConfig, config: BridgeConfig) -> Bridge:
 def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:
     """Returns the outlet of a meter."""
     state = config.state / f"{meter.name}.json"
-    return Outlet(meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state, config.report_s)
+    return Outlet(
+        meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state, config.report_s, meter.identity
+    )
 
 
 async def _close(meter: MeterConfig) -> None:
@@ -111,6 +114,10 @@ async def tried(path: Path, name: str) -> Tried:
             await meter.valve.cut()
             switches.append((time.monotonic() - began) / 2)
     finally:
+        try:
+            await meter.valve.cut()
+        except DeviceTrouble as e:
+            log.warning("it may still be on: %s", e)
         await _close(meter)
     late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)
     overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1

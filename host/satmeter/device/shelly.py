@@ -30,14 +30,13 @@ class Shelly:
         auth = httpx.DigestAuth(USER, password) if password else None
         # It speaks plain HTTP: without `verify` each client would load the system's certificates, 1 MB of them.
         self._http = httpx.AsyncClient(
-            base_url=f"http://{self._host}", auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=False
+            base_url=fields.base_url("host", self._host), auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=False
         )
         self._looked = False
 
     async def read(self) -> Count:
         """Returns the energy in Wh, and the power in W."""
-        if not self._looked:
-            await self._look()
+        await self._look()
         said = await self._call("Switch.GetStatus", id=self._channel)
         energy, power = said.get("aenergy"), said.get("apower")
         if not isinstance(energy, dict) or "total" not in energy:
@@ -46,10 +45,12 @@ class Shelly:
 
     async def allow(self) -> None:
         """Switches on, for dead_man_s."""
+        await self._look()
         await self._call("Switch.Set", id=self._channel, on="true", toggle_after=self.dead_man_s)
 
     async def cut(self) -> None:
         """Switches off, and reads that it is."""
+        await self._look()
         await self._call("Switch.Set", id=self._channel, on="false")
         if (await self._call("Switch.GetStatus", id=self._channel)).get("output") is not False:
             raise DeviceTrouble(f"{self._host}: is still on after it was switched off")
@@ -59,7 +60,9 @@ class Shelly:
         await self._http.aclose()
 
     async def _look(self) -> None:
-        """Once: whether it is the device that the config means."""
+        """Whether it is the device that the config means: once, and again after it was away."""
+        if self._looked:
+            return
         said = await self._call("Shelly.GetDeviceInfo")
         if not isinstance(said.get("gen"), int) or said["gen"] < 2:
             raise DeviceTrouble(f"{self._host}: is no Shelly of the second generation or later")
@@ -75,7 +78,8 @@ class Shelly:
             if answer.status_code == 401:
                 raise DeviceTrouble(f"{self._host}: wants a password, or another one than the config's")
             said = answer.json()
-        except httpx.HTTPError as e:
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            self._looked = False
             raise DeviceTrouble(
                 f"{self._host}: {str(e) or type(e).__name__}: is it on, and is that its address?"
             ) from e

@@ -15,16 +15,22 @@ SLACK_S = 5
 """So many seconds of the rating may be read at once: counts come in steps, and late."""
 MOST = Decimal(2**53)
 CONFIRMED = 5
-STUCK_S = 60
-"""A source that does not count for so long while it says that power flows is stuck."""
+STUCK_S, STUCK_STEPS = 60, 3
+"""A source that does not count for so long is stuck, if by the power that it states it should have made so many steps:
+of the largest that it made so far, or of the last digit that it shows."""
+EXPONENT = 30
+"""Numbers of more digits, or longer ones, are no counts; a text may name one that takes minutes to work with."""
 RESTARTED = Fraction(1, 20)
 """A count that fell to less than this of itself began anew from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a register is continued from after a restart of the bridge: `at` in s since 1970."""
+    """What a register is continued from after a restart of the bridge: `at` in s since 1970.
 
+    `source` says which one counted: another's count is not gone on from."""
+
+    source: str
     boot: str
     register: int
     value: str
@@ -38,7 +44,12 @@ class Known:
             value = Decimal(self.value)
         except InvalidOperation:
             return False
-        return bool(self.boot) and self.register >= 0 and value.is_finite() and 0 <= value <= MOST and self.at > 0
+        return bool(self.boot) and self.register >= 0 and _sound(value) and self.at > 0
+
+
+def _sound(value: Decimal) -> bool:
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and abs(exponent) <= EXPONENT and 0 <= value <= MOST
 
 
 class Trust:
@@ -53,6 +64,8 @@ class Trust:
         self._at = 0.0
         self._part = Fraction(0)
         self._moved_at = 0.0
+        self._step_most = self._expected = Fraction(0)
+        """The largest step so far, and what should have been counted since the last one, by the stated power."""
         self._doubted: list[tuple[Decimal, float]] = []
 
     def resume(self, known: Known, now: float) -> None:
@@ -61,17 +74,24 @@ class Trust:
         self._last, self._at = Count(Decimal(known.value), None, known.epoch), min(known.at, now)
         self._moved_at = now
 
-    def known(self, now: float) -> Known | None:
-        """Returns what the next bridge goes on from, None before the first count."""
+    def known(self, source: str, now: float) -> Known | None:
+        """Returns what the next bridge goes on from, by a source's identity; None before the first count."""
         if self._last is None:
             return None
         return Known(
-            self.boot, self.register, str(self._last.value), self._last.epoch, now if not self.fault else self._at
+            source,
+            self.boot,
+            self.register,
+            str(self._last.value),
+            self._last.epoch,
+            now if not self.fault else self._at,
         )
 
     def take(self, count: Count, now: float) -> None:
         """Takes a count that was read at `now` (s); `fault` says afterwards whether the source is believed."""
-        if not count.value.is_finite() or not 0 <= count.value <= MOST:
+        if count.power is not None and not _sound(count.power.copy_abs()):
+            count = replace(count, power=None)
+        if not _sound(count.value):
             self.fault = f"source counts {str(count.value)[:12]}"
             return
         if self._last is None:
@@ -103,10 +123,15 @@ class Trust:
         self._part -= whole
         self.register += whole
         self.flow = self._flow(step, count, now)
-        moves = step > 0 or not count.power
-        self._moved_at = now if moves else self._moved_at
+        if step > 0 or count.power is None or count.power <= 0:
+            self._moved_at, self._expected = now, Fraction(0)
+        else:
+            self._expected += Fraction(count.power) * self._ticks * Fraction(max(0.0, now - self._at)) / 3600
+        digit = Fraction(10) ** int(count.value.as_tuple().exponent) * self._ticks
+        self._step_most = max(self._step_most, step, digit)
         self._last, self._at, self._doubted = count, now, []
-        self.fault = "source does not count" if now - self._moved_at > STUCK_S else ""
+        stuck = now - self._moved_at > STUCK_S and self._expected > STUCK_STEPS * self._step_most
+        self.fault = "source does not count" if stuck else ""
 
     def _flow(self, step: Fraction, count: Count, now: float) -> int:
         if count.power is not None and count.power.is_finite() and count.power >= 0:

@@ -30,13 +30,15 @@ class AsyncNode:
             writer.write(json.dumps(asked).encode() + b"\n\n")
             await writer.drain()
             answer = json.loads(await _whole(reader))
-        except (OSError, ValueError, asyncio.IncompleteReadError) as e:
+        except (OSError, ValueError, RecursionError, asyncio.IncompleteReadError) as e:
             raise NodeTrouble(f"{method}: the node at {self.path} went away", path=self.path) from e
         finally:
             writer.close()
-        if "error" in answer:
+        if isinstance(answer, dict) and "error" in answer:
             raise RpcError(method, params, answer["error"])
-        found: JsonObject = answer["result"]
+        found = answer.get("result") if isinstance(answer, dict) else None
+        if not isinstance(found, dict):
+            raise NodeTrouble(f"{method}: the node at {self.path} answers nonsense", path=self.path)
         return found
 
 
