@@ -14,6 +14,9 @@ import pytest
 
 import shop as meters
 from billing import MARKET, Service, Visitor, until
+from satmeter.core.bearer_link import SECRET, BearerLinks
+from satmeter.core.labels import wallet_label
+from satmeter.node.rpc import Node
 
 ASKS = {"Accept": "application/json"}
 READS = {"Accept": "text/html"}
@@ -248,6 +251,57 @@ def test_what_is_left_goes_to_an_invoice_or_a_lightning_address(net, phone, plai
     assert phone.post(f"{link}/refund", data={"to": f"lightning:{anything.upper()}"}).status_code == 200
     until(lambda: phone.get(link).json()["owed_msat"] == 0)
     assert meters.settled(net["buyer"]) - before == rest
+
+
+def test_who_pays_into_anothers_use_neither_ends_it_nor_gets_more_than_its_own(net, phone, plain):
+    bolt11, link = bought(phone, plain, msatoshi="8000")
+    net["buyer"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+    until(lambda: phone.get(link).json()["phase"] == "open")
+    bolt11, strangers = bought(phone, plain, msatoshi="1000")
+    net["far"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+    until(lambda: phone.get(strangers).json()["phase"] == "open")
+    assert (phone.get(link).json()["may_end"], phone.get(strangers).json()["may_end"]) == (True, False)
+    refused = phone.post(f"{strangers}/end")
+    assert refused.status_code == 409 and "paid by others" in refused.json()["detail"]
+    plain.use_all(5)
+    assert phone.post(f"{link}/end").status_code == 200
+    until(lambda: phone.get(link).json()["ended"])
+    assert (phone.get(link).json()["owed_msat"], phone.get(strangers).json()["owed_msat"]) == (7_500, 1_000)
+    too_much = invoice_of(net["far"], 7_000, f"much-{strangers}")
+    refused = phone.post(f"{strangers}/refund", data={"to": too_much})
+    assert refused.status_code in (400, 409)
+    mine = invoice_of(net["buyer"], 7_000, f"mine-{link}")
+    assert phone.post(f"{link}/refund", data={"to": mine}).status_code == 200
+    until(lambda: phone.get(link).json()["refunded_msat"])
+    assert phone.get(strangers).json()["owed_msat"] == 1_000
+    for forgiven in (f"{link}....", f"{link}!", f"{link}="):
+        assert phone.get(forgiven).status_code == 404
+
+
+def test_what_was_paid_by_an_offer_comes_back_by_the_code_of_the_display(net, phone, plain):
+    offer = net["seller"].rpc.call("meter-offer", {"name": plain.name})["bolt12"]
+    invoice = net["far"].rpc.call("fetchinvoice", {"offer": offer, "amount_msat": 5_000})["invoice"]
+    net["far"].rpc.call("xpay", {"invstring": invoice, "maxfee": 5_000})
+    until(lambda: plain.report()["grant"])
+    plain.use_all(10)
+    plain.unplug()
+
+    def owing():
+        sessions = net["seller"].rpc.call("meter-status", {"name": plain.name})["sessions"]
+        return next((each for each in sessions if each["owed_msat"]), None)
+
+    session = until(owing)
+    journal = net["seller"].rpc.call("meter-invoice", {"name": plain.name})["label"].split("/")[1]
+    label = wallet_label(journal, plain.name, session["fed_by"][0]["number"])
+    key = Node(net["seller"].rpc.socket_path).secret(SECRET)
+    shown = f"/m/{plain.name}/{BearerLinks(key).of(label, whole=True)}"
+    terms = phone.get(f"{shown}/withdraw").json()
+    assert terms["maxWithdrawable"] == session["refundable_msat"] == session["owed_msat"] // 1_000 * 1_000 - 1_000
+    assert phone.get(shown).status_code == 404  # it shows no purchase: it gives back, and no more
+    back = invoice_of(net["far"], terms["maxWithdrawable"], f"back-{label}")
+    said = phone.get(httpx.URL(terms["callback"]).path, params={"k1": terms["k1"], "pr": back}).json()
+    assert said == {"status": "OK"}
+    until(lambda: (owing() or session)["refunded_msat"])
 
 
 def test_nothing_comes_back_by_a_link_that_is_wrong(phone, meter):
