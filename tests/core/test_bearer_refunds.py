@@ -170,6 +170,15 @@ def test_each_payer_gets_back_what_is_left_of_its_own_payment():
     assert w.refunds == {"first's": 9_000, "stranger's": 1_000}
 
 
+def test_many_small_payments_take_no_ones_place():
+    w = World(limits=Limits(silent_ms=10**9, wallet_invoices_per_meter=100))
+    first, session = feed(w, 10_000)
+    for _ in range(100):
+        feed(w, 1_000)
+    live = w.seller.state.sessions[session]
+    assert live.received_msat == 110_000 and live.left_of(first) == 10_000 and len(live.fed_by) < 100
+
+
 def test_who_paid_little_has_it_once_the_time_of_the_others_is_over():
     w = World({"remainder_s": 3600})
     first, session = feed(w, 10_000)

@@ -111,7 +111,7 @@ class Outlet:
         self._news.set()
 
     async def _read(self) -> None:
-        now, began = time.time(), time.monotonic()
+        now = time.time()
         try:
             count = await asyncio.wait_for(self.source.read(), ANSWER_S)
         except (DeviceTrouble, TimeoutError) as e:
@@ -119,7 +119,7 @@ class Outlet:
         else:
             self.trouble, self._plugged = "", count.plugged
             self.trust.take(count, now)
-            self._read_at = began
+            self._read_at = time.monotonic()
 
     def _is_troubled(self, why: str) -> None:
         if why != self.trouble:
@@ -141,9 +141,10 @@ class Outlet:
         try:
             if self._may_flow():
                 async with self._valve:
-                    self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
-                    self._moved.set()
-                    await asyncio.wait_for(self.valve.allow(), ANSWER_S)
+                    if self._may_flow() and self._left_s() > 0:  # a cut of the guard may have taken its time
+                        self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
+                        self._moved.set()
+                        await asyncio.wait_for(self.valve.allow(), ANSWER_S)
             elif self.open or self._flows_past():
                 await self._cut()
                 if self._against >= AGAINST:

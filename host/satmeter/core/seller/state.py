@@ -300,7 +300,10 @@ class SellerState:
         session.payments += 1
         if not session.buyer:
             paid_msat = session.fed_by.get(event.number, 0) + event.amount_msat
-            session.fed_by = dict([*session.fed_by.items(), (event.number, paid_msat)][-REMEMBERED:])
+            session.fed_by = {**session.fed_by, event.number: paid_msat}
+            if len(session.fed_by) > REMEMBERED:  # the least goes: many small ones take nobody's place
+                least = min(session.fed_by.items(), key=lambda each: each[1])[0]
+                session.fed_by = {number: paid for number, paid in session.fed_by.items() if number != least}
         session.next_number = max(session.next_number, event.number + 1)
         self.note_payment(event.pay_index, event.owned_up_to)
         self._count_session(session, event.count)
