@@ -246,6 +246,18 @@ def test_a_flow_past_a_valve_that_was_cut_is_cut_again_and_said():
     assert seller.said[-1]["fault"] == ""
 
 
+def test_a_small_standing_load_before_the_valve_is_no_fault():
+    outlet, device, seller = made()
+    for _ in range(20):
+        device.value += Decimal("0.01")
+        device.power = Decimal(2_000)  # 20,000 ticks an hour, of 3,600,000
+        steps(outlet, 1)
+    assert not any(each["fault"] for each in seller.said)
+    seller.grant = 100
+    steps(outlet, 2)
+    assert device.on
+
+
 def test_a_state_that_can_not_be_kept_stops_nothing(tmp_path):
     outlet, device, seller = made(state=tmp_path / "gone" / "m.json")
     seller.grant = 100

@@ -35,8 +35,9 @@ ANSWER_S = 10.0
 RETRY_S = 1.0
 WAIT_S = 30
 STATE_S = 1.0
-AGAINST = 5
-"""So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at."""
+AGAINST, STANDING = 5, 20
+"""So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at; a flow of
+less than a twentieth of the rating may be that of what stands before the valve."""
 
 
 class Outlet:
@@ -158,9 +159,10 @@ class Outlet:
         register = self.trust.register
         if self._cut_at < 0:
             return True
-        past = register > self._cut_at or (self.trust.flow > 0 and not self.trouble and not self.trust.fault)
-        self._against = self._against + 1 if past else 0
-        return past
+        believed = not self.trouble and not self.trust.fault
+        much = believed and self.trust.flow * STANDING > self.rating * 3600
+        self._against = self._against + 1 if much else 0
+        return much or register > self._cut_at
 
     async def _cut(self) -> None:
         """Cuts; where that fails, the valve counts as open, and it is tried again."""
