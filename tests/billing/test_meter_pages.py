@@ -297,6 +297,9 @@ def test_what_was_paid_by_an_offer_comes_back_by_the_code_of_the_display(net, ph
     shown = f"/m/{plain.name}/{BearerLinks(key).of(label, whole=True)}"
     terms = phone.get(f"{shown}/withdraw").json()
     assert terms["maxWithdrawable"] == session["refundable_msat"] == session["owed_msat"] // 1_000 * 1_000 - 1_000
+    other = BearerLinks(key).of(wallet_label("0badf00d", plain.name, session["fed_by"][0]["number"]), whole=True)
+    said = phone.get(f"/m/{plain.name}/{other}/withdraw").json()  # of a journal that the node had before this one
+    assert said["reason"] == "nothing is left to give back"
     assert phone.get(shown).status_code == 404  # it shows no purchase: it gives back, and no more
     back = invoice_of(net["far"], terms["maxWithdrawable"], f"back-{label}")
     said = phone.get(httpx.URL(terms["callback"]).path, params={"k1": terms["k1"], "pr": back}).json()

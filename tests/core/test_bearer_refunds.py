@@ -298,3 +298,34 @@ def test_every_msat_is_delivered_given_back_or_on_the_meter(steps, fee):
     # What the seller has gained, of which it bears up to a hundredth of what it earned as fees of refunds.
     assert 0 <= delivered + kept + on_meter - w.balance <= delivered // 100
     assert delivered <= w.meter.count * 100
+
+
+def test_an_invoice_that_asks_for_more_than_a_person_said_is_owed_is_given_up():
+    w = World({"remainder_s": 10**6})
+    others = []
+    for n in range(2 * BEARERS):
+        others.append(left(w, used=(30, 80)[n % 2]))
+        w.hold.add(do.PayRefund)
+        ask(w, others[-1], f"held{n}")
+    waiting = left(w, used=40)
+    ask(w, waiting, "waits", 6_000)
+    assert not w.seller.state.sessions[waiting].refund.under_way
+    w.replace_seller(upto=len(w.seller_events), register=w.meter.register)
+    w.sell(cmd.Attend(waiting, cmd.OWED, "", 2_000))
+    for other in others:
+        w.sell(cmd.Attend(other, cmd.PAID))
+    w.hold.clear()
+    w.pump()
+    w.pass_ms(120_000, step=5_000)
+    assert "waits" not in w.refunds
+    ask(w, waiting, "less")
+    assert w.refunds["less"] == 2_000
+
+
+def test_nobody_leads_where_nothing_is_left():
+    w = World()
+    first, session = feed(w, 2_000)
+    second, _ = feed(w, 1_000)
+    live = w.seller.state.sessions[session]
+    w.report(30)
+    assert not live.leads(first) and not live.leads(second)

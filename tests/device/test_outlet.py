@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from decimal import Decimal
 from fractions import Fraction
 
@@ -20,7 +21,7 @@ class Device:
 
     def __init__(self):
         self.value, self.power, self.plugged, self.on = Decimal(100), None, True, False
-        self.fails, self.calls, self.hangs_s = {}, [], 0
+        self.fails, self.calls, self.hangs_s, self.allow_hangs_s = {}, [], 0, 0
 
     async def _called(self, name):
         self.calls.append(name)
@@ -35,6 +36,7 @@ class Device:
     async def allow(self):
         self.on = True  # also where the answer is lost
         await self._called("allow")
+        await asyncio.sleep(self.allow_hangs_s)
 
     async def cut(self):
         await self._called("cut")
@@ -303,3 +305,48 @@ def test_another_source_is_not_gone_on_from(tmp_path):
         after._resume()
         steps(after, 1)
         assert after.trust.register == register
+
+
+def test_an_allow_that_does_not_answer_holds_no_cut_up():
+    async def act(outlet, device, seller):
+        device.value += 1
+        device.allow_hangs_s = 60
+        while device.on or "cut" not in device.calls[-2:]:
+            await asyncio.sleep(0.005)
+
+    began = time.monotonic()
+    flowing(act)
+    assert time.monotonic() - began < 5  # ANSWER_S is 10
+
+
+def test_at_the_end_a_cut_that_is_lost_is_tried_again():
+    async def act(outlet, device, seller):
+        seller.grant = 1_000
+        device.fails["cut"] = DeviceTrouble("one packet was lost")
+
+        def mended():
+            device.fails.clear()
+
+        asyncio.get_running_loop().call_later(0.5, mended)
+
+    outlet_device = []
+
+    async def kept(outlet, device, seller):
+        outlet_device.append(device)
+        await act(outlet, device, seller)
+
+    flowing(kept)
+    assert not outlet_device[0].on
+
+
+def test_between_two_counts_it_is_opened_once():
+    """The source's step is coarser than what is left: each reading shows the same."""
+
+    async def act(outlet, device, seller):
+        device.power = Decimal(36_000)  # 100 ticks a second
+        device.cadence_s = 0.2
+        before = device.calls.count("allow")
+        await asyncio.sleep(1.0)  # the time that is tried here: five readings
+        assert 0 < device.calls.count("allow") - before <= 7
+
+    flowing(act, grant=3, rating=1_000)

@@ -82,15 +82,6 @@ def why_not(meter: MeterStatus) -> str:
     return meter.fault or ("" if meter.plugged else "nothing is plugged in")
 
 
-def _fed_by(sessions: list[SessionStatus], number: int) -> tuple[SessionStatus | None, PartStatus | None]:
-    """Returns the live session that a wallet invoice fed, and what of it is that invoice's."""
-    for session in sessions:
-        for part in session.fed_by if session.fed_by is not UNSET else ():
-            if part.number == number:
-                return session, part
-    return None, None
-
-
 class MeterPages:
     """The meters of one node that its operator has made public (`meters` of the config)."""
 
@@ -103,7 +94,7 @@ class MeterPages:
 
     def meter(self, name: str) -> MeterStatus:
         """Returns a meter; UnknownMeter for one that is not there or not public."""
-        return self._look(name)[0]
+        return read_as(MeterStatus, self._status(name)["meters"][0])
 
     def choices(self, meter: MeterStatus) -> list[Choice]:
         """Returns what can be chosen at a meter, as far as its price is known."""
@@ -152,10 +143,10 @@ class MeterPages:
         parsed, invoice = parse_label(label), self._node.find_invoice(label) if label else None
         if invoice is None or parsed is None:
             raise UnknownMeter("link: leads to no purchase at this meter", param="link")
-        _, sessions = self._look(name)
+        self._known(name)
         if invoice.status != "paid":
             return Purchase(invoice, None, None, None)
-        session, part = _fed_by(sessions, parsed[3])
+        session, part = self._fed_by(name, parsed[0], parsed[3])
         if session is not None:
             return Purchase(invoice, session, part, None)
         own = bearer_session(label)
@@ -194,7 +185,7 @@ class MeterPages:
         """Returns the session that a link leads to, the wallet invoice whose rest is meant, and that rest in msat."""
         whole = parse_label(self._links.label(name, link, whole=True))
         if whole is not None:  # the code that a board shows, to whoever stands there
-            session, _ = _fed_by(self._look(name)[1], whole[3])
+            session, _ = self._fed_by(name, whole[0], whole[3])
             rest = session.refundable_msat if session is not None else 0
             return session, None, rest if rest is not UNSET else 0
         found = self.purchase(name, link)
@@ -251,11 +242,20 @@ class MeterPages:
         if not self.is_public(name):
             raise UnknownMeter(f"name: there is no public meter {name!r} here", param="name")
 
-    def _look(self, name: str) -> tuple[MeterStatus, list[SessionStatus]]:
+    def _status(self, name: str) -> JsonObject:
         self._known(name)
-        answer = self._call("meter-status", name=name)
-        known = [read_as(SessionStatus, each) for each in answer["sessions"]]
-        return read_as(MeterStatus, answer["meters"][0]), known
+        return self._call("meter-status", name=name)
+
+    def _fed_by(self, name: str, journal: str, number: int) -> tuple[SessionStatus | None, PartStatus | None]:
+        """Returns the live session that a journal's wallet invoice fed, and what of it is that invoice's."""
+        status = self._status(name)
+        if status["journal"] != journal:  # a journal before this one drew the same numbers
+            return None, None
+        for session in (read_as(SessionStatus, each) for each in status["sessions"]):
+            for part in session.fed_by if session.fed_by is not UNSET else ():
+                if part.number == number:
+                    return session, part
+        return None, None
 
     def _call(self, method: str, **params: object) -> JsonObject:
         """Calls the seller's plugin; its errors come as our own, by their numbers."""

@@ -95,6 +95,7 @@ REFUND: Table[RefundState] = {
     (_PAYING, selling.RefundPaid): (_NONE,),
     (_PAYING, selling.RefundDisputed): (_NONE,),
     (_PAYING, selling.RefundFailed): (_OFFERED, _NONE),
+    (_OFFERED, selling.RefundFailed): (_OFFERED, _NONE),  # a person said meanwhile that less is owed
     **{(state, selling.AlarmEnded): (state, _NONE) for state in RefundState},
 }
 

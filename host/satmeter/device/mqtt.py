@@ -137,12 +137,14 @@ class Mqtt:
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)
         self._newest: Count | None = None
+        self._heard_at = 0.0
         self._counted, self._is_on = asyncio.Event(), False
         self._switched = asyncio.Event()
 
     def _heard(self, topic: str, payload: bytes) -> None:
         if topic == self._count and (value := number(at(payload, self._path))) is not None:
             self._newest = Count(value, number(at(payload, self._power)) if self._power else None)
+            self._heard_at = asyncio.get_running_loop().time()
             self._counted.set()
         if topic == self._state:
             said = at(payload, self._state_path)
@@ -150,15 +152,19 @@ class Mqtt:
             self._switched.set()
 
     async def read(self) -> Count:
-        """Returns the next count that the device sends; DeviceTrouble where none comes in three times its cadence."""
+        """Returns the newest count, or the next one that the device sends where that is older than its cadence.
+
+        DeviceTrouble where none comes in twice its cadence."""
         await self._broker.start()
         if not self._count:
             raise DeviceTrouble("count_topic: is missing: this device counts nothing")
-        try:
-            await asyncio.wait_for(self._counted.wait(), min(9.0, 3 * self.cadence_s))
-        except TimeoutError:
-            raise DeviceTrouble(f"{self._count}: no count came for a while: is it on, and is that its topic?") from None
         self._counted.clear()
+        if self._newest is None or asyncio.get_running_loop().time() > self._heard_at + self.cadence_s:
+            try:
+                await asyncio.wait_for(self._counted.wait(), 2 * self.cadence_s)
+            except TimeoutError:
+                why = "no count came for a while: is it on, and is that its topic?"
+                raise DeviceTrouble(f"{self._count}: {why}") from None
         assert self._newest is not None
         return self._newest
 

@@ -13,6 +13,7 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,7 @@ ANSWER_S = 10.0
 RETRY_S = 1.0
 WAIT_S = 30
 STATE_S = 1.0
+LAST_TRIES = 5
 AGAINST, STANDING = 5, 20
 """So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at; a flow of
 less than a twentieth of the rating may be that of what stands before the valve."""
@@ -73,6 +75,8 @@ class Outlet:
         self._cut_at = -1
         """The register when the valve was cut last."""
         self._against = 0
+        self._guarded = (-1, 0, 0.0)
+        """Register and grant when the guard cut, and until when it stays so unless one of them changes."""
         self._taken = 0
         """The register that the seller took last, of this boot."""
         self._refused = False
@@ -85,7 +89,7 @@ class Outlet:
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing flows."""
         self._resume()
-        beside = [asyncio.create_task(each()) for each in (self._follow, self._say, self._guard)]
+        beside = [asyncio.create_task(self._ever(each)) for each in (self._follow, self._say, self._guard)]
         try:
             while True:
                 await self._act()
@@ -93,7 +97,26 @@ class Outlet:
         finally:
             for each in beside:
                 each.cancel()
-            await asyncio.shield(self._cut())
+            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.shield(self._end())
+
+    async def _ever(self, what: Callable[[], Awaitable[None]]) -> None:
+        """Begins again what ends by an error that nobody thought of."""
+        while True:
+            try:
+                await what()
+            except Exception:
+                log.exception("meter %s", self.meter)
+                await asyncio.sleep(RETRY_S)
+
+    async def _end(self) -> None:
+        """Cuts for the last time: nobody is there to try it again later."""
+        for _ in range(LAST_TRIES):
+            await self._cut()
+            if not self.open:
+                return
+            await asyncio.sleep(RETRY_S)
+        log.error("meter %s: ends, and %s", self.meter, self.trouble)
 
     async def step(self) -> None:
         """Reads once, switches, and says what has changed."""
@@ -114,9 +137,9 @@ class Outlet:
     async def _read(self) -> None:
         now = time.time()
         try:
-            count = await asyncio.wait_for(self.source.read(), ANSWER_S)
+            count = await asyncio.wait_for(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
         except (DeviceTrouble, TimeoutError) as e:
-            self._is_troubled(str(e) or f"no answer within {ANSWER_S:.0f} s")
+            self._is_troubled(str(e) or "no answer in time")
         else:
             self.trouble, self._plugged = "", count.plugged
             self.trust.take(count, now)
@@ -135,6 +158,8 @@ class Outlet:
 
     def _may_flow(self) -> bool:
         good = self._plugged and not self.trouble and not self.trust.fault
+        if self._guarded[:2] == (self.trust.register, self._grant) and time.monotonic() < self._guarded[2]:
+            return False  # it would be for the same count: the next one may say that nothing is left
         return good and self.trust.register < self._grant
 
     async def _switch(self) -> None:
@@ -145,7 +170,8 @@ class Outlet:
                     if self._may_flow() and self._left_s() > 0:  # a cut of the guard may have taken its time
                         self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
                         self._moved.set()
-                        await asyncio.wait_for(self.valve.allow(), ANSWER_S)
+                        # Not beyond the guard's moment: what may be open has to be cut then.
+                        await asyncio.wait_for(self.valve.allow(), max(0.0, min(ANSWER_S, self._left_s())))
             elif self.open or self._flows_past():
                 await self._cut()
                 if self._against >= AGAINST:
@@ -178,7 +204,7 @@ class Outlet:
         """For how long it may stay open without another reading: by the flow, and by what the rating may come to."""
         left, flow = self._grant - self.trust.register, self.trust.flow
         latest = self.source.cadence_s + left / self.rating
-        by_flow = left * 3600 / flow if flow > 0 else latest
+        by_flow = max(left * 3600 / flow, left / self.rating) if flow > 0 else latest
         return self._read_at + min(latest, by_flow) - time.monotonic()
 
     async def _guard(self) -> None:
@@ -189,6 +215,8 @@ class Outlet:
             try:
                 await asyncio.wait_for(self._moved.wait(), None if left_s is None else max(0.0, left_s))
             except TimeoutError:
+                until = time.monotonic() + self.source.cadence_s + self.source.latency_s
+                self._guarded = (self.trust.register, self._grant, until)
                 await self._cut()
                 if self.open:
                     await asyncio.sleep(RETRY_S)

@@ -40,7 +40,7 @@ REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
 INVOICES_LOOKED_AT = 10_000
 """How many of the node's newest invoices a new journal is compared with."""
-REMAINDER_OWN_MS = 600_000
+REMAINDER_OWN_MS = 600_000  # more than refunds.FIRST_MS: who paid little has a time of its own, too
 """How long what is left of a bearer's money is that bearer's alone, where there is a page that gives it back."""
 REFUND_HASHES = 10_000
 """Hashes of refunds that are remembered with their session."""

@@ -210,7 +210,8 @@ class MeterRpc:
             names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
             sales = [views.session_status(s) for s in core.state.sessions.values() if s.meter in names]
             unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
-            return {"meters": [self._meter(core, n) for n in names], "sessions": sales, "unowned": unowned}
+            shown = [self._meter(core, n) for n in names]
+            return {"meters": shown, "sessions": sales, "unowned": unowned, "journal": core.context.journal}
 
         self._look(call, look)
 

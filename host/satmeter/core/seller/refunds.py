@@ -22,9 +22,9 @@ a buyer's waiting. A channel takes 30 payments at once on mainnet: half of them 
 pays."""
 INVOICES = 50
 """Invoices that the refunds of one buyer, or of one wallet invoice, may use up."""
-FIRST_MS = 600_000
-"""For so long after the end, only who paid most of what is left is given it back: a session has one refund under way,
-and who paid next to nothing could hold that."""
+FIRST_MS = 300_000
+"""For so long after the end, or half of the time for which the rest is kept, only who paid most of what is left is
+given it back: a session has one refund under way, and who paid next to nothing could hold that."""
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
@@ -83,7 +83,8 @@ class Refunds(Part):
     def _claim(self, session: SellerSession, number: int) -> int:
         if number and number not in session.fed_by:
             raise BadParam(f"number: session {session.id} has no payment of wallet invoice {number}", param="number")
-        claim, wait_ms = session.claim_msat(number), session.closed_at + FIRST_MS - self.now
+        first_ms = min(FIRST_MS, session.tariff.remainder_s * 500)
+        claim, wait_ms = session.claim_msat(number), session.closed_at + first_ms - self.now
         if not claim:
             raise WrongState(f"nothing is left of what wallet invoice {number} paid")
         if number and not session.leads(number) and wait_ms > 0:
@@ -106,6 +107,9 @@ class Refunds(Part):
         """Pay what is owed. What is kept for the fee, and the fee does not take, stays owed."""
         session.memory.refund_tried_at = self.now
         claim = session.claim_msat(session.refund.number)
+        if not claim or session.refund.invoice_msat > claim:  # a person said since that less was owed
+            self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=f"{claim} msat are left", final=True))
+            return
         cap = max(self.limits.refund_maxfee_msat, claim // 100)
         if session.refund.invoice_msat:
             own = min(cap, claim - session.refund.invoice_msat)

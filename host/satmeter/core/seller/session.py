@@ -323,12 +323,11 @@ class SellerSession:
 
     def left_of(self, number: int) -> int:
         """What is left of a wallet invoice's payment: what was brought is used first, and of payments the oldest."""
-        left = max(0, self.received_msat - self.charged_msat)
+        left = max(0, self.credit_msat if self.open else self.received_msat - self.charged_msat)
         for each, paid in reversed(self.fed_by.items()):
             part = min(paid, left)
             if each == number:
-                most = max(0, self.credit_msat) if self.open else self.owed_msat
-                return max(0, min(part - self.refund.given.get(number, 0), most))
+                return part if self.open else max(0, min(part - self.refund.given.get(number, 0), self.owed_msat))
             left -= part
         return 0
 
@@ -338,7 +337,8 @@ class SellerSession:
 
     def leads(self, number: int) -> bool:
         """Whether half or more of all that is left is of one wallet invoice: its payer ends the session."""
-        return 2 * self.left_of(number) >= (self.credit_msat if self.open else self.owed_msat)
+        left = self.left_of(number)
+        return left > 0 and 2 * left >= (self.credit_msat if self.open else self.owed_msat)
 
     def refundable_msat(self, number: int = 0) -> int:
         """What a bearer can have back by an invoice of that amount: whole sat; a hundredth or more is left for the fee.
