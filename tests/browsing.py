@@ -25,8 +25,9 @@ def film(tmp_path_factory):
     return tmp_path_factory.mktemp("camera") / "camera.mjpeg"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(film):
+    """One browser a file: while it is there its event loop runs in this thread, and no test there can have another."""
     lane("browser", count=False)
     from playwright.sync_api import expect, sync_playwright
 
