@@ -18,7 +18,9 @@ class Charger(ChargePoint):
     def __init__(self, id, connection, plugged=True, measurand="Energy.Active.Import.Register"):
         super().__init__(id, connection, response_timeout=5)
         self.wh, self.plugged, self.measurand = 5_000.0, plugged, measurand
-        self.transaction, self.stubborn, self.silent, self.slow_s = 0, False, False, 0
+        self.transaction, self.stubborn, self.silent = 0, False, False
+        self.slow_s = self.learns_s = 0
+        """Until it starts; and until it has understood that it may, and by which number."""
         self.answered = asyncio.Event()
 
     @property
@@ -64,6 +66,7 @@ class Charger(ChargePoint):
             await asyncio.sleep(self.slow_s)
             stamp = datetime.now(UTC).isoformat()
             answer = await self.call(call.StartTransaction(1, id_tag, int(self.wh), stamp))
+            await asyncio.sleep(self.learns_s)
             self.transaction = answer.transaction_id if answer.id_tag_info["status"] == "Accepted" else 0
             self.answered.set()
             await self.tell_status()

@@ -142,18 +142,30 @@ def test_without_new_values_it_asks_and_then_is_not_believed(monkeypatch):
 
 
 def test_a_start_that_comes_after_the_cut_does_not_begin(monkeypatch):
-    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
-
     async def act(made, charger):
         charger.slow_s = 1
-        with pytest.raises(DeviceTrouble, match="began nothing"):
-            await made.allow()
+        with monkeypatch.context() as patched:
+            patched.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
+            with pytest.raises(DeviceTrouble, match="began nothing"):
+                await made.allow()
         await made.cut()
         await charger.answered.wait()
         assert not charger.charging
         charger.slow_s = 0
         await made.allow()
         await made.cut()
+
+    tried(act)
+
+
+def test_a_charger_that_does_not_know_its_transaction_yet_is_told_to_stop_again():
+    async def act(made, charger):
+        charger.learns_s = 0.5
+        await made.allow()
+        assert not charger.charging
+        await made.cut()
+        await charger.answered.wait()
+        assert not charger.charging
 
     tried(act)
 

@@ -8,6 +8,7 @@ its connection goes on: give it a charging profile of its own for that case, or 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,7 +33,7 @@ PROTOCOL = "ocpp1.6"
 TAG = "satmeter"
 MEASURAND = "Energy.Active.Import.Register"
 CALL_S = 5
-WAIT_S = 5.0
+WAIT_S, AGAIN_S = 5.0, 1.0
 CHARGING = "Charging"
 PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
 
@@ -154,11 +155,15 @@ class Ocpp:
         """Ends charging, and waits until the charger says that it has."""
         self._wanted = False
         charger = await self._connected()
-        if self._transaction:
+        ran, end = self._transaction, time.monotonic() + WAIT_S
+        while self._transaction and time.monotonic() < end:
+            # Again and again: a charger that has just begun may not know its transaction's number yet.
             await self._try(charger, call.RemoteStopTransaction(self._transaction))
-            await self._until(lambda: not self._transaction and self._status != CHARGING)
-            if self._transaction:
-                raise DeviceTrouble(f"charger {self._id}: does not stop")
+            await self._until(lambda: not self._transaction, AGAIN_S)
+        if self._transaction:
+            raise DeviceTrouble(f"charger {self._id}: does not stop")
+        if ran:
+            await self._until(lambda: self._status != CHARGING)
         if self._status == CHARGING:
             raise DeviceTrouble(f"charger {self._id}: charges, in no transaction of this bridge")
 
@@ -247,9 +252,9 @@ class Ocpp:
         except (TimeoutError, OCPPError, websockets.ConnectionClosed) as e:
             raise DeviceTrouble(f"charger {self._id}: {type(asked).__name__}: {e or 'no answer'}") from e
 
-    async def _until(self, true: Any) -> None:
-        """Waits for news until something is true, WAIT_S at most."""
-        end = asyncio.get_running_loop().time() + WAIT_S
+    async def _until(self, true: Callable[[], bool], most_s: float = 0) -> None:
+        """Waits for news until something is true, or for most_s (0: WAIT_S)."""
+        end = asyncio.get_running_loop().time() + (most_s or WAIT_S)
         while not true():
             left = end - asyncio.get_running_loop().time()
             if left <= 0:
