@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,18 +16,22 @@ from ground import Figure, until
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from broker import Broker
 from satmeter.device.fields import Fields
+from satmeter.device.mqtt import Mqtt
 from satmeter.device.outlet import Outlet
 from satmeter.device.shelly import Shelly
+from satmeter.node.async_rpc import AsyncNode
 from shelly_plug import Plug, Plugs
 
 CUTS, GRANT, RATING = 10, 30, 12
-DEVICES, SECONDS = 200, 20
+DEVICES, SECONDS, READINGS = 200, 20, 400
 
 
 def devices(net, directory):
     """All figures of devices."""
     yield from overshoot()
+    yield from told(net, Path(directory))
     yield from many(net, Path(directory))
 
 
@@ -41,25 +46,32 @@ class Seller:
             await asyncio.Event().wait()
         if not said["grant"] and said["register"] >= self.grant:
             if self.grant:
-                self.over.append(round((self.plug.energy - 1_000) * 10) - self.grant)
+                self.over.append(round((self.plug.flowed - 1_000) * 10) - self.grant)
             self.grant = said["register"] + GRANT
         return {"boot": said["boot"], "grant": self.grant}
 
 
 def overshoot():
-    """Twenty plugs, each cut CUTS times, under a load that comes and goes as it likes, up to the rating."""
+    """Twenty plugs, each cut CUTS times, under a load that comes and goes as it likes, up to the rating.
+
+    A plug counts once in a second, as its kind states (latency_s)."""
     plugs = [Plug() for _ in range(20)]
+    for plug in plugs:
+        plug.flowed = plug.energy
     running = threading.Event()
 
     def flow():
         dice, loads, last = random.Random(7), [0.0] * len(plugs), time.monotonic()
+        due = [last + dice.random() * Shelly.latency_s for _ in plugs]
         while not running.wait(0.01):
             now = time.monotonic()
             for n, plug in enumerate(plugs):
                 if dice.random() < (now - last) / 1.5:
                     loads[n] = 0.0 if loads[n] else RATING / 10
-                plug.energy += loads[n] * (now - last) if plug.on else 0
-                plug.power = loads[n] * 3600 if plug.on else 0
+                plug.flowed += loads[n] * (now - last) if plug.on else 0
+                if now >= due[n]:
+                    due[n] += Shelly.latency_s
+                    plug.energy, plug.power = plug.flowed, loads[n] * 3600 if plug.on else 0
             last = now
 
     threading.Thread(target=flow, daemon=True).start()
@@ -86,6 +98,55 @@ def overshoot():
     note = f"{max(over)} ticks at worst of {len(over)} cuts, {stated} stated"
     yield Figure("beyond a grant, against its bound", max(over) / stated, 1.0, note=note)
     yield Figure("the bound, against the worst cut", stated / max(1, *over), 2.0, note=note)
+
+
+def told(net, directory):
+    """From a count that is published over MQTT to the seller's answer to its report, p99."""
+    if shutil.which("mosquitto") is None and not Path("/usr/sbin/mosquitto").exists():
+        return
+    seller, broker, took = net["seller"], Broker(directory / "broker"), []
+    terms = {"price_msat": 1000, "ticks_per_unit": 100, "quantum_msat": 10_000}
+    seller.rpc.call("meter-add", {"name": "told", **terms})
+
+    async def act():
+        topics = {"count_topic": "told/count", "command_topic": "told/set"}
+        device = Mqtt(Fields("device", {**broker.fields, **topics, "cadence_s": 2}))
+        decided = asyncio.Event()
+
+        class Decided(AsyncNode):
+            async def call(self, method, **said):
+                answer = await super().call(method, **said)
+                if method == "meter-report" and said["register"] > decided.register:
+                    decided.register = said["register"]
+                    decided.set()
+                return answer
+
+        decided.register = 0
+        node = Decided(str(seller.lightning_dir / "lightning-rpc"))
+        outlet = Outlet("told", device, device, Fraction(1), 10_000, node, None)
+        running = asyncio.create_task(outlet.run())
+        async with broker.client() as client:
+            for count in range(1_000, 1_000 + READINGS):
+                decided.clear()
+                began = time.monotonic()
+                await client.publish("told/count", str(count))
+                if count == 1_000:
+                    while not outlet.trust.known("", 0.0):
+                        await asyncio.sleep(0.01)
+                    continue
+                await asyncio.wait_for(decided.wait(), 20)
+                took.append(time.monotonic() - began)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await device.close()
+
+    try:
+        asyncio.run(act())
+    finally:
+        broker.stop()
+    took.sort()
+    note = f"{len(took)} readings, median {took[len(took) // 2] * 1000:.0f} ms"
+    yield Figure("reading to credit decision, MQTT, p99 ms", took[int(len(took) * 0.99)] * 1000, 150, note=note)
 
 
 def many(net, directory):

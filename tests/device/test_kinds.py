@@ -16,6 +16,7 @@ from satmeter.device import kinds
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.config import read
 from satmeter.device.fields import Fields
+from satmeter.device.run import run
 
 DOCS = Path(__file__).parents[2] / "docs" / "devices.md"
 
@@ -157,5 +158,45 @@ valve = { kind = "shelly", host = "192.168.1.20" }
     async def act():
         with pytest.raises(BadParam, match="cadence_s must be under half of that, got 10"):
             read(config)
+
+    asyncio.run(act())
+
+
+TWO = """
+[[meter]]
+name = "socket"
+rating = 1
+source = { kind = "modbus", registers = "sdm120", host = "h" }
+valve = { kind = "shelly", host = "plug" }
+[[meter]]
+name = "other"
+rating = 1
+source = { kind = "modbus", registers = "sdm120", host = "another" }
+valve = { kind = "shelly", host = "plug", password = "p" }
+"""
+
+
+def test_a_valve_of_two_meters_is_refused(tmp_path):
+    (tmp_path / "bridge.toml").write_text(TWO)
+
+    async def act():
+        with pytest.raises(BadParam, match="meter other: its valve is that of meter socket"):
+            read(tmp_path / "bridge.toml")
+
+    asyncio.run(act())
+
+
+def test_a_second_bridge_for_a_device_is_refused(tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text(GOOD.replace('rpc = "/nowhere"', f'rpc = "/nowhere"\nstate = "{tmp_path}"'))
+
+    async def act():
+        first = asyncio.create_task(run(config))
+        while not list(tmp_path.glob("*.lock")):
+            await asyncio.sleep(0.01)
+        with pytest.raises(BadParam, match="another bridge runs with its device"):
+            await run(config)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
 
     asyncio.run(act())

@@ -106,7 +106,7 @@ def test_what_only_the_config_describes(broker):
             count = await made.read()
             assert (float(count.value), float(count.power)) == (12.5, 60.0)
             with pytest.raises(DeviceTrouble, match="no count came"):
-                while (await made.read()) == count:  # the newest, for as long as it is young
+                while (await made.read()).value == count.value:  # the newest, for as long as it is young
                     await asyncio.sleep(0.05)
             await made.allow()
             await made.cut()

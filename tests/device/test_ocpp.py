@@ -1,4 +1,4 @@
-"""A charger by OCPP 1.6, which is the charge point of the `ocpp` package."""
+"""Chargers by OCPP 1.6 and 2.0.1, which are the charge points of the `ocpp` package."""
 
 import asyncio
 import socket
@@ -18,12 +18,17 @@ def free_port():
         return s.getsockname()[1]
 
 
-def tried(act, **more):
+@pytest.fixture(params=["ocpp1.6", "ocpp2.0.1"])
+def version(request):
+    return request.param
+
+
+def tried(act, fields=None, **more):
     """Run an act beside a charger that is connected to the device."""
 
     async def whole():
         port = free_port()
-        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port}))
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port, **(fields or {})}))
         listening = asyncio.create_task(made.read())
         try:
             async with connected(port, **more) as charger:
@@ -35,7 +40,7 @@ def tried(act, **more):
     asyncio.run(whole())
 
 
-def test_it_starts_counts_and_stops():
+def test_it_starts_counts_and_stops(version):
     async def act(made, charger):
         assert (await made.read()).value == 5_000
         await made.allow()
@@ -49,19 +54,19 @@ def test_it_starts_counts_and_stops():
         assert not charger.charging
         assert (await made.read()).value >= 5_004
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_without_a_car_nothing_is_plugged_in_and_nothing_starts():
+def test_without_a_car_nothing_is_plugged_in_and_nothing_starts(version):
     async def act(made, charger):
         assert not (await made.read()).plugged
         with pytest.raises(DeviceTrouble, match="is a car plugged in"):
             await made.allow()
 
-    tried(act, plugged=False)
+    tried(act, version=version, plugged=False)
 
 
-def test_one_that_does_not_stop_is_said(monkeypatch):
+def test_one_that_does_not_stop_is_said(version, monkeypatch):
     monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
 
     async def act(made, charger):
@@ -70,17 +75,17 @@ def test_one_that_does_not_stop_is_said(monkeypatch):
         with pytest.raises(DeviceTrouble, match="does not stop"):
             await made.cut()
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_one_that_counts_something_else_is_said(monkeypatch):
+def test_one_that_counts_something_else_is_said(version, monkeypatch):
     monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
 
     async def act(made, charger):
         with pytest.raises(DeviceTrouble, match=r"sends no Energy\.Active\.Import\.Register"):
             await made.read()
 
-    tried(act, measurand="Voltage")
+    tried(act, version=version, measurand="Voltage")
 
 
 def test_another_charger_is_refused_and_named(monkeypatch):
@@ -114,17 +119,17 @@ def test_a_port_that_is_taken_is_said():
     asyncio.run(whole())
 
 
-def test_a_bridge_that_comes_back_stops_what_one_before_it_started():
+def test_a_bridge_that_comes_back_stops_what_one_before_it_started(version):
     async def act(made, charger):
-        charger.transaction = 7
-        await made.read()
+        charger.transaction = charger.session = 7 if version == "ocpp1.6" else "seven"
+        await charger.tell_energy()
         await made.cut()
         assert not charger.charging
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_without_new_values_it_asks_and_then_is_not_believed(monkeypatch):
+def test_without_new_values_it_asks_and_then_is_not_believed(version, monkeypatch):
     monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.3)
 
     async def act(made, charger):
@@ -138,10 +143,10 @@ def test_without_new_values_it_asks_and_then_is_not_believed(monkeypatch):
         charger.silent = False
         assert (await made.read()).value >= 5_000
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_a_start_that_comes_after_the_cut_does_not_begin(monkeypatch):
+def test_a_start_that_comes_after_the_cut_does_not_begin(version, monkeypatch):
     async def act(made, charger):
         charger.slow_s = 1
         with monkeypatch.context() as patched:
@@ -155,10 +160,10 @@ def test_a_start_that_comes_after_the_cut_does_not_begin(monkeypatch):
         await made.allow()
         await made.cut()
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_a_charger_that_does_not_know_its_transaction_yet_is_told_to_stop_again():
+def test_a_charger_that_does_not_know_its_transaction_yet_is_told_to_stop_again(version):
     async def act(made, charger):
         charger.learns_s = 0.5
         await made.allow()
@@ -167,27 +172,85 @@ def test_a_charger_that_does_not_know_its_transaction_yet_is_told_to_stop_again(
         await charger.answered.wait()
         assert not charger.charging
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_values_that_come_after_the_end_bring_no_transaction_back():
+def test_values_that_come_after_the_end_bring_no_transaction_back(version):
     async def act(made, charger):
         await made.allow()
         ended = made._transaction
         await made.cut()
-        made.told_transaction(1, ended)
+        await charger.tell_energy(ended if version == "ocpp2.0.1" else int(ended))
         await made.allow()
         while not charger.charging:
             await asyncio.sleep(0.01)
         await made.cut()
 
-    tried(act)
+    tried(act, version=version)
 
 
-def test_what_charges_in_no_known_transaction_is_said():
+def test_what_charges_in_no_known_transaction_is_said(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
+
     async def act(made, charger):
-        made.told_status(1, "Charging")
+        await charger.charge_by_itself()
         with pytest.raises(DeviceTrouble, match="charges, in no transaction"):
             await made.cut()
 
     tried(act)
+
+
+def test_it_is_told_how_often_to_send_its_values_and_those_of_a_phase_are_not_the_whole(version):
+    async def act(made, charger):
+        assert (await made.read()).value == 5_000
+        assert charger.cadence_s == 7
+
+    tried(act, {"cadence_s": 7}, version=version)
+
+
+def test_a_charger_whose_bridge_is_gone_stops_drawing_by_its_profile(version):
+    async def act(made, charger):
+        await made.allow()
+        while not charger.drawing:
+            await asyncio.sleep(0.01)
+        began = asyncio.get_running_loop().time()
+        while asyncio.get_running_loop().time() < began + 1.5:  # longer than one profile lasts: it is renewed
+            await made.allow()
+            await asyncio.sleep(0.2)
+            assert charger.drawing
+        while charger.drawing:
+            await asyncio.sleep(0.05)
+        assert charger.charging
+        await made.cut()
+
+    tried(act, {"dead_man_s": 1, "cadence_s": 1}, version=version)
+
+
+def test_a_charger_without_profiles_is_refused_a_dead_man(version):
+    async def act(made, charger):
+        with pytest.raises(DeviceTrouble, match="takes no charging profile: give dead_man_s = 0"):
+            await made.allow()
+        assert not charger.charging
+
+    tried(act, {"dead_man_s": 30}, version=version, profiled=False)
+
+
+def test_a_charger_of_another_protocol_is_named(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 1.0)
+
+    async def whole():
+        port = free_port()
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port}))
+        with pytest.raises(DeviceTrouble, match="is not connected to port"):
+            await made.read()
+        waiting = asyncio.create_task(made.read())
+        try:
+            async with websockets.connect(f"ws://127.0.0.1:{port}/wallbox") as connection:
+                with pytest.raises(websockets.ConnectionClosed):
+                    await connection.recv()
+            with pytest.raises(DeviceTrouble, match=r"speaks neither ocpp2\.0\.1 nor ocpp1\.6"):
+                await waiting
+        finally:
+            await made.close()
+
+    asyncio.run(whole())

@@ -4,6 +4,7 @@ One device may be both, as a smart plug is, or each may be another: an energy me
 says in its docstring what it can't do. Everything is asyncio; what a device does not do in time is a DeviceTrouble.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -22,12 +23,14 @@ class Count:
     """What a source says: `value` is cumulative, in the source's own unit (kWh, litres, pulses).
 
     `power` is the present flow in units an hour, None where the source does not say. `epoch` changes where the count
-    began anew, "" where the source does not say. `plugged`: whether something is plugged in."""
+    began anew, "" where the source does not say. `plugged`: whether something is plugged in. `age_s`: how long before
+    the reading it was counted, as far as that is known."""
 
     value: Decimal
     power: Decimal | None = None
     epoch: str = ""
     plugged: bool = True
+    age_s: float = 0.0
 
 
 class Source(Protocol):
@@ -44,6 +47,16 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Lets go of the device; it stays as it is."""
+
+
+class Told(Protocol):
+    """A source that is told its counts: it has `heard` called for each, so that it is read at once."""
+
+    heard: Callable[[], None]
+
+
+def nobody() -> None:
+    """Is called for a count while nobody listens."""
 
 
 class Valve(Protocol):

@@ -42,7 +42,7 @@ BOARD_KEY = Path("~/.config/satmeter/board.key")
 class MeterConfig:
     """One meter: `ticks` of the tariff are one unit of the source; `rating` is in ticks a second.
 
-    `identity` is another where the source is another."""
+    `identity` is another where the source is another, `switched` where the valve is."""
 
     name: str
     ticks: Fraction
@@ -50,6 +50,7 @@ class MeterConfig:
     source: Source
     valve: Valve
     identity: str
+    switched: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ def read(path: Path) -> BridgeConfig:
         if names.count(name) > 1:
             raise BadParam(f"meter.name: {name!r} is there twice", param="name")
     meters = tuple(each for each in made if isinstance(each, MeterConfig))
+    switched: dict[str, str] = {}
+    for meter in meters:
+        other = switched.setdefault(meter.switched, meter.name)
+        if other != meter.name:
+            raise BadParam(f"meter {meter.name}: its valve is that of meter {other}", param="valve")
     return BridgeConfig(rpc, state, report_s, meters, tuple(each for each in made if isinstance(each, BoardConfig)))
 
 
@@ -119,12 +125,13 @@ def _meter(values: object) -> MeterConfig:
     ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
     rating = fields.whole("rating", 1, MAX_TICKS)
     if fields.has("device"):
-        identity = _identity(given := fields.table("device"))
+        identity = switched = _identity(given := fields.table("device"))
         source = valve = device(f"{where}.device", given)
     else:
         identity = _identity(given := fields.table("source"))
         source = device(f"{where}.source", given)
-        valve = device(f"{where}.valve", fields.table("valve"))
+        switched = _identity(given := fields.table("valve"))
+        valve = device(f"{where}.valve", given)
     fields.end()
     for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
         if not hasattr(made, needed):
@@ -136,7 +143,7 @@ def _meter(values: object) -> MeterConfig:
             f"cadence_s must be under half of that, got {source.cadence_s:g}",
             param="cadence_s",
         )
-    return MeterConfig(name, ticks, rating, source, valve, identity)
+    return MeterConfig(name, ticks, rating, source, valve, identity, switched)
 
 
 def _identity(given: Mapping[str, object]) -> str:

@@ -9,11 +9,12 @@ import json
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
 import aiomqtt
 
-from .boundary import Count, DeviceTrouble
+from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
 
 MOST = 65_536
@@ -119,7 +120,7 @@ class Mqtt:
     Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
     state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
 
-    cut_s = 1.0
+    latency_s, cut_s = 0.5, 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._count, self._path = fields.text("count_topic", ""), fields.text("count_path", "")
@@ -132,12 +133,12 @@ class Mqtt:
         self._state, self._state_path = fields.text("state_topic", ""), fields.text("state_path", "")
         self._state_on = fields.text("state_on", self._on)
         self.cadence_s = fields.number("cadence_s", 0.2, 600, 10)
-        self.latency_s = self.cadence_s  # a count that came just after a reading is that old at the next
         self.dead_man_s = fields.number("dead_man_s", 0, 3_600, 0)
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)
         self._newest: Count | None = None
         self._heard_at = 0.0
+        self.heard: Callable[[], None] = nobody
         self._counted, self._is_on = asyncio.Event(), False
         self._switched = asyncio.Event()
 
@@ -146,6 +147,7 @@ class Mqtt:
             self._newest = Count(value, number(at(payload, self._power)) if self._power else None)
             self._heard_at = asyncio.get_running_loop().time()
             self._counted.set()
+            self.heard()
         if topic == self._state:
             said = at(payload, self._state_path)
             self._is_on = (payload.decode("utf-8", "replace") if said is None else str(said)) == self._state_on
@@ -166,7 +168,7 @@ class Mqtt:
                 why = "no count came for a while: is it on, and is that its topic?"
                 raise DeviceTrouble(f"{self._count}: {why}") from None
         assert self._newest is not None
-        return self._newest
+        return replace(self._newest, age_s=asyncio.get_running_loop().time() - self._heard_at)
 
     async def allow(self) -> None:
         """Has it switched on."""

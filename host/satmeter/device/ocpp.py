@@ -1,170 +1,151 @@
-"""Chargers that speak OCPP 1.6 (JSON): the bridge is their central system, which starts, follows and stops charging.
+"""Chargers that speak OCPP 1.6 or 2.0.1 (JSON): the bridge is their central system, and starts and stops them.
 
-It counts energy in Wh (MeterValues, Energy.Active.Import.Register) and knows whether a car is plugged in. Cutting is a
-RemoteStopTransaction, after which a car may draw for some seconds more: cut_s says how many. A charger that lost
-its connection goes on: give it a charging profile of its own for that case, or sell little at once.
+It counts energy in Wh (Energy.Active.Import.Register) and knows whether a car is plugged in. After a stop a car may
+draw for some seconds more: cut_s says how many. A charger that lost its connection goes on, unless dead_man_s is given:
+then it charges by a profile that ends by itself, where the charger knows charging profiles.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Protocol, TypeVar
 
 import websockets
 from ocpp.exceptions import OCPPError
-from ocpp.routing import on
-from ocpp.v16 import ChargePoint as Cp
-from ocpp.v16 import call, call_result
-from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, RemoteStartStopStatus
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.typing import Subprotocol
 
-from .boundary import Count, DeviceTrouble
+from . import ocpp16, ocpp201
+from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
 from .mqtt import number
 
 log = logging.getLogger("satmeter.device")
 
-PROTOCOL = "ocpp1.6"
-TAG = "satmeter"
-MEASURAND = "Energy.Active.Import.Register"
 CALL_S = 5
 WAIT_S, AGAIN_S = 5.0, 1.0
-CHARGING = "Charging"
-PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
-
-# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
-Said = Any
+ENDED = 100
+"""So many transactions that have ended are remembered: what was on its way then brings none of them back."""
 
 
-class _Charger(Cp):  # type: ignore[misc]
-    """One connection of the charger."""
+Answer = TypeVar("Answer")
 
-    def __init__(self, id: str, connection: ServerConnection, device: "Ocpp") -> None:
-        super().__init__(id, connection, response_timeout=CALL_S)
-        self._device = device
 
-    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
-    def on_boot(self, **said: Said) -> call_result.BootNotification:
-        """The charger has started."""
-        log.info("charger %s: %s %s", self.id, said.get("charge_point_vendor"), said.get("charge_point_model"))
-        return call_result.BootNotification(_now(), 60, RegistrationStatus.accepted)
+class Charger(Protocol):
+    """One connection of a charger, in one version of OCPP."""
 
-    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
-    def on_heartbeat(self) -> call_result.Heartbeat:
-        """The charger is there."""
-        return call_result.Heartbeat(_now())
+    async def start(self) -> None:
+        """Follows the connection until it ends."""
+        ...
 
-    @on(Action.authorize)  # type: ignore[untyped-decorator]
-    def on_authorize(self, id_tag: str) -> call_result.Authorize:
-        """Only who has paid charges: any tag but ours is refused."""
-        good = AuthorizationStatus.accepted if id_tag == TAG else AuthorizationStatus.invalid
-        return call_result.Authorize({"status": good})
+    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
+        """Has it charge (until_s: by a profile that ends after so long; 0: none); returns whether it takes that."""
+        ...
 
-    @on(Action.status_notification)  # type: ignore[untyped-decorator]
-    def on_status(self, connector_id: int, status: str, **said: Said) -> call_result.StatusNotification:
-        """A connector's state."""
-        self._device.told_status(connector_id, status)
-        return call_result.StatusNotification()
+    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
+        """Has its profile last for until_s more; returns whether it takes that."""
+        ...
 
-    @on(Action.start_transaction)  # type: ignore[untyped-decorator]
-    def on_start(self, connector_id: int, id_tag: str, meter_start: int, **said: Said) -> call_result.StartTransaction:
-        """Charging begins."""
-        good = id_tag == TAG
-        number = self._device.told_start(connector_id, meter_start) if good else 0
-        status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
-        return call_result.StartTransaction(number, {"status": status})
+    async def hold(self, connector: int) -> bool:
+        """Sets that it charges at 0 A without such a profile; returns whether it takes that."""
+        ...
 
-    @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
-    def on_stop(self, meter_stop: int, transaction_id: int, **said: Said) -> call_result.StopTransaction:
-        """Charging has ended."""
-        self._device.told_stop(transaction_id, meter_stop)
-        return call_result.StopTransaction()
+    async def end(self, transaction: str) -> None:
+        """Asks it to stop."""
+        ...
 
-    @on(Action.meter_values)  # type: ignore[untyped-decorator]
-    def on_values(self, connector_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
-        """What it has counted, and in which transaction: one may run since before this bridge."""
-        self._device.told_transaction(connector_id, said.get("transaction_id"))
-        for each in meter_value:
-            for sample in each.get("sampled_value", ()):
-                if sample.get("measurand", MEASURAND) == MEASURAND:
-                    self._device.told_energy(connector_id, sample.get("value"), sample.get("unit", "Wh"))
-        return call_result.MeterValues()
+    async def ask_values(self, connector: int) -> None:
+        """Asks what it has counted."""
+        ...
+
+    async def send_every(self, seconds: int) -> None:
+        """Asks it to send its values so often."""
+        ...
 
 
 class Ocpp:
     """One connector of one charger.
 
-    Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), connector (1),
-    cadence_s (5: MeterValueSampleInterval), cut_s (5)."""
+    Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), connector (1; with
+    2.0.1 the EVSE), cadence_s (5: how often it sends its values), cut_s (5), dead_man_s (0: none), most_a (32: the
+    current of its profile, where dead_man_s is given)."""
 
-    dead_man_s = 0.0
+    latency_s = 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._listen, self._port = fields.text("listen", "127.0.0.1"), fields.whole("port", 1, 65_535, 9_000)
-        self._id, self._connector = fields.text("charger"), fields.whole("connector", 1, 16, 1)
+        self._id, self.connector = fields.text("charger"), fields.whole("connector", 1, 16, 1)
         self.cadence_s = fields.number("cadence_s", 1, 60, 5)
-        self.latency_s, self.cut_s = self.cadence_s, fields.number("cut_s", 0, 60, 5)
+        self.cut_s = fields.number("cut_s", 0, 60, 5)
+        self.dead_man_s, self._most_a = fields.number("dead_man_s", 0, 3_600, 0), fields.number("most_a", 6, 80, 32)
+        self.heard: Callable[[], None] = nobody
         self._server: Server | None = None
-        self._charger: _Charger | None = None
-        self._status, self._energy, self._transaction = "", Decimal(-1), 0
-        self._told, self._told_at, self._sampled = 0, 0.0, False
-        self._wanted, self._ended = False, 0
-        """Whether charging was asked for and not cut since; the newest transaction that has ended."""
-        self._transactions = int(time.time())  # so that no number comes again after a restart
+        self._versions = {each.PROTOCOL: each.connected for each in (ocpp201, ocpp16)}
+        self._charger: Charger | None = None
+        self._plugged: bool | None = None
+        self._draws, self._energy, self._transaction = False, Decimal(-1), ""
+        self._told, self._told_at, self._ready, self._held = 0, 0.0, False, False
+        self.wanted = False
+        """Whether charging was asked for and not cut since."""
+        self._ended: deque[str] = deque(maxlen=ENDED)
+        self._numbers = int(time.time())  # so that no number comes again after a restart
         self._news = asyncio.Event()
         self._stranger = ""
 
     async def read(self) -> Count:
         """Returns the energy in Wh; DeviceTrouble while the charger is not connected or has counted nothing yet."""
         charger = await self._connected()
-        if not self._sampled:
-            self._sampled = True
-            often = call.ChangeConfiguration("MeterValueSampleInterval", str(int(self.cadence_s)))
+        if not self._ready:
+            self._ready = True
             with suppress(DeviceTrouble):  # one that can't is asked each time that its last word is old
-                await self._try(charger, often)
+                await self._try(charger.send_every(int(self.cadence_s)), "its cadence")
         # Without a transaction it says nothing by itself, and one may run since before this bridge.
         if not self._transaction or time.monotonic() > self._told_at + self.cadence_s:
             told = self._told
-            await self._try(charger, call.TriggerMessage("MeterValues", self._connector))
+            await self._try(charger.ask_values(self.connector), "TriggerMessage")
             await self._until(lambda: self._told > told)
             if self._told == told:
-                raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
+                raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
         if self._energy < 0:
-            raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
-        return Count(self._energy, None, "", not self._status or self._status in PLUGGED)
+            raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
+        return Count(self._energy, None, "", self._plugged is not False, time.monotonic() - self._told_at)
 
     async def allow(self) -> None:
-        """Has it charge: nothing where it does already."""
+        """Has it charge, for dead_man_s if that is given; nothing where it does already, without."""
         charger = await self._connected()
-        self._wanted = True
+        self.wanted = True
+        if self.dead_man_s and not self._held:
+            await self._profile(charger.hold(self.connector))
+            self._held = True
         if self._transaction:
+            if self.dead_man_s:
+                wanted = charger.go_on(self.connector, self._transaction, self.dead_man_s, self._most_a)
+                await self._profile(wanted)
             return
-        answer = await self._try(charger, call.RemoteStartTransaction(TAG, self._connector))
-        if answer is None or answer.status != RemoteStartStopStatus.accepted:
+        if not await self._try(charger.begin(self.connector, self.dead_man_s, self._most_a), "start"):
             raise DeviceTrouble(f"charger {self._id}: does not start: is a car plugged in?")
-        await self._until(lambda: self._transaction > 0)
+        await self._until(lambda: bool(self._transaction))
         if not self._transaction:
             raise DeviceTrouble(f"charger {self._id}: took the start, and began nothing")
 
     async def cut(self) -> None:
         """Ends charging, and waits until the charger says that it has."""
-        self._wanted = False
+        self.wanted = False
         charger = await self._connected()
         ran, end = self._transaction, time.monotonic() + WAIT_S
         while self._transaction and time.monotonic() < end:
             # Again and again: a charger that has just begun may not know its transaction's number yet.
-            await self._try(charger, call.RemoteStopTransaction(self._transaction))
+            await self._try(charger.end(self._transaction), "stop")
             await self._until(lambda: not self._transaction, AGAIN_S)
         if self._transaction:
             raise DeviceTrouble(f"charger {self._id}: does not stop")
         if ran:
-            await self._until(lambda: self._status != CHARGING)
-        if self._status == CHARGING:
+            await self._until(lambda: not self._draws)
+        if self._draws:
             raise DeviceTrouble(f"charger {self._id}: charges, in no transaction of this bridge")
 
     async def close(self) -> None:
@@ -175,68 +156,85 @@ class Ocpp:
 
     # --- what the charger says
 
-    def told_status(self, connector: int, status: str) -> None:
-        """A connector's state has changed."""
-        if connector == self._connector:
-            self._status = status
+    def told_status(self, connector: int, plugged: bool, draws: bool | None) -> None:
+        """A connector's state has changed; `draws` is None where that is not said."""
+        if connector == self.connector:
+            self._plugged = plugged
+            self._draws = self._draws if draws is None else draws
             self._news.set()
 
-    def told_start(self, connector: int, meter_start: int) -> int:
-        """Charging begins; returns the transaction's number."""
-        self._transactions += 1
-        if connector == self._connector and self._wanted:
-            self._transaction, self._energy = self._transactions, Decimal(meter_start)
-            self._told_at = time.monotonic()
-            self._news.set()
-            return self._transactions
-        return 0  # asked for, and cut before it came: it does not begin
+    def told_request(self, connector: int, meter_start: int) -> int:
+        """A charger wants to begin (1.6); returns the transaction's number, 0 where it may not."""
+        if connector != self.connector or not self.wanted:
+            return 0  # asked for, and cut before it came: it does not begin
+        self._numbers += 1
+        self._energy, self._told_at = Decimal(meter_start), time.monotonic()
+        self.told_transaction(connector, str(self._numbers))
+        return self._numbers
 
-    def told_transaction(self, connector: int, number: object) -> None:
-        """A transaction runs that was begun under a bridge before this one."""
-        news = type(number) is int and number > self._ended  # what was on its way when it ended is told late
-        if connector == self._connector and not self._transaction and type(number) is int and news:
-            self._transaction = number
+    def told_transaction(self, connector: int, transaction: str) -> None:
+        """A transaction runs, perhaps begun under a bridge before this one."""
+        if connector == self.connector and not self._transaction:
+            self._transaction = transaction
             self._news.set()
 
-    def told_stop(self, transaction: int, meter_stop: int) -> None:
-        """Charging has ended."""
-        if transaction == self._transaction:
-            self._transaction, self._energy, self._ended = 0, Decimal(meter_stop), transaction
+    def told_end(self, transaction: str, meter_stop: int | None) -> None:
+        """A transaction has ended."""
+        if transaction and transaction == self._transaction:
+            self._transaction, self._draws = "", False
+            self._ended.append(transaction)
+            if meter_stop is not None:
+                self._energy = Decimal(meter_stop)
             self._news.set()
 
-    def told_energy(self, connector: int, value: object, unit: str) -> None:
+    def told_energy(self, connector: int, value: object, unit: object, multiplier: object = 0) -> None:
         """The charger has counted."""
         counted = number(value)
-        if connector == self._connector and counted is not None:
-            self._energy = counted * (1000 if unit == "kWh" else 1)
+        tens = multiplier if isinstance(multiplier, int) and abs(multiplier) <= 9 else None
+        if connector == self.connector and counted is not None and tens is not None and unit in ("Wh", "kWh"):
+            self._energy = counted.scaleb(tens + (3 if unit == "kWh" else 0))
             self._told, self._told_at = self._told + 1, time.monotonic()
             self._news.set()
+            self.heard()
+
+    def has_ended(self, transaction: str) -> bool:
+        """Whether a transaction has ended: what was on its way then is told late."""
+        return transaction in self._ended
 
     # --- the connection
 
-    async def _connected(self) -> _Charger:
+    async def _connected(self) -> Charger:
         if self._server is None:
             try:
-                protocols = [Subprotocol(PROTOCOL)]
-                self._server = await websockets.serve(self._accept, self._listen, self._port, subprotocols=protocols)
+                self._server = await websockets.serve(
+                    self._accept, self._listen, self._port, select_subprotocol=self._select
+                )
             except OSError as e:
                 raise DeviceTrouble(f"port {self._port}: {e.strerror}: does another bridge run?") from e
         await self._until(lambda: self._charger is not None)
         if self._charger is None:
-            other = f"; a charger {self._stranger!r} asked instead" if self._stranger else ""
+            other = f"; {self._stranger} asked instead" if self._stranger else ""
             raise DeviceTrouble(f"charger {self._id}: is not connected to port {self._port}{other}")
         return self._charger
 
+    def _select(self, _: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return next((Subprotocol(each) for each in self._versions if each in offered), None)
+
     async def _accept(self, connection: ServerConnection) -> None:
-        """A charger connects: ours, by the end of its URL."""
+        """A charger connects: ours, by the end of its URL, in a version that both know."""
         path = connection.request.path if connection.request is not None else ""
         name = path.rstrip("/").rpartition("/")[2]
         if name != self._id:
-            self._stranger = name[:40]
+            self._stranger = f"a charger {name[:40]!r}"
             await connection.close(1008, "unknown charger")
             return
-        charger = _Charger(name, connection, self)
-        self._charger, self._stranger, self._sampled = charger, "", False
+        made = self._versions.get(str(connection.subprotocol))
+        if made is None:
+            self._stranger = f"one that speaks neither {' nor '.join(self._versions)}"
+            await connection.close(1002, "unknown protocol")
+            return
+        charger = made(name, connection, self, CALL_S)
+        self._charger, self._stranger, self._ready, self._held = charger, "", False, False
         self._news.set()
         try:
             await charger.start()
@@ -244,13 +242,17 @@ class Ocpp:
             pass
         finally:
             if self._charger is charger:
-                self._charger, self._status = None, ""
+                self._charger, self._plugged, self._draws = None, None, False
 
-    async def _try(self, charger: _Charger, asked: object) -> Said:
+    async def _profile(self, asked: Awaitable[bool]) -> None:
+        if not await self._try(asked, "SetChargingProfile"):
+            raise DeviceTrouble(f"charger {self._id}: takes no charging profile: give dead_man_s = 0")
+
+    async def _try(self, asked: Awaitable[Answer], what: str) -> Answer:
         try:
-            return await charger.call(asked)
+            return await asked
         except (TimeoutError, OCPPError, websockets.ConnectionClosed) as e:
-            raise DeviceTrouble(f"charger {self._id}: {type(asked).__name__}: {e or 'no answer'}") from e
+            raise DeviceTrouble(f"charger {self._id}: {what}: {e or 'no answer'}") from e
 
     async def _until(self, true: Callable[[], bool], most_s: float = 0) -> None:
         """Waits for news until something is true, or for most_s (0: WAIT_S)."""
@@ -264,7 +266,3 @@ class Ocpp:
                 await asyncio.wait_for(self._news.wait(), left)
             except TimeoutError:
                 return
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

@@ -80,6 +80,8 @@ class Outlet:
         self._taken = 0
         """The register that the seller took last, of this boot."""
         self._refused = False
+        if hasattr(source, "heard"):
+            source.heard = self._changed.set
 
     @property
     def overshoot(self) -> int:
@@ -142,8 +144,8 @@ class Outlet:
             self._is_troubled(str(e) or "no answer in time")
         else:
             self.trouble, self._plugged = "", count.plugged
-            self.trust.take(count, now)
-            self._read_at = time.monotonic()
+            self.trust.take(count, now - count.age_s)
+            self._read_at = time.monotonic() - count.age_s
 
     def _is_troubled(self, why: str) -> None:
         if why != self.trouble:

@@ -1,12 +1,14 @@
 """All outlets of a bridge.toml in one process, until it is told to end; then nothing flows any more."""
 
 import asyncio
+import fcntl
 import logging
 import signal
 import time
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 from pyln.client import RpcError
 
@@ -30,6 +32,7 @@ async def run(path: Path) -> None:
     config = read(path)
     config.state.mkdir(parents=True, exist_ok=True)
     node = AsyncNode(str(config.rpc))
+    locks = [_lock(each, config) for each in config.meters]
     outlets = [outlet_of(each, config, node) for each in config.meters]
     for outlet in outlets:
         log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
@@ -51,6 +54,22 @@ async def run(path: Path) -> None:
         await _close(meter)
     for board in boards:
         board.stop()
+    for lock in locks:
+        lock.close()
+
+
+def _lock(meter: MeterConfig, config: BridgeConfig) -> IO[str]:
+    """Returns the file that keeps a second bridge from a device, locked; BadParam where one runs already."""
+    path = config.state / f"{meter.switched}.lock"
+    try:
+        lock = path.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise BadParam(f"meter {meter.name}: another bridge runs with its device", param="device") from None
+    except OSError as e:
+        raise BadParam(f"state: {path}: {e.strerror}", param="state") from None
+    return lock
 
 
 def _board(board: BoardConfig, config: BridgeConfig) -> Bridge:
@@ -103,6 +122,8 @@ async def tried(path: Path, name: str) -> Tried:
     except RpcError as e:
         raise BadParam(f"meter {name}: {words_of(e)}", param="name") from None
     reads, switches, said = [], [], ""
+    config.state.mkdir(parents=True, exist_ok=True)
+    lock = _lock(meter, config)
     try:
         for _ in range(TRIES):
             began = time.monotonic()
@@ -119,6 +140,7 @@ async def tried(path: Path, name: str) -> Tried:
         except DeviceTrouble as e:
             log.warning("it may still be on: %s", e)
         await _close(meter)
+        lock.close()
     late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)
     overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1
     tariff = Tariff.from_dict(dict(tariffs[0]["tariff"]))

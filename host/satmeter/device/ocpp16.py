@@ -1,0 +1,134 @@
+"""One connection of a charger that speaks OCPP 1.6 (JSON)."""
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ocpp.routing import on
+from ocpp.v16 import ChargePoint, call, call_result
+from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, RemoteStartStopStatus
+from websockets.asyncio.server import ServerConnection
+
+if TYPE_CHECKING:
+    from .ocpp import Ocpp
+
+log = logging.getLogger("satmeter.device")
+
+PROTOCOL = "ocpp1.6"
+TAG = "satmeter"
+MEASURAND = "Energy.Active.Import.Register"
+CHARGING = "Charging"
+PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
+
+# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
+Said = Any
+
+
+class Charger16(ChargePoint):  # type: ignore[misc]
+    """What the charger says goes to the device."""
+
+    def __init__(self, id: str, connection: ServerConnection, device: "Ocpp", call_s: int) -> None:
+        super().__init__(id, connection, response_timeout=call_s)
+        self._device = device
+
+    # --- what is asked of it
+
+    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
+        """RemoteStartTransaction."""
+        profile = {"charging_profile": _lasting("", until_s, most_a)} if until_s else {}
+        answer = await self.call(call.RemoteStartTransaction(TAG, connector, **profile))
+        return answer is not None and answer.status == RemoteStartStopStatus.accepted
+
+    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
+        """SetChargingProfile of the transaction."""
+        return await self._takes(connector, _lasting(transaction, until_s, most_a))
+
+    async def hold(self, connector: int) -> bool:
+        """SetChargingProfile for transactions without one of their own."""
+        return await self._takes(connector, _profile(1, "TxDefaultProfile", "Relative", 0.0))
+
+    async def _takes(self, connector: int, profile: dict[str, Said]) -> bool:
+        answer = await self.call(call.SetChargingProfile(connector, profile))
+        return answer is not None and answer.status == "Accepted"
+
+    async def end(self, transaction: str) -> None:
+        """RemoteStopTransaction."""
+        await self.call(call.RemoteStopTransaction(int(transaction)))
+
+    async def ask_values(self, connector: int) -> None:
+        """TriggerMessage."""
+        await self.call(call.TriggerMessage("MeterValues", connector))
+
+    async def send_every(self, seconds: int) -> None:
+        """ChangeConfiguration."""
+        await self.call(call.ChangeConfiguration("MeterValueSampleInterval", str(seconds)))
+
+    # --- what it says
+
+    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    def on_boot(self, **said: Said) -> call_result.BootNotification:
+        """The charger has started."""
+        log.info("charger %s: %s %s", self.id, said.get("charge_point_vendor"), said.get("charge_point_model"))
+        return call_result.BootNotification(_now(), 60, RegistrationStatus.accepted)
+
+    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    def on_heartbeat(self) -> call_result.Heartbeat:
+        """The charger is there."""
+        return call_result.Heartbeat(_now())
+
+    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    def on_authorize(self, id_tag: str) -> call_result.Authorize:
+        """Only who has paid charges: any tag but ours is refused."""
+        good = AuthorizationStatus.accepted if id_tag == TAG else AuthorizationStatus.invalid
+        return call_result.Authorize({"status": good})
+
+    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    def on_status(self, connector_id: int, status: str, **said: Said) -> call_result.StatusNotification:
+        """A connector's state."""
+        self._device.told_status(connector_id, status in PLUGGED, status == CHARGING)
+        return call_result.StatusNotification()
+
+    @on(Action.start_transaction)  # type: ignore[untyped-decorator]
+    def on_start(self, connector_id: int, id_tag: str, meter_start: int, **said: Said) -> call_result.StartTransaction:
+        """Charging begins."""
+        number = self._device.told_request(connector_id, meter_start) if id_tag == TAG else 0
+        status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
+        return call_result.StartTransaction(number, {"status": status})
+
+    @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
+    def on_stop(self, meter_stop: int, transaction_id: int, **said: Said) -> call_result.StopTransaction:
+        """Charging has ended."""
+        self._device.told_end(str(transaction_id), meter_stop)
+        return call_result.StopTransaction()
+
+    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    def on_values(self, connector_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
+        """What it has counted, and in which transaction: one may run since before this bridge."""
+        running = said.get("transaction_id")
+        if type(running) is int and running > 0 and not self._device.has_ended(str(running)):
+            self._device.told_transaction(connector_id, str(running))
+        for each in meter_value:
+            for sample in each.get("sampled_value", ()):
+                # That of one phase is a part of it.
+                if sample.get("measurand", MEASURAND) == MEASURAND and "phase" not in sample:
+                    self._device.told_energy(connector_id, sample.get("value"), sample.get("unit", "Wh"))
+        return call_result.MeterValues()
+
+
+connected = Charger16
+
+
+def _lasting(transaction: str, until_s: float, most_a: float) -> dict[str, Said]:
+    made = _profile(2, "TxProfile", "Absolute", most_a)
+    made["chargingSchedule"] |= {"startSchedule": _now(), "duration": int(until_s)}
+    return {**made, "transactionId": int(transaction)} if transaction else made
+
+
+def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, Said]:
+    schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit_a}]}
+    said = {"chargingProfileId": number, "stackLevel": 0, "chargingProfilePurpose": purpose}
+    return {**said, "chargingProfileKind": kind, "chargingSchedule": schedule}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

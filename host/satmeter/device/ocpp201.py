@@ -1,0 +1,167 @@
+"""One connection of a charger that speaks OCPP 2.0.1 (JSON)."""
+
+import logging
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ocpp.routing import on
+from ocpp.v201 import ChargePoint, call, call_result
+from ocpp.v201.enums import Action
+from websockets.asyncio.server import ServerConnection
+
+if TYPE_CHECKING:
+    from .ocpp import Ocpp
+
+log = logging.getLogger("satmeter.device")
+
+PROTOCOL = "ocpp2.0.1"
+TOKEN = {"id_token": "satmeter", "type": "Central"}
+MEASURAND = "Energy.Active.Import.Register"
+DRAWS = ("Charging", "SuspendedEV", "SuspendedEVSE")
+"""States of a transaction in which the car may draw at any moment; in others it is plugged in, and that is all."""
+
+# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
+Said = Any
+
+
+class Charger201(ChargePoint):  # type: ignore[misc]
+    """What the charger says goes to the device.
+
+    A transaction may begin as the car is plugged in, and end as it is pulled: for the device it runs while the car may
+    draw."""
+
+    def __init__(self, id: str, connection: ServerConnection, device: "Ocpp", call_s: int) -> None:
+        super().__init__(id, connection, response_timeout=call_s)
+        self._device = device
+        self._starts = secrets.randbelow(2**30)
+        self._connectors: dict[str, int] = {}
+        """Where each transaction runs: only its first event has to say so."""
+
+    # --- what is asked of it
+
+    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
+        """RequestStartTransaction."""
+        self._starts += 1
+        profile = {"charging_profile": _lasting("", until_s, most_a)} if until_s else {}
+        answer = await self.call(call.RequestStartTransaction(TOKEN, self._starts, connector, **profile))
+        return answer is not None and answer.status == "Accepted"
+
+    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
+        """SetChargingProfile of the transaction."""
+        return await self._takes(connector, _lasting(transaction, until_s, most_a))
+
+    async def hold(self, connector: int) -> bool:
+        """SetChargingProfile for transactions without one of their own."""
+        return await self._takes(connector, _profile(1, "TxDefaultProfile", "Relative", 0.0))
+
+    async def _takes(self, connector: int, profile: dict[str, Said]) -> bool:
+        answer = await self.call(call.SetChargingProfile(connector, profile))
+        return answer is not None and answer.status == "Accepted"
+
+    async def end(self, transaction: str) -> None:
+        """RequestStopTransaction."""
+        await self.call(call.RequestStopTransaction(transaction))
+
+    async def ask_values(self, connector: int) -> None:
+        """TriggerMessage."""
+        await self.call(call.TriggerMessage("MeterValues", {"id": connector}))
+
+    async def send_every(self, seconds: int) -> None:
+        """SetVariables."""
+        name = {"component": {"name": "SampledDataCtrlr"}, "variable": {"name": "TxUpdatedInterval"}}
+        await self.call(call.SetVariables([{"attribute_value": str(seconds), **name}]))
+
+    # --- what it says
+
+    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    def on_boot(self, charging_station: Said, **said: Said) -> call_result.BootNotification:
+        """The charger has started."""
+        log.info("charger %s: %s %s", self.id, charging_station.get("vendor_name"), charging_station.get("model"))
+        return call_result.BootNotification(_now(), 60, "Accepted")
+
+    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    def on_heartbeat(self, **said: Said) -> call_result.Heartbeat:
+        """The charger is there."""
+        return call_result.Heartbeat(_now())
+
+    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    def on_authorize(self, id_token: Said, **said: Said) -> call_result.Authorize:
+        """Only who has paid charges: any token but ours is refused."""
+        return call_result.Authorize(_judged(id_token, True))
+
+    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    def on_status(self, connector_status: str, evse_id: int, **said: Said) -> call_result.StatusNotification:
+        """A connector's state."""
+        self._device.told_status(evse_id, connector_status == "Occupied", None)
+        return call_result.StatusNotification()
+
+    @on(Action.security_event_notification)  # type: ignore[untyped-decorator]
+    def on_security(self, **said: Said) -> call_result.SecurityEventNotification:
+        """The charger reports what its maker calls a matter of security."""
+        log.info("charger %s: %s", self.id, str(said.get("type"))[:50])
+        return call_result.SecurityEventNotification()
+
+    @on(Action.notify_event)  # type: ignore[untyped-decorator]
+    def on_event(self, **said: Said) -> call_result.NotifyEvent:
+        """The charger reports about its parts."""
+        return call_result.NotifyEvent()
+
+    @on(Action.transaction_event)  # type: ignore[untyped-decorator]
+    def on_transaction(self, event_type: str, transaction_info: Said, **said: Said) -> call_result.TransactionEvent:
+        """A transaction begins, goes on or ends, with what was counted."""
+        transaction, state = str(transaction_info.get("transaction_id")), transaction_info.get("charging_state")
+        if (evse := said.get("evse")) is not None:
+            self._connectors[transaction] = int(evse["id"])
+        connector = self._connectors.get(transaction, self._device.connector)
+        self._told_values(connector, said.get("meter_value") or [])
+        if event_type == "Ended" or (state is not None and state not in DRAWS):
+            self._device.told_end(transaction, None)
+            if event_type == "Ended":
+                self._connectors.pop(transaction, None)
+        elif state in DRAWS or not self._device.has_ended(transaction):
+            self._device.told_transaction(connector, transaction)
+            self._device.told_status(connector, True, state == "Charging" if state else None)
+        token = said.get("id_token")
+        # One that was asked for, and cut before it came, is not to begin.
+        judged = {"id_token_info": _judged(token, self._device.wanted)} if token else {}
+        return call_result.TransactionEvent(**judged)
+
+    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    def on_values(self, evse_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
+        """What it has counted."""
+        self._told_values(evse_id, meter_value)
+        return call_result.MeterValues()
+
+    def _told_values(self, connector: int, values: list[Said]) -> None:
+        for each in values:
+            for sample in each.get("sampled_value", ()):
+                if sample.get("measurand", MEASURAND) == MEASURAND and "phase" not in sample:
+                    unit = sample.get("unit_of_measure") or {}
+                    said = sample.get("value"), unit.get("unit", "Wh"), unit.get("multiplier", 0)
+                    self._device.told_energy(connector, *said)
+
+
+connected = Charger201
+
+
+def _judged(token: Said, wanted: bool) -> dict[str, Said]:
+    ours = isinstance(token, dict) and token.get("id_token") == TOKEN["id_token"]
+    return {"status": "Accepted" if ours and wanted else "Invalid"}
+
+
+def _lasting(transaction: str, until_s: float, most_a: float) -> dict[str, Said]:
+    made = _profile(2, "TxProfile", "Absolute", most_a)
+    made["charging_schedule"][0] |= {"start_schedule": _now(), "duration": int(until_s)}
+    return {**made, "transaction_id": transaction} if transaction else made
+
+
+def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, Said]:
+    period = {"start_period": 0, "limit": limit_a}
+    schedule = {"id": number, "charging_rate_unit": "A", "charging_schedule_period": [period]}
+    said = {"id": number, "stack_level": 0, "charging_profile_purpose": purpose}
+    return {**said, "charging_profile_kind": kind, "charging_schedule": [schedule]}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
