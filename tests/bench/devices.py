@@ -129,7 +129,7 @@ def told(net, directory):
             for count in range(1_000, 1_000 + READINGS):
                 decided.clear()
                 began = time.monotonic()
-                await client.publish("told/count", str(count))
+                await client.publish("told/count", str(count), retain=True)
                 if count == 1_000:
                     while not outlet.trust.known("", 0.0):
                         await asyncio.sleep(0.01)

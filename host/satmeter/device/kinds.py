@@ -11,12 +11,15 @@ from .fields import Fields
 
 OURS = {
     "shelly": ("shelly", "Shelly"),
+    "kasa": ("kasa", "Kasa"),
     "tasmota": ("tasmota", "Tasmota"),
     "modbus": ("modbus", "Modbus"),
     "mqtt": ("mqtt", "Mqtt"),
     "gpio": ("gpio", "Gpio"),
     "ocpp": ("ocpp", "Ocpp"),
 }
+EXTRAS = {"kasa": "kasa"}
+"""Where it is not the extra `device`."""
 GROUP = "satmeter.devices"
 
 # A kind of another package may be a source, a valve or both: what it lacks shows when it is used.
@@ -46,5 +49,5 @@ def load(name: str) -> Kind:
         for each in entry_points(group=GROUP, name=name):
             return each.load()  # type: ignore[no-any-return]
     except ImportError as e:
-        raise BadParam(f"kind: {name}: {how_to_install(e.name, 'device')}", param="kind") from None
+        raise BadParam(f"kind: {name}: {how_to_install(e.name, EXTRAS.get(name, 'device'))}", param="kind") from None
     raise BadParam(f"kind: there is no {name!r}; there are {', '.join(sorted(OURS))}", param="kind")
