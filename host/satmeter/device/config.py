@@ -14,6 +14,8 @@ valve = { kind = "tasmota", broker = "localhost", topic = "contactor" }
 [[meter]]
 name = "tap"
 board = { port = "/dev/satmeter-board", key = "~/.config/satmeter/board.key" }
+[homeassistant]      # has Home Assistant find the meters, over MQTT
+broker = "localhost"
 """
 
 import hashlib
@@ -66,13 +68,14 @@ class BoardConfig:
 class BridgeConfig:
     """The whole file; `state` is the folder in which registers are kept over a restart.
 
-    `report_s`: how often a reading that changes nothing is taken and said."""
+    `report_s`: how often a reading that changes nothing is taken and said. `discovery` is told of the meters."""
 
     rpc: Path
     state: Path
     report_s: float
     meters: tuple[MeterConfig, ...]
     boards: tuple[BoardConfig, ...]
+    discovery: Fields | None
 
 
 def read(path: Path) -> BridgeConfig:
@@ -88,6 +91,7 @@ def read(path: Path) -> BridgeConfig:
     rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()
     state = Path(fields.text("state", "~/.local/state/satmeter")).expanduser()
     report_s = fields.number("report_s", 0.5, 60, REPORT_S)
+    discovery = Fields("homeassistant", fields.table("homeassistant")) if fields.has("homeassistant") else None
     fields.end()
     if not isinstance(listed, list) or not listed:
         raise BadParam("meter: there has to be a [[meter]]", param="meter")
@@ -102,7 +106,8 @@ def read(path: Path) -> BridgeConfig:
         other = switched.setdefault(meter.switched, meter.name)
         if other != meter.name:
             raise BadParam(f"meter {meter.name}: its valve is that of meter {other}", param="valve")
-    return BridgeConfig(rpc, state, report_s, meters, tuple(each for each in made if isinstance(each, BoardConfig)))
+    boards = tuple(each for each in made if isinstance(each, BoardConfig))
+    return BridgeConfig(rpc, state, report_s, meters, boards, discovery)
 
 
 def _board(values: Mapping[str, object]) -> BoardConfig:

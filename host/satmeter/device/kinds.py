@@ -15,6 +15,7 @@ OURS = {
     "tasmota": ("tasmota", "Tasmota"),
     "modbus": ("modbus", "Modbus"),
     "mqtt": ("mqtt", "Mqtt"),
+    "homeassistant": ("homeassistant", "HomeAssistant"),
     "gpio": ("gpio", "Gpio"),
     "ocpp": ("ocpp", "Ocpp"),
 }

@@ -26,16 +26,19 @@ RETRY_S = 2.0
 class Broker:
     """A connection to a broker that comes back by itself; what it hears goes to `heard`.
 
+    `alive`: a topic that says `online`, and `offline` as soon as this one is gone.
     Fields: broker, port (1883, with tls 8883), user, password, tls (0, 1), ca (a file)."""
 
-    def __init__(self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes], None], alive: str = ""
+    ) -> None:
         self._host = fields.text("broker")
         tls = bool(fields.whole("tls", 0, 1, 0))
         self._port = fields.whole("port", 1, 65_535, 8_883 if tls else 1_883)
         self._user, self._password = fields.text("user", "") or None, fields.text("password", "") or None
         ca = fields.text("ca", "") or None
         self._tls = ssl.create_default_context(cafile=ca) if tls else None
-        self._topics, self._heard = topics, heard
+        self._topics, self._heard, self._alive = topics, heard, alive
         self._client: aiomqtt.Client | None = None
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -50,18 +53,21 @@ class Broker:
         if self._client is None:
             raise DeviceTrouble(f"broker {self._host}:{self._port}: {self.trouble or 'does not answer'}")
 
-    async def send(self, topic: str, payload: str) -> None:
+    async def send(self, topic: str, payload: str, retain: bool = False) -> None:
         """Publishes, and waits until the broker has it."""
         await self.start()
         assert self._client is not None
         try:
-            await self._client.publish(topic, payload, qos=1, timeout=3)
+            await self._client.publish(topic, payload, qos=1, retain=retain, timeout=3)
         except aiomqtt.MqttError as e:
             raise DeviceTrouble(f"broker {self._host}: {e}") from e
 
     async def close(self) -> None:
         """Disconnects."""
         if self._running is not None:
+            if self._alive and self._client is not None:
+                with suppress(aiomqtt.MqttError):
+                    await self._client.publish(self._alive, "offline", qos=1, retain=True, timeout=3)
             self._running.cancel()
             with suppress(asyncio.CancelledError):
                 await self._running
@@ -77,9 +83,12 @@ class Broker:
                     tls_context=self._tls,
                     keepalive=KEEP_ALIVE_S,
                     timeout=3,
+                    will=aiomqtt.Will(self._alive, "offline", qos=1, retain=True) if self._alive else None,
                 ) as client:
                     for topic in self._topics:
                         await client.subscribe(topic, qos=1)
+                    if self._alive:
+                        await client.publish(self._alive, "online", qos=1, retain=True)
                     self._client, self.trouble = client, ""
                     self._ready.set()
                     async for message in client.messages:

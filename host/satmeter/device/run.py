@@ -20,6 +20,7 @@ from ..node.async_rpc import AsyncNode
 from ..node.rpc import Node, words_of
 from .boundary import DeviceTrouble
 from .config import BoardConfig, BridgeConfig, MeterConfig, read
+from .discovery import Discovery
 from .outlet import Outlet
 
 log = logging.getLogger("satmeter.device")
@@ -42,6 +43,8 @@ async def run(path: Path) -> None:
     for board in boards:
         board.start()
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
+    if (discovery := _discovery(config, node)) is not None:
+        tasks.append(asyncio.create_task(discovery.run()))
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -56,6 +59,16 @@ async def run(path: Path) -> None:
         board.stop()
     for lock in locks:
         lock.close()
+
+
+def _discovery(config: BridgeConfig, node: AsyncNode) -> Discovery | None:
+    """Returns what tells Home Assistant of the meters, None where it is not wanted; BadParam where a field is wrong."""
+    if config.discovery is None:
+        return None
+    names = (*(each.name for each in config.meters), *(each.name for each in config.boards))
+    made = Discovery(config.discovery, names, node)
+    config.discovery.end()
+    return made
 
 
 def _lock(meter: MeterConfig, config: BridgeConfig) -> IO[str]:

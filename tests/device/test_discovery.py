@@ -1,0 +1,107 @@
+"""What Home Assistant finds at the broker, and what its switch does."""
+
+import asyncio
+import json
+
+import pytest
+
+from broker import Broker
+from lanes import lane
+from satmeter.device.discovery import Discovery
+from satmeter.device.fields import Fields
+
+METER = {
+    "name": "socket",
+    "state": "delivering",
+    "session": "s1",
+    "count": 1_500,
+    "credit_msat": 12_500,
+    "fault": "",
+    "tariff": {"unit": "kWh", "ticks_per_unit": 1_000, "price_msat": 300_000},
+}
+
+
+class Node:
+    def __init__(self):
+        self.meter, self.closed = dict(METER), asyncio.Event()
+
+    async def call(self, method, **params):
+        if method == "meter-close":
+            assert params == {"session": "s1"}
+            self.meter |= {"session": "", "state": "standby"}
+            self.closed.set()
+            return {}
+        return {"meters": [self.meter, {**self.meter, "name": "another"}]}
+
+
+@pytest.fixture
+def broker(tmp_path):
+    lane("mosquitto")
+    made = Broker(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_the_meters_of_this_bridge_are_found_followed_and_ended(broker):
+    async def act():
+        node, found = Node(), {}
+        fields = Fields("homeassistant", {**broker.fields, "every_s": 1})
+        running = asyncio.create_task(Discovery(fields, ("socket",), node).run())
+        fields.end()
+        async with broker.client() as client:
+            await client.subscribe("#")
+            async for message in client.messages:
+                found[str(message.topic)] = message.payload.decode()
+                seen = json.loads(found.get("satmeter/socket", "{}"))
+                if seen.get("session") == "ON" and not node.closed.is_set():
+                    await client.publish("satmeter/socket/session/set", "OFF")
+                if seen.get("session") == "OFF":
+                    break
+            assert seen == {
+                "state": "standby",
+                "delivered": 1.5,
+                "credit": 12.5,
+                "price": 300.0,
+                "fault": "none",
+                "session": "OFF",
+            }
+            configs = {topic: json.loads(text) for topic, text in found.items() if topic.endswith("/config")}
+            assert {"homeassistant/sensor/satmeter_socket/delivered/config"} <= configs.keys() and len(configs) == 6
+            delivered = configs["homeassistant/sensor/satmeter_socket/delivered/config"]
+            assert (delivered["device_class"], delivered["unit_of_measurement"]) == ("energy", "kWh")
+            switch = configs["homeassistant/switch/satmeter_socket/session/config"]
+            assert switch["command_topic"] == "satmeter/socket/session/set"
+            assert found["satmeter/bridge"] == "online"
+            # Home Assistant begins anew: all is announced again.
+            await client.publish("homeassistant/status", "online")
+            async for message in client.messages:
+                if str(message.topic).endswith("session/config") and not message.retain:
+                    break
+            # The bridge is gone, without a word: what it announced is unavailable.
+            running.cancel()
+            async for message in client.messages:
+                if str(message.topic) == "satmeter/bridge" and message.payload == b"offline":
+                    break
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+def test_a_switch_that_is_turned_on_is_told_that_nothing_runs(broker):
+    async def act():
+        node, states = Node(), 0
+        node.meter |= {"session": "", "state": "standby"}
+        fields = Fields("homeassistant", {**broker.fields, "every_s": 600})
+        running = asyncio.create_task(Discovery(fields, ("socket",), node).run())
+        async with broker.client() as client:
+            await client.subscribe("satmeter/socket")
+            async for message in client.messages:
+                states += 1
+                if states == 2:
+                    assert json.loads(message.payload)["session"] == "OFF"
+                    break
+                await client.publish("satmeter/socket/session/set", "ON")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(act(), 30))
