@@ -7,7 +7,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 STAMP := $(VENV)/.installed-$(VERSION)
 # The demo needs a tenth of what the tests do; where all is installed it takes that.
 # A board that is emulated, and real nodes, need more.
-MORE := $(filter real,$(NODE))$(filter rp2040,$(BOARD))$(if $(NODE),,$(shell command -v lightningd))
+MORE := $(filter real,$(NODE))$(filter rp2040,$(BOARD))$(DEVICE)$(if $(NODE),,$(shell command -v lightningd))
 DEMO := $(if $(MORE),$(STAMP),$(or $(wildcard $(STAMP)),$(VENV)/.demo-$(VERSION)))
 
 IMAGE := build/board-image
@@ -15,7 +15,7 @@ IMAGE := build/board-image
 .PHONY: demo test bench mutants venv lint deps board-image clean
 
 demo: $(DEMO)
-	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD))
+	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD)) $(if $(DEVICE),--device $(DEVICE))
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)

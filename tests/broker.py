@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import json
 import shutil
 import socket
 import ssl
@@ -89,43 +88,3 @@ class Broker:
     def client(self):
         tls = ssl.create_default_context(cafile=self.ca)
         return aiomqtt.Client("localhost", self.port, username=USER, password=PASSWORD, tls_context=tls)
-
-
-class TasmotaPlug:
-    """Answers what the kind asks, as Tasmota 14 does; goes off by itself after its PulseTime."""
-
-    def __init__(self, broker, topic, metered=True, stubborn=False):
-        self.broker, self.topic, self.metered, self.stubborn = broker, topic, metered, stubborn
-        self.wh, self.power, self.pulse, self.power_on_state, self.off_at = 1_000.0, 0.0, 0, 3, 0.0
-        self.silent = False
-
-    @property
-    def on(self):
-        return time.monotonic() < self.off_at
-
-    async def run(self):
-        async with self.broker.client() as client:
-            await client.subscribe(f"cmnd/{self.topic}/#")
-            async for message in client.messages:
-                answer = self._answer(str(message.topic).rpartition("/")[2].lower(), message.payload.decode())
-                if answer is not None and not self.silent:
-                    name, said = answer
-                    await client.publish(f"stat/{self.topic}/{name}", json.dumps(said))
-
-    def _answer(self, command, payload):
-        if command == "status" and payload == "10":
-            energy = {"Total": round(self.wh / 1000, 3), "Power": self.power, "Voltage": 231}
-            found = {"Time": "2026-01-01T00:00:00", **({"ENERGY": energy} if self.metered else {})}
-            return "STATUS10", {"StatusSNS": found}
-        if command == "power1":
-            lasts = self.pulse - 100 if self.pulse > 111 else self.pulse / 10 if self.pulse else 10**6
-            if not self.stubborn:
-                self.off_at = time.monotonic() + lasts if payload == "ON" else 0.0
-            return "RESULT", {"POWER": "ON" if self.on else "OFF"}
-        if command == "pulsetime1":
-            self.pulse = int(payload)
-            return "RESULT", {"PulseTime1": {"Set": self.pulse, "Remaining": self.pulse}}
-        if command == "poweronstate":
-            self.power_on_state = int(payload)
-            return "RESULT", {"PowerOnState": self.power_on_state}
-        return None

@@ -16,13 +16,15 @@ from ground import Figure, until
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from plugs import Plugs
+
 from broker import Broker
 from satmeter.device.fields import Fields
 from satmeter.device.mqtt import Mqtt
 from satmeter.device.outlet import Outlet
 from satmeter.device.shelly import Shelly
+from satmeter.devnet.devices.shelly import Plug
 from satmeter.node.async_rpc import AsyncNode
-from shelly_plug import Plug, Plugs
 
 CUTS, GRANT, RATING = 10, 30, 12
 DEVICES, SECONDS, READINGS = 200, 20, 400

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from modbus_meter import simulated, words
 from satmeter.core.errors import BadParam
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.modbus import Modbus, registers
+from satmeter.devnet.devices.modbus import simulated, words
 
 
 def meter(port, **more):

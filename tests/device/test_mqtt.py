@@ -5,12 +5,13 @@ import json
 
 import pytest
 
-from broker import Broker, TasmotaPlug, certificate
+from broker import Broker, certificate
 from lanes import lane
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.mqtt import Mqtt, at, number
 from satmeter.device.tasmota import Tasmota
+from satmeter.devnet.devices.tasmota import TasmotaPlug
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def with_plug(broker, act, **more):
     """Run an act beside a plug that runs Tasmota."""
 
     async def whole():
-        plug = TasmotaPlug(broker, "tap", **more)
+        plug = TasmotaPlug(broker.client, "tap", **more)
         running = asyncio.create_task(plug.run())
         made = Tasmota(Fields("device", {"topic": "tap", "dead_man_s": 12, **broker.fields}))
         try:
@@ -48,7 +49,7 @@ def test_tasmota_counts_switches_and_is_set_up_once(broker):
     async def act(made, plug):
         assert (await made.read()).value == 1_000
         assert (plug.pulse, plug.power_on_state) == (112, 0)
-        plug.wh, plug.power = 1_002.0, 60.0
+        plug.energy, plug.power = 1_002.0, 60.0
         count = await made.read()
         assert (float(count.value), float(count.power)) == (1_002.0, 60.0)
         await made.allow()

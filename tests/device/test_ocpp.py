@@ -6,10 +6,10 @@ import socket
 import pytest
 import websockets
 
-from charger import connected
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.ocpp import Ocpp
+from satmeter.devnet.devices.charger import connected
 
 
 def free_port():
@@ -45,13 +45,13 @@ def test_it_starts_counts_and_stops(version):
         assert (await made.read()).value == 5_000
         await made.allow()
         await made.allow()  # nothing where it charges already
-        while not charger.charging:  # it hears that its start was taken a moment later
+        while not charger.car.charging:  # it hears that its start was taken a moment later
             await asyncio.sleep(0.01)
-        assert charger.tag == "satmeter"
+        assert charger.car.tag == "satmeter"
         while (await made.read()).value <= 5_004:
             await asyncio.sleep(0.05)
         await made.cut()
-        assert not charger.charging
+        assert not charger.car.charging
         assert (await made.read()).value >= 5_004
 
     tried(act, version=version)
@@ -71,7 +71,7 @@ def test_one_that_does_not_stop_is_said(version, monkeypatch):
 
     async def act(made, charger):
         await made.allow()
-        charger.stubborn = True
+        charger.car.stubborn = True
         with pytest.raises(DeviceTrouble, match="does not stop"):
             await made.cut()
 
@@ -121,10 +121,10 @@ def test_a_port_that_is_taken_is_said():
 
 def test_a_bridge_that_comes_back_stops_what_one_before_it_started(version):
     async def act(made, charger):
-        charger.transaction = charger.session = 7 if version == "ocpp1.6" else "seven"
+        charger.car.transaction = charger.session = 7 if version == "ocpp1.6" else "seven"
         await charger.tell_energy()
         await made.cut()
-        assert not charger.charging
+        assert not charger.car.charging
 
     tried(act, version=version)
 
@@ -135,12 +135,12 @@ def test_without_new_values_it_asks_and_then_is_not_believed(version, monkeypatc
     async def act(made, charger):
         made.cadence_s = 0.2
         await made.allow()
-        charger.silent = True
+        charger.car.silent = True
         with pytest.raises(DeviceTrouble, match="sends no Energy"):
             for _ in range(100):
                 await made.read()
                 await asyncio.sleep(0.05)
-        charger.silent = False
+        charger.car.silent = False
         assert (await made.read()).value >= 5_000
 
     tried(act, version=version)
@@ -148,15 +148,15 @@ def test_without_new_values_it_asks_and_then_is_not_believed(version, monkeypatc
 
 def test_a_start_that_comes_after_the_cut_does_not_begin(version, monkeypatch):
     async def act(made, charger):
-        charger.slow_s = 1
+        charger.car.slow_s = 1
         with monkeypatch.context() as patched:
             patched.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
             with pytest.raises(DeviceTrouble, match="began nothing"):
                 await made.allow()
         await made.cut()
-        await charger.answered.wait()
-        assert not charger.charging
-        charger.slow_s = 0
+        await charger.car.answered.wait()
+        assert not charger.car.charging
+        charger.car.slow_s = 0
         await made.allow()
         await made.cut()
 
@@ -165,12 +165,12 @@ def test_a_start_that_comes_after_the_cut_does_not_begin(version, monkeypatch):
 
 def test_a_charger_that_does_not_know_its_transaction_yet_is_told_to_stop_again(version):
     async def act(made, charger):
-        charger.learns_s = 0.5
+        charger.car.learns_s = 0.5
         await made.allow()
-        assert not charger.charging
+        assert not charger.car.charging
         await made.cut()
-        await charger.answered.wait()
-        assert not charger.charging
+        await charger.car.answered.wait()
+        assert not charger.car.charging
 
     tried(act, version=version)
 
@@ -182,7 +182,7 @@ def test_values_that_come_after_the_end_bring_no_transaction_back(version):
         await made.cut()
         await charger.tell_energy(ended if version == "ocpp2.0.1" else int(ended))
         await made.allow()
-        while not charger.charging:
+        while not charger.car.charging:
             await asyncio.sleep(0.01)
         await made.cut()
 
@@ -203,7 +203,7 @@ def test_what_charges_in_no_known_transaction_is_said(monkeypatch):
 def test_it_is_told_how_often_to_send_its_values_and_those_of_a_phase_are_not_the_whole(version):
     async def act(made, charger):
         assert (await made.read()).value == 5_000
-        assert charger.cadence_s == 7
+        assert charger.car.cadence_s == 7
 
     tried(act, {"cadence_s": 7}, version=version)
 
@@ -211,16 +211,16 @@ def test_it_is_told_how_often_to_send_its_values_and_those_of_a_phase_are_not_th
 def test_a_charger_whose_bridge_is_gone_stops_drawing_by_its_profile(version):
     async def act(made, charger):
         await made.allow()
-        while not charger.drawing:
+        while not charger.car.drawing:
             await asyncio.sleep(0.01)
         began = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() < began + 1.5:  # longer than one profile lasts: it is renewed
             await made.allow()
             await asyncio.sleep(0.2)
-            assert charger.drawing
-        while charger.drawing:
+            assert charger.car.drawing
+        while charger.car.drawing:
             await asyncio.sleep(0.05)
-        assert charger.charging
+        assert charger.car.charging
         await made.cut()
 
     tried(act, {"dead_man_s": 1, "cadence_s": 1}, version=version)
@@ -230,7 +230,7 @@ def test_a_charger_without_profiles_is_refused_a_dead_man(version):
     async def act(made, charger):
         with pytest.raises(DeviceTrouble, match="takes no charging profile: give dead_man_s = 0"):
             await made.allow()
-        assert not charger.charging
+        assert not charger.car.charging
 
     tried(act, {"dead_man_s": 30}, version=version, profiled=False)
 

@@ -9,7 +9,7 @@ from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.config import device
 from satmeter.device.fields import Fields
 from satmeter.device.shelly import Shelly
-from shelly_plug import Plug
+from satmeter.devnet.devices.shelly import Plug
 
 
 @pytest.fixture

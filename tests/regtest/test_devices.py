@@ -19,10 +19,10 @@ import time
 
 import pytest
 
-from charger import connected
-from modbus_meter import simulated, words
 from satmeter.board.virtual import VirtualBoard, load_key
-from shelly_plug import Plug
+from satmeter.devnet.devices.charger import connected
+from satmeter.devnet.devices.modbus import simulated, words
+from satmeter.devnet.devices.shelly import Plug
 from shop import close, error_of, identity, until
 
 TARIFF = {"unit": "Wh", "price_msat": 100, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
@@ -262,8 +262,8 @@ def test_a_charger_sells(net, shop, tmp_path):
     try:
         with bridged(tmp_path / "ocpp.toml"):
             assert bought(net, shop, name)["charged_msat"] == 10_000
-            until(lambda: not chargers[0].charging)
-            assert (chargers[0].wh - 5_000) * 10 <= 1_000 + RATING * 4
+            until(lambda: not chargers[0].car.charging)
+            assert (chargers[0].car.wh - 5_000) * 10 <= 1_000 + RATING * 4
     finally:
         beside.stop()
 

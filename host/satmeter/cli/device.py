@@ -24,6 +24,23 @@ def listed() -> None:
             console.print(f"{name:10} {words}", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command("find")
+def find(
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="how long to look")] = 5,
+) -> None:
+    """Look for devices in the network and at USB; say the line of bridge.toml that sells through each."""
+    with failing("device", ValueError):
+        from ..device import find as finding
+
+        seen = asyncio.run(finding.found(seconds))
+    for each in seen:
+        console.print(f"{each.kind:14} {each.where:22} {each.what}", markup=False, highlight=False, soft_wrap=True)
+        if each.line:
+            console.print(f"    {each.line}", markup=False, highlight=False, soft_wrap=True)
+    if not seen:
+        console.print("nothing was found: a device has to be in this network, and mDNS to pass", highlight=False)
+
+
 @app.command("test")
 def test(
     meter: Annotated[str, typer.Argument(help="the meter's name in the config")],

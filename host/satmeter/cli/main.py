@@ -249,12 +249,13 @@ def _value(text: str) -> int | str:
 def demo(
     node: Annotated[str, typer.Option(help="real or emulated; default: real where installed")] = "",
     board: Annotated[str, typer.Option(help="virtual, or rp2040: MicroPython on an emulated Pico")] = "",
+    through: Annotated[str, typer.Option("--device", help="shelly, modbus, ocpp or tasmota, simulated")] = "",
 ) -> None:
     """Run the three parts of the main job in about a minute, and prove the sums equal on both sides."""
     from ..devnet import demo as show
 
     began = time.monotonic()
-    good = show.main(node, board)
+    good = show.main(node, board, through)
     console.print(f"[dim]{time.monotonic() - began:.0f} s[/dim]")
     raise typer.Exit(0 if good else 1)
 

@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 import secrets
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from ...core.plain import JsonObject
 
 INFO = {"id": "shellyplusplugs-a8032ab1fe78", "mac": "A8032AB1FE78", "model": "SNPL-00112EU", "gen": 2, "ver": "1.4.4"}
 
@@ -17,13 +17,13 @@ INFO = {"id": "shellyplusplugs-a8032ab1fe78", "mac": "A8032AB1FE78", "model": "S
 class Plug:
     """A plug with power metering; `energy` in Wh, and a timer that switches it off."""
 
-    def __init__(self, password="", info=INFO):
+    def __init__(self, password: str = "", info: JsonObject = INFO) -> None:
         self.energy, self.power, self.password, self.info = 1_000.0, 0.0, password, dict(info)
         self.off_at, self.nonce, self.metered = 0.0, secrets.token_hex(8), True
         plug = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
+            def do_GET(self) -> None:
                 status, said = plug.answer(self.path, self.headers.get("Authorization", ""))
                 body = json.dumps(said).encode()
                 self.send_response(status)
@@ -34,7 +34,7 @@ class Plug:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *_):
+            def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -42,22 +42,23 @@ class Plug:
         self.host = f"127.0.0.1:{self._server.server_port}"
 
     @property
-    def on(self):
+    def on(self) -> bool:
+        """Whether it is switched on, by its own timer."""
         return time.monotonic() < self.off_at
 
-    def _known(self, path, header):
+    def _known(self, path: str, header: str) -> bool:
         if not self.password:
             return True
         given = dict(re.findall(r'(\w+)="?([^",]+)"?', header))
         if given.get("nonce") != self.nonce:
             return False
-        digest = lambda text: hashlib.sha256(text.encode()).hexdigest()  # noqa: E731
-        user = digest(f"admin:{self.info['id']}:{self.password}")
-        asked = digest(f"GET:{path}")
+        user = _digest(f"admin:{self.info['id']}:{self.password}")
+        asked = _digest(f"GET:{path}")
         whole = f"{user}:{given['nonce']}:{given['nc']}:{given['cnonce']}:auth:{asked}"
-        return given["response"] == digest(whole)
+        return bool(given["response"] == _digest(whole))
 
-    def answer(self, path, header):
+    def answer(self, path: str, header: str) -> tuple[int, JsonObject]:
+        """Returns the HTTP status and what it says to a request."""
         if not self._known(path, header):
             return 401, {"code": 401}
         asked, query = urlsplit(path), parse_qs(urlsplit(path).query)
@@ -72,45 +73,11 @@ class Plug:
         status = {"id": 0, "source": "http", "output": self.on, "apower": self.power, "voltage": 231.0}
         return 200, {**status, "aenergy": {"total": self.energy, "by_minute": [0.0]}} if self.metered else status
 
-    def close(self):
+    def close(self) -> None:
+        """It is gone."""
         self._server.shutdown()
         self._server.server_close()
 
 
-class Plugs:
-    """Many channels of one address, in a process of its own, for figures: each reads as a plug that is off."""
-
-    def __init__(self, many):
-        script = _MANY.format(many=many)
-        self._process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-        self.host = f"127.0.0.1:{self._process.stdout.readline().strip()}"
-
-    def close(self):
-        self._process.terminate()
-        self._process.wait(20)
-
-
-_MANY = """
-import asyncio
-from aiohttp import web
-
-async def answer(request):
-    method = request.match_info["method"]
-    if method == "Shelly.GetDeviceInfo":
-        return web.json_response({{"id": "many", "gen": 2}})
-    if method == "Switch.Set":
-        return web.json_response({{"was_on": False}})
-    return web.json_response({{"id": 0, "output": False, "apower": 0.0, "aenergy": {{"total": 1000.0}}}})
-
-async def main():
-    app = web.Application()
-    app.router.add_get("/rpc/{{method}}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(site._server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
