@@ -24,10 +24,17 @@ def plain(payload, key=171):
 
 
 class KasaPlug:
-    """`wh` is its count; `on`, whether it is switched on; a strip has several outlets, which count as one here."""
+    """`energy` in Wh is its count, which it tells in whole ones; `on`, whether it is switched on."""
 
     def __init__(self, metered=True, stubborn=False, v1=False):
-        self.wh, self.power, self.on, self.metered, self.stubborn, self.v1 = 1_000, 0.0, False, metered, stubborn, v1
+        self.energy, self.power, self.on, self.metered, self.stubborn, self.v1 = (
+            1_000,
+            0.0,
+            False,
+            metered,
+            stubborn,
+            v1,
+        )
 
     def _system(self):
         info = {"alias": "plug", "deviceId": "8006", "model": "HS110(EU)", "mac": "50:C7:BF:00:00:01", "err_code": 0}
@@ -51,8 +58,13 @@ class KasaPlug:
             return {}
         if (part, command) == ("emeter", "get_realtime"):
             if self.v1:
-                return {"total": self.wh / 1000, "power": self.power, "voltage": 230.0, "current": 0.0}
-            return {"total_wh": self.wh, "power_mw": int(self.power * 1000), "voltage_mv": 230_000, "current_ma": 0}
+                return {"total": self.energy / 1000, "power": self.power, "voltage": 230.0, "current": 0.0}
+            return {
+                "total_wh": int(self.energy),
+                "power_mw": int(self.power * 1000),
+                "voltage_mv": 230_000,
+                "current_ma": 0,
+            }
         if (part, command) == ("time", "get_timezone"):
             return {"index": 38}
         if (part, command) == ("time", "get_time"):

@@ -36,7 +36,7 @@ def test_it_counts_in_watt_hours_and_switches(v1):
         await made.allow()
         await made.allow()
         assert plug.on
-        plug.wh, plug.power = 1_234, 60.0
+        plug.energy, plug.power = 1_234, 60.0
         count = await made.read()
         assert (count.value, count.power) == (1_234, 60)
         await made.cut()

@@ -11,51 +11,24 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
+from kasa_plug import KasaPlug
+from lanes import lane
 from satmeter.board.virtual import VirtualBoard, load_key
-from satmeter.devnet.devices.charger import connected
-from satmeter.devnet.devices.modbus import simulated, words
+from satmeter.devnet.devices.beside import Beside
+from satmeter.devnet.devices.load import Load
 from satmeter.devnet.devices.shelly import Plug
+from satmeter.devnet.devices.simulated import KINDS, Ocpp
 from shop import close, error_of, identity, until
 
 TARIFF = {"unit": "Wh", "price_msat": 100, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
 RATING = 150
 POWER_W = 36_000
-
-
-class Load:
-    """What is plugged in: while the plug is on, its energy rises."""
-
-    def __init__(self, plug):
-        self.plug, self.most = plug, plug.energy
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._flow, daemon=True)
-        self._thread.start()
-
-    def _flow(self):
-        last = time.monotonic()
-        while not self._stop.wait(0.02):
-            now = time.monotonic()
-            if self.plug.on:
-                self.plug.energy += POWER_W / 3600 * (now - last)
-            self.plug.power = POWER_W if self.plug.on else 0
-            last = now
-
-    @property
-    def ticks(self):
-        """What flowed in all, in ticks."""
-        return (self.plug.energy - 1_000) * 10
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join()
 
 
 def inline(values):
@@ -82,32 +55,13 @@ def bridged(config):
         process.wait(20)
 
 
-class InALoop:
-    """Runs an asyncio act beside the test, until it is over."""
-
-    def __init__(self, act):
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
-        self._thread.start()
-
-    def _run(self, act):
-        asyncio.set_event_loop(self.loop)
-        self._task = self.loop.create_task(act())
-        with contextlib.suppress(asyncio.CancelledError):
-            self.loop.run_until_complete(self._task)
-
-    def stop(self):
-        self.loop.call_soon_threadsafe(self._task.cancel)
-        self._thread.join(10)
-
-
 class Outlet:
     """A meter sold through a Shelly plug by `satmeter bridge --config`."""
 
     def __init__(self, shop, folder, **tariff):
         self.name, self.rpc, self.node = f"dev-{secrets.token_hex(3)}", shop.rpc, shop.node
         self.plug = Plug()
-        self.load = Load(self.plug)
+        self.load = Load(self.plug, POWER_W)
         self.rpc.call("meter-add", {"name": self.name, **TARIFF, **tariff})
         self.config = folder / f"{self.name}.toml"
         device = {"kind": "shelly", "host": self.plug.host, "dead_man_s": 3}
@@ -120,6 +74,11 @@ class Outlet:
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
         log.close()
         until(lambda: self.meter()["board"] == "heard")
+
+    @property
+    def ticks(self):
+        """What flowed in all, in ticks."""
+        return self.load.flowed * 10
 
     def meter(self):
         return self.rpc.call("meter-status", [self.name])["meters"][0]
@@ -154,7 +113,7 @@ def test_a_wallet_pays_and_the_plug_delivers_that_and_no_more_than_its_bound(net
     receipt = shop.receipt(invoice["session"])
     assert receipt["charged_msat"] == receipt["paid_msat"] == 10_000
     beyond = RATING * (1.0 + 1.0 + 0.3) + 1  # a reading, its age, the valve: what the log states, too
-    assert 990 <= outlet.load.ticks <= 1_000 + beyond
+    assert 990 <= outlet.ticks <= 1_000 + beyond
     assert f"at most {int(beyond)} ticks flow beyond a grant" in outlet.log()
 
 
@@ -169,27 +128,27 @@ def test_a_buyer_streams_and_what_is_left_comes_back(net, shop, outlet):
         },
     )["session"]
     until(lambda: outlet.plug.on)
-    until(lambda: outlet.load.ticks > 2_500)
+    until(lambda: outlet.ticks > 2_500)
     end = close(net["buyer"], session)
     until(lambda: not outlet.plug.on)
     receipt = json.loads(end["receipt"])
     assert identity(receipt) and receipt["owed_msat"] == 0 and receipt["charged_msat"] >= 25_000
-    assert abs(receipt["ticks"] - outlet.load.ticks) <= RATING * 3 + 1
+    assert abs(receipt["ticks"] - outlet.ticks) <= RATING * 3 + 1
 
 
 def test_a_bridge_that_is_killed_leaves_the_plug_off_and_loses_no_tick(net, shop, outlet):
     invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
     net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
-    until(lambda: outlet.load.ticks > 200)
+    until(lambda: outlet.ticks > 200)
     outlet.process.kill()
     outlet.process.wait(20)
     until(lambda: not outlet.plug.on, timeout_s=10)  # its own timer, which nobody moves any more
-    flowed = outlet.load.ticks
+    flowed = outlet.ticks
     outlet.start()
     until(lambda: outlet.meter()["register"] >= int(flowed) - 1)
     until(lambda: outlet.meter()["state"] == "standby" and not outlet.plug.on)
     assert shop.receipt(invoice["session"])["charged_msat"] == 10_000
-    assert outlet.load.ticks <= 1_000 + RATING * 3 + 1
+    assert outlet.ticks <= 1_000 + RATING * 3 + 1
 
 
 def test_a_plug_that_is_gone_ends_nothing_at_once_and_is_said(net, shop, outlet):
@@ -201,7 +160,7 @@ def test_a_plug_that_is_gone_ends_nothing_at_once_and_is_said(net, shop, outlet)
 def test_a_counter_that_jumps_stops_delivery_and_is_not_charged(net, shop, outlet):
     invoice = shop.rpc.call("meter-invoice", {"name": outlet.name})
     net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
-    until(lambda: outlet.load.ticks > 200)
+    until(lambda: outlet.ticks > 200)
     outlet.plug.energy += 10**6
     until(lambda: "jumped" in outlet.meter()["fault"])
     until(lambda: not outlet.plug.on)
@@ -236,63 +195,78 @@ def bought(net, shop, name):
     return shop.receipt(invoice["session"])
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def named(shop):
     name = f"dev-{secrets.token_hex(3)}"
     shop.rpc.call("meter-add", {"name": name, **TARIFF})
     return name
 
 
-def test_a_charger_sells(net, shop, tmp_path):
-    name, port, chargers = named(shop), free_port(), []
+class Kasa:
+    """A Kasa plug, which counts in whole Wh."""
 
-    async def charge():
-        async with connected(port) as charger:
-            chargers.append(charger)
+    step_wh = 1.0
+
+    def __init__(self, folder):
+        self._plug, self._stands = KasaPlug(), threading.Event()
+        self._load = Load(self._plug, 0.0)
+        self._beside = Beside(self._serve)
+        self._stands.wait(10)
+        self.table = f'device = {{ kind = "kasa", host = "{self._host}" }}'
+
+    async def _serve(self):
+        async with self._plug.served() as self._host:
+            self._stands.set()
             await asyncio.Event().wait()
 
-    device = {"kind": "ocpp", "charger": "wallbox", "port": port, "cadence_s": 1, "cut_s": 1}
-    write(tmp_path / "ocpp.toml", net["seller"], name, f"device = {inline(device)}")
-    beside = InALoop(charge)
+    def turn(self, watts):
+        self._load.watts = watts
+
+    @property
+    def flowed(self):
+        return self._load.flowed
+
+    @property
+    def on(self):
+        return self._plug.on
+
+    def close(self):
+        self._beside.stop()
+        self._load.stop()
+
+
+def ocpp201(folder):
+    return Ocpp(folder, "ocpp2.0.1")
+
+
+SOLD = {**KINDS, "ocpp2.0.1": ocpp201, "kasa": Kasa}
+
+
+@pytest.mark.parametrize("kind", sorted(SOLD))
+def test_every_kind_sells_before_and_after_use(net, shop, tmp_path, kind):
+    if kind == "tasmota":
+        lane("mosquitto")
+    name, device = named(shop), SOLD[kind](tmp_path)
+    device.turn(POWER_W)
+    write(tmp_path / "bridge.toml", net["seller"], name, device.table)
     try:
-        with bridged(tmp_path / "ocpp.toml"):
+        with bridged(tmp_path / "bridge.toml"):
             assert bought(net, shop, name)["charged_msat"] == 10_000
-            until(lambda: not chargers[0].car.charging)
-            assert (chargers[0].car.wh - 5_000) * 10 <= 1_000 + RATING * 4
+            until(lambda: not device.on)
+            assert device.flowed * 10 <= 1_000 + RATING * 4
+            until(lambda: shop.rpc.call("meter-status", [name])["meters"][0]["state"] == "standby")
+            shop.rpc.call("meter-set", {"name": name, "mode": "arrears", "limit_msat": 20_000})
+            caps = {"max_price_msat": 100, "unit": "Wh", "budget_msat": 1_000_000}
+            address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{name}".upper()
+            before = device.flowed
+            session = net["buyer"].rpc.call("stream-open", {"seller": address, **caps})["session"]
+            until(lambda: device.flowed > before + 150)
+            end = close(net["buyer"], session)
+            until(lambda: not device.on)
+            receipt = json.loads(end["receipt"])
+            assert identity(receipt) and receipt["paid_msat"] == end["paid_msat"] == receipt["charged_msat"] >= 15_000
+            assert abs(receipt["ticks"] - (device.flowed - before) * 10) <= RATING * 4
     finally:
-        beside.stop()
-
-
-def test_one_device_counts_and_another_switches(net, shop, tmp_path):
-    """A Modbus meter before a Shelly: what the plug lets through, the meter counts."""
-    name, plug, ports = named(shop), Plug(), []
-    load = Load(plug)
-
-    async def count():
-        live = lambda: {342: words(plug.energy / 1000)}  # noqa: E731
-        async with simulated({12: words(0.0), 342: words(1.0)}, live=live) as port:
-            ports.append(port)
-            await asyncio.Event().wait()
-
-    beside = InALoop(count)
-    try:
-        until(lambda: ports)
-        source = {"kind": "modbus", "registers": "sdm120", "host": "127.0.0.1", "port": ports[0]}
-        valve = {"kind": "shelly", "host": plug.host, "dead_man_s": 3}
-        write(tmp_path / "two.toml", net["seller"], name, f"source = {inline(source)}\nvalve = {inline(valve)}")
-        with bridged(tmp_path / "two.toml"):
-            assert bought(net, shop, name)["charged_msat"] == 10_000
-            until(lambda: not plug.on)
-            assert load.ticks <= 1_000 + RATING * 3 + 1
-    finally:
-        beside.stop()
-        load.stop()
-        plug.close()
+        device.close()
 
 
 def test_a_board_of_ours_stands_in_the_same_file(net, shop, tmp_path):

@@ -160,18 +160,19 @@ class Tasmota:
 
 
 class Ocpp:
-    """A charger of OCPP 1.6, with a car."""
+    """A charger, with a car."""
 
     step_wh = 0.1
 
-    def __init__(self, folder: Path) -> None:
-        self._port, self._watts, self._car = free_port(), 0.0, Car()
+    def __init__(self, folder: Path, version: str = "ocpp1.6") -> None:
+        self._port, self._version, self._car = free_port(), version, Car()
+        self._car.watts = 0.0
         self._beside = Beside(self._serve)
         fields = f'charger = "wallbox", port = {self._port}, cadence_s = 1, cut_s = 1'
         self.table = f'device = {{ kind = "ocpp", {fields} }}'
 
     async def _serve(self) -> None:
-        async with connected(self._port, car=self._car):
+        async with connected(self._port, version=self._version, car=self._car):
             await asyncio.Event().wait()
 
     def turn(self, watts: float) -> None:
