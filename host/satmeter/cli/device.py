@@ -21,7 +21,7 @@ def listed() -> None:
         from ..device.kinds import names
 
         for name, words in names().items():
-            console.print(f"{name:10} {words}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{name:14} {words}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("find")
