@@ -8,7 +8,6 @@ back switched off. python-kasa is under the GPL, version 3: mind that where you 
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
-from decimal import Decimal
 from typing import TypeVar
 
 from kasa import AuthenticationError, Credentials, Device, DeviceConfig, Discover, KasaException, Module
@@ -55,7 +54,7 @@ class Kasa:
             total = None if total is None else total * 1000
         if total is None:
             raise DeviceTrouble(f"{self._host}: says no energy")
-        return Count(total.quantize(Decimal("0.001")), power, epoch)
+        return Count(total, power, epoch)
 
     async def allow(self) -> None:
         """Switches on; nothing where it is."""

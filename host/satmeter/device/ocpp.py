@@ -87,7 +87,8 @@ class Ocpp:
         self._versions = {each.PROTOCOL: each.connected for each in (ocpp201, ocpp16)}
         self._charger: Charger | None = None
         self._plugged: bool | None = None
-        self._draws, self._energy, self._transaction = False, Decimal(-1), ""
+        self._draws, self._transaction = False, ""
+        self._energy: Decimal | None = None
         self._told, self._told_at, self._ready, self._held = 0, 0.0, False, False
         self.wanted = False
         """Whether charging was asked for and not cut since."""
@@ -110,7 +111,7 @@ class Ocpp:
             await self._until(lambda: self._told > told)
             if self._told == told:
                 raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
-        if self._energy < 0:
+        if self._energy is None:
             raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
         return Count(self._energy, None, "", self._plugged is not False, time.monotonic() - self._told_at)
 
@@ -192,7 +193,7 @@ class Ocpp:
         counted = number(value)
         tens = multiplier if isinstance(multiplier, int) and abs(multiplier) <= 9 else None
         if connector == self.connector and counted is not None and tens is not None and unit in ("Wh", "kWh"):
-            self._energy = counted.scaleb(tens + (3 if unit == "kWh" else 0))
+            self._energy = counted * Decimal(10) ** (tens + (3 if unit == "kWh" else 0))
             self._told, self._told_at = self._told + 1, time.monotonic()
             self._news.set()
             self.heard()
