@@ -17,6 +17,7 @@ import threading
 
 import pytest
 
+from broker import Broker
 from kasa_plug import KasaPlug
 from lanes import lane
 from satmeter.board.virtual import VirtualBoard, load_key
@@ -304,3 +305,34 @@ def test_a_device_is_tried_before_it_sells(net, shop, tmp_path):
         assert refused.returncode == 1 and "no meter 'nowhere'" in refused.stdout and not plug.on
     finally:
         plug.close()
+
+
+def test_home_assistant_ends_a_session(net, shop, outlet, tmp_path):
+    """Whoever runs Home Assistant turns the meter's switch off: the buyer's session ends, with its receipt."""
+    lane("mosquitto")
+    broker, states = Broker(tmp_path / "broker"), []
+    outlet.stop()
+    told = inline(broker.fields | {"every_s": 1})
+    outlet.config.write_text(outlet.config.read_text().replace("[[meter]]", f"homeassistant = {told}\n[[meter]]"))
+    outlet.start()
+
+    async def home():
+        async with broker.client() as client:
+            await client.subscribe(f"satmeter/{outlet.name}")
+            async for message in client.messages:
+                states.append(json.loads(message.payload))
+                if states[-1]["session"] == "ON" and states[-1]["delivered"] > 10:
+                    await client.publish(f"satmeter/{outlet.name}/session/set", "OFF")
+
+    beside = Beside(home)
+    try:
+        caps = {"max_price_msat": 100, "unit": "Wh", "budget_msat": 1_000_000}
+        address = f"SATMETER://{net['seller'].address}/{net['seller'].id}/{outlet.name}".upper()
+        session = net["buyer"].rpc.call("stream-open", {"seller": address, **caps})["session"]
+        receipt = shop.receipt(session)
+        assert identity(receipt) and receipt["charged_msat"] > 0 and receipt["owed_msat"] == 0
+        until(lambda: states[-1]["session"] == "OFF" and not outlet.plug.on)
+        assert states[-1]["delivered"] * 10 == receipt["ticks"]
+    finally:
+        beside.stop()
+        broker.stop()

@@ -109,7 +109,7 @@ class Discovery:
 
     async def _close(self, name: str, session: str) -> None:
         try:
-            await self._node.call("meter-close", session=session)
+            await self._node.call("meter-close", name=session)
             log.info("meter %s: session %s was ended from Home Assistant", name, session)
         except (RpcError, SatmeterError, OSError) as e:
             log.warning("meter %s: %s", name, words_of(e) if isinstance(e, RpcError) else e)
