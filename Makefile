@@ -51,7 +51,7 @@ $(STAMP) $(VENV)/.demo-$(VERSION): setup.cfg pyproject.toml
 # System parts of the skipped lanes, from Debian's packages.
 deps:
 	apt-get update
-	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium mosquitto
+	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium mosquitto prometheus
 
 # MicroPython for the emulated RP2040, from Debian's sources (root, apt), or from the official .uf2: UF2=path.
 board-image:

@@ -49,6 +49,7 @@ LANES = {
     "browser": lambda: "" if chromium() else "`make deps`",
     "PostgreSQL": postgresql_missing,
     "mosquitto": lambda: "" if shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists() else "`make deps`",
+    "prometheus": lambda: "" if shutil.which("prometheus") and shutil.which("promtool") else "`make deps`",
     "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
 }
 

@@ -20,6 +20,7 @@ CONTRIB = ROOT / "contrib"
         "satmeter-devices.service",
         "satmeter-stream@.service",
         "satmeter-panel.service",
+        "satmeter-metrics.service",
     ],
 )
 def test_systemd_accepts_the_units(unit, tmp_path):
@@ -47,6 +48,7 @@ def test_systemd_accepts_the_units(unit, tmp_path):
         ("satmeter-devices.service", 3.0),
         ("satmeter-stream@.service", 2.0),
         ("satmeter-panel.service", 3.0),
+        ("satmeter-metrics.service", 2.0),
     ],
 )
 def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
@@ -60,7 +62,10 @@ def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
     assert score and float(score[1]) <= most, found.stdout[-2000:]
 
 
-@pytest.mark.parametrize("unit", ["satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service"])
+@pytest.mark.parametrize(
+    "unit",
+    ["satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service", "satmeter-metrics.service"],
+)
 def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner
 

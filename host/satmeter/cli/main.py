@@ -27,6 +27,7 @@ from .panel import panel
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
 from .sticker import sticker
+from .watch import doctor, metrics
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
@@ -40,6 +41,8 @@ app.command("panel")(panel)
 app.command("serve")(serve)
 app.command("books")(books)
 app.command("gate")(gate)
+app.command("doctor")(doctor)
+app.command("metrics")(metrics)
 app.add_typer(client_app, name="client")
 app.add_typer(device.app, name="device")
 app.add_typer(hooks_app, name="hooks")

@@ -1,0 +1,178 @@
+"""What is wrong with a node that sells or buys, each line with what to do about it.
+
+It only asks: nothing is changed. What it can't find out is left out.
+"""
+
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pyln.client import RpcError
+
+from ..core.errors import NodeTrouble
+from ..core.plain import JsonObject
+from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
+from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
+
+OLDEST, NEWEST = (25, 12, 1), (26, 6, 99)
+"""Versions of lightningd between which all this is tried, and sound."""
+LOW_DISK, NO_DISK = 2 * 10**9, 200 * 10**6
+JOURNALS = ("satmeter-meter.sqlite3", "satmeter-stream.sqlite3")
+KEY = Path("~/.config/satmeter/board.key")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: `about` what, whether it is good, what is so, and what to do (where it is not good)."""
+
+    about: str
+    state: Literal["good", "mind", "bad"]
+    words: str
+    do: str = ""
+
+
+def findings(node: Node) -> Iterator[Finding]:
+    """Yields what is found, good or not; only the first where the node can't be reached."""
+    try:
+        info = node.info()
+    except (NodeTrouble, RpcError) as e:
+        words = words_of(e) if isinstance(e, RpcError) else str(e)
+        yield Finding(
+            "node", "bad", words, "start lightningd, or name its socket by --rpc; run as its user or in its group"
+        )
+        return
+    yield from _node(info)
+    yield from _machine(info, Path(node.path).expanduser())
+    quantum = 0
+    for plugin, method in (("meter", "meter-status"), ("stream", "stream-list")):
+        try:
+            status = node.call(method)
+        except RpcError as e:
+            missing = code_of(e) == UNKNOWN_COMMAND
+            words = "is not loaded" if missing else words_of(e)
+            do = f"lightning-cli plugin start …/plugins/{plugin}/{plugin}.py, if this node is to "
+            yield Finding(plugin, "mind" if missing else "bad", words, do + ("sell" if plugin == "meter" else "buy"))
+            continue
+        except NodeTrouble as e:
+            yield Finding(plugin, "bad", str(e), "lightningd's log says why the plugin does not answer")
+            continue
+        if plugin == "meter":
+            meters = [read_as(MeterStatus, each) for each in status["meters"]]
+            quantum = max((int(meter.tariff["quantum_msat"]) for meter in meters), default=0)
+            yield from _meters(meters, [read_as(SessionStatus, each) for each in status["sessions"]])
+            yield from _reached(status["meters"])
+        else:
+            yield from _streams([read_as(StreamStatus, each) for each in status["streams"]])
+    yield from _channels(node, quantum)
+
+
+def _node(info: JsonObject) -> Iterator[Finding]:
+    version = str(info.get("version", ""))
+    numbers = tuple(int(n) for n in version.lstrip("v").split("-")[0].split(".") if n.isdigit())
+    words = f"lightningd {version} on {info.get('network')}, block {info.get('blockheight')}"
+    if numbers and numbers < OLDEST:
+        yield Finding("node", "bad", words, "upgrade lightningd: v25.12.1 is the oldest that is sound")
+    elif numbers > NEWEST:
+        yield Finding("node", "mind", words, "nobody has tried this on a version after v26.06")
+    else:
+        yield Finding("node", "good", words)
+    for name in ("warning_bitcoind_sync", "warning_lightningd_sync"):
+        if name in info:
+            yield Finding("node", "bad", str(info[name]), "wait until it has caught up: it pays and is paid only then")
+
+
+def _machine(info: JsonObject, socket: Path) -> Iterator[Finding]:
+    folder = Path(str(info.get("lightning-dir", socket.parent)))
+    if folder.is_dir():
+        free = shutil.disk_usage(folder).free
+        words = f"{free / 1e9:.1f} GB are free for {folder}"
+        state: Literal["good", "mind", "bad"] = "good" if free > LOW_DISK else "mind" if free > NO_DISK else "bad"
+        yield Finding("disk", state, words, "" if state == "good" else "a journal that can't be written grants nothing")
+    for path in (*(folder / name for name in JOURNALS), KEY.expanduser()):
+        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Finding("permissions", "bad", f"{path} can be read by others", f"chmod 600 {path}")
+    if (clock := _clock()) is not None:
+        yield clock
+
+
+def _clock() -> Finding | None:
+    found = shutil.which("timedatectl")
+    if found is None:
+        return None
+    asked = subprocess.run([found, "show", "-p", "NTPSynchronized", "--value"], capture_output=True, text=True)
+    if asked.returncode or asked.stdout.strip() not in ("yes", "no"):
+        return None
+    if asked.stdout.strip() == "yes":
+        return Finding("clock", "good", "is set by the network")
+    return Finding(
+        "clock", "mind", "is not set by the network", "timedatectl set-ntp true: invoices expire by the clock"
+    )
+
+
+def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterator[Finding]:
+    if not meters:
+        yield Finding(
+            "meters", "mind", "there are none", "lightning-cli -k meter-add name=… price_msat=… (docs/operating.md)"
+        )
+    for meter in meters:
+        about = f"meter {meter.name}"
+        if meter.board != "heard":
+            do = "start its bridge (satmeter bridge); its log says what is wrong with board or device"
+            yield Finding(about, "bad", "its board or device is not heard", do)
+        elif meter.fault:
+            yield Finding(about, "bad", meter.fault, "docs/devices.md and docs/wiring.md say what faults mean")
+        elif meter.exposure_msat > meter.exposure_bound_msat:
+            words = f"{meter.exposure_msat:,} msat are at risk, and {meter.exposure_bound_msat:,} may be"
+            yield Finding(about, "bad", words, "lightning-cli meter-status shows the session; please report it")
+        else:
+            yield Finding(
+                about, "good", f"{meter.state}, {meter.exposure_msat:,} of {meter.exposure_bound_msat:,} msat at risk"
+            )
+    for session in sessions:
+        about = f"session {session.session[:8]}"
+        if session.alarm:
+            do = "when somebody has looked at it: lightning-cli meter-attend (docs/operating.md)"
+            yield Finding(about, "bad", session.alarm, do)
+        elif session.owed_msat and session.owed_why:
+            yield Finding(about, "mind", f"{session.owed_msat:,} msat are owed: {session.owed_why}", "")
+
+
+def _reached(meters: list[JsonObject]) -> Iterator[Finding]:
+    if any(not meter.get("address") for meter in meters):
+        do = "meter-address=HOST:PORT in lightningd's config: else only wallets can buy, by invoices and offers"
+        yield Finding("address", "mind", "buyers' nodes do not know where to reach this one", do)
+
+
+def _streams(streams: list[StreamStatus]) -> Iterator[Finding]:
+    for stream in streams:
+        about = f"stream {stream.session[:8]}"
+        if stream.disputed:
+            yield Finding(about, "bad", "seller and own count differ", f"lightning-cli stream-status {stream.session}")
+        elif stream.trouble:
+            yield Finding(about, "mind", stream.trouble, f"lightning-cli stream-status {stream.session}")
+
+
+def _channels(node: Node, quantum: int) -> Iterator[Finding]:
+    try:
+        listed = node.call("listpeerchannels")["channels"]
+    except (RpcError, NodeTrouble):
+        return
+    usable = [each for each in listed if each.get("state") == "CHANNELD_NORMAL"]
+    online = [each for each in usable if each.get("peer_connected")]
+    if not online:
+        words = f"{len(usable)}, none of them with a peer that is connected" if usable else "there are none"
+        yield Finding("channels", "bad", words, "open one, or connect to its peer: nothing can be paid without")
+        return
+    inbound = sum(int(each.get("receivable_msat", 0)) for each in online)
+    outbound = sum(int(each.get("spendable_msat", 0)) for each in online)
+    flows = f"{inbound // 1000:,} sat can come in, {outbound // 1000:,} sat can go out"
+    words = f"{len(online)} of {len(usable)} connected; {flows}"
+    if quantum and inbound < quantum:
+        do = "spend through the channels, or have somebody open one to this node"
+        yield Finding("channels", "bad", f"{words}: less than a meter's quantum can come in", do)
+    else:
+        yield Finding("channels", "good", words)

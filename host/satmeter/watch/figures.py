@@ -1,0 +1,150 @@
+"""A node's meters and streams as figures for Prometheus, asked of its plugins at each scrape.
+
+Sums over all receipts (what was earned) are asked once in TOTALS_S, since they read the whole journal.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pyln.client import RpcError
+
+from ..core.errors import SatmeterError
+from ..core.plain import JsonObject
+from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
+from ..node.rpc import UNKNOWN_COMMAND, Node, code_of
+
+TOTALS_S = 60.0
+STATES = ("standby", "negotiating", "delivering", "suspended", "lockout")
+SOLD = {
+    "sessions": "Sessions that have ended with a receipt.",
+    "paid_msat": "What was paid for them.",
+    "charged_msat": "What of it was charged.",
+    "refunded_msat": "What of it was given back, fees included.",
+    "lapsed_msat": "What of it nobody asked back.",
+}
+TERMS = ("unit", "price_msat", "ticks_per_unit", "mode")
+Of = TypeVar("Of", MeterStatus, SessionStatus, StreamStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge(Generic[Of]):
+    """One figure; `of` gives it from a status."""
+
+    name: str
+    about: str
+    of: Callable[[Of], float]
+
+
+METER: tuple[Gauge[MeterStatus], ...] = (
+    Gauge("flow_ticks_per_hour", "The present flow.", lambda m: m.flow),
+    Gauge("credit_msat", "Credit of the present session.", lambda m: m.credit_msat),
+    Gauge("exposure_msat", "What the seller could lose now.", lambda m: m.exposure_msat),
+    Gauge("exposure_bound_msat", "The most that the tariff lets it lose.", lambda m: m.exposure_bound_msat),
+    Gauge("heard", "Whether the board or device was heard of late.", lambda m: m.board == "heard"),
+    Gauge("faulty", "Whether the board or device states a fault.", lambda m: bool(m.fault)),
+    Gauge("plugged", "Whether something is plugged in.", lambda m: m.plugged),
+)
+SESSIONS: tuple[Gauge[SessionStatus], ...] = (
+    Gauge("owed_msat", "What is owed to buyers and not given back yet.", lambda s: s.owed_msat),
+    Gauge("held_msat", "What refunds on their way hold.", lambda s: s.held_msat),
+    Gauge("alarms", "Sessions that a person has to look at.", lambda s: bool(s.alarm)),
+)
+STREAMS: tuple[Gauge[StreamStatus], ...] = (
+    Gauge("paid_msat", "What live streams have paid.", lambda s: s.paid_msat),
+    Gauge("fees_msat", "Routing fees of live streams.", lambda s: s.fees_msat),
+    Gauge("in_flight_msat", "What is on its way to sellers.", lambda s: s.in_flight_msat),
+    Gauge("exposure_msat", "What would be lost if the sellers vanished now.", lambda s: s.exposure_msat),
+    Gauge("exposure_bound_msat", "The most that the caps let be lost.", lambda s: s.exposure_bound_msat),
+    Gauge("refusals", "Invoices that live streams refused.", lambda s: len(s.refusals)),
+    Gauge("disputed", "Streams whose seller's count is disputed.", lambda s: s.disputed),
+)
+
+
+@dataclass(slots=True, eq=False)
+class Figures(Collector):
+    """Collects from one node; what a plugin that is not loaded would say is left out."""
+
+    node: Node
+    clock: Callable[[], float] = time.monotonic
+    _sold: dict[str, dict[str, int]] = field(default_factory=dict)
+    _sold_at: float = -TOTALS_S
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the figures of now."""
+        up = GaugeMetricFamily("satmeter_up", "Whether the node's plugin answers.", labels=["plugin"])
+        found: list[Metric] = [up]
+        for plugin, method, of in (("meter", "meter-status", self._sales), ("stream", "stream-list", self._purchases)):
+            try:
+                found += of(self.node.call(method))
+            except (RpcError, SatmeterError) as e:
+                if isinstance(e, SatmeterError) or code_of(e) != UNKNOWN_COMMAND:
+                    up.add_metric([plugin], 0)
+            else:
+                up.add_metric([plugin], 1)
+        yield from found
+
+    def describe(self) -> list[Metric]:
+        """Names nothing beforehand: that would cost a call to the node."""
+        return []
+
+    def _sales(self, status: JsonObject) -> list[Metric]:
+        meters = [read_as(MeterStatus, each) for each in status["meters"]]
+        sessions = [read_as(SessionStatus, each) for each in status["sessions"]]
+        delivered = CounterMetricFamily("satmeter_meter_delivered_ticks", "What the meter counted.", labels=["meter"])
+        state = GaugeMetricFamily("satmeter_meter_state", "1 for the state that it is in.", labels=["meter", "state"])
+        tariff = InfoMetricFamily("satmeter_meter_tariff", "Unit and price.", labels=["meter"])
+        for meter in meters:
+            delivered.add_metric([meter.name], meter.count)
+            for each in STATES:
+                state.add_metric([meter.name, each], meter.state == each)
+            tariff.add_metric([meter.name], {term: str(meter.tariff[term]) for term in TERMS})
+        live = GaugeMetricFamily("satmeter_sessions", "Live sessions.", value=len(sessions))
+        gauges = [_by_meter(gauge, meters) for gauge in METER]
+        return [delivered, state, tariff, *gauges, live, *_sums("sessions", SESSIONS, sessions), *self._earned(meters)]
+
+    def _earned(self, meters: list[MeterStatus]) -> list[Metric]:
+        if self.clock() >= self._sold_at + TOTALS_S:
+            self._sold_at = self.clock()
+            self._sold = {meter.name: self._total(meter.name) for meter in meters}
+        made: list[Metric] = []
+        for each, about in SOLD.items():
+            family = CounterMetricFamily(f"satmeter_meter_sold_{each}", about, labels=["meter"])
+            for name, sums in self._sold.items():
+                family.add_metric([name], sums[each])
+            made.append(family)
+        return made
+
+    def _total(self, meter: str) -> dict[str, int]:
+        lines = self.node.call("meter-totals", name=meter)["totals"]
+        return {each: sum(int(line[each]) for line in lines) for each in SOLD}
+
+    def _purchases(self, status: JsonObject) -> list[Metric]:
+        streams = [read_as(StreamStatus, each) for each in status["streams"]]
+        live = GaugeMetricFamily("satmeter_streams", "Streams that the node has.", value=len(streams))
+        return [live, *_sums("streams", STREAMS, streams)]
+
+
+def exposition(figures: Figures) -> bytes:
+    """Returns what Prometheus reads."""
+    registry = CollectorRegistry()
+    registry.register(figures)
+    return generate_latest(registry)
+
+
+def _by_meter(gauge: Gauge[MeterStatus], meters: Sequence[MeterStatus]) -> Metric:
+    family = GaugeMetricFamily(f"satmeter_meter_{gauge.name}", gauge.about, labels=["meter"])
+    for meter in meters:
+        family.add_metric([meter.name], gauge.of(meter))
+    return family
+
+
+def _sums(what: str, gauges: Sequence[Gauge[Of]], rows: Sequence[Of]) -> list[Metric]:
+    def one(gauge: Gauge[Of]) -> Metric:
+        return GaugeMetricFamily(f"satmeter_{what}_{gauge.name}", gauge.about, value=sum(map(gauge.of, rows)))
+
+    return [one(gauge) for gauge in gauges]
