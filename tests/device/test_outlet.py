@@ -350,3 +350,26 @@ def test_between_two_counts_it_is_opened_once():
         assert 0 < device.calls.count("allow") - before <= 7
 
     flowing(act, grant=3, rating=1_000)
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_it_ends_also_when_news_come_as_it_is_told_to(steps):
+    """What it waits for and its end come at the same moment, one step of the loop apart."""
+
+    async def act():
+        device, seller = Device(), Seller()
+        outlet = Outlet("m", device, device, Fraction(1), 100, seller, None)
+        running = asyncio.create_task(outlet.run())
+        while not device.calls or outlet.open:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        outlet._changed.set()
+        outlet._news.set()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        running.cancel()
+        device.calls.clear()
+        await asyncio.wait_for(asyncio.wait([running]), 5)
+        assert running.done() and device.calls[-1] == "cut" and not device.on
+
+    asyncio.run(act())

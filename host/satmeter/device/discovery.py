@@ -19,6 +19,7 @@ from ..node.rpc import words_of
 from .boundary import DeviceTrouble
 from .fields import Fields
 from .mqtt import Broker
+from .tasks import within
 
 log = logging.getLogger("satmeter.device")
 
@@ -67,7 +68,7 @@ class Discovery:
                     log.warning("Home Assistant: %s", words_of(e) if isinstance(e, RpcError) else e)
                 self._news.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), self._every_s)
+                    await within(self._news.wait(), self._every_s)
         finally:
             await self._broker.close()
 

@@ -16,6 +16,7 @@ import aiomqtt
 
 from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
+from .tasks import ended, within
 
 MOST = 65_536
 """Bytes of a message that are looked at."""
@@ -49,7 +50,7 @@ class Broker:
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), 3)
+            await within(self._ready.wait(), 3)
         if self._client is None:
             raise DeviceTrouble(f"broker {self._host}:{self._port}: {self.trouble or 'does not answer'}")
 
@@ -68,9 +69,7 @@ class Broker:
             if self._alive and self._client is not None:
                 with suppress(aiomqtt.MqttError):
                     await self._client.publish(self._alive, "offline", qos=1, retain=True, timeout=3)
-            self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            await ended([self._running])
 
     async def _run(self) -> None:
         while True:
@@ -172,7 +171,7 @@ class Mqtt:
         self._counted.clear()
         if self._newest is None or asyncio.get_running_loop().time() > self._heard_at + self.cadence_s:
             try:
-                await asyncio.wait_for(self._counted.wait(), 2 * self.cadence_s)
+                await within(self._counted.wait(), 2 * self.cadence_s)
             except TimeoutError:
                 why = "no count came for a while: is it on, and is that its topic?"
                 raise DeviceTrouble(f"{self._count}: {why}") from None
@@ -194,7 +193,7 @@ class Mqtt:
         await self._broker.send(self._command, self._on if on else self._off)
         if self._state:
             try:
-                await asyncio.wait_for(self._switched.wait(), 3)
+                await within(self._switched.wait(), 3)
             except TimeoutError:
                 raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
             if self._is_on != on:

@@ -23,6 +23,7 @@ from . import ocpp16, ocpp201
 from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
 from .mqtt import number
+from .tasks import within
 
 log = logging.getLogger("satmeter.device")
 
@@ -264,6 +265,6 @@ class Ocpp:
                 return
             self._news.clear()
             try:
-                await asyncio.wait_for(self._news.wait(), left)
+                await within(self._news.wait(), left)
             except TimeoutError:
                 return

@@ -14,6 +14,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..core.plain import JsonObject
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import code_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
+from .tasks import ended, within
 from .trust import Known, Trust
 
 log = logging.getLogger("satmeter.device")
@@ -89,7 +91,7 @@ class Outlet:
         return int(self.rating * (self.source.cadence_s + self.source.latency_s + self.valve.cut_s)) + 1
 
     async def run(self) -> None:
-        """Runs until it is cancelled; then nothing flows."""
+        """Runs until it is cancelled; then nothing flows: it ends once the valve is cut, as far as it can be."""
         self._resume()
         beside = [asyncio.create_task(self._ever(each)) for each in (self._follow, self._say, self._guard)]
         try:
@@ -97,10 +99,10 @@ class Outlet:
                 await self._act()
                 await self._until_next()
         finally:
-            for each in beside:
-                each.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
-            await asyncio.shield(self._end())
+            ending = asyncio.create_task(self._end(beside))
+            while not ending.done():
+                with suppress(asyncio.CancelledError):  # told again while it is on its way
+                    await asyncio.shield(ending)
 
     async def _ever(self, what: Callable[[], Awaitable[None]]) -> None:
         """Begins again what ends by an error that nobody thought of."""
@@ -111,14 +113,16 @@ class Outlet:
                 log.exception("meter %s", self.meter)
                 await asyncio.sleep(RETRY_S)
 
-    async def _end(self) -> None:
+    async def _end(self, beside: list[asyncio.Task[None]]) -> None:
         """Cuts for the last time: nobody is there to try it again later."""
         for _ in range(LAST_TRIES):
             await self._cut()
             if not self.open:
-                return
+                break
             await asyncio.sleep(RETRY_S)
-        log.error("meter %s: ends, and %s", self.meter, self.trouble)
+        else:
+            log.error("meter %s: ends, and %s", self.meter, self.trouble)
+        await ended(beside)
 
     async def step(self) -> None:
         """Reads once, switches, and says what has changed."""
@@ -139,7 +143,7 @@ class Outlet:
     async def _read(self) -> None:
         now = time.time()
         try:
-            count = await asyncio.wait_for(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
+            count = await within(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
         except (DeviceTrouble, TimeoutError) as e:
             self._is_troubled(str(e) or "no answer in time")
         else:
@@ -173,7 +177,7 @@ class Outlet:
                         self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
                         self._moved.set()
                         # Not beyond the guard's moment: what may be open has to be cut then.
-                        await asyncio.wait_for(self.valve.allow(), max(0.0, min(ANSWER_S, self._left_s())))
+                        await within(self.valve.allow(), max(0.0, min(ANSWER_S, self._left_s())))
             elif self.open or self._flows_past():
                 await self._cut()
                 if self._against >= AGAINST:
@@ -197,7 +201,7 @@ class Outlet:
         async with self._valve:
             self.open = True
             try:
-                await asyncio.wait_for(self.valve.cut(), ANSWER_S)
+                await within(self.valve.cut(), ANSWER_S)
                 self.open, self._cut_at = False, self.trust.register
             except Exception as e:
                 self._is_troubled(f"valve can't be cut: {e or 'no answer'}")
@@ -215,7 +219,7 @@ class Outlet:
             self._moved.clear()
             left_s = self._left_s() if self.open else None
             try:
-                await asyncio.wait_for(self._moved.wait(), None if left_s is None else max(0.0, left_s))
+                await within(self._moved.wait(), None if left_s is None else max(0.0, left_s))
             except TimeoutError:
                 until = time.monotonic() + self.source.cadence_s + self.source.latency_s
                 self._guarded = (self.trust.register, self._grant, until)
@@ -231,7 +235,7 @@ class Outlet:
         if not self.open and not self.trouble and not self.trust.fault:
             wait_s = max(wait_s, self.report_s)  # nothing is sold: a new grant, or a plug, is acted on all the same
         try:
-            await asyncio.wait_for(self._changed.wait(), wait_s)
+            await within(self._changed.wait(), wait_s)
         except TimeoutError:
             return
         self._changed.clear()
@@ -244,7 +248,7 @@ class Outlet:
             self._news.clear()
             await self._report()
             try:
-                await asyncio.wait_for(self._news.wait(), max(RETRY_S, self.report_s))
+                await within(self._news.wait(), max(RETRY_S, self.report_s))
             except TimeoutError:
                 continue
 
@@ -261,9 +265,7 @@ class Outlet:
         reading = {"boot": self.trust.boot, "register": register, "flow": self.trust.flow}
         state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}
         try:
-            view = await asyncio.wait_for(
-                self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S
-            )
+            view = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
         except RpcError as e:
             if code_of(e) == Implausible.code:
                 self._begin_boot(register)
@@ -296,7 +298,7 @@ class Outlet:
         while True:
             try:
                 asked = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
-                view = await asyncio.wait_for(asked, WAIT_S + ANSWER_S)
+                view = await within(asked, WAIT_S + ANSWER_S)
                 index = 0 if view.get("gone") else int(view["index"])
             except Exception as e:  # also an answer of another shape
                 log.debug("meter %s: %r", self.meter, e)

@@ -22,6 +22,7 @@ from .boundary import DeviceTrouble
 from .config import BoardConfig, BridgeConfig, MeterConfig, read
 from .discovery import Discovery
 from .outlet import Outlet
+from .tasks import ended
 
 log = logging.getLogger("satmeter.device")
 
@@ -45,14 +46,16 @@ async def run(path: Path) -> None:
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     if (discovery := _discovery(config, node)) is not None:
         tasks.append(asyncio.create_task(discovery.run()))
-    ended = asyncio.Event()
+    told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    waiting = asyncio.create_task(ended.wait())
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    waiting = asyncio.create_task(told.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    for task in (waiting, *tasks):
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    waiting.cancel()
+    await ended(tasks)
+    for task in tasks:
+        if not task.cancelled() and (trouble := task.exception()) is not None:
+            log.error("a part of the bridge ended by itself", exc_info=trouble)
     for meter in config.meters:
         await _close(meter)
     for board in boards:

@@ -11,6 +11,7 @@ from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
 from .fields import Fields
 from .mqtt import Broker, at, number
+from .tasks import within
 
 ANSWER_S = 3.0
 PULSE_BASE = 100
@@ -79,7 +80,7 @@ class Tasmota:
             self._waiting[key] = answer
         try:
             await self._broker.send(f"cmnd/{self._topic}/{command}", payload)
-            return await asyncio.wait_for(answer, ANSWER_S)
+            return await within(answer, ANSWER_S)
         except TimeoutError:
             raise DeviceTrouble(f"{self._topic}: {command} is not answered: is it on, and is that its topic?") from None
         finally:
