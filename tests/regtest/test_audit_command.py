@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from shop import close, open_stream, until
+
+CHECK = Path(__file__).parents[2] / "contrib" / "check_receipt.py"
 
 
 @pytest.fixture
@@ -30,6 +33,14 @@ def audited(tmp_path, receipt, events=None):
     return done.returncode, done.stdout
 
 
+def checked(tmp_path, *names):
+    """The script of contrib/, by Python alone: its exit code, and the word of each line."""
+    command = [sys.executable, "-I", "-S", str(CHECK), *(str(tmp_path / name) for name in names)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert not done.stderr
+    return done.returncode, [line.split()[0] for line in done.stdout.splitlines()]
+
+
 def test_a_receipt_is_proved_without_its_node(net, shop, sold, tmp_path):
     board, session = sold
     sessions = shop.rpc.call("meter-sessions", [board.name])
@@ -38,11 +49,13 @@ def test_a_receipt_is_proved_without_its_node(net, shop, sold, tmp_path):
     assert code == 0 and net["seller"].id in said and "137 ticks" in said and "NO" not in said
     assert "those that it was made of" in said
 
+    assert checked(tmp_path, "receipt.json", "events.json") == (0, ["yes", "yes", "yes", "yes", "yes"])
     mine = net["buyer"].rpc.call("stream-receipts")["receipts"][0]
     assert audited(tmp_path, mine)[0] == 0
     stated = json.loads(mine["receipt"])
     forged = {**mine, "receipt": mine["receipt"].replace(str(stated["charged_msat"]), "13000")}
     code, said = audited(tmp_path, forged)
+    assert checked(tmp_path, "receipt.json")[0] == 1
     assert code == 1 and ("nobody signed it" in said or "signed it, and it names" in said)
     code, said = audited(tmp_path, {"receipt": 5})
     assert code == 1 and "holds no receipt" in said

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""Checks a receipt of satmeter, with Python alone: no node, no seller, and no package of ours has to be trusted.
+
+    python3 check_receipt.py RECEIPT.json [EVENTS.json]
+
+RECEIPT.json is {"receipt": TEXT, "signature": ZBASE}, or an answer that has such rows (meter-sessions, stream-receipts,
+a webhook's body); EVENTS.json is what meter-history SESSION answers. Each line says yes, NO or ? (this can't show it).
+Exit code 1: something that the receipt states is not so; 2: there is no receipt in it.
+
+What a receipt proves is in docs/metering.md. The signature is that of lightningd's signmessage: ECDSA on secp256k1 over
+SHA-256 twice of a prefix and the text, one byte (31 and the recovery id) and 64 of signature, written in zbase32.
+"""
+
+import hashlib
+import json
+import sys
+
+P = 2**256 - 2**32 - 977
+N = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+G = (
+    0x79BE667EF9DCBBAC55A06295CE870B07029BFCDB2DCE28D959F2815B16F81798,
+    0x483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8,
+)
+LETTERS = "ybndrfg8ejkmcpqxot1uwisza345h769"
+PREFIX = b"Lightning Signed Message:"
+
+
+def add(a, b):
+    """Adds two points of the curve; None is the point at infinity."""
+    if a is None or b is None:
+        return b if a is None else a
+    if a[0] == b[0]:
+        if (a[1] + b[1]) % P == 0:
+            return None
+        slope = 3 * a[0] * a[0] * pow(2 * a[1], -1, P)
+    else:
+        slope = (b[1] - a[1]) * pow(b[0] - a[0], -1, P)
+    x = (slope * slope - a[0] - b[0]) % P
+    return x, (slope * (a[0] - x) - a[1]) % P
+
+
+def times(number, point):
+    """Multiplies a point of the curve."""
+    found = None
+    while number:
+        if number & 1:
+            found = add(found, point)
+        point, number = add(point, point), number >> 1
+    return found
+
+
+def signer(text, zbase):
+    """Returns the id (hex) of the node that signed a text, "" where it is no signature."""
+    if len(zbase) != 104 or not set(LETTERS) >= set(zbase):
+        return ""
+    number = 0
+    for letter in zbase:
+        number = number << 5 | LETTERS.index(letter)
+    raw = number.to_bytes(65, "big")
+    recovery, r, s = raw[0] - 31, int.from_bytes(raw[1:33], "big"), int.from_bytes(raw[33:], "big")
+    x = r + N * (recovery >> 1)
+    if not 0 <= recovery <= 3 or not 0 < r < N or not 0 < s < N or x >= P:
+        return ""
+    y = pow(x**3 + 7, (P + 1) // 4, P)
+    if (y * y - x**3 - 7) % P:
+        return ""
+    point = x, y if y % 2 == recovery & 1 else P - y
+    # lightningd signs the text as it stands between the quotes of a JSON request.
+    said = PREFIX + json.dumps(text, ensure_ascii=False)[1:-1].encode()
+    digest = int.from_bytes(hashlib.sha256(hashlib.sha256(said).digest()).digest(), "big")
+    inverse = pow(r, -1, N)
+    key = add(times(s * inverse % N, point), times(-digest * inverse % N, G))
+    return "" if key is None else f"{2 + key[1] % 2:02x}{key[0]:064x}"
+
+
+def price(tariff, ticks):
+    """Returns what ticks cost, in msat, rounded down."""
+    return ticks * tariff["price_msat"] // tariff["ticks_per_unit"]
+
+
+def head_of(head, event):
+    """Returns the head of the chain with one event more."""
+    return hashlib.sha256(f"{head}\n{event['kind']}\n{event['at']}\n{event['data']}".encode()).hexdigest()
+
+
+def proofs(text, zbase, events):
+    """Yields (True, False or None, sentence) for each thing that a receipt states."""
+    stated = json.loads(text)
+    if stated.get("format") != "satmeter-receipt-1":
+        yield False, f"its format is {stated.get('format')!r}, and not satmeter-receipt-1"
+        return
+    who = signer(text, zbase)
+    yield who == stated["seller"], f"{stated['seller']} is its seller, and {who or 'nobody'} signed it as it stands"
+    paid, charged, debt = stated["paid_msat"], stated["charged_msat"], stated["debt_msat"]
+    back, lapsed, owed = stated["refunded_msat"], stated["lapsed_msat"], stated["owed_msat"]
+    words = f"{paid} paid + {debt} to be paid = {charged} charged + {back} given back + {lapsed} lapsed + {owed} owed"
+    yield paid + debt == charged + back + lapsed + owed, words
+    cost, spent = price(stated["tariff"], stated["ticks"]), stated["spent_msat"]
+    words = f"{stated['ticks']} ticks cost {cost} msat, and {charged - spent} were charged for them"
+    yield 0 <= charged - spent <= cost, words
+    start, stop = stated["start"], stated["stop"]
+    if start and stop and start["boot"] and start["boot"] == stop["boot"]:
+        counted = stop["register"] - start["register"]
+        yield counted == stated["ticks"] or None, f"the board counted {counted} ticks from start to stop"
+    else:
+        yield None, "the board began anew meanwhile: its registers alone do not show the count"
+    if events is None:
+        yield None, "the events behind it were not given"
+        return
+    head, found = "00" * 32, 0
+    for number, event in enumerate(events, 1):
+        head = head_of(head, event)
+        found = number if head == stated["head"] else found
+    yield bool(found), f"{found} of {len(events)} events make the chain that it ends with"
+
+
+def receipts(given):
+    """Yields each receipt with its signature, from whatever holds them."""
+    if isinstance(given, dict):
+        if isinstance(given.get("receipt"), str) and isinstance(given.get("signature"), str):
+            if given["receipt"]:
+                yield given["receipt"], given["signature"]
+            return
+        given = list(given.values())
+    for each in given if isinstance(given, list) else ():
+        yield from receipts(each)
+
+
+def read(path):
+    """Returns the text of a file, or of standard input for -."""
+    if path == "-":
+        return sys.stdin.read()
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def main(paths):
+    """Prints what the receipts of a file prove; returns the exit code."""
+    if len(paths) not in (1, 2):
+        print(__doc__)
+        return 2
+    given = [json.loads(read(path)) for path in paths]
+    events = None
+    if len(given) == 2:
+        events = given[1]["events"] if isinstance(given[1], dict) else given[1]
+    found = list(receipts(given[0]))
+    if not found:
+        print("there is no receipt with its signature")
+        return 2
+    good = True
+    for text, zbase in found:
+        try:
+            for holds, words in proofs(text, zbase, events):
+                print({True: "yes", False: "NO ", None: "?  "}[holds], words)
+                good &= holds is not False
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
+            print("NO  it is no receipt:", repr(e))
+            good = False
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

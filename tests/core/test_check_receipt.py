@@ -1,0 +1,80 @@
+"""contrib/check_receipt.py against what the product itself finds: signatures, and receipts with anything changed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_audit import changed
+from test_audit import sold as sold
+from world import SELLER_ID
+
+from satmeter.core.audit import audit
+from satmeter.wire.signature import ALPHABET, pack, sign, signer
+
+CHECK = Path(__file__).parents[2] / "contrib" / "check_receipt.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("check_receipt", CHECK)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_it_is_short_and_takes_nothing_but_python():
+    text = CHECK.read_text()
+    assert len(text.splitlines()) <= 200
+    assert {line for line in text.splitlines() if line.startswith(("import", "from"))} == {
+        "import hashlib",
+        "import json",
+        "import sys",
+    }
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.binary(min_size=32, max_size=32).filter(any), TEXT)
+def test_it_finds_the_signer_that_the_product_finds(script, key, text):
+    zbase = pack(sign(key, text))
+    found = script.signer(text, zbase)
+    assert found == signer(text, zbase) and found != script.signer(text + "x", zbase)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(st.text(ALPHABET, min_size=104, max_size=104), st.text(max_size=110)), TEXT)
+def test_what_is_no_signature_is_nobodys(script, zbase, text):
+    try:
+        theirs = signer(text, zbase)
+    except ValueError:
+        theirs = ""
+    assert script.signer(text, zbase) == theirs
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"paid_msat": 11_000}, {"ticks": 39}, {"head": "ab" * 32}, {"charged_msat": 4_001}]
+)
+def test_it_judges_as_audit_does(script, sold, fields):
+    text, events = changed(sold[0], **fields), sold[1]
+    mine = [holds for holds, _ in script.proofs(text, "", events)]
+    theirs = [proof.holds for proof in audit(text, "", events)]
+    assert mine == theirs and mine[0] is False
+
+
+@pytest.mark.parametrize(
+    "given", ["{}", "[]", '{"receipt": "{}", "signature": ""}', '{"receipt": "[]", "signature": "y"}']
+)
+def test_what_is_no_receipt_is_said(script, given, tmp_path, capsys):
+    (tmp_path / "given.json").write_text(given)
+    assert script.main([str(tmp_path / "given.json")]) in (1, 2)
+    assert capsys.readouterr().out
+
+
+def test_its_sentences_name_the_seller(script, sold):
+    words = [words for _, words in script.proofs(sold[0], "", None)]
+    assert SELLER_ID in words[0] and json.loads(sold[0])["seller"] == SELLER_ID
