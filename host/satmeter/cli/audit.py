@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +11,14 @@ import msgspec
 import typer
 from rich.console import Console
 
-from ..core.audit import EventRow
+from ..core.audit import EventRow, Proof
 from ..core.audit import audit as prove
+from ..core.buyer.state import BuyerState
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
+from ..core.seller.state import SellerState
 from ..core.text import visible
+from ..node.rpc import Node
 from ..wire.signature import signer
 from .failing import failing
 
@@ -43,6 +47,28 @@ def audit(
         for text, signature in found:
             good &= _show(text, signature, rows)
     raise typer.Exit(0 if good else 1)
+
+
+def audit_journal(path: Path, node: Node | None) -> bool:
+    """Says what a journal proves, by a copy of it; returns whether all of it is so."""
+    from ..journal.backup import backup
+    from ..journal.proof import Whose, proofs
+    from ..journal.store import Journal, sqlite_url
+
+    good = True
+    with tempfile.TemporaryDirectory(prefix="satmeter-") as folder:
+        copy = Path(folder) / "copy"
+        about = backup(path, copy)
+        journal = Journal(sqlite_url(copy), about.role, about.node_id)
+        try:
+            whose = Whose(journal.name, about.node_id, about.role)
+            state = SellerState if about.role == "meter" else BuyerState
+            for proof in proofs(journal, whose, state, node.call if node is not None else None):
+                good &= proof.holds is not False
+                _say(proof)
+        finally:
+            journal.close()
+    return good
 
 
 def _json(path: Path) -> object:
@@ -87,6 +113,10 @@ def _show(text: str, signature: str, events: list[EventRow] | None) -> bool:
         soft_wrap=True,
     )
     for proof in proofs:
-        console.print(f"  {MARKS[proof.holds]}  ", end="", highlight=False)
-        console.print(visible(proof.words), markup=False, highlight=False, soft_wrap=True)
+        _say(proof)
     return all(proof.holds is not False for proof in proofs)
+
+
+def _say(proof: Proof) -> None:
+    console.print(f"  {MARKS[proof.holds]}  ", end="", highlight=False)
+    console.print(visible(proof.words), markup=False, highlight=False, soft_wrap=True)

@@ -108,6 +108,20 @@ def journal_restore(
     console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
 
 
+@journal_app.command("audit")
+def journal_audit(
+    journal: Annotated[Path, typer.Argument(help="the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3")],
+    rpc: Annotated[Path | None, typer.Option(help="its node's lightning-rpc socket, to compare payments")] = None,
+) -> None:
+    """Prove a journal whole: its events, its receipts and, with --rpc, the node's payments. Exit code 1: it is not."""
+    from ..node.rpc import Node
+    from .audit import audit_journal
+
+    with failing(""):
+        good = audit_journal(journal.expanduser(), Node(str(rpc.expanduser())) if rpc is not None else None)
+    raise typer.Exit(0 if good else 1)
+
+
 @app.command()
 def bridge(
     port: Port = "",

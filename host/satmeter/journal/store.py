@@ -334,6 +334,12 @@ class Journal:
         with self._using() as db:
             return self._snapshot(db, self._base(db))
 
+    def snapshots(self) -> list[Snapshot]:
+        """Return the states that it has, oldest first."""
+        with self._using() as db:
+            rows = db.execute(sa.select(_SNAPSHOT).order_by(_SNAPSHOT.c.upto))
+            return [Snapshot(row.upto, json.loads(row.state)) for row in rows]
+
     def checkpoint_before(self, at: int) -> Snapshot | None:
         """Return the newest checkpoint of before a time (ms)."""
         with self._using() as db:

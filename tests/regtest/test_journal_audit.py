@@ -1,0 +1,102 @@
+"""`satmeter journal audit` on the journals of running plugins, and on copies in which something was changed."""
+
+import json
+import sqlite3
+
+import pytest
+from typer.testing import CliRunner
+
+from satmeter.cli.main import app
+from satmeter.journal.backup import backup
+from shop import close, open_stream, until
+
+
+def journal_of(dev, role):
+    (found,) = dev.lightning_dir.rglob(f"satmeter-{role}.sqlite3")
+    return found
+
+
+def audited(path, dev=None):
+    more = ["--rpc", str(dev.lightning_dir / "lightning-rpc")] if dev is not None else []
+    found = CliRunner().invoke(app, ["journal", "audit", str(path), *more], env={"COLUMNS": "300"})
+    assert found.exception is None or isinstance(found.exception, SystemExit), found.output
+    return found.exit_code, found.output
+
+
+@pytest.fixture
+def sold(net, shop):
+    """A stream that used a part of what it paid, so that there is a refund; and a wallet's payment."""
+    board = shop.add()
+    session = open_stream(net["buyer"], shop, board)
+    board.use_all(137)
+    close(net["buyer"], session)
+    until(lambda: shop.receipt(session)["owed_msat"] == 0)
+    invoice = shop.rpc.call("meter-invoice", {"name": board.name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    until(lambda: board.report()["grant"] > board.register)
+    return session
+
+
+def test_journals_of_running_plugins_are_whole(net, shop, sold):
+    code, said = audited(journal_of(net["seller"], "meter"), net["seller"])
+    assert code == 0 and "NO" not in said, said
+    assert "fold without a gap" in said and "each once" in said and "refunds were sent by the node" in said
+    code, said = audited(journal_of(net["buyer"], "stream"), net["buyer"])
+    assert code == 0 and "receipts of" in said, said
+
+
+def changed(data, **fields):
+    return json.dumps({**json.loads(data), **fields}, sort_keys=True, separators=(",", ":"))
+
+
+def event(db, session, kind):
+    query = "SELECT id, data FROM satmeter_event WHERE stream=? AND kind=?"
+    return db.execute(query, (session, kind)).fetchone()
+
+
+def more_paid(db, session):
+    row = db.execute(
+        "SELECT id, data FROM satmeter_event WHERE stream=? AND kind='invoice_paid'", (session,)
+    ).fetchone()
+    db.execute("UPDATE satmeter_event SET data=? WHERE id=?", (changed(row[1], amount_msat=1), row[0]))
+
+
+def an_event_less(db, session):
+    db.execute("DELETE FROM satmeter_event WHERE id=(SELECT min(id) FROM satmeter_event WHERE stream=?)", (session,))
+
+
+def another_hash(db, session):
+    row = db.execute(
+        "SELECT id, data FROM satmeter_event WHERE stream=? AND kind='invoice_paid'", (session,)
+    ).fetchone()
+    db.execute("UPDATE satmeter_event SET data=? WHERE id=?", (changed(row[1], payment_hash="ab" * 32), row[0]))
+
+
+def another_refund(db, session):
+    row = event(db, session, "refund_paid")
+    amount = json.loads(row[1])["amount_msat"]
+    db.execute("UPDATE satmeter_event SET data=? WHERE id=?", (changed(row[1], amount_msat=amount - 1), row[0]))
+
+
+def another_receipt(db, session):
+    (text,) = db.execute("SELECT receipt FROM satmeter_session WHERE id=?", (session,)).fetchone()
+    paid = json.loads(text)["paid_msat"]
+    db.execute("UPDATE satmeter_session SET receipt=? WHERE id=?", (changed(text, paid_msat=paid + 1), session))
+
+
+@pytest.mark.parametrize("change", [more_paid, an_event_less, another_hash, another_refund, another_receipt])
+def test_what_was_changed_is_found(net, shop, sold, tmp_path, change):
+    copy = tmp_path / "copy"
+    backup(journal_of(net["seller"], "meter"), copy)
+    assert audited(copy, net["seller"])[0] == 0
+    with sqlite3.connect(copy) as db:
+        change(db, sold)
+    db.close()
+    code, said = audited(copy, net["seller"])
+    assert code == 1 and "NO" in said, said
+
+
+def test_what_is_no_journal_is_said(tmp_path):
+    (tmp_path / "none").write_text("nothing")
+    code, said = audited(tmp_path / "none")
+    assert code == 1 and "no journal" in said
