@@ -63,6 +63,7 @@ print(parts.CHECKOUT, parts.root(), len(image.files()), devnet.METER.is_file(), 
 def test_its_plugins_answer(prefix, role):
     request = {"jsonrpc": "2.0", "id": "1", "method": "getmanifest", "params": {"allow-deprecated-apis": False}}
     shim = prefix / "share" / "satmeter" / "plugins" / role / f"{role}.py"
+    assert run(prefix, sys.executable, "-m", "satmeter.cli", "plugin-path", role).strip() == str(shim)
     assert os.access(shim, os.X_OK)
     asked = json.dumps(request) + "\n\n"
     said = run(prefix, sys.executable, str(shim), stdin=asked, LIGHTNINGD_PLUGIN="1")

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .. import __version__
+from .. import __version__, parts
 from ..core.text import visible
 from ..journal import backup
 from ..node import DEFAULT_SOCKET
@@ -84,6 +84,18 @@ def _main(
 def version() -> None:
     """Print the version."""
     print(__version__)
+
+
+@app.command("plugin-path")
+def plugin_path(
+    role: Annotated[str, typer.Argument(help="meter (sells) or stream (buys)")],
+) -> None:
+    """Print where a plugin is, for lightningd's config (plugin=…) or `lightning-cli plugin start`."""
+    with failing(""):
+        path = parts.root() / "plugins" / role / f"{role}.py"
+        if role not in ("meter", "stream"):
+            raise fail(f"role: must be meter or stream, got {role!r}")
+        print(path)
 
 
 @journal_app.command("backup")
