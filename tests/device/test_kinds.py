@@ -3,8 +3,14 @@
 import asyncio
 import http.server
 import json
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -16,6 +22,7 @@ from satmeter.device import kinds
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.config import read
 from satmeter.device.fields import Fields
+from satmeter.device.run import _alive as alive
 from satmeter.device.run import run
 
 DOCS = Path(__file__).parents[2] / "docs" / "devices.md"
@@ -200,3 +207,72 @@ def test_a_second_bridge_for_a_device_is_refused(tmp_path):
         await asyncio.gather(first, return_exceptions=True)
 
     asyncio.run(act())
+
+
+class Systemd:
+    """The socket that systemd listens at."""
+
+    def __init__(self, folder):
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.settimeout(10)
+
+    def hears(self):
+        return self._socket.recv(100).decode()
+
+
+def test_systemd_hears_that_it_is_ready_alive_and_stopping(tmp_path):
+    config, systemd = tmp_path / "bridge.toml", Systemd(tmp_path)
+    config.write_text(GOOD.replace('rpc = "/nowhere"', f'rpc = "/nowhere"\nstate = "{tmp_path}"'))
+    env = {**os.environ, "NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "300000"}
+    command = [sys.executable, "-m", "satmeter.cli", "bridge", "--config", str(config)]
+    bridge = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    try:
+        assert [systemd.hears() for _ in range(4)] == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
+        bridge.send_signal(signal.SIGTERM)
+        while (said := systemd.hears()) == "WATCHDOG=1":
+            pass
+        assert said == "STOPPING=1"
+        assert bridge.wait(60) == 0
+    finally:
+        bridge.kill()
+        bridge.wait(10)
+
+
+def test_without_systemd_it_runs_until_it_is_told_to_end(tmp_path):
+    config = tmp_path / "bridge.toml"
+    config.write_text(GOOD.replace('rpc = "/nowhere"', f'rpc = "/nowhere"\nstate = "{tmp_path}"'))
+    env = {name: value for name, value in os.environ.items() if name not in ("NOTIFY_SOCKET", "WATCHDOG_USEC")}
+    command = [sys.executable, "-m", "satmeter.cli", "bridge", "--config", str(config)]
+    bridge = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in bridge.stderr:
+            if "is it on, and is that its address" in line:
+                break
+        with pytest.raises(subprocess.TimeoutExpired):
+            bridge.wait(1)
+        bridge.send_signal(signal.SIGTERM)
+        assert bridge.wait(60) == 0
+    finally:
+        bridge.kill()
+        bridge.wait(10)
+        bridge.stderr.close()
+
+
+def test_an_outlet_that_is_stuck_keeps_systemd_from_hearing_that_all_is_well(tmp_path, monkeypatch):
+    systemd, outlet = Systemd(tmp_path), types.SimpleNamespace(acted_at=0.0)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
+    monkeypatch.setenv("WATCHDOG_USEC", "30000")
+
+    async def act():
+        beside = asyncio.create_task(alive([outlet]))
+        await asyncio.sleep(0.2)  # many times as often as it would say so
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
+
+    asyncio.run(act())
+    systemd._socket.settimeout(0.1)
+    assert systemd.hears() == "READY=1"
+    with pytest.raises(TimeoutError):
+        systemd.hears()

@@ -73,6 +73,8 @@ class Outlet:
         self._moved = asyncio.Event()
         self._valve = asyncio.Lock()
         self._plugged = True
+        self.acted_at = time.monotonic()
+        """When it last went through a reading, whatever came of it."""
         self._read_at = 0.0
         self._cut_at = -1
         """The register when the valve was cut last."""
@@ -138,6 +140,7 @@ class Outlet:
             self._is_troubled(f"{type(e).__name__}: {e}")
             await self._cut()
         self._save(time.time())
+        self.acted_at = time.monotonic()
         self._news.set()
 
     async def _read(self) -> None:

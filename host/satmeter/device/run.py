@@ -18,6 +18,7 @@ from ..core.errors import BadParam
 from ..core.tariff import Tariff
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import Node, words_of
+from ..watch.notify import notify, watchdog_s
 from .boundary import DeviceTrouble
 from .config import BoardConfig, BridgeConfig, MeterConfig, read
 from .discovery import Discovery
@@ -27,6 +28,8 @@ from .tasks import ended
 log = logging.getLogger("satmeter.device")
 
 TRIES = 5
+STUCK_S = 120.0
+"""An outlet that went through no reading for so long is stuck, by a bug: a device that hangs is left after 10 s."""
 
 
 async def run(path: Path) -> None:
@@ -46,12 +49,14 @@ async def run(path: Path) -> None:
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     if (discovery := _discovery(config, node)) is not None:
         tasks.append(asyncio.create_task(discovery.run()))
+    tasks.append(asyncio.create_task(_alive(outlets)))
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
     waiting = asyncio.create_task(told.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
+    notify("STOPPING=1")
     await ended(tasks)
     for task in tasks:
         if not task.cancelled() and (trouble := task.exception()) is not None:
@@ -62,6 +67,16 @@ async def run(path: Path) -> None:
         board.stop()
     for lock in locks:
         lock.close()
+
+
+async def _alive(outlets: list[Outlet]) -> None:
+    """Tells systemd that all is well, while each outlet goes on: else it starts this process again."""
+    notify("READY=1")
+    every_s = watchdog_s() / 3 or STUCK_S
+    while True:
+        if all(time.monotonic() < outlet.acted_at + STUCK_S for outlet in outlets):
+            notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
 
 
 def _discovery(config: BridgeConfig, node: AsyncNode) -> Discovery | None:
