@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,14 +13,14 @@ from rich.console import Console
 
 from ..core.audit import EventRow, Proof
 from ..core.audit import audit as prove
-from ..core.buyer.state import BuyerState
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
-from ..core.seller.state import SellerState
 from ..core.text import visible
-from ..node.rpc import Node
 from ..wire.signature import signer
 from .failing import failing
+
+if TYPE_CHECKING:
+    from ..node.rpc import Node
 
 console = Console()
 MARKS = {True: "[green]yes[/green]", False: "[red]NO [/red]", None: "[yellow]  ? [/yellow]"}
@@ -49,8 +49,10 @@ def audit(
     raise typer.Exit(0 if good else 1)
 
 
-def audit_journal(path: Path, node: Node | None) -> bool:
+def audit_journal(path: Path, node: "Node | None") -> bool:
     """Says what a journal proves, by a copy of it; returns whether all of it is so."""
+    from ..core.buyer.state import BuyerState
+    from ..core.seller.state import SellerState
     from ..journal.backup import backup
     from ..journal.proof import Whose, proofs
     from ..journal.store import Journal, sqlite_url
