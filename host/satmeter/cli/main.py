@@ -23,6 +23,7 @@ from . import device
 from .audit import audit
 from .board import KEY, Port, board_app, flash_board
 from .failing import fail, failing
+from .logs import log
 from .panel import panel
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
@@ -148,7 +149,7 @@ def bridge(
     if config is not None:
         if meter or stream or port:
             raise fail("give either --config, or a board's --port, --meter and --stream")
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        log()
         for noisy in ("httpx", "pymodbus"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with failing("device", ValueError):
@@ -166,7 +167,7 @@ def bridge(
         secret = load_key(key.expanduser())
     except (OSError, ValueError) as e:
         raise fail(f"no key for the board: {e}") from None
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log()
     side = MeterSide(meter) if meter else StreamSide(stream)
     running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
     try:

@@ -14,6 +14,7 @@ from ..core.errors import BadParam
 from ..node import DEFAULT_SOCKET
 from .board import KEY
 from .failing import failing
+from .logs import log
 
 if TYPE_CHECKING:
     from ..panel.login import Logins
@@ -40,7 +41,7 @@ def panel(
     tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
 ) -> None:
     """Show the node's meters and streams on pages in a browser."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("web"):
         from ..node.rpc import Node

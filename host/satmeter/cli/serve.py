@@ -1,7 +1,6 @@
 """`satmeter serve` and `satmeter client`: the billing service, and the api-tokens of its clients."""
 
 import logging
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .failing import failing
+from .logs import log
 
 if TYPE_CHECKING:
     from ..billing.config import Config
@@ -44,7 +44,7 @@ def serve(config: Where = None) -> None:
 
 def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); see docs/billing.md")]) -> None:
     """Run a gate: a reverse proxy that lets a request through only when it is paid for."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    log()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("billing"):
         import uvicorn
