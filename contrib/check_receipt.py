@@ -22,6 +22,11 @@ G = (
     0x483ADA7726A3C4655DA4FBFC0E1108A8FD17B448A68554199C47D08FFB10D4B8,
 )
 LETTERS = "ybndrfg8ejkmcpqxot1uwisza345h769"
+AMOUNTS = (
+    *("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat", "spent_msat"),
+    *("revision", "ticks", "payments", "carried_in_msat", "opened_at", "closed_at"),
+)
+TEXTS = ("session", "seller", "buyer", "meter", "reason", "head")
 PREFIX = b"Lightning Signed Message:"
 
 
@@ -83,11 +88,27 @@ def head_of(head, event):
     return hashlib.sha256(f"{head}\n{event['kind']}\n{event['at']}\n{event['data']}".encode()).hexdigest()
 
 
+def fields(stated):
+    """Yields the name of each field that a receipt has to have, and whether it is good."""
+    yield "format", stated.get("format") == "satmeter-receipt-1"
+    for name in AMOUNTS:
+        yield name, type(stated.get(name)) is int and stated[name] >= 0
+    for name in TEXTS:
+        yield name, type(stated.get(name)) is str and stated[name].isprintable()
+    for name, least in (("price_msat", 0), ("ticks_per_unit", 1)):
+        value = stated["tariff"].get(name)
+        yield f"tariff.{name}", type(value) is int and value >= least
+    for name in ("start", "stop"):
+        said = stated.get(name) or {}
+        yield name, not said or (type(said.get("register")) is int and type(said.get("boot")) is str)
+
+
 def proofs(text, zbase, events):
     """Yields (True, False or None, sentence) for each thing that a receipt states."""
     stated = json.loads(text)
-    if stated.get("format") != "satmeter-receipt-1":
-        yield False, f"its format is {stated.get('format')!r}, and not satmeter-receipt-1"
+    wrong = [name for name, good in fields(stated) if not good]
+    if wrong:
+        yield False, f"it is no receipt of satmeter: {', '.join(wrong)}"
         return
     who = signer(text, zbase)
     yield who == stated["seller"], f"{stated['seller']} is its seller, and {who or 'nobody'} signed it as it stands"
@@ -139,7 +160,11 @@ def main(paths):
     if len(paths) not in (1, 2):
         print(__doc__)
         return 2
-    given = [json.loads(read(path)) for path in paths]
+    try:
+        given = [json.loads(read(path)) for path in paths]
+    except (OSError, ValueError, RecursionError) as e:
+        print("it can't be read:", e)
+        return 2
     events = None
     if len(given) == 2:
         events = given[1]["events"] if isinstance(given[1], dict) else given[1]
@@ -153,7 +178,7 @@ def main(paths):
             for holds, words in proofs(text, zbase, events):
                 print({True: "yes", False: "NO ", None: "?  "}[holds], words)
                 good &= holds is not False
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as e:
             print("NO  it is no receipt:", repr(e))
             good = False
     return 0 if good else 1

@@ -78,3 +78,24 @@ def test_what_is_no_receipt_is_said(script, given, tmp_path, capsys):
 def test_its_sentences_name_the_seller(script, sold):
     words = [words for _, words in script.proofs(sold[0], "", None)]
     assert SELLER_ID in words[0] and json.loads(sold[0])["seller"] == SELLER_ID
+
+
+ODD = [
+    {"owed_msat": -700, "refunded_msat": 6_700},
+    {"tariff": {"price_msat": 1_000.0, "ticks_per_unit": 10}},
+    {"tariff": {"price_msat": 1_000, "ticks_per_unit": 0}},
+    {"reason": "\x1b[2Jyes"},
+    {"ticks": "40"},
+]
+
+
+@pytest.mark.parametrize("fields", ODD)
+def test_fields_of_another_kind_are_no_receipt(script, sold, fields):
+    ((holds, words),) = script.proofs(changed(sold[0], **fields), "", None)
+    assert holds is False and "no receipt of satmeter" in words and "\x1b" not in words
+
+
+def test_what_can_not_be_read_is_a_line_and_exit_2(script, tmp_path, capsys):
+    (tmp_path / "given.json").write_text("no JSON")
+    for path in (tmp_path / "given.json", tmp_path / "nothing"):
+        assert script.main([str(path)]) == 2 and "can't be read" in capsys.readouterr().out

@@ -332,7 +332,8 @@ def test_home_assistant_ends_a_session(net, shop, outlet, tmp_path):
         receipt = shop.receipt(session)
         assert identity(receipt) and receipt["charged_msat"] > 0 and receipt["owed_msat"] == 0
         until(lambda: states[-1]["session"] == "OFF" and not outlet.plug.on)
-        assert states[-1]["delivered"] * 10 == receipt["ticks"]
+        flowed = round(states[-1]["delivered"] * 10)  # what flowed beyond the end is the seller's
+        assert receipt["ticks"] <= flowed <= receipt["ticks"] + RATING * 3 + 1
     finally:
         beside.stop()
         broker.stop()

@@ -84,7 +84,32 @@ def another_receipt(db, session):
     db.execute("UPDATE satmeter_session SET receipt=? WHERE id=?", (changed(text, paid_msat=paid + 1), session))
 
 
-@pytest.mark.parametrize("change", [more_paid, an_event_less, another_hash, another_refund, another_receipt])
+def a_receipt_less(db, session):
+    db.execute("UPDATE satmeter_session SET receipt='', signature='' WHERE id=?", (session,))
+
+
+def a_session_less(db, session):
+    db.execute("DELETE FROM satmeter_session WHERE id=?", (session,))
+
+
+def an_event_of_a_meter_less(db, session):
+    """Of the board's: what it says is said again, so that the sums come out the same."""
+    kind = "SELECT max(id) FROM satmeter_event WHERE stream LIKE 'meter/%' AND kind LIKE 'board%'"
+    assert db.execute(f"DELETE FROM satmeter_event WHERE id=({kind})").rowcount == 1
+
+
+def no_signature(db, session):
+    another_receipt(db, session)
+    db.execute("UPDATE satmeter_session SET signature='' WHERE id=?", (session,))
+
+
+CHANGES = [
+    *(more_paid, an_event_less, another_hash, another_refund, another_receipt),
+    *(a_receipt_less, a_session_less, an_event_of_a_meter_less, no_signature),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_was_changed_is_found(net, shop, sold, tmp_path, change):
     copy = tmp_path / "copy"
     backup(journal_of(net["seller"], "meter"), copy)
@@ -94,6 +119,17 @@ def test_what_was_changed_is_found(net, shop, sold, tmp_path, change):
     db.close()
     code, said = audited(copy, net["seller"])
     assert code == 1 and "NO" in said, said
+
+
+def test_a_payment_after_the_copy_is_no_fault_and_another_node_is(net, shop, sold, tmp_path):
+    copy = tmp_path / "copy"
+    backup(journal_of(net["seller"], "meter"), copy)
+    invoice = shop.rpc.call("meter-invoice", {"name": shop.boards[0].name})
+    net["buyer"].rpc.call("xpay", {"invstring": invoice["bolt11"], "maxfee": 5_000})
+    code, said = audited(copy, net["seller"])
+    assert code == 0 and "payments arrived as this was read" in said, said
+    code, said = audited(copy, net["hop"])
+    assert code == 1 and "the node asked is" in said
 
 
 def test_what_is_no_journal_is_said(tmp_path):

@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pyln.client import RpcError
 from typer.testing import CliRunner
 
 from lanes import lane
@@ -57,12 +58,12 @@ def test_figures_of_a_sale_agree_with_its_receipt(net, shop):
     assert 0 <= live["satmeter_meter_exposure_msat"][label] <= live["satmeter_meter_exposure_bound_msat"][label]
     bought = figures(net["buyer"])
     assert bought["satmeter_streams_paid_msat"][()] > 0 and (("plugin", "meter"),) not in bought["satmeter_up"]
-    assert live["satmeter_meter_sold_sessions_total"][label] == 0
+    assert live["satmeter_meter_sold_sessions"][label] == 0
     close(net["buyer"], session)
     receipt = shop.receipt(session)
     sold = figures(net["seller"])
     for name in ("paid_msat", "charged_msat", "refunded_msat"):
-        assert sold[f"satmeter_meter_sold_{name}_total"][label] == receipt[name]
+        assert sold[f"satmeter_meter_sold_{name}"][label] == receipt[name]
     assert sold["satmeter_meter_delivered_ticks_total"][label] == receipt["ticks"] == 500
 
 
@@ -86,6 +87,24 @@ def test_sums_over_the_journal_are_asked_once_in_a_minute(net, shop):
 def test_a_node_that_is_away_is_down(net, tmp_path):
     found = parsed(exposition(Figures(Node(str(tmp_path / "nothing")))).decode())
     assert found["satmeter_up"] == {(("plugin", "meter"),): 0, (("plugin", "stream"),): 0}
+
+
+def test_a_plugin_that_is_gone_is_down_and_one_that_never_was_is_not(net, shop):
+    class Gone(Node):
+        gone = False
+
+        def call(self, method, **params):
+            if self.gone and method.startswith("meter-"):
+                raise RpcError(method, {}, {"code": -32601, "message": "Unknown command"})
+            return super().call(method, **params)
+
+    node = Gone(node_of(net["seller"]).path)
+    collector = Figures(node)
+    assert parsed(exposition(collector).decode())["satmeter_up"] == {(("plugin", "meter"),): 1}
+    node.gone = True
+    assert parsed(exposition(collector).decode())["satmeter_up"] == {(("plugin", "meter"),): 0}
+    lost = {each.about: each for each in findings(node)}["meter"]
+    assert lost.state == "bad" and "plugin start" in lost.do
 
 
 def test_prometheus_gets_them_over_http(net, shop):

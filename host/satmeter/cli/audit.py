@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,11 +60,11 @@ def audit_journal(path: Path, node: "Node | None") -> bool:
 
     good = True
     with tempfile.TemporaryDirectory(prefix="satmeter-") as folder:
-        copy = Path(folder) / "copy"
+        copy, taken_at = Path(folder) / "copy", time.time()
         about = backup(path, copy)
         journal = Journal(sqlite_url(copy), about.role, about.node_id)
         try:
-            whose = Whose(journal.name, about.node_id, about.role)
+            whose = Whose(journal.name, about.node_id, about.role, taken_at)
             state = SellerState if about.role == "meter" else BuyerState
             for proof in proofs(journal, whose, state, node.call if node is not None else None):
                 good &= proof.holds is not False

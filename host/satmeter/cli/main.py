@@ -127,11 +127,16 @@ def journal_audit(
     rpc: Annotated[Path | None, typer.Option(help="its node's lightning-rpc socket, to compare payments")] = None,
 ) -> None:
     """Prove a journal whole: its events, its receipts and, with --rpc, the node's payments. Exit code 1: it is not."""
-    from ..node.rpc import Node
+    from pyln.client import RpcError
+
+    from ..node.rpc import Node, words_of
     from .audit import audit_journal
 
     with failing(""):
-        good = audit_journal(journal.expanduser(), Node(str(rpc.expanduser())) if rpc is not None else None)
+        try:
+            good = audit_journal(journal.expanduser(), Node(str(rpc.expanduser())) if rpc is not None else None)
+        except RpcError as e:
+            raise fail(f"{rpc}: {words_of(e)}") from None
     raise typer.Exit(0 if good else 1)
 
 

@@ -13,10 +13,13 @@ from .tariff import Tariff
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One sentence: true or false as the receipt has it, or None where nothing here can show it."""
+    """One sentence: true or false as the receipt has it, or None where nothing here can show it.
+
+    `about` is signature, sums, charge, registers or chain, of a receipt."""
 
     holds: bool | None
     words: str
+    about: str = ""
 
 
 class EventRow(TypedDict):
@@ -45,16 +48,16 @@ def audit(text: str, signer: str, events: Sequence[EventRow] | None = None) -> l
     try:
         proofs += _charge(stated, Tariff.from_dict(dict(stated["tariff"])))
     except BadParam as e:
-        proofs.append(Proof(False, f"its tariff can't be: {e.message}"))
+        proofs.append(Proof(False, f"its tariff can't be: {e.message}", "charge"))
     proofs += [*_registers(stated), _chain(stated, events)]
     return proofs
 
 
 def _signed(stated: Statement, signer: str) -> Proof:
     if signer and signer == stated["seller"]:
-        return Proof(True, f"the seller's node {signer} signed it: no letter of it was changed since")
+        return Proof(True, f"the seller's node {signer} signed it: no letter of it was changed since", "signature")
     whose = f"node {signer} signed it" if signer else "nobody signed it as it stands"
-    return Proof(False, f"{whose}, and it names {stated['seller']} as the seller")
+    return Proof(False, f"{whose}, and it names {stated['seller']} as the seller", "signature")
 
 
 def _sums(stated: Statement) -> Proof:
@@ -63,7 +66,7 @@ def _sums(stated: Statement) -> Proof:
         f"{paid:,} msat paid + {debt:,} still to be paid = {charged:,} charged + {refunded:,} given back "
         f"+ {lapsed:,} lapsed + {owed:,} still owed to the buyer"
     )
-    return Proof(paid + debt == charged + refunded + lapsed + owed, words)
+    return Proof(paid + debt == charged + refunded + lapsed + owed, words, "sums")
 
 
 def _charge(stated: Statement, tariff: Tariff) -> list[Proof]:
@@ -75,9 +78,9 @@ def _charge(stated: Statement, tariff: Tariff) -> list[Proof]:
     )
     if charged < price:
         words += ": the rest is the seller's loss"
-    proofs = [Proof(0 <= charged <= price, words)]
+    proofs = [Proof(0 <= charged <= price, words, "charge")]
     if spent:
-        proofs.append(Proof(None, f"gates took {spent:,} msat for what they served"))
+        proofs.append(Proof(None, f"gates took {spent:,} msat for what they served", "charge"))
     return proofs
 
 
@@ -86,20 +89,22 @@ def _registers(stated: Statement) -> list[Proof]:
     found: JsonObject = {**stated}
     start, stop = found.get("start"), found.get("stop")
     if not isinstance(start, dict) or not isinstance(stop, dict) or start.get("boot") != stop.get("boot"):
-        return [Proof(None, "the board started anew meanwhile: its registers alone do not show the count")]
+        return [Proof(None, "the board started anew meanwhile: its registers alone do not show the count", "registers")]
     first, last = start.get("register"), stop.get("register")
     if type(first) is not int or type(last) is not int or not start.get("boot"):
         return []
     words = f"the board's register went from {first:,} to {last:,}, {last - first:,} ticks of boot {start['boot']}"
-    return [Proof(last - first == stated["ticks"] or None, words)]
+    return [Proof(last - first == stated["ticks"] or None, words, "registers")]
 
 
 def _chain(stated: Statement, events: Sequence[EventRow] | None) -> Proof:
     if events is None:
-        return Proof(None, "the events behind it were not given: meter-history SESSION lists them")
+        return Proof(None, "the events behind it were not given: meter-history SESSION lists them", "chain")
     head = CHAIN_START
     for number, event in enumerate(events, 1):
         head = next_head(head, event["kind"], event["at"], event["data"])
         if head == stated["head"]:
-            return Proof(True, f"the first {number} of the {len(events)} events given are those that it was made of")
-    return Proof(False, f"none of the {len(events)} events given ends the chain that it was made of")
+            return Proof(
+                True, f"the first {number} of the {len(events)} events given are those that it was made of", "chain"
+            )
+    return Proof(False, f"none of the {len(events)} events given ends the chain that it was made of", "chain")

@@ -5,19 +5,21 @@ It reads a copy (backup.py), so that the plugin goes on meanwhile.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.audit import EventRow, Proof, audit
 from ..core.errors import BadParam, SatmeterError
+from ..core.journal import decode
 from ..core.labels import parse_label, parse_of_offer, parse_opening
-from ..core.plain import JsonObject
+from ..core.plain import JsonObject, Plain
 from ..wire.signature import signer
 from .compaction import Fold
-from .store import Journal, StoredSession
+from .store import Journal, StoredEvent, StoredSession
 
-READ, PAGE, MOST = 1_000, 200, 1_000_000
-CREDITED = ("invoice_paid", "payment_unowned")
-"""Events that a payment of an invoice of ours is in, once."""
+READ, PAGE, MOST = 1_000, 200, 200_000
+"""Events, and sessions, that are read at once; of a session with more events than MOST the chain is not proved."""
+RECENT_S = 60
+"""A payment may arrive as the copy is made: so long before it, it may be in the node alone."""
 
 Call = Callable[..., JsonObject]
 """Calls a method of the node, with its parameters by name."""
@@ -25,11 +27,47 @@ Call = Callable[..., JsonObject]
 
 @dataclass(frozen=True, slots=True)
 class Whose:
-    """Of which journal it is: its name, its node's id, and the role."""
+    """Of which journal it is: its name, its node's id, and the role.
+
+    `taken_at`: when it was copied, in s since 1970."""
 
     name: str
     node_id: str
     role: str
+    taken_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the events say that receipts and payments are compared with."""
+
+    signed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Newest receipt, and its signature, by session."""
+    attended: set[str] = field(default_factory=set)
+    """Sessions of which a person has stated what is owed: what then remains is charged."""
+    credited: dict[str, int] = field(default_factory=dict)
+    """msat by payment hash; a payment is in one event."""
+    refunds: dict[str, int] = field(default_factory=dict)
+    offers: set[str] = field(default_factory=set)
+    first_at: int = 0
+    """When the first event that is kept was, in ms."""
+
+    def take(self, row: StoredEvent) -> Iterator[Proof]:
+        """Takes an event; yields what can't be."""
+        data = json.loads(row["data"])
+        self.first_at = self.first_at or row["at"]
+        if row["kind"] in ("invoice_paid", "payment_unowned") and data["payment_hash"]:
+            if data["payment_hash"] in self.credited:
+                yield Proof(False, f"payment {data['payment_hash']} counts twice (event {row['id']})")
+            self.credited[data["payment_hash"]] = int(data["amount_msat"])
+        elif row["kind"] == "refund_paid" and data["payment_hash"]:
+            self.refunds[data["payment_hash"]] = int(data["amount_msat"])
+        elif row["kind"] == "receipt_signed":
+            self.signed[row["stream"]] = data["text"], data["signature"]
+        elif row["kind"] == "alarm_ended" and data["how"] in ("owed", "paid"):
+            self.attended.add(row["stream"])
+        elif row["kind"] == "offer_added":
+            self.offers.add(data["offer_id"])
 
 
 def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call | None) -> Iterator[Proof]:
@@ -40,118 +78,158 @@ def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call 
         whose: Of which node and role it is.
         fold: Makes the empty state of its role.
         call: Calls its node, to compare payments (the seller's role); None: they are not compared.
+
+    Raises:
+        SatmeterError, RpcError: The journal, or the node, can't be read.
     """
-    yield from _states(journal, fold)
-    yield from _receipts(journal, whose)
+    told = _Told()
+    yield from _states(journal, fold, told)
+    yield from _receipts(journal, whose, told)
     if call is None or whose.role != "meter":
         yield Proof(None, "payments were not compared with the node's")
+    elif (other := str(call("getinfo")["id"])) != whose.node_id:
+        yield Proof(False, f"the node asked is {other}, and the journal is of {whose.node_id}")
     else:
-        yield from _payments(journal, whose.name, call)
+        yield from _payments(journal, whose, told, call)
 
 
-def _states(journal: Journal, fold: Callable[[], Fold]) -> Iterator[Proof]:
+def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator[Proof]:
     """The events after the base, folded, have to come to what each snapshot says."""
-    base, snapshots = journal.base(), {each.upto: each for each in journal.snapshots()}
+    base, snapshots = journal.base(), {each.upto: each.state for each in journal.snapshots()}
     state, upto = fold(), 0
     if base is not None:
-        state.load(json.loads(json.dumps(base.state)))
+        state.load(_copied(base.state))
         upto = base.upto
+        offers = base.state.get("offers") if isinstance(base.state, dict) else None
+        told.offers |= set(offers) if isinstance(offers, dict) else set()
     agreed, events = 0, 0
-    while rows := journal.between(upto, upto + READ):
-        for at, event in enumerate(rows, upto + 1):
-            try:
-                state.apply(event)
-            except SatmeterError as e:
-                yield Proof(False, f"event {at} ({event.kind()}) can't follow the ones before it: {e}")
+    while rows := journal.history(after=upto, limit=READ):
+        for row in rows:
+            if row["id"] != upto + 1:
+                yield Proof(False, f"events {upto + 1} to {row['id'] - 1} are missing")
                 return
-            events += 1
-            if at in snapshots:
-                told = fold()
-                told.load(json.loads(json.dumps(snapshots[at].state)))
-                for about, words in _differences(state.balances(), told.balances()):
-                    yield Proof(False, f"after event {at} {about} {words}")
+            upto, events = row["id"], events + 1
+            try:
+                state.apply(decode(row["kind"], row["at"], row["stream"], row["data"]))
+            except SatmeterError as e:
+                yield Proof(False, f"event {upto} ({row['kind']}) can't follow the ones before it: {e}")
+                return
+            yield from told.take(row)
+            if upto in snapshots:
+                yield from _differences(upto, state, fold, snapshots[upto])
                 agreed += 1
-        upto += len(rows)
-    if upto != journal.last:
-        yield Proof(False, f"events are missing after number {upto}: the newest is {journal.last}")
+    if newest := [each for each in snapshots if each > upto]:
+        yield Proof(False, f"events {upto + 1} to {max(newest)} are missing")
         return
     since = f", which go on from event {base.upto}" if base is not None else ""
     yield Proof(True, f"its {events:,} events{since} fold without a gap, and agree with {agreed:,} snapshots")
 
 
-def _differences(mine: Mapping[str, object], told: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def _differences(upto: int, state: Fold, fold: Callable[[], Fold], snapshot: Plain) -> Iterator[Proof]:
     """A snapshot may lack what has ended: it is forgotten by its time, and no event says so."""
-    for about in sorted(told):
-        if mine.get(about) != told[about]:
-            yield about, f"comes to {mine.get(about)}, and the snapshot says {told.get(about)}"
+    other = fold()
+    other.load(_copied(snapshot))
+    mine: Mapping[str, object] = state.balances()
+    for about, told in sorted(other.balances().items()):
+        if mine.get(about) != told:
+            yield Proof(False, f"after event {upto} {about} comes to {mine.get(about)}, and the snapshot says {told}")
 
 
-def _receipts(journal: Journal, whose: Whose) -> Iterator[Proof]:
+def _copied(state: Plain) -> Plain:
+    copied: Plain = json.loads(json.dumps(state))
+    return copied
+
+
+# --- receipts
+
+
+def _receipts(journal: Journal, whose: Whose, told: _Told) -> Iterator[Proof]:
     base = journal.base()
     held, chained, before = 0, 0, 0
     seen: set[str] = set()
     while rows := [row for row in journal.sessions("", before, PAGE) if row["id"] not in seen]:
         for row in rows:
             seen.add(row["id"])
+            if row["id"] in told.signed and told.signed[row["id"]] != (row["receipt"], row["signature"]):
+                yield Proof(False, f"session {row['id']} shows another receipt than the one that was signed last")
             if not row["receipt"]:
                 continue
-            events = journal.history(row["id"], limit=MOST)
-            whole = bool(events) and (base is None or events[0]["id"] > base.upto)
-            listed = [EventRow(kind=e["kind"], at=e["at"], data=e["data"]) for e in events] if whole else None
-            found = list(_receipt(row, listed if whose.role == "meter" else None, whose))
-            yield from found
-            held += not found
-            chained += whole and not found
+            listed = _events(journal, row["id"], base.upto if base is not None else 0) if _sells(whose) else None
+            wrong = list(_wrong(row, listed, whose, told))
+            yield from wrong
+            held += not wrong
+            chained += listed is not None and not wrong
         before = rows[-1]["opened_at"]
-    chains = f", {chained:,} of them with the chain of their events" if whose.role == "meter" else ""
+    for session in told.signed:
+        if session not in seen:
+            yield Proof(False, f"session {session} is not listed, and has a receipt that is younger than its events")
+    chains = f", {chained:,} of them with the chain of their events" if _sells(whose) else ""
     yield Proof(True, f"{held:,} receipts of {len(seen):,} sessions hold{chains}")
 
 
-def _receipt(row: StoredSession, events: list[EventRow] | None, whose: Whose) -> Iterator[Proof]:
-    """Yields what is not so."""
+def _sells(whose: Whose) -> bool:
+    return whose.role == "meter"
+
+
+def _events(journal: Journal, session: str, base: int) -> list[EventRow] | None:
+    """Returns all events of a session, None where not all are kept, or there are too many."""
+    rows = journal.history(session, limit=MOST)
+    if not rows or rows[0]["id"] <= base or rows[0]["kind"] != "session_opened" or len(rows) == MOST:
+        return None
+    return [EventRow(kind=each["kind"], at=each["at"], data=each["data"]) for each in rows]
+
+
+def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told: _Told) -> Iterator[Proof]:
+    """Yields what is not so of a receipt."""
+    about = f"receipt of session {row['id']}"
     try:
         who = signer(row["receipt"], row["signature"]) if row["signature"] else ""
-        for proof in audit(row["receipt"], who, events):
-            if proof.holds is False and (row["signature"] or "signed it" not in proof.words):
-                yield Proof(False, f"receipt of session {row['id']}: {proof.words}")
+        found = audit(row["receipt"], who, events)
     except (BadParam, ValueError) as e:
-        yield Proof(False, f"receipt of session {row['id']}: {e}")
-
-
-def _payments(journal: Journal, name: str, call: Call) -> Iterator[Proof]:
-    """Each paid invoice of this journal is in one event, and each such event is a paid invoice, of the same amount."""
-    credited: dict[str, int] = {}
-    after, twice = 0, 0
-    sent: dict[str, int] = {}
-    while rows := journal.history(after=after, limit=READ):
-        for row in rows:
-            data = json.loads(row["data"])
-            if row["kind"] in CREDITED and data["payment_hash"]:
-                if data["payment_hash"] in credited:
-                    twice += 1
-                    yield Proof(False, f"payment {data['payment_hash']} counts twice (event {row['id']})")
-                credited[data["payment_hash"]] = int(data["amount_msat"])
-            elif row["kind"] == "refund_paid" and data["payment_hash"]:
-                sent[data["payment_hash"]] = int(data["amount_msat"])
-        after = rows[-1]["id"]
-    begins = journal.base()
-    paid, missing = 0, 0
-    for invoice in _invoices(call):
-        if invoice.get("status") != "paid":
+        yield Proof(False, f"{about}: {e}")
+        return
+    stated = json.loads(row["receipt"])
+    seller = whose.node_id if _sells(whose) else row["peer"]
+    if (stated["session"], stated["seller"]) != (row["id"], seller):
+        yield Proof(False, f"{about}: is of session {stated['session']} of {stated['seller']}")
+    for proof in found:
+        if proof.holds is not False:
             continue
-        hash, received = str(invoice["payment_hash"]), int(invoice["amount_received_msat"])
-        if hash in credited:
+        if proof.about == "signature" and not row["signature"] and not _sells(whose):
+            continue  # a buyer keeps what it was shown, signed or not
+        if proof.about == "charge" and row["id"] in told.attended:
+            continue  # a person has stated what is owed: what then remains is charged
+        yield Proof(False, f"{about}: {proof.words}")
+
+
+# --- the node's payments
+
+
+def _payments(journal: Journal, whose: Whose, told: _Told, call: Call) -> Iterator[Proof]:
+    """Each paid invoice of this journal is in one event, and each such event is a paid invoice, of the same amount."""
+    left, begins, paid, good, fresh = dict(told.credited), journal.base(), 0, True, 0
+    for invoice in _invoices(call):
+        hash, is_paid = str(invoice["payment_hash"]), invoice.get("status") == "paid"
+        if hash in left:
+            received = int(invoice["amount_received_msat"]) if is_paid else 0
             paid += 1
-            if credited.pop(hash) != received:
+            if left.pop(hash) != received:
+                good = False
                 yield Proof(False, f"payment {hash}: the node received {received:,} msat, and another sum was credited")
-        elif _ours(str(invoice["label"]), name) and begins is None:
-            missing += 1
-            yield Proof(False, f"payment {hash} of {received:,} msat ({invoice['label']}) was never credited")
-    if credited:
-        words = f"{len(credited):,} payments, {sum(credited.values()):,} msat together, are on record"
+        elif is_paid and hash not in told.credited and _ours(str(invoice["label"]), whose.name, told.offers):
+            at, received = int(invoice["paid_at"]), int(invoice["amount_received_msat"])
+            if at >= whose.taken_at - RECENT_S > 0:
+                fresh += 1
+            elif begins is None or at * 1_000 > told.first_at:
+                good = False
+                yield Proof(False, f"payment {hash} of {received:,} msat ({invoice['label']}) was never credited")
+    if fresh:
+        yield Proof(None, f"{fresh:,} payments arrived as this was read")
+    if left:
+        words = f"{len(left):,} payments, {sum(left.values()):,} msat together, are on record"
         yield Proof(None, f"{words} without an invoice of the node: settled on-chain, or deleted there since")
-    yield Proof(not twice and not missing, f"{paid:,} paid invoices of the node were credited, each once")
-    yield from _refunds(sent, call)
+    yield Proof(good, f"{paid:,} paid invoices of the node are on record, each once")
+    yield from _refunds(told.refunds, call)
 
 
 def _refunds(sent: dict[str, int], call: Call) -> Iterator[Proof]:
@@ -170,9 +248,12 @@ def _refunds(sent: dict[str, int], call: Call) -> Iterator[Proof]:
     yield Proof(True, f"{good:,} refunds were sent by the node, each of its amount")
 
 
-def _ours(label: str, name: str) -> bool:
+def _ours(label: str, name: str, offers: set[str]) -> bool:
+    offer = parse_of_offer(label)
+    if offer is not None:
+        return offer[0] in offers
     found = parse_label(label) or parse_opening(label)
-    return found is not None and found[0] == name and parse_of_offer(label) is None
+    return found is not None and found[0] == name
 
 
 def _invoices(call: Call) -> Iterator[JsonObject]:

@@ -13,8 +13,9 @@ from typing import Literal
 
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble
+from ..core.errors import JournalTrouble, NodeTrouble
 from ..core.plain import JsonObject
+from ..core.seller.meter import LESSER_FAULTS
 from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 
@@ -22,6 +23,7 @@ OLDEST, NEWEST = (25, 12, 1), (26, 6, 99)
 """Versions of lightningd between which all this is tried, and sound."""
 LOW_DISK, NO_DISK = 2 * 10**9, 200 * 10**6
 JOURNALS = ("satmeter-meter.sqlite3", "satmeter-stream.sqlite3")
+VERBS = {"meter": "sell", "stream": "buy"}
 KEY = Path("~/.config/satmeter/board.key")
 
 
@@ -46,16 +48,13 @@ def findings(node: Node) -> Iterator[Finding]:
         )
         return
     yield from _node(info)
-    yield from _machine(info, Path(node.path).expanduser())
+    yield from _machine(_folder(info, node))
     quantum = 0
     for plugin, method in (("meter", "meter-status"), ("stream", "stream-list")):
         try:
             status = node.call(method)
         except RpcError as e:
-            missing = code_of(e) == UNKNOWN_COMMAND
-            words = "is not loaded" if missing else words_of(e)
-            do = f"lightning-cli plugin start …/plugins/{plugin}/{plugin}.py, if this node is to "
-            yield Finding(plugin, "mind" if missing else "bad", words, do + ("sell" if plugin == "meter" else "buy"))
+            yield _refused(plugin, e, _folder(info, node))
             continue
         except NodeTrouble as e:
             yield Finding(plugin, "bad", str(e), "lightningd's log says why the plugin does not answer")
@@ -64,6 +63,7 @@ def findings(node: Node) -> Iterator[Finding]:
             meters = [read_as(MeterStatus, each) for each in status["meters"]]
             quantum = max((int(meter.tariff["quantum_msat"]) for meter in meters), default=0)
             yield from _meters(meters, [read_as(SessionStatus, each) for each in status["sessions"]])
+            yield from _unowned(status["unowned"])
             yield from _reached(status["meters"])
         else:
             yield from _streams([read_as(StreamStatus, each) for each in status["streams"]])
@@ -85,8 +85,23 @@ def _node(info: JsonObject) -> Iterator[Finding]:
             yield Finding("node", "bad", str(info[name]), "wait until it has caught up: it pays and is paid only then")
 
 
-def _machine(info: JsonObject, socket: Path) -> Iterator[Finding]:
-    folder = Path(str(info.get("lightning-dir", socket.parent)))
+def _folder(info: JsonObject, node: Node) -> Path:
+    """Where the node's files are."""
+    return Path(str(info.get("lightning-dir", Path(node.path).expanduser().parent)))
+
+
+def _refused(plugin: str, e: RpcError, folder: Path) -> Finding:
+    if code_of(e) != UNKNOWN_COMMAND:
+        journal = code_of(e) == JournalTrouble.code
+        do = "docs/operating.md, The journal, says what to put back" if journal else "lightningd's log says more"
+        return Finding(plugin, "bad", words_of(e), do)
+    start = f"lightning-cli plugin start $(satmeter plugin-path {plugin})"
+    if (folder / f"satmeter-{plugin}.sqlite3").exists():
+        return Finding(plugin, "bad", "is not loaded any more; it has a journal here", start)
+    return Finding(plugin, "mind", "is not loaded", f"{start}, if this node is to {VERBS[plugin]}")
+
+
+def _machine(folder: Path) -> Iterator[Finding]:
     if folder.is_dir():
         free = shutil.disk_usage(folder).free
         words = f"{free / 1e9:.1f} GB are free for {folder}"
@@ -123,6 +138,8 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
         if meter.board != "heard":
             do = "start its bridge (satmeter bridge); its log says what is wrong with board or device"
             yield Finding(about, "bad", "its board or device is not heard", do)
+        elif meter.fault in LESSER_FAULTS[1:]:
+            yield Finding(about, "mind", meter.fault, "it delivers all the same; docs/wiring.md says what this means")
         elif meter.fault:
             yield Finding(about, "bad", meter.fault, "docs/devices.md and docs/wiring.md say what faults mean")
         elif meter.exposure_msat > meter.exposure_bound_msat:
@@ -139,6 +156,12 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
             yield Finding(about, "bad", session.alarm, do)
         elif session.owed_msat and session.owed_why:
             yield Finding(about, "mind", f"{session.owed_msat:,} msat are owed: {session.owed_why}", "")
+
+
+def _unowned(payments: list[JsonObject]) -> Iterator[Finding]:
+    for each in payments:
+        words = f"{each['amount_msat']:,} msat came for {each['label']!r}, and nobody is known to have paid them"
+        yield Finding("unowned", "bad", words, "when somebody has looked at it: lightning-cli meter-attend LABEL")
 
 
 def _reached(meters: list[JsonObject]) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """A node's meters and streams as figures for Prometheus, asked of its plugins at each scrape.
 
-Sums over all receipts (what was earned) are asked once in TOTALS_S, since they read the whole journal.
+Sums over all receipts (what was earned) are asked once in TOTALS_S, since they read the whole journal. They are no
+counters: they fall where receipts are deleted for their age, or a newer one states less.
 """
 
 import time
@@ -15,11 +16,14 @@ from pyln.client import RpcError
 
 from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
+from ..core.seller.meter import LESSER_FAULTS
 from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of
 
 TOTALS_S = 60.0
 STATES = ("standby", "negotiating", "delivering", "suspended", "lockout")
+NODE_ID = 66
+"""Hex digits of a node's id."""
 SOLD = {
     "sessions": "Sessions that have ended with a receipt.",
     "paid_msat": "What was paid for them.",
@@ -46,11 +50,12 @@ METER: tuple[Gauge[MeterStatus], ...] = (
     Gauge("exposure_msat", "What the seller could lose now.", lambda m: m.exposure_msat),
     Gauge("exposure_bound_msat", "The most that the tariff lets it lose.", lambda m: m.exposure_bound_msat),
     Gauge("heard", "Whether the board or device was heard of late.", lambda m: m.board == "heard"),
-    Gauge("faulty", "Whether the board or device states a fault.", lambda m: bool(m.fault)),
+    Gauge("faulty", "Whether a fault keeps it from delivering.", lambda m: m.fault not in LESSER_FAULTS),
     Gauge("plugged", "Whether something is plugged in.", lambda m: m.plugged),
 )
 SESSIONS: tuple[Gauge[SessionStatus], ...] = (
-    Gauge("owed_msat", "What is owed to buyers and not given back yet.", lambda s: s.owed_msat),
+    Gauge("owed_msat", "What is owed and not given back yet.", lambda s: s.owed_msat),
+    Gauge("owed_to_nodes_msat", "What of it is owed to nodes, which is paid by itself.", lambda s: owed_to_node(s)),
     Gauge("held_msat", "What refunds on their way hold.", lambda s: s.held_msat),
     Gauge("alarms", "Sessions that a person has to look at.", lambda s: bool(s.alarm)),
 )
@@ -65,14 +70,21 @@ STREAMS: tuple[Gauge[StreamStatus], ...] = (
 )
 
 
+def owed_to_node(session: SessionStatus) -> int:
+    """Returns what a session owes to a buyer's node, in msat; a bearer's rest is for the bearer to ask for."""
+    return session.owed_msat if len(session.buyer) == NODE_ID else 0
+
+
 @dataclass(slots=True, eq=False)
 class Figures(Collector):
-    """Collects from one node; what a plugin that is not loaded would say is left out."""
+    """Collects from one node; what a plugin that was never loaded would say is left out."""
 
     node: Node
     clock: Callable[[], float] = time.monotonic
     _sold: dict[str, dict[str, int]] = field(default_factory=dict)
     _sold_at: float = -TOTALS_S
+    _known: set[str] = field(default_factory=set)
+    """Plugins that have answered: one that is gone is down, and lightningd does not start it again by itself."""
 
     def collect(self) -> Iterator[Metric]:
         """Yields the figures of now."""
@@ -82,9 +94,10 @@ class Figures(Collector):
             try:
                 found += of(self.node.call(method))
             except (RpcError, SatmeterError) as e:
-                if isinstance(e, SatmeterError) or code_of(e) != UNKNOWN_COMMAND:
+                if isinstance(e, SatmeterError) or code_of(e) != UNKNOWN_COMMAND or plugin in self._known:
                     up.add_metric([plugin], 0)
             else:
+                self._known.add(plugin)
                 up.add_metric([plugin], 1)
         yield from found
 
@@ -104,16 +117,27 @@ class Figures(Collector):
                 state.add_metric([meter.name, each], meter.state == each)
             tariff.add_metric([meter.name], {term: str(meter.tariff[term]) for term in TERMS})
         live = GaugeMetricFamily("satmeter_sessions", "Live sessions.", value=len(sessions))
+        lost = sum(int(each["amount_msat"]) for each in status["unowned"])
+        unowned = GaugeMetricFamily("satmeter_unowned_msat", "Payments that nobody is known to have made.", value=lost)
         gauges = [_by_meter(gauge, meters) for gauge in METER]
-        return [delivered, state, tariff, *gauges, live, *_sums("sessions", SESSIONS, sessions), *self._earned(meters)]
+        return [
+            delivered,
+            state,
+            tariff,
+            *gauges,
+            live,
+            unowned,
+            *_sums("sessions", SESSIONS, sessions),
+            *self._earned(meters),
+        ]
 
     def _earned(self, meters: list[MeterStatus]) -> list[Metric]:
         if self.clock() >= self._sold_at + TOTALS_S:
-            self._sold_at = self.clock()
             self._sold = {meter.name: self._total(meter.name) for meter in meters}
+            self._sold_at = self.clock()
         made: list[Metric] = []
         for each, about in SOLD.items():
-            family = CounterMetricFamily(f"satmeter_meter_sold_{each}", about, labels=["meter"])
+            family = GaugeMetricFamily(f"satmeter_meter_sold_{each}", about, labels=["meter"])
             for name, sums in self._sold.items():
                 family.add_metric([name], sums[each])
             made.append(family)
