@@ -71,7 +71,7 @@ def test_the_meters_of_this_bridge_are_found_followed_and_ended(broker):
             assert (delivered["device_class"], delivered["unit_of_measurement"]) == ("energy", "kWh")
             switch = configs["homeassistant/switch/satmeter_socket/session/config"]
             assert switch["command_topic"] == "satmeter/socket/session/set"
-            assert found["satmeter/bridge"] == "online"
+            assert found["satmeter/_bridge"] == "online"
             # Home Assistant begins anew: all is announced again.
             await client.publish("homeassistant/status", "online")
             async for message in client.messages:
@@ -80,7 +80,7 @@ def test_the_meters_of_this_bridge_are_found_followed_and_ended(broker):
             # The bridge is gone, without a word: what it announced is unavailable.
             running.cancel()
             async for message in client.messages:
-                if str(message.topic) == "satmeter/bridge" and message.payload == b"offline":
+                if str(message.topic) == "satmeter/_bridge" and message.payload == b"offline":
                     break
         await asyncio.gather(running, return_exceptions=True)
 
@@ -101,6 +101,30 @@ def test_a_switch_that_is_turned_on_is_told_that_nothing_runs(broker):
                     assert json.loads(message.payload)["session"] == "OFF"
                     break
                 await client.publish("satmeter/socket/session/set", "ON")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+def test_a_command_of_before_ends_nobodys_session(broker):
+    """A switch whose commands are retained: a broker says the last one again, whenever it is asked."""
+
+    async def act():
+        node = Node()
+        fields = Fields("homeassistant", {**broker.fields, "every_s": 600})
+        async with broker.client() as client:
+            await client.publish("satmeter/socket/session/set", "OFF", qos=1, retain=True)
+            await client.subscribe("satmeter/socket")
+            running = asyncio.create_task(Discovery(fields, ("socket",), node).run())
+            async for message in client.messages:
+                assert json.loads(message.payload)["session"] == "ON"
+                break
+            await asyncio.sleep(0.5)  # what it would do follows at once
+            assert not node.closed.is_set()
+            await client.publish("satmeter/socket/session/set", "OFF", qos=1)
+            await node.closed.wait()
+            await client.publish("satmeter/socket/session/set", b"", retain=True)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -26,7 +26,7 @@ class Home:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                status, said = 401, {"message": "unauthorized"}
+                status, said = 401, None
                 if self.headers.get("Authorization") == f"Bearer {TOKEN}":
                     status, said = home.answer(self.path)
                 self.reply(status, said)
@@ -39,7 +39,7 @@ class Home:
                 self.reply(200, [])
 
             def reply(self, status, said):
-                body = b"<html>" if home.broken else json.dumps(said).encode()
+                body = b"401: Unauthorized" if said is None else b"<html>" if home.broken else json.dumps(said).encode()
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -144,6 +144,8 @@ def test_a_switch_that_stays_and_a_token_of_another_are_said(home, monkeypatch):
     trouble(home, "switches nothing", "allow", switch="")
     trouble(home, "wants another token", token="another")
     trouble(home, "does it run", url="http://127.0.0.1:1")
+    with pytest.raises(BadParam, match="in ASCII"):
+        HomeAssistant(Fields("device", {"url": home.url, "token": "t\u00f6ken"}))
     for wrong in ("127.0.0.1:8123", "ftp://h", "http://"):
         with pytest.raises(BadParam, match="must be http"):
             HomeAssistant(Fields("device", {"url": wrong, "token": TOKEN}))

@@ -179,7 +179,7 @@ valve = { kind = "shelly", host = "plug" }
 name = "other"
 rating = 1
 source = { kind = "modbus", registers = "sdm120", host = "another" }
-valve = { kind = "shelly", host = "plug", password = "p" }
+valve = { kind = "shelly", host = "plug", password = "p", channel = 0, id = "shellyplug-1" }
 """
 
 
@@ -261,7 +261,7 @@ def test_without_systemd_it_runs_until_it_is_told_to_end(tmp_path):
 
 
 def test_an_outlet_that_is_stuck_keeps_systemd_from_hearing_that_all_is_well(tmp_path, monkeypatch):
-    systemd, outlet = Systemd(tmp_path), types.SimpleNamespace(acted_at=0.0)
+    systemd, outlet = Systemd(tmp_path), types.SimpleNamespace(acted_at=0.0, reads_within_s=0.0)
     monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
     monkeypatch.setenv("WATCHDOG_USEC", "30000")
 

@@ -7,6 +7,7 @@ import pytest
 
 from broker import Broker, certificate
 from lanes import lane
+from satmeter.core.errors import BadParam
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.mqtt import Mqtt, at, number
@@ -100,10 +101,11 @@ def test_what_only_the_config_describes(broker):
                     await client.publish("valve/state", message.payload)
 
         answering = asyncio.create_task(tap())
+        await made._broker.start()
         async with broker.client() as client:
             for junk in (b"\xff\xfe", b"[]", b"{}", json.dumps({"total": {"litres": "NaNa"}}), b"9" * 70_000):
                 await client.publish("meter/water", junk, retain=False)
-            await client.publish("meter/water", json.dumps({"total": {"litres": 12.5}, "flow": 60}), retain=True)
+            await client.publish("meter/water", json.dumps({"total": {"litres": 12.5}, "flow": 60}))
             count = await made.read()
             assert (float(count.value), float(count.power)) == (12.5, 60.0)
             with pytest.raises(DeviceTrouble, match="no count came"):
@@ -114,7 +116,6 @@ def test_what_only_the_config_describes(broker):
             answering.cancel()
             with pytest.raises(DeviceTrouble, match="did not say that it switched"):
                 await made.allow()
-            await client.publish("meter/water", b"", retain=True)
         await made.close()
 
     asyncio.run(act())
@@ -173,3 +174,34 @@ def test_a_path_leads_to_a_value_or_to_none(payload, path, found):
 )
 def test_a_number_is_read_from_json_and_text(value, found):
     assert (None if found is None else str(number(value))) == (None if found is None else found)
+
+
+def test_a_count_of_before_is_no_reading(broker):
+    """A broker gives a retained message to whoever comes, however old it is."""
+
+    async def act():
+        made = Mqtt(Fields("device", {**broker.fields, "count_topic": "kept/count", "cadence_s": 0.5}))
+        async with broker.client() as client:
+            await client.publish("kept/count", "5", qos=1, retain=True)
+            with pytest.raises(DeviceTrouble, match="no count came"):
+                await made.read()
+            reading = asyncio.create_task(made.read())
+            await asyncio.sleep(0)
+            await client.publish("kept/count", "6", qos=1, retain=True)
+            assert (await reading).value == 6
+            await client.publish("kept/count", b"", retain=True)
+        await made.close()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"count_topic": "a/#"}, "one topic, without # and"),
+        ({"tls": 1, "ca": "/nothing"}, "ca: /nothing: No such file"),
+    ],
+)
+def test_fields_that_can_not_be_are_named(wrong, words):
+    with pytest.raises(BadParam, match=words):
+        Mqtt(Fields("device", {"broker": "localhost", **wrong}))

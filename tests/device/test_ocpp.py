@@ -2,13 +2,17 @@
 
 import asyncio
 import socket
+from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 import websockets
+from ocpp import v16, v201
 
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.fields import Fields
 from satmeter.device.ocpp import Ocpp
+from satmeter.device.outlet import Outlet
 from satmeter.devnet.devices.charger import connected
 
 
@@ -254,3 +258,171 @@ def test_a_charger_of_another_protocol_is_named(monkeypatch):
             await made.close()
 
     asyncio.run(whole())
+
+
+def test_a_start_that_is_told_again_gets_the_same_number():
+    async def act(made, charger):
+        made.wanted = True
+        start = v16.call.StartTransaction(1, "satmeter", 5_000, charger.car.stamp())
+        first, again = await charger.call(start), await charger.call(start)
+        assert first.transaction_id == again.transaction_id > 0
+        other = await charger.call(v16.call.StartTransaction(1, "satmeter", 5_001, charger.car.stamp()))
+        assert other.transaction_id > first.transaction_id
+        charger.car.transaction = other.transaction_id
+        await made.cut()  # of two the newest
+        assert not charger.car.charging
+
+    tried(act)
+
+
+def test_a_charger_that_starts_anew_in_a_transaction_sells_again(version):
+    async def act(made, charger):
+        await made.allow()
+        while not charger.car.charging:
+            await asyncio.sleep(0.01)
+        charger.car.transaction = charger.session = 0 if version == "ocpp1.6" else ""
+        await charger.boot()
+        await made.cut()
+        await made.allow()
+        while not charger.car.charging:
+            await asyncio.sleep(0.01)
+        await made.cut()
+        assert not charger.car.charging
+
+    tried(act, version=version)
+
+
+def test_a_transaction_whose_end_was_lost_is_over_once_the_charger_knows_of_none(version, monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
+
+    async def act(made, charger):
+        await made.allow()
+        while not charger.car.charging:
+            await asyncio.sleep(0.01)
+        charger.car.transaction = 0
+        made.told_status(1, True, False)
+        await made.cut()
+        charger.session = ""
+        await made.allow()
+
+    tried(act, version=version)
+
+
+def test_a_second_connection_of_a_charger_closes_the_first(version):
+    async def whole():
+        port = free_port()
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port}))
+        listening = asyncio.create_task(made.read())
+        try:
+            async with connected(port, version=version) as first:
+                await asyncio.gather(listening, return_exceptions=True)
+                async with connected(port, version=version) as second:
+                    await asyncio.wait_for(first._connection.wait_closed(), 5)
+                    assert (await made.read()).value == second.car.wh
+        finally:
+            await made.close()
+
+    asyncio.run(whole())
+
+
+def test_a_charger_without_its_password_is_refused_and_said(monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 1.0)
+
+    async def whole():
+        port = free_port()
+        made = Ocpp(Fields("device", {"charger": "wallbox", "port": port, "password": "secret"}))
+        waiting = asyncio.create_task(made.read())
+        try:
+            for wrong in ("", "another"):
+                with pytest.raises(websockets.ConnectionClosed):
+                    async with connected(port, password=wrong):
+                        pass
+            with pytest.raises(DeviceTrouble, match="without its password"):
+                await waiting
+            async with connected(port, password="secret"):
+                assert (await made.read()).value == 5_000
+        finally:
+            await made.close()
+
+    asyncio.run(whole())
+
+
+def test_values_of_before_do_not_count(version):
+    async def act(made, charger):
+        await made.allow()
+        while not charger.car.charging:
+            await asyncio.sleep(0.01)
+        charger.car.watts = 0
+        await charger.tell_energy()
+        count = (await made.read()).value
+        charger.car.ahead, charger.car.wh = timedelta(minutes=-10), charger.car.wh + 500
+        await charger.tell_energy()  # from its queue
+        assert (await made.read()).value == count
+        charger.car.ahead = timedelta(0)
+        await charger.tell_energy()
+        assert (await made.read()).value == count + 500
+        await made.cut()
+
+    tried(act, {"cadence_s": 60}, version=version)
+
+
+@pytest.mark.parametrize("ahead_s", [-3_600, 3_600])
+def test_its_dead_man_acts_by_its_own_clock(version, ahead_s):
+    async def act(made, charger):
+        charger.car.ahead = timedelta(seconds=ahead_s)
+        made._stamp = None
+        await made.read()
+        await made.allow()
+        while not charger.car.charging:
+            await asyncio.sleep(0.01)
+        assert charger.car.drawing
+        while charger.car.drawing:
+            await asyncio.sleep(0.05)
+        await made.cut()
+
+    tried(act, {"dead_man_s": 1, "cadence_s": 1}, version=version)
+
+
+def test_a_profile_of_before_is_taken_back_where_no_dead_man_is_wanted(version):
+    async def act(made, charger):
+        await made.allow()
+        assert charger.car.profiles["TxDefaultProfile"][2] == 0
+        await made.cut()
+        made.dead_man_s, made._ready = 0, False
+        await made.read()
+        assert "TxDefaultProfile" not in charger.car.profiles
+
+    tried(act, {"dead_man_s": 30}, version=version)
+
+
+def test_an_evse_with_two_connectors_is_plugged_while_one_of_them_is():
+    async def act(made, charger):
+        await charger.call(v201.call.StatusNotification(charger.car.stamp(), "Available", 1, 2))
+        assert (await made.read()).plugged
+        await charger.call(v201.call.StatusNotification(charger.car.stamp(), "Available", 1, 1))
+        assert not (await made.read()).plugged
+        await charger.call(v201.call.StatusNotification(charger.car.stamp(), "Occupied", 2, 1))
+        charger.session = "of another EVSE"
+        await charger.tell_event("Updated", "ChargingStateChanged", "Charging")
+        assert not made._transaction
+
+    tried(act, version="ocpp2.0.1")
+
+
+def test_an_idle_charger_is_not_asked_as_fast_as_it_answers(version):
+    class Seller:
+        async def call(self, method, **said):
+            if method == "meter-wait":
+                await asyncio.Event().wait()
+            return {"boot": said["boot"], "grant": 0}
+
+    async def act(made, charger):
+        outlet = Outlet("m", made, made, Fraction(1), 100, Seller(), None, report_s=1)
+        running = asyncio.create_task(outlet.run())
+        asked = charger.car.asked
+        await asyncio.sleep(2.5)  # the measured interval itself
+        assert 1 <= charger.car.asked - asked <= 4
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    tried(act, version=version)

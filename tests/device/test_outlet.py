@@ -310,7 +310,7 @@ def test_another_source_is_not_gone_on_from(tmp_path):
 def test_an_allow_that_does_not_answer_holds_no_cut_up():
     async def act(outlet, device, seller):
         device.value += 1
-        device.allow_hangs_s = 60
+        device.allow_hangs_s, device.dead_man_s = 60, 0.06  # so that it is told again with each reading
         while device.on or "cut" not in device.calls[-2:]:
             await asyncio.sleep(0.005)
 
@@ -371,5 +371,71 @@ def test_it_ends_also_when_news_come_as_it_is_told_to(steps):
         device.calls.clear()
         await asyncio.wait_for(asyncio.wait([running]), 5)
         assert running.done() and device.calls[-1] == "cut" and not device.on
+
+    asyncio.run(act())
+
+
+def test_what_flowed_while_the_device_was_away_is_counted_after_a_restart(tmp_path):
+    async def act():
+        device, seller = Device(), Seller()
+        outlet = Outlet("m", device, device, Fraction(1), 10, seller, tmp_path / "m.json", identity="one")
+        outlet._saved_at = -10.0
+        await outlet.step()
+        device.fails["read"] = DeviceTrouble("away")
+        outlet._saved_at = -10.0
+        await outlet.step()
+        kept = json.loads((tmp_path / "m.json").read_text())
+        (tmp_path / "m.json").write_text(json.dumps({**kept, "at": kept["at"] - 600}))  # ten minutes pass
+        after = Outlet("m", device, device, Fraction(1), 10, seller, tmp_path / "m.json", identity="one")
+        after._resume()
+        device.fails.clear()
+        device.value += 600
+        await after.step()
+        assert after.trust.register == 600 and not after.trust.fault
+
+    asyncio.run(act())
+
+
+def test_a_valve_is_told_again_only_as_often_as_its_dead_man_needs():
+    class Told(Device):
+        dead_man_s = 3.0
+
+    async def act():
+        device, seller = Told(), Seller()
+        outlet = Outlet("m", device, device, Fraction(1), 10_000, seller, None)
+        running = asyncio.create_task(outlet.run())
+        while not seller.said:
+            await asyncio.sleep(0.01)
+        seller.grant = 10**9
+        while not device.on:
+            await asyncio.sleep(0.01)
+        device.calls.clear()
+        await asyncio.sleep(1.5)  # fifty readings
+        assert 1 <= device.calls.count("allow") <= 2 and device.calls.count("read") > 20
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(act())
+
+
+def test_counts_that_come_by_themselves_are_not_read_as_fast_as_they_come():
+    class Chatty(Device):
+        cadence_s = 60.0
+
+        def heard(self):
+            pass
+
+        async def read(self):
+            self.heard()  # it counts in answer to being asked
+            return await super().read()
+
+    async def act():
+        device, seller = Chatty(), Seller()
+        outlet = Outlet("m", device, device, Fraction(1), 10_000, seller, None, report_s=60)
+        running = asyncio.create_task(outlet.run())
+        await asyncio.sleep(1.1)
+        assert 2 <= device.calls.count("read") <= 7
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(act())

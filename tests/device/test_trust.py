@@ -114,7 +114,7 @@ def test_what_flowed_while_no_bridge_ran_is_counted():
     says = Told()
     says(100)
     says(101)
-    known = says.trust.known("s", says.now)
+    known = says.trust.known("s")
     again = Trust(Fraction(TICKS), RATING, "b2")
     again.resume(known, says.now + 5)
     again.take(Count(Decimal(103)), says.now + 6)
@@ -145,7 +145,7 @@ def test_never_back_and_never_beyond_the_rating(trace, rating):
     for value, power, epoch, seconds in trace:
         now += seconds
         trust.take(Count(value, power, epoch), now)
-        if first is None and trust.known("s", now) is not None:
+        if first is None and trust.known("s") is not None:
             first = now
         assert trust.register >= before and trust.flow >= 0
         before = trust.register

@@ -130,13 +130,12 @@ def _meter(values: object) -> MeterConfig:
     ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
     rating = fields.whole("rating", 1, MAX_TICKS)
     if fields.has("device"):
-        identity = switched = _identity(given := fields.table("device"))
-        source = valve = device(f"{where}.device", given)
+        identity = _identity(switched := fields.table("device"))
+        source = valve = device(f"{where}.device", switched)
     else:
         identity = _identity(given := fields.table("source"))
         source = device(f"{where}.source", given)
-        switched = _identity(given := fields.table("valve"))
-        valve = device(f"{where}.valve", given)
+        valve = device(f"{where}.valve", switched := fields.table("valve"))
     fields.end()
     for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
         if not hasattr(made, needed):
@@ -148,7 +147,12 @@ def _meter(values: object) -> MeterConfig:
             f"cadence_s must be under half of that, got {source.cadence_s:g}",
             param="cadence_s",
         )
-    return MeterConfig(name, ticks, rating, source, valve, identity, switched)
+    return MeterConfig(name, ticks, rating, source, valve, identity, _switched(valve, switched))
+
+
+def _switched(valve: Made, given: Mapping[str, object]) -> str:
+    """Returns what is another where another valve is switched, however its fields are written."""
+    return _identity({"switches": valve.switches} if hasattr(valve, "switches") else given)
 
 
 def _identity(given: Mapping[str, object]) -> str:

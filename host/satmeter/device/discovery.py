@@ -44,9 +44,9 @@ class Discovery:
     Fields: those of the broker; prefix (homeassistant), topic (satmeter), every_s (5)."""
 
     def __init__(self, fields: Fields, meters: tuple[str, ...], node: AsyncNode) -> None:
-        self._prefix, self._topic = fields.text("prefix", "homeassistant"), fields.text("topic", "satmeter")
+        self._prefix, self._topic = fields.topic("prefix", "homeassistant"), fields.topic("topic", "satmeter")
         self._every_s = fields.number("every_s", 1, 600, 5)
-        self._alive = f"{self._topic}/bridge"
+        self._alive = f"{self._topic}/_bridge"  # no meter has this name
         wanted = (f"{self._topic}/+/session/set", f"{self._prefix}/status")
         self._broker = Broker(fields, wanted, self._heard, alive=self._alive)
         self._meters, self._node = meters, node
@@ -92,7 +92,9 @@ class Discovery:
             await self._broker.send(topic, payload, retain=True)
             self._told[topic] = payload
 
-    def _heard(self, topic: str, payload: bytes) -> None:
+    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
+        if retained:
+            return  # a command of before, of whatever session then ran
         if topic == f"{self._prefix}/status":
             if payload == b"online":  # it has begun anew
                 self._told.clear()

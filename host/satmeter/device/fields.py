@@ -20,6 +20,13 @@ class Fields:
             raise self._wrong(name, "must be a text", value)
         return value
 
+    def topic(self, name: str, default: str | None = None) -> str:
+        """Takes an MQTT topic; BadParam for one with wildcards."""
+        value = self.text(name, default)
+        if "#" in value or "+" in value:
+            raise self._wrong(name, "must be one topic, without # and +", value)
+        return value
+
     def whole(self, name: str, low: int, high: int, default: int | None = None) -> int:
         """Takes a whole number within bounds."""
         value = self._taken(name, default)

@@ -41,7 +41,11 @@ class HomeAssistant:
         self._switch = fields.text("switch", "")
         self.cadence_s = fields.number("cadence_s", 1, 600, 10)
         self.latency_s = self.cadence_s  # what the integration behind it waits between two counts
-        token = {"Authorization": f"Bearer {fields.text('token')}"}
+        given = fields.text("token")
+        if not given.isascii():
+            raise BadParam("token: must be the one that Home Assistant made, in ASCII", param="token")
+        token = {"Authorization": f"Bearer {given}"}
+        self.switches = f"homeassistant {self._url} {self._switch}"
         self._http = httpx.AsyncClient(base_url=self._url, headers=token, timeout=TIMEOUT_S, trust_env=False)
         self._unit: str | None = None
 
@@ -101,18 +105,19 @@ class HomeAssistant:
     async def _ask(self, method: str, path: str, body: JsonObject | None = None) -> httpx.Response:
         try:
             answer = await self._http.request(method, path, json=body)
-            answer.json()
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             why = str(e) or type(e).__name__
             raise DeviceTrouble(f"{self._url}: {why}: does it run, and is that its address?") from e
-        except ValueError:
-            raise DeviceTrouble(f"{self._url}: what answers there is no Home Assistant") from None
         if answer.status_code == 401:
             raise DeviceTrouble(f"{self._url}: wants another token: make a long-lived one in its profile page")
         if answer.status_code == 404:
             raise DeviceTrouble(f"{path.rpartition('/')[2]}: Home Assistant has none of this name")
         if answer.status_code >= 400:
-            raise DeviceTrouble(f"{self._url}: {path} answered {answer.status_code}")
+            raise DeviceTrouble(f"{self._url}: {path} answered {answer.status_code}: {answer.text[:80]!r}")
+        try:
+            answer.json()
+        except ValueError:
+            raise DeviceTrouble(f"{self._url}: what answers there is no Home Assistant") from None
         return answer
 
 

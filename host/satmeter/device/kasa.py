@@ -35,6 +35,7 @@ class Kasa:
         user, password = fields.text("user", ""), fields.text("password", "")
         self._known = Credentials(user, password) if user else None
         self._outlet = fields.whole("outlet", 0, 64, 0)
+        self.switches = f"kasa {self._host}:{self._port} {self._outlet}"
         self._whole: Device | None = None
         self._asked = asyncio.Lock()
         """It answers one at a time."""
@@ -77,15 +78,20 @@ class Kasa:
 
     async def _plug(self) -> Device:
         """Returns the plug as it is now."""
-        if self._whole is None:
-            self._whole = await self._try(found(self._host, self._port, self._known))
-        await self._try(self._whole.update())
+        whole = await self._try(self._updated())
         if not self._outlet:
-            return self._whole
-        outlets = self._whole.children
+            return whole
+        outlets = whole.children
         if self._outlet > len(outlets):
             raise DeviceTrouble(f"{self._host}: has {len(outlets)} outlets, and no {self._outlet}")
         return outlets[self._outlet - 1]
+
+    async def _updated(self) -> Device:
+        if self._whole is None:
+            self._whole = await found(self._host, self._port, self._known)
+        whole = self._whole
+        await whole.update()
+        return whole
 
     async def _try(self, asked: Awaitable[Answer]) -> Answer:
         async with self._asked:

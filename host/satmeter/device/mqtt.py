@@ -14,6 +14,7 @@ from decimal import Decimal, InvalidOperation
 
 import aiomqtt
 
+from ..core.errors import BadParam
 from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
 from .tasks import ended, within
@@ -25,21 +26,26 @@ RETRY_S = 2.0
 
 
 class Broker:
-    """A connection to a broker that comes back by itself; what it hears goes to `heard`.
+    """A connection to a broker that comes back by itself.
 
-    `alive`: a topic that says `online`, and `offline` as soon as this one is gone.
+    What it hears goes to `heard`, with whether it was retained: said before, nobody knows when. `alive`: a topic that
+    says `online`, and `offline` as soon as this one is gone.
     Fields: broker, port (1883, with tls 8883), user, password, tls (0, 1), ca (a file)."""
 
     def __init__(
-        self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes], None], alive: str = ""
+        self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes, bool], None], alive: str = ""
     ) -> None:
         self._host = fields.text("broker")
         tls = bool(fields.whole("tls", 0, 1, 0))
         self._port = fields.whole("port", 1, 65_535, 8_883 if tls else 1_883)
         self._user, self._password = fields.text("user", "") or None, fields.text("password", "") or None
         ca = fields.text("ca", "") or None
-        self._tls = ssl.create_default_context(cafile=ca) if tls else None
+        try:
+            self._tls = ssl.create_default_context(cafile=ca) if tls else None
+        except OSError as e:
+            raise BadParam(f"ca: {ca}: {e.strerror or e}", param="ca") from None
         self._topics, self._heard, self._alive = topics, heard, alive
+        self.where = f"{self._host}:{self._port}"
         self._client: aiomqtt.Client | None = None
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -92,9 +98,9 @@ class Broker:
                     self._ready.set()
                     async for message in client.messages:
                         if isinstance(message.payload, bytes) and len(message.payload) <= MOST:
-                            self._heard(str(message.topic), message.payload)
-            except (aiomqtt.MqttError, OSError) as e:
-                self.trouble = str(e)
+                            self._heard(str(message.topic), message.payload, message.retain)
+            except Exception as e:  # also what a library refuses: it is tried again, and said
+                self.trouble = str(e) or type(e).__name__
             finally:
                 self._client = None
                 self._ready.clear()
@@ -131,27 +137,28 @@ class Mqtt:
     latency_s, cut_s = 0.5, 1.0
 
     def __init__(self, fields: Fields) -> None:
-        self._count, self._path = fields.text("count_topic", ""), fields.text("count_path", "")
+        self._count, self._path = fields.topic("count_topic", ""), fields.text("count_path", "")
         self._power = fields.text("power_path", "")
         self._command, self._on, self._off = (
-            fields.text("command_topic", ""),
+            fields.topic("command_topic", ""),
             fields.text("on", "ON"),
             fields.text("off", "OFF"),
         )
-        self._state, self._state_path = fields.text("state_topic", ""), fields.text("state_path", "")
+        self._state, self._state_path = fields.topic("state_topic", ""), fields.text("state_path", "")
         self._state_on = fields.text("state_on", self._on)
         self.cadence_s = fields.number("cadence_s", 0.2, 600, 10)
         self.dead_man_s = fields.number("dead_man_s", 0, 3_600, 0)
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)
+        self.switches = f"mqtt {self._broker.where} {self._command}"
         self._newest: Count | None = None
         self._heard_at = 0.0
         self.heard: Callable[[], None] = nobody
         self._counted, self._is_on = asyncio.Event(), False
         self._switched = asyncio.Event()
 
-    def _heard(self, topic: str, payload: bytes) -> None:
-        if topic == self._count and (value := number(at(payload, self._path))) is not None:
+    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
+        if topic == self._count and not retained and (value := number(at(payload, self._path))) is not None:
             self._newest = Count(value, number(at(payload, self._power)) if self._power else None)
             self._heard_at = asyncio.get_running_loop().time()
             self._counted.set()

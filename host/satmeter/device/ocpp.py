@@ -8,10 +8,14 @@ then it charges by a profile that ends by itself, where the charger knows chargi
 import asyncio
 import logging
 import time
+from base64 import b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from hmac import compare_digest
 from typing import Protocol, TypeVar
 
 import websockets
@@ -29,11 +33,22 @@ log = logging.getLogger("satmeter.device")
 
 CALL_S = 5
 WAIT_S, AGAIN_S = 5.0, 1.0
+JUMP = timedelta(days=1)
+"""A clock that goes back by more was set."""
 ENDED = 100
 """So many transactions that have ended are remembered: what was on its way then brings none of them back."""
 
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A charging profile that ends by itself: from a time on for some seconds, at most so many amperes."""
+
+    start: datetime
+    seconds: int
+    most_a: float
 
 
 class Charger(Protocol):
@@ -43,20 +58,24 @@ class Charger(Protocol):
         """Follows the connection until it ends."""
         ...
 
-    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
-        """Has it charge (until_s: by a profile that ends after so long; 0: none); returns whether it takes that."""
+    async def begin(self, connector: int, lasting: Lasting | None) -> bool:
+        """Has it charge, by a profile that ends by itself if one is given; returns whether it takes that."""
         ...
 
-    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
-        """Has its profile last for until_s more; returns whether it takes that."""
+    async def go_on(self, connector: int, transaction: str, lasting: Lasting) -> bool:
+        """Gives its transaction another such profile; returns whether it takes that."""
         ...
 
     async def hold(self, connector: int) -> bool:
         """Sets that it charges at 0 A without such a profile; returns whether it takes that."""
         ...
 
-    async def end(self, transaction: str) -> None:
-        """Asks it to stop."""
+    async def release(self, connector: int) -> None:
+        """Takes back what hold() set."""
+        ...
+
+    async def end(self, transaction: str) -> bool:
+        """Asks it to stop; returns whether it takes that."""
         ...
 
     async def ask_values(self, connector: int) -> None:
@@ -71,15 +90,17 @@ class Charger(Protocol):
 class Ocpp:
     """One connector of one charger.
 
-    Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), connector (1; with
-    2.0.1 the EVSE), cadence_s (5: how often it sends its values), cut_s (5), dead_man_s (0: none), most_a (32: the
-    current of its profile, where dead_man_s is given)."""
+    Fields: listen (127.0.0.1), port (9000), charger (its id, the end of the URL that it is given), password ("": it
+    gives none), connector (1; with 2.0.1 the EVSE), cadence_s (5: how often it sends its values), cut_s (5), dead_man_s
+    (0: none), most_a (32: the current of its profile, where dead_man_s is given)."""
 
     latency_s = 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._listen, self._port = fields.text("listen", "127.0.0.1"), fields.whole("port", 1, 65_535, 9_000)
         self._id, self.connector = fields.text("charger"), fields.whole("connector", 1, 16, 1)
+        self._password = fields.text("password", "")
+        self.switches = f"ocpp {self._port} {self._id} {self.connector}"
         self.cadence_s = fields.number("cadence_s", 1, 60, 5)
         self.cut_s = fields.number("cut_s", 0, 60, 5)
         self.dead_man_s, self._most_a = fields.number("dead_man_s", 0, 3_600, 0), fields.number("most_a", 6, 80, 32)
@@ -87,13 +108,21 @@ class Ocpp:
         self._server: Server | None = None
         self._versions = {each.PROTOCOL: each.connected for each in (ocpp201, ocpp16)}
         self._charger: Charger | None = None
+        self._connection: ServerConnection | None = None
         self._plugged: bool | None = None
         self._draws, self._transaction = False, ""
         self._energy: Decimal | None = None
-        self._told, self._told_at, self._ready, self._held = 0, 0.0, False, False
+        self._told, self._told_at, self._ready, self._held, self._asking = 0, 0.0, False, False, False
+        self._stamp: datetime | None = None
+        self._ahead = timedelta(0)
+        """The newest value by the charger's clock, and how far that is ahead of ours."""
+        self._request: tuple[tuple[object, ...], int] = ((), 0)
+        """What it wanted to begin last, and the number that it was given: it may ask again where no answer came."""
         self.wanted = False
         """Whether charging was asked for and not cut since."""
         self._ended: deque[str] = deque(maxlen=ENDED)
+        self._over: deque[str] = deque(maxlen=ENDED)
+        """Transactions that have ended; those of them that never go on again."""
         self._numbers = int(time.time())  # so that no number comes again after a restart
         self._news = asyncio.Event()
         self._stranger = ""
@@ -105,11 +134,17 @@ class Ocpp:
             self._ready = True
             with suppress(DeviceTrouble):  # one that can't is asked each time that its last word is old
                 await self._try(charger.send_every(int(self.cadence_s)), "its cadence")
+            if not self.dead_man_s:
+                with suppress(DeviceTrouble):  # of a config of before; one that knows no profiles has none
+                    await self._try(charger.release(self.connector), "ClearChargingProfile")
         # Without a transaction it says nothing by itself, and one may run since before this bridge.
         if not self._transaction or time.monotonic() > self._told_at + self.cadence_s:
-            told = self._told
-            await self._try(charger.ask_values(self.connector), "TriggerMessage")
-            await self._until(lambda: self._told > told)
+            told, self._asking = self._told, True
+            try:
+                await self._try(charger.ask_values(self.connector), "TriggerMessage")
+                await self._until(lambda: self._told > told)
+            finally:
+                self._asking = False
             if self._told == told:
                 raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
         if self._energy is None:
@@ -121,14 +156,16 @@ class Ocpp:
         charger = await self._connected()
         self.wanted = True
         if self.dead_man_s and not self._held:
-            await self._profile(charger.hold(self.connector))
+            await self._profile(charger, charger.hold(self.connector))
             self._held = True
+        lasting = None
+        if self.dead_man_s:  # by the charger's clock, which may not be ours
+            lasting = Lasting(datetime.now(UTC) + self._ahead, int(self.dead_man_s), self._most_a)
         if self._transaction:
-            if self.dead_man_s:
-                wanted = charger.go_on(self.connector, self._transaction, self.dead_man_s, self._most_a)
-                await self._profile(wanted)
+            if lasting is not None:
+                await self._profile(charger, charger.go_on(self.connector, self._transaction, lasting))
             return
-        if not await self._try(charger.begin(self.connector, self.dead_man_s, self._most_a), "start"):
+        if not await self._try(charger.begin(self.connector, lasting), "start"):
             raise DeviceTrouble(f"charger {self._id}: does not start: is a car plugged in?")
         await self._until(lambda: bool(self._transaction))
         if not self._transaction:
@@ -138,11 +175,13 @@ class Ocpp:
         """Ends charging, and waits until the charger says that it has."""
         self.wanted = False
         charger = await self._connected()
-        ran, end = self._transaction, time.monotonic() + WAIT_S
+        ran, end, taken = self._transaction, time.monotonic() + WAIT_S, False
         while self._transaction and time.monotonic() < end:
             # Again and again: a charger that has just begun may not know its transaction's number yet.
-            await self._try(charger.end(self._transaction), "stop")
+            taken = await self._try(charger.end(self._transaction), "stop")
             await self._until(lambda: not self._transaction, AGAIN_S)
+        if self._transaction and not taken and not self._draws:
+            self.told_end(self._transaction, None)  # it knows of none, and does not charge: it was told, and lost
         if self._transaction:
             raise DeviceTrouble(f"charger {self._id}: does not stop")
         if ran:
@@ -158,30 +197,44 @@ class Ocpp:
 
     # --- what the charger says
 
-    def told_status(self, connector: int, plugged: bool, draws: bool | None) -> None:
-        """A connector's state has changed; `draws` is None where that is not said."""
+    def told_boot(self) -> None:
+        """The charger has started anew: what it goes on with it says."""
+        self._transaction, self._draws = "", False
+        self._news.set()
+
+    def told_status(self, connector: int, plugged: bool, draws: bool | None, idle: bool = False) -> None:
+        """A connector's state has changed; `draws` is None where that is not said, `idle`: no transaction is there."""
         if connector == self.connector:
             self._plugged = plugged
             self._draws = self._draws if draws is None else draws
+            if idle:
+                self._transaction = ""  # its end may have been lost; if it goes on all the same it says so
             self._news.set()
 
-    def told_request(self, connector: int, meter_start: int) -> int:
-        """A charger wants to begin (1.6); returns the transaction's number, 0 where it may not."""
+    def told_request(self, connector: int, meter_start: int, *more: object) -> int:
+        """A charger wants to begin (1.6); returns the transaction's number, 0 where it may not.
+
+        `more`: what else is the same where it asks once more, since no answer came."""
         if connector != self.connector or not self.wanted:
             return 0  # asked for, and cut before it came: it does not begin
-        self._numbers += 1
-        self._energy, self._told_at = Decimal(meter_start), time.monotonic()
-        self.told_transaction(connector, str(self._numbers))
-        return self._numbers
+        asked = (meter_start, *more)
+        if self._request[0] != asked:
+            self._numbers += 1
+            self._request = asked, self._numbers
+            self._energy, self._told_at = Decimal(meter_start), time.monotonic()
+        self.told_transaction(connector, str(self._request[1]))
+        return self._request[1]
 
     def told_transaction(self, connector: int, transaction: str) -> None:
-        """A transaction runs, perhaps begun under a bridge before this one."""
-        if connector == self.connector and not self._transaction:
+        """A transaction runs, perhaps begun under a bridge before this one; of two the newest."""
+        if connector == self.connector and transaction != self._transaction and transaction not in self._over:
             self._transaction = transaction
             self._news.set()
 
-    def told_end(self, transaction: str, meter_stop: int | None) -> None:
-        """A transaction has ended."""
+    def told_end(self, transaction: str, meter_stop: int | None, over: bool = True) -> None:
+        """A transaction has ended; `over`: it never goes on again."""
+        if over:
+            self._over.append(transaction)
         if transaction and transaction == self._transaction:
             self._transaction, self._draws = "", False
             self._ended.append(transaction)
@@ -189,15 +242,32 @@ class Ocpp:
                 self._energy = Decimal(meter_stop)
             self._news.set()
 
-    def told_energy(self, connector: int, value: object, unit: object, multiplier: object = 0) -> None:
-        """The charger has counted."""
+    def told_energy(
+        self, connector: int, value: object, unit: object, multiplier: object = 0, stamp: object = None
+    ) -> None:
+        """The charger has counted; `stamp` says when, by its clock. What is older than what it said before is left."""
         counted = number(value)
         tens = multiplier if isinstance(multiplier, int) and abs(multiplier) <= 9 else None
         if connector == self.connector and counted is not None and tens is not None and unit in ("Wh", "kWh"):
+            if not self._is_newer(stamp):
+                return
             self._energy = counted * Decimal(10) ** (tens + (3 if unit == "kWh" else 0))
             self._told, self._told_at = self._told + 1, time.monotonic()
             self._news.set()
-            self.heard()
+            if not self._asking:
+                self.heard()
+
+    def _is_newer(self, stamp: object) -> bool:
+        try:
+            said = datetime.fromisoformat(stamp) if isinstance(stamp, str) else None
+        except ValueError:
+            said = None
+        if said is None or said.tzinfo is None:
+            return True
+        if self._stamp is not None and self._stamp - JUMP < said < self._stamp:
+            return False  # from its queue: it was away
+        self._stamp, self._ahead = said, said - datetime.now(UTC)
+        return True
 
     def has_ended(self, transaction: str) -> bool:
         """Whether a transaction has ended: what was on its way then is told late."""
@@ -230,24 +300,35 @@ class Ocpp:
             self._stranger = f"a charger {name[:40]!r}"
             await connection.close(1008, "unknown charger")
             return
+        given = connection.request.headers.get("Authorization", "") if connection.request is not None else ""
+        if self._password and not compare_digest(given.encode(), basic(self._id, self._password).encode()):
+            self._stranger = f"one that calls itself {name[:40]!r}, without its password,"
+            await connection.close(1008, "wrong password")
+            return
         made = self._versions.get(str(connection.subprotocol))
         if made is None:
             self._stranger = f"one that speaks neither {' nor '.join(self._versions)}"
             await connection.close(1002, "unknown protocol")
             return
         charger = made(name, connection, self, CALL_S)
+        before, self._connection = self._connection, connection
         self._charger, self._stranger, self._ready, self._held = charger, "", False, False
         self._news.set()
+        if before is not None:
+            await before.close(1008, "another connection of this charger")  # the true one comes back by itself
         try:
             await charger.start()
         except websockets.ConnectionClosed:
             pass
         finally:
             if self._charger is charger:
-                self._charger, self._plugged, self._draws = None, None, False
+                self._charger, self._connection, self._plugged, self._draws = None, None, None, False
 
-    async def _profile(self, asked: Awaitable[bool]) -> None:
+    async def _profile(self, charger: Charger, asked: Awaitable[bool]) -> None:
         if not await self._try(asked, "SetChargingProfile"):
+            with suppress(DeviceTrouble):  # else it would charge at 0 A for ever
+                await self._try(charger.release(self.connector), "ClearChargingProfile")
+            self._held = False
             raise DeviceTrouble(f"charger {self._id}: takes no charging profile: give dead_man_s = 0")
 
     async def _try(self, asked: Awaitable[Answer], what: str) -> Answer:
@@ -268,3 +349,8 @@ class Ocpp:
                 await within(self._news.wait(), left)
             except TimeoutError:
                 return
+
+
+def basic(user: str, password: str) -> str:
+    """Returns the Authorization that a charger gives with its password (OCPP's security profile 1)."""
+    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()

@@ -10,7 +10,7 @@ from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, Remo
 from websockets.asyncio.server import ServerConnection
 
 if TYPE_CHECKING:
-    from .ocpp import Ocpp
+    from .ocpp import Lasting, Ocpp
 
 log = logging.getLogger("satmeter.device")
 
@@ -18,6 +18,9 @@ PROTOCOL = "ocpp1.6"
 TAG = "satmeter"
 MEASURAND = "Energy.Active.Import.Register"
 CHARGING = "Charging"
+IDLE = ("Available", "Preparing")
+HELD, LASTING = 8_420_001, 8_420_002
+"""The numbers of our charging profiles, such as nobody else gives: the one for all, and the one that ends by itself."""
 PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
 
 # What a charger says comes as JSON of its own shape; each value is looked at as it is used.
@@ -33,27 +36,32 @@ class Charger16(ChargePoint):  # type: ignore[misc]
 
     # --- what is asked of it
 
-    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
+    async def begin(self, connector: int, lasting: "Lasting | None") -> bool:
         """RemoteStartTransaction."""
-        profile = {"charging_profile": _lasting("", until_s, most_a)} if until_s else {}
+        profile = {"charging_profile": _lasting("", lasting)} if lasting is not None else {}
         answer = await self.call(call.RemoteStartTransaction(TAG, connector, **profile))
         return answer is not None and answer.status == RemoteStartStopStatus.accepted
 
-    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
+    async def go_on(self, connector: int, transaction: str, lasting: "Lasting") -> bool:
         """SetChargingProfile of the transaction."""
-        return await self._takes(connector, _lasting(transaction, until_s, most_a))
+        return await self._takes(connector, _lasting(transaction, lasting))
 
     async def hold(self, connector: int) -> bool:
         """SetChargingProfile for transactions without one of their own."""
-        return await self._takes(connector, _profile(1, "TxDefaultProfile", "Relative", 0.0))
+        return await self._takes(connector, _profile(HELD, "TxDefaultProfile", "Relative", 0.0))
 
     async def _takes(self, connector: int, profile: dict[str, Said]) -> bool:
         answer = await self.call(call.SetChargingProfile(connector, profile))
         return answer is not None and answer.status == "Accepted"
 
-    async def end(self, transaction: str) -> None:
+    async def release(self, connector: int) -> None:
+        """ClearChargingProfile."""
+        await self.call(call.ClearChargingProfile(id=HELD))
+
+    async def end(self, transaction: str) -> bool:
         """RemoteStopTransaction."""
-        await self.call(call.RemoteStopTransaction(int(transaction)))
+        answer = await self.call(call.RemoteStopTransaction(int(transaction)))
+        return answer is not None and answer.status == RemoteStartStopStatus.accepted
 
     async def ask_values(self, connector: int) -> None:
         """TriggerMessage."""
@@ -69,6 +77,7 @@ class Charger16(ChargePoint):  # type: ignore[misc]
     def on_boot(self, **said: Said) -> call_result.BootNotification:
         """The charger has started."""
         log.info("charger %s: %s %s", self.id, said.get("charge_point_vendor"), said.get("charge_point_model"))
+        self._device.told_boot()
         return call_result.BootNotification(_now(), 60, RegistrationStatus.accepted)
 
     @on(Action.heartbeat)  # type: ignore[untyped-decorator]
@@ -85,13 +94,15 @@ class Charger16(ChargePoint):  # type: ignore[misc]
     @on(Action.status_notification)  # type: ignore[untyped-decorator]
     def on_status(self, connector_id: int, status: str, **said: Said) -> call_result.StatusNotification:
         """A connector's state."""
-        self._device.told_status(connector_id, status in PLUGGED, status == CHARGING)
+        self._device.told_status(connector_id, status in PLUGGED, status == CHARGING, status in IDLE)
         return call_result.StatusNotification()
 
     @on(Action.start_transaction)  # type: ignore[untyped-decorator]
-    def on_start(self, connector_id: int, id_tag: str, meter_start: int, **said: Said) -> call_result.StartTransaction:
+    def on_start(
+        self, connector_id: int, id_tag: str, meter_start: int, timestamp: str, **said: Said
+    ) -> call_result.StartTransaction:
         """Charging begins."""
-        number = self._device.told_request(connector_id, meter_start) if id_tag == TAG else 0
+        number = self._device.told_request(connector_id, meter_start, timestamp) if id_tag == TAG else 0
         status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
         return call_result.StartTransaction(number, {"status": status})
 
@@ -111,16 +122,17 @@ class Charger16(ChargePoint):  # type: ignore[misc]
             for sample in each.get("sampled_value", ()):
                 # That of one phase is a part of it.
                 if sample.get("measurand", MEASURAND) == MEASURAND and "phase" not in sample:
-                    self._device.told_energy(connector_id, sample.get("value"), sample.get("unit", "Wh"))
+                    value, unit = sample.get("value"), sample.get("unit", "Wh")
+                    self._device.told_energy(connector_id, value, unit, stamp=each.get("timestamp"))
         return call_result.MeterValues()
 
 
 connected = Charger16
 
 
-def _lasting(transaction: str, until_s: float, most_a: float) -> dict[str, Said]:
-    made = _profile(2, "TxProfile", "Absolute", most_a)
-    made["chargingSchedule"] |= {"startSchedule": _now(), "duration": int(until_s)}
+def _lasting(transaction: str, lasting: "Lasting") -> dict[str, Said]:
+    made = _profile(LASTING, "TxProfile", "Absolute", lasting.most_a)
+    made["chargingSchedule"] |= {"startSchedule": text(lasting.start), "duration": lasting.seconds}
     return {**made, "transactionId": int(transaction)} if transaction else made
 
 
@@ -130,5 +142,10 @@ def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, 
     return {**said, "chargingProfileKind": kind, "chargingSchedule": schedule}
 
 
+def text(when: datetime) -> str:
+    """Returns a time as it stands in messages."""
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text(datetime.now(UTC))

@@ -10,14 +10,15 @@ from ocpp.v201 import ChargePoint, call, call_result
 from ocpp.v201.enums import Action
 from websockets.asyncio.server import ServerConnection
 
+from .ocpp16 import HELD, LASTING, MEASURAND, text
+
 if TYPE_CHECKING:
-    from .ocpp import Ocpp
+    from .ocpp import Lasting, Ocpp
 
 log = logging.getLogger("satmeter.device")
 
 PROTOCOL = "ocpp2.0.1"
 TOKEN = {"id_token": "satmeter", "type": "Central"}
-MEASURAND = "Energy.Active.Import.Register"
 DRAWS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 """States of a transaction in which the car may draw at any moment; in others it is plugged in, and that is all."""
 
@@ -37,31 +38,38 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         self._starts = secrets.randbelow(2**30)
         self._connectors: dict[str, int] = {}
         """Where each transaction runs: only its first event has to say so."""
+        self._occupied: dict[tuple[int, int], bool] = {}
+        """By EVSE and connector."""
 
     # --- what is asked of it
 
-    async def begin(self, connector: int, until_s: float, most_a: float) -> bool:
+    async def begin(self, connector: int, lasting: "Lasting | None") -> bool:
         """RequestStartTransaction."""
         self._starts += 1
-        profile = {"charging_profile": _lasting("", until_s, most_a)} if until_s else {}
+        profile = {"charging_profile": _lasting("", lasting)} if lasting is not None else {}
         answer = await self.call(call.RequestStartTransaction(TOKEN, self._starts, connector, **profile))
         return answer is not None and answer.status == "Accepted"
 
-    async def go_on(self, connector: int, transaction: str, until_s: float, most_a: float) -> bool:
+    async def go_on(self, connector: int, transaction: str, lasting: "Lasting") -> bool:
         """SetChargingProfile of the transaction."""
-        return await self._takes(connector, _lasting(transaction, until_s, most_a))
+        return await self._takes(connector, _lasting(transaction, lasting))
 
     async def hold(self, connector: int) -> bool:
         """SetChargingProfile for transactions without one of their own."""
-        return await self._takes(connector, _profile(1, "TxDefaultProfile", "Relative", 0.0))
+        return await self._takes(connector, _profile(HELD, "TxDefaultProfile", "Relative", 0.0))
 
     async def _takes(self, connector: int, profile: dict[str, Said]) -> bool:
         answer = await self.call(call.SetChargingProfile(connector, profile))
         return answer is not None and answer.status == "Accepted"
 
-    async def end(self, transaction: str) -> None:
+    async def release(self, connector: int) -> None:
+        """ClearChargingProfile."""
+        await self.call(call.ClearChargingProfile(charging_profile_id=HELD))
+
+    async def end(self, transaction: str) -> bool:
         """RequestStopTransaction."""
-        await self.call(call.RequestStopTransaction(transaction))
+        answer = await self.call(call.RequestStopTransaction(transaction))
+        return answer is not None and answer.status == "Accepted"
 
     async def ask_values(self, connector: int) -> None:
         """TriggerMessage."""
@@ -78,6 +86,7 @@ class Charger201(ChargePoint):  # type: ignore[misc]
     def on_boot(self, charging_station: Said, **said: Said) -> call_result.BootNotification:
         """The charger has started."""
         log.info("charger %s: %s %s", self.id, charging_station.get("vendor_name"), charging_station.get("model"))
+        self._device.told_boot()
         return call_result.BootNotification(_now(), 60, "Accepted")
 
     @on(Action.heartbeat)  # type: ignore[untyped-decorator]
@@ -91,9 +100,13 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         return call_result.Authorize(_judged(id_token, True))
 
     @on(Action.status_notification)  # type: ignore[untyped-decorator]
-    def on_status(self, connector_status: str, evse_id: int, **said: Said) -> call_result.StatusNotification:
-        """A connector's state."""
-        self._device.told_status(evse_id, connector_status == "Occupied", None)
+    def on_status(
+        self, connector_status: str, evse_id: int, connector_id: int, **said: Said
+    ) -> call_result.StatusNotification:
+        """A connector's state; an EVSE may have several, of which one is used at a time."""
+        self._occupied[evse_id, connector_id] = connector_status == "Occupied"
+        plugged = any(used for (evse, _), used in self._occupied.items() if evse == evse_id)
+        self._device.told_status(evse_id, plugged, None, not plugged)
         return call_result.StatusNotification()
 
     @on(Action.security_event_notification)  # type: ignore[untyped-decorator]
@@ -113,10 +126,12 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         transaction, state = str(transaction_info.get("transaction_id")), transaction_info.get("charging_state")
         if (evse := said.get("evse")) is not None:
             self._connectors[transaction] = int(evse["id"])
-        connector = self._connectors.get(transaction, self._device.connector)
+        # Of one that began before this connection it is not known where: ours, where there is but one EVSE.
+        alone = {evse for evse, _ in self._occupied} <= {self._device.connector}
+        connector = self._connectors.get(transaction, self._device.connector if alone else 0)
         self._told_values(connector, said.get("meter_value") or [])
         if event_type == "Ended" or (state is not None and state not in DRAWS):
-            self._device.told_end(transaction, None)
+            self._device.told_end(transaction, None, over=event_type == "Ended")
             if event_type == "Ended":
                 self._connectors.pop(transaction, None)
         elif state in DRAWS or not self._device.has_ended(transaction):
@@ -139,7 +154,7 @@ class Charger201(ChargePoint):  # type: ignore[misc]
                 if sample.get("measurand", MEASURAND) == MEASURAND and "phase" not in sample:
                     unit = sample.get("unit_of_measure") or {}
                     said = sample.get("value"), unit.get("unit", "Wh"), unit.get("multiplier", 0)
-                    self._device.told_energy(connector, *said)
+                    self._device.told_energy(connector, *said, each.get("timestamp"))
 
 
 connected = Charger201
@@ -150,9 +165,9 @@ def _judged(token: Said, wanted: bool) -> dict[str, Said]:
     return {"status": "Accepted" if ours and wanted else "Invalid"}
 
 
-def _lasting(transaction: str, until_s: float, most_a: float) -> dict[str, Said]:
-    made = _profile(2, "TxProfile", "Absolute", most_a)
-    made["charging_schedule"][0] |= {"start_schedule": _now(), "duration": int(until_s)}
+def _lasting(transaction: str, lasting: "Lasting") -> dict[str, Said]:
+    made = _profile(LASTING, "TxProfile", "Absolute", lasting.most_a)
+    made["charging_schedule"][0] |= {"start_schedule": text(lasting.start), "duration": lasting.seconds}
     return {**made, "transaction_id": transaction} if transaction else made
 
 
@@ -164,4 +179,4 @@ def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, 
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text(datetime.now(UTC))

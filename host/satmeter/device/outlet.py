@@ -11,6 +11,7 @@ rating: a device or a node that does not answer moves it by nothing.
 import asyncio
 import json
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,9 @@ RETRY_S = 1.0
 WAIT_S = 30
 STATE_S = 1.0
 LAST_TRIES = 5
+TOLD_LEAST_S, TOLD_AGAIN_S = 0.2, 5.0
+"""So far apart are readings of counts that come by themselves; and so often a valve without a dead man's switch is told
+again to be open, since somebody may have closed it."""
 AGAINST, STANDING = 5, 20
 """So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at; a flow of
 less than a twentieth of the rating may be that of what stands before the valve."""
@@ -84,13 +88,21 @@ class Outlet:
         self._taken = 0
         """The register that the seller took last, of this boot."""
         self._refused = False
+        self._told = asyncio.Event()
+        """A count has come by itself."""
+        self._allowed_at = -math.inf
         if hasattr(source, "heard"):
-            source.heard = self._changed.set
+            source.heard = self._told.set
 
     @property
     def overshoot(self) -> int:
         """What may flow beyond the grant at each cut, in ticks: the rating over a reading, its age, and the valve."""
         return int(self.rating * (self.source.cadence_s + self.source.latency_s + self.valve.cut_s)) + 1
+
+    @property
+    def reads_within_s(self) -> float:
+        """In how many seconds a reading comes after another, whatever its device does: a wait, and one that hangs."""
+        return max(self.source.cadence_s, self.report_s) + max(ANSWER_S, 3 * self.source.cadence_s) + 2 * ANSWER_S
 
     async def run(self) -> None:
         """Runs until it is cancelled; then nothing flows: it ends once the valve is cut, as far as it can be."""
@@ -139,7 +151,7 @@ class Outlet:
             log.exception("meter %s", self.meter)
             self._is_troubled(f"{type(e).__name__}: {e}")
             await self._cut()
-        self._save(time.time())
+        self._save()
         self.acted_at = time.monotonic()
         self._news.set()
 
@@ -176,11 +188,13 @@ class Outlet:
         try:
             if self._may_flow():
                 async with self._valve:
-                    if self._may_flow() and self._left_s() > 0:  # a cut of the guard may have taken its time
+                    # A cut of the guard may have taken its time; and it is told again only so often.
+                    if self._may_flow() and self._left_s() > 0 and not self._stays_open():
                         self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
                         self._moved.set()
                         # Not beyond the guard's moment: what may be open has to be cut then.
                         await within(self.valve.allow(), max(0.0, min(ANSWER_S, self._left_s())))
+                        self._allowed_at = time.monotonic()
             elif self.open or self._flows_past():
                 await self._cut()
                 if self._against >= AGAINST:
@@ -188,6 +202,10 @@ class Outlet:
         except (DeviceTrouble, TimeoutError) as e:
             self._is_troubled(f"valve: {e or 'no answer'}")
         self._moved.set()
+
+    def _stays_open(self) -> bool:
+        """Whether it was told a moment ago: a third of the time after which its dead man's switch acts."""
+        return self.open and time.monotonic() < self._allowed_at + (self.valve.dead_man_s / 3 or TOLD_AGAIN_S)
 
     def _flows_past(self) -> bool:
         """Whether something flows though the valve was cut, or it was not cut yet: by its own button, say."""
@@ -202,7 +220,7 @@ class Outlet:
     async def _cut(self) -> None:
         """Cuts; where that fails, the valve counts as open, and it is tried again."""
         async with self._valve:
-            self.open = True
+            self.open, self._allowed_at = True, -math.inf
             try:
                 await within(self.valve.cut(), ANSWER_S)
                 self.open, self._cut_at = False, self.trust.register
@@ -237,11 +255,18 @@ class Outlet:
         wait_s = self.source.cadence_s
         if not self.open and not self.trouble and not self.trust.fault:
             wait_s = max(wait_s, self.report_s)  # nothing is sold: a new grant, or a plug, is acted on all the same
+        news = [asyncio.create_task(each.wait()) for each in (self._changed, self._told)]
         try:
-            await within(self._changed.wait(), wait_s)
-        except TimeoutError:
-            return
+            await asyncio.wait(news, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in news:
+                each.cancel()
+        if self._told.is_set() and not self._changed.is_set():
+            # A device may count in answer to what it is told: it is not read, and told, as fast as it can answer.
+            with suppress(TimeoutError):
+                await within(self._changed.wait(), max(0.0, self.acted_at + TOLD_LEAST_S - time.monotonic()))
         self._changed.clear()
+        self._told.clear()
 
     # --- the plugin
 
@@ -320,8 +345,8 @@ class Outlet:
         if known is not None and known.sound and known.source == self._identity:
             self.trust.resume(known, time.time())
 
-    def _save(self, now: float) -> None:
-        known = self.trust.known(self._identity, now)
+    def _save(self) -> None:
+        known = self.trust.known(self._identity)
         if self._state is None or known is None or time.monotonic() < self._saved_at + STATE_S:
             return
         self._saved_at = time.monotonic()

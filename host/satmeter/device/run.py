@@ -29,7 +29,7 @@ log = logging.getLogger("satmeter.device")
 
 TRIES = 5
 STUCK_S = 120.0
-"""An outlet that went through no reading for so long is stuck, by a bug: a device that hangs is left after 10 s."""
+"""An outlet that went through no reading for so long, beyond what its device may take, is stuck by a bug."""
 
 
 async def run(path: Path) -> None:
@@ -74,7 +74,7 @@ async def _alive(outlets: list[Outlet]) -> None:
     notify("READY=1")
     every_s = watchdog_s() / 3 or STUCK_S
     while True:
-        if all(time.monotonic() < outlet.acted_at + STUCK_S for outlet in outlets):
+        if all(time.monotonic() < outlet.acted_at + STUCK_S + outlet.reads_within_s for outlet in outlets):
             notify("WATCHDOG=1")
         await asyncio.sleep(every_s)
 

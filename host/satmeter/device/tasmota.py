@@ -24,15 +24,16 @@ class Tasmota:
     cadence_s, latency_s, cut_s = 1.0, 1.0, 0.5
 
     def __init__(self, fields: Fields) -> None:
-        self._topic = fields.text("topic")
+        self._topic = fields.topic("topic")
         self.dead_man_s = float(fields.whole("dead_man_s", 12, 600, 15))
         self._broker = Broker(fields, (f"stat/{self._topic}/+",), self._heard)
+        self.switches = f"mqtt {self._broker.where} {self._topic}"
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
         self._ready = False
 
-    def _heard(self, topic: str, payload: bytes) -> None:
+    def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
         said = at(payload, "")
-        if not isinstance(said, dict):
+        if retained or not isinstance(said, dict):
             return
         for key, waiting in list(self._waiting.items()):
             if key in said and not waiting.done():

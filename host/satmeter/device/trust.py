@@ -74,7 +74,7 @@ class Trust:
         self._last, self._at = Count(Decimal(known.value), None, known.epoch), min(known.at, now)
         self._moved_at = now
 
-    def known(self, source: str, now: float) -> Known | None:
+    def known(self, source: str) -> Known | None:
         """Returns what the next bridge goes on from, by a source's identity; None before the first count."""
         if self._last is None:
             return None
@@ -84,7 +84,7 @@ class Trust:
             self.register,
             str(self._last.value),
             self._last.epoch,
-            now if not self.fault else self._at,
+            self._at,
         )
 
     def take(self, count: Count, now: float) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+from base64 import b64encode
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import websockets
@@ -37,8 +38,10 @@ class Car:
         self.stubborn, self.silent, self.tag = False, False, ""
         self.slow_s = self.learns_s = 0.0
         """Until it starts; and until it has understood that it may, and by which number."""
-        self.profiles: dict[str, tuple[datetime, float, float]] = {}
-        self.cadence_s = 0
+        self.profiles: dict[str, tuple[datetime, float, float, int]] = {}
+        self.cadence_s, self.asked = 0, 0
+        self.ahead = timedelta(0)
+        """How far its clock is ahead."""
         self.answered = asyncio.Event()
 
     @property
@@ -52,7 +55,7 @@ class Car:
         if not self.transaction:
             return False
         own, rest = self.profiles.get("TxProfile"), self.profiles.get("TxDefaultProfile")
-        if own is not None and (datetime.now(UTC) - own[0]).total_seconds() < own[1]:
+        if own is not None and 0 <= (datetime.now(UTC) + self.ahead - own[0]).total_seconds() < own[1]:
             return own[2] > 0
         return rest is None or rest[2] > 0
 
@@ -63,9 +66,23 @@ class Car:
         schedule = profile["charging_schedule"]
         schedule = schedule[0] if isinstance(schedule, list) else schedule
         begun = datetime.fromisoformat(schedule.get("start_schedule", stamp()))
-        limit = schedule["charging_schedule_period"][0]["limit"]
-        self.profiles[profile["charging_profile_purpose"]] = begun, schedule.get("duration", 10**9), limit
+        limit, number = (
+            schedule["charging_schedule_period"][0]["limit"],
+            profile.get("id", profile.get("charging_profile_id")),
+        )
+        self.profiles[profile["charging_profile_purpose"]] = begun, schedule.get("duration", 10**9), limit, number
         return True
+
+    def clear_profile(self, number: int | None) -> bool:
+        """Returns whether it had one of this number, which is gone."""
+        had = [purpose for purpose, known in self.profiles.items() if known[3] == number]
+        for purpose in had:
+            del self.profiles[purpose]
+        return bool(had)
+
+    def stamp(self) -> str:
+        """Returns the time by its clock."""
+        return (datetime.now(UTC) + self.ahead).isoformat()
 
     def take(self, seconds: float) -> None:
         """Draws for so long, if it draws."""
@@ -99,7 +116,7 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
         value = {"value": f"{self.car.wh:.1f}", "measurand": self.car.measurand, "unit": "Wh"}
         of_a_phase = {**value, "value": "1.0", "phase": "L1"}
         running = transaction or self.car.transaction
-        said = [{"timestamp": stamp(), "sampledValue": [value, of_a_phase]}]
+        said = [{"timestamp": self.car.stamp(), "sampledValue": [value, of_a_phase]}]
         await self.call(v16.call.MeterValues(1, said, **({"transaction_id": running} if running else {})))
 
     @on(Action16.change_configuration)  # type: ignore[untyped-decorator]
@@ -115,6 +132,11 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
         taken = self.car.take_profile(cs_charging_profiles)
         return v16.call_result.SetChargingProfile("Accepted" if taken else "NotSupported")
 
+    @on(Action16.clear_charging_profile)  # type: ignore[untyped-decorator]
+    def on_clear(self, id: int | None = None, **_: Said) -> v16.call_result.ClearChargingProfile:
+        """A profile is taken back."""
+        return v16.call_result.ClearChargingProfile("Accepted" if self.car.clear_profile(id) else "Unknown")
+
     @on(Action16.remote_start_transaction)  # type: ignore[untyped-decorator]
     def on_start(self, id_tag: str, charging_profile: Said = None, **_: Said) -> v16.call_result.RemoteStartTransaction:
         """It is asked to charge."""
@@ -129,7 +151,7 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
         """It begins."""
         if self.car.plugged and not self.car.transaction:
             await asyncio.sleep(self.car.slow_s)
-            answer = await self.call(v16.call.StartTransaction(1, id_tag, int(self.car.wh), stamp()))
+            answer = await self.call(v16.call.StartTransaction(1, id_tag, int(self.car.wh), self.car.stamp()))
             await asyncio.sleep(self.car.learns_s)
             self.car.transaction = answer.transaction_id if answer.id_tag_info["status"] == "Accepted" else 0
             self.car.answered.set()
@@ -147,7 +169,7 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
         """It stops."""
         if self.car.transaction == transaction_id and not self.car.stubborn:
             self.car.transaction = 0
-            await self.call(v16.call.StopTransaction(int(self.car.wh), stamp(), transaction_id))
+            await self.call(v16.call.StopTransaction(int(self.car.wh), self.car.stamp(), transaction_id))
             await self.tell_status()
 
     @on(Action16.trigger_message)  # type: ignore[untyped-decorator]
@@ -158,6 +180,7 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
     @after(Action16.trigger_message)  # type: ignore[untyped-decorator]
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
+        self.car.asked += 1
         await self.tell_energy()
 
     async def charge_by_itself(self) -> None:
@@ -183,18 +206,18 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
     async def tell_status(self) -> None:
         """Says what its connector is."""
         status = "Occupied" if self.car.plugged else "Available"
-        await self.call(v201.call.StatusNotification(stamp(), status, 1, 1))
+        await self.call(v201.call.StatusNotification(self.car.stamp(), status, 1, 1))
 
     def _values(self) -> list[Said]:
         unit = {"unit": "kWh", "multiplier": 0}
         value = {"value": self.car.wh / 1000, "measurand": self.car.measurand, "unit_of_measure": unit}
-        return [{"timestamp": stamp(), "sampled_value": [value, {**value, "value": 1.0, "phase": "L1"}]}]
+        return [{"timestamp": self.car.stamp(), "sampled_value": [value, {**value, "value": 1.0, "phase": "L1"}]}]
 
     async def tell_event(self, kind: str, why: str, state: str | None = None, session: str = "", **more: Said) -> Said:
         """Says what a transaction does."""
         self.sequence += 1
         info = {"transaction_id": session or self.session, **({"charging_state": state} if state else {})}
-        event = v201.call.TransactionEvent(kind, stamp(), why, self.sequence, info, **more)
+        event = v201.call.TransactionEvent(kind, self.car.stamp(), why, self.sequence, info, **more)
         return await self.call(event)
 
     async def tell_energy(self, transaction: str = "") -> None:
@@ -220,6 +243,12 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
         return v201.call_result.SetChargingProfile(
             "Accepted" if self.car.take_profile(charging_profile) else "Rejected"
         )
+
+    @on(Action201.clear_charging_profile)  # type: ignore[untyped-decorator]
+    def on_clear(self, charging_profile_id: int | None = None, **_: Said) -> v201.call_result.ClearChargingProfile:
+        """A profile is taken back."""
+        known = self.car.clear_profile(charging_profile_id)
+        return v201.call_result.ClearChargingProfile("Accepted" if known else "Unknown")
 
     @on(Action201.request_start_transaction)  # type: ignore[untyped-decorator]
     def on_start(
@@ -273,6 +302,7 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
     @after(Action201.trigger_message)  # type: ignore[untyped-decorator]
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
+        self.car.asked += 1
         await self.tell_energy()
 
 
@@ -281,13 +311,16 @@ CHARGERS = {"ocpp1.6": Charger16, "ocpp2.0.1": Charger201}
 
 @contextlib.asynccontextmanager
 async def connected(
-    port: int, id: str = "wallbox", version: str = "ocpp1.6", car: Car | None = None, **more: Said
+    port: int, id: str = "wallbox", version: str = "ocpp1.6", car: Car | None = None, password: str = "", **more: Said
 ) -> AsyncIterator[Said]:
     """A charger that is connected to a central system; it has booted."""
+    headers = {"Authorization": "Basic " + b64encode(f"{id}:{password}".encode()).decode()} if password else {}
     url = f"ws://127.0.0.1:{port}/{id}"
     for _ in range(200):
         try:
-            connection = await websockets.connect(url, subprotocols=[websockets.Subprotocol(version)])
+            connection = await websockets.connect(
+                url, subprotocols=[websockets.Subprotocol(version)], additional_headers=headers
+            )
             break
         except OSError:
             await asyncio.sleep(0.05)
