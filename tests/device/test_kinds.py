@@ -125,7 +125,7 @@ SDM = 'kind = "modbus", host = "h", registers = "sdm120"'
         (GOOD + "colour = 'red'", "colour: is no field"),
         (GOOD.replace("rpc", "rpcs"), "rpcs: is no field"),
         (GOOD.replace('kind = "shelly", host = "h"', SDM), "is no valve"),
-        ('[[meter]]\nname = "tap"\nboard = { prot = "x" }', "prot: is no field"),
+        ('[[meter]]\nname = "tap"\ndevice = { kind = "board", key = "/nothing" }', "key: /nothing"),
     ],
 )
 def test_a_config_names_what_is_wrong(tmp_path, text, words):

@@ -276,7 +276,7 @@ def test_a_board_of_ours_stands_in_the_same_file(net, shop, tmp_path):
     board.turn(100)
     write(tmp_path / "board.toml", net["seller"], name, "")
     config = tmp_path / "board.toml"
-    ours = f'board = {{ port = "{board.port}", key = "{key}" }}'
+    ours = f'device = {{ kind = "board", port = "{board.port}", key = "{key}" }}'
     config.write_text(config.read_text().replace(f"ticks = 10\nrating = {RATING}", ours))
     try:
         with bridged(config):

@@ -7,6 +7,7 @@ says in its docstring what it can't do. Everything is asyncio; what a device doe
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Protocol
 
 from ..core.errors import LocalError
@@ -79,3 +80,15 @@ class Valve(Protocol):
 
 class Device(Source, Valve, Protocol):
     """Both in one, as a smart plug is."""
+
+
+class Whole(Protocol):
+    """Source, valve and face (lamp, lines, codes) in one, as a board of ours is: it cuts at the grant by itself."""
+
+    def sell(self, meter: str, rpc: Path) -> None:
+        """Begins to sell for a meter of the node behind an RPC socket, on threads of its own."""
+        ...
+
+    def stop(self) -> None:
+        """Ends that; the device is left with what was granted."""
+        ...

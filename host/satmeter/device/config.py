@@ -13,7 +13,7 @@ source = { kind = "modbus", registers = "sdm120", serial = "/dev/ttyUSB0" }
 valve = { kind = "tasmota", broker = "localhost", topic = "contactor" }
 [[meter]]
 name = "tap"
-board = { port = "/dev/satmeter-board", key = "~/.config/satmeter/board.key" }
+device = { kind = "board", port = "/dev/satmeter-board" }    # of ours: it needs neither ticks nor rating
 [homeassistant]      # has Home Assistant find the meters, over MQTT
 broker = "localhost"
 """
@@ -30,14 +30,13 @@ from ..core.errors import BadParam
 from ..core.money import MAX_TICKS
 from ..core.tariff import check_name
 from ..node import DEFAULT_SOCKET
-from .boundary import Source, Valve
+from .boundary import Source, Valve, Whole
 from .fields import Fields
 from .kinds import Made, load
 from .outlet import REPORT_S
 
 ALIKE = ("user", "password", "cadence_s", "dead_man_s", "cut_s")
 """Fields by which a source is not another one."""
-BOARD_KEY = Path("~/.config/satmeter/board.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +55,12 @@ class MeterConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class BoardConfig:
-    """A meter with a board of ours; `port` "" is the only one that is connected."""
+class WholeConfig:
+    """A meter whose device sells by itself, as a board does."""
 
     name: str
-    port: str
-    key: Path
+    device: Whole
+    switched: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class BridgeConfig:
     state: Path
     report_s: float
     meters: tuple[MeterConfig, ...]
-    boards: tuple[BoardConfig, ...]
+    wholes: tuple[WholeConfig, ...]
     discovery: Fields | None
 
 
@@ -95,47 +94,40 @@ def read(path: Path) -> BridgeConfig:
     fields.end()
     if not isinstance(listed, list) or not listed:
         raise BadParam("meter: there has to be a [[meter]]", param="meter")
-    made = [_board(each) if isinstance(each, Mapping) and "board" in each else _meter(each) for each in listed]
+    made = [_meter(each) for each in listed]
     names = [each.name for each in made]
     for name in names:
         if names.count(name) > 1:
             raise BadParam(f"meter.name: {name!r} is there twice", param="name")
     meters = tuple(each for each in made if isinstance(each, MeterConfig))
     switched: dict[str, str] = {}
-    for meter in meters:
+    for meter in made:
         other = switched.setdefault(meter.switched, meter.name)
         if other != meter.name:
             raise BadParam(f"meter {meter.name}: its valve is that of meter {other}", param="valve")
-    boards = tuple(each for each in made if isinstance(each, BoardConfig))
-    return BridgeConfig(rpc, state, report_s, meters, boards, discovery)
+    wholes = tuple(each for each in made if isinstance(each, WholeConfig))
+    return BridgeConfig(rpc, state, report_s, meters, wholes, discovery)
 
 
-def _board(values: Mapping[str, object]) -> BoardConfig:
-    fields = Fields("meter", values)
-    name = check_name(fields.text("name"))
-    given = Fields(f"meter {name}.board", fields.table("board"))
-    fields.end()
-    found = BoardConfig(name, given.text("port", ""), Path(given.text("key", str(BOARD_KEY))).expanduser())
-    given.end()
-    return found
-
-
-def _meter(values: object) -> MeterConfig:
+def _meter(values: object) -> MeterConfig | WholeConfig:
     if not isinstance(values, Mapping):
         raise BadParam("meter: must be a table", param="meter")
     fields = Fields("meter", values)
     name = check_name(fields.text("name"))
     where = f"meter {name}"
     fields = Fields(where, {key: value for key, value in values.items() if key != "name"})
-    ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
-    rating = fields.whole("rating", 1, MAX_TICKS)
     if fields.has("device"):
         identity = _identity(switched := fields.table("device"))
         source = valve = device(f"{where}.device", switched)
+        if hasattr(source, "sell"):
+            fields.end()
+            return WholeConfig(name, source, _switched(source, switched))
     else:
         identity = _identity(given := fields.table("source"))
         source = device(f"{where}.source", given)
         valve = device(f"{where}.valve", switched := fields.table("valve"))
+    ticks = Fraction(str(fields.number("ticks", 1e-6, 1e9, 1)))
+    rating = fields.whole("rating", 1, MAX_TICKS)
     fields.end()
     for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
         if not hasattr(made, needed):

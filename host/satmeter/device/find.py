@@ -104,7 +104,7 @@ def adapters() -> list[Found]:
     for each in list_ports.comports():
         what = " ".join(filter(None, (each.manufacturer, each.product))) or str(each.description)
         if each.vid == BOARD_VENDOR:
-            seen.append(Found("board", each.device, what, f"board = {{ port = {json.dumps(each.device)} }}"))
+            seen.append(Found("board", each.device, what, _device(kind="board", port=each.device)))
         elif each.vid in ADAPTERS:
             line = f'source = {{ kind = "modbus", registers = "sdm120", serial = {json.dumps(each.device)} }}'
             seen.append(Found("modbus", each.device, f"{ADAPTERS[each.vid]} {what}", line))

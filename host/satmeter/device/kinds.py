@@ -10,6 +10,7 @@ from ..parts import how_to_install
 from .fields import Fields
 
 OURS = {
+    "board": ("board", "Board"),
     "shelly": ("shelly", "Shelly"),
     "kasa": ("kasa", "Kasa"),
     "tasmota": ("tasmota", "Tasmota"),

@@ -12,15 +12,13 @@ from typing import IO
 
 from pyln.client import RpcError
 
-from ..board.virtual import load_key
-from ..bridge import Bridge, MeterSide
 from ..core.errors import BadParam
 from ..core.tariff import Tariff
 from ..node.async_rpc import AsyncNode
-from ..node.rpc import Node, words_of
+from ..node.rpc import words_of
 from ..watch.notify import notify, watchdog_s
 from .boundary import DeviceTrouble
-from .config import BoardConfig, BridgeConfig, MeterConfig, read
+from .config import BridgeConfig, MeterConfig, WholeConfig, read
 from .discovery import Discovery
 from .outlet import Outlet
 from .tasks import ended
@@ -37,15 +35,15 @@ async def run(path: Path) -> None:
     config = read(path)
     config.state.mkdir(parents=True, exist_ok=True)
     node = AsyncNode(str(config.rpc))
-    locks = [_lock(each, config) for each in config.meters]
+    sold: list[MeterConfig | WholeConfig] = [*config.meters, *config.wholes]
+    locks = [_lock(each, config) for each in sold]
     outlets = [outlet_of(each, config, node) for each in config.meters]
     for outlet in outlets:
         log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
         if not getattr(outlet.valve, "dead_man_s", 0):
             log.warning("meter %s: its valve has no dead man's switch: it stays open if this bridge dies", outlet.meter)
-    boards = [_board(each, config) for each in config.boards]
-    for board in boards:
-        board.start()
+    for whole in config.wholes:
+        whole.device.sell(whole.name, config.rpc)
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     if (discovery := _discovery(config, node)) is not None:
         tasks.append(asyncio.create_task(discovery.run()))
@@ -63,8 +61,8 @@ async def run(path: Path) -> None:
             log.error("a part of the bridge ended by itself", exc_info=trouble)
     for meter in config.meters:
         await _close(meter)
-    for board in boards:
-        board.stop()
+    for whole in config.wholes:
+        whole.device.stop()
     for lock in locks:
         lock.close()
 
@@ -83,13 +81,13 @@ def _discovery(config: BridgeConfig, node: AsyncNode) -> Discovery | None:
     """Returns what tells Home Assistant of the meters, None where it is not wanted; BadParam where a field is wrong."""
     if config.discovery is None:
         return None
-    names = (*(each.name for each in config.meters), *(each.name for each in config.boards))
+    names = (*(each.name for each in config.meters), *(each.name for each in config.wholes))
     made = Discovery(config.discovery, names, node)
     config.discovery.end()
     return made
 
 
-def _lock(meter: MeterConfig, config: BridgeConfig) -> IO[str]:
+def _lock(meter: MeterConfig | WholeConfig, config: BridgeConfig) -> IO[str]:
     """Returns the file that keeps a second bridge from a device, locked; BadParam where one runs already."""
     path = config.state / f"{meter.switched}.lock"
     try:
@@ -101,15 +99,6 @@ def _lock(meter: MeterConfig, config: BridgeConfig) -> IO[str]:
     except OSError as e:
         raise BadParam(f"state: {path}: {e.strerror}", param="state") from None
     return lock
-
-
-def _board(board: BoardConfig, config: BridgeConfig) -> Bridge:
-    """Returns the bridge of a board, which counts, cuts and shows by itself; BadParam where its key can't be read."""
-    try:
-        key = load_key(board.key)
-    except (OSError, ValueError) as e:
-        raise BadParam(f"meter {board.name}.board.key: {e}", param="key") from None
-    return Bridge(board.port, key, Node(str(config.rpc)), MeterSide(board.name))
 
 
 def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:
@@ -146,6 +135,8 @@ async def tried(path: Path, name: str) -> Tried:
     """
     config = read(path)
     meter = next((each for each in config.meters if each.name == name), None)
+    if any(each.name == name for each in config.wholes):
+        raise BadParam(f"meter {name}: cuts by itself: satmeter board info says what it is", param="name")
     if meter is None:
         raise BadParam(f"name: {path} has no meter {name!r}", param="name")
     try:
