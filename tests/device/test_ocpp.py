@@ -366,6 +366,16 @@ def test_values_of_before_do_not_count(version):
     tried(act, {"cadence_s": 60}, version=version)
 
 
+def test_a_clock_that_is_set_back_costs_one_reading(version):
+    async def act(made, charger):
+        charger.car.ahead = timedelta(hours=1)
+        await made.read()
+        charger.car.ahead, charger.car.wh = timedelta(0), 5_100.0
+        assert (await made.read()).value == 5_100
+
+    tried(act, version=version)
+
+
 @pytest.mark.parametrize("ahead_s", [-3_600, 3_600])
 def test_its_dead_man_acts_by_its_own_clock(version, ahead_s):
     async def act(made, charger):

@@ -33,8 +33,6 @@ log = logging.getLogger("satmeter.device")
 
 CALL_S = 5
 WAIT_S, AGAIN_S = 5.0, 1.0
-JUMP = timedelta(days=1)
-"""A clock that goes back by more was set."""
 ENDED = 100
 """So many transactions that have ended are remembered: what was on its way then brings none of them back."""
 
@@ -199,7 +197,7 @@ class Ocpp:
 
     def told_boot(self) -> None:
         """The charger has started anew: what it goes on with it says."""
-        self._transaction, self._draws = "", False
+        self._transaction, self._draws, self._stamp = "", False, None
         self._news.set()
 
     def told_status(self, connector: int, plugged: bool, draws: bool | None, idle: bool = False) -> None:
@@ -264,8 +262,8 @@ class Ocpp:
             said = None
         if said is None or said.tzinfo is None:
             return True
-        if self._stamp is not None and self._stamp - JUMP < said < self._stamp:
-            return False  # from its queue: it was away
+        if self._stamp is not None and said < self._stamp and not self._asking:
+            return False  # from its queue: it was away; or its clock was set, and it is asked soon
         self._stamp, self._ahead = said, said - datetime.now(UTC)
         return True
 
