@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 
-from ..core.audit import EventRow, Proof
-from ..core.audit import audit as prove
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from ..core.text import visible
-from ..wire.signature import signer
 from .failing import failing
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the rest is loaded where it is used: a bridge on a small machine has no need of it
+    from ..core.audit import EventRow, Proof
     from ..node.rpc import Node
 
 console = Console()
@@ -94,7 +91,11 @@ def _receipts(given: object) -> Iterator[tuple[str, str]]:
         yield from _receipts(each)
 
 
-def _events(given: object) -> list[EventRow]:
+def _events(given: object) -> "list[EventRow]":
+    import msgspec
+
+    from ..core.audit import EventRow
+
     rows = given.get("events") if isinstance(given, dict) else given
     try:
         return msgspec.convert(rows, list[EventRow])
@@ -102,7 +103,10 @@ def _events(given: object) -> list[EventRow]:
         raise BadParam(f"events: are none of meter-history ({e})", param="events") from None
 
 
-def _show(text: str, signature: str, events: list[EventRow] | None) -> bool:
+def _show(text: str, signature: str, events: "list[EventRow] | None") -> bool:
+    from ..core.audit import audit as prove
+    from ..wire.signature import signer
+
     try:
         who = signer(text, signature)
     except ValueError:
@@ -120,6 +124,6 @@ def _show(text: str, signature: str, events: list[EventRow] | None) -> bool:
     return all(proof.holds is not False for proof in proofs)
 
 
-def _say(proof: Proof) -> None:
+def _say(proof: "Proof") -> None:
     console.print(f"  {MARKS[proof.holds]}  ", end="", highlight=False)
     console.print(visible(proof.words), markup=False, highlight=False, soft_wrap=True)
