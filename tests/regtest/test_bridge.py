@@ -298,9 +298,14 @@ class Terminal:
                 self.shown += os.read(self.tty, 65_536).decode("utf-8", "replace")
 
     def close(self):
-        os.kill(self.pid, signal.SIGHUP)
-        os.close(self.tty)
-        os.waitpid(self.pid, 0)
+        """Its jobs end with it: what is left of them would outlive the test."""
+        self.type("for job in $(jobs -p); do kill -- -$job; done; wait; echo all''-are-gone")
+        try:
+            self.until("all-are-gone", 20)
+        finally:
+            os.kill(self.pid, signal.SIGKILL)
+            os.close(self.tty)
+            os.waitpid(self.pid, 0)
 
 
 def test_what_satmeter_devnet_prints_works_when_it_is_pasted():
