@@ -14,12 +14,7 @@ from satmeter.device.fields import Fields
 from satmeter.device.ocpp import Ocpp
 from satmeter.device.outlet import Outlet
 from satmeter.devnet.devices.charger import connected
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+from satmeter.devnet.devices.simulated import free_port
 
 
 @pytest.fixture(params=["ocpp1.6", "ocpp2.0.1"])
@@ -215,14 +210,14 @@ def test_it_is_told_how_often_to_send_its_values_and_those_of_a_phase_are_not_th
 def test_a_charger_whose_bridge_is_gone_stops_drawing_by_its_profile(version):
     async def act(made, charger):
         await made.allow()
-        while not charger.car.drawing:
+        while not charger.car.on:
             await asyncio.sleep(0.01)
         began = asyncio.get_running_loop().time()
         while asyncio.get_running_loop().time() < began + 1.5:  # longer than one profile lasts: it is renewed
             await made.allow()
             await asyncio.sleep(0.2)
-            assert charger.car.drawing
-        while charger.car.drawing:
+            assert charger.car.on
+        while charger.car.on:
             await asyncio.sleep(0.05)
         assert charger.car.charging
         await made.cut()
@@ -385,8 +380,8 @@ def test_its_dead_man_acts_by_its_own_clock(version, ahead_s):
         await made.allow()
         while not charger.car.charging:
             await asyncio.sleep(0.01)
-        assert charger.car.drawing
-        while charger.car.drawing:
+        assert charger.car.on
+        while charger.car.on:
             await asyncio.sleep(0.05)
         await made.cut()
 

@@ -24,7 +24,7 @@ from satmeter.board.virtual import VirtualBoard, load_key
 from satmeter.devnet.devices.beside import Beside
 from satmeter.devnet.devices.load import Load
 from satmeter.devnet.devices.shelly import Plug
-from satmeter.devnet.devices.simulated import KINDS, Ocpp
+from satmeter.devnet.devices.simulated import KINDS, Simulated, ocpp
 from shop import close, error_of, identity, status, until
 
 TARIFF = {"unit": "Wh", "price_msat": 100, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
@@ -202,44 +202,27 @@ def named(shop):
     return name
 
 
-class Kasa:
+def kasa(folder):
     """A Kasa plug, which counts in whole Wh."""
+    plug, stands, hosts = KasaPlug(), threading.Event(), []
+    load = Load(plug, 0.0)
 
-    step_wh = 1.0
-
-    def __init__(self, folder):
-        self._plug, self._stands = KasaPlug(), threading.Event()
-        self._load = Load(self._plug, 0.0)
-        self._beside = Beside(self._serve)
-        self._stands.wait(10)
-        self.table = f'device = {{ kind = "kasa", host = "{self._host}" }}'
-
-    async def _serve(self):
-        async with self._plug.served() as self._host:
-            self._stands.set()
+    async def serve():
+        async with plug.served() as host:
+            hosts.append(host)
+            stands.set()
             await asyncio.Event().wait()
 
-    def turn(self, watts):
-        self._load.watts = watts
-
-    @property
-    def flowed(self):
-        return self._load.flowed
-
-    @property
-    def on(self):
-        return self._plug.on
-
-    def close(self):
-        self._beside.stop()
-        self._load.stop()
+    beside = Beside(serve)
+    stands.wait(10)
+    return Simulated(f'device = {{ kind = "kasa", host = "{hosts[0]}" }}', 1.0, load, beside.stop, load.stop)
 
 
 def ocpp201(folder):
-    return Ocpp(folder, "ocpp2.0.1")
+    return ocpp(folder, "ocpp2.0.1")
 
 
-SOLD = {**KINDS, "ocpp2.0.1": ocpp201, "kasa": Kasa}
+SOLD = {**KINDS, "ocpp2.0.1": ocpp201, "kasa": kasa}
 
 
 @pytest.mark.parametrize("kind", sorted(SOLD))

@@ -172,7 +172,8 @@ class Hooks:
             secret = self.secret(row["client"], row["subscription"])
             headers = {"content-type": "application/json", **signed(secret, row["id"], int(time.time()), body)}
             try:
-                said = await asyncio.wait_for(self._post(client, row["url"], body, headers), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    said = await self._post(client, row["url"], body, headers)
             except Exception as e:  # the address is a stranger's, and so is the server
                 said = str(e) or type(e).__name__
         await asyncio.to_thread(self._done, row, said)

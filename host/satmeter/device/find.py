@@ -60,11 +60,11 @@ def announced(info: AsyncServiceInfo) -> Found | None:
     """Returns what a service is, None for one of another kind."""
     name = info.name.removesuffix(f".{info.type}")
     where = next(iter(info.parsed_addresses(IPVersion.V4Only)), "")
-    said = {key.decode("utf-8", "replace"): (value or b"").decode("utf-8", "replace") for key, value in _said(info)}
+    generation = info.properties.get(b"gen") or b"1"
     if not where:
         return None
     port = info.port or 0
-    if info.type == SHELLY or (info.type == HTTP and name.lower().startswith("shelly") and said.get("gen", "1") != "1"):
+    if info.type == SHELLY or (info.type == HTTP and name.lower().startswith("shelly") and generation != b"1"):
         host = where if port in (0, 80) else f"{where}:{port}"
         return Found("shelly", host, name, _device(kind="shelly", host=host, id=name.lower()))
     if info.type == HTTP and name.lower().startswith("tasmota"):
@@ -80,10 +80,6 @@ def announced(info: AsyncServiceInfo) -> Found | None:
             "homeassistant", where, name, _device(kind="homeassistant", url=url, token="TOKEN", count="SENSOR")
         )
     return None
-
-
-def _said(info: AsyncServiceInfo) -> list[tuple[bytes, bytes | None]]:
-    return list(info.properties.items())
 
 
 async def _called(seconds: float) -> list[Found]:

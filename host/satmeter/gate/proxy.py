@@ -356,11 +356,13 @@ class Gate:
         stream = request.stream()
         while True:
             try:
-                yield await asyncio.wait_for(anext(stream), self.config.timeout_s)
+                async with asyncio.timeout(self.config.timeout_s):
+                    piece = await anext(stream)
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 raise TooSlow from None
+            yield piece
 
     async def _body(self, request: Request) -> AsyncIterator[bytes]:
         seen = 0

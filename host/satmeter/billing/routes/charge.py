@@ -368,7 +368,8 @@ async def _events(billing: Container, client: str, secret: str) -> AsyncIterator
         yield ": hello\n\n"
         while True:
             try:
-                paid = await asyncio.wait_for(queue.get(), BEAT_S)
+                async with asyncio.timeout(BEAT_S):
+                    paid = await queue.get()
             except TimeoutError:
                 yield ": keepalive\n\n"
                 paid = {}
@@ -390,8 +391,9 @@ async def _happenings(billing: Container, client: Client, secret: str, since: in
                 since = event["id"]
                 yield f"id:{since}\nevent:{event['kind']}\ndata:{json.dumps(told(event))}\n\n"
             try:
-                if await asyncio.wait_for(queue.get(), BEAT_S) is None:
-                    return
+                async with asyncio.timeout(BEAT_S):
+                    if await queue.get() is None:
+                        return
             except TimeoutError:
                 yield ": keepalive\n\n"
 

@@ -50,7 +50,7 @@ class Car:
         return bool(self.transaction)
 
     @property
-    def drawing(self) -> bool:
+    def on(self) -> bool:
         """Whether it draws: a profile of the transaction counts for as long as it lasts, then the one for all."""
         if not self.transaction:
             return False
@@ -86,7 +86,7 @@ class Car:
 
     def take(self, seconds: float) -> None:
         """Draws for so long, if it draws."""
-        if self.drawing:
+        if self.on:
             self.wh += self.watts / 3600 * seconds
             self.flowed += self.watts / 3600 * seconds
 

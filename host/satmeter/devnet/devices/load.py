@@ -28,6 +28,11 @@ class Load:
         self._thread = threading.Thread(target=self._flow, daemon=True)
         self._thread.start()
 
+    @property
+    def on(self) -> bool:
+        """Whether the device lets anything flow."""
+        return self._device.on
+
     def _flow(self) -> None:
         last = time.monotonic()
         while not self._stop.wait(EVERY_S):

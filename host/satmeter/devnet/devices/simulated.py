@@ -22,179 +22,100 @@ from .tasmota import TasmotaPlug
 STARTS_S = 10
 
 
-class Simulated(Protocol):
-    """One device, or a source and a valve."""
+class Taking(Protocol):
+    """What takes `watts`, and has taken `flowed` Wh, while it is `on`: a load, or a car."""
 
-    table: str
-    """Its lines in bridge.toml."""
-    step_wh: float
-    """In which steps it counts."""
+    watts: float
+    flowed: float
+
+    @property
+    def on(self) -> bool:
+        """Whether anything flows to it."""
+        ...
+
+
+class Simulated:
+    """One device, or a source and a valve: its lines of bridge.toml, in which steps it counts, and what takes of it."""
+
+    def __init__(self, table: str, step_wh: float, taking: Taking, *ends: Callable[[], object]) -> None:
+        self.table, self.step_wh = table, step_wh
+        self._taking, self._ends = taking, ends
 
     def turn(self, watts: float) -> None:
         """Takes so much, while the device lets it flow."""
-        ...
+        self._taking.watts = watts
 
     @property
     def flowed(self) -> float:
         """The Wh that flowed so far."""
-        ...
+        return self._taking.flowed
 
     @property
     def on(self) -> bool:
         """Whether it lets anything flow."""
-        ...
+        return self._taking.on
 
     def close(self) -> None:
         """It is gone."""
-        ...
+        for end in self._ends:
+            end()
 
 
-class Shelly:
-    """A plug that counts and switches."""
-
-    step_wh = 0.0
-
-    def __init__(self, folder: Path) -> None:
-        self._plug = Plug()
-        self._load = Load(self._plug, 0.0)
-        self.table = f'device = {{ kind = "shelly", host = "{self._plug.host}" }}'
-
-    def turn(self, watts: float) -> None:
-        """Takes so much."""
-        self._load.watts = watts
-
-    @property
-    def flowed(self) -> float:
-        """The Wh that flowed so far."""
-        return self._load.flowed
-
-    @property
-    def on(self) -> bool:
-        """Whether the plug is on."""
-        return self._plug.on
-
-    def close(self) -> None:
-        """It is gone."""
-        self._load.stop()
-        self._plug.close()
+def shelly(folder: Path) -> Simulated:
+    """Returns a plug that counts and switches."""
+    plug = Plug()
+    load = Load(plug, 0.0)
+    return Simulated(f'device = {{ kind = "shelly", host = "{plug.host}" }}', 0.0, load, load.stop, plug.close)
 
 
-class Modbus:
-    """An SDM120 counts, a plug switches."""
+def modbus(folder: Path) -> Simulated:
+    """Returns an SDM120, which counts, before a plug, which switches."""
+    plug, stands, ports = Plug(), threading.Event(), list[int]()
+    load = Load(plug, 0.0)
+    power, energy = 12, 342
 
-    step_wh = 0.1
-
-    def __init__(self, folder: Path) -> None:
-        self._plug, self._port, self._stands = Plug(), 0, threading.Event()
-        self._load = Load(self._plug, 0.0)
-        self._beside = Beside(self._serve)
-        self._stands.wait(STARTS_S)
-        source = f'{{ kind = "modbus", registers = "sdm120", host = "127.0.0.1", port = {self._port} }}'
-        self.table = f'source = {source}\nvalve = {{ kind = "shelly", host = "{self._plug.host}" }}'
-
-    async def _serve(self) -> None:
-        power, energy = 12, 342
-        live = lambda: {power: words(self._plug.power), energy: words(self._plug.energy / 1000)}  # noqa: E731
-        async with simulated({power: words(0.0), energy: words(1.0)}, live=live) as self._port:
-            self._stands.set()
+    async def serve() -> None:
+        live = lambda: {power: words(plug.power), energy: words(plug.energy / 1000)}  # noqa: E731
+        async with simulated({power: words(0.0), energy: words(1.0)}, live=live) as port:
+            ports.append(port)
+            stands.set()
             await asyncio.Event().wait()
 
-    def turn(self, watts: float) -> None:
-        """Takes so much."""
-        self._load.watts = watts
-
-    @property
-    def flowed(self) -> float:
-        """The Wh that flowed so far."""
-        return self._load.flowed
-
-    @property
-    def on(self) -> bool:
-        """Whether the plug is on."""
-        return self._plug.on
-
-    def close(self) -> None:
-        """Both are gone."""
-        self._beside.stop()
-        self._load.stop()
-        self._plug.close()
+    beside = Beside(serve)
+    stands.wait(STARTS_S)
+    source = f'{{ kind = "modbus", registers = "sdm120", host = "127.0.0.1", port = {ports[0]} }}'
+    table = f'source = {source}\nvalve = {{ kind = "shelly", host = "{plug.host}" }}'
+    return Simulated(table, 0.1, load, beside.stop, load.stop, plug.close)
 
 
-class Tasmota:
-    """A plug behind a broker, which is mosquitto."""
-
-    step_wh = 1.0
-
-    def __init__(self, folder: Path) -> None:
-        found = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        self._port = free_port()
-        (folder / "mosquitto.conf").write_text(f"listener {self._port} 127.0.0.1\nallow_anonymous true\n")
-        command = [found, "-c", str(folder / "mosquitto.conf")]
-        self._broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _until_open(self._port)
-        self._plug = TasmotaPlug(lambda: aiomqtt.Client("127.0.0.1", self._port), "plug")
-        self._load = Load(self._plug, 0.0)
-        self._beside = Beside(self._plug.run)
-        self.table = f'device = {{ kind = "tasmota", broker = "127.0.0.1", port = {self._port}, topic = "plug" }}'
-
-    def turn(self, watts: float) -> None:
-        """Takes so much."""
-        self._load.watts = watts
-
-    @property
-    def flowed(self) -> float:
-        """The Wh that flowed so far."""
-        return self._load.flowed
-
-    @property
-    def on(self) -> bool:
-        """Whether the plug is on."""
-        return self._plug.on
-
-    def close(self) -> None:
-        """Both are gone."""
-        self._beside.stop()
-        self._load.stop()
-        self._broker.terminate()
-        self._broker.wait(STARTS_S)
+def tasmota(folder: Path) -> Simulated:
+    """Returns a plug behind a broker, which is mosquitto."""
+    found, port = shutil.which("mosquitto") or "/usr/sbin/mosquitto", free_port()
+    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    command = [found, "-c", str(folder / "mosquitto.conf")]
+    broker = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _until_open(port)
+    plug = TasmotaPlug(lambda: aiomqtt.Client("127.0.0.1", port), "plug")
+    load = Load(plug, 0.0)
+    beside = Beside(plug.run)
+    table = f'device = {{ kind = "tasmota", broker = "127.0.0.1", port = {port}, topic = "plug" }}'
+    return Simulated(table, 1.0, load, beside.stop, load.stop, broker.terminate, lambda: broker.wait(STARTS_S))
 
 
-class Ocpp:
-    """A charger, with a car."""
+def ocpp(folder: Path, version: str = "ocpp1.6") -> Simulated:
+    """Returns a charger, with a car."""
+    port, car = free_port(), Car()
+    car.watts = 0.0
 
-    step_wh = 0.1
-
-    def __init__(self, folder: Path, version: str = "ocpp1.6") -> None:
-        self._port, self._version, self._car = free_port(), version, Car()
-        self._car.watts = 0.0
-        self._beside = Beside(self._serve)
-        fields = f'charger = "wallbox", port = {self._port}, cadence_s = 1, cut_s = 1'
-        self.table = f'device = {{ kind = "ocpp", {fields} }}'
-
-    async def _serve(self) -> None:
-        async with connected(self._port, version=self._version, car=self._car):
+    async def serve() -> None:
+        async with connected(port, version=version, car=car):
             await asyncio.Event().wait()
 
-    def turn(self, watts: float) -> None:
-        """The car takes so much."""
-        self._car.watts = watts
-
-    @property
-    def flowed(self) -> float:
-        """The Wh that flowed so far."""
-        return self._car.flowed
-
-    @property
-    def on(self) -> bool:
-        """Whether it charges."""
-        return self._car.drawing
-
-    def close(self) -> None:
-        """It is gone."""
-        self._beside.stop()
+    fields = f'charger = "wallbox", port = {port}, cadence_s = 1, cut_s = 1'
+    return Simulated(f'device = {{ kind = "ocpp", {fields} }}', 0.1, car, Beside(serve).stop)
 
 
-KINDS: dict[str, Callable[[Path], Simulated]] = {"shelly": Shelly, "modbus": Modbus, "ocpp": Ocpp, "tasmota": Tasmota}
+KINDS: dict[str, Callable[[Path], Simulated]] = {"shelly": shelly, "modbus": modbus, "ocpp": ocpp, "tasmota": tasmota}
 
 
 def missing(kind: str) -> str:
