@@ -369,3 +369,18 @@ def test_a_pace_that_only_a_payment_in_flight_passes_ends_no_stream():
     assert w.p.in_flight_msat > 50_000
     w.ask(1_100, 50_000)
     assert w.p.state == "streaming" and not w.p.refusals and len(w.p.in_flight) == 1
+
+
+def test_a_debt_that_is_asked_for_again_while_its_payment_hangs_is_no_breach_and_is_paid_once():
+    """The seller's invoice has ended and its payment is not back yet: the seller asks anew, and can't know of it."""
+    w = Liar(hold=True, mode="arrears", limit_msat=SLICE)
+    w.close()
+    w.ask(100)
+    assert w.p.after_close.most_msat == SLICE and list(w.p.in_flight) == [1]
+    w.ask(100)
+    assert not w.p.breached and list(w.p.in_flight) == [1]
+    w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
+    w.hold = False
+    w.ask(100)
+    w.ask(100)
+    assert w.p.paid_msat == SLICE

@@ -130,16 +130,16 @@ class Payments(Part):
         if stream.own_ticks is not None and stream.state == StreamState.STREAMING:
             policy.check_sensor(stream.policy, ticks, stream.own_ticks)
         if not tariff.prepaid:
-            self._check_debt(stream, tariff, message, charged)
+            self._check_debt(stream, tariff, message, charged, paid)
 
     def _check_debt(
-        self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int
+        self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int, paid: int
     ) -> None:
         """Raises PolicyBreach for a demand that is more than can be owed in arrears.
 
-        `charged` is the charge so far, in msat. No more can be owed than the limit, since the board
-        cuts there. After a close, nothing that was used later is paid, and no more in all than could be
-        owed at the close (AfterClose)."""
+        `charged` is the charge so far, in msat, and `paid` what is paid without this one. No more can
+        be owed than the limit, since the board cuts there. After a close, nothing that was used later
+        is paid, and no more in all than could be owed at the close (AfterClose)."""
         # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
         # Somebody else may have paid an invoice of ours.
         most = max(stream.committed_msat, message.paid_msat) + tariff.limit_msat
@@ -150,7 +150,7 @@ class Payments(Part):
         bound = stream.after_close
         if bound is None:
             return
-        if stream.committed_msat + message.amount_msat > bound.most_msat:
+        if paid + message.amount_msat > bound.most_msat:
             left = f"{stream.may_still_pay_msat} of {bound.most_msat} in all are left"
             raise PolicyBreach(f"{message.amount_msat} msat asked after the close; {left}")
         if bound.most_ticks is not None and bound.most_ticks < message.ticks:
