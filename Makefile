@@ -75,7 +75,7 @@ deb:
 
 # All that a release publishes, in dist/.
 release: deb venv
-	contrib/release/build dist $(BIN)
+	contrib/release/build dist $(PYTHON)
 
 clean:
 	rm -rf $(VENV) build dist host/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -47,10 +47,11 @@ def audit(
     raise typer.Exit(0 if good else 1)
 
 
-def audit_journal(path: Path, node: "Node | None") -> bool:
+def audit_journal(given: str, node: "Node | None") -> bool:
     """Says what a journal proves, by a copy of it; returns whether all of it is so."""
     from ..core.buyer.state import BuyerState
     from ..core.seller.state import SellerState
+    from ..journal import move
     from ..journal.backup import backup
     from ..journal.proof import Whose, proofs
     from ..journal.store import Journal, sqlite_url
@@ -58,7 +59,10 @@ def audit_journal(path: Path, node: "Node | None") -> bool:
     good = True
     with tempfile.TemporaryDirectory(prefix="satmeter-") as folder:
         copy, taken_at = Path(folder) / "copy", time.time()
-        about = backup(path, copy)
+        if "://" in given:
+            about = move.copy(given, sqlite_url(copy))
+        else:
+            about = backup(Path(given).expanduser(), copy)
         journal = Journal(sqlite_url(copy), about.role, about.node_id)
         try:
             whose = Whose(journal.name, about.node_id, about.role, taken_at)

@@ -99,31 +99,57 @@ def plugin_path(
         print(path)
 
 
+JOURNAL = "the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3, or a database URL"
+
+
 @journal_app.command("backup")
 def journal_backup(
-    journal: Annotated[Path, typer.Argument(help="the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3")],
+    journal: Annotated[str, typer.Argument(help=JOURNAL)],
     to: Annotated[Path, typer.Argument(help="the file to write")],
 ) -> None:
     """Write a journal to one file, also while its plugin runs."""
+    from ..journal import move
+
     with failing(""):
-        found = backup.backup(journal.expanduser(), to.expanduser())
+        if "://" in journal:
+            found = move.copy(journal, move.url_of(str(to)))
+        else:
+            found = backup.backup(Path(journal).expanduser(), to.expanduser())
     console.print(f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events")
 
 
 @journal_app.command("restore")
 def journal_restore(
     saved: Annotated[Path, typer.Argument(help="the backup")],
-    journal: Annotated[Path, typer.Argument(help="where the journal belongs")],
+    journal: Annotated[str, typer.Argument(help="where the journal belongs: a file, or a database URL")],
 ) -> None:
     """Put a backup in the place of a journal whose plugin does not run; the one that is there is kept beside it."""
+    from ..journal import move
+
     with failing(""):
-        found = backup.restore(saved.expanduser(), journal.expanduser())
+        if "://" in journal:
+            found = move.copy(move.url_of(str(saved)), journal)
+        else:
+            found = backup.restore(saved.expanduser(), Path(journal).expanduser())
     console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+
+
+@journal_app.command("move")
+def journal_move(
+    journal: Annotated[str, typer.Argument(help=JOURNAL)],
+    to: Annotated[str, typer.Argument(help="where it is to be: a database URL, or a new file")],
+) -> None:
+    """Move a journal whose plugin does not run to another database; name that in meter-db or stream-db then."""
+    from ..journal import move
+
+    with failing(""):
+        found = move.move(move.url_of(journal), move.url_of(to))
+    console.print(f"journal of {found.role} on {found.node_id}, {found.events:,} events, moved")
 
 
 @journal_app.command("audit")
 def journal_audit(
-    journal: Annotated[Path, typer.Argument(help="the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3")],
+    journal: Annotated[str, typer.Argument(help=JOURNAL)],
     rpc: Annotated[Path | None, typer.Option(help="its node's lightning-rpc socket, to compare payments")] = None,
 ) -> None:
     """Prove a journal whole: its events, its receipts and, with --rpc, the node's payments. Exit code 1: it is not."""
@@ -134,7 +160,7 @@ def journal_audit(
 
     with failing(""):
         try:
-            good = audit_journal(journal.expanduser(), Node(str(rpc.expanduser())) if rpc is not None else None)
+            good = audit_journal(journal, Node(str(rpc.expanduser())) if rpc is not None else None)
         except RpcError as e:
             raise fail(f"{rpc}: {words_of(e)}") from None
     raise typer.Exit(0 if good else 1)

@@ -84,19 +84,23 @@ def restore(saved: Path, journal: Path) -> About:
     return found
 
 
-def _let_go(journal: Path) -> None:
-    """Move a journal aside, all in one file; JournalTrouble while a plugin has it open."""
+def in_use(journal: Path) -> bool:
+    """Return whether another program has a journal open; else all of it is in its one file afterwards."""
     with closing(sqlite3.connect(journal, timeout=0)) as db:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             db.execute("BEGIN EXCLUSIVE")
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            mode = db.execute("PRAGMA journal_mode=DELETE").fetchone()
-        except sqlite3.OperationalError as e:
-            raise JournalTrouble(f"{journal}: in use; stop the plugin first") from e
-        if mode != ("delete",):
-            raise JournalTrouble(f"{journal}: in use; stop the plugin first")
+            return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone() != ("delete",))
+        except sqlite3.OperationalError:
+            return True
+
+
+def _let_go(journal: Path) -> None:
+    """Move a journal aside, all in one file; JournalTrouble while a plugin has it open."""
+    if in_use(journal):
+        raise JournalTrouble(f"{journal}: in use; stop the plugin first")
     n = 1
     while (aside := journal.with_name(f"{journal.name}.before-{n}")).exists():
         n += 1

@@ -38,13 +38,13 @@ CHECKPOINT_MS = 86_400_000
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A number that rows are found by. In SQLite an INTEGER is the row's own number: no index beside the table."""
 
-_meta = sa.MetaData()
-_ABOUT = sa.Table(
-    "satmeter_about", _meta, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
+META = sa.MetaData()
+ABOUT = sa.Table(
+    "satmeter_about", META, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
 )
-_EVENT = sa.Table(
+EVENT = sa.Table(
     "satmeter_event",
-    _meta,
+    META,
     sa.Column("id", NUMBER, primary_key=True, autoincrement=False),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("stream", sa.String(40), nullable=False),
@@ -52,15 +52,15 @@ _EVENT = sa.Table(
     sa.Column("data", sa.Text, nullable=False),
     sa.Index("satmeter_event_stream", "stream", "id"),
 )
-_SNAPSHOT = sa.Table(
+SNAPSHOT = sa.Table(
     "satmeter_snapshot",
-    _meta,
+    META,
     sa.Column("upto", NUMBER, primary_key=True, autoincrement=False),
     sa.Column("state", sa.Text, nullable=False),
 )
-_SESSION = sa.Table(
+SESSION = sa.Table(
     "satmeter_session",
-    _meta,
+    META,
     sa.Column("id", sa.String(40), primary_key=True),
     sa.Column("opened_at", sa.BigInteger, nullable=False, index=True),
     sa.Column("meter", sa.String(40), nullable=False),
@@ -71,6 +71,11 @@ _SESSION = sa.Table(
     sa.Column("signature", sa.Text, nullable=False),
     sa.Index("satmeter_session_meter", "meter", "opened_at"),
 )
+
+
+TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION)
+MOVED = "moved_to"
+"""In ABOUT: where the journal is now (move.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,8 @@ def check_url(name: str, url: str) -> None:
         raise BadParam(f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {e}", param=name) from e
 
 
-def _words(url: str, e: Exception) -> JournalTrouble:
+def trouble(url: str, e: Exception) -> JournalTrouble:
+    """Return a database's error in words, without the password of its URL."""
     where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
     cause = str(getattr(e, "orig", None) or e).splitlines()[0]
     return JournalTrouble(f"the journal at {where} can't be used: {cause}")
@@ -154,16 +160,19 @@ class Journal:
             self._engine = engine(url)
             self._open(role, node_id)
             self._file = self._inode()
+        except JournalTrouble:
+            self._engine.dispose()  # a file that is left open can't be moved or put back
+            raise
         except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
-            raise _words(url, e) from e
+            raise trouble(url, e) from e
 
     def _open(self, role: str, node_id: str) -> None:
         with self._engine.begin() as db:
-            _meta.create_all(db)
-            about = {row.name: row.value for row in db.execute(sa.select(_ABOUT))}
+            META.create_all(db)
+            about = {row.name: row.value for row in db.execute(sa.select(ABOUT))}
             wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id, "name": secrets.token_hex(4)}
             if not about:
-                db.execute(sa.insert(_ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
+                db.execute(sa.insert(ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
                 about = {**wanted}
             elif int(about.get("schema", "0")) > SCHEMA:
                 raise JournalTrouble(
@@ -175,12 +184,14 @@ class Journal:
                     f"end its sessions with the version that made it, keep the file, and begin a new one"
                 )
             elif about.get("schema") != str(SCHEMA):
-                db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == "schema").values(value=str(SCHEMA)))
+                db.execute(sa.update(ABOUT).where(ABOUT.c.name == "schema").values(value=str(SCHEMA)))
             for name in ("role", "node_id"):
                 if about and about.get(name) != wanted[name]:
                     raise JournalTrouble(f"the journal belongs to {name} {about.get(name)}, this is {wanted[name]}")
+            if MOVED in about:
+                raise JournalTrouble(f"the journal was moved to {about[MOVED]}: name that in {role}-db")
             self.name = about["name"]
-            newest = db.execute(sa.select(_EVENT.c.id, _EVENT.c.at).order_by(_EVENT.c.id.desc()).limit(1)).first()
+            newest = db.execute(sa.select(EVENT.c.id, EVENT.c.at).order_by(EVENT.c.id.desc()).limit(1)).first()
             self.last, self.newest_at = (newest.id, newest.at) if newest else (0, 0)
 
     def commit(
@@ -199,22 +210,30 @@ class Journal:
             raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
         try:
             with self._engine.begin() as db:
+                if self._path is None:
+                    self._check_place(db)
                 if rows:
-                    db.execute(sa.insert(_EVENT), rows)
+                    db.execute(sa.insert(EVENT), rows)
                 for row in sessions:
-                    db.execute(sa.delete(_SESSION).where(_SESSION.c.id == row.id))
-                    db.execute(sa.insert(_SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
+                    db.execute(sa.delete(SESSION).where(SESSION.c.id == row.id))
+                    db.execute(sa.insert(SESSION), {name: getattr(row, name) for name in SessionRow.__slots__})
                 if snapshot is not None:
                     kept = [upto for upto, _ in self._checkpoints(db)]
-                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.not_in([self._base(db), *kept])))
-                    db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto == last))
-                    db.execute(sa.insert(_SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
+                    db.execute(sa.delete(SNAPSHOT).where(SNAPSHOT.c.upto.not_in([self._base(db), *kept])))
+                    db.execute(sa.delete(SNAPSHOT).where(SNAPSHOT.c.upto == last))
+                    db.execute(sa.insert(SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
                     if events:
                         self._keep_as_checkpoint(db, last, events[-1].at)
         except (SQLAlchemyError, OSError) as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e) from e
         self.last = last
         self.newest_at = events[-1].at if events else self.newest_at
+
+    def _check_place(self, db: sa.Connection) -> None:
+        """A file that is in use is not moved; a database may be (move.py)."""
+        moved = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == MOVED)).scalar()
+        if moved:
+            raise JournalTrouble(f"the journal was moved to {moved}")
 
     def set_back(self, ahead: int) -> None:
         """Moves the times of sessions that a clock in the future has dated back by `ahead` ms.
@@ -222,12 +241,12 @@ class Journal:
         This changes the index only. The events stay as they are, since receipts hold their hashes."""
         near = self.newest_at - ahead // 2
         with self._using(write=True) as db:
-            for column in (_SESSION.c.opened_at, _SESSION.c.closed_at):
-                db.execute(sa.update(_SESSION).where(column > near).values({column.name: column - ahead}))
+            for column in (SESSION.c.opened_at, SESSION.c.closed_at):
+                db.execute(sa.update(SESSION).where(column > near).values({column.name: column - ahead}))
 
     def time_of(self, event: int) -> int | None:
         """Return the time of an event in ms, None for one that is not there, or not any more."""
-        rows = self._rows(sa.select(_EVENT).where(_EVENT.c.id == event), StoredEvent)
+        rows = self._rows(sa.select(EVENT).where(EVENT.c.id == event), StoredEvent)
         return rows[0]["at"] if rows else None
 
     def _inode(self) -> int:
@@ -241,14 +260,14 @@ class Journal:
         """Return the newest snapshot (None if there is none) and the events after it, oldest first."""
         try:
             with self._engine.connect() as db:
-                row = db.execute(sa.select(_SNAPSHOT).order_by(_SNAPSHOT.c.upto.desc()).limit(1)).first()
+                row = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto.desc()).limit(1)).first()
                 upto = row.upto if row else 0
-                query = sa.select(_EVENT).where(_EVENT.c.id > upto).order_by(_EVENT.c.id)
+                query = sa.select(EVENT).where(EVENT.c.id > upto).order_by(EVENT.c.id)
                 events = [decode(r.kind, r.at, r.stream, r.data) for r in db.execute(query)]
                 self.last = max(self.last, upto + len(events))
                 return (json.loads(row.state) if row else None), events
         except SQLAlchemyError as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e) from e
 
     def events(self, stream: str, limit: int) -> list[Event]:
         """Return the first `limit` events of a stream, oldest first."""
@@ -259,16 +278,16 @@ class Journal:
 
         `stream` is a session's id or "meter/NAME"; "" for all. They are the first of these events, or
         with `newest` the last."""
-        order = _EVENT.c.id.desc() if newest else _EVENT.c.id
-        query = sa.select(_EVENT).where(_EVENT.c.id > after).order_by(order).limit(limit)
+        order = EVENT.c.id.desc() if newest else EVENT.c.id
+        query = sa.select(EVENT).where(EVENT.c.id > after).order_by(order).limit(limit)
         if stream:
-            query = query.where(_EVENT.c.stream == stream)
+            query = query.where(EVENT.c.stream == stream)
         rows = self._rows(query, StoredEvent)
         return rows[::-1] if newest else rows
 
     def latest(self, stream: str, kind: str, among: int = 1_000) -> list[StoredEvent]:
         """Return the events of a kind among the newest of a stream, oldest first."""
-        newest = sa.select(_EVENT).where(_EVENT.c.stream == stream).order_by(_EVENT.c.id.desc()).limit(among)
+        newest = sa.select(EVENT).where(EVENT.c.stream == stream).order_by(EVENT.c.id.desc()).limit(among)
         return [row for row in reversed(self._rows(newest, StoredEvent)) if row["kind"] == kind]
 
     def sessions(
@@ -280,23 +299,23 @@ class Journal:
         meter or of all. The page has `limit` rows, or more: sessions opened at the same time as the
         last one are on it, so that a next page from that time on misses none. `ended` leaves out
         sessions that run."""
-        query = sa.select(_SESSION).order_by(_SESSION.c.opened_at.desc(), _SESSION.c.id)
+        query = sa.select(SESSION).order_by(SESSION.c.opened_at.desc(), SESSION.c.id)
         if meter:
-            query = query.where(_SESSION.c.meter == meter)
+            query = query.where(SESSION.c.meter == meter)
         if since:
-            query = query.where(_SESSION.c.opened_at >= since)
+            query = query.where(SESSION.c.opened_at >= since)
         if ended:
-            query = query.where(_SESSION.c.closed_at > 0)
-        rows = self._rows((query.where(_SESSION.c.opened_at < before) if before else query).limit(limit), StoredSession)
+            query = query.where(SESSION.c.closed_at > 0)
+        rows = self._rows((query.where(SESSION.c.opened_at < before) if before else query).limit(limit), StoredSession)
         if len(rows) == limit:
             last = rows[-1]
-            same_time = query.where(_SESSION.c.opened_at == last["opened_at"], _SESSION.c.id > last["id"])
+            same_time = query.where(SESSION.c.opened_at == last["opened_at"], SESSION.c.id > last["id"])
             rows += self._rows(same_time, StoredSession)
         return rows
 
     def session(self, session: str) -> StoredSession | None:
         """Returns a session's row of the index by its id, None where there is none."""
-        rows = self._rows(sa.select(_SESSION).where(_SESSION.c.id == session), StoredSession)
+        rows = self._rows(sa.select(SESSION).where(SESSION.c.id == session), StoredSession)
         return rows[0] if rows else None
 
     def _rows(self, query: sa.Executable, kind: type[Stored]) -> list[Stored]:
@@ -304,19 +323,19 @@ class Journal:
             with self._engine.connect() as db:
                 return [cast(Stored, dict(row._mapping)) for row in db.execute(query)]
         except SQLAlchemyError as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e) from e
 
     # --- compaction (compaction.py)
 
     def _base(self, db: sa.Connection) -> int:
-        found = db.execute(sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "base")).scalar()
+        found = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "base")).scalar()
         return int(found) if found else -1
 
     def _checkpoints(self, db: sa.Connection, write: bool = False) -> list[tuple[int, int]]:
         """Returns (id of the last event, time in ms) of each snapshot that stays, oldest first.
 
         `write`: they are to be changed, so that no other writer may change them meanwhile."""
-        query = sa.select(_ABOUT.c.value).where(_ABOUT.c.name == "checkpoints")
+        query = sa.select(ABOUT.c.value).where(ABOUT.c.name == "checkpoints")
         found = db.execute(query.with_for_update() if write else query).scalar()
         return [(upto, at) for upto, at in json.loads(found)] if found else []
 
@@ -326,8 +345,8 @@ class Journal:
             self._set_about(db, "checkpoints", json.dumps([*known, (upto, at)]))
 
     def _set_about(self, db: sa.Connection, name: str, value: str) -> None:
-        if not db.execute(sa.update(_ABOUT).where(_ABOUT.c.name == name).values(value=value)).rowcount:
-            db.execute(sa.insert(_ABOUT), {"name": name, "value": value})
+        if not db.execute(sa.update(ABOUT).where(ABOUT.c.name == name).values(value=value)).rowcount:
+            db.execute(sa.insert(ABOUT), {"name": name, "value": value})
 
     def base(self) -> Snapshot | None:
         """Return the state that the journal begins with; None: it begins at its first event."""
@@ -337,7 +356,7 @@ class Journal:
     def snapshots(self) -> list[Snapshot]:
         """Return the states that it has, oldest first."""
         with self._using() as db:
-            rows = db.execute(sa.select(_SNAPSHOT).order_by(_SNAPSHOT.c.upto))
+            rows = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto))
             return [Snapshot(row.upto, json.loads(row.state)) for row in rows]
 
     def checkpoint_before(self, at: int) -> Snapshot | None:
@@ -347,12 +366,12 @@ class Journal:
             return self._snapshot(db, old[-1]) if old else None
 
     def _snapshot(self, db: sa.Connection, upto: int) -> Snapshot | None:
-        row = db.execute(sa.select(_SNAPSHOT).where(_SNAPSHOT.c.upto == upto)).first()
+        row = db.execute(sa.select(SNAPSHOT).where(SNAPSHOT.c.upto == upto)).first()
         return Snapshot(row.upto, json.loads(row.state)) if row else None
 
     def between(self, after: int, upto: int) -> list[Event]:
         """Return the events with an id over `after`, up to `upto`, oldest first."""
-        query = sa.select(_EVENT).where(_EVENT.c.id > after, _EVENT.c.id <= upto).order_by(_EVENT.c.id)
+        query = sa.select(EVENT).where(EVENT.c.id > after, EVENT.c.id <= upto).order_by(EVENT.c.id)
         return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query, StoredEvent)]
 
     def rebase(self, checkpoint: Snapshot) -> None:
@@ -361,7 +380,7 @@ class Journal:
             later = [(upto, at) for upto, at in self._checkpoints(db, write=True) if upto > checkpoint.upto]
             self._set_about(db, "checkpoints", json.dumps(later))
             self._set_about(db, "base", str(checkpoint.upto))
-            db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto < checkpoint.upto))
+            db.execute(sa.delete(SNAPSHOT).where(SNAPSHOT.c.upto < checkpoint.upto))
 
     def forget_checkpoints(self) -> None:
         """Keep the newest only: of a journal that is kept for ever none is begun with."""
@@ -370,19 +389,19 @@ class Journal:
             old = [upto for upto, _ in known[:-1]]
             if old:
                 self._set_about(db, "checkpoints", json.dumps(known[-1:]))
-                db.execute(sa.delete(_SNAPSHOT).where(_SNAPSHOT.c.upto.in_(old)))
+                db.execute(sa.delete(SNAPSHOT).where(SNAPSHOT.c.upto.in_(old)))
 
     def delete_under_base(self, most: int) -> int:
         """Delete up to `most` of the events that the base stands for, oldest first; returns how many."""
         with self._using(write=True) as db:
-            first = db.execute(sa.select(sa.func.min(_EVENT.c.id))).scalar() or 0
+            first = db.execute(sa.select(sa.func.min(EVENT.c.id))).scalar() or 0
             upto = min(self._base(db), first + most - 1)
-            return int(db.execute(sa.delete(_EVENT).where(_EVENT.c.id <= upto)).rowcount) if first <= upto else 0
+            return int(db.execute(sa.delete(EVENT).where(EVENT.c.id <= upto)).rowcount) if first <= upto else 0
 
     def delete_sessions(self, before: int) -> None:
         """Delete from the index the sessions, with their receipts, that ended before a time (ms)."""
         with self._using(write=True) as db:
-            db.execute(sa.delete(_SESSION).where(_SESSION.c.closed_at > 0, _SESSION.c.closed_at < before))
+            db.execute(sa.delete(SESSION).where(SESSION.c.closed_at > 0, SESSION.c.closed_at < before))
 
     @contextmanager
     def _using(self, write: bool = False) -> Iterator[sa.Connection]:
@@ -390,7 +409,7 @@ class Journal:
             with self._engine.begin() if write else self._engine.connect() as db:
                 yield db
         except (SQLAlchemyError, OSError) as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e) from e
 
     def close(self) -> None:
         """Close it; in SQLite all is then in its one file."""

@@ -1,0 +1,144 @@
+"""A journal from one database to another: from SQLite to PostgreSQL, or back, with everything that is in it.
+
+The plugin is stopped for it. When the copy is whole, the one that was moved says where it is now and is never written
+to again: two journals that go on from one state would pay refunds twice.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..core.errors import JournalTrouble
+from . import store
+from .backup import About, about, in_use
+from .store import SCHEMA, engine, sqlite_url, trouble
+
+ROWS = 1_000
+"""Rows that are copied at once."""
+
+
+def url_of(journal: str) -> str:
+    """Return the database URL of what a person gives: a URL, or the path of a SQLite file."""
+    return journal if "://" in journal else sqlite_url(Path(journal).expanduser().absolute())
+
+
+def copy(source: str, target: str) -> About:
+    """Write all that a journal has, as it is at one moment, into an empty database; the plugin may run meanwhile.
+
+    Args:
+        source: The journal: a database URL.
+        target: Another: what it names must hold no journal.
+
+    Returns:
+        What the copy is.
+
+    Raises:
+        JournalTrouble: One of them can't be used, the source is no journal or has another schema, or the target
+            has a journal.
+    """
+    with _reading(source) as read, _writing(target) as write:
+        return _copied(source, read, write)
+
+
+def move(source: str, target: str) -> About:
+    """Copy a journal whose plugin does not run, and mark it as moved, so that no plugin writes to it again.
+
+    A plugin that has it open in PostgreSQL all the same is told so at its next commit (Journal.commit).
+    Args and errors as of `copy`; JournalTrouble also where a plugin has a SQLite file open.
+    """
+    path = Path(sa.make_url(source).database or "") if source.startswith("sqlite") else None
+    if path is not None:
+        about(path)  # before anything is done with what may be another program's
+        if in_use(path):
+            raise JournalTrouble(f"{path}: in use; stop the plugin first")
+    with _reading(source, exclusive=True) as read:
+        with _writing(target) as write:
+            moved = _copied(source, read, write)
+        read.execute(sa.insert(store.ABOUT), {"name": store.MOVED, "value": _shown(target)})
+        read.commit()
+    return moved
+
+
+def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
+    said = {row.name: row.value for row in read.execute(sa.select(store.ABOUT))}
+    if said.get("schema") != str(SCHEMA):
+        raise JournalTrouble(
+            f"the journal at {_shown(source)} has schema {said.get('schema')}, and this version writes {SCHEMA}: "
+            "start its plugin once with this version"
+        )
+    if store.MOVED in said:
+        raise JournalTrouble(f"the journal at {_shown(source)} was moved to {said[store.MOVED]}")
+    events = 0
+    for table in store.TABLES:
+        chosen = sa.select(table).order_by(*table.primary_key).execution_options(yield_per=ROWS)
+        rows = read.execute(chosen)
+        for part in rows.mappings().partitions(ROWS):
+            write.execute(sa.insert(table), [dict(row) for row in part])
+            events += len(part) if table is store.EVENT else 0
+    for table in store.TABLES:
+        count = sa.select(sa.func.count()).select_from(table)
+        if (had := read.execute(count).scalar()) != (has := write.execute(count).scalar()):
+            raise JournalTrouble(f"{table.name}: {had} rows were there, and {has} are in the copy")
+    return About(said["role"], said["node_id"], events)
+
+
+@contextmanager
+def _reading(url: str, exclusive: bool = False) -> Iterator[sa.Connection]:
+    """A connection that sees one state of the database, whatever is written meanwhile."""
+    path = sa.make_url(url).database if url.startswith("sqlite") else None
+    if path is not None and not Path(path).is_file():
+        raise JournalTrouble(f"{path}: there is no such file")
+    with _told(url):
+        made = engine(url)
+        level = "SERIALIZABLE" if path is not None else "REPEATABLE READ"
+        try:
+            with made.connect().execution_options(isolation_level=level) as db:
+                if path is not None:
+                    db.exec_driver_sql("BEGIN IMMEDIATE" if exclusive else "BEGIN")  # sqlite3 begins none for a SELECT
+                if not sa.inspect(db).has_table(store.ABOUT.name):
+                    raise JournalTrouble(f"{_shown(url)}: this is no journal of Satmeter")
+                if path is None and exclusive:
+                    db.execute(sa.text(f"LOCK TABLE {store.EVENT.name} IN SHARE MODE"))
+                yield db
+        finally:
+            made.dispose()
+
+
+@contextmanager
+def _writing(url: str) -> Iterator[sa.Connection]:
+    """A connection in one transaction, with the tables made; all of it is there at its end, or nothing."""
+    path = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else None
+    fresh = path is not None and not path.exists()
+    with _told(url):
+        made = engine(url)
+        try:
+            with made.begin() as db:
+                store.META.create_all(db)
+                if db.execute(sa.select(store.ABOUT)).first() is not None:
+                    raise JournalTrouble(f"{_shown(url)}: there is a journal already")
+                yield db
+        except BaseException:
+            if fresh and path is not None:
+                made.dispose()
+                for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+                    with suppress(OSError):
+                        path.with_name(name).unlink()
+            raise
+        finally:
+            made.dispose()
+
+
+def _shown(url: str) -> str:
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Says the database's errors in words, without a password."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, ImportError) as e:
+        raise trouble(url, e) from e
