@@ -1,11 +1,16 @@
 """Flashing an emulated RP2040 over its serial line, and what is left on it."""
 
+import json
+
 import pytest
 import serial
 from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, eventually, started
+from typer.testing import CliRunner
 
 from lanes import lane
 from satmeter.board import flash, image
+from satmeter.board.virtual import load_key
+from satmeter.cli.main import app
 from satmeter.core.errors import BoardTrouble
 
 pytestmark = pytest.mark.timeout(900)
@@ -112,6 +117,38 @@ def test_a_key_that_is_still_there_would_be_found(image_path, tmp_path):
         assert host.hello
         host.leave()
         assert copies_in_memory(pico, KEY) > 0 and in_flash(pico, KEY.hex().encode(), tmp_path / "flash") > 0
+
+
+def test_a_new_key_is_in_the_file_when_the_board_has_it(pico, tmp_path):
+    """Also where the first try was cut off after the board had changed, and before anybody knew."""
+    file, toml = tmp_path / "board.key", tmp_path / "board.toml"
+    file.write_text(KEY.hex())
+    file.chmod(0o600)
+    toml.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in flat(config()).items()))
+    run = ["flash", "--port", pico.port, "--config", str(toml), "--key", str(file), "--new-key"]
+    assert CliRunner().invoke(app, run).exit_code == 0
+    second = load_key(file)
+    assert second != KEY and flash.hello(pico.port, second)["fault"] == "" and [*tmp_path.glob("*.new")] == []
+    with pytest.raises(BoardTrouble, match="another key"):
+        flash.hello(pico.port, KEY, 5)
+
+    coming = load_key(tmp_path / "board.key.new", make=True)
+    flash.flash(pico.port, {**config(), "key": coming.hex()}, before=second)  # and here the program was killed
+    assert CliRunner().invoke(app, run).exit_code == 0
+    assert load_key(file) == coming and flash.hello(pico.port, coming)["fault"] == ""
+    flash.flash(pico.port, config(), before=coming)
+
+
+def flat(value, name=""):
+    """A config's fields as dotted keys of TOML; the key has a file of its own."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {
+        k: v
+        for each, inner in value.items()
+        if each != "key"
+        for k, v in flat(inner, f"{name}.{each}".strip(".")).items()
+    }
 
 
 def test_a_restart_opens_no_prompt_and_keeps_the_key(pico, host):

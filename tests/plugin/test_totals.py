@@ -2,9 +2,12 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
+from satmeter.core.money import MSAT_PER_BTC
+from satmeter.journal.rates import MOST_MS, Rates, StoredRate
 from satmeter.journal.store import Journal, SessionRow, sqlite_url
 from satmeter.panel.history import ALL, bounds
 from satmeter.plugin import totals
@@ -42,12 +45,12 @@ def charged(lines):
 
 def test_months_and_days_are_those_of_utc(journal):
     rows = journal.sessions(limit=100)
-    assert charged(totals.of(rows, "month")) == {
+    assert charged(totals.of(rows, "month", Rates([]))) == {
         "2026-12": (1, 10_000, 20_000),
         "2026-11": (3, 1_110, 2_220),
         "2026-10": (1, 1, 2),
     }
-    assert list(charged(totals.of(rows, "day"))) == ["2026-12-01", "2026-11-30", "2026-11-01", "2026-10-31"]
+    assert list(charged(totals.of(rows, "day", Rates([])))) == ["2026-12-01", "2026-11-30", "2026-11-01", "2026-10-31"]
 
 
 def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(journal):
@@ -65,3 +68,48 @@ def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(journal)
 )
 def test_the_bounds_of_a_month(month, begin, end):
     assert bounds(month) == {"since": at(begin), "before": at(end)} and bounds(ALL) == {}
+
+
+def rate(at_ms, per_btc, currency="EUR", source="me"):
+    return StoredRate(at_ms, currency, Decimal(per_btc), source)
+
+
+def sold(n, closed_at, charged):
+    receipt = json.dumps({"charged_msat": charged})
+    return vars_of(SessionRow(f"{n:032x}", at(DAYS[1]), "m", "", closed_at, "", receipt, "s"))
+
+
+def test_what_was_charged_is_worth_what_it_was_at_the_time_of_the_end():
+    rates = Rates([rate(1_000, "50000"), rate(2_000, "100000"), rate(3_000, "1", source="another")])
+    rows = [sold(1, 1_999, MSAT_PER_BTC), sold(2, 2_000, MSAT_PER_BTC), sold(3, 999, MSAT_PER_BTC)]
+    (line,) = totals.of(rows, "month", rates)
+    assert line["sessions"] == 3
+    assert line["fiat"] == {"EUR": {"charged": "150000.0000", "sessions": 2, "sources": ["me"]}}
+
+
+def test_a_rate_counts_for_so_long_and_no_longer():
+    rates = Rates([rate(5, "1")])
+    assert rates.at(4) is None and rates.at(5).per_btc == rates.at(5 + MOST_MS).per_btc == 1
+    assert rates.at(6 + MOST_MS) is None and Rates([]).at(5) is None
+
+
+def test_rates_are_kept_in_the_journal_and_go_with_its_receipts(journal):
+    day = at(DAYS[1])
+    for n in range(3):
+        journal.add_rate(rate(day + n * MOST_MS, f"{n + 1}.5"))
+    journal.add_rate(rate(day, "9.5"))  # of the same moment: the later one counts
+    assert [journal.rates(day, 0).at(day + n * MOST_MS).per_btc for n in range(3)] == [
+        Decimal("9.5"), Decimal("2.5"), Decimal("3.5"),
+    ]  # fmt: skip
+    assert journal.rates(day + 2 * MOST_MS, 0).at(day) is None
+    journal.delete_sessions(day + 3 * MOST_MS)
+    assert journal.rates(0, 0).at(day) is None and journal.rates(0, 0).at(day + 2 * MOST_MS)
+
+
+def test_sums_of_parts_of_a_cent_are_exact():
+    rates = Rates([rate(1, "61234.50")])
+    rows = [sold(n, 2, 1) for n in range(1, 100_001)]
+    (line,) = totals.of(rows, "day", rates)
+    assert Decimal(line["fiat"]["EUR"]["charged"]) == (Decimal("61234.50") * 100_000 / MSAT_PER_BTC).quantize(
+        Decimal("0.0001")
+    )

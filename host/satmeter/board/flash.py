@@ -86,14 +86,31 @@ class Flashed:
 
 
 def flash(
-    port: str, config: JsonObject, say: Say = lambda what, done, of: None, may: May = lambda names: None
+    port: str,
+    config: JsonObject,
+    say: Say = lambda what, done, of: None,
+    may: May = lambda names: None,
+    before: bytes | None = None,
 ) -> Flashed:
-    """Bring a board to this firmware and config, and return its hello. BoardTrouble with what to do, if it can't be."""
+    """Bring a board to this firmware and config.
+
+    Args:
+        port: Its serial line.
+        config: What it is to have, the key among it.
+        say: Is told what is copied, how much of it, of how much.
+        may: Is asked where to save another program's files.
+        before: The key that it has until now, where that is another than the config's.
+
+    Raises:
+        BoardTrouble: It can't be; with what to do.
+    """
     key = bytes.fromhex(config["key"])
     wanted = files()
     wanted[CONFIG] = as_json(config)
     with _troubles(port), Lease(port):
-        said = _asked(port, key, "maintain")
+        said = _asked(port, before or key, "maintain")
+        if said == "mac" and before is not None:  # an earlier try has changed it, and did not hear of it
+            said = _asked(port, key, "maintain")
         with repl(port, OTHER_KEY if said == "mac" else NO_REPL) as board:
             _known_version(board)
             _run(board, _CUT)

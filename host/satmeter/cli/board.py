@@ -34,6 +34,9 @@ def flash_board(
     replace: Annotated[
         bool, typer.Option("--replace", help="replace another program's files; saved here before")
     ] = False,
+    new_key: Annotated[
+        bool, typer.Option("--new-key", help="give the board another key; the file has it when the board has")
+    ] = False,
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
     bar = Progress(console=console)
@@ -52,7 +55,10 @@ def flash_board(
     with failing("board", ValueError):
         from ..board import flash, image
 
-        given = image.load_config(config, load_key(key.expanduser(), make=True))
+        file = key.expanduser()
+        coming = file.with_name(f"{file.name}.new")
+        had = load_key(file) if new_key else None
+        given = image.load_config(config, load_key(coming if new_key else file, make=True))
         where = find(port)
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console) as progress:
@@ -62,8 +68,10 @@ def flash_board(
             def say(what: str, done: int, of: int) -> None:
                 progress.update(task, description=what, completed=done, total=max(1, of))
 
-            done = flash.flash(where, given, say, may)
+            done = flash.flash(where, given, say, may, had)
             progress.update(task, completed=1, total=1)
+        if new_key:
+            coming.replace(file)
     if done.saved is not None:
         console.print(f"what was on the board is in {done.saved}", markup=False, soft_wrap=True)
     console.print(f"copied: {', '.join(done.copied) or 'nothing, all of it was there'}")

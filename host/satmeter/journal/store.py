@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
 
@@ -22,6 +23,7 @@ from ..core.errors import BadParam, JournalTrouble
 from ..core.journal import Event, decode, encode
 from ..core.plain import Plain
 from . import stalls
+from .rates import MOST_MS, Rates, StoredRate
 
 SCHEMA = 6
 """Raised whenever an older version could not read what this one writes."""
@@ -73,7 +75,15 @@ SESSION = sa.Table(
 )
 
 
-TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION)
+RATE = sa.Table(
+    "satmeter_rate",
+    META,
+    sa.Column("at", NUMBER, primary_key=True, autoincrement=False),
+    sa.Column("currency", sa.String(3), primary_key=True),
+    sa.Column("per_btc", sa.String(40), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+)
+TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION, RATE)
 MOVED = "moved_to"
 """In ABOUT: where the journal is now (move.py)."""
 
@@ -318,6 +328,23 @@ class Journal:
         rows = self._rows(sa.select(SESSION).where(SESSION.c.id == session), StoredSession)
         return rows[0] if rows else None
 
+    def add_rate(self, rate: StoredRate) -> None:
+        """Record what a bitcoin is worth; JournalTrouble where it can't be. Any thread may call it."""
+        row = {"at": rate.at, "currency": rate.currency, "per_btc": str(rate.per_btc), "source": rate.source}
+        with self._using(write=True) as db:
+            db.execute(sa.delete(RATE).where(RATE.c.at == rate.at, RATE.c.currency == rate.currency))
+            db.execute(sa.insert(RATE), row)
+
+    def rates(self, since: int, before: int, currency: str = "") -> Rates:
+        """Return the rates of a currency that may count in a period (ms; `before` 0: to now).
+
+        Without a currency they are of the one that was recorded last."""
+        with self._using() as db:
+            newest = db.execute(sa.select(RATE.c.currency).order_by(RATE.c.at.desc()).limit(1)).scalar()
+            query = sa.select(RATE).where(RATE.c.currency == (currency or newest), RATE.c.at >= since - MOST_MS)
+            rows = db.execute((query.where(RATE.c.at <= before) if before else query).order_by(RATE.c.at))
+            return Rates([StoredRate(row.at, row.currency, Decimal(row.per_btc), row.source) for row in rows])
+
     def _rows(self, query: sa.Executable, kind: type[Stored]) -> list[Stored]:
         try:
             with self._engine.connect() as db:
@@ -402,6 +429,7 @@ class Journal:
         """Delete from the index the sessions, with their receipts, that ended before a time (ms)."""
         with self._using(write=True) as db:
             db.execute(sa.delete(SESSION).where(SESSION.c.closed_at > 0, SESSION.c.closed_at < before))
+            db.execute(sa.delete(RATE).where(RATE.c.at < before - MOST_MS))
 
     @contextmanager
     def _using(self, write: bool = False) -> Iterator[sa.Connection]:

@@ -11,6 +11,7 @@ from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
 from . import receipt
 from .amounts import Money
+from .income import Income, worth
 from .layout import Panel, doing, heading, words
 
 SHOWN, MOST = 20, 1000
@@ -123,6 +124,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
             for line in (await panel.call("meter-totals", name=name, since=since))["totals"]:
                 known[line["period"]] = line
         show_totals()
+        await show_income()
         return found
 
     def show_totals() -> None:
@@ -134,8 +136,18 @@ def history(panel: Panel, name: str, money: Money) -> History:
         sums = {key: sum(line[key] for line in chosen) for key in ("sessions", "charged_msat", "refunded_msat")}
         text = f"{sums['sessions']:,} sessions, {money(sums['charged_msat'])} earned"
         text += f", {money(sums['refunded_msat'])} given back" if sums["refunded_msat"] else ""
+        text += "".join(f"; {each} at the time" for each in worth(chosen))
         if total.text != text:
             total.set_text(text)
+
+    async def show_income() -> None:
+        """The chart: of a month its days, of all the months."""
+        if month.value == ALL:
+            lines = sorted(known.values(), key=lambda line: str(line["period"]))
+        else:
+            asked = panel.call("meter-totals", name=name, by="day", **bounds(str(month.value)))
+            lines = sorted((await asked)["totals"], key=lambda line: str(line["period"]))
+        income.show([(str(line["period"]), int(line["charged_msat"])) for line in lines])
 
     async def csv() -> None:
         found = await doing(_whole_csv(panel, name, bounds(str(month.value))))
@@ -147,6 +159,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
         month = ui.select([ALL], value=ALL, label="month").props("dense data-part=month").classes("month")
         ui.button("CSV", icon="download", on_click=csv).props("dense flat")
     total = ui.label().classes("hint").props("data-fact=history-total")
+    income = Income(money)
     made = History(money, rows)
     month.on_value_change(made.restart)
     made.refresh()

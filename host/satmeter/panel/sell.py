@@ -13,6 +13,7 @@ from ..qr.make import make
 from . import tariff
 from .alarms import Alarms
 from .amounts import Money, sat_field
+from .axes import X_AXIS, Y_AXIS
 from .board import BoardView
 from .history import history
 from .layout import Facts, Panel, asked, doing, follow, heading, on_enter, page, stale
@@ -37,12 +38,6 @@ FACTS = {
     "out": "invoices out",
     "exposure": "we could lose",
 }
-
-
-DIM, LINE = ({":color": f"getComputedStyle(document.body).getPropertyValue('--{name}')"} for name in ("dim", "line"))
-"""A chart's colours, looked up in the page's style at each drawing: they follow light and dark."""
-X_AXIS = {"axisLabel": {"hideOverlap": True, **DIM}, "axisLine": {"lineStyle": DIM}}
-Y_AXIS = {"nameTextStyle": DIM, "axisLabel": DIM, "splitLine": {"lineStyle": LINE}}
 
 
 def overview(panel: Panel) -> None:

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterable
-from decimal import Decimal, InvalidOperation
 
 from pyln.client import Plugin, RpcError
 
@@ -29,6 +28,7 @@ from ..journal.store import Journal, SessionRow
 from ..node.rpc import Made, words_of
 from ..wire.address import Address, endpoint
 from ..wire.lnurl import check_base, encode
+from . import fiat
 from .base import Performers, RolePlugin, log
 from .clock import wall_ms
 from .covered import Covered
@@ -91,6 +91,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
         plugin.add_option(
             "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try updates on"
+        )
+        plugin.add_option(
+            "meter-fiat", "", "a currency, such as EUR: its rate is recorded, for sums in money (CLN 26.04 and later)"
         )
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
@@ -193,6 +196,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
             refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
         )
+        self._fiat = fiat.currency("meter-fiat", str(self.plugin.get_option("meter-fiat") or ""))
         bitcoind = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
         self._bitcoind = Bitcoind(bitcoind) if bitcoind else None
         self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
@@ -214,6 +218,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def started(self) -> None:
         """Starts the thread that follows paid invoices (waitanyinvoice)."""
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
+        if self._fiat:
+            source = f"currencyrate of lightningd {self.info['version']}"
+            fiat.Recorder(self.node, self._fiat, source, lambda: self.service.journal).start()
 
     def rest_url(self, meter: str, label: str) -> str:
         """Where whoever stands at the meter gets back all that is left of the session that a wallet invoice fed.
@@ -374,12 +381,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def _find_rate(self, a: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
         try:
-            per_btc = Decimal(str(self.node.call("currencyrate", currency=a.currency)["rate"]))
-        except (RpcError, KeyError, InvalidOperation) as e:
-            log.warning("there is no rate of %s, in which a meter has choices: %s", a.currency, e)
+            per_btc = fiat.per_btc(self.node, a.currency)
+        except NodeTrouble as e:
+            log.warning("a meter has choices in a currency: %s", e)
             return
-        if per_btc.is_finite() and per_btc > 0:
-            self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / per_btc)))
+        self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / per_btc)))
 
     def _cancel_invoice(self, a: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(a.label)

@@ -22,6 +22,7 @@ from ..core.seller.seller import Seller
 from ..core.seller.session import SellerSession
 from ..core.status import answer
 from ..core.tariff import Tariff, check_name
+from ..journal.rates import Rates
 from ..journal.store import Journal, StoredEvent, StoredSession
 from . import totals
 from .rpc_methods import Call
@@ -318,7 +319,8 @@ class MeterRpc:
 
         def read(journal: Journal) -> Plain:
             rows = journal.sessions(name or "", before, limit, since)
-            return {"csv": _csv(rows), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
+            rates = journal.rates(min((row["opened_at"] for row in rows), default=0), 0)
+            return {"csv": _csv(rows, rates), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
 
         self.p.read(call, read)
 
@@ -327,7 +329,12 @@ class MeterRpc:
         if by not in totals.FORMATS:
             raise BadParam(f"by: must be {' or '.join(totals.FORMATS)}, got {by!r}", param="by")
         before, _, since = _period(before, 1, since)
-        self.p.read(call, lambda journal: {"totals": totals.of(_pages(journal, name or "", before, since), by)})
+
+        def read(journal: Journal) -> Plain:
+            rows, rates = _pages(journal, name or "", before, since), journal.rates(since, 0)
+            return {"totals": totals.of(rows, by, rates)}
+
+        self.p.read(call, read)
 
     def close(self, call: Call, name: str) -> None:
         """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
@@ -429,7 +436,11 @@ def check_boot(boot: object) -> str:
 
 
 _COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
-_FIGURES = ("ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat")
+_FIGURES = (
+    "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat", "refund_fee_msat",
+    "lapsed_msat",
+)  # fmt: skip
+_FIAT = ("currency", "per_btc", "charged_fiat", "rate_source")
 
 
 def _cell(value: object) -> object:
@@ -437,12 +448,17 @@ def _cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
 
 
-def _csv(rows: "list[StoredSession]") -> str:
+def _csv(rows: "list[StoredSession]", rates: Rates) -> str:
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(_COLUMNS + _FIGURES)
+    table.writerow(_COLUMNS + _FIGURES + _FIAT)
     for row in rows:
         known: Plain = {**row}
         receipt = json.loads(row["receipt"]) if row["receipt"] else {}
-        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES])
+        rate = rates.at(row["closed_at"]) if receipt else None
+        fiat: list[object] = [""] * len(_FIAT)
+        if rate is not None:
+            worth = totals.money(rate.worth(receipt.get("charged_msat", 0)))
+            fiat = [rate.currency, rate.per_btc, worth, _cell(rate.source)]
+        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES] + fiat)
     return out.getvalue()

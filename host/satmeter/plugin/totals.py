@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 
+from ..core.plain import Plain
+from ..journal.rates import Rates
 from ..journal.store import StoredSession
 
 FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -13,13 +17,15 @@ SUMS = (
 )  # fmt: skip
 
 
-def of(rows: Iterable[StoredSession], by: str) -> list[dict[str, int | str]]:
+def of(rows: Iterable[StoredSession], by: str, rates: Rates) -> list[Plain]:
     """Returns one line for each day or month (UTC) that has receipts, in the order of `rows`.
 
     `rows` are sessions as in meter-sessions, `by` is day or month: that in which a session was opened.
     A line has `period`, the number of `sessions`, and the sums of their figures in msat and ticks.
-    Sessions without a receipt are not counted."""
+    Sessions without a receipt are not counted. Where the rate of their time is recorded, `fiat` has what
+    was charged in money, by currency, of how many sessions that is, and who told the rates."""
     found: dict[str, dict[str, int]] = {}
+    worth: dict[str, dict[str, _Worth]] = {}
     for row in rows:
         if not row["receipt"]:
             continue
@@ -29,4 +35,30 @@ def of(rows: Iterable[StoredSession], by: str) -> list[dict[str, int | str]]:
         line["sessions"] += 1
         for name in SUMS:
             line[name] += figures.get(name, 0)  # receipts of before have fewer
-    return [{"period": period, **line} for period, line in found.items()]
+        rate = rates.at(row["closed_at"])
+        if rate is not None:
+            sums = worth.setdefault(period, {}).setdefault(rate.currency, _Worth())
+            sums.charged += rate.worth(figures.get("charged_msat", 0))
+            sums.sessions += 1
+            sums.sources.add(rate.source)
+    return [
+        {"period": period, **line, "fiat": {name: sums.told() for name, sums in worth.get(period, {}).items()}}
+        for period, line in found.items()
+    ]
+
+
+@dataclass(slots=True)
+class _Worth:
+    """What sessions were charged in one currency."""
+
+    charged: Decimal = Decimal(0)
+    sessions: int = 0
+    sources: set[str] = field(default_factory=set)
+
+    def told(self) -> Plain:
+        return {"charged": money(self.charged), "sessions": self.sessions, "sources": sorted(self.sources)}
+
+
+def money(value: Decimal) -> str:
+    """Return an amount of money as text, rounded to a hundredth of a cent: sessions cost less than one."""
+    return f"{value:.4f}"

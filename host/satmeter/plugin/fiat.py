@@ -1,0 +1,70 @@
+"""Asks the node every quarter of an hour what a bitcoin is worth in the operator's currency, and records it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+
+from pyln.client import RpcError
+
+from ..core.errors import BadParam, NodeTrouble, SatmeterError
+from ..journal.rates import StoredRate
+from ..journal.store import Journal
+from ..node.rpc import Node, words_of
+
+log = logging.getLogger("satmeter.plugin")
+
+EVERY_S, AGAIN_S = 900, 60
+
+
+def currency(name: str, given: str) -> str:
+    """Return a currency's three letters, "" for none; BadParam that names the option for anything else."""
+    if given and not (len(given) == 3 and given.isascii() and given.isalpha()):
+        raise BadParam(f"{name}: must be a currency's three letters, such as EUR, got {given!r}", param=name)
+    return given.upper()
+
+
+def per_btc(node: Node, currency: str) -> Decimal:
+    """Return units of a currency for a bitcoin, by the node's currencyrate (CLN 26.04), which asks the Internet.
+
+    Raises:
+        NodeTrouble: There is no rate.
+    """
+    try:
+        rate = Decimal(str(node.call("currencyrate", currency=currency)["rate"]))
+    except (RpcError, KeyError, InvalidOperation) as e:
+        words = words_of(e) if isinstance(e, RpcError) else "the node's answer is no rate"
+        raise NodeTrouble(f"there is no rate of {currency}: {words}") from e
+    if not (rate.is_finite() and rate > 0):
+        raise NodeTrouble(f"there is no rate of {currency}: the node says {rate}")
+    return rate
+
+
+class Recorder:
+    """Records the rate of one currency as long as the plugin runs."""
+
+    def __init__(self, node: Node, currency: str, source: str, journal: Callable[[], Journal | None]):
+        """`source`: who tells the rate, for the record. `journal`: the journal that is open now."""
+        self._node, self._currency, self._source, self._journal = node, currency, source, journal
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._run, name="satmeter-fiat", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(EVERY_S if self.record() else AGAIN_S)
+
+    def record(self) -> bool:
+        """Record the present rate; returns whether it is on record."""
+        try:
+            found = per_btc(self._node, self._currency)
+            journal = self._journal()
+            if journal is None:
+                return False
+            journal.add_rate(StoredRate(int(time.time() * 1000), self._currency, found, self._source))
+        except (NodeTrouble, SatmeterError) as e:
+            log.warning("sums in money will lack a rate: %s", e)
+            return False
+        return True
