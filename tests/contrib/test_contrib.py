@@ -1,5 +1,6 @@
 """What an installation is made of: units that systemd accepts, a rule, and every option named there exists."""
 
+import itertools
 import re
 import subprocess
 from pathlib import Path
@@ -21,6 +22,8 @@ CONTRIB = ROOT / "contrib"
         "satmeter-stream@.service",
         "satmeter-panel.service",
         "satmeter-metrics.service",
+        "satmeter-audit.service",
+        "satmeter-audit.timer",
     ],
 )
 def test_systemd_accepts_the_units(unit, tmp_path):
@@ -31,6 +34,8 @@ def test_systemd_accepts_the_units(unit, tmp_path):
     copy = tmp_path / unit.replace("@.", "@socket.")
     copy.write_text(text)
     (tmp_path / "bitcoind.service").write_text("[Service]\nExecStart=/bin/true\n")
+    if unit.endswith(".timer"):
+        (tmp_path / unit.replace(".timer", ".service")).write_text("[Service]\nType=oneshot\nExecStart=/bin/true\n")
     if unit.startswith("satmeter"):
         (tmp_path / "lightningd.service").write_text("[Service]\nExecStart=/bin/true\n")
     found = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
@@ -48,6 +53,7 @@ def test_systemd_accepts_the_units(unit, tmp_path):
         ("satmeter-stream@.service", 2.0),
         ("satmeter-panel.service", 3.0),
         ("satmeter-metrics.service", 2.0),
+        ("satmeter-audit.service", 2.5),
     ],
 )
 def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
@@ -63,7 +69,13 @@ def test_what_a_unit_is_exposed_to_is_little(unit, most, tmp_path):
 
 @pytest.mark.parametrize(
     "unit",
-    ["satmeter-bridge@.service", "satmeter-stream@.service", "satmeter-panel.service", "satmeter-metrics.service"],
+    [
+        "satmeter-bridge@.service",
+        "satmeter-stream@.service",
+        "satmeter-panel.service",
+        "satmeter-metrics.service",
+        "satmeter-audit.service",
+    ],
 )
 def test_the_bridges_units_call_the_command_as_it_is(unit):
     from typer.testing import CliRunner
@@ -71,7 +83,8 @@ def test_the_bridges_units_call_the_command_as_it_is(unit):
     from satmeter.cli.main import app
 
     words = re.search(r"ExecStart=\S+ (.*)", (CONTRIB / unit).read_text())[1].split()
-    shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
+    command = list(itertools.takewhile(str.isalpha, words))
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"}).output
     for word in words:
         if word.startswith("--"):
             assert word in shown
