@@ -23,6 +23,8 @@ class Coins:
         """coin -> the values that were signed over it, in turn"""
         self.lifted = {}
         """(session, k) -> the fee of a transaction and its children, where there are any"""
+        self.stolen = set()
+        """the addresses that a thief's spend took a transaction from while that waited, maybe anew"""
         sim.after(BLOCK_MS, self._mine)
 
     # --- the chain
@@ -84,7 +86,7 @@ class Coins:
             coin = promised[dice % len(promised)]
             self.sim.say("stolen", coin)
             for other in [c for c, raw in self.waiting.items() if coin in json.loads(raw)["coins"]]:
-                del self.waiting[other]
+                self.stolen.add(json.loads(self.waiting.pop(other))["address"])
             self.waiting[coin] = json.dumps({"coins": [coin], "address": "thief", "value": 1})
 
     # --- the wallet
@@ -102,6 +104,11 @@ class Coins:
     def arrived_for(self, session):
         """What is mined at any address that a session was given, in sat."""
         return sum(tx["value"] for tx in self.transactions() if tx["address"].startswith(f"to/{session}/"))
+
+    def depth(self, address):
+        """How many blocks what is mined at an address is deep, 0 where nothing is."""
+        heights = [height for raw, height in self.mined.values() if json.loads(raw)["address"] == address]
+        return self.height - max(heights) + 1 if heights else 0
 
     def transactions(self):
         """All that are mined."""

@@ -46,6 +46,8 @@ class Judge:
         """How often an older copy was put in place of the seller's journal: then only wallets and boards are judged."""
         self.declared = 0
         """What a person declared as owed of a refund that waited, though the lost part may have used it up (msat)."""
+        self.final = {}
+        """address -> what was there, as deep as agreed, when it was booked as final (sat)"""
         self.delivered_at = {}
         """session -> what had truly flowed when it was opened"""
 
@@ -130,9 +132,19 @@ class Judge:
         )
 
     def _seller_tx_settled(self, e):
-        s = self.sim.seller.state.sessions[e.subject]
-        true = self.sim.coins.arrived(s.onchain.transactions[e.tx_number].address)
+        s, coins = self.sim.seller.state.sessions[e.subject], self.sim.coins
+        address = s.onchain.transactions[e.tx_number].address
+        true, depth = coins.arrived(address), coins.depth(address)
         self.that(true == e.arrived_sat, f"{e.arrived_sat} sat booked as arrived, {true} did")
+        self.that(not true or depth >= s.tariff.confirmations, f"{true} sat booked as final, {depth} deep")
+        self.final[address] = true
+
+    def _taken_back(self, session):
+        """What was as deep as the seller's terms ask for until a block was undone, and a thief spent it elsewhere
+        (sat): how deep is enough is the seller's choice, and what is that deep is final to it."""
+        coins, mine = self.sim.coins, f"to/{session}/"
+        stolen = [address for address in coins.stolen if address.startswith(mine)]
+        return sum(self.final[address] - coins.arrived(address) for address in stolen if address in self.final)
 
     def version(self, session, k, names, value, raw):
         """A version is signed: over these coins there is none of a lower value, and none that differs."""
@@ -282,7 +294,7 @@ class Judge:
         for s in state.sessions.values():
             self.that(s.state == "closed", f"session {s.id[:6]} never ended:", s.state, s.reason)
             if s.tariff.settlement == "onchain":
-                arrived = sim.coins.arrived_for(s.id) * 1000
+                arrived = (sim.coins.arrived_for(s.id) + self._taken_back(s.id)) * 1000
                 credited = s.paid_msat - s.onchain.lost_sat * 1000
                 self.that(
                     not self._honest(s.buyer) or not s.onchain.lost_sat,

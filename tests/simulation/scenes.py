@@ -82,6 +82,21 @@ JOURNALS_BREAK = scene(
     (24_000, "close"),
 )
 STUCK = scene((5_000, "close"), (4_500, "fees", {"times": 4, "lasts": 40_000}), onchain=True)
+TAKEN_BACK = scene(
+    (3_000, "close"),
+    *[
+        (at, what, args)
+        for k in range(4)
+        for at, what, args in (
+            (5_900 + 2_500 * k, "reorganise", {}),
+            (6_000 + 2_500 * k, "steal", {"dice": k}),
+        )
+    ],
+    onchain=True,
+    hostile="buyer",
+    confirmations=1,
+)
+BURIED = scene((3_000, "close"), onchain=True, confirmations=3)
 OLD_READINGS = scene(
     *[(3_000 + 4_000 * k, "reboot", {"keep": True}) for k in range(5)],
     *[(5_000 + 4_000 * k, "stale", {"dice": k}) for k in range(5)],
@@ -110,6 +125,8 @@ EVERY = (
     BACK,
     SPENT_SINCE,
     STUCK,
+    TAKEN_BACK,
+    BURIED,
     OLD_READINGS,
     CRASHES,
     PAID_WHILE_AWAY,

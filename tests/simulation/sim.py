@@ -106,7 +106,7 @@ class Simulation:
             p
             for b in self.buyers
             for p in b.state.streams.values()
-            if not p.done and not self._unpayable(p.id, p.debt_msat)
+            if not p.done and not (p.closed and self._unpayable(p.id, p.debt_msat))
         ]
         if any(self.judge.due(p.closing.owed_msat, 1) for p in live):
             self.quiet_since = self.now

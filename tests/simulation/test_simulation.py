@@ -223,6 +223,16 @@ def _a_child_costs_whatever_it_needs(patch):
     patch.setattr(do, "Bump", lambda **given: made(**{**given, "budget_sat": 10**9}))
 
 
+def _final_in_its_first_block(patch):
+    was = OnchainSeller._seen_sent
+    deep = 10**6
+    patch.setattr(
+        OnchainSeller,
+        "_seen_sent",
+        lambda part, s, g, seen: was(part, s, g, replace(seen, confirmations=seen.confirmations and deep)),
+    )
+
+
 def _an_earlier_boot_begins_again(patch):
     patch.setattr(Meter, "check_reporter", lambda m, board, boot: None)
 
@@ -275,6 +285,7 @@ def test_in_every_scene_all_is_well(scene):
         (_an_offer_is_nobodys, scenes.BACK),
         (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
         (_a_child_costs_whatever_it_needs, scenes.STUCK),
+        (_final_in_its_first_block, scenes.BURIED),
         (_an_earlier_boot_begins_again, scenes.OLD_READINGS),
         (_an_older_copy_pays_its_refunds, scenes.SPENT_SINCE),
         (_an_older_copy_credits_again, scenes.SPENT_SINCE),
