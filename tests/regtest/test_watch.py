@@ -217,3 +217,22 @@ def test_prometheus_takes_the_rules_and_the_figures(net, shop, tmp_path):
         running.wait(20)
         server.shutdown()
         server.server_close()
+
+
+def test_how_long_commits_and_payments_take_is_counted_for_both_sides(net, shop):
+    board = shop.add()
+    session = open_stream(net["buyer"], shop, board)
+    board.use_all(300)
+    close(net["buyer"], session)
+    until(lambda: shop.receipt(session)["owed_msat"] == 0)
+    payments = shop.receipt(session)["payments"]
+    sold, bought = figures(net["seller"]), figures(net["buyer"])
+    for found, plugin in ((sold, "meter"), (bought, "stream")):
+        of = (("plugin", plugin),)
+        for what in ("commit", "payment"):
+            steps = found[f"satmeter_{what}_seconds_bucket"]
+            counts = [steps[key] for key in sorted(steps, key=lambda labels: float(dict(labels)["le"]))]
+            assert counts == sorted(counts) and counts[-1] == found[f"satmeter_{what}_seconds_count"][of] > 0
+            assert found[f"satmeter_{what}_seconds_sum"][of] > 0
+    assert bought["satmeter_payment_seconds_count"][(("plugin", "stream"),)] >= payments
+    assert bought["satmeter_commit_seconds_count"][(("plugin", "stream"),)] >= payments

@@ -34,7 +34,9 @@ from .executor import Hands
 from .last_known import LastKnown
 from .long_poll import Waiters
 from .reader import read
+from .rpc_methods import Call
 from .runtime import CoreT, Service
+from .timings import Timings
 
 log = logging.getLogger("satmeter")
 
@@ -65,6 +67,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
     _goes_on_from_older = False
 
     def __init__(self) -> None:
+        self.paying = Timings()
         self.plugin = p = Plugin(autopatch=False)
         p.stdout = keep_stdout()
         p.init()(self._init)
@@ -75,6 +78,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.options(p)
         for name, handler in self.methods().items():
             rpc_methods.add(p, f"{self.role}-{name}", handler)
+        rpc_methods.add(p, f"{self.role}-figures", self.figures)
         p.add_subscription("custommsg", self._custommsg)
         p.add_subscription("connect", self._connect)
         p.add_subscription("disconnect", self._disconnect)
@@ -87,6 +91,10 @@ class RolePlugin(Generic[CoreT, FoldT]):
     def methods(self) -> dict[str, Callable[..., None]]:
         """Returns the role's RPC methods by name, without the prefix of the role."""
         raise NotImplementedError
+
+    def figures(self, call: Call) -> None:
+        """How long commits of the journal, and payments or refunds, have taken since the plugin's start."""
+        call.reply({"commits": self.service.commits.told(), "payments": self.paying.told()})
 
     state: Callable[[], FoldT]
     """Makes the empty state of this role; see compaction.Fold."""

@@ -434,7 +434,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             self.service.post(cmd.RefundLost(a.session, a.bolt11, "the refund invoice has expired", True))
             return
         amount = None if invoice.amount_msat else a.amount_msat
-        outcome, why = self.payments.pay(invoice.payee, a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, amount)
+        with self.paying.measured():
+            outcome, why = self.payments.pay(
+                invoice.payee, a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, amount
+            )
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
             self.service.post(cmd.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))

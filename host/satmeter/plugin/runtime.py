@@ -22,6 +22,7 @@ from ..core.plain import Plain
 from ..core.snapshot import dated_back, revive
 from ..journal.store import Journal, SessionRow
 from .clock import AHEAD_MS, Clock, wall_ms
+from .timings import Timings
 
 log = logging.getLogger("satmeter")
 
@@ -108,6 +109,7 @@ class Service(Generic[CoreT]):
         self.core: CoreT | None = None
         self.trouble = "not started yet"
         self.journal: Journal | None = None
+        self.commits = Timings()
         self.clock = Clock()
         self._queue: queue.SimpleQueue[Item[CoreT] | None] = queue.SimpleQueue()
         self._since_snapshot = self._snapshot_at = 0
@@ -257,7 +259,9 @@ class Service(Generic[CoreT]):
         self._since_snapshot += len(events)
         due = self._since_snapshot >= SNAPSHOT_EVERY or events[-1].at >= self._snapshot_at + DAY_MS
         try:
-            self.journal.commit(events, self.role.rows(self.core, events), self.role.dump(self.core) if due else None)
+            rows, snapshot = self.role.rows(self.core, events), self.role.dump(self.core) if due else None
+            with self.commits.measured():
+                self.journal.commit(events, rows, snapshot)
         except Exception as e:
             self._fail(e)
             return False

@@ -145,9 +145,10 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             if a.invoice is not None:
                 bolt11 = a.invoice.bolt11
                 last = LastHop(a.invoice.amount_msat, a.invoice.payment_secret, a.invoice.final_cltv)
-            outcome, why = self.payments.pay(
-                a.seller, bolt11, a.payment_hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
-            )
+            with self.paying.measured():
+                outcome, why = self.payments.pay(
+                    a.seller, bolt11, a.payment_hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
+                )
         except NodeTrouble:
             if not a.fresh:
                 raise  # and it is asked again

@@ -5,12 +5,19 @@ counters: they fall where receipts are deleted for their age, or a newer one sta
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 from pyln.client import RpcError
 
@@ -30,6 +37,10 @@ SOLD = {
     "charged_msat": "What of it was charged.",
     "refunded_msat": "What of it was given back, fees included.",
     "lapsed_msat": "What of it nobody asked back.",
+}
+TIMED = {
+    "commit": "How long commits of the journal took.",
+    "payment": "How long payments, and a seller's refunds, took until their outcome was known.",
 }
 TERMS = ("unit", "price_msat", "ticks_per_unit", "mode")
 Of = TypeVar("Of", MeterStatus, SessionStatus, StreamStatus)
@@ -90,6 +101,10 @@ class Figures(Collector):
         """Yields the figures of now."""
         up = GaugeMetricFamily("satmeter_up", "Whether the node's plugin answers.", labels=["plugin"])
         found: list[Metric] = [up]
+        timed = {
+            what: HistogramMetricFamily(f"satmeter_{what}_seconds", about, labels=["plugin"])
+            for what, about in TIMED.items()
+        }
         for plugin, method, of in (("meter", "meter-status", self._sales), ("stream", "stream-list", self._purchases)):
             try:
                 found += of(self.node.call(method))
@@ -99,7 +114,20 @@ class Figures(Collector):
             else:
                 self._known.add(plugin)
                 up.add_metric([plugin], 1)
-        yield from found
+                self._timed(plugin, timed)
+        yield from [*found, *timed.values()]
+
+    def _timed(self, plugin: str, timed: dict[str, HistogramMetricFamily]) -> None:
+        try:
+            told = self.node.call(f"{plugin}-figures")
+        except RpcError as e:
+            if code_of(e) != UNKNOWN_COMMAND:  # of a plugin that is older than this
+                raise
+            return
+        for what, family in timed.items():
+            of, upto = told[f"{what}s"], 0
+            steps = [(str(int(ms) / 1000), upto := upto + count) for ms, count in of["up_to_ms"].items()]
+            family.add_metric([plugin], [*steps, ("+Inf", upto + of["longer"])], sum_value=of["sum_us"] / 1e6)
 
     def describe(self) -> list[Metric]:
         """Names nothing beforehand: that would cost a call to the node."""
@@ -150,7 +178,13 @@ class Figures(Collector):
     def _purchases(self, status: JsonObject) -> list[Metric]:
         streams = [read_as(StreamStatus, each) for each in status["streams"]]
         live = GaugeMetricFamily("satmeter_streams", "Streams that the node has.", value=len(streams))
-        return [live, *_sums("streams", STREAMS, streams)]
+        refused = GaugeMetricFamily(
+            "satmeter_streams_refused", "Invoices that live streams refused.", labels=["reason"]
+        )
+        reasons = Counter(str(each.evidence.get("error", "other")) for stream in streams for each in stream.refusals)
+        for reason, count in reasons.items():
+            refused.add_metric([reason], count)
+        return [live, refused, *_sums("streams", STREAMS, streams)]
 
 
 def exposition(figures: Figures) -> bytes:
