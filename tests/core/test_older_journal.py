@@ -226,7 +226,8 @@ def test_a_refund_that_the_node_has_paid_is_found_before_it_is_paid_again():
     w.hold = {do.PayRefund}
     w.sell(cmd.Attend(SESSION, cmd.OWED))
     w.pass_ms(100_000, step=5_000)
-    assert {a.fresh for _, a in w.todo if isinstance(a, do.PayRefund)} == {False}
+    (again,) = {a.bolt11 for _, a in w.todo if isinstance(a, do.PayRefund)}
+    assert w.sell(cmd.ClaimRefund(SESSION, again, "h", known=True))  # it may have been paid in the lost part
 
 
 def test_a_session_that_owes_nothing_waits_for_nobody():

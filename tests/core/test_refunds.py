@@ -1,23 +1,29 @@
 """Refunds: none is paid twice, none costs the seller more than the session earned, and held ones stop nothing."""
 
+import json
 from collections import deque
 
 import pytest
 from world import (
     BUYER_ID,
     OTHER,
+    SELLER_ID,
     SESSION,
     World,
     first_label,
     identity,
+    refold,
     unrefunded,
 )
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.seller import events as selling
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.refunds import BUYERS
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 
 
 def told_ahead(w):
@@ -117,7 +123,54 @@ def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
     w.restart_seller()
     (again,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
     assert (first.bolt11, first.amount_msat, first.maxfee_msat) == (again.bolt11, again.amount_msat, again.maxfee_msat)
-    assert first.fresh and not again.fresh
+
+
+def test_what_the_node_knows_of_a_hash_that_a_refund_claimed_is_its_own_after_a_restart_too():
+    w = refunding()
+    bolt11 = w.sale.refund.bolt11
+    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=False))
+    w.restart_seller()
+    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=True))
+    w.todo.clear()
+    w.sell(cmd.RefundSettled(SESSION, bolt11, 7_000, 0, "h"))
+    w.pump()
+    assert (w.sale.refunded_msat, w.sale.owed_msat) == (7_000, 0)
+
+
+def test_a_hash_that_the_node_paid_for_something_else_is_refused_after_a_restart_too():
+    """Dead between the start of the refund and its claim: nothing was paid, and what the node knows is another's."""
+    w = refunding()
+    w.restart_seller()
+    w.todo.clear()
+    assert not w.sell(cmd.ClaimRefund(SESSION, w.sale.refund.bolt11, "h", known=True))
+    assert (w.sale.refunded_msat, w.sale.owed_msat, w.sale.refund.bolt11) == (0, 7_000, "")
+
+
+@pytest.mark.parametrize("paid", [True, False])
+def test_a_hash_pays_one_refund_whatever_session_or_invoice_it_is_given_for(paid):
+    w = refunding()
+    first = w.sale.refund.bolt11
+    assert w.sell(cmd.ClaimRefund(SESSION, first, "h", known=False))
+    w.hold = {do.PayRefund}
+    if paid:
+        w.todo.clear()
+        w.sell(cmd.RefundSettled(SESSION, first, 7_000, 0, "h"))
+        w.pump()
+        w.pass_ms(700_000, step=10_000)
+    peer = "02" + "ee" * 32
+    w.report(30, plugged=False)
+    w.report(30)
+    w.sell(cmd.FromPeer(peer, msg.Open(OTHER, w.now, "m")))
+    w.pump()
+    assert w.pay(first_label(OTHER, peer))
+    w.pump()
+    w.sell(cmd.FromPeer(peer, msg.Close(OTHER, w.now + 1, msg.BUYER, "mine", 0, "refund:same hash")))
+    w.report(30)
+    assert w.seller.state.sessions[OTHER].refund.under_way
+    w.restart_seller()
+    assert not w.sell(cmd.ClaimRefund(OTHER, "refund:same hash", "h", known=False))  # the node has forgotten it
+    other = w.seller.state.sessions[OTHER]
+    assert (other.refunded_msat, other.owed_msat, other.refund.under_way) == (0, 10_000, False)
 
 
 def test_held_refunds_are_bounded_over_all_and_others_go_on():
@@ -199,3 +252,25 @@ def test_what_is_owed_is_credit_in_the_same_buyers_next_session():
     w.pump()
     last = w.receipts()[-1]
     assert (last["paid_msat"], last["carried_in_msat"], last["owed_msat"]) == (7_000, 7_000, 7_000)
+
+
+@pytest.mark.parametrize("begun", ["in the snapshot", "after it"])
+def test_a_refund_that_a_version_without_claims_began_finds_its_own_payment(begun):
+    """0.1.0's journals of before say of a refund only that it began: the node may have been asked to pay it."""
+    w = refunding()
+    bolt11 = w.sale.refund.bolt11
+    started = next(i for i, e in enumerate(w.seller_events) if isinstance(e, selling.RefundStarted))
+    upto = len(w.seller_events) if begun == "in the snapshot" else started
+    dumped = json.loads(json.dumps(refold(w.seller_events[:upto], SellerState()).dump()))
+    del dumped["refund_hashes"]
+    state = SellerState()
+    state.load(dumped)
+    for event in w.seller_events[upto:]:
+        state.apply(event)
+    w.seller = Seller(SELLER_ID, state=state)
+    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=True))
+    w.sell(cmd.RefundSettled(SESSION, bolt11, 7_000, 0, "h"))
+    assert (w.sale.refunded_msat, w.sale.owed_msat) == (7_000, 0)
+    again = SellerState()
+    again.load(json.loads(json.dumps(state.dump())))
+    assert again.refund_hashes == {"h": SESSION}

@@ -106,6 +106,18 @@ def test_what_somebody_else_paid_for_us_is_no_debt():
     assert (w.p.debt_msat, w.p.pays, w.p.done) == (0, False, True)
 
 
+def test_of_a_debt_that_somebody_else_paid_in_part_the_rest_is_left():
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.close()
+    w.receipt(paid_msat=19_334, charged_msat=20_000, debt_msat=666, ticks=200)  # 9,334 of it are another's
+    assert (w.p.paid_msat, w.p.debt_msat, w.p.pays, w.p.done) == (10_000, 666, True, True)
+    w.receipt(2, paid_msat=15_000, charged_msat=20_000, debt_msat=5_000, ticks=200)
+    assert (w.p.debt_msat, w.p.done) == (5_000, False)
+    w.ask(200, 5_000)
+    assert w.p.paid_msat == 15_000
+
+
 def test_invoices_out_are_within_the_most_that_a_session_may_cost():
     w = World({"window": 4, "session_max_msat": 12_000})
     w.open()

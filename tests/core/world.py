@@ -218,6 +218,8 @@ class World:
                     row[1] = "gone"
                 self.sell(cmd.InvoiceGone(a.label))
         elif isinstance(a, do.PayRefund):
+            if not self.sell(cmd.ClaimRefund(a.session, a.bolt11, a.bolt11, a.bolt11 in self.refunds)):
+                return
             if self.channel_can_refund and self.fee <= a.maxfee_msat:
                 self.balance -= a.amount_msat + self.fee
                 self.refunds[a.bolt11] = self.refunds.get(a.bolt11, 0) + a.amount_msat

@@ -224,16 +224,12 @@ class SellerProcess(Process):
     node = SELLER
     older = -1
     """The node's newest pay_index when an older copy was put in the journal's place, until that is in it."""
-    claimed_in = -1
-    """The life of the process in which its claims on refunds' hashes were made: they are in memory."""
 
     @property
     def state(self):
         return self.core.state
 
     def build(self):
-        self.claims = {} if self.claimed_in != self.life else self.claims
-        self.claimed_in = self.life
         return Seller(SELLER, LIMITS, self.fold(SellerState()), "0", self.recall, self.older)
 
     def replace_journal(self, keep):
@@ -388,12 +384,13 @@ class SellerProcess(Process):
         tell, money = self.told(self.life), self.sim.money
         inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
         known = inv is not None and money.status(SELLER, inv.hash) in ("pending", "complete")
-        owner = self.claims.get(inv.hash) if inv is not None else ""
-        if owner is None and not (a.fresh and known):
-            owner = self.claims[inv.hash] = a.session
-        if owner != a.session or (not known and self.sim.now >= inv.expires_at):
+        if inv is None or (not known and self.sim.now >= inv.expires_at):
             tell(cmd.RefundLost(a.session, a.bolt11, "not to be paid", True))
             return
+        answers = []
+        self.feed(cmd.ClaimRefund(a.session, a.bolt11, inv.hash, known), answers.append)
+        if answers != [True]:
+            return  # refused, or nobody is there to answer: the refund is resumed with the core
 
         def ended(status):
             if status == "complete":

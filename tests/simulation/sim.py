@@ -316,7 +316,8 @@ class Simulation:
             flights = {
                 f.payment_hash for b in self.buyers for p in b.state.streams.values() for f in p.in_flight.values()
             }
-            refunds = {h for h, owner in self.seller.claims.items() if self.seller.state.sessions.get(owner)}
+            known = self.seller.state.refund_hashes
+            refunds = {h for h, owner in known.items() if self.seller.state.sessions.get(owner)}
             self.money.clean(flights | refunds)
 
     def _newest(self):

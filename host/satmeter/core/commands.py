@@ -248,6 +248,18 @@ class Unlock(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRefund(Command):
+    """Whether a refund may be paid by the hash of its invoice; asked before the node is. The answer is a bool.
+
+    `known`: the node has a pending or complete payment of this hash."""
+
+    session: str
+    bolt11: str
+    payment_hash: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RefundSettled(Command):
     """`amount_msat` arrived and `fee_msat` was paid beside it, over all parts of the payment."""
 

@@ -71,17 +71,15 @@ class CancelInvoice(Effect):
 
 @dataclass(frozen=True, slots=True)
 class PayRefund(Effect):
-    """Seller: pays an amountless invoice of the buyer; answer: RefundSettled or RefundLost.
+    """Seller: pays a refund's invoice, once its hash is claimed (ClaimRefund); answer: RefundSettled or RefundLost.
 
-    `amount_msat` is to arrive, for a routing fee of `maxfee_msat` at most. `fresh`: this is the first
-    try, so an outcome that the node already knows belongs to another payment. On a later try, that
-    outcome is the answer."""
+    `amount_msat` is to arrive, for a routing fee of `maxfee_msat` at most. An outcome that the node
+    already knows is the answer."""
 
     session: str
     bolt11: str
     amount_msat: int
     maxfee_msat: int
-    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)

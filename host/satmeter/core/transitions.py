@@ -60,6 +60,7 @@ _OPEN_SESSION = (selling.InvoiceDropped, selling.CreditSpent, selling.CreditRele
 _ENDED_SESSION = (
     selling.CreditTaken,
     selling.RefundStarted,
+    selling.RefundClaimed,
     selling.RefundPaid,
     selling.RefundDisputed,
     selling.RefundFailed,
@@ -92,6 +93,7 @@ _NONE, _OFFERED, _PAYING = RefundState
 REFUND: Table[RefundState] = {
     (_NONE, selling.RefundOffered): (_OFFERED,),
     (_OFFERED, selling.RefundStarted): (_PAYING,),
+    (_PAYING, selling.RefundClaimed): (_PAYING,),
     (_PAYING, selling.RefundPaid): (_NONE,),
     (_PAYING, selling.RefundDisputed): (_NONE,),
     (_PAYING, selling.RefundFailed): (_OFFERED, _NONE),

@@ -42,8 +42,6 @@ INVOICES_LOOKED_AT = 10_000
 """How many of the node's newest invoices a new journal is compared with."""
 REMAINDER_OWN_MS = 600_000  # more than refunds.FIRST_MS: who paid little has a time of its own, too
 """How long what is left of a bearer's money is that bearer's alone, where there is a page that gives it back."""
-REFUND_HASHES = 10_000
-"""Hashes of refunds that are remembered with their session."""
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 
 
@@ -211,8 +209,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._offer_lock = threading.Lock()
         self._links = BearerLinks(self.node.secret(SECRET)) if self.url else None
         self.chain = Chain(self.node, self._feerate, self._bitcoind)
-        self._refund_hashes: dict[str, str] = {}
-        self._refund_lock = threading.Lock()
         self.covered = Covered(self.node.cltv_final())
 
     def started(self) -> None:
@@ -426,9 +422,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             return
         payment_hash = invoice.payment_hash
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
-        if not self._claim_refund(payment_hash, a, known):
-            why = "the hash of the refund invoice was paid before, for something else"
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
+        if not self.service.ask(cmd.ClaimRefund(a.session, a.bolt11, payment_hash, known)):
             return
         if not known and invoice.expires_at <= wall_ms() // 1000:
             self.service.post(cmd.RefundLost(a.session, a.bolt11, "the refund invoice has expired", True))
@@ -449,20 +443,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         invoice = read(self.node, text)
         check(invoice, text, self.node_id, str(self.info.get("network", "")), wall_ms() // 1000)
         return invoice
-
-    def _claim_refund(self, payment_hash: str, a: do.PayRefund, known: bool) -> bool:
-        """Returns whether a payment hash is this session's to pay, and keeps it for the session if so.
-
-        A buyer may give an invoice of the same hash in two sessions, or one that it was paid by before.
-        Once the hash is the session's, a repeated try (the node was away) finds its own payment.
-        `known`: the node has a pending or complete payment of the hash."""
-        with self._refund_lock:
-            owner = self._refund_hashes.get(payment_hash)
-            if owner is None and not (a.fresh and known):
-                self._refund_hashes[payment_hash] = owner = a.session
-                while len(self._refund_hashes) > REFUND_HASHES:
-                    del self._refund_hashes[next(iter(self._refund_hashes))]
-        return owner == a.session
 
     def _sign(self, a: do.Sign) -> None:
         self.service.post(cmd.SignatureMade(a.session, a.revision, a.text, self.node.sign(a.text)))

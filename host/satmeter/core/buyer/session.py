@@ -312,7 +312,7 @@ class BuyerSession:
         stated = receipt.figures(self.closing.receipt)
         if not (self.closing.verified and self.arrears and stated and stated[5]) or self.breached or self.debt_refused:
             return 0
-        return max(0, stated[1] - self.credited_msat)
+        return max(0, min(stated[5], stated[1] - self.credited_msat))  # what somebody else paid for us is no debt
 
     # --- numbers of invoices
 

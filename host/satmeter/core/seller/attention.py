@@ -57,7 +57,7 @@ class Attention(Part):
             ev.AlarmEnded(at=self.now, subject=session.id, how=command.how, amount_msat=amount, note=command.note)
         )
         if session.refund.under_way:
-            self.context.refunds.pay(session, fresh=False)
+            self.context.refunds.pay(session)
         self.context.closing.settle(session)
         return {"session": session.id, "meter": session.meter, "owed_msat": session.owed_msat, "how": command.how}
 

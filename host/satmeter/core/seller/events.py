@@ -326,6 +326,13 @@ class RefundStarted(Event):
 
 
 @event
+class RefundClaimed(Event):
+    """The payment hash of the invoice by which a refund is to be paid: from now on this refund's, and no other's."""
+
+    payment_hash: str
+
+
+@event
 class RefundPaid(Event):
     """`amount_msat` arrived, for `fee_msat`."""
 

@@ -9,7 +9,7 @@ from ..settlement.rules import DUST_MSAT
 from . import events as ev
 from .context import Part
 from .meter import Meter
-from .session import SellerSession
+from .session import UNRECORDED, SellerSession
 
 RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2
@@ -25,6 +25,7 @@ INVOICES = 50
 FIRST_MS = 300_000
 """For so long after the end, or half of the time for which the rest is kept, only who paid most of what is left is
 given it back: a session has one refund under way, and who paid next to nothing could hold that."""
+USED = "the hash of the refund invoice was paid before, for something else"
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
@@ -125,13 +126,31 @@ class Refunds(Part):
                 borne_msat=borne,
             )
         )
-        fresh = not session.of_older  # else it may have been paid in the lost part: the node is asked first
-        self.pay(session, fresh)
+        self.pay(session)
 
-    def pay(self, session: SellerSession, fresh: bool) -> None:
-        """Have the refund that is under way paid, or found. `fresh`: the node can't know it yet."""
+    def pay(self, session: SellerSession) -> None:
+        """Have the refund that is under way paid, or found."""
         refund = session.refund
-        self.act(do.PayRefund(session.id, refund.bolt11, refund.amount_msat, refund.maxfee_msat, fresh=fresh))
+        self.act(do.PayRefund(session.id, refund.bolt11, refund.amount_msat, refund.maxfee_msat))
+
+    def claim(self, command: cmd.ClaimRefund) -> bool:
+        """Returns whether a payment hash is this refund's to be paid by, and records it before the node is asked.
+
+        A buyer may give an invoice of a hash that was given before, or that the node paid for something
+        else. Once the hash is the refund's, what the node knows of it is its own payment."""
+        session = self.state.sessions.get(command.session)
+        if session is None or not session.refund.under_way or command.bolt11 != session.refund.bolt11:
+            return False
+        if session.refund.payment_hash == command.payment_hash:
+            return True
+        # where it may be this refund's own payment: made in the lost part, or by a version that recorded no hash before
+        own = session.of_older or session.refund.payment_hash == UNRECORDED
+        others = command.known and not own
+        if others or command.payment_hash in self.state.refund_hashes:
+            self.lost(cmd.RefundLost(session.id, command.bolt11, USED, final=True))
+            return False
+        self.emit(ev.RefundClaimed(at=self.now, subject=session.id, payment_hash=command.payment_hash))
+        return True
 
     def due(self, session: SellerSession) -> bool:
         """Return whether a refund may begin now."""

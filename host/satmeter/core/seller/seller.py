@@ -53,6 +53,7 @@ class Seller(StateMachine):
     ) -> None:
         context = SellerContext(node_id, limits or Limits(), state or SellerState(), journal, recall, older)
         self.context = context
+        context.state.claims_kept = True  # from now on this version writes
         context.attention = Attention(context)
         context.closing = Closing(context)
         context.invoices = Invoices(context)
@@ -113,7 +114,7 @@ class Seller(StateMachine):
             if session.onchain.transactions:
                 session.memory.gone_at = context.now + QUIET_MS  # until it is heard
             if session.refund.under_way and not session.refund.held:
-                context.refunds.pay(session, fresh=False)
+                context.refunds.pay(session)
             context.closing.settle(session)
 
 
@@ -141,6 +142,7 @@ def _handlers(context: SellerContext) -> Handlers:
         cmd.Spend: context.reservations.spend,
         cmd.CloseSession: context.closing.close_session,
         cmd.SignatureMade: context.closing.signed,
+        cmd.ClaimRefund: context.refunds.claim,
         cmd.RefundSettled: context.refunds.settled,
         cmd.AskRefund: context.refunds.ask,
         cmd.RefundLost: context.refunds.lost,

@@ -17,6 +17,8 @@ from ..states import RefundState, SessionState
 from ..tariff import Tariff
 from .prefetch import Prefetched
 
+UNRECORDED = "unrecorded"
+
 
 @dataclass(slots=True)
 class Refund:
@@ -40,6 +42,9 @@ class Refund:
     """How many refund invoices were used up for each."""
     claimed_msat: int = 0
     """What the buyer says that it paid."""
+    payment_hash: str = ""
+    """Of its invoice, once it is this refund's: until then the node was not asked to pay anything. UNRECORDED: a
+    version of before this was recorded has begun it, and may have asked the node."""
     amount_msat: int = 0
     maxfee_msat: int = 0
     borne_msat: int = 0

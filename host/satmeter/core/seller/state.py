@@ -20,10 +20,12 @@ from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
 from .meter import Meter
 from .offer import Offer
-from .session import Refund, SellerSession
+from .session import UNRECORDED, Refund, SellerSession
 
 REMEMBERED = 64
 """Ids of gates, and numbers of updates, that a session remembers."""
+HASHES = 10_000
+"""Hashes of refunds that are remembered; of older ones the node knows that they were paid."""
 REVISIONS_LOST = 100
 """So many receipts of one session may be in the part of the journal that is lost."""
 Value = TypeVar("Value")
@@ -47,6 +49,10 @@ class SellerState:
         """The number of the newest wallet invoice."""
         self.offers: dict[str, Offer] = {}
         """By the node's offer_id; those of meters that are gone, too: somebody may pay one yet."""
+        self.refund_hashes: dict[str, str] = {}
+        """The newest payment hashes that a refund was ever to be paid by, with its session: each is of one refund."""
+        self.claims_kept = True
+        """False while the journal of a version is folded that recorded no hash before it had a refund paid."""
 
     def meter(self, name: str) -> Meter:
         """Return a meter by its name; UnknownMeter where there is none."""
@@ -440,6 +446,17 @@ class SellerState:
         (session.refund.state,) = self._refund(session, event)
         session.refund.amount_msat = event.amount_msat
         session.refund.maxfee_msat, session.refund.borne_msat = event.maxfee_msat, event.borne_msat
+        if not self.claims_kept:
+            session.refund.payment_hash = UNRECORDED
+
+    def refund_claimed(self, event: ev.RefundClaimed) -> None:
+        """Notes the hash by which a refund is paid; WrongState unless that is under way."""
+        session = self._session_of(event)
+        self._refund(session, event)
+        session.refund.payment_hash = event.payment_hash
+        self.refund_hashes[event.payment_hash] = session.id
+        while len(self.refund_hashes) > HASHES:
+            del self.refund_hashes[next(iter(self.refund_hashes))]
 
     def refund_paid(self, event: ev.RefundPaid) -> None:
         """Adds a paid refund, with the part of its fee that it bears itself, to what is refunded."""
@@ -594,6 +611,7 @@ class SellerState:
             "unowned": self.unowned,
             "lost_up_to": self.lost_up_to,
             "newest_wallet_invoice": self.newest_wallet_invoice,
+            "refund_hashes": self.refund_hashes,
             "offers": {offer_id: dump(offer) for offer_id, offer in self.offers.items()},
             "meters": [dump(meter) for meter in self.meters.values()],
             "sessions": [dump(session) for session in self.sessions.values()],
@@ -606,9 +624,14 @@ class SellerState:
         self.unowned = revive(dict[str, int], part(dumped, "unowned"))
         self.lost_up_to = revive(int, part(dumped, "lost_up_to"))
         self.newest_wallet_invoice = revive(int, part(dumped, "newest_wallet_invoice"))
+        self.claims_kept = "refund_hashes" in dumped
+        self.refund_hashes = revive(dict[str, str], dumped.get("refund_hashes", {}))
         self.offers = revive(dict[str, Offer], part(dumped, "offers"))
         self.meters = {each.name: each for each in revive(list[Meter], part(dumped, "meters"))}
         self.sessions = {each.id: each for each in revive(list[SellerSession], part(dumped, "sessions"))}
+        for session in self.sessions.values():
+            if session.refund.under_way and not self.claims_kept:
+                session.refund.payment_hash = UNRECORDED
 
 
 def _known(values: dict[object, Value] | dict[int, Value] | dict[str, Value], name: int | str, event: Event) -> Value:
@@ -634,7 +657,7 @@ def _end_refund(session: SellerSession, given_msat: int) -> None:
 def _use_up(refund: Refund) -> None:
     refund.used = [*refund.used, refund.bolt11]
     refund.tries = {**refund.tries, refund.number: refund.tries.get(refund.number, 0) + 1}
-    refund.bolt11, refund.invoice_msat, refund.number = "", 0, 0
+    refund.bolt11, refund.payment_hash, refund.invoice_msat, refund.number = "", "", 0, 0
 
 
 _FOLD: dict[type[Event], Callable[[SellerState, Event], None]] = {
