@@ -129,6 +129,10 @@ class Bridge:
             for job in (self._line, self._report, self._follow)
         ]
 
+    def troubles(self) -> dict[str, str]:
+        """Return what keeps each of the bridge's parts from its work now, "" for nothing; by the part's name."""
+        return {thread.name.removeprefix("bridge-_"): self.trouble.get(thread.name[7:], "") for thread in self._threads}
+
     def start(self) -> None:
         """Starts the three threads, and returns at once."""
         for thread in self._threads:
@@ -253,6 +257,7 @@ class Bridge:
         """Follow grant, lamp and page, and hand every change to the board."""
         index = 0
         while not self._stopping.is_set():
+            asked = self.talk.views
             try:
                 view = self.side.wait(self.node, index)
             except RpcError as e:
@@ -263,13 +268,12 @@ class Bridge:
                 index = 0
                 self._set(self._nothing())
                 self._stopping.wait(RETRY_S)
-            elif view["index"] != index:
+            elif view["index"] != index and self._set(view, asked):
                 index = view["index"]
-                self._set(view)
 
-    def _set(self, view: JsonObject) -> None:
+    def _set(self, view: JsonObject, asked: int | None = None) -> bool:
         with self._lock:
-            self.talk.show(view)
+            return self.talk.show(view, asked)
 
     def _nothing(self) -> Plain:
         """What a board has to know whose meter or stream is no more."""

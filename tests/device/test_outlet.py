@@ -439,3 +439,34 @@ def test_counts_that_come_by_themselves_are_not_read_as_fast_as_they_come():
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(act())
+
+
+def test_an_older_view_that_comes_last_is_not_taken():
+    """A report is answered, by which the session has ended, while an answer to the long poll is on its way."""
+    outlet, _, seller = made()
+    answered = []
+
+    async def call(method, **params):
+        if method == "meter-report":
+            return {"boot": outlet.trust.boot, "grant": 0}
+        if len(answered) == 2:
+            raise asyncio.CancelledError
+        answered.append(params["lastindex"])
+        older = {"boot": outlet.trust.boot, "grant": 100, "index": 7}
+        if len(answered) == 1:
+            outlet._read_at = 1.0
+            await outlet._report()
+            return older
+        return {**older, "grant": 3, "index": 8}
+
+    seller.call = call
+
+    async def act():
+        with pytest.raises(asyncio.CancelledError):
+            await outlet._follow()
+
+    seen = []
+    outlet._see, see = lambda view, asked: seen.append((view["grant"], see(view, asked))) or seen[-1][1], outlet._see
+    asyncio.run(act())
+    assert seen == [(0, True), (100, False), (3, True)] and answered == [0, 0]
+    assert outlet._grant == 3

@@ -21,8 +21,8 @@ from satmeter.cli.main import app
 from satmeter.devnet.devices.simulated import free_port
 from satmeter.node.rpc import Node
 from satmeter.watch.doctor import findings
-from satmeter.watch.figures import Figures, exposition
-from satmeter.watch.server import serve
+from satmeter.watch.figures import Figures
+from satmeter.watch.server import exposition, serve
 from shop import close, open_stream, until
 
 

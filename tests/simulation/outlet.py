@@ -145,8 +145,9 @@ class Outlet:
         view, life = self.sim.board_view(self.meter), self.bridge_life
         if view is not None and view != self.view and self.talk is not None:
             self.view = view
-            self.sim.after(4, self._show, view, life)
+            self.sim.after(4, self._show, view, life, self.talk.views)
 
-    def _show(self, view, life):
-        if life == self.bridge_life and self.talk is not None:
-            self.talk.show(view)
+    def _show(self, view, life, asked):
+        if life == self.bridge_life and self.talk is not None and not self.talk.show(view, asked):
+            self.view = None  # as bridge.py: it is asked for again
+            self.changed()

@@ -3,6 +3,8 @@
 import pytest
 
 from satmeter.board.virtual import HostHal, firmware
+from satmeter.bridge import Bridge, MeterSide
+from satmeter.core.errors import NodeTrouble
 from satmeter.wire.dialogue import Dialogue
 
 KEY = bytes(range(32))
@@ -82,6 +84,53 @@ def test_it_is_granted_what_the_seller_answers(line, grant):
     line.host.reported(line.host.oldest(), line.view(grant))
     line.pass_ms(2_000)
     assert (line.board.grant, line.board.relay) == (grant, grant > 0)
+
+
+def test_a_view_that_comes_after_a_newer_answer_grants_nothing():
+    """The session ends with the plug. Then the seller dies, so that nothing newer takes the older view's place."""
+    line = Line()
+    asked = line.host.views
+    line.plug(False)
+    line.host.reported(line.host.oldest(), line.view(0))
+    assert not line.host.show(line.view(100), asked)  # of before, on another connection
+    line.plug(True)
+    assert line.board.grant == 0 and not line.board.relay
+
+
+def test_a_bridge_whose_older_view_comes_last_grants_nothing():
+    """Its report is answered, and lets the session end, while the answer to its long poll is on its way."""
+    line = Line()
+    bridge = Bridge("", KEY, None, MeterSide("m"))
+    bridge.talk = line.host
+
+    def wait(node, index):
+        if not line.board.hal.is_plugged:  # the plugin has died since
+            bridge._stopping.set()
+            raise NodeTrouble("gone")
+        older = {**line.view(100), "index": 7, "gone": False}
+        line.plug(False)
+        line.host.reported(line.host.oldest(), line.view(0))
+        return older
+
+    bridge.side.wait = wait
+    with pytest.raises(NodeTrouble):
+        bridge._follow()
+    line.plug(True)
+    assert line.board.grant == 0 and not line.board.relay
+
+
+def test_an_answer_that_comes_after_a_newer_view_grants_nothing(line):
+    line.host.reported(line.host.oldest(), line.view(100))
+    line.plug(False)
+    line.plug(True)
+    reading = line.host.oldest()
+    assert line.host.show(line.view(0), line.host.views)  # it was closed meanwhile
+    line.host.reported(reading, line.view(100))
+    line.pass_ms(2_000)
+    assert line.board.grant == 0
+    line.host.reported(line.host.oldest(), line.view(150))
+    line.pass_ms(2_000)
+    assert line.board.grant == 150
 
 
 def test_an_answer_to_a_reading_of_before_is_none():

@@ -175,6 +175,7 @@ def bridge(
     key: Annotated[Path, typer.Option(help="the board's key file (hex, mode 0600)")] = KEY,
     plugin: Annotated[Path | None, typer.Option(help="plugin to start again if it has died")] = None,
     config: Annotated[Path | None, typer.Option(help="bridge.toml: meters sold through plugs, meters, MQTT")] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for Prometheus: figures of the bridge itself")] = "",
 ) -> None:
     """Relay between a board on a serial port and the plugin of its meter or stream; with --config, other devices."""
     if config is not None:
@@ -186,7 +187,7 @@ def bridge(
         with failing("device", ValueError):
             from ..device.run import run
 
-            asyncio.run(run(config.expanduser()))
+            asyncio.run(run(config.expanduser(), metrics))
         return
     from ..board.virtual import load_key
     from ..bridge import Bridge, MeterSide, StreamSide
@@ -201,6 +202,16 @@ def bridge(
     log()
     side = MeterSide(meter) if meter else StreamSide(stream)
     running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
+    if metrics:
+        with failing("metrics"):
+            from ..watch.process import Look, ProcessFigures
+            from ..watch.server import in_background
+
+            about = "Whether a part of the bridge can't do its work: the board's line, reports, or the node's answers."
+            parts = Look(
+                "satmeter_bridge_trouble", about, "part", lambda: [(k, bool(v)) for k, v in running.troubles().items()]
+            )
+            in_background(ProcessFigures((parts,)), metrics)
     try:
         running.run()
     except KeyboardInterrupt:

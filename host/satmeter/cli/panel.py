@@ -39,6 +39,7 @@ def panel(
     password_file: Annotated[Path, typer.Option(help="where the password's hash is kept")] = PASSWORD,
     tls_cert: Annotated[Path | None, typer.Option(help="certificate: https, and with it a live camera")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
+    metrics: Annotated[str, typer.Option(help="HOST:PORT for Prometheus: figures of the pages themselves")] = "",
 ) -> None:
     """Show the node's meters and streams on pages in a browser."""
     log()
@@ -61,6 +62,11 @@ def panel(
             for meter in virtual or ():
                 made.virtual[meter] = stack.enter_context(_software(meter, key.expanduser(), made.node))
             app = server.build(made, logins, frozenset(n.lower() for n in name or ()), loopback, tls_cert is not None)
+            if metrics:
+                from ..panel.figures import figures
+                from ..watch.server import in_background
+
+                in_background(figures(made), metrics)
             shown = f"[{host}]" if ":" in host else host
             console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None

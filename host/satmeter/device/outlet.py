@@ -69,6 +69,7 @@ class Outlet:
         self.trouble = ""
         self.open = False
         self._view: JsonObject = {}
+        self._views = 0
         self._said: tuple[object, ...] = ()
         self._said_at = -report_s
         self._saved_at = -STATE_S
@@ -80,6 +81,7 @@ class Outlet:
         self.acted_at = time.monotonic()
         """When it last went through a reading, whatever came of it."""
         self._read_at = 0.0
+        self._begun_at = time.monotonic()
         self._cut_at = -1
         """The register when the valve was cut last."""
         self._against = 0
@@ -98,6 +100,11 @@ class Outlet:
     def overshoot(self) -> int:
         """What may flow beyond the grant at each cut, in ticks: the rating over a reading, its age, and the valve."""
         return int(self.rating * (self.source.cadence_s + self.source.latency_s + self.valve.cut_s)) + 1
+
+    @property
+    def reading_age_s(self) -> float:
+        """How long ago the newest reading was taken; before the first one, how long this goes on without any."""
+        return time.monotonic() - (self._read_at or self._begun_at)
 
     @property
     def reads_within_s(self) -> float:
@@ -292,6 +299,7 @@ class Outlet:
         register = self.trust.register
         reading = {"boot": self.trust.boot, "register": register, "flow": self.trust.flow}
         state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}
+        asked = self._views
         try:
             view = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
         except RpcError as e:
@@ -304,7 +312,7 @@ class Outlet:
         else:
             self._said, self._said_at = said, time.monotonic()
             self._taken, self._refused = register, False
-            self._see(view)
+            self._see(view, asked)
 
     def _begin_boot(self, said: int) -> None:
         """Another bridge, or a boot that is over: begins a new one, with what the seller did not take of this one."""
@@ -312,27 +320,36 @@ class Outlet:
         self.trust.register -= said if self._refused else self._taken
         self._cut_at, self._taken, self._refused = -1, 0, True
 
-    def _see(self, view: JsonObject) -> None:
-        """Takes what the seller says of the meter, and acts on it at once where it is another than before."""
+    def _see(self, view: JsonObject, asked: int) -> bool:
+        """Takes what the seller says of the meter, and acts on it at once where it is another than before.
+
+        `asked`: how many views had been taken when it was asked for. Where another one came meanwhile, nobody
+        knows which is newer (wire/dialogue.py): it is not taken, and False."""
+        if asked != self._views:
+            return False
         before = self._grant
         self._view = view
+        self._views += 1
         if self._grant != before:
             self._moved.set()
             self._changed.set()
+        return True
 
     async def _follow(self) -> None:
         """Follows the grant (meter-wait)."""
         index = 0
         while True:
+            asked = self._views
             try:
-                asked = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
-                view = await within(asked, WAIT_S + ANSWER_S)
-                index = 0 if view.get("gone") else int(view["index"])
+                waiting = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
+                view = await within(waiting, WAIT_S + ANSWER_S)
+                newest = 0 if view.get("gone") else int(view["index"])
             except Exception as e:  # also an answer of another shape
                 log.debug("meter %s: %r", self.meter, e)
                 await asyncio.sleep(RETRY_S)
                 continue
-            self._see({} if view.get("gone") else view)
+            if self._see({} if view.get("gone") else view, asked):
+                index = newest
 
     # --- over restarts
 

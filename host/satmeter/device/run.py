@@ -30,8 +30,8 @@ STUCK_S = 120.0
 """An outlet that went through no reading for so long, beyond what its device may take, is stuck by a bug."""
 
 
-async def run(path: Path) -> None:
-    """Runs all meters of a config; BadParam where it is wrong."""
+async def run(path: Path, figures_at: str = "") -> None:
+    """Runs all meters of a config; BadParam where it is wrong. `figures_at`: HOST:PORT for Prometheus."""
     config = read(path)
     config.state.mkdir(parents=True, exist_ok=True)
     node = AsyncNode(str(config.rpc))
@@ -44,6 +44,11 @@ async def run(path: Path) -> None:
             log.warning("meter %s: its valve has no dead man's switch: it stays open if this bridge dies", outlet.meter)
     for whole in config.wholes:
         whole.device.sell(whole.name, config.rpc)
+    if figures_at:
+        from ..watch.server import in_background
+        from .figures import figures
+
+        in_background(figures(outlets), figures_at)
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     if (discovery := _discovery(config, node)) is not None:
         tasks.append(asyncio.create_task(discovery.run()))

@@ -57,6 +57,11 @@ class Feed:
         if not self._listeners:
             self._wanted.clear()
 
+    @property
+    def pages(self) -> int:
+        """How many pages listen now."""
+        return len(self._listeners)
+
     async def run(self) -> None:
         """Forever."""
         while True:

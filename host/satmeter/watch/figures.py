@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -185,13 +184,6 @@ class Figures(Collector):
         for reason, count in reasons.items():
             refused.add_metric([reason], count)
         return [live, refused, *_sums("streams", STREAMS, streams)]
-
-
-def exposition(figures: Figures) -> bytes:
-    """Returns what Prometheus reads."""
-    registry = CollectorRegistry()
-    registry.register(figures)
-    return generate_latest(registry)
 
 
 def _by_meter(gauge: Gauge[MeterStatus], meters: Sequence[MeterStatus]) -> Metric:

@@ -47,6 +47,9 @@ class Dialogue:
         self.board: JsonObject = {}
         """The board's last hello."""
         self.view: JsonObject = {}
+        self.views = 0
+        """How many views were taken. Of two that were asked for at the same time nobody knows which one is newer: who
+        asks for one notes this, and where it has changed when the answer comes, asks again."""
         self.pending: dict[str, tuple[int, JsonObject]] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
         plugged in, if that was another. Each with its number."""
@@ -56,6 +59,8 @@ class Dialogue:
         """How many readings there were."""
         self._handed: tuple[int, JsonObject] = (0, {})
         """The reading that is being reported."""
+        self._asked = 0
+        """How many views had been taken when it was handed out."""
         self._said, self._plugged = 0, False
         """The grant that the board said it holds, and whether something is plugged in: of its last reading."""
         self._told = 0
@@ -96,21 +101,28 @@ class Dialogue:
         """Returns the bytes to write to the board now; empty where nothing is due."""
         return self.link.pull(now_ms)
 
-    def show(self, view: JsonObject) -> None:
-        """Take the newest view: lamp, page, and what the grant is found in."""
+    def show(self, view: JsonObject, asked: int | None = None) -> bool:
+        """Take the newest view: lamp, page, and what the grant is found in.
+
+        `asked` is what `views` was when it was asked for. Returns False where another one was taken since: then it
+        may be older than that one, is not taken, and is to be asked for again."""
+        if asked is not None and asked != self.views:
+            return False
+        self.views += 1
         self.view = view
         self._tell()
+        return True
 
     def oldest(self) -> JsonObject | None:
         """Return the reading to report next: the newest of the oldest boot."""
-        self._handed = next(iter(self.pending.values()), (0, {}))
+        self._handed, self._asked = next(iter(self.pending.values()), (0, {})), self.views
         return self._handed[1] or None
 
     def reported(self, reading: JsonObject, view: JsonObject | None = None, taken: bool = True) -> None:
         """Removes a reading that was answered from `pending`; a newer one of its boot stays there.
 
         A board that dropped its grant at unplugging is granted again once a reading that shows this was
-        taken.
+        taken, by an answer that is not older than the view that it has.
 
         Args:
             reading: the one that oldest() gave.
@@ -121,8 +133,10 @@ class Dialogue:
         self.pending = {key: each for key, each in self.pending.items() if each[1] is not reading}
         if not (taken and 0 < self._let_go <= number and reading["boot"] == self.board.get("boot")):
             return
+        if view is not None and self._asked != self.views:
+            return  # the next reading's answer will do
         self._let_go = self._told = 0
-        if view is not None and view != self.view:
+        if view is not None:
             self.show(view)
         elif self.view:
             self._tell_grant(reading["boot"])

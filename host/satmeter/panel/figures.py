@@ -1,0 +1,27 @@
+"""What the pages say of themselves to Prometheus; a module of its own, since it needs the extra `metrics`."""
+
+from collections.abc import Callable
+
+from ..watch.process import Look, ProcessFigures, Samples
+from .layout import Panel
+from .poller import Feed
+
+
+def figures(panel: Panel) -> ProcessFigures:
+    """Return what the pages say of themselves to Prometheus."""
+    sides = {"sell": panel.sell, "buy": panel.buy}
+
+    def each(of: Callable[[Feed], float]) -> Samples:
+        return [(side, of(feed)) for side, feed in sides.items()]
+
+    return ProcessFigures(
+        (
+            Look("satmeter_panel_pages", "Pages that are open.", "side", lambda: each(lambda feed: feed.pages)),
+            Look(
+                "satmeter_panel_trouble",
+                "Whether open pages can't show what the node says now.",
+                "side",
+                lambda: each(lambda feed: bool(feed.pages and feed.trouble and not feed.missing)),
+            ),
+        )
+    )
