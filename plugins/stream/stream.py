@@ -1,14 +1,12 @@
 #!/usr/bin/env python3
 """The satmeter stream plugin for Core Lightning: a shim over satmeter.plugin.stream, installed or of this checkout."""
 
+import importlib.util
 import os
 import sys
 
 checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-try:
-    import pyln.client  # noqa: F401
-    import sqlalchemy  # noqa: F401
-except ImportError:
+if not all(importlib.util.find_spec(name) for name in ("pyln", "sqlalchemy", "msgspec")):
     # Its own environment: of the checkout, or of the pip that put this file into share/satmeter.
     places = (os.path.join(checkout, ".venv"), os.path.dirname(os.path.dirname(checkout)))
     pythons = [os.path.join(place, "bin", "python") for place in places]
