@@ -17,6 +17,7 @@ import hooks
 import kiosk
 import panels
 import services
+import thousand
 import trading
 
 import board
@@ -97,6 +98,9 @@ def measured(kind, wanted):
         if asked(devices.devices):
             with devnet.start(kind, Path(directory) / "h", nodes(), CHANNEL) as net:
                 yield from devices.devices(net, directory)
+        if asked(thousand.thousand):
+            with devnet.start(kind, Path(directory) / "i", nodes(), CHANNEL) as net:
+                yield from thousand.thousand(net)
         if asked(chained.settlement):
             others = (NodeSpec("other", (devnet.STREAM,)), NodeSpec("third", (devnet.STREAM,)))
             with devnet.start(kind, Path(directory) / "f", (*nodes(), *others), ()) as net:

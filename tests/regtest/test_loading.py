@@ -61,7 +61,7 @@ def test_a_node_that_restarts_starts_a_plugin_once(net):
 
 
 def test_every_method_has_usage_and_help(net):
-    for node, prefix, count in (("seller", "meter-", 20), ("buyer", "stream-", 12)):
+    for node, prefix, count in (("seller", "meter-", 22), ("buyer", "stream-", 12)):
         rows = [h["command"] for h in net[node].rpc.call("help")["help"] if h["command"].startswith(prefix)]
         assert len(rows) == count
         for name in (row.split()[0] for row in rows):
@@ -89,7 +89,7 @@ def test_from_an_installed_package(tmp_path):
         timeout=30,
     )
     manifest = json.loads(found.stdout.split("\n\n")[0])["result"]
-    assert manifest["dynamic"] is True and len(manifest["rpcmethods"]) == 20
+    assert manifest["dynamic"] is True and len(manifest["rpcmethods"]) == 22
     assert {"meter_alarm", "meter_low", "meter_state", "meter_closed"} == {
         n["method"] for n in manifest["notifications"]
     }

@@ -25,10 +25,10 @@ from pyln.client import RpcError
 
 from ..core.errors import BadParam, Implausible, SatmeterError, UnknownMeter
 from ..core.plain import JsonObject
-from ..node.async_rpc import AsyncNode
 from ..node.rpc import code_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
 from .tasks import ended, within
+from .together import Calls
 from .trust import Known, Trust
 
 log = logging.getLogger("satmeter.device")
@@ -58,7 +58,7 @@ class Outlet:
         valve: Valve,
         ticks: Fraction,
         rating: int,
-        node: AsyncNode,
+        node: Calls,
         state: Path | None,
         report_s: float = REPORT_S,
         identity: str = "",

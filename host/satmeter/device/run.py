@@ -22,10 +22,13 @@ from .config import BridgeConfig, MeterConfig, WholeConfig, read
 from .discovery import Discovery
 from .outlet import Outlet
 from .tasks import ended
+from .together import Calls, Together
 
 log = logging.getLogger("satmeter.device")
 
 TRIES = 5
+MANY = 10
+"""From so many meters on their calls to the node go together; with fewer nothing is gained."""
 STUCK_S = 120.0
 """An outlet that went through no reading for so long, beyond what its device may take, is stuck by a bug."""
 
@@ -37,7 +40,8 @@ async def run(path: Path, figures_at: str = "") -> None:
     node = AsyncNode(str(config.rpc))
     sold: list[MeterConfig | WholeConfig] = [*config.meters, *config.wholes]
     locks = [_lock(each, config) for each in sold]
-    outlets = [outlet_of(each, config, node) for each in config.meters]
+    shared = Together(node) if len(config.meters) >= MANY else None
+    outlets = [outlet_of(each, config, shared or node) for each in config.meters]
     for outlet in outlets:
         log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
         if not getattr(outlet.valve, "dead_man_s", 0):
@@ -50,6 +54,8 @@ async def run(path: Path, figures_at: str = "") -> None:
 
         in_background(figures(outlets), figures_at)
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
+    if shared is not None:
+        tasks.append(asyncio.create_task(shared.run()))
     if (discovery := _discovery(config, node)) is not None:
         tasks.append(asyncio.create_task(discovery.run()))
     tasks.append(asyncio.create_task(_alive(outlets)))
@@ -106,7 +112,7 @@ def _lock(meter: MeterConfig | WholeConfig, config: BridgeConfig) -> IO[str]:
     return lock
 
 
-def outlet_of(meter: MeterConfig, config: BridgeConfig, node: AsyncNode) -> Outlet:
+def outlet_of(meter: MeterConfig, config: BridgeConfig, node: Calls) -> Outlet:
     """Returns the outlet of a meter."""
     state = config.state / f"{meter.name}.json"
     return Outlet(

@@ -6,6 +6,7 @@ an index from before a restart is older than any after it. A view is made only w
 
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -14,6 +15,8 @@ from ..core.plain import Plain
 from ..core.status import answer
 from .rpc_methods import Call
 
+FOLLOWS_S = 60
+"""For so long after its last poll somebody counts as following all keys: what changes meanwhile is noted."""
 View = Callable[[str], object | None]
 """Makes the present view of a key; None where there is none."""
 
@@ -27,16 +30,31 @@ class Waiters:
         self._waiting: dict[str, dict[int, tuple[int, Call]]] = {}
         self._deadlines: list[tuple[float, int, str]] = []
         self._numbers = itertools.count()
+        self._for_all: dict[int, tuple[int, Call]] = {}
+        """Who waits for any key, by number, with the index that it has seen."""
+        self._unlooked: set[str] = set()
+        """Keys that may have changed since their views were made, while somebody follows all of them."""
+        self._followed_until = -math.inf
+        self._gone: dict[str, int] = {}
+        """Keys that are no more, with the index of that."""
 
     def changed(self, keys: Iterable[str], view: View) -> None:
         """Answer who waits for one of `keys` whose view has changed, and whose time is over."""
+        now = time.monotonic()
+        followed = now < self._followed_until
         for key in keys:
             if key in self._waiting:
                 self._answer(key, self._look(key, view))
-        now = time.monotonic()
+            if followed:
+                self._unlooked.add(key)
+        if self._for_all and self._unlooked:
+            self._look_at_all(view)
+            self._answer_for_all()
         while self._deadlines and self._deadlines[0][0] <= now:
             _, number, key = heapq.heappop(self._deadlines)
-            if number in self._waiting.get(key, ()):
+            if number in self._for_all:
+                self._answer_for_all(only=number)
+            elif number in self._waiting.get(key, ()):
                 self._answer(key, self._look(key, view), only=number)
 
     def wait(self, key: str, view: View, after: int, timeout_s: int, call: Call) -> None:
@@ -49,8 +67,44 @@ class Waiters:
         else:
             heapq.heappush(self._deadlines, (time.monotonic() + timeout_s, number, key))
 
+    def wait_for_all(self, keys: Iterable[str], view: View, after: int, timeout_s: int, call: Call) -> None:
+        """Answer `call` with the views of all keys that changed beyond the index `after`, once there are any.
+
+        `keys` are those that there are. After the timeout the answer has no views."""
+        now = time.monotonic()
+        after = after if after <= self._index else 0  # of a process whose clock was ahead
+        if now >= self._followed_until or not after:
+            self._unlooked |= {*keys, *self._views}
+        self._followed_until = now + timeout_s + FOLLOWS_S
+        self._look_at_all(view)
+        number = next(self._numbers)
+        self._for_all[number] = (after, call)
+        if self._index > after or timeout_s <= 0:
+            self._answer_for_all(only=number)
+        else:
+            heapq.heappush(self._deadlines, (now + timeout_s, number, ""))
+
+    def _look_at_all(self, view: View) -> None:
+        for key in self._unlooked:
+            if not self._look(key, view)[0] and key not in self._gone:
+                self._index += 1
+                self._gone[key] = self._index
+            elif key in self._views:
+                self._gone.pop(key, None)
+        self._unlooked.clear()
+
+    def _answer_for_all(self, only: int | None = None) -> None:
+        due = [n for n, (after, _) in self._for_all.items() if self._index > after] if only is None else [only]
+        for number in due:
+            after, call = self._for_all.pop(number)
+            views = {k: {"index": index, **view} for k, (index, view) in self._views.items() if index > after}
+            call.reply({"index": self._index, "views": views, "gone": [k for k, i in self._gone.items() if i > after]})
+
     def fail(self, trouble: SatmeterError) -> None:
         """Tell everyone who waits that nothing can be known now."""
+        for _, call in self._for_all.values():
+            call.reply(trouble)
+        self._for_all, self._followed_until = {}, -math.inf
         waiting, self._waiting, self._deadlines = self._waiting, {}, []
         for calls in waiting.values():
             for _, call in calls.values():

@@ -8,11 +8,12 @@ import dataclasses
 import inspect
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..core import commands as cmd
-from ..core.errors import BadParam, SatmeterError, UnknownSession
+from ..core.errors import BadParam, LocalError, SatmeterError, UnknownSession
 from ..core.journal import decode
 from ..core.money import MAX_TICKS, flag, msat, whole
 from ..core.plain import Plain
@@ -25,10 +26,11 @@ from ..core.tariff import Tariff, check_name
 from ..journal.rates import Rates
 from ..journal.store import Journal, StoredEvent, StoredSession
 from . import totals
-from .rpc_methods import Call
+from .rpc_methods import Call, bind
 from .runtime import Answer
 
 if TYPE_CHECKING:
+    from ..core.seller.meter import Meter
     from .meter import MeterPlugin
 
 Method = TypeVar("Method", bound=Callable[..., None])
@@ -73,8 +75,10 @@ class MeterRpc:
             "set",
             "remove",
             "report",
+            "reports",
             "bind",
             "wait",
+            "changes",
             "status",
             "invoice",
             "offer",
@@ -166,22 +170,58 @@ class MeterRpc:
         position: int = 0,
     ) -> None:
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
-        reading = cmd.Reading(
-            check_name(name),
-            check_boot(boot),
-            whole("register", register, 0, MAX_TICKS),
-            whole("base", base, 0, MAX_TICKS),
-            whole("flow", flow, 0, MAX_TICKS),
-            flag("plugged", plugged),
-            whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
-            _word("display", display),
-            _word("fault", fault),
-            _board(board),
-            whole("presses", presses, 0, MAX_TICKS),
-            whole("position", position, 0, 1000),
-        )
+        reading = _reading(name, boot, register, base, flow, plugged, grant, display, fault, board, presses, position)
+        self._post(call, reading, self._reported)
 
-        self._post(call, reading, lambda meter: self.p.board_view(self.p.service.present, meter.name) or {})
+    def _reported(self, meter: "Meter") -> object:
+        return self.p.board_view(self.p.service.present, meter.name) or {}
+
+    def reports(self, call: Call, readings: Sequence[object]) -> None:
+        """Report up to 1,000 {readings} at once, each an object with the parameters of meter-report.
+
+        Answers `answers`, one for each in their order: the view, or the `error` of that reading, with its code."""
+        if not isinstance(readings, Sequence) or isinstance(readings, str) or len(readings) > PAGE:
+            raise BadParam(f"readings: must be a list of at most {PAGE} readings", param="readings")
+        parsed: list[cmd.Reading | SatmeterError] = []
+        for each in readings:
+            try:
+                if not isinstance(each, dict):
+                    raise BadParam("readings: each must be an object", param="readings")
+                parsed.append(_reading(**bind("meter-reports", _OF_READING, each)))
+            except SatmeterError as e:
+                parsed.append(e)
+        answers: list[object] = [_refused(each) if isinstance(each, SatmeterError) else {} for each in parsed]
+        left = sum(isinstance(each, cmd.Reading) for each in parsed)
+        if not left:
+            call.reply({"answers": answers})
+
+        def answered(at: int, found: Answer) -> None:  # on the service's thread, one after another
+            nonlocal left
+            answers[at] = _refused(found) if isinstance(found, Exception) else self._reported(found)
+            left -= 1
+            if not left:
+                call.reply({"answers": answers})
+
+        for at, reading in enumerate(parsed):
+            if isinstance(reading, cmd.Reading):
+                self.p.service.post(reading, partial(answered, at))
+
+    def changes(self, call: Call, lastindex: int = 0, timeout: int = 60) -> None:
+        """Wait until any meter's grant, lamp or state has changed since {lastindex}; for a bridge of many meters.
+
+        Answers `index`, `views` by meter (as of meter-wait) of those that have changed, and `gone`, the meters that
+        are no more. With {lastindex} 0 all of them have."""
+        after = whole("lastindex", lastindex, 0, 2**62)
+        seconds = whole("timeout", timeout, 0, FOREVER_S)
+
+        def then(core: Answer) -> None:
+            if isinstance(core, Exception):
+                call.reply(core)
+            else:
+                view = partial(self.p.board_view, core)
+                self.p.waiters.wait_for_all(list(core.state.meters), view, after, seconds, call)
+
+        self.p.service.run(lambda core: core, then)
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
@@ -390,6 +430,46 @@ class MeterRpc:
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
         self._post(call, cmd.Attend(name, how, note, amount), lambda done: done)
+
+
+def _reading(
+    name: str,
+    boot: str,
+    register: int,
+    base: int = 0,
+    flow: int = 0,
+    plugged: bool | int = True,
+    grant: int | None = None,
+    display: str = "",
+    fault: str = "",
+    board: str = "",
+    presses: int = 0,
+    position: int = 0,
+) -> cmd.Reading:
+    """The reading that the parameters of meter-report say; BadParam names the one that is wrong."""
+    return cmd.Reading(
+        check_name(name),
+        check_boot(boot),
+        whole("register", register, 0, MAX_TICKS),
+        whole("base", base, 0, MAX_TICKS),
+        whole("flow", flow, 0, MAX_TICKS),
+        flag("plugged", plugged),
+        whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
+        _word("display", display),
+        _word("fault", fault),
+        _board(board),
+        whole("presses", presses, 0, MAX_TICKS),
+        whole("position", position, 0, 1000),
+    )
+
+
+_OF_READING = inspect.signature(_reading)
+
+
+def _refused(error: Exception) -> Plain:
+    if isinstance(error, SatmeterError):
+        return {"error": {"code": error.code, "message": f"{error.name}: {error.message}"}}
+    return {"error": {"code": LocalError.code, "message": f"internal error: {type(error).__name__}"}}
 
 
 def _told(rows: "list[StoredEvent]") -> "list[Plain]":
