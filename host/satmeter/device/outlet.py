@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import math
+import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,8 @@ from .trust import Known, Trust
 log = logging.getLogger("satmeter.device")
 
 REPORT_S = 4.0
+SPREAD = 0.6
+"""The least part of report_s after which a reading that changes nothing is said, as it comes."""
 """So often a reading that changes nothing is taken and said; a meter counts as silent after 15 s (meter-silent-s)."""
 ANSWER_S = 10.0
 RETRY_S = 1.0
@@ -261,7 +264,9 @@ class Outlet:
         """Waits for the next reading; acts at once on a new view."""
         wait_s = self.source.cadence_s
         if not self.open and not self.trouble and not self.trust.fault:
-            wait_s = max(wait_s, self.report_s)  # nothing is sold: a new grant, or a plug, is acted on all the same
+            # Nothing is sold: a new grant, or a plug, is acted on all the same. Meters that began together part.
+
+            wait_s = max(wait_s, self.report_s * random.uniform(SPREAD, 1))
         news = [asyncio.create_task(each.wait()) for each in (self._changed, self._told)]
         try:
             await asyncio.wait(news, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
@@ -294,7 +299,7 @@ class Outlet:
         fault = (self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
         said = (self.trust.register, self._plugged, fault, self.open)
-        if said == self._said and time.monotonic() < self._said_at + self.report_s:
+        if said == self._said and time.monotonic() < self._said_at + self.report_s * SPREAD:
             return
         register = self.trust.register
         reading = {"boot": self.trust.boot, "register": register, "flow": self.trust.flow}

@@ -95,8 +95,8 @@ class Together:
 
         What came before somebody waits for it is not told from memory: between the two the seller may have said
         something newer in answer to a reading."""
-        index = self._views.get(name, -1)
-        if index < 0 or index > lastindex:
+        known = self._views.get(name)
+        if self._index and (known is None or known > lastindex):
             return await self._node.call("meter-wait", name=name, lastindex=lastindex, timeout=0)
         told: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(name, []).append(told)
