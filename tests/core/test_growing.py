@@ -371,3 +371,17 @@ def test_a_snapshot_is_as_good_as_the_journal():
     revived.load(json.loads(canonical(w.buyer.state.dump())))
     assert replace(revived.streams[SESSION].signed) == w.purchase.signed
     assert revived.streams[SESSION].in_flight == w.purchase.in_flight
+
+
+def test_a_message_that_comes_late_is_no_breach():
+    """The seller asked for one more update, broadcast instead, and asked for the next transaction: which came first."""
+    w = Wallet()
+    w.ask(STEP, n=1)
+    w.ask(STEP, k=2, n=3, taken=False)
+    w.ask(2 * STEP, n=2, taken=False)  # while the update of the next one is not counted yet
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 3, 2, STEP * 1000)))
+    w.ask(2 * STEP, n=2)  # and once more
+    assert not w.purchase.breached and w.purchase.state == "streaming"
+    assert w.signed == [(1, STEP, ["c1:0"]), (2, STEP, ["c2:0"])]
+    w.ask(2 * STEP, k=2, n=4)
+    assert w.purchase.paid_msat == 3 * STEP * 1000

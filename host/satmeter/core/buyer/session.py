@@ -322,6 +322,11 @@ class BuyerSession:
             return PaymentState.IN_FLIGHT
         return PaymentState.ASTRAY if number in self.astray else PaymentState.NONE
 
+    @property
+    def newest_number(self) -> int:
+        """The highest number of an invoice that was paid, is being paid or went astray; 0 for none."""
+        return max((0, self.handled_below - 1, *self.handled, *self.in_flight, *self.astray))
+
     def was_handled(self, number: int) -> bool:
         """Returns whether the invoice of this number was paid or went astray; it is not paid again."""
         return number < self.handled_below or number in self.handled
