@@ -132,3 +132,15 @@ def test_any_text_comes_over_as_it_is(tmp_path_factory, texts):
     first.close()
     move.copy(sqlite_url(where / "j"), sqlite_url(where / "to"))
     assert content(Journal(sqlite_url(where / "to"), "meter", NODE)) == was
+
+
+def test_a_plugin_that_opened_the_file_as_it_was_moved_writes_nothing_more(tmp_path, monkeypatch):
+    """It was started in the moment between the question whether it is in use and the copy."""
+    url = sqlite_url(tmp_path / "j")
+    filled(url).close()
+    opened = []
+    monkeypatch.setattr(move, "in_use", lambda path: opened.append(Journal(url, "meter", NODE)))
+    move.move(url, sqlite_url(tmp_path / "to"))
+    with pytest.raises(JournalTrouble, match="was moved to"):
+        opened[0].commit([counted(8)])
+    assert Journal(sqlite_url(tmp_path / "to"), "meter", NODE).last == 7

@@ -220,8 +220,7 @@ class Journal:
             raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
         try:
             with self._engine.begin() as db:
-                if self._path is None:
-                    self._check_place(db)
+                self._check_place(db)
                 if rows:
                     db.execute(sa.insert(EVENT), rows)
                 for row in sessions:
@@ -240,7 +239,7 @@ class Journal:
         self.newest_at = events[-1].at if events else self.newest_at
 
     def _check_place(self, db: sa.Connection) -> None:
-        """A file that is in use is not moved; a database may be (move.py)."""
+        """It may have been moved since it was opened (move.py): what is written here then would be lost."""
         moved = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == MOVED)).scalar()
         if moved:
             raise JournalTrouble(f"the journal was moved to {moved}")

@@ -47,6 +47,7 @@ class Recorder:
     def __init__(self, node: Node, currency: str, source: str, journal: Callable[[], Journal | None]):
         """`source`: who tells the rate, for the record. `journal`: the journal that is open now."""
         self._node, self._currency, self._source, self._journal = node, currency, source, journal
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -65,6 +66,9 @@ class Recorder:
                 return False
             journal.add_rate(StoredRate(int(time.time() * 1000), self._currency, found, self._source))
         except (NodeTrouble, SatmeterError) as e:
-            log.warning("sums in money will lack a rate: %s", e)
+            if str(e) != self._trouble:  # once, not every minute for as long as a node is too old to know any rate
+                log.warning("sums in money will lack a rate: %s", e)
+            self._trouble = str(e)
             return False
+        self._trouble = ""
         return True
