@@ -114,6 +114,10 @@ class Tariff:
         """Return the most ticks that the rating allows within `elapsed_ms` (whole seconds of it), slack included."""
         return self.rating_ticks_per_s * (max(0, elapsed_ms) // 1000 + RATING_SLACK_S)
 
+    def soonest_ms(self, ticks: int) -> int:
+        """Return the time in which `ticks` can flow at the soonest, by the rating and without slack; 0 without one."""
+        return -(-ticks * 1000 // self.rating_ticks_per_s) if self.rating_ticks_per_s else 0
+
     def to_dict(self) -> dict[str, str | int]:
         """Returns all fields by name, as data for JSON that from_dict() reads again."""
         return asdict(self)

@@ -63,27 +63,18 @@ class Closing(Part):
     def close_when_stopped(self, meter: Meter, session: SellerSession) -> None:
         """Close an ending session when its board has stopped and its gates are done.
 
-        After a long silence it is charged, prepaid, as if the board went on to its grant, at the rating: that was
-        paid for. In arrears what was not heard of is the seller's risk, as is all that it trusts.
+        After a long silence it is charged, prepaid, as if the board went on to its grant: that was paid for. It is not
+        charged before the rating allows that to have flowed: until then the board may be heard, and no buyer believes
+        more. In arrears what was not heard of is the seller's risk, as is all that it trusts.
         """
+        until = session.granted if session.tariff.prepaid else 0
         waited = self.now - max(session.ending_at, self.context.resumed_at)
         if session.reserved_msat:
             return
         if self._stopped(meter, session):
             self.close(session, session.reason)
-        elif waited >= self.limits.unheard_ms:
-            until = self._may_have_flowed(session) if session.tariff.prepaid else 0
+        elif waited >= max(self.limits.unheard_ms, session.tariff.soonest_ms(until - session.count)):
             self.close(session, f"{session.reason}; the board was not heard since", until=until)
-
-    def _may_have_flowed(self, session: SellerSession) -> int:
-        """Returns the highest count that a board which is not heard may have delivered to.
-
-        That is its grant, and no more than the rating allows since the session began: the buyer holds the receipt
-        against that (policy.check_progress)."""
-        tariff = session.tariff
-        if not tariff.rating_ticks_per_s:
-            return session.granted
-        return min(session.granted, max(session.start_count, 0) + tariff.most_ticks(self.now - session.opened_at))
 
     def close(self, session: SellerSession, reason: str, tell: bool = True, until: int = 0) -> None:
         """End delivery: the charge becomes final, and what follows is only settling."""
