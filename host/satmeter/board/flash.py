@@ -31,7 +31,7 @@ PROMPT = b">>> "
 OLDEST = (1, 24)
 CHUNK = 1024
 OPEN_S, REPL_S, MAINTAIN_S, HELLO_S = 8.0, 8.0, 3.0, 20.0
-FORGET_S = 60.0
+FORGET_S = 120.0
 """How long a board that was asked to leave may take to forget its key: about two seconds, and more where it is emulated
 on a busy machine."""
 NO_REPL = (
@@ -192,7 +192,7 @@ def _restarted(port: str, key: bytes) -> bool:
 def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> str:
     """Sends a frame of a kind to the board until a prompt or a restart is seen; returns the outcome.
 
-    It waits 3 s for the first hello, and 63 s in all. Where `boots` is given, the boot id of each hello
+    It waits 3 s for the first hello, and 123 s in all. Where `boots` is given, the boot id of each hello
     is added to it, and a second boot id ends the wait.
 
     Returns:
