@@ -47,7 +47,6 @@ class Accountant:
             sum(getattr(o, what) for o in outlets) for what in ("delivered", "cuts", "forgotten")
         )
         periods = 1 + (self.sim.now - self.began) // (t.allowance_period_s * 1000)
-        periods += self.sim.judge.older  # one that was used in the lost part is given once more
         risk = t.charge(t.allowance_ticks * periods * len(outlets) + OVERSHOOT * cuts) + t.limit_msat * self.sessions
         risk += (t.quantum_msat + t.limit_msat) * forgotten + t.charge(delivered) // 100 + 1
         risk += self.sim.judge.declared
