@@ -1,5 +1,6 @@
 """What a release is made of agrees with itself: versions, pinned packages, units, and the container's files."""
 
+import asyncio
 import configparser
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from satmeter import __version__
 from satmeter.cli.main import app
+from satmeter.device import config as device_config
 
 ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
@@ -93,6 +95,20 @@ def test_the_containers_config_of_billing_is_one_that_it_takes():
 
     read = config.load(CONTRIB / "container" / "billing.toml")
     assert read.host == "0.0.0.0" and read.meters == ("*",)
+
+
+def test_the_packages_example_of_devices_is_a_config_that_is_taken(tmp_path):
+    lines = (CONTRIB / "debian" / "bridge.toml").read_text().split("\n\n", 1)[1].splitlines()
+    path = tmp_path / "bridge.toml"
+    path.write_text("\n".join(line.removeprefix("# ") for line in lines))
+
+    async def taken():
+        read = device_config.read(path)
+        for meter in read.meters:
+            await meter.source.close()
+        return [meter.name for meter in read.meters]
+
+    assert asyncio.run(taken()) == ["socket"]
 
 
 def test_a_unit_needs_no_path_of_where_satmeter_is_and_reads_the_environment():

@@ -1,6 +1,9 @@
 """A journal moved between databases has all that it had, and what it was moved from is not written to again."""
 
 import sqlite3
+import threading
+import time
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -11,7 +14,7 @@ from typer.testing import CliRunner
 from satmeter.cli.main import app
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
-from satmeter.journal import move
+from satmeter.journal import move, store
 from satmeter.journal.store import Journal, SessionRow, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -74,6 +77,87 @@ def test_what_was_moved_is_not_begun_with_again(database, tmp_path):
     assert move.copy(sqlite_url(tmp_path / "back"), sqlite_url(tmp_path / "copied")).events == 7
 
 
+def until_somebody_waits(database):
+    with psycopg.connect(database, autocommit=True) as db:
+        end = time.monotonic() + 20
+        while not db.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]:
+            assert time.monotonic() < end
+
+
+def test_a_commit_during_a_move_out_of_postgresql_is_refused_and_not_lost(database, tmp_path, monkeypatch):
+    running, said = filled(database), []
+
+    def commit():
+        try:
+            said.append(running.commit([counted(8)]))
+        except JournalTrouble as e:
+            said.append(str(e))
+
+    thread, copied = threading.Thread(target=commit), move._copied
+
+    def slowly(*args):
+        thread.start()
+        until_somebody_waits(database)
+        return copied(*args)
+
+    monkeypatch.setattr(move, "_copied", slowly)
+    move.move(database, sqlite_url(tmp_path / "to"))
+    thread.join(20)
+    assert len(said) == 1 and "was moved to" in said[0]
+    assert Journal(sqlite_url(tmp_path / "to"), "meter", NODE).last == 7
+    with psycopg.connect(database) as db:
+        assert db.execute("SELECT max(id) FROM satmeter_event").fetchone() == (7,)
+
+
+def test_a_commit_that_a_move_waits_for_is_in_the_copy(database, tmp_path):
+    filled(database).close()
+    with psycopg.connect(database) as writer:
+        writer.execute("INSERT INTO satmeter_event SELECT 8, at, stream, kind, data FROM satmeter_event WHERE id = 7")
+        moving = threading.Thread(target=move.move, args=(database, sqlite_url(tmp_path / "to")))
+        moving.start()
+        until_somebody_waits(database)
+        writer.commit()
+    moving.join(20)
+    assert Journal(sqlite_url(tmp_path / "to"), "meter", NODE).last == 8
+
+
+def test_a_copy_may_take_longer_than_a_use_of_a_connection_elsewhere(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(store.engine, "__defaults__", (2, 0.05))
+    filled(sqlite_url(tmp_path / "j")).close()
+    copied = move._copied
+
+    def slowly(*args):
+        time.sleep(0.3)  # what a large journal takes
+        return copied(*args)
+
+    monkeypatch.setattr(move, "_copied", slowly)
+    assert move.copy(sqlite_url(tmp_path / "j"), database).events == 7
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_another_programs_database_stays_as_it_is(role, tmp_path):
+    other = tmp_path / "wallet.sqlite3"
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE coins (a)")
+    other.chmod(0o644)
+    was = other.read_bytes(), other.stat().st_mode
+    filled(sqlite_url(tmp_path / "j")).close()
+    names = {"source": (other, tmp_path / "to"), "target": (tmp_path / "j", other)}[role]
+    for action in (move.copy, move.move):
+        with pytest.raises(JournalTrouble, match=r"wallet\.sqlite3"):
+            action(*map(sqlite_url, names))
+    assert (other.read_bytes(), other.stat().st_mode) == was
+
+
+def test_a_journal_without_rates_moves_too(database, tmp_path):
+    """0.1.0's journals of before rates were recorded have no table for them."""
+    url = sqlite_url(tmp_path / "j")
+    filled(url).close()
+    with closing(sqlite3.connect(tmp_path / "j")) as db:
+        db.execute("DROP TABLE satmeter_rate")
+    assert move.move(url, database).events == 7
+
+
 def test_one_that_is_in_use_is_not_moved(database, tmp_path):
     used = filled(sqlite_url(tmp_path / "j"))
     with pytest.raises(JournalTrouble, match="in use; stop the plugin first"):
@@ -107,9 +191,9 @@ def test_what_is_no_journal_is_said_in_words_and_makes_none(what, tmp_path):
 
 def test_the_password_of_a_database_is_not_shown(tmp_path):
     filled(sqlite_url(tmp_path / "j")).close()
-    to = "postgresql://me:secret@127.0.0.1:1/x"
-    done = CliRunner().invoke(app, ["journal", "move", str(tmp_path / "j"), to], env={"COLUMNS": "300"})
-    assert done.exit_code == 1 and "127.0.0.1" in done.output and "secret" not in done.output
+    for to in ("postgresql://me:secret@127.0.0.1:1/x", "postgresql://127.0.0.1:1/x?user=me&password=secret"):
+        done = CliRunner().invoke(app, ["journal", "move", str(tmp_path / "j"), to], env={"COLUMNS": "300"})
+        assert done.exit_code == 1 and "127.0.0.1" in done.output and "secret" not in done.output
     assert Journal(sqlite_url(tmp_path / "j"), "meter", NODE).last == 7
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from satmeter.core.errors import JournalTrouble
 from satmeter.core.money import MSAT_PER_BTC
 from satmeter.journal.rates import MOST_MS, Rates, StoredRate
 from satmeter.journal.store import Journal, SessionRow, sqlite_url
@@ -91,6 +92,22 @@ def test_a_rate_counts_for_so_long_and_no_longer():
     rates = Rates([rate(5, "1")])
     assert rates.at(4) is None and rates.at(5).per_btc == rates.at(5 + MOST_MS).per_btc == 1
     assert rates.at(6 + MOST_MS) is None and Rates([]).at(5) is None
+
+
+def test_a_change_of_currency_hides_nothing_of_before(journal):
+    day = at(DAYS[1])
+    journal.add_rate(rate(day, "2", "EUR"))
+    journal.add_rate(rate(day + MOST_MS, "3", "USD"))
+    rates = journal.rates(0, 0)
+    assert rates.at(day).currency == "EUR" and rates.at(day + MOST_MS).currency == "USD"
+
+
+def test_a_rate_makes_no_file_where_the_journals_was_removed(tmp_path):
+    made = Journal(sqlite_url(tmp_path / "j"), "meter", NODE)
+    (tmp_path / "j").unlink()
+    with pytest.raises(JournalTrouble, match="removed or replaced"):
+        made.add_rate(rate(1, "2"))
+    assert not (tmp_path / "j").exists()
 
 
 def test_rates_are_kept_in_the_journal_and_go_with_its_receipts(journal):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ..board.ports import find
-from ..board.virtual import load_key
+from ..board.virtual import keep_key, load_key
 from ..core.errors import BoardTrouble
 from ..core.plain import JsonObject
 from .failing import failing
@@ -71,6 +71,7 @@ def flash_board(
             done = flash.flash(where, given, say, may, had)
             progress.update(task, completed=1, total=1)
         if new_key:
+            keep_key(file)
             coming.replace(file)
     if done.saved is not None:
         console.print(f"what was on the board is in {done.saved}", markup=False, soft_wrap=True)

@@ -14,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..core.errors import JournalTrouble
 from . import store
 from .backup import About, about, in_use
-from .store import SCHEMA, engine, sqlite_url, trouble
+from .store import SCHEMA, engine, shown, sqlite_url, trouble
 
 ROWS = 1_000
 """Rows that are copied at once."""
+LONG_S = 86_400
+"""How long a copy may take over one connection."""
 
 
 def url_of(journal: str) -> str:
@@ -46,7 +48,7 @@ def copy(source: str, target: str) -> About:
 def move(source: str, target: str) -> About:
     """Copy a journal whose plugin does not run, and mark it as moved, so that no plugin writes to it again.
 
-    A plugin that has it open in PostgreSQL all the same is told so at its next commit (Journal.commit).
+    A plugin that has it open in PostgreSQL all the same waits with its commit, and is refused (Journal.commit).
     Args and errors as of `copy`; JournalTrouble also where a plugin has a SQLite file open.
     """
     path = Path(sa.make_url(source).database or "") if source.startswith("sqlite") else None
@@ -57,7 +59,7 @@ def move(source: str, target: str) -> About:
     with _reading(source, exclusive=True) as read:
         with _writing(target) as write:
             moved = _copied(source, read, write)
-        read.execute(sa.insert(store.ABOUT), {"name": store.MOVED, "value": _shown(target)})
+        read.execute(sa.insert(store.ABOUT), {"name": store.MOVED, "value": shown(target)})
         read.commit()
     return moved
 
@@ -66,19 +68,21 @@ def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
     said = {row.name: row.value for row in read.execute(sa.select(store.ABOUT))}
     if said.get("schema") != str(SCHEMA):
         raise JournalTrouble(
-            f"the journal at {_shown(source)} has schema {said.get('schema')}, and this version writes {SCHEMA}: "
+            f"the journal at {shown(source)} has schema {said.get('schema')}, and this version writes {SCHEMA}: "
             "start its plugin once with this version"
         )
     if store.MOVED in said:
-        raise JournalTrouble(f"the journal at {_shown(source)} was moved to {said[store.MOVED]}")
+        raise JournalTrouble(f"the journal at {shown(source)} was moved to {said[store.MOVED]}")
     events = 0
-    for table in store.TABLES:
+    there = sa.inspect(read).get_table_names()
+    tables = [table for table in store.TABLES if table.name in there or table is not store.RATE]  # it is the youngest
+    for table in tables:
         chosen = sa.select(table).order_by(*table.primary_key).execution_options(yield_per=ROWS)
         rows = read.execute(chosen)
         for part in rows.mappings().partitions(ROWS):
             write.execute(sa.insert(table), [dict(row) for row in part])
             events += len(part) if table is store.EVENT else 0
-    for table in store.TABLES:
+    for table in tables:
         count = sa.select(sa.func.count()).select_from(table)
         if (had := read.execute(count).scalar()) != (has := write.execute(count).scalar()):
             raise JournalTrouble(f"{table.name}: {had} rows were there, and {has} are in the copy")
@@ -89,19 +93,21 @@ def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
 def _reading(url: str, exclusive: bool = False) -> Iterator[sa.Connection]:
     """A connection that sees one state of the database, whatever is written meanwhile."""
     path = sa.make_url(url).database if url.startswith("sqlite") else None
-    if path is not None and not Path(path).is_file():
-        raise JournalTrouble(f"{path}: there is no such file")
+    if path is not None:
+        about(Path(path))  # before it is opened as ours: another program's file stays as it is
     with _told(url):
-        made = engine(url)
+        made = engine(url, limit_s=LONG_S)
         level = "SERIALIZABLE" if path is not None else "REPEATABLE READ"
         try:
             with made.connect().execution_options(isolation_level=level) as db:
                 if path is not None:
                     db.exec_driver_sql("BEGIN IMMEDIATE" if exclusive else "BEGIN")  # sqlite3 begins none for a SELECT
-                if not sa.inspect(db).has_table(store.ABOUT.name):
-                    raise JournalTrouble(f"{_shown(url)}: this is no journal of Satmeter")
-                if path is None and exclusive:
+                elif exclusive:
+                    # Before anything is read: what is read is as it was at the first question, and a plugin that runs
+                    # all the same may be in the middle of a commit.
                     db.execute(sa.text(f"LOCK TABLE {store.EVENT.name} IN SHARE MODE"))
+                if not sa.inspect(db).has_table(store.ABOUT.name):
+                    raise JournalTrouble(f"{shown(url)}: this is no journal of Satmeter")
                 yield db
         finally:
             made.dispose()
@@ -111,17 +117,18 @@ def _reading(url: str, exclusive: bool = False) -> Iterator[sa.Connection]:
 def _writing(url: str) -> Iterator[sa.Connection]:
     """A connection in one transaction, with the tables made; all of it is there at its end, or nothing."""
     path = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else None
-    fresh = path is not None and not path.exists()
+    if path is not None and path.exists():
+        raise JournalTrouble(f"{path}: there is a file already")
     with _told(url):
-        made = engine(url)
+        made = engine(url, limit_s=LONG_S)
         try:
             with made.begin() as db:
                 store.META.create_all(db)
                 if db.execute(sa.select(store.ABOUT)).first() is not None:
-                    raise JournalTrouble(f"{_shown(url)}: there is a journal already")
+                    raise JournalTrouble(f"{shown(url)}: there is a journal already")
                 yield db
         except BaseException:
-            if fresh and path is not None:
+            if path is not None:
                 made.dispose()
                 for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
                     with suppress(OSError):
@@ -129,10 +136,6 @@ def _writing(url: str) -> Iterator[sa.Connection]:
             raise
         finally:
             made.dispose()
-
-
-def _shown(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True)
 
 
 @contextmanager

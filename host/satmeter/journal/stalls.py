@@ -16,7 +16,7 @@ from ..core.plain import Plain
 
 CONNECT_S = 5
 """Until a connection stands, login and all; a URL may say otherwise (connect_timeout)."""
-LIMIT_S = 120.0
+LIMIT_S = 120
 """Of one use of a connection; then its socket is shut. A migration of a large database may take its time."""
 
 

@@ -37,6 +37,8 @@ WAL_BYTES = 4_096_000
 CHECKPOINT_MS = 86_400_000
 """How far apart the snapshots are that stay, for compaction to begin the journal with one of them."""
 
+SECRETS = ("password", "sslpassword", "passfile")
+"""Parameters of a PostgreSQL URL that nobody else may see."""
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A number that rows are found by. In SQLite an INTEGER is the row's own number: no index beside the table."""
 
@@ -145,9 +147,16 @@ def check_url(name: str, url: str) -> None:
         raise BadParam(f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {e}", param=name) from e
 
 
+def shown(url: str) -> str:
+    """Return a database URL as people may see it: without its passwords, wherever they stand in it."""
+    parsed = sa.make_url(url)
+    secret = {name: "***" for name in SECRETS if name in parsed.query}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
 def trouble(url: str, e: Exception) -> JournalTrouble:
     """Return a database's error in words, without the password of its URL."""
-    where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
+    where = shown(url) if "://" in url else url
     cause = str(getattr(e, "orig", None) or e).splitlines()[0]
     return JournalTrouble(f"the journal at {where} can't be used: {cause}")
 
@@ -220,7 +229,6 @@ class Journal:
             raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
         try:
             with self._engine.begin() as db:
-                self._check_place(db)
                 if rows:
                     db.execute(sa.insert(EVENT), rows)
                 for row in sessions:
@@ -233,6 +241,7 @@ class Journal:
                     db.execute(sa.insert(SNAPSHOT), {"upto": last, "state": json.dumps(snapshot)})
                     if events:
                         self._keep_as_checkpoint(db, last, events[-1].at)
+                self._check_place(db)  # at the end: the first row that is written waits for a move to be over
         except (SQLAlchemyError, OSError) as e:
             raise trouble(self.url, e) from e
         self.last = last
@@ -329,18 +338,17 @@ class Journal:
 
     def add_rate(self, rate: StoredRate) -> None:
         """Record what a bitcoin is worth; JournalTrouble where it can't be. Any thread may call it."""
+        if self._inode() != self._file:  # SQLite would make an empty file, which the next start took for a new journal
+            raise JournalTrouble(f"the journal's file {self._path} was removed or replaced while it was in use")
         row = {"at": rate.at, "currency": rate.currency, "per_btc": str(rate.per_btc), "source": rate.source}
         with self._using(write=True) as db:
             db.execute(sa.delete(RATE).where(RATE.c.at == rate.at, RATE.c.currency == rate.currency))
             db.execute(sa.insert(RATE), row)
 
-    def rates(self, since: int, before: int, currency: str = "") -> Rates:
-        """Return the rates of a currency that may count in a period (ms; `before` 0: to now).
-
-        Without a currency they are of the one that was recorded last."""
+    def rates(self, since: int, before: int) -> Rates:
+        """Return the rates, of whatever currency, that may count in a period (ms; `before` 0: to now)."""
         with self._using() as db:
-            newest = db.execute(sa.select(RATE.c.currency).order_by(RATE.c.at.desc()).limit(1)).scalar()
-            query = sa.select(RATE).where(RATE.c.currency == (currency or newest), RATE.c.at >= since - MOST_MS)
+            query = sa.select(RATE).where(RATE.c.at >= since - MOST_MS)
             rows = db.execute((query.where(RATE.c.at <= before) if before else query).order_by(RATE.c.at))
             return Rates([StoredRate(row.at, row.currency, Decimal(row.per_btc), row.source) for row in rows])
 
@@ -458,14 +466,16 @@ def _private(path: str | None) -> None:
         Path(path).chmod(0o600)
 
 
-def engine(url: str, connections: int = 2) -> sa.Engine:
-    """Return the engine of a database URL (sqlite:///PATH, postgresql://...), set up to lose nothing."""
+def engine(url: str, connections: int = 2, limit_s: int = stalls.LIMIT_S) -> sa.Engine:
+    """Return the engine of a database URL (sqlite:///PATH, postgresql://...), set up to lose nothing.
+
+    `limit_s`: how long one use of a connection may take where the database is a server's."""
     if url.startswith("postgresql:"):
         url = "postgresql+psycopg" + url[len("postgresql") :]
     if not url.startswith("sqlite"):
         waits = stalls.arguments(url) if url.startswith("postgresql") else {}
         shared = sa.create_engine(url, connect_args=waits, pool_size=connections, max_overflow=2, pool_timeout=10)
-        stalls.Stalls(shared)
+        stalls.Stalls(shared, limit_s)
         return shared
     _private(sa.make_url(url).database)
     made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core import commands as cmd
 from ..core.errors import BadParam, LocalError, SatmeterError, UnknownSession
@@ -59,6 +59,50 @@ def _tariff(required: bool) -> Callable[[Method], Method]:
         return method
 
     return decorate
+
+
+def _reading(
+    name: str,
+    boot: str,
+    register: int,
+    base: int = 0,
+    flow: int = 0,
+    plugged: bool | int = True,
+    grant: int | None = None,
+    display: str = "",
+    fault: str = "",
+    board: str = "",
+    presses: int = 0,
+    position: int = 0,
+) -> cmd.Reading:
+    """The reading that the parameters of meter-report say; BadParam names the one that is wrong."""
+    return cmd.Reading(
+        check_name(name),
+        check_boot(boot),
+        whole("register", register, 0, MAX_TICKS),
+        whole("base", base, 0, MAX_TICKS),
+        whole("flow", flow, 0, MAX_TICKS),
+        flag("plugged", plugged),
+        whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
+        _word("display", display),
+        _word("fault", fault),
+        _board(board),
+        whole("presses", presses, 0, MAX_TICKS),
+        whole("position", position, 0, 1000),
+    )
+
+
+_OF_READING = inspect.signature(_reading)
+
+
+def _as_reading(method: Method) -> Method:
+    """Give a method the parameters of a reading."""
+    known = inspect.signature(method)
+    fixed = [p for p in known.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    method.__signature__ = known.replace(  # type: ignore[attr-defined]
+        parameters=[*fixed, *_OF_READING.parameters.values()]
+    )
+    return method
 
 
 class MeterRpc:
@@ -153,25 +197,10 @@ class MeterRpc:
         """Remove a meter that is in standby. Its sessions stay in the journal."""
         self._post(call, cmd.RemoveMeter(name), lambda m: {"removed": m.name})
 
-    def report(
-        self,
-        call: Call,
-        name: str,
-        boot: str,
-        register: int,
-        base: int = 0,
-        flow: int = 0,
-        plugged: bool | int = True,
-        grant: int | None = None,
-        display: str = "",
-        fault: str = "",
-        board: str = "",
-        presses: int = 0,
-        position: int = 0,
-    ) -> None:
+    @_as_reading
+    def report(self, call: Call, **given: Any) -> None:  # Any: what a caller sends, checked one by one
         """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
-        reading = _reading(name, boot, register, base, flow, plugged, grant, display, fault, board, presses, position)
-        self._post(call, reading, self._reported)
+        self._post(call, _reading(**given), self._reported)
 
     def _reported(self, meter: "Meter") -> object:
         return self.p.board_view(self.p.service.present, meter.name) or {}
@@ -430,40 +459,6 @@ class MeterRpc:
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
         self._post(call, cmd.Attend(name, how, note, amount), lambda done: done)
-
-
-def _reading(
-    name: str,
-    boot: str,
-    register: int,
-    base: int = 0,
-    flow: int = 0,
-    plugged: bool | int = True,
-    grant: int | None = None,
-    display: str = "",
-    fault: str = "",
-    board: str = "",
-    presses: int = 0,
-    position: int = 0,
-) -> cmd.Reading:
-    """The reading that the parameters of meter-report say; BadParam names the one that is wrong."""
-    return cmd.Reading(
-        check_name(name),
-        check_boot(boot),
-        whole("register", register, 0, MAX_TICKS),
-        whole("base", base, 0, MAX_TICKS),
-        whole("flow", flow, 0, MAX_TICKS),
-        flag("plugged", plugged),
-        whole("grant", grant, 0, MAX_TICKS) if grant is not None else None,
-        _word("display", display),
-        _word("fault", fault),
-        _board(board),
-        whole("presses", presses, 0, MAX_TICKS),
-        whole("position", position, 0, 1000),
-    )
-
-
-_OF_READING = inspect.signature(_reading)
 
 
 def _refused(error: Exception) -> Plain:
