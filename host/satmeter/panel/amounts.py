@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from nicegui import ui
-from pyln.client import RpcError
 
 from ..core.errors import BadParam, NodeTrouble
 from ..core.money import MSAT_PER_BTC
 from ..core.text import UNITS, amount
-from ..node.rpc import Node, words_of
+from ..node.currency import per_btc
+from ..node.rpc import Node
 
 log = logging.getLogger("satmeter.web")
 
@@ -53,11 +53,10 @@ class Rate:
             return
         self.asked_at = now
         try:
-            self.per_btc, self.trouble = Decimal(str(node.call("currencyrate", currency=self.currency)["rate"])), ""
-        except (RpcError, NodeTrouble, KeyError, InvalidOperation) as e:
-            words = words_of(e) if isinstance(e, RpcError) else str(e)
+            self.per_btc, self.trouble = per_btc(node, self.currency), ""
+        except NodeTrouble as e:
             self.per_btc = None
-            self.trouble = f"no rate of {self.currency}: {words}; give one with --fiat {self.currency}=RATE"
+            self.trouble = f"{e}; give one with --fiat {self.currency}=RATE"
             log.warning("%s", self.trouble)
 
     def about(self, msat: int) -> str:

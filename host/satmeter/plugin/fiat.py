@@ -4,14 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-
-from pyln.client import RpcError
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..journal.rates import StoredRate
 from ..journal.store import Journal
-from ..node.rpc import Node, words_of
+from ..node.currency import per_btc
+from ..node.rpc import Node
 
 log = logging.getLogger("satmeter.plugin")
 
@@ -23,22 +21,6 @@ def currency(name: str, given: str) -> str:
     if given and not (len(given) == 3 and given.isascii() and given.isalpha()):
         raise BadParam(f"{name}: must be a currency's three letters, such as EUR, got {given!r}", param=name)
     return given.upper()
-
-
-def per_btc(node: Node, currency: str) -> Decimal:
-    """Return units of a currency for a bitcoin, by the node's currencyrate (CLN 26.04), which asks the Internet.
-
-    Raises:
-        NodeTrouble: There is no rate.
-    """
-    try:
-        rate = Decimal(str(node.call("currencyrate", currency=currency)["rate"]))
-    except (RpcError, KeyError, InvalidOperation) as e:
-        words = words_of(e) if isinstance(e, RpcError) else "the node's answer is no rate"
-        raise NodeTrouble(f"there is no rate of {currency}: {words}") from e
-    if not (rate.is_finite() and rate > 0):
-        raise NodeTrouble(f"there is no rate of {currency}: the node says {rate}")
-    return rate
 
 
 class Recorder:

@@ -25,6 +25,7 @@ from ..core.settlement.transaction import FEERATE_MOST
 from ..core.status import BoardView
 from ..core.tariff import OFF
 from ..journal.store import Journal, SessionRow
+from ..node.currency import per_btc
 from ..node.rpc import Made, words_of
 from ..wire.address import Address, endpoint
 from ..wire.lnurl import check_base, encode
@@ -377,11 +378,11 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def _find_rate(self, a: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
         try:
-            per_btc = fiat.per_btc(self.node, a.currency)
+            rate = per_btc(self.node, a.currency)
         except NodeTrouble as e:
             log.warning("a meter has choices in a currency: %s", e)
             return
-        self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / per_btc)))
+        self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / rate)))
 
     def _cancel_invoice(self, a: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(a.label)
