@@ -60,7 +60,7 @@ board-image:
 
 # The versions and hashes of a release's own environment, anew, after a change of setup.cfg.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header --custom-compile-command "make lock"
+	--no-annotate --no-header
 PINNED := contrib/release/requirements
 NODE_PARTS := --extra board --extra device --extra metrics --extra postgresql
 lock: venv

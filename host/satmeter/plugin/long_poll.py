@@ -86,11 +86,7 @@ class Waiters:
 
     def _look_at_all(self, view: View) -> None:
         for key in self._unlooked:
-            if not self._look(key, view)[0] and key not in self._gone:
-                self._index += 1
-                self._gone[key] = self._index
-            elif key in self._views:
-                self._gone.pop(key, None)
+            self._look(key, view)
         self._unlooked.clear()
 
     def _answer_for_all(self, only: int | None = None) -> None:
@@ -113,8 +109,11 @@ class Waiters:
     def _look(self, key: str, view: View) -> tuple[int, Plain]:
         viewed, known = view(key), self._views.get(key)
         if viewed is None:
-            self._views.pop(key, None)
+            if self._views.pop(key, None) is not None:  # else it never was a key: the id of a session that is over
+                self._index += 1
+                self._gone[key] = self._index
             return 0, {}
+        self._gone.pop(key, None)
         present = answer(viewed)
         if known is None or known[1] != present:
             self._index += 1
