@@ -99,11 +99,6 @@ def test_installed_it_runs_and_what_is_the_users_outlives_upgrade_and_removal(pa
     assert int(inside(debian, "/usr/lib/satmeter/bin/python3", "-c", files)) > 10
     assert "satmeter-web" in inside(debian, "sh", "-c", "satmeter panel --no-password 2>&1 || true")
 
-    install(debian, package(packages, "satmeter-web"))
-    imports = "import cv2, fastapi, nicegui; import satmeter.panel.server, satmeter.billing, satmeter.scan"
-    inside(debian, "/usr/lib/satmeter/bin/python3", "-c", imports)
-    inside(debian, "dpkg", "--remove", "satmeter-web")
-
     (debian / "etc/satmeter/board.toml").write_text('board = "mine"\n')
     (debian / STATE / "journal").write_text("money")
     shutil.copy(later, debian / "tmp")
@@ -120,10 +115,12 @@ def test_installed_it_runs_and_what_is_the_users_outlives_upgrade_and_removal(pa
 
 
 @pytest.mark.timeout(900)
-def test_purged_without_anything_of_the_users_nothing_is_left(packages, debian):
+def test_the_pages_packages_run_and_purged_without_anything_of_the_users_nothing_is_left(packages, debian):
     lane("Debian packages")
     shutil.rmtree(debian / STATE, ignore_errors=True)
     install(debian, package(packages, "satmeter"), package(packages, "satmeter-web"))
+    imports = "import cv2, fastapi, nicegui; import satmeter.panel.server, satmeter.billing, satmeter.scan"
+    inside(debian, "/usr/lib/satmeter/bin/python3", "-c", imports)
     inside(debian, "dpkg", "--purge", "satmeter-web", "satmeter")
     left = [path for path in debian.rglob("*satmeter*") if not path.is_relative_to(debian / "tmp")]
     assert not [path for path in left if not path.is_relative_to(debian / "var/lib/dpkg")]
