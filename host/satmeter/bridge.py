@@ -80,8 +80,8 @@ class StreamSide:
         self.stream = stream
 
     def report(self, node: Node, reading: Plain) -> None:
-        """Reports a reading's boot id, register and base by stream-report; no view answers it."""
-        own = {k: reading[k] for k in ("boot", "register", "base")}
+        """Reports a reading's boot id, register, base and age by stream-report; no view answers it."""
+        own = {k: reading[k] for k in ("boot", "register", "base", "age")}
         node.call("stream-report", session=self.stream, **own)
 
     def wait(self, node: Node, index: int) -> JsonObject:
@@ -233,12 +233,12 @@ class Bridge:
         """Report the newest reading of the oldest boot; it is let go of only when it has been taken."""
         with self._fresh:
             self._fresh.wait_for(lambda: self.talk.pending or self._stopping.is_set(), 1)
-            reading = self.talk.oldest()
+            reading, age_ms = self.talk.oldest(), self.talk.age_ms(now_ms())
         if reading is None:
             return
         view, taken = None, True
         try:
-            view = self.side.report(self.node, reading)
+            view = self.side.report(self.node, {**reading, "age": age_ms})
         except RpcError as e:
             if code_of(e) not in (Implausible.code, BadParam.code):
                 raise

@@ -26,6 +26,25 @@ def test_a_reading_of_an_earlier_boot_is_refused_and_counts_nothing():
     assert w.meter.count == 70
 
 
+def test_a_boot_that_was_never_heard_of_is_earlier_where_it_spoke_before_the_present_one():
+    """Board: b1 to 50; b2, kept, unheard; b3, not kept. Then another bridge tells what it still has of b2."""
+    w = World()
+    w.report(50)
+    w.now += 10_000
+    w.report(18, boot="b3")
+    w.now += 250
+    for restarted in (False, True):
+        if restarted:
+            w.restart_seller()
+        with pytest.raises(Implausible, match="boot b2 of meter m was before its boot b3"):
+            w.sell(cmd.Reading("m", "b2", 50, 50, age_ms=5_000))
+        w.report(30, boot="b3")
+        assert (w.meter.boot, w.meter.count) == ("b3", 80)
+    w.now += 1_000
+    w.sell(cmd.Reading("m", "b4", 30, 30, age_ms=900))  # told late, and later than the present one: it restarted
+    assert (w.meter.boot, w.meter.count) == ("b4", 80)
+
+
 def test_earlier_boots_are_remembered_over_many():
     w = World()
     for n in range(2, 40):
@@ -51,6 +70,23 @@ def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_no
             sense("s1", 30)
     sense("s2", 6)
     assert w.buyer.state.streams[SESSION].own_ticks - own <= 1
+
+
+def test_a_boot_of_the_own_sensor_that_was_never_heard_of_is_earlier_where_it_spoke_before_the_present_one():
+    w = World()
+    w.open()
+    w.buy(cmd.SensorReading(SESSION, "s1", 0))
+    w.now += 10_000
+    w.buy(cmd.SensorReading(SESSION, "s3", 5))
+    own = w.buyer.state.streams[SESSION].own_ticks
+    w.now += 250
+    for restarted in (False, True):
+        if restarted:
+            w.restart_buyer()
+        with pytest.raises(Implausible, match="boot s2 of the sensor was before its boot s3"):
+            w.buy(cmd.SensorReading(SESSION, "s2", 300, age_ms=5_000))
+        stream = w.buyer.state.streams[SESSION]
+        assert stream.sensor.boot == "s3" and stream.own_ticks == (None if restarted else own)
 
 
 def test_that_two_report_is_shown_as_the_meters_fault_while_they_do():

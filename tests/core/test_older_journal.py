@@ -103,6 +103,40 @@ def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
     assert w.sale.received_msat == 10_000 and w.sale.charged_msat == 2_000  # and from here on it is as ever
 
 
+def test_the_allowance_is_not_given_again_after_a_session_that_ended_in_the_lost_part():
+    w = World({"allowance_ticks": 15})
+    w.open()
+    w.report(0)
+    upto = len(w.seller_events)
+    w.report(30)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    assert w.grant() == 45 and sum(w.refunds.values()) == 7_000
+    w.report(39)
+    w.replace_seller(upto, 39)
+    w.report(39)
+    assert w.seller.state.sessions[SESSION].state == "closed" and w.grant() <= 45
+    w.restart_seller()
+    w.report(39)
+    assert w.grant() <= 45
+
+
+def test_an_allowance_that_began_in_the_lost_part_is_not_begun_again():
+    w = World({"allowance_ticks": 15})
+    w.report(15)
+    upto = len(w.seller_events)
+    w.now += 3_600_000
+    w.report(15)
+    assert w.grant() == 30
+    w.report(30)
+    w.replace_seller(upto, 30)
+    w.pass_ms(2_000)
+    assert w.grant() <= 30
+    w.now += 3_600_000
+    w.report(30)
+    assert w.grant() == 45
+
+
 def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
     w = World({"window": 4})
     w.open()

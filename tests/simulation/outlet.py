@@ -1,5 +1,7 @@
 """The seller's outlet: the board's own firmware, the line, and the bridge's end of it, in virtual time."""
 
+from dataclasses import replace
+
 from clockwork import START_MS
 
 from satmeter.board.virtual import HostHal, firmware
@@ -129,16 +131,19 @@ class Outlet:
             if answer is not None and not (isinstance(answer, SatmeterError) and answer.name not in REFUSALS):
                 talk.reported(reading, self.sim.board_view(self.meter))
 
-        r = reading
+        r, said_at = reading, self.sim.now - talk.age_ms(self.sim.now)
         told = cmd.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
-        self.reported.append(told)
-        self.sim.seller.feed(told, answered)
+        self.reported.append((told, said_at))
+        self._tell(told, said_at, answered)
+
+    def _tell(self, told, said_at, answered=lambda answer: None):
+        self.sim.seller.feed(replace(told, age_ms=self.sim.now - said_at), answered)
 
     def report_again(self, dice):
         """A bridge that hung tells a reading of before."""
         if self.reported:
             newest = self.reported[-20:]
-            self.sim.seller.feed(newest[dice % len(newest)])
+            self._tell(*newest[dice % len(newest)])
 
     def changed(self):
         """meter-wait answers when what the board has to know has changed."""

@@ -109,6 +109,7 @@ SPENT_SINCE = scene(
     mode="prepaid",
     hostile="buyer",
 )
+SOLD_SINCE = scene((6_000, "close"), (7_500, "older", {"keep": 0}), mode="prepaid")
 BACK = scene(
     (3_000, "close"),
     (4_000, "wallet", {"share": 100}),
@@ -124,6 +125,7 @@ BACK = scene(
 EVERY = (
     BACK,
     SPENT_SINCE,
+    SOLD_SINCE,
     STUCK,
     TAKEN_BACK,
     BURIED,

@@ -288,7 +288,7 @@ def test_in_every_scene_all_is_well(scene):
         (_final_in_its_first_block, scenes.BURIED),
         (_an_earlier_boot_begins_again, scenes.OLD_READINGS),
         (_an_older_copy_pays_its_refunds, scenes.SPENT_SINCE),
-        (_an_older_copy_credits_again, scenes.SPENT_SINCE),
+        (_an_older_copy_credits_again, scenes.SOLD_SINCE),
         (_credited_twice, scenes.whatever),
         (_update_counted_twice, scenes.whatever),
         (_never_broadcast, scenes.whatever),

@@ -279,3 +279,12 @@ def test_where_a_code_does_not_fit_the_page_of_the_meter_is_shown(line):
     host._show_code(1, "LNBC1")
     assert {what["n"] for kind, what in told if kind == "code"} == {25}
     assert [what["text"] for kind, what in told if kind == "page"] == ["scan for its page"]
+
+
+def test_a_reading_that_waits_says_how_old_it_is():
+    line = Line()
+    line.host.oldest()
+    before = line.host.age_ms(line.hal.ms)
+    line.pass_ms(1_000, up=False)
+    reading = line.host.oldest()
+    assert reading["boot"] == line.board.boot and line.host.age_ms(line.hal.ms) == before + 1_000

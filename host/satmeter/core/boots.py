@@ -1,7 +1,7 @@
 """Boots: the names that a board or a sensor gives to the times between its restarts.
 
 A register counts within one boot. What is told late of an earlier boot was counted when the next one began, so it is
-refused by its name.
+refused: by its name, and where that was never heard of, by when it was said.
 """
 
 REMEMBERED = 64
@@ -10,3 +10,11 @@ REMEMBERED = 64
 def with_earlier(boots: list[str], boot: str) -> list[str]:
     """Return the earlier boots, newest last, once `boot` is one of them."""
     return [*boots, boot][-REMEMBERED:] if boot else boots
+
+
+def is_earlier(boot: str, said_at: int, present: str, present_at: int, before: list[str]) -> bool:
+    """Return whether what was said of `boot` at `said_at` (ms) is of a boot before the `present` one.
+
+    `present_at` is when that was first heard (ms), `before` names earlier ones. Nothing is lost with what an unknown
+    boot said before that: a boot that nobody knows has no grant."""
+    return boot in before or (boot != present and said_at < present_at)

@@ -78,7 +78,8 @@ class Reading(Command):
     `register` the register now. `grant` is the register up to which the board would deliver now,
     None where the board does not state it. `display` is the display's size as WxH. `fault` is what
     is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none. `presses` is how
-    often its button was pressed since the boot began, `position` where its potentiometer stands, in permille."""
+    often its button was pressed since the boot began, `position` where its potentiometer stands, in permille. `age_ms`
+    is how long ago the board said it."""
 
     meter: str
     boot: str
@@ -92,6 +93,7 @@ class Reading(Command):
     board: str = ""
     presses: int = 0
     position: int = 0
+    age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,12 +530,13 @@ class SetBudget(Command):
 
 @dataclass(frozen=True, slots=True)
 class SensorReading(Command):
-    """The buyer's own sensor: register of its board, in the seller's ticks."""
+    """The buyer's own sensor: register of its board, in the seller's ticks, said `age_ms` ago."""
 
     session: str
     boot: str
     register: int
     base: int = 0
+    age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

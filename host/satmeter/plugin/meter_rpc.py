@@ -74,6 +74,7 @@ def _reading(
     board: str = "",
     presses: int = 0,
     position: int = 0,
+    age: int = 0,
 ) -> cmd.Reading:
     """The reading that the parameters of meter-report say; BadParam names the one that is wrong."""
     return cmd.Reading(
@@ -89,6 +90,7 @@ def _reading(
         _board(board),
         whole("presses", presses, 0, MAX_TICKS),
         whole("position", position, 0, 1000),
+        whole("age", age, 0, MAX_TICKS),
     )
 
 

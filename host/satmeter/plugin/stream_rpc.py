@@ -139,10 +139,13 @@ class StreamRpc:
         caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
         self._post(call, cmd.SetBudget(session, caps))
 
-    def report(self, call: Call, session: str, boot: str, register: int, base: int = 0) -> None:
-        """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}."""
+    def report(self, call: Call, session: str, boot: str, register: int, base: int = 0, age: int = 0) -> None:
+        """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}.
+
+        {age} is how long ago it said so, in ms."""
         count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
-        self._post(call, cmd.SensorReading(session, check_boot(boot), count, start))
+        age_ms = whole("age", age, 0, MAX_TICKS)
+        self._post(call, cmd.SensorReading(session, check_boot(boot), count, start, age_ms))
 
     def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""

@@ -50,14 +50,14 @@ class Dialogue:
         self.views = 0
         """How many views were taken. Of two that were asked for at the same time nobody knows which one is newer: who
         asks for one notes this, and where it has changed when the answer comes, asks again."""
-        self.pending: dict[str, tuple[int, JsonObject]] = {}
+        self.pending: dict[str, tuple[int, JsonObject, int]] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
-        plugged in, if that was another. Each with its number."""
+        plugged in, if that was another. Each with its number, and when it was heard (ms)."""
         self._grant = grant
         self._heard = 0
         self._numbers = 0
         """How many readings there were."""
-        self._handed: tuple[int, JsonObject] = (0, {})
+        self._handed: tuple[int, JsonObject, int] = (0, {}, 0)
         """The reading that is being reported."""
         self._asked = 0
         """How many views had been taken when it was handed out."""
@@ -115,8 +115,12 @@ class Dialogue:
 
     def oldest(self) -> JsonObject | None:
         """Return the reading to report next: the newest of the oldest boot."""
-        self._handed, self._asked = next(iter(self.pending.values()), (0, {})), self.views
+        self._handed, self._asked = next(iter(self.pending.values()), (0, {}, 0)), self.views
         return self._handed[1] or None
+
+    def age_ms(self, now_ms: int) -> int:
+        """Return how long ago the board said the reading that oldest() gave."""
+        return now_ms - self._handed[2]
 
     def reported(self, reading: JsonObject, view: JsonObject | None = None, taken: bool = True) -> None:
         """Removes a reading that was answered from `pending`; a newer one of its boot stays there.
@@ -171,7 +175,7 @@ class Dialogue:
             "presses": int(frame.get("presses") or 0),
             "position": int(frame.get("position") or 0),
         }
-        self.pending[boot] = (self._numbers, reading)
+        self.pending[boot] = (self._numbers, reading, self._heard)
         if frame["grant"] == 0 and self._told and (self._said or not plugged) and not self._let_go:
             self._let_go = self._numbers
             self.link.send("grant", boot=boot, register=0)  # one that is still on its way came too late

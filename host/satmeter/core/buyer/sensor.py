@@ -1,6 +1,7 @@
 """The buyer's own sensor: where it begins to count for a stream, and whether it is heard."""
 
 from .. import commands as cmd
+from ..boots import is_earlier
 from ..errors import Implausible
 from ..states import StreamState
 from ..tariff import Tariff
@@ -17,10 +18,9 @@ class Sensor(Part):
     def reading(self, command: cmd.SensorReading) -> BuyerSession:
         """stream-report."""
         stream = self.context.stream(command.session)
-        if command.boot in stream.sensor.boots:
-            raise Implausible(
-                f"boot {command.boot} of the sensor was before its boot {stream.sensor.boot}", boot=command.boot
-            )
+        sensor = stream.sensor
+        if is_earlier(command.boot, self.now - command.age_ms, sensor.boot, sensor.booted_at, sensor.boots):
+            raise Implausible(f"boot {command.boot} of the sensor was before its boot {sensor.boot}", boot=command.boot)
         if command.boot != stream.sensor.boot:
             # Where both the sensor and we restarted, what it counted meanwhile is not known.
             start = stream.sensor.start if stream.memory.sensor_at else None

@@ -65,6 +65,8 @@ class OwnSensor:
     boot: str = ""
     boots: list[str] = field(default_factory=list)
     """Boots before this one."""
+    booted_at: int = 0
+    """When this boot was first heard, in ms."""
     offset: int = 0
     start: int | None = None
 

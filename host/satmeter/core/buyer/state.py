@@ -85,7 +85,7 @@ class BuyerState:
         """Folds SensorBooted: the boot before is remembered, so that its readings are refused."""
         sensor = stream.sensor
         if event.boot != sensor.boot:
-            sensor.boots = with_earlier(sensor.boots, sensor.boot)
+            sensor.boots, sensor.booted_at = with_earlier(sensor.boots, sensor.boot), event.at
         sensor.boot, sensor.offset, sensor.start = event.boot, event.offset, event.start
 
     def budget_changed(self, stream: BuyerSession, event: ev.BudgetChanged) -> None:

@@ -5,6 +5,7 @@ The board counts a register within one boot. The meter's count goes on over boot
 
 from dataclasses import dataclass, field
 
+from ..boots import is_earlier
 from ..commands import Reading
 from ..errors import Implausible
 from ..states import MeterState
@@ -81,6 +82,8 @@ class Meter:
     boot: str = ""
     boots: list[str] = field(default_factory=list)
     """Boots before this one, newest last: what a bridge tells of them late was counted before."""
+    booted_at: int = 0
+    """When the present boot was first taken."""
     offset: int = 0
     count: int = 0
     period_at: int = 0
@@ -166,15 +169,17 @@ class Meter:
         kept = base and base >= self.register and not self._too_fast(self.offset + base, now)
         return self.offset if kept else self.count - base
 
-    def check_reporter(self, board: str, boot: str) -> None:
-        """Raise Implausible for a reading of another board, or of a boot before the present one."""
+    def check_reporter(self, board: str, boot: str, said_at: int) -> None:
+        """Raise Implausible for a reading of another board, or of a boot before the present one.
+
+        `said_at` is when the board said it, in ms."""
         if board and self.board and board != self.board:
             raise Implausible(
                 f"board {board} reports for meter {self.name}, whose board is {self.board}: another cable, or another "
                 f"bridge? If it is to take over: meter-bind {self.name} {board}",
                 board=board,
             )
-        if boot in self.boots:
+        if is_earlier(boot, said_at, self.boot, self.booted_at, self.boots):
             raise Implausible(
                 f"boot {boot} of meter {self.name} was before its boot {self.boot}: two boards, or two bridges, report",
                 boot=boot,

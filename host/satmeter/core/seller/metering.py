@@ -31,7 +31,7 @@ class Metering(Part):
                 f"register: {command.register} is under the base {command.base} of its boot", param="register"
             )
         try:
-            meter.check_reporter(command.board, command.boot)
+            meter.check_reporter(command.board, command.boot, self.now - command.age_ms)
             if command.board and not meter.board:
                 self.emit(ev.BoardBound(at=self.now, subject=meter.subject, board=command.board))
             fresh_boot = meter.boot != command.boot

@@ -198,6 +198,8 @@ class SellerSession:
     revision: int = 0
     revisions_lost: int = 0
     """Up to which revision receipts may have been signed that an older copy of the journal does not have."""
+    copied_count: int = 0
+    """Of one that an older copy of the journal had: the count that the copy knew. It may have ended there."""
     receipt: str = ""
     signature: str = ""
     head: str = CHAIN_START
@@ -269,6 +271,12 @@ class SellerSession:
         """Ticks that the charge pays for; a board may have delivered more, of the seller's allowance."""
         for_ticks = self.charged_msat - self.spent_msat
         return self.ticks if for_ticks == self.tariff.charge(self.ticks) else self.tariff.ticks(for_ticks)
+
+    @property
+    def ticks_paid_for(self) -> int:
+        """Ticks that were surely not of the allowance: of a session of an older copy only those that the copy knew."""
+        known = self.copied_count - self.start_count if self.of_older else self.charged_ticks
+        return max(0, min(self.charged_ticks, known))
 
     @property
     def grant_count(self) -> int:

@@ -147,7 +147,12 @@ class SellerState:
         # Numbers of wallet invoices go on beyond all that the lost part may have drawn: a link to one of those leads to
         # no one else's money.
         self.newest_wallet_invoice = max(self.newest_wallet_invoice, event.at // 1000)
+        for meter in self.meters.values():
+            meter.period_at = event.at  # another one may have begun in the lost part
         for session in self.sessions.values():
+            held = self._meter_held(session)
+            if held is not None and not session.of_older:
+                session.copied_count = held.recorded
             lived_s = max(0, event.at - session.opened_at) // 1000
             session.revisions_lost = max(session.revision, lived_s) + REVISIONS_LOST
 
@@ -177,7 +182,7 @@ class SellerState:
         meter = self._meter_of(event)
         meter.boots = with_earlier(meter.boots, meter.boot)
         meter.boot, meter.offset, meter.count, meter.rebound = event.boot, event.offset, event.count, False
-        meter.recorded = meter.count
+        meter.booted_at, meter.recorded = event.at, meter.count
 
     def register_jumped(self, event: ev.RegisterJumped) -> None:
         """Sets offset and count so that the jump of the register is not counted."""
@@ -190,7 +195,7 @@ class SellerState:
         If it had another board, boots are forgotten, and the next reading counts nothing."""
         meter = self._meter_of(event)
         if meter.board:  # its place is taken: what another board has counted so far is nothing of this meter's
-            meter.boots, meter.boot, meter.rebound = [], "", True
+            meter.boots, meter.boot, meter.booted_at, meter.rebound = [], "", 0, True
         meter.board = event.board
 
     def allowance_begun(self, event: ev.AllowanceBegun) -> None:
@@ -425,7 +430,7 @@ class SellerState:
         session.reserved = {}
         if meter is not None:
             # What was paid for was not of the allowance; whatever else was, is.
-            meter.period_count += session.charged_ticks
+            meter.period_count += session.ticks_paid_for
         if session.tariff.prepaid:
             session.dropped.update(session.out)
             session.out = {}
