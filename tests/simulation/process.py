@@ -244,9 +244,7 @@ class SellerProcess(Process):
 
     def started(self):
         self.older = -1
-        self.watched = self.state.pay_index
-        for offer_id, active in self.sim.money.offers.items():  # a crash, or an older copy, may have lost one
-            self.hand(self.feed, cmd.OfferMade(METER, 0, offer_id, "lno1", active))
+        self.watched, self.offers_told = self.state.pay_index, False
         self.sim.after(self.sim.plan.chance("watch", self.life).randrange(5, 60), self.watch)
 
     def recall(self, session):
@@ -257,7 +255,10 @@ class SellerProcess(Process):
         return Ended(mine[0][1]["buyer"], signed[0]["text"], signed[0]["signature"])
 
     def watch(self):
-        """waitanyinvoice."""
+        """As plugin/meter.py: the node's offers are told first, then what waitanyinvoice says."""
+        if self.core is not None and not self.offers_told:
+            self.offers_told = True
+            self._tell_offers()
         if self.core is None:
             return
         paid = [i for i in self.sim.money.invoices.values() if i.node == SELLER and i.index > self.watched]
@@ -265,6 +266,11 @@ class SellerProcess(Process):
             if self.core is not None:
                 after, self.watched = self.watched, i.index
                 self.feed(cmd.InvoiceSettled(i.label, i.received, i.index, i.hash, after))
+
+    def _tell_offers(self):
+        """A crash, or an older copy, may have lost one."""
+        for offer_id, active in self.sim.money.offers.items():
+            self.feed(cmd.OfferMade(METER, 0, offer_id, "lno1", active))
 
     def mine(self, m):
         return isinstance(m, (msg.Open, msg.Agree, msg.Update)) or getattr(m, "by", "") == msg.BUYER

@@ -122,8 +122,16 @@ BACK = scene(
     (20_000, "back", {"whole": True}),
     mode="prepaid",
 )
+OFFER_LOST = scene(
+    (2_000, "close"),
+    (9_000, "crash", {"who": "seller", "left": 1, "down": 8_000}),
+    (9_001, "offer", {"share": 100}),
+    mode="prepaid",
+)
+"""The seller dies as its offer is made, which is paid while it is away."""
 EVERY = (
     BACK,
+    OFFER_LOST,
     SPENT_SINCE,
     SOLD_SINCE,
     STUCK,

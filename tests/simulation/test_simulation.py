@@ -253,6 +253,11 @@ def _an_offer_is_nobodys(patch):
     patch.setattr(seller_payments.Payments, "_offer", lambda part, label: None)
 
 
+def _payments_are_followed_before_offers_are_told(patch):
+    was = process.SellerProcess._tell_offers
+    patch.setattr(process.SellerProcess, "_tell_offers", lambda p: p.sim.after(1_000, was, p))
+
+
 def _a_lost_commit_is_acted_on(patch):
     def failed(process):
         process.core.step.events.clear()
@@ -283,6 +288,7 @@ def test_in_every_scene_all_is_well(scene):
         (_allowance_again_with_each_session, scenes.LINE_CUT_AS_SESSIONS_BEGIN),
         (_a_rest_that_is_asked_for_goes_along_with_the_next_one, scenes.BACK),
         (_an_offer_is_nobodys, scenes.BACK),
+        (_payments_are_followed_before_offers_are_told, scenes.OFFER_LOST),
         (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
         (_a_child_costs_whatever_it_needs, scenes.STUCK),
         (_final_in_its_first_block, scenes.BURIED),

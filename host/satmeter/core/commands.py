@@ -138,7 +138,9 @@ class AskOffer(Command):
 
 @dataclass(frozen=True, slots=True)
 class OfferMade(Command):
-    """The node has an offer of a meter; `active`: it gives invoices for it."""
+    """The node has an offer of a meter; `active`: it gives invoices for it.
+
+    All that it has are recorded before payments are followed: a payment of an unknown one is taken for another's."""
 
     meter: str
     amount_msat: int

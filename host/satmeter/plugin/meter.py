@@ -271,12 +271,14 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 time.sleep(0.5)
 
     def _tell_offers(self) -> None:
-        """Tells the core which offers of its journal the node has: a crash, or an older copy, may have lost one."""
+        """Has recorded which offers of the journal the node has: a crash, or an older copy, may have lost one.
+
+        Returns once they are; raises the trouble where they can't be."""
         for each in self.node.offers(f"{PREFIX}/"):
             parsed = parse_offer(each.label)
             if parsed is not None and self.service.journal is not None and parsed[0] == self.service.journal.name:
                 _, meter, amount = parsed
-                self.service.post(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
+                self.service.ask(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
 
     def _block_added(self, **kwargs: object) -> None:
         self.service.post(cmd.BlockAdded())

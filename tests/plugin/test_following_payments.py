@@ -1,0 +1,70 @@
+"""Payments are followed once the node's offers are recorded: a payment of an unknown one is taken for another's."""
+
+import threading
+import time
+
+import pytest
+from test_runtime import Role, ready
+
+from satmeter.core.labels import offer_label
+from satmeter.node.rpc import Made, StandingOffer
+from satmeter.plugin import runtime as service_module
+from satmeter.plugin.meter import MeterPlugin
+from satmeter.plugin.runtime import Service
+
+OFFER, PAYER = "ab" * 32, "02" + "cc" * 32
+
+
+class Node:
+    """It has an offer that the journal lost, and a payment of it; it is slow enough for a core to be folded anew."""
+
+    def __init__(self, service):
+        self.service, self.ends = service, threading.Event()
+        self.asked = 0
+
+    def offers(self, prefix):
+        self.asked += 1
+        self.service.role.broken = self.asked == 1
+        label = offer_label(self.service.journal.name, "m", 0)
+        return [StandingOffer(OFFER, "lno1", True, label)]
+
+    def next_paid(self, index, timeout_s):
+        while not self.service.role.failures:
+            time.sleep(0.01)
+        self.service.role.broken = False
+        while self.service.core is None:
+            time.sleep(0.01)
+        if index < 1:
+            return f"{OFFER}-{PAYER}-1", Made("paid", "lni1", "11" * 32, received_msat=10_000, index=1)
+        self.ends.wait()
+        raise SystemExit
+
+
+# SystemExit ends the thread that follows payments.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    monkeypatch.setattr(service_module, "RETRY_S", 0.05)
+    made = Service(Role(tmp_path / "j.sqlite3"), "test")
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_a_payment_is_followed_once_its_offer_is_recorded(service):
+    ready(service)
+    plugin = object.__new__(MeterPlugin)
+    plugin.service, plugin.node = service, Node(service)
+    follower = threading.Thread(target=plugin._watch_payments, daemon=True)
+    follower.start()
+    deadline = time.monotonic() + 10
+    while plugin.node.asked < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    paid = []
+    while not paid and time.monotonic() < deadline:
+        paid = service.ask(lambda core: [s.paid_msat for s in core.state.sessions.values()])
+        time.sleep(0.05)
+    plugin.node.ends.set()
+    assert paid == [10_000]
