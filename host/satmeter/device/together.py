@@ -27,7 +27,7 @@ RETRY_S = 1.0
 class Calls(Protocol):
     """What calls methods of a node."""
 
-    async def call(self, method: str, **params: object) -> JsonObject:
+    async def call(self, method: str, /, **params: object) -> JsonObject:
         """Calls a method; RpcError from the node, SatmeterError where it can't be reached."""
 
 
@@ -43,7 +43,7 @@ class Together:
         self._index = 0
         self._waiting: dict[str, list[asyncio.Future[JsonObject]]] = {}
 
-    async def call(self, method: str, **params: object) -> JsonObject:
+    async def call(self, method: str, /, **params: object) -> JsonObject:
         """Calls a method, as AsyncNode does; meter-report and meter-wait of all callers together."""
         if method == "meter-report":
             answer: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()

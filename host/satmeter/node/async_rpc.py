@@ -19,7 +19,7 @@ class AsyncNode:
         self.path = path
         self._ids = itertools.count(1)
 
-    async def call(self, method: str, **params: object) -> JsonObject:
+    async def call(self, method: str, /, **params: object) -> JsonObject:
         """Calls a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.path, limit=2**26)

@@ -5,10 +5,11 @@ from decimal import Decimal, InvalidOperation
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
-from .rpc import Node, words_of
+from .far import AnyNode
+from .rpc import words_of
 
 
-def per_btc(node: Node, currency: str) -> Decimal:
+def per_btc(node: AnyNode, currency: str) -> Decimal:
     """Return units of a currency for a bitcoin, by the node's currencyrate (CLN 26.04), which asks the Internet.
 
     Raises:

@@ -14,7 +14,8 @@ from ..core.money import msat
 from ..core.plain import JsonObject
 from ..qr.meaning import Invoice, objections
 from ..wire.address import Address
-from .rpc import Node, code_of, words_of
+from .far import AnyNode
+from .rpc import code_of, words_of
 
 RETRY_S = 30
 IN_FLIGHT = -3
@@ -33,7 +34,7 @@ def fee_cap(amount_msat: int) -> int:
     return max(1000, amount_msat // 100)
 
 
-def may_pay(node: Node, invoice: Invoice, max_msat: object, payee: str = "") -> None:
+def may_pay(node: AnyNode, invoice: Invoice, max_msat: object, payee: str = "") -> None:
     """Raise BadParam or OverCap, with every reason, where an invoice must not be paid; `payee`: the node opened."""
     against = objections(invoice, int(time.time()), str(node.info()["network"]), payee)
     if against:
@@ -43,7 +44,7 @@ def may_pay(node: Node, invoice: Invoice, max_msat: object, payee: str = "") -> 
         raise OverCap(f"not paid: the invoice is of {invoice.amount_msat} msat, the cap {most} msat")
 
 
-def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = None, payee: str = "") -> JsonObject:
+def pay(node: AnyNode, invoice: Invoice, max_msat: object, max_fee_msat: object = None, payee: str = "") -> JsonObject:
     """Pay an invoice within the caps; returns xpay's answer. NodeTrouble with words of what to do where it fails."""
     may_pay(node, invoice, max_msat, payee)
     fee = fee_cap(invoice.amount_msat or 0) if max_fee_msat is None else msat("max_fee_msat", max_fee_msat)
@@ -57,7 +58,7 @@ def pay(node: Node, invoice: Invoice, max_msat: object, max_fee_msat: object = N
         raise NodeTrouble(f"not paid: {words_of(e)}" + (f" ({hint})" if hint else ""), code=code) from None
 
 
-def open_stream(node: Node, address: Address, max_price_msat: object, budget_msat: object) -> JsonObject:
+def open_stream(node: AnyNode, address: Address, max_price_msat: object, budget_msat: object) -> JsonObject:
     """Opens a stream at a scanned address within the caps; returns stream-open's answer.
 
     Args:

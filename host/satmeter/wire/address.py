@@ -42,6 +42,14 @@ def endpoint(name: str, text: str) -> str:
     return found[0]
 
 
+def peer(name: str, text: str) -> tuple[str, str]:
+    """Return the id and HOST:PORT ("" where it has none) of NODEID or NODEID@HOST:PORT; BadParam names another text."""
+    found = _PEER.fullmatch(text.strip().lower())
+    if found is None:
+        raise BadParam(f"{name}: must be NODEID or NODEID@HOST:PORT, got {text[:200]!r}", param=name)
+    return found[1], f"{found[2]}:{_port(found[3], name)}" if found[2] else ""
+
+
 def parse(text: object, meter: object = None) -> Address:
     """Return the address of a SATMETER:// text, or of a node id (with or without @host:port) and a meter's name."""
     if not isinstance(text, str):

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import inspect
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -73,6 +74,24 @@ class RpcNode(PayingNode):
     def rpc_listdatastore(self, key: object = None) -> Plain:
         """Answers CLN's `listdatastore`; None lists the keys by their first string."""
         return {"datastore": self.datastore.found(key)}
+
+    def rpc_createrune(self, rune: str | None = None, restrictions: object = None) -> Plain:
+        """Answers CLN's `createrune`; RpcFault -32602 for a rune that is to be restricted further."""
+        if rune is not None:
+            raise RpcFault(err.INVALID_PARAMS, "rune: the emulated node restricts none further")
+        return self.runes.create(restrictions)
+
+    def rpc_commando(
+        self, peer_id: str, method: str, params: Params | None = None, rune: str | None = None, filter: object = None
+    ) -> object:
+        """Answers CLN's `commando` with what another node answers.
+
+        Raises RpcFault -32600 for a peer that is not connected, 19536 and 19537 for what its rune does not permit."""
+        if peer_id not in self.peers:
+            raise RpcFault(err.INVALID_REQUEST, "Peer is not connected")
+        other = self.network.nodes[peer_id]
+        other.runes.check(rune, method, self.id)
+        return other.handle(Request.read(json.dumps({"id": 1, "method": method, "params": params or {}}).encode()))
 
     def rpc_notifications(self, enable: bool) -> Plain:
         """Answers CLN's `notifications`, which lightning-cli calls first; it has no effect."""

@@ -22,6 +22,7 @@ from .offers import Offers
 from .pays import Pays
 from .plugins import Plugin
 from .requests import Request
+from .runes import Runes
 from .socket import RpcSocket
 from .wallet import Wallet
 
@@ -43,6 +44,7 @@ class Node(DevNode):
         self.offers = Offers(self.id)
         self.pays = Pays()
         self.datastore = Datastore()
+        self.runes = Runes()
         self.htlcs = Htlcs(self)
         self.wallet = Wallet(network.chain, self.key)
         self.faults = Faults()

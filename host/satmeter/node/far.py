@@ -1,0 +1,90 @@
+"""A node elsewhere, asked through a node here: commando carries the call between the two as messages of Lightning.
+
+The far node opens no port for it. Its owner gives a rune, which says what may be called.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from pyln.client import RpcError
+
+from ..core.errors import BadParam, NodeTrouble
+from ..core.plain import JsonObject
+from ..wire import address
+from .async_rpc import AsyncNode
+from .rpc import Node, code_of, words_of
+
+ANSWER_S = 30.0
+"""lightningd waits for ever for the answer of a node that went away."""
+NOT_CONNECTED = -32600
+NOT_PERMITTED = (19536, 19537)
+"""commando's errors for a rune that is none, or that permits something else (0x4c50, 0x4c51)."""
+RUNE = re.compile(r"[A-Za-z0-9_-]{43,2000}={0,2}")
+
+
+class AnyNode(Protocol):
+    """A node here (Node) or elsewhere (FarNode)."""
+
+    def call(self, method: str, **params: object) -> JsonObject:
+        """Calls a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
+
+    def info(self) -> JsonObject:
+        """Returns the answer of getinfo."""
+
+
+@dataclass(frozen=True, slots=True)
+class FarNode:
+    """The node `peer`, asked through `near`.
+
+    `address` is HOST:PORT where it is reached, "" where it connects by itself. `rune` permits what may be called."""
+
+    near: Node
+    peer: str
+    address: str
+    rune: str
+
+    @classmethod
+    def parse(cls, near: Node, peer: str, rune: str) -> "FarNode":
+        """Returns the node of NODEID or NODEID@HOST:PORT; BadParam for what is none, and for what is no rune."""
+        if not RUNE.fullmatch(rune):
+            raise BadParam("rune: must be what createrune answers on that node", param="rune")
+        return cls(near, *address.peer("peer", peer), rune)
+
+    def call(self, method: str, **params: object) -> JsonObject:
+        """Calls a method there; RpcError from that node, NodeTrouble where it is not reached or does not permit it."""
+        try:
+            try:
+                return self._ask(method, params)
+            except RpcError as e:
+                if code_of(e) != NOT_CONNECTED or not self.address:
+                    raise
+                self.near.connect(self.peer, self.address)
+                return self._ask(method, params)
+        except TimeoutError:
+            raise NodeTrouble(f"{method}: node {self.peer} has not answered for {ANSWER_S:.0f} s") from None
+        except RpcError as e:
+            if code_of(e) in NOT_PERMITTED:
+                raise NodeTrouble(f"{method}: node {self.peer} does not permit it: {words_of(e)}") from None
+            if e.method != method:  # of the node here, or of the way between the two
+                raise NodeTrouble(f"{method}: node {self.peer} can't be reached: {words_of(e)}") from None
+            raise
+
+    def info(self) -> JsonObject:
+        """Returns the answer of getinfo there."""
+        return self.call("getinfo")
+
+    def _ask(self, method: str, params: JsonObject) -> JsonObject:
+        asked = {"peer_id": self.peer, "method": method, "params": params, "rune": self.rune}
+
+        async def answered() -> JsonObject:
+            async with asyncio.timeout(ANSWER_S):
+                return await AsyncNode(self.near.path).call("commando", **asked)
+
+        try:
+            return asyncio.run(answered())
+        except RpcError as e:
+            if code_of(e) == NOT_CONNECTED:
+                raise
+            raise RpcError(method, params, e.error) from None
