@@ -23,6 +23,7 @@ from .billing.meter_pages import MeterPages
 from .billing.metrics import REQUESTS, SECONDS, Figures, Metrics
 from .billing.routes import charge, tokens, uses
 from .http import server
+from .http.openid import Provider
 from .market.container import COOKIES, Market
 from .market.http import Visits
 from .market.routes import account, auth, catalogue, checkout, meters, openid
@@ -84,7 +85,7 @@ def build(config: Config) -> FastAPI:
         for page_routes in (auth, catalogue, account):
             app.include_router(page_routes.router)
         if config.openid is not None:
-            app.state.openid = openid.provider(config.openid)
+            app.state.openid = Provider(config.openid)
             app.include_router(openid.router)
         key, secure = billing.node.secret(COOKIES).hex(), config.public_url.startswith("https")
         app.add_middleware(

@@ -15,9 +15,9 @@ def free_port():
 
 
 class RunningPanel:
-    """`satmeter panel` as a process, until stop()."""
+    """`satmeter panel` as a process, until stop(); `login`: its config says who may log in."""
 
-    def __init__(self, directory, rpc, *args, password=None):
+    def __init__(self, directory, rpc, *args, password=None, login=False):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / f"panel-{self.port}.log"
@@ -25,7 +25,7 @@ class RunningPanel:
         command += ["--password-file", str(directory / "password"), "--key", str(directory / "board.key")]
         if password is not None:
             subprocess.run([*command, "--set-password"], input=f"{password}\n", text=True, check=True, timeout=60)
-        else:
+        elif not login:
             command.append("--no-password")
         with self.log.open("w") as out:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)

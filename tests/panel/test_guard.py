@@ -21,7 +21,8 @@ from satmeter.http import last_minute
 from satmeter.http import password_tries as tries
 from satmeter.http.password_tries import OF_ADDRESS
 from satmeter.panel.guard import Guard
-from satmeter.panel.login import Logins, set_password
+from satmeter.panel.login import Logins
+from satmeter.panel.users import load, set_password
 
 PASSWORD = "correct horse battery"
 
@@ -223,7 +224,7 @@ def test_names_are_known_only_if_given():
 
 def test_who_gives_wrong_passwords_locks_out_itself_alone(tmp_path):
     set_password(tmp_path / "p", "the right password")
-    logins = Logins.load(tmp_path / "p")
+    logins = Logins(load(tmp_path / "p"))
     for _ in range(OF_ADDRESS):
         assert not logins.right("a wrong password", "192.0.2.66")
     with pytest.raises(TooMany):
@@ -269,6 +270,13 @@ def test_what_the_command_refuses(net, tmp_path):
     assert "come together" in refused("--no-password", "--tls-cert", "x.pem")
     assert "three letters" in refused("--no-password", "--fiat", "EURO")
     assert "over 0" in refused("--no-password", "--fiat", "EUR=-1")
+    assert "role: must be one of" in refused("--set-password", "--role", "king", stdin=b"a long password\n")
+    assert "who has no name is the owner" in refused("--set-password", "--role", "viewer", stdin=b"a long password\n")
+    assert "has no 'ann'" in refused("--remove-user", "ann")
+    config = tmp_path / "panel.toml"
+    config.write_text('[sites.a]\nrpc = "x"\n')
+    config.chmod(0o600)
+    assert "the config has sites" in refused("--no-password", "--config", str(config), "--virtual", "socket")
     (tmp_path / "open").write_text("$argon2id$x")
     os.chmod(tmp_path / "open", 0o644)
     assert "readable by its owner only" in refused("--password-file", str(tmp_path / "open"))

@@ -10,18 +10,9 @@ from ..core.errors import BadParam
 from ..core.money import msat, whole
 from ..core.plain import JsonObject
 from ..core.tariff import check_name
+from ..http.openid import OpenID
 from ..http.server import checked_proxies
 from ..node import DEFAULT_SOCKET
-
-
-@dataclass(frozen=True, slots=True)
-class OpenID:
-    """A provider of OpenID Connect: how the button calls it, where it is, and what it knows us by."""
-
-    name: str
-    issuer: str
-    client_id: str
-    client_secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +97,7 @@ def checked(given: JsonObject) -> Config:
     if not isinstance(values["market"], bool):
         raise BadParam(f"market: must be true or false, got {given['market']!r}", param="market")
     values["proxies"] = checked_proxies(given.get("proxies", []))
-    values["openid"] = _openid(given.get("openid"))
+    values["openid"] = OpenID.parse(given.get("openid"))
     values["meters"] = _meters(given.get("meters", []))
     config = Config(**values)
     if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):
@@ -150,14 +141,3 @@ def _meters(given: object) -> tuple[str, ...]:
         return tuple(name if name == "*" else check_name(name) for name in given)
     except BadParam as e:
         raise BadParam(f"meters: {e.message}", param="meters") from None
-
-
-def _openid(given: object) -> OpenID | None:
-    if given is None:
-        return None
-    needed = {f.name for f in fields(OpenID)}
-    if not isinstance(given, dict) or set(given) != needed or not all(isinstance(v, str) and v for v in given.values()):
-        raise BadParam(f"openid: must be a table with {', '.join(sorted(needed))}, as text", param="openid")
-    if not re.fullmatch(r"https?://[^\s]+", given["issuer"]):
-        raise BadParam(f"openid: issuer must be http(s)://..., got {given['issuer']!r}", param="openid")
-    return OpenID(**given)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ..core.errors import BadParam
 from ..node import DEFAULT_SOCKET
+from ..panel.roles import Role
 from .board import KEY
 from .failing import failing
 from .logs import log
@@ -35,8 +36,12 @@ def panel(
     fiat: Annotated[str, typer.Option(help="EUR (by the node's currencyrate), or EUR=61234.50")] = "",
     unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
     set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
+    user: Annotated[str, typer.Option(help="of --set-password: whose; without it the owner's, who has no name")] = "",
+    role: Annotated[str, typer.Option(help="of --set-password: owner, operator or viewer")] = "owner",
+    remove_user: Annotated[str, typer.Option(help="take a user's password away, and end")] = "",
     no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
-    password_file: Annotated[Path, typer.Option(help="where the password's hash is kept")] = PASSWORD,
+    password_file: Annotated[Path, typer.Option(help="where the passwords' hashes are kept")] = PASSWORD,
+    config: Annotated[Path | None, typer.Option(help="panel.toml: several nodes, and logins by OpenID")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="certificate: https, and with it a live camera")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="its key")] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT for Prometheus: figures of the pages themselves")] = "",
@@ -46,27 +51,37 @@ def panel(
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("web"):
         from ..node.rpc import Node
-        from ..panel import server
+        from ..panel import server, users
         from ..panel.amounts import Rate
+        from ..panel.config import PanelConfig, load
 
         loopback = _is_loopback(host)
         if set_password:
-            _set_password(password_file.expanduser())
+            _set_password(password_file.expanduser(), user, Role.parse(role))
             return
-        logins = _logins(password_file.expanduser(), no_password, loopback)
+        if remove_user:
+            users.remove(password_file.expanduser(), remove_user)
+            return
+        near = Node(str(rpc.expanduser()))
+        given = load(config.expanduser(), near) if config is not None else PanelConfig()
+        logins = _logins(password_file.expanduser(), no_password, loopback, given.openid is not None)
         if (tls_cert is None) != (tls_key is None):
             raise BadParam("--tls-cert and --tls-key come together")
-        made = server.made(Node(str(rpc.expanduser())))
-        made.rate, made.unit, made.password = Rate.parse(fiat), unit, logins is not None
+        if given.sites and virtual:
+            raise BadParam("--virtual: is for the one node of --rpc, and the config has sites")
+        panels = [server.made(node, site) for site, node in given.sites.items()] or [server.made(near)]
+        for each in panels:
+            each.rate, each.unit, each.password = Rate.parse(fiat), unit, logins is not None
         with ExitStack() as stack:
             for meter in virtual or ():
-                made.virtual[meter] = stack.enter_context(_software(meter, key.expanduser(), made.node))
-            app = server.build(made, logins, frozenset(n.lower() for n in name or ()), loopback, tls_cert is not None)
+                panels[0].virtual[meter] = stack.enter_context(_software(meter, key.expanduser(), near))
+            names = frozenset(n.lower() for n in name or ())
+            app = server.build(panels, logins, given, names, loopback, tls_cert is not None)
             if metrics:
                 from ..panel.figures import figures
                 from ..watch.server import in_background
 
-                in_background(figures(made), metrics)
+                in_background(figures(panels), metrics)
             shown = f"[{host}]" if ":" in host else host
             console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
@@ -80,33 +95,40 @@ def _is_loopback(host: str) -> bool:
         raise BadParam(f"--host: must be an address of this machine, got {host!r}") from None
 
 
-def _logins(path: Path, none: bool, loopback: bool) -> "Logins | None":
-    """Return who checks the password; None on loopback without one, which is said plainly."""
+def _logins(path: Path, none: bool, loopback: bool, elsewhere: bool) -> "Logins | None":
+    """Return who checks the passwords; None on loopback without one, which is said plainly.
+
+    elsewhere: whether people also log in by a provider, so that no password is needed."""
+    from ..panel import users
     from ..panel.login import Logins
 
     if none:
         if not loopback:
             raise BadParam("--no-password: only on loopback; others could spend this node's money")
+        if elsewhere:
+            raise BadParam("--no-password: the config has people log in (openid)")
         console.print("No password: everybody who is on this machine can use these pages, and spend.", style="yellow")
         return None
     if not path.exists():
+        if elsewhere:
+            return Logins({})
         if not sys.stdin.isatty():
             text = "no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password"
             console.print(text, style="red", markup=False, soft_wrap=True)
             raise typer.Exit(NO_PASSWORD)
         _set_password(path)
-    return Logins.load(path)
+    return Logins(users.load(path))
 
 
-def _set_password(path: Path) -> None:
+def _set_password(path: Path, name: str = "", role: Role = Role.OWNER) -> None:
     """Ask for a password, twice where somebody types it, and keep its hash."""
-    from ..panel.login import set_password
+    from ..panel import users
 
     if sys.stdin.isatty():
         given = str(typer.prompt("a password for these pages", hide_input=True, confirmation_prompt=True))
     else:
         given = sys.stdin.readline().rstrip("\n")
-    set_password(path, given)
+    users.set_password(path, given, name, role)
     console.print(f"the password's hash is in {path}", highlight=False, soft_wrap=True)
 
 

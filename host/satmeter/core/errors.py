@@ -124,6 +124,12 @@ class NoCamera(LocalError):
     code = 2116
 
 
+class NotPermitted(LocalError):
+    """Somebody has no role in which this may be done."""
+
+    code = 2117
+
+
 class BadMessage(RemoteError):
     """A peer message that can't be decoded or makes no sense."""
 

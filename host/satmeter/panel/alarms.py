@@ -42,7 +42,7 @@ class Alarms:
             for name, text, choices in found:
                 with ui.row().classes("line"):
                     ui.label(text).classes("warning")
-                    for how in choices:
+                    for how in choices if self._panel.may("meter-attend") else ():
                         said = partial(self._attend, name, how)
                         ui.button(CHOICES[how], on_click=said).props("dense outline")
 

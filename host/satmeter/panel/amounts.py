@@ -11,7 +11,7 @@ from ..core.errors import BadParam, NodeTrouble
 from ..core.money import MSAT_PER_BTC
 from ..core.text import UNITS, amount
 from ..node.currency import per_btc
-from ..node.rpc import Node
+from ..node.far import AnyNode
 
 log = logging.getLogger("satmeter.web")
 
@@ -46,7 +46,7 @@ class Rate:
             raise BadParam(f"fiat: the rate must be a number over 0, got {value!r}")
         return cls(currency, rate, fixed=True)
 
-    def refresh(self, node: Node) -> None:
+    def refresh(self, node: AnyNode) -> None:
         """Ask the node where the rate is older than FRESH_S; an old one is dropped, not shown as new."""
         now = time.monotonic()
         if not self.currency or self.fixed or now < self.asked_at + FRESH_S:

@@ -49,9 +49,12 @@ class StreamCard:
             self.refusals = ui.element("ul").classes("refusals").props("data-part=refusals aria-live=polite")
             with ui.row():
                 self.pause = ui.button("Pause", on_click=self._pause).props("dense outline")
-                self.buttons = [self.pause]
-                self.buttons.append(ui.button("Budget", on_click=self._budget).props("dense outline"))
-                self.buttons.append(ui.button("End", on_click=self._end).props("dense outline"))
+                budget = ui.button("Budget", on_click=self._budget).props("dense outline")
+                end = ui.button("End", on_click=self._end).props("dense outline")
+        panel.only_with("stream-pause", self.pause)
+        panel.only_with("stream-budget", budget)
+        panel.only_with("stream-close", end)
+        self.buttons = [self.pause, budget, end]
         self._refused = 0
         self._view: JsonObject = {}
 
@@ -151,8 +154,9 @@ class BuyPage:
         with page(panel, "Buy", self.money, self.show) as self.body:
             self.trouble = ui.label().classes("warning").props("role=alert")
             with ui.element("div").classes("columns"):
-                with ui.element("section"):
-                    Scan(panel, self.money, self._opened)
+                if panel.may("xpay"):
+                    with ui.element("section"):
+                        Scan(panel, self.money, self._opened)
                 with ui.element("section").classes("wide"):
                     heading("Streams")
                     self.total = ui.label().classes("hint").props("data-fact=total")

@@ -1,15 +1,19 @@
 """What the pages say of themselves to Prometheus; a module of its own, since it needs the extra `metrics`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..watch.process import Look, ProcessFigures, Samples
 from .layout import Panel
 from .poller import Feed
 
 
-def figures(panel: Panel) -> ProcessFigures:
-    """Return what the pages say of themselves to Prometheus."""
-    sides = {"sell": panel.sell, "buy": panel.buy}
+def figures(panels: Sequence[Panel]) -> ProcessFigures:
+    """Return what the pages say of themselves to Prometheus; a site's name stands before the side."""
+    sides = {
+        f"{panel.site} {side}".strip(): feed
+        for panel in panels
+        for side, feed in (("sell", panel.sell), ("buy", panel.buy))
+    }
 
     def each(of: Callable[[Feed], float]) -> Samples:
         return [(side, of(feed)) for side, feed in sides.items()]

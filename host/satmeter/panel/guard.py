@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..http import security
 from .login import COOKIE, Logins
+from .users import User
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -55,10 +56,13 @@ class Guard:
         why = self.objection(headers.get("host", ""), headers.get("origin"))
         if why:
             await _refuse(scope, receive, send, 403, why)
-        elif self.logins is None or scope["path"].startswith(OPEN):
+        elif self.logins is None:
+            await self.app(_used_by(scope, User()), receive, _with_headers(send))
+        elif scope["path"].startswith(OPEN):
             await self.app(scope, receive, _with_headers(send))
-        elif self.logins.knows(cookie(headers)):
-            await self.app(scope, _while_known(self.logins, cookie(headers), receive, send), _with_headers(send))
+        elif user := self.logins.user(cookie(headers)):
+            receiving = _while_known(self.logins, cookie(headers), receive, send)
+            await self.app(_used_by(scope, user), receiving, _with_headers(send))
         elif scope["type"] == "http" and "text/html" in headers.get("accept", "") and scope["method"] == "GET":
             await _answer(send, 303, b"", ((b"location", b"/login"),))
         else:
@@ -110,12 +114,17 @@ def cookie(headers: dict[str, str]) -> str:
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
+def _used_by(scope: Scope, user: User) -> Scope:
+    """Return a request's scope with who sent it, as `request.state.user`."""
+    return {**scope, "state": {**scope.get("state", {}), "user": user}}
+
+
 def _while_known(logins: Logins, value: str, receive: Receive, send: Send) -> Receive:
     """A websocket lives longer than its request: with the login it ends as well, at the next thing it says."""
 
     async def receiving() -> Message:
         message = await receive()
-        if message["type"] == "websocket.receive" and not logins.knows(value):
+        if message["type"] == "websocket.receive" and logins.user(value) is None:
             await send({"type": "websocket.close", "code": 1008})
             return {"type": "websocket.disconnect", "code": 1008}
         return message

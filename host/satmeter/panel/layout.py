@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -12,13 +12,15 @@ from pyln.client import RpcError
 
 from ..board.virtual import VirtualBoard
 from ..core import errors
-from ..core.errors import SatmeterError
+from ..core.errors import NotPermitted, SatmeterError
 from ..core.plain import JsonObject
 from ..core.text import UNITS, visible
-from ..node.rpc import Node, code_of, words_of
+from ..node.far import AnyNode
+from ..node.rpc import code_of, words_of
 from .amounts import Money, Rate
 from .payments import Payments
 from .poller import Feed, Flows
+from .users import User
 
 NEXT = {
     errors.LockedOut.code: "Wait until the lockout is over, or unlock it on the seller's page.",
@@ -38,9 +40,11 @@ NEXT = {
 
 @dataclass
 class Panel:
-    """What the pages stand on: a node, what is asked of it, and boards in software where the panel runs some."""
+    """What the pages stand on: a node, what is asked of it, and boards in software where the panel runs some.
 
-    node: Node
+    `site` is the node's name where the pages are of several, and `user` who looks at a page."""
+
+    node: AnyNode
     info: JsonObject
     sell: Feed
     buy: Feed
@@ -50,14 +54,45 @@ class Panel:
     unit: str = "sat"
     virtual: dict[str, VirtualBoard] = field(default_factory=dict)
     password: bool = False
+    site: str = ""
+    user: User = field(default_factory=User)
+
+    def seen_by(self, user: User) -> "Panel":
+        """Returns the same panel for the pages of a user."""
+        return replace(self, user=user)
+
+    @property
+    def base(self) -> str:
+        """What the paths of its pages begin with."""
+        return f"/sites/{self.site}" if self.site else ""
+
+    @property
+    def name(self) -> str:
+        """What the node is called."""
+        return self.site or str(self.info.get("alias", "?"))
+
+    def may(self, method: str) -> bool:
+        """Whether the user may have an RPC method called."""
+        return self.user.role.may(method)
+
+    def permit(self, method: str) -> None:
+        """Raises NotPermitted where the user may not have an RPC method called."""
+        if not self.may(method):
+            raise NotPermitted(f"{method}: a {self.user.role} may not do this", role=self.user.role)
 
     @property
     def emulated(self) -> bool:
         """Whether the node is an emulated one, by its alias or its version."""
         return "emulated" in str(self.info.get("alias", "")) + str(self.info.get("version", ""))
 
+    def only_with(self, method: str, *elements: ui.element) -> None:
+        """Has elements shown only to who may have an RPC method called; `call` refuses the others in any case."""
+        for element in elements:
+            element.set_visibility(self.may(method))
+
     async def call(self, method: str, **params: object) -> JsonObject:
-        """Call the node without holding up the pages."""
+        """Call the node without holding up the pages; NotPermitted where the user may not."""
+        self.permit(method)
         return await asyncio.to_thread(self.node.call, method, **params)
 
 
@@ -181,18 +216,24 @@ def stale(feed: Feed, body: ui.element) -> str:
 
 
 @contextmanager
-def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) -> Iterator[ui.element]:
-    """Build a page: its head, and inside the with its body. `changed` is called when the unit was changed."""
+def page(
+    panel: Panel, title: str, money: Money, changed: Callable[[], None], of_all: bool = False
+) -> Iterator[ui.element]:
+    """Build a page: its head, and inside the with its body.
+
+    `changed` is called when the unit was changed. `of_all`: it is of all sites, and names no node."""
     ui.add_head_html('<link rel="stylesheet" href="/static/style.css"><script src="/static/copy.js"></script>')
     ui.page_title(f"{title} · Satmeter")
     dark = ui.dark_mode(None)
     with ui.header().classes("head"):
         ui.link("Satmeter", "/").classes("brand")
         with ui.element("nav"):
-            if not panel.sell.missing:
-                ui.link("Sell", "/sell")
-            if not panel.buy.missing:
-                ui.link("Buy", "/buy")
+            if panel.site:
+                ui.link("Sites", "/")
+            if not panel.sell.missing and not of_all:
+                ui.link("Sell", f"{panel.base}/sell")
+            if not panel.buy.missing and not of_all:
+                ui.link("Buy", f"{panel.base}/buy")
         ui.space()
 
         def choose(unit: str) -> None:
@@ -212,9 +253,10 @@ def page(panel: Panel, title: str, money: Money, changed: Callable[[], None]) ->
                 '<form method="post" action="/logout"><button class="plain">Log out</button></form>', sanitize=False
             )
     heading(title, 1).classes("unseen")
-    node = ui.label(f"{panel.info.get('alias', '?')} · {panel.info.get('network', '?')}").classes("node")
-    if panel.emulated:
-        node.set_text(f"{node.text} · an emulated node: no money moves")
+    if not of_all:
+        node = ui.label(f"{panel.name} · {panel.info.get('network', '?')}").classes("node")
+        if panel.emulated:
+            node.set_text(f"{node.text} · an emulated node: no money moves")
     if panel.rate.trouble:
         ui.label(panel.rate.trouble).classes("warning")
 

@@ -1,83 +1,79 @@
-"""The password of the pages, and the logins that were made with it.
+"""Logging in to the pages, by a password or by an OpenID Connect provider; and the logins that were made.
 
-The password is kept hashed (argon2). Logins are kept in memory, so a restart ends them all."""
+Logins are kept in memory, so a restart ends them all."""
 
 import asyncio
 import hashlib
 import html
-import os
 import secrets
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from urllib.parse import parse_qs
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from ..core.errors import BadParam, TooMany
+from ..core.errors import TooMany
+from ..core.text import visible
+from ..http.openid import Provider
 from ..http.password_tries import Tries
 from ..http.server import network_of
+from .config import Roles
+from .users import NOBODY, User
 
 COOKIE = "satmeter"
 LASTS_S = 12 * 3600
-LEAST = 8
-
-
-def set_password(path: Path, password: str) -> None:
-    """Write the hash of a password (mode 0600). BadParam for one that is too short."""
-    if len(password) < LEAST:
-        raise BadParam(f"password: must have at least {LEAST} characters", param="password")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(PasswordHasher().hash(password) + "\n")
-    fresh.replace(path)
 
 
 class Logins:
-    """Checks passwords against a hash, and knows the cookies that it gave."""
+    """Checks passwords, and knows the cookies that it gave."""
 
-    def __init__(self, hashed: str):
-        self._hash = hashed.strip()
-        self._until: dict[str, float] = {}
+    def __init__(self, users: Mapping[str, User]):
+        self._users = users
+        self._known: dict[str, tuple[float, User]] = {}
         self._tries = Tries()
 
-    @classmethod
-    def load(cls, path: Path) -> "Logins":
-        """Reads the password's hash from a file; raises BadParam where others may read the file."""
-        if path.stat().st_mode & 0o077:
-            raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="password")
-        return cls(path.read_text())
+    @property
+    def by_name(self) -> bool:
+        """Whether anybody has a name to tell."""
+        return any(self._users)
 
-    def right(self, password: str, who: str) -> bool:
-        """Whether it is the password; takes about 50 ms on purpose. TooMany after too many wrong ones from `who`."""
+    @property
+    def only_by_name(self) -> bool:
+        """Whether everybody has one."""
+        return "" not in self._users
+
+    @property
+    def by_password(self) -> bool:
+        """Whether anybody has a password."""
+        return bool(self._users)
+
+    def right(self, password: str, who: str, name: str = "") -> User | None:
+        """Return the user whose password it is; TooMany after too many wrong ones from `who`."""
         self._tries.check(who)
-        try:
-            return PasswordHasher().verify(self._hash, password)
-        except (VerificationError, InvalidHashError):
+        user = self._users.get(name, NOBODY)
+        if not user.is_right(password) or user is NOBODY:
             self._tries.was_wrong(who)
-            return False
+            return None
+        return user
 
-    def begin(self) -> str:
+    def begin(self, user: User) -> str:
         """Return a new cookie."""
         now = time.monotonic()
-        self._until = {key: until for key, until in self._until.items() if until > now}
+        self._known = {key: each for key, each in self._known.items() if each[0] > now}
         value = secrets.token_urlsafe(32)
-        self._until[_key(value)] = now + LASTS_S
+        self._known[_key(value)] = now + LASTS_S, user
         return value
 
-    def knows(self, value: str) -> bool:
-        """Returns whether a cookie's login still lasts; it ends after 12 hours."""
-        return self._until.get(_key(value), 0.0) > time.monotonic()
+    def user(self, value: str) -> User | None:
+        """Returns whose login a cookie is, None where it is none, or ended; it ends after 12 hours."""
+        until, user = self._known.get(_key(value), (0.0, None))
+        return user if until > time.monotonic() else None
 
     def end(self, value: str) -> None:
         """Ends the login of a cookie; does nothing for an unknown one."""
-        self._until.pop(_key(value), None)
+        self._known.pop(_key(value), None)
 
 
 def _key(value: str) -> str:
@@ -87,19 +83,44 @@ def _key(value: str) -> str:
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Satmeter: log in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/static/style.css">
-<body class="login"><main><form method="post" action="/login"><h1>Satmeter</h1>{why}
+<body class="login"><main>{parts}</main></body></html>"""
+FORM = """<form method="post" action="/login"><h1>Satmeter</h1>{why}{name}
 <label>Password <input type="password" name="password" autocomplete="current-password" autofocus required></label>
-<button>Log in</button></form></main></body></html>"""
+<button>Log in</button>{other}</form>"""
+NAME = '<label>Name <input name="name" autocomplete="username" {required}></label>'
+OTHER = '<a href="/login/openid">Log in with {name}</a>'
+ELSEWHERE = "<form><h1>Satmeter</h1>{why}{other}</form>"
 
 
-def routes(logins: Logins, secure: bool) -> APIRouter:
-    """The login's page and its answer. secure: the cookie is for https only."""
+def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles, public_url: str) -> APIRouter:
+    """The login's page and its answer.
+
+    Args:
+        logins: Checks and keeps them.
+        secure: The cookie is for https only.
+        provider: Who says who somebody is, None where nobody does.
+        roles: Which role somebody has that comes from the provider.
+        public_url: Where browsers find the pages, "" as they asked.
+    """
     router = APIRouter()
     one = asyncio.Lock()  # else many at once are looked at before the first wrong one counts, 64 MiB each
 
+    def page(why: str = "", status: int = 200) -> HTMLResponse:
+        said = f'<p role="alert">{html.escape(why)}</p>' if why else ""
+        other = OTHER.format(name=html.escape(provider.name)) if provider is not None else ""
+        form = FORM if logins.by_password else ELSEWHERE
+        name = NAME.format(required="required" if logins.only_by_name else "") if logins.by_name else ""
+        parts = form.format(why=said, name=name, other=other)
+        return HTMLResponse(PAGE.format(parts=parts), status)
+
+    def entered(user: User) -> Response:
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, logins.begin(user), LASTS_S, httponly=True, samesite="lax", secure=secure)
+        return answer
+
     @router.get("/login")
     async def show() -> HTMLResponse:
-        return HTMLResponse(PAGE.format(why=""))
+        return page()
 
     @router.post("/login")
     async def enter(request: Request) -> Response:
@@ -107,19 +128,18 @@ def routes(logins: Logins, secure: bool) -> APIRouter:
         async for piece in request.stream():
             body += piece
             if len(body) > 4096:
-                return _again("that is no password", 413)
+                return page("that is no password", 413)
         who = request.client.host if request.client else ""
-        given = parse_qs(body.decode("utf-8", "replace")).get("password", [""])[0]
+        given = parse_qs(body.decode("utf-8", "replace"))
+        password, name = given.get("password", [""])[0], given.get("name", [""])[0].strip()
         try:
             async with one:
-                good = await run_in_threadpool(logins.right, given, network_of(who))
+                user = await run_in_threadpool(logins.right, password, network_of(who), name)
         except TooMany as e:
-            return _again(e.message, 429)
-        if not good:
-            return _again("wrong password", 401)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, logins.begin(), LASTS_S, httponly=True, samesite="lax", secure=secure)
-        return answer
+            return page(e.message, 429)
+        if user is None:
+            return page("wrong name or password" if logins.by_name else "wrong password", 401)
+        return entered(user)
 
     @router.post("/logout")
     async def leave(request: Request) -> Response:
@@ -128,8 +148,25 @@ def routes(logins: Logins, secure: bool) -> APIRouter:
         answer.delete_cookie(COOKIE)
         return answer
 
+    if provider is not None:
+
+        @router.get("/login/openid")
+        async def away(request: Request) -> Response:
+            base = (public_url or str(request.base_url)).rstrip("/")
+            try:
+                return await provider.away(request, f"{base}/login/openid/back")
+            except HTTPException as e:
+                return page(str(e.detail), e.status_code)
+
+        @router.get("/login/openid/back")
+        async def back(request: Request) -> Response:
+            try:
+                claims = await provider.who(request)
+            except HTTPException as e:
+                return page(str(e.detail), e.status_code)
+            name, role = roles.of(claims)
+            if role is None:
+                return page(f"{visible(name)} has no role on these pages", 403)
+            return entered(User(name, role))
+
     return router
-
-
-def _again(why: str, status: int) -> HTMLResponse:
-    return HTMLResponse(PAGE.format(why=f'<p role="alert">{html.escape(why)}</p>'), status)

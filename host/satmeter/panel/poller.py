@@ -14,7 +14,8 @@ from pyln.client import RpcError
 from ..core.errors import NodeTrouble
 from ..core.plain import JsonObject
 from ..core.states import StreamState
-from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
+from ..node.far import AnyNode
+from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, code_of, words_of
 
 log = logging.getLogger("satmeter.web")
 
@@ -30,7 +31,7 @@ View = JsonObject
 class Feed:
     """`look` asks the node and returns a view; `view` is its last answer, `trouble` why there is none now."""
 
-    def __init__(self, node: Node, look: Callable[[Node], View]):
+    def __init__(self, node: AnyNode, look: Callable[[AnyNode], View]):
         self.node, self._look = node, look
         self.view: View = {}
         self.trouble = "not asked yet"
@@ -131,10 +132,10 @@ class Flows:
         return list(self._points.get(meter, ()))
 
 
-def seller(flows: Flows) -> Callable[[Node], View]:
+def seller(flows: Flows) -> Callable[[AnyNode], View]:
     """Return what looks at a seller's plugin: meters and sessions by name and id."""
 
-    def look(node: Node) -> View:
+    def look(node: AnyNode) -> View:
         found = node.call("meter-status")
         flows.add(found["meters"])
         return {
@@ -146,7 +147,7 @@ def seller(flows: Flows) -> Callable[[Node], View]:
     return look
 
 
-def buyer(node: Node) -> View:
+def buyer(node: AnyNode) -> View:
     """Look at a buyer's plugin: live streams by id, and those that ended a moment ago."""
     found = node.call("stream-list")["streams"]
     return {

@@ -165,7 +165,12 @@ class Scan:
             button.disable()
             dialog.props("persistent")
             answer = await doing(
-                self._io(buying.open_stream, address, *(typed_in_sat(str(box.value)) for box in (price, budget)))
+                self._io(
+                    "stream-open",
+                    buying.open_stream,
+                    address,
+                    *(typed_in_sat(str(box.value)) for box in (price, budget)),
+                )
             )
             if answer is None:
                 button.enable()
@@ -179,14 +184,15 @@ class Scan:
     async def _paid(self, invoice: Invoice, most: object, fees: object) -> JsonObject:
         """Pay, and note how that went: it may be read when the dialog is long gone."""
         try:
-            answer = await self._io(buying.pay, invoice, most, fees)
+            answer = await self._io("xpay", buying.pay, invoice, most, fees)
         except NodeTrouble as e:
             self.panel.payments.add(Payment(time.time(), invoice.description, 0, words(e)))
             raise
         self.panel.payments.add(Payment(time.time(), invoice.description, int(answer["amount_sent_msat"]), "paid"))
         return answer
 
-    async def _io(self, what: Callable[..., JsonObject], *args: object) -> JsonObject:
+    async def _io(self, method: str, what: Callable[..., JsonObject], *args: object) -> JsonObject:
+        self.panel.permit(method)
         return await asyncio.to_thread(what, self.panel.node, *args)
 
 

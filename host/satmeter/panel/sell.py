@@ -40,7 +40,7 @@ FACTS = {
 }
 
 
-def overview(panel: Panel) -> None:
+def meters(panel: Panel) -> None:
     """All meters, a line each."""
     money = Money(panel.rate, panel.unit)
     rows: dict[str, tuple[ui.label, ...]] = {}
@@ -48,24 +48,24 @@ def overview(panel: Panel) -> None:
     def show() -> None:
         trouble.set_text(stale(panel.sell, body))
         alarms.show()
-        meters = panel.sell.view.get("meters", {})
-        if set(meters) != set(rows):
-            build(meters)
-        for name, m in meters.items():
+        found = panel.sell.view.get("meters", {})
+        if set(found) != set(rows):
+            build(found)
+        for name, m in found.items():
             texts = (said(m), flow(m), money(m["credit_msat"]), m["fault"])
             for label, text in zip(rows[name], texts):
                 if label.text != text:
                     label.set_text(text)
 
-    def build(meters: JsonObject) -> None:
+    def build(found: JsonObject) -> None:
         table.clear()
         rows.clear()
         with table:
-            for name in sorted(meters):
-                with ui.link(target=f"/sell/{name}").classes("line"):
+            for name in sorted(found):
+                with ui.link(target=f"{panel.base}/sell/{name}").classes("line"):
                     ui.label(name).classes("title")
                     rows[name] = tuple(ui.label() for _ in range(4))
-            if not meters:
+            if not found:
                 ui.label("No meter yet. Add one: what it sells, at what price.")
 
     with page(panel, "Meters", money, show) as body:
@@ -78,7 +78,9 @@ def overview(panel: Panel) -> None:
         alarms = Alarms(panel, money, again)
         table = ui.element("div").classes("lines")
 
-        ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
+        panel.only_with(
+            "meter-add", ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
+        )
         follow(panel.sell, show)
 
 
@@ -116,7 +118,7 @@ class MeterPage:
             with ui.element("div").classes("columns"):
                 with ui.element("section"):
                     self._head()
-                    self.board = BoardView(panel.virtual.get(name))
+                    self.board = BoardView(panel.virtual.get(name) if panel.may("meter-close") else None)
                 with ui.element("section"):
                     self._money()
                 with ui.element("section"):
@@ -138,7 +140,10 @@ class MeterPage:
         with ui.row():
             self.close = ui.button("Close the session", on_click=self._close).props("dense outline")
             self.unlock = ui.button("Unlock", on_click=self._unlock).props("dense outline")
-            ui.button("Tariff", on_click=self._tariff).props("dense outline")
+            change = ui.button("Tariff", on_click=self._tariff).props("dense outline")
+        self.panel.only_with("meter-close", self.close)
+        self.panel.only_with("meter-unlock", self.unlock)
+        self.panel.only_with("meter-set", change)
 
     def _money(self) -> None:
         heading("Credit")
@@ -168,7 +173,8 @@ class MeterPage:
         with ui.row():
             self.amount = sat_field("amount (default: a quantum)").props("dense")
             on_enter([self.amount], self._invoice)
-            ui.button("New invoice", on_click=self._invoice).props("dense")
+            new = ui.button("New invoice", on_click=self._invoice).props("dense")
+            self.panel.only_with("meter-invoice", self.amount, new)
             copy = "(e) => copyText('[data-part=code]', e.currentTarget)"
             ui.button("Copy").props("dense flat").on("click", js_handler=copy)
 

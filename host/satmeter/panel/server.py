@@ -2,48 +2,75 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 from nicegui import app as pages
 from nicegui import ui
+from pyln.client import RpcError
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import RedirectResponse, Response
 
-from ..node.rpc import Node
+from ..core.errors import SatmeterError
+from ..http.openid import Provider
+from ..node.far import AnyNode
 from . import login, scanning
 from . import poller as feeds
 from .buy import BuyPage
+from .config import PanelConfig
 from .guard import Guard
 from .layout import Panel
 from .poller import Feed, Flows
-from .sell import MeterPage, overview
+from .sell import MeterPage, meters
+from .sites import sites
 
 log = logging.getLogger("satmeter.web")
 
 RATE_EVERY_S = 60
+AGAIN_S = 5
 RECONNECT_S = 120
 """For so long a page that lost its connection is kept: with what was typed, its dialogs, and what is under way."""
 NOTICED_S = 10
 """About as long a page and the panel take to notice that the connection is gone."""
 
 
-def made(node: Node) -> Panel:
-    """Return a panel for a node that answers; NodeTrouble where it does not."""
+def made(node: AnyNode, site: str = "") -> Panel:
+    """Return a panel for a node. NodeTrouble where it does not answer; a site's is asked later, again and again."""
     flows = Flows()
-    return Panel(node, node.info(), Feed(node, feeds.seller(flows)), Feed(node, feeds.buyer), flows)
+    info = {} if site else node.info()
+    return Panel(node, info, Feed(node, feeds.seller(flows)), Feed(node, feeds.buyer), flows, site=site)
 
 
-def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loopback: bool, tls: bool) -> FastAPI:
-    """Return the ASGI application. NiceGUI's pages are of the process, so there is one panel in it."""
+def build(
+    panels: Sequence[Panel],
+    logins: login.Logins | None,
+    config: PanelConfig,
+    names: frozenset[str],
+    loopback: bool,
+    tls: bool,
+) -> FastAPI:
+    """Return the ASGI application. NiceGUI's pages are of the process, so there is one panel of each node in it.
+
+    Args:
+        panels: One, or one a site.
+        logins: None where there is no password.
+        config: What else is known of who logs in.
+        names: Host names that are accepted, besides localhost and addresses.
+        loopback: Only loopback addresses are accepted.
+        tls: The pages are served by https.
+    """
+    by_site = {panel.site: panel for panel in panels}
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
-        jobs = [asyncio.create_task(job) for job in (panel.sell.run(), panel.buy.run(), _rates(panel))]
-        await asyncio.gather(panel.sell.refresh(), panel.buy.refresh())
+        jobs = [asyncio.create_task(job) for panel in panels for job in (panel.sell.run(), panel.buy.run())]
+        jobs += [asyncio.create_task(job) for panel in panels for job in (_rates(panel), _about(panel))]
+        await asyncio.gather(*(feed.refresh() for panel in panels for feed in (panel.sell, panel.buy)))
         yield
         for job in jobs:
             job.cancel()
@@ -52,25 +79,55 @@ def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loop
 
     app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
     if logins is not None:
-        app.include_router(login.routes(logins, secure=tls))
+        provider = Provider(config.openid, "openid profile email") if config.openid is not None else None
+        app.include_router(login.routes(logins, tls, provider, config.roles, config.public_url))
+        app.add_middleware(  # for the way to the provider and back
+            SessionMiddleware,
+            secret_key=secrets.token_hex(32),
+            session_cookie="satmeter-openid",
+            max_age=600,
+            https_only=tls,
+        )
     app.include_router(scanning.routes())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
 
-    @app.get("/")
-    async def start() -> Response:
-        return RedirectResponse("/buy" if panel.sell.missing and not panel.buy.missing else "/sell", 303)
+    def seen(request: Request, site: str = "") -> Panel:
+        if site not in by_site:
+            raise HTTPException(404, f"there is no site {site[:80]!r}")
+        return by_site[site].seen_by(request.state.user)
 
-    @ui.page("/sell", reconnect_timeout=RECONNECT_S)
-    def sell() -> None:
-        overview(panel)
+    def entry(panel: Panel) -> str:
+        return f"{panel.base}/buy" if panel.sell.missing and not panel.buy.missing else f"{panel.base}/sell"
 
-    @ui.page("/sell/{name}", reconnect_timeout=RECONNECT_S)
-    def meter(name: str) -> None:
-        MeterPage(panel, name)
+    if "" in by_site:
 
-    @ui.page("/buy", reconnect_timeout=RECONNECT_S)
-    def buy() -> None:
-        BuyPage(panel)
+        @app.get("/")
+        async def start() -> Response:
+            return RedirectResponse(entry(by_site[""]), 303)
+
+    else:
+
+        @ui.page("/", reconnect_timeout=RECONNECT_S)
+        def overview(request: Request) -> None:
+            sites({name: seen(request, name) for name in by_site})
+
+        @app.get("/sites/{site}")
+        async def of_site(request: Request, site: str) -> Response:
+            return RedirectResponse(entry(seen(request, site)), 303)
+
+    base = "" if "" in by_site else "/sites/{site}"
+
+    @ui.page(f"{base}/sell", reconnect_timeout=RECONNECT_S)
+    def sell(request: Request, site: str = "") -> None:
+        meters(seen(request, site))
+
+    @ui.page(f"{base}/sell/{{name}}", reconnect_timeout=RECONNECT_S)
+    def meter(request: Request, name: str, site: str = "") -> None:
+        MeterPage(seen(request, site), name)
+
+    @ui.page(f"{base}/buy", reconnect_timeout=RECONNECT_S)
+    def buy(request: Request, site: str = "") -> None:
+        BuyPage(seen(request, site))
 
     ui.run_with(
         app,
@@ -85,6 +142,15 @@ def build(panel: Panel, logins: login.Logins | None, names: frozenset[str], loop
     pages.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar at each poll tells nobody anything
     app.add_middleware(Guard, logins=logins, names=names, loopback=loopback)
     return app
+
+
+async def _about(panel: Panel) -> None:
+    """Ask a site for its name and network until it tells them."""
+    while not panel.info:
+        try:
+            panel.info.update(await asyncio.to_thread(panel.node.info))
+        except (RpcError, SatmeterError):
+            await asyncio.sleep(AGAIN_S)
 
 
 async def _rates(panel: Panel) -> None:

@@ -1,0 +1,76 @@
+"""Logging in by an OpenID Connect provider (OpenID Connect Core 1.0, with PKCE): the way there and back."""
+
+import logging
+import re
+from dataclasses import dataclass, fields
+
+from fastapi import HTTPException, Request
+from fastapi.responses import Response
+
+from ..core.errors import BadParam
+from ..core.plain import JsonObject
+
+log = logging.getLogger("satmeter.openid")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenID:
+    """A provider: how the button calls it, where it is, and what it knows us by."""
+
+    name: str
+    issuer: str
+    client_id: str
+    client_secret: str
+
+    @classmethod
+    def parse(cls, given: object) -> "OpenID | None":
+        """Returns what a config says, None where it says nothing; BadParam for what is no provider."""
+        if given is None:
+            return None
+        needed = {f.name for f in fields(cls)}
+        whole = isinstance(given, dict) and set(given) == needed
+        if not isinstance(given, dict) or not whole or not all(isinstance(v, str) and v for v in given.values()):
+            raise BadParam(f"openid: must be a table with {', '.join(sorted(needed))}, as text", param="openid")
+        if not re.fullmatch(r"https?://[^\s]+", given["issuer"]):
+            raise BadParam(f"openid: issuer must be http(s)://..., got {given['issuer']!r}", param="openid")
+        return cls(**given)
+
+
+class Provider:
+    """The client of a provider; the app has to have Starlette's SessionMiddleware."""
+
+    def __init__(self, openid: OpenID, scope: str = "openid profile"):
+        """scope: what the provider is asked to tell."""
+        from authlib.integrations.starlette_client import OAuth  # here: it takes half a second to load
+
+        self.name = openid.name
+        oauth = OAuth()
+        self._client = oauth.register(
+            "openid",
+            server_metadata_url=f"{openid.issuer.rstrip('/')}/.well-known/openid-configuration",
+            client_id=openid.client_id,
+            client_secret=openid.client_secret,
+            client_kwargs={"scope": scope, "code_challenge_method": "S256", "timeout": 15},
+        )
+
+    async def away(self, request: Request, back: str) -> Response:
+        """Returns a redirect to the provider, which sends the browser to `back`; HTTPException 502 where it is away."""
+        try:
+            return await self._client.authorize_redirect(request, back)  # type: ignore[no-any-return]
+        except Exception as e:
+            log.warning("%s: %s", self.name, e)
+            raise HTTPException(502, f"{self.name} does not answer as it should: {type(e).__name__}") from None
+
+    async def who(self, request: Request) -> JsonObject:
+        """Returns the claims of a person who comes back, checked: `sub` and `iss` are texts, always.
+
+        Raises:
+            HTTPException: 401, the provider did not say who that is.
+        """
+        try:
+            token = await self._client.authorize_access_token(request)
+            claims = dict(token["userinfo"])
+            return {**claims, "sub": str(claims["sub"]), "iss": str(claims["iss"])}
+        except Exception as e:  # Authlib lets through what its own libraries raise: any error means a failed login
+            log.warning("%s: %s", self.name, e)
+            raise HTTPException(401, f"{self.name} did not say who you are: {type(e).__name__}") from None

@@ -1,0 +1,119 @@
+"""The panel's config: the nodes it shows, and who may log in by OpenID Connect. A TOML file, checked whole."""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import BadParam
+from ..core.plain import JsonObject
+from ..core.tariff import check_name
+from ..http.openid import OpenID
+from ..node.far import AnyNode, FarNode
+from ..node.rpc import Node
+from .roles import Role
+
+FIELDS = ("openid", "public_url", "roles", "sites")
+ADDRESS = re.compile(r"(?!sub:|group:)[^@\s]+@[^@\s]+")
+PERSON = re.compile(rf"{ADDRESS.pattern}|(sub|group):.+")
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which role a person has whom the provider names: by verified e-mail address, `sub:ID` or `group:NAME`."""
+
+    people: Mapping[str, Role] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, given: object) -> "Roles":
+        """Returns what the table `roles` says: a list of people by role; BadParam for anything else."""
+        if not isinstance(given, dict):
+            raise BadParam('roles: must be a table such as owner = ["anna@example.com"]', param="roles")
+        people: dict[str, Role] = {}
+        for name, each in given.items():
+            role = Role.parse(name)
+            if not isinstance(each, list) or not all(isinstance(who, str) and PERSON.fullmatch(who) for who in each):
+                words = f"roles: {name} must be a list of e-mail addresses, sub:ID and group:NAME, got {each!r}"
+                raise BadParam(words, param="roles")
+            for who in map(_told, each):  # who stands in two lists has the greater role
+                people[who] = max(role, people.get(who, role), key=list(Role).index)
+        return cls(people)
+
+    def of(self, claims: JsonObject) -> tuple[str, Role | None]:
+        """Return a person's name and role by what the provider says of them; None: they have no role."""
+        email = str(claims.get("email") or "") if claims.get("email_verified") is True else ""
+        groups = claims.get("groups")
+        known = [f"sub:{claims['sub']}", *([email] if ADDRESS.fullmatch(email) else [])]
+        known += [f"group:{each}" for each in groups] if isinstance(groups, list) else []
+        found = [self.people[who] for who in map(_told, known) if who in self.people]
+        name = email or str(claims.get("preferred_username") or claims["sub"])
+        return name[:64], max(found, key=list(Role).index) if found else None
+
+
+def _told(who: str) -> str:
+    """Return a person as they are compared: an address is the same in capital letters, and an id is not."""
+    return who if who.startswith(("sub:", "group:")) else who.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class PanelConfig:
+    """`sites` are nodes by name, in their order; none: the one node of --rpc. `public_url`: where browsers find us."""
+
+    sites: Mapping[str, AnyNode] = field(default_factory=dict)
+    openid: OpenID | None = None
+    roles: Roles = field(default_factory=Roles)
+    public_url: str = ""
+
+
+def load(path: Path, near: Node) -> PanelConfig:
+    """Return the config of a file; `near` is the node through which far ones are asked.
+
+    Raises:
+        BadParam: The file can't be read, others may read it, or something in it is wrong.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="config")
+        given = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise BadParam(f"{path}: {e}", param="config") from None
+    try:
+        return _checked(given, near)
+    except BadParam as e:
+        raise BadParam(f"{path}: {e.message}", param=str(e.data.get("param", ""))) from None
+
+
+def _checked(given: JsonObject, near: Node) -> PanelConfig:
+    for name in given:
+        if name not in FIELDS:
+            raise BadParam(f"{name}: not a field of the config; they are {', '.join(FIELDS)}", param=name)
+    public_url = given.get("public_url", "")
+    if not isinstance(public_url, str) or (public_url and not re.fullmatch(r"https?://[^/\s]+/?", public_url)):
+        raise BadParam(f"public_url: must be http(s)://HOST, got {public_url!r}", param="public_url")
+    openid, roles = OpenID.parse(given.get("openid")), Roles.parse(given.get("roles", {}))
+    if openid is not None and not roles.people:
+        raise BadParam("roles: nobody who comes from the provider has one, so that nobody could log in", param="roles")
+    if openid is None and roles.people:
+        raise BadParam("roles: are of people whom a provider names, and there is no openid", param="roles")
+    sites = given.get("sites", {})
+    if not isinstance(sites, dict):
+        raise BadParam("sites: must be tables such as [sites.cellar]", param="sites")
+    nodes = {check_name(name): _site(name, each, near) for name, each in sites.items()}
+    return PanelConfig(nodes, openid, roles, public_url)
+
+
+def _site(name: str, given: object, near: Node) -> AnyNode:
+    """Return the node of a site: `rpc`, or `peer` and `rune`."""
+    if not isinstance(given, dict) or not all(isinstance(each, str) for each in given.values()):
+        raise BadParam(f"sites: {name} must be a table of texts", param="sites")
+    if set(given) == {"rpc"}:
+        return Node(str(Path(given["rpc"]).expanduser()))
+    if set(given) == {"peer", "rune"}:
+        try:
+            return FarNode.parse(near, given["peer"], given["rune"])
+        except BadParam as e:
+            raise BadParam(f"sites: {name}: {e.message}", param="sites") from None
+    raise BadParam(
+        f"sites: {name} must have rpc, or peer and rune; it has {', '.join(given) or 'nothing'}", param="sites"
+    )
