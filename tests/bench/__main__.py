@@ -19,6 +19,7 @@ import panels
 import services
 import thousand
 import trading
+import years
 
 import board
 from lanes import chromium
@@ -101,6 +102,9 @@ def measured(kind, wanted):
         if asked(thousand.thousand):
             with devnet.start(kind, Path(directory) / "i", nodes(), CHANNEL) as net:
                 yield from thousand.thousand(net)
+        if asked(years.years):
+            with devnet.start(kind, Path(directory) / "j", nodes(), CHANNEL) as net:
+                yield from years.years(net)
         if asked(chained.settlement):
             others = (NodeSpec("other", (devnet.STREAM,)), NodeSpec("third", (devnet.STREAM,)))
             with devnet.start(kind, Path(directory) / "f", (*nodes(), *others), ()) as net:

@@ -22,6 +22,7 @@ from satmeter.devnet.devices.simulated import free_port
 from satmeter.node.rpc import Node
 from satmeter.watch.doctor import findings
 from satmeter.watch.figures import Figures
+from satmeter.watch.fleet import of_prometheus
 from satmeter.watch.server import exposition, serve
 from shop import close, open_stream, until
 
@@ -206,16 +207,21 @@ def test_prometheus_takes_the_rules_and_the_figures(net, shop, tmp_path):
         up = until(lambda: answer("query?query=satmeter_meter_heard").get("result"))
         assert [r["value"][1] for r in up if r["metric"]["meter"] == board.name] == ["1"]
         assert {rule["health"] for rule in answer("rules")["groups"][0]["rules"]} <= {"ok", "unknown"}
+        (site,) = of_prometheus(f"http://127.0.0.1:{port}")
+        assert site.name == f"127.0.0.1:{server.server_port}" and not site.trouble
+        assert (site.meters[board.name].state, site.meters[board.name].heard) == ("standby", True)
         shop.forget(board)
         found = until(lambda: [a for a in alert("SatmeterMeterSilent") if a["labels"]["meter"] == board.name])
         assert f"Meter {board.name}: its board or device is not heard" in found[0]["annotations"]["summary"]
         for expression in asked_for():
             asked = urllib.parse.quote(expression.replace("$__range", "1h"))
             assert "result" in answer(f"query?query={asked}"), expression
+        server.shutdown()
+        server.server_close()
+        until(lambda: of_prometheus(f"http://127.0.0.1:{port}")[0].trouble == "it can't be scraped")
     finally:
         running.terminate()
         running.wait(20)
-        server.shutdown()
         server.server_close()
 
 

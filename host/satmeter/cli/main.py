@@ -28,7 +28,7 @@ from .panel import panel
 from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
 from .sticker import sticker
-from .watch import doctor, metrics
+from .watch import doctor, fleet, metrics
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
@@ -44,6 +44,7 @@ app.command("books")(books)
 app.command("gate")(gate)
 app.command("doctor")(doctor)
 app.command("metrics")(metrics)
+app.command("fleet")(fleet)
 app.add_typer(client_app, name="client")
 app.add_typer(device.app, name="device")
 app.add_typer(hooks_app, name="hooks")

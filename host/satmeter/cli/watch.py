@@ -1,14 +1,22 @@
-"""`satmeter doctor` and `satmeter metrics`: what is wrong with a node, and its figures."""
+"""`satmeter doctor`, `satmeter metrics` and `satmeter fleet`: what is wrong with a node, its figures, many nodes."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-from ..core.text import visible
+from ..core import months
+from ..core.errors import BadParam
+from ..core.text import amount, visible
 from ..node import DEFAULT_SOCKET
 from .failing import failing
+
+if TYPE_CHECKING:
+    from ..watch.fleet import Site
 
 console = Console()
 Socket = Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")]
@@ -50,3 +58,55 @@ def metrics(
         server.serve_forever()
     except KeyboardInterrupt:
         server.server_close()
+
+
+def fleet(
+    sources: Annotated[list[str], typer.Argument(help="database URLs with journals, or http(s):// of a Prometheus")],
+    month: Annotated[str, typer.Option(help="only sessions of a month, such as 2026-11; of databases")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what the sellers of many sites do and have earned. Exit code 1: one of them can't be told of."""
+    from dataclasses import asdict
+
+    from ..watch.fleet import of_database, of_prometheus
+
+    with failing("postgresql"):
+        period = months.bounds(month) if month else (0, 0)
+        sites = []
+        for source in sources:
+            if not source.startswith(("http://", "https://")):
+                sites += of_database(source, *period)
+            elif month:
+                raise BadParam("--month: a Prometheus does not know when sessions were; journals do", param="month")
+            else:
+                sites += of_prometheus(source)
+    if as_json:
+        print(json.dumps([{**asdict(site), "meters": [asdict(m) for m in site.meters.values()]} for site in sites]))
+    else:
+        _show(sites)
+    raise typer.Exit(1 if any(site.trouble for site in sites) else 0)
+
+
+def _show(sites: "list[Site]") -> None:
+    table = Table("site", "meter", "state", "sessions", "earned", "to look at", box=None, pad_edge=False)
+    for column in (3, 4):
+        table.columns[column].justify = "right"
+    for site in sites:
+        notes = [site.trouble] if site.trouble else []
+        notes += [f"{site.alarms:,} alarms"] if site.alarms else []
+        notes += [f"{amount(site.owed_msat, 'sat')} owed"] if site.owed_msat else []
+        rows = [
+            (m.name, m.state, f"{m.sessions:,}", amount(m.earned_msat, "sat"), "not heard" if m.heard is False else "")
+            for m in sorted(site.meters.values(), key=lambda m: m.name)
+        ]
+        if notes or not rows:
+            table.add_row(*map(_safe, (site.name, "", "", "", "", ", ".join(notes))))
+        for row in rows:
+            table.add_row(*map(_safe, (site.name, *row)))
+    earned = sum(m.earned_msat for site in sites for m in site.meters.values())
+    console.print(table)
+    console.print(f"{len(sites):,} sites, {amount(earned, 'sat')} earned", highlight=False)
+
+
+def _safe(text: str) -> str:
+    return escape(visible(text))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from nicegui import ui
 from pyln.client import RpcError
 
+from ..core import months
 from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
 from . import receipt
@@ -102,9 +103,8 @@ def bounds(month: str) -> dict[str, int]:
     """Return since and before (ms, UTC) of a month such as 2026-11; {} for all."""
     if month == ALL:
         return {}
-    begin = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
-    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
-    return {"since": int(begin.timestamp() * 1000), "before": int(end.timestamp() * 1000)}
+    since, before = months.bounds(month)
+    return {"since": since, "before": before}
 
 
 def history(panel: Panel, name: str, money: Money) -> History:

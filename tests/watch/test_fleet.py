@@ -1,0 +1,138 @@
+"""Many sites in one table, from the journals in a PostgreSQL."""
+
+import http.server
+import json
+import threading
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from satmeter.cli.main import app
+from satmeter.core import months
+from satmeter.core.errors import BadParam, JournalTrouble, NodeTrouble
+from satmeter.core.seller import events as selling
+from satmeter.core.tariff import Tariff
+from satmeter.journal.store import SCHEMA, Journal, SessionRow
+from satmeter.watch.fleet import of_database, of_prometheus
+
+NODE = "02" + "aa" * 32
+OCTOBER, NOVEMBER = months.bounds("2026-10")[0], months.bounds("2026-11")[0]
+
+
+def site_url(database, schema):
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute(f"CREATE SCHEMA {schema}")
+    return f"{database}&options=-csearch_path%3D{schema}"
+
+
+def sold(journal, meter, *sessions):
+    """A meter, and what each of its (opened_at, msat) charged."""
+    tariff = Tariff(price_msat=1000, ticks_per_unit=10, quantum_msat=5_000)
+    added = selling.MeterAdded(at=1, subject=f"meter/{meter}", tariff=tariff)
+    rows = [
+        SessionRow(f"{meter}{n}", at, meter, "02bb", at + 1, "closed", json.dumps({"charged_msat": msat}), "sig")
+        for n, (at, msat) in enumerate(sessions)
+    ]
+    journal.commit([added], [*rows, SessionRow(f"{meter}-live", NOVEMBER, meter, "02bb")])
+
+
+@pytest.fixture
+def database(postgresql):
+    """A new database of the server, by its URL."""
+    with psycopg.connect(postgresql, autocommit=True) as db:
+        name = f"fleet{db.execute('SELECT count(*) FROM pg_database').fetchone()[0]}"
+        db.execute(f"CREATE DATABASE {name}")
+    return postgresql.replace("/postgres?", f"/{name}?")
+
+
+def test_every_schema_with_a_sellers_journal_is_a_site(database):
+    cellar = Journal(site_url(database, "cellar"), "meter", NODE)
+    sold(cellar, "socket", (OCTOBER, 3_000_000_000_000), (NOVEMBER, 1_000))
+    sold(cellar, "tap")
+    Journal(site_url(database, "roof"), "meter", NODE).close()
+    Journal(site_url(database, "buyers"), "stream", NODE).close()
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("CREATE SCHEMA others")
+        db.execute("CREATE TABLE others.satmeter_event (id int)")
+    sites = {site.name: site for site in of_database(database)}
+    assert set(sites) == {"cellar", "roof"}
+    assert sites["cellar"].trouble == ""
+    meters = sites["cellar"].meters
+    assert (meters["socket"].state, meters["socket"].sessions, meters["socket"].earned_msat) == (
+        "standby",
+        2,
+        3_000_000_001_000,
+    )
+    assert meters["tap"].sessions == 0
+    (cellar_only, _) = of_database(database, *months.bounds("2026-11"))
+    assert (cellar_only.meters["socket"].sessions, cellar_only.meters["socket"].earned_msat) == (1, 1_000)
+    cellar.close()
+
+
+def test_a_journal_that_this_version_does_not_know_hides_no_other(database):
+    Journal(site_url(database, "cellar"), "meter", NODE).close()
+    sold(Journal(site_url(database, "roof"), "meter", NODE), "lamp", (OCTOBER, 5_000))
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("UPDATE cellar.satmeter_about SET value = '99' WHERE name = 'schema'")
+    cellar, roof = of_database(database)
+    assert f"schema 99, and this version knows {SCHEMA}" in cellar.trouble
+    assert roof.meters["lamp"].earned_msat == 5_000
+    found = CliRunner().invoke(app, ["fleet", database], env={"COLUMNS": "200"})
+    assert found.exit_code == 1 and "this version knows" in found.output and "2 sites, 5 sat earned" in found.output
+    told = CliRunner().invoke(app, ["fleet", database, "--json"])
+    assert json.loads(told.output)[1]["meters"][0]["earned_msat"] == 5_000
+
+
+def test_nothing_is_written_into_it(database):
+    url = site_url(database, "cellar")
+    Journal(url, "meter", NODE).close()
+    read_only = database + "&options=-cdefault_transaction_read_only%3Don"
+    assert [site.name for site in of_database(read_only)] == ["cellar"]
+
+
+def test_what_is_no_source_is_refused(tmp_path):
+    for source, why in (
+        (f"sqlite:///{tmp_path}/j", "source: must be postgresql://"),
+        ("journal.sqlite3", "source: must be postgresql://"),
+        ("ftp://x/y", "source: must be postgresql://"),
+        ("postgresqlx://y", "source: must be a database URL"),
+    ):
+        with pytest.raises(BadParam, match=why):
+            of_database(source)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(JournalTrouble) as error:
+        of_database("postgresql://me:secret@127.0.0.1:1/x")
+    assert "secret" not in str(error.value)
+    with pytest.raises(NodeTrouble, match=r"^http://127.0.0.1:1 does not answer as a Prometheus does") as away:
+        of_prometheus("http://me:secret@127.0.0.1:1/")
+    assert "secret" not in str(away.value)
+    for month in ("2026", "2026-13", "November"):
+        assert CliRunner().invoke(app, ["fleet", "postgresql://x/y", "--month", month]).exit_code == 1
+    assert CliRunner().invoke(app, ["fleet", "http://127.0.0.1:1", "--month", "2026-11"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b'{"data": {}}', b'{"data": {"result": [{"metric": {}, "value": ["x"]}]}}']
+)
+def test_what_answers_and_is_no_prometheus_is_said(body):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.headers.get("Authorization"))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    asked = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(NodeTrouble, match="does not answer as a Prometheus does"):
+            of_prometheus(f"http://ann:a%20b@127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert asked == ["Basic YW5uOmEgYg=="]
