@@ -21,10 +21,17 @@ ALL = "all"
 
 
 class History:
-    """A list of receipts, drawn anew by refresh(); `rows` asks the node for so many of the newest."""
+    """A list of receipts, drawn anew by refresh().
 
-    def __init__(self, money: Money, rows: Callable[[int], Awaitable[list[JsonObject]]]):
-        self._money, self._rows = money, rows
+    `rows` asks the node for so many of the newest; `then` gets them once they are drawn, to show what comes of them."""
+
+    def __init__(
+        self,
+        money: Money,
+        rows: Callable[[int], Awaitable[list[JsonObject]]],
+        then: Callable[[list[JsonObject]], Awaitable[None]] | None = None,
+    ):
+        self._money, self._rows, self._then = money, rows, then
         self._list = ui.element("div").classes("receipts").props("data-part=receipts")
         self._more = ui.button("Show more", icon="expand_more", on_click=self._show_more).props("dense flat")
         self._more.set_visibility(False)
@@ -34,6 +41,7 @@ class History:
         self._asked = 0
         """Which question is the newest: the answer to an earlier one is not shown."""
         self._fails, self._not_before = 0, 0.0
+        ui.context.client.on_connect(self.tick)  # else a page is without it until the timer comes
 
     def refresh(self) -> None:
         """Look again, and a few times after: a receipt is signed and sent a moment after its session ends."""
@@ -67,10 +75,15 @@ class History:
                 return
             rows = [row for row in found if row["receipt"]]
             good = [receipt.signed(row) for row in rows]
+            self._show(found, rows, good)
+            if self._then is not None:
+                await self._then(found)
         except (RpcError, SatmeterError) as e:
             self._failed(words(e))
             return
         self._fails = 0
+
+    def _show(self, found: list[JsonObject], rows: list[JsonObject], good: list[bool]) -> None:
         self._more.set_visibility(len(found) >= self._most < MOST)
         shown = [*((row["receipt"], ok) for row, ok in zip(rows, good)), self._money.unit]
         if shown == self._shown:
@@ -113,9 +126,11 @@ def history(panel: Panel, name: str, money: Money) -> History:
     newest = ""
 
     async def rows(most: int) -> list[JsonObject]:
-        nonlocal newest
         period = bounds(str(month.value))
-        found = list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
+        return list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
+
+    async def sum_up(found: list[JsonObject]) -> None:
+        nonlocal newest
         text = next((row["receipt"] for row in found if row["receipt"]), "")
         if not known or (month.value in (ALL, max(known)) and text != newest):
             newest = text
@@ -125,7 +140,6 @@ def history(panel: Panel, name: str, money: Money) -> History:
                 known[line["period"]] = line
         show_totals()
         await show_income()
-        return found
 
     def show_totals() -> None:
         lines = [known[period] for period in sorted(known, reverse=True)]
@@ -160,7 +174,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
         ui.button("CSV", icon="download", on_click=csv).props("dense flat")
     total = ui.label().classes("hint").props("data-fact=history-total")
     income = Income(money)
-    made = History(money, rows)
+    made = History(money, rows, sum_up)
     month.on_value_change(made.restart)
     made.refresh()
     ui.timer(0.7, made.tick)
