@@ -3,6 +3,7 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
+import pytest
 from test_after_close import Liar
 from world import ARREARS, BUYER_ID, OTHER, SELLER_ID, SESSION, World, identity
 
@@ -62,6 +63,31 @@ def test_a_debt_can_be_paid_after_the_receipt_and_then_the_buyer_is_served_again
     assert not w.purchase.debt_msat
     w.open(session=OTHER)
     assert w.buyer.state.streams[OTHER].state == "streaming"
+
+
+@pytest.mark.parametrize("back", ["restarted", "connected"])
+def test_a_buyer_that_comes_back_asks_whether_what_it_owes_is_paid(back):
+    w = World(FOUR_IN_ARREARS)
+    w.open()
+    w.fail = 10**6
+    w.report(20)
+    w.buy(cmd.CloseStream(SESSION))
+    w.pass_ms(35_000, step=1_000)
+    assert w.purchase.debt_msat == 2_000 and w.purchase.closing.revision == 1
+    w.lose = lambda message: True
+    w.buy(cmd.PeerLost(SELLER_ID))
+    assert w.pay(w.unpaid()[0])  # by somebody else
+    w.pass_ms(65_000, step=1_000)
+    assert SESSION not in w.seller.state.sessions and w.purchase.closing.revision == 1
+    w.lose = lambda message: False
+    if back == "restarted":
+        w.restart_buyer()
+    else:
+        w.buy(cmd.PeerConnected(SELLER_ID))
+    w.pass_ms(1_000)
+    assert w.purchase.closing.revision == 2 and not w.purchase.debt_msat
+    w.pass_ms(5_000)
+    assert SESSION not in w.buyer.state.streams
 
 
 def test_arrears_that_nobody_uses_free_the_meter():

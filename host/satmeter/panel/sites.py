@@ -57,7 +57,8 @@ def sites(panels: Mapping[str, Panel]) -> None:
 
     with page(first, "Sites", money, show, of_all=True), ui.element("div").classes("lines"):
         for name, panel in panels.items():
-            with ui.link(target=panel.base).classes("line").props(f"data-site={name}"):
+            with ui.link(target=panel.base).classes("line") as line:
+                line.props["data-site"] = name
                 ui.label(name).classes("title")
                 lines[name] = Line(*(ui.label().props(f"data-fact={fact}") for fact in Line._fields))
     for panel in panels.values():

@@ -62,8 +62,9 @@ class Buyer(StateMachine):
         for stream in self.state.streams.values():
             stream.memory.heard_at = stream.memory.touched_at = context.now
             self._find_out(stream)
-            if not stream.closed or stream.short:
+            if stream.unsettled:
                 context.act(do.Connect(stream.seller, stream.address))
+                stream.memory.cut_off = stream.closed  # its newer receipts, told meanwhile, did not reach us
             if stream.state == StreamState.CLOSING:
                 stream.memory.closing_at = context.now
         if context.older:

@@ -22,7 +22,7 @@ class Peers(Part):
         """The connection to a seller is gone: reach for it again now, and at every ask until it is back."""
         address, due = "", False
         for stream in self.state.streams.values():
-            if stream.seller == command.peer and (not stream.closed or stream.short):
+            if stream.seller == command.peer and stream.unsettled:
                 due = due or not stream.memory.cut_off or self.now >= stream.memory.asked_at + RESEND_MS
                 address, stream.memory.cut_off, stream.memory.asked_at = stream.address, True, self.now
         if due:
@@ -31,7 +31,7 @@ class Peers(Part):
     def connected(self, command: cmd.PeerConnected) -> None:
         """A seller is back: it is told again what it may have missed."""
         for stream in self.state.streams.values():
-            if stream.seller == command.peer and (not stream.closed or stream.short):
+            if stream.seller == command.peer and stream.unsettled:
                 stream.memory.cut_off = False
                 self.context.streams.ask_again(stream)
 

@@ -225,12 +225,18 @@ class BuyerSession:
         return self.state == StreamState.CLOSING or (self.closed and self.short)
 
     @property
-    def done(self) -> bool:
-        """Whether it may be forgotten: closed, nothing in flight, and nothing owed by either side.
+    def unsettled(self) -> bool:
+        """Whether its seller has to be heard of: until it is closed, and as long as its receipt has either side owe.
 
-        What is owed under the dust limit (msat) does not count."""
+        A debt may be paid by somebody else: only a newer receipt says so. What is owed under the dust limit (msat)
+        does not count."""
         dust_msat = rules_of(self.tariff).dust_msat if self.tariff is not None else DUST_MSAT
-        return self.closed and not (self.in_flight or self.short or self.debt_msat >= dust_msat)
+        return not self.closed or self.short or self.debt_msat >= dust_msat
+
+    @property
+    def done(self) -> bool:
+        """Whether it may be forgotten: nothing in flight, and nothing more to hear of its seller."""
+        return not (self.in_flight or self.unsettled)
 
     # --- counts
 

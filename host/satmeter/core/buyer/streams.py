@@ -141,7 +141,7 @@ class Streams(Part):
         """Say again what the seller has not answered."""
         if stream.memory.cut_off or (stream.ending and stream.memory.tries > 1):
             self.act(do.Connect(stream.seller, stream.address))
-        if stream.ending:
+        if stream.ending or stream.closed:
             self.context.closing.close_when_landed(stream)
         else:
             self.context.send(stream, msg.Open, meter=stream.meter)
