@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..core import months
 from ..core.errors import BadParam
 from ..core.text import amount, visible
 from ..node import DEFAULT_SOCKET
+from ..watch import months
 from .failing import failing
 
 if TYPE_CHECKING:

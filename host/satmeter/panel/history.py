@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from nicegui import ui
 from pyln.client import RpcError
 
-from ..core import months
 from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
+from ..watch import months
 from . import receipt
 from .amounts import Money
 from .income import Income, worth

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from .errors import BadParam
+from ..core.errors import BadParam
 
 
 def bounds(month: str) -> tuple[int, int]:
