@@ -78,7 +78,7 @@ def test_a_journal_that_this_version_does_not_know_hides_no_other(database):
     cellar, roof = of_database(database)
     assert f"schema 99, and this version knows {SCHEMA}" in cellar.trouble
     assert roof.meters["lamp"].earned_msat == 5_000
-    found = CliRunner().invoke(app, ["fleet", database], env={"COLUMNS": "200"})
+    found = CliRunner().invoke(app, ["fleet", database])
     assert found.exit_code == 1 and "this version knows" in found.output and "2 sites, 5 sat earned" in found.output
     told = CliRunner().invoke(app, ["fleet", database, "--json"])
     assert json.loads(told.output)[1]["meters"][0]["earned_msat"] == 5_000

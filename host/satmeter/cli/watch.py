@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ..core.errors import BadParam
 from ..core.text import amount, visible
@@ -88,25 +86,24 @@ def fleet(
 
 
 def _show(sites: "list[Site]") -> None:
-    table = Table("site", "meter", "state", "sessions", "earned", "to look at", box=None, pad_edge=False)
-    for column in (3, 4):
-        table.columns[column].justify = "right"
+    rows = [("site", "meter", "state", "sessions", "earned", "")]
     for site in sites:
-        notes = [site.trouble] if site.trouble else []
-        notes += [f"{site.alarms:,} alarms"] if site.alarms else []
-        notes += [f"{amount(site.owed_msat, 'sat')} owed"] if site.owed_msat else []
-        rows = [
-            (m.name, m.state, f"{m.sessions:,}", amount(m.earned_msat, "sat"), "not heard" if m.heard is False else "")
-            for m in sorted(site.meters.values(), key=lambda m: m.name)
-        ]
-        if notes or not rows:
-            table.add_row(*map(_safe, (site.name, "", "", "", "", ", ".join(notes))))
-        for row in rows:
-            table.add_row(*map(_safe, (site.name, *row)))
-    earned = sum(m.earned_msat for site in sites for m in site.meters.values())
-    console.print(table)
-    console.print(f"{len(sites):,} sites, {amount(earned, 'sat')} earned", highlight=False)
-
-
-def _safe(text: str) -> str:
-    return escape(visible(text))
+        for meter in sorted(site.meters.values(), key=lambda meter: meter.name):
+            heard = "not heard" if meter.heard is False else ""
+            earned = amount(meter.earned_msat, "sat")
+            rows.append((site.name, meter.name, meter.state, f"{meter.sessions:,}", earned, heard))
+    rows = [tuple(map(visible, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            text.rjust(width) if at in (3, 4) else text.ljust(width)
+            for at, (text, width) in enumerate(zip(row, widths))
+        )
+        print("  ".join(cells).rstrip())
+    for site in sites:
+        notes = [site.trouble, f"{site.alarms:,} to look at" if site.alarms else ""]
+        notes.append(f"{amount(site.owed_msat, 'sat')} owed" if site.owed_msat else "")
+        for note in filter(None, notes):
+            print(visible(f"{site.name}: {note}"))
+    earned_msat = sum(meter.earned_msat for site in sites for meter in site.meters.values())
+    print(f"{len(sites):,} sites, {amount(earned_msat, 'sat')} earned")
