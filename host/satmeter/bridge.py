@@ -206,7 +206,7 @@ class Bridge:
                 if time.monotonic() > look_at:
                     look_at += RETRY_S / 2
                     if lease.wanted(port):
-                        log.info("%s is wanted by somebody who flashes; let go", port)
+                        log.info("%s was released: satmeter flash needs it", port)
                         return
                 data = line.read(line.in_waiting or 1)
                 with self._lock:

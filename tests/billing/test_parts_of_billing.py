@@ -65,6 +65,15 @@ def test_a_database_that_is_not_there_is_said(url):
         Database(url, NODE)
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:hunter2@127.0.0.1:1/x", "postgresql://me@127.0.0.1:1/x?password=hunter2"]
+)
+def test_a_password_of_the_database_is_shown_to_nobody(url):
+    with pytest.raises(JournalTrouble) as error:
+        Database(url, NODE)
+    assert "127.0.0.1" in str(error.value) and "hunter2" not in str(error.value)
+
+
 def test_what_fails_half_way_is_not_recorded(url):
     database = Database(url, NODE)
     with pytest.raises(JournalTrouble):

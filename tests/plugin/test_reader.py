@@ -88,7 +88,7 @@ def test_parameters_that_are_neither_list_nor_object(plugin, params):
 )
 def test_characters_that_are_none(plugin, params):
     (answer,) = answers(plugin, call(params))
-    assert answer["error"]["code"] == 2101 and "has a character that is none" in answer["error"]["message"]
+    assert answer["error"]["code"] == 2101 and "which no database keeps" in answer["error"]["message"]
 
 
 def test_a_blank_line_inside_is_white_space_and_no_message_of_its_own(plugin):

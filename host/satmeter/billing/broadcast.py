@@ -8,7 +8,7 @@ from .database import Row
 
 REMEMBERED = 10_000
 BEHIND = 1000
-"""A reader who is so many payments behind is let go: it would take the memory of all."""
+"""A reader who is so many payments behind is dropped: what waits for it would fill the memory."""
 
 
 class Hub:

@@ -113,7 +113,7 @@ class Container:
         try:
             part()
         except Exception as e:
-            log.warning("letting go of old rows: %s", e)
+            log.warning("old rows could not be deleted: %s", e)
 
     def close(self) -> None:
         """Stops the worker's threads and ends its open event connections. The database stays open."""

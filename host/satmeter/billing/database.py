@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..core.errors import JournalTrouble
-from ..journal.store import engine
+from ..journal.store import engine, trouble
 from .tables import ABOUT
 
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ class Database:
             self._migrate()
             self._belongs_to(node_id)
         except (SQLAlchemyError, CommandError, OSError, ImportError, ValueError) as e:
-            raise _words(url, e) from e
+            raise trouble(url, e, "database") from e
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -58,7 +58,7 @@ class Database:
                 for hear in self.hearers:
                     hear()
         except SQLAlchemyError as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e, "database") from e
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -67,7 +67,7 @@ class Database:
             with self._engine.connect().execution_options(satmeter_reads=True) as db:
                 yield db
         except SQLAlchemyError as e:
-            raise _words(self.url, e) from e
+            raise trouble(self.url, e, "database") from e
 
     def close(self) -> None:
         """Closes the pooled connections. A later use of the database opens new ones."""
@@ -124,11 +124,3 @@ def insert_new(db: sa.Connection, table: sa.Table, row: Mapping[str, object]) ->
 def already_there(trouble: JournalTrouble) -> bool:
     """Whether a transaction failed because a row with the same key was recorded before."""
     return isinstance(trouble.__cause__, IntegrityError)
-
-
-def _words(url: str, e: Exception) -> JournalTrouble:
-    if isinstance(e, JournalTrouble):
-        return e
-    where = sa.make_url(url).render_as_string(hide_password=True) if "://" in url else url
-    cause = (str(getattr(e, "orig", None) or e).splitlines() or [type(e).__name__])[0]
-    return JournalTrouble(f"the database at {where} can't be used: {cause}")

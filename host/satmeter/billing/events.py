@@ -179,4 +179,4 @@ class News:
                     self._seen = event["id"]
                     self._tell(event)
             except Exception as e:  # whatever one event is like, the next ones are told
-                log.warning("reading events: %s", e)
+                log.warning("could not read events; trying again: %s", e)

@@ -94,7 +94,7 @@ def check_text(name: str, value: object) -> None:
     """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for text in (name, *_texts(value)) for c in text):
         plain = name if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) else "body"
-        raise BadParam(f"{plain}: has a character that is none (NUL, or a lone surrogate)", param="body")
+        raise BadParam(f"{plain}: has NUL, or a lone surrogate, which no database keeps", param="body")
 
 
 def _texts(value: object) -> Iterator[str]:

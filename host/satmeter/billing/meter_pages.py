@@ -163,7 +163,7 @@ class MeterPages:
         found = self.purchase(name, link)
         if found.session is not None and found.part is not None and found.session.phase == "open":
             if not found.part.leads:
-                raise WrongState("most of what is left was paid by others: they can end it, and so does the plug")
+                raise WrongState("most of what is left was paid by others: only they, or pulling the plug, end it")
             self._call("meter-close", name=found.session.session)
 
     def rest(self, name: str, link: str) -> Rest:

@@ -58,9 +58,9 @@ class Meters:
             except RpcError as e:
                 wait = AWAY_S  # there may be no meter plugin, or it comes later
                 if e.error.get("code") != UNKNOWN_COMMAND if isinstance(e.error, dict) else True:
-                    log.warning("following meters: %s", words_of(e))
+                    log.warning("could not follow the meters; trying again: %s", words_of(e))
             except (SatmeterError, KeyError, ValueError) as e:
-                log.warning("following meters: %s", e)
+                log.warning("could not follow the meters; trying again: %s", e)
 
     def _look(self) -> None:
         cursor = self._cursor()

@@ -162,7 +162,7 @@ class Spending:
                     looked = time.monotonic()
                     self._look()
             except Exception as e:  # the node or the database is away: the next round tries again
-                log.warning("looking after payments: %s", e)
+                log.warning("could not look after payments; trying again: %s", e)
             if self._stopping.wait(BEAT_S):
                 return
 

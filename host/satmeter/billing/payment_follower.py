@@ -54,7 +54,7 @@ class Follower:
                 if self.catch_up(row):
                     self._tell(row["id"])
         except Exception as e:
-            log.warning("looking at open invoices: %s", e)
+            log.warning("could not look at open invoices; trying again: %s", e)
 
     def _tell(self, id: str) -> None:
         row = self._invoices.find(id)
@@ -92,7 +92,7 @@ class Follower:
                 if label.startswith(LABEL):
                     self._tell(label.removeprefix(LABEL))
             except Exception as e:
-                log.warning("following payments: %s", e)
+                log.warning("could not follow payments; trying again: %s", e)
                 self._stopping.wait(RETRY_S)
 
     def _count(self, label: str, made: Made, in_turn: bool = True) -> None:

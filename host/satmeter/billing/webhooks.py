@@ -117,14 +117,14 @@ class Hooks:
                     for row in await asyncio.to_thread(self._claim, list(sending.values())):
                         sending[asyncio.create_task(self._send(client, row))] = row
                 except Exception as e:
-                    log.warning("webhooks: %s", e)
+                    log.warning("could not send webhooks; trying again: %s", e)
                 waiting = asyncio.create_task(said.wait())
                 ended, _ = await asyncio.wait({waiting, *sending}, timeout=EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
                 for task in [task for task in sending if task in ended]:
                     del sending[task]
                     if task.exception() is not None:  # whatever one of them is like, the others go on
-                        log.warning("webhooks: %s", task.exception())
+                        log.warning("could not send webhooks; trying again: %s", task.exception())
 
     def _claim(self, sending: list[Row]) -> list[Row]:
         """Claims due webhooks for this worker, for LEASE_S (60 s), and returns them.

@@ -92,9 +92,9 @@ def _show(sites: "list[Site]") -> None:
             heard = "not heard" if meter.heard is False else ""
             earned = amount(meter.earned_msat, "sat")
             rows.append((site.name, meter.name, meter.state, f"{meter.sessions:,}", earned, heard))
-    rows = [tuple(map(visible, row)) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
+    shown = [[visible(text) for text in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    for row in shown:
         cells = (
             text.rjust(width) if at in (3, 4) else text.ljust(width)
             for at, (text, width) in enumerate(zip(row, widths))

@@ -167,7 +167,7 @@ class Ocpp:
             raise DeviceTrouble(f"charger {self._id}: does not start: is a car plugged in?")
         await self._until(lambda: bool(self._transaction))
         if not self._transaction:
-            raise DeviceTrouble(f"charger {self._id}: took the start, and began nothing")
+            raise DeviceTrouble(f"charger {self._id}: took the start request, and did not start charging")
 
     async def cut(self) -> None:
         """Ends charging, and waits until the charger says that it has."""

@@ -154,11 +154,11 @@ def shown(url: str) -> str:
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
-def trouble(url: str, e: Exception) -> JournalTrouble:
-    """Return a database's error in words, without the password of its URL."""
+def trouble(url: str, e: Exception, what: str = "journal") -> JournalTrouble:
+    """Return a database's error in words, without the password of its URL; `what`: what the database is to us."""
     where = shown(url) if "://" in url else url
-    cause = str(getattr(e, "orig", None) or e).splitlines()[0]
-    return JournalTrouble(f"the journal at {where} can't be used: {cause}")
+    cause = (str(getattr(e, "orig", None) or e).splitlines() or [type(e).__name__])[0]
+    return JournalTrouble(f"the {what} at {where} can't be used: {cause}")
 
 
 class Journal:

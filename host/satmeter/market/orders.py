@@ -89,7 +89,7 @@ class Orders:
             raise BadParam("cart: is empty", param="cart")
         total = sum(o["msatoshi"] for o in offers)
         if total > MAX_MSAT:
-            raise BadParam(f"cart: comes to {total} msat, more than there is", param="cart")
+            raise BadParam(f"cart: comes to {total} msat, more than all bitcoin", param="cart")
         id = new_id()
         with self._database.writing() as db:
             db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": ORDER})

@@ -1,4 +1,4 @@
-"""Whose payment is next where a channel is full: those to one payee begin in the order they came, and none is lost.
+"""A queue a payee, for payments that wait until a channel takes another one: first come, first served.
 
 A channel takes few payments at once (30 on mainnet), and the node turns away what is beyond. Left to try again by
 themselves, some would never get in between the others. Here they stand in line: each payment that ends lets the next

@@ -1,4 +1,4 @@
-"""What the node's plugins say, asked for again and again while somebody looks; who looks is told of every change.
+"""Polls what the node's plugins say while a page is open, and tells the pages of every change.
 
 One feed serves all browsers. It asks at most every EVERY_S, and never takes more than a fifth of the node's time.
 """

@@ -217,7 +217,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         if not payload.startswith(peer.HEX_TYPES):
             return  # not one of ours: lightningd's own plugins use custom messages, too
         if not self.quota.take(peer_id, self.service.clock.now()):
-            return  # said again by who honours the protocol
+            return  # a peer that keeps to the protocol sends it again
         try:
             message = peer.decode(bytes.fromhex(payload))
         except (BadMessage, ValueError) as e:

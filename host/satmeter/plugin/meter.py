@@ -266,7 +266,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 self.service.post(settled, credited)
                 index = made.index
             except Exception as e:
-                log.warning("waiting for payments: %s", e)
+                log.warning("could not wait for payments; trying again: %s", e)
                 core = None
                 time.sleep(0.5)
 

@@ -56,7 +56,7 @@ def bind(name: str, signature: inspect.Signature, params: JsonObject | Sequence[
     for key, value in given.items():
         if not _sound([key, value]):
             shown = repr(key)[1:-1]
-            raise BadParam(f"{shown}: has a character that is none (NUL, or a lone surrogate)", param=shown)
+            raise BadParam(f"{shown}: has NUL, or a lone surrogate, which no database keeps", param=shown)
         if key not in names:
             raise BadParam(f"{key}: not a parameter of {name}; they are {', '.join(names)}", param=key)
     for p in known:

@@ -335,7 +335,7 @@ class Service(Generic[CoreT]):
         if not block or wall_ms() < block - BLOCKS_AHEAD_MS:
             log.warning("this machine's clock seems to be behind: it goes on from the journal's time; set the clock")
             return 0
-        log.warning("a clock was in the future: what it dated after now is dated back")
+        log.warning("a clock was ahead: the times that it recorded are moved back")
         return ahead
 
     def _set_back(self, journal: Journal, core: CoreT, ahead: int) -> None:

@@ -179,7 +179,7 @@ class Openings(Part):
         if meter is None or session.tariff.prepaid or meter.undeliverable(self.now, self.limits.silent_ms):
             return
         if not self._may_agree(meter, session.buyer):
-            raise TooMany("this meter serves no more buyers in arrears just now who never paid")
+            raise TooMany("this meter takes no more buyers in arrears now who have never paid; try again later")
         holder = self.state.sessions.get(meter.session)
         if holder is not None and not holder.ending and self.unused(holder):
             self.context.closing.end(holder, "not used, and another buyer asked for the meter")
