@@ -1,6 +1,5 @@
 """`satmeter device`: which kinds of device there are, and what one of them does."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,8 @@ def find(
 ) -> None:
     """Look for devices in the network and at USB; say the line of bridge.toml that sells through each."""
     with failing("device", ValueError):
+        import asyncio
+
         from ..device import find as finding
 
         seen = asyncio.run(finding.found(seconds))
@@ -48,6 +49,8 @@ def test(
 ) -> None:
     """Read and switch a meter's device a few times, on for moments; say what may flow beyond a grant."""
     with failing("device", ValueError):
+        import asyncio
+
         from ..device.run import tried
 
         found = asyncio.run(tried(config.expanduser(), meter))

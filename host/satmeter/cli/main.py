@@ -1,6 +1,5 @@
 """The `satmeter` command."""
 
-import asyncio
 import io
 import json
 import logging
@@ -186,6 +185,8 @@ def bridge(
         for noisy in ("httpx", "pymodbus"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with failing("device", ValueError):
+            import asyncio  # 4 MB that a board's bridge has no use for
+
             from ..device.run import run
 
             asyncio.run(run(config.expanduser(), metrics))

@@ -7,7 +7,6 @@ lightningd's chain backend). sendpsbt is used where the wallet has to learn of t
 import base64
 import json
 import logging
-import urllib.request
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -227,6 +226,8 @@ class Bitcoind:
 
     def _call(self, method: str, params: list[object]) -> object:
         body = json.dumps({"id": "satmeter", "method": method, "params": params}).encode()
+        import urllib.request  # 4 MB that a seller without on-chain meters has no use for
+
         asked = urllib.request.Request(self._url, body, {"Authorization": f"Basic {self._login}"})
         try:
             with urllib.request.urlopen(asked, timeout=RPC_TIMEOUT_S) as answer:
