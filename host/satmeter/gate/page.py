@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from ..core.text import amount
+from ..http import security
 from ..qr import draw
 from ..qr.make import make
 from .billing_client import Asked
@@ -74,9 +75,7 @@ class Pages:
         value = f"{asked.payment_hash}.{_mac(self._secrets[0], asked.payment_hash, price.service)}"
         answer = HTMLResponse(_page(asked, price), 402)
         answer.headers["Refresh"] = str(LOOK_S)
-        answer.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        )
+        answer.headers.update(security.headers("default-src 'none'", "style-src 'unsafe-inline'"))
         https = request.url.scheme == "https"
         answer.set_cookie(COOKIE, value, max_age=LASTS_S, httponly=True, samesite="lax", secure=https)
         return answer
