@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from ..board.ports import find
 from ..board.virtual import keep_key, load_key
@@ -39,6 +38,8 @@ def flash_board(
     ] = False,
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
+    from rich.progress import Progress
+
     bar = Progress(console=console)
 
     def may(names: list[str]) -> Path | None:
@@ -60,6 +61,8 @@ def flash_board(
         had = load_key(file) if new_key else None
         given = image.load_config(config, load_key(coming if new_key else file, make=True))
         where = find(port)
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console) as progress:
             bar = progress

@@ -16,7 +16,6 @@ from rich.console import Console
 
 from .. import __version__, parts
 from ..core.text import visible
-from ..journal import backup
 from ..node import DEFAULT_SOCKET
 from . import device
 from .audit import audit
@@ -108,7 +107,7 @@ def journal_backup(
     to: Annotated[Path, typer.Argument(help="the file to write")],
 ) -> None:
     """Write a journal to one file, also while its plugin runs."""
-    from ..journal import move
+    from ..journal import backup, move
 
     with failing(""):
         if "://" in journal:
@@ -124,7 +123,7 @@ def journal_restore(
     journal: Annotated[str, typer.Argument(help="where the journal belongs: a file, or a database URL")],
 ) -> None:
     """Put a backup in the place of a journal whose plugin does not run; the one that is there is kept beside it."""
-    from ..journal import move
+    from ..journal import backup, move
 
     with failing(""):
         if "://" in journal:

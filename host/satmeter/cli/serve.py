@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from .failing import failing
 from .logs import log
@@ -105,6 +104,8 @@ def _after(days: int) -> int:
 def list_(config: Where = None) -> None:
     """List the clients."""
     with failing("billing"):
+        from rich.table import Table
+
         from ..billing.api_tokens import Secrets
 
         table = Table("name", "scopes", "made", "ends", "revoked")
