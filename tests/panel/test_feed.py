@@ -50,3 +50,21 @@ def test_a_node_that_hangs_is_told_and_asked_by_one_thread(monkeypatch):
 
     assert ran(run()) == [1]
     assert "has not answered" in told[0] and told[-1] == ""
+
+
+def test_a_node_that_answers_nonsense_is_told_and_asked_again():
+    answers = iter([{}, {"meters": [], "sessions": [], "unowned": []}])
+
+    class Node:
+        def call(self, method):
+            return next(answers)
+
+    feed, told = Feed(Node(), module.seller(module.Flows())), []
+    feed.join(lambda: told.append(feed.trouble))
+
+    async def twice():
+        await feed.refresh()
+        await feed.refresh()
+
+    ran(twice())
+    assert told == ["the node answers what no plugin of this version says", ""]

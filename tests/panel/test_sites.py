@@ -10,6 +10,7 @@ from running import RunningPanel
 from satmeter.core.errors import BadParam, NotPermitted
 from satmeter.panel.config import Roles
 from satmeter.panel.layout import Panel
+from satmeter.panel.login import Logins
 from satmeter.panel.roles import Role
 from satmeter.panel.users import User, load, remove, set_password
 
@@ -92,6 +93,23 @@ def test_what_is_not_shown_is_refused_all_the_same(net, fleet, tab):
     assert len(net["seller"].rpc.call("listinvoices")["invoices"]) == made
 
 
+def test_a_page_of_before_acts_no_more_once_its_login_has_ended(net, fleet, tab):
+    page = entered(fleet, tab, "anna")
+    page.goto(fleet.url + "/sites/cellar/sell/socket")
+    expect(page.locator("[data-fact=price]")).to_contain_text("a Wh")
+    other = page.context.new_page()
+    other.goto(fleet.url + "/")
+    other.get_by_role("button", name="Log out").click()
+    other.get_by_label("Name").fill("vera")
+    other.get_by_label("Password").fill(PASSWORDS["vera"])
+    other.get_by_role("button", name="Log in").click()
+    expect(other.locator("[data-site=cellar]")).to_be_visible()
+    made = len(net["seller"].rpc.call("listinvoices")["invoices"])
+    page.get_by_role("button", name="New invoice").click()
+    expect(page.get_by_text("the login of this page has ended; load it again")).to_be_visible(timeout=30_000)
+    assert len(net["seller"].rpc.call("listinvoices")["invoices"]) == made
+
+
 def test_an_owner_may_do_only_what_the_rune_permits(net, fleet, tab):
     page = entered(fleet, tab, "anna")
     page.goto(fleet.url + "/sites/cellar/sell/socket")
@@ -125,11 +143,14 @@ def test_a_call_that_the_role_may_not_make_never_reaches_the_node():
             asked.append(method)
             return {}
 
-    panel = Panel(Node(), {}, None, None, None).seen_by(User("vera", Role.VIEWER))
+    panel = Panel(Node(), {}, None, None, None).seen_by(User("vera", Role.VIEWER), lambda: True)
     with ThreadPoolExecutor(1) as apart:  # the browser's loop runs on this thread
         with pytest.raises(NotPermitted, match="meter-close: a viewer may not do this"):
             apart.submit(asyncio.run, panel.call("meter-close", name="socket")).result()
         apart.submit(asyncio.run, panel.call("meter-status")).result()
+        gone = panel.seen_by(User("anna"), lambda: False)
+        with pytest.raises(NotPermitted, match="the login of this page has ended"):
+            apart.submit(asyncio.run, gone.call("meter-status")).result()
     assert asked == ["meter-status"]
 
 
@@ -145,22 +166,52 @@ def test_the_file_of_users_keeps_the_others(tmp_path):
     set_password(path, "second password", "otto", Role.OPERATOR)
     set_password(path, "third password", "vera", Role.VIEWER)
     set_password(path, "fourth password", "otto", Role.VIEWER)
+    assert set_password(path, "fourth password", "otto").role is Role.VIEWER  # as it was
+    with pytest.raises(BadParam, match="role: paul is new, and needs one"):
+        set_password(path, "fifth password", "paul")
     remove(path, "vera")
     users = load(path)
     assert {name: user.role for name, user in users.items()} == {"": Role.OWNER, "otto": Role.VIEWER}
     assert users["otto"].is_right("fourth password") and not users["otto"].is_right("second password")
     assert users[""].is_right("first password")
-    with pytest.raises(BadParam, match=r"has no 'vera'; it has , otto"):
+    with pytest.raises(BadParam, match=r"has no 'vera'; it has otto, the owner without a name"):
         remove(path, "vera")
+
+
+def test_many_who_change_the_file_at_once_lose_nobody(tmp_path):
+    path = tmp_path / "p"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: set_password(path, "a long password", f"u{n}", Role.VIEWER), range(8)))
+    assert set(load(path)) == {f"u{n}" for n in range(8)}
+    assert [each.name for each in tmp_path.iterdir()] == ["p"]
+
+
+def test_who_is_removed_or_has_another_role_is_logged_out(tmp_path):
+    path = tmp_path / "p"
+    for name in ("anna", "otto"):
+        set_password(path, f"password of {name}", name, Role.OWNER)
+    logins = Logins(load(path), path)
+    anna, otto = (logins.begin(logins.right(f"password of {name}", "192.0.2.1", name)) for name in ("anna", "otto"))
+    apart = logins.begin(User("by a provider", Role.VIEWER))
+    set_password(path, "password of otto", "otto", Role.VIEWER)
+    assert logins.user(otto) is None and logins.user(anna).name == "anna" and logins.user(apart) is not None
+    path.write_text("nonsense is here")
+    assert logins.user(anna) is not None  # what can't be read changes nothing
+    assert logins.right("password of otto", "192.0.2.1", "otto").role is Role.VIEWER
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("anna owner\n", "line 1: must be a hash"), ("a king $argon2id$\n", "role: must be one of")],
+    [
+        ("anna owner\n", "line 1: must be a hash"),
+        ("a king $argon2id$\n", "line 1: must be a hash, .*; roles are viewer"),
+        ("$argon2id$\n\n$argon2id$\n", "line 3: the owner stands there twice"),
+        ("\udcff\n", "no text in UTF-8"),
+    ],
 )
 def test_a_line_that_is_no_user_is_refused(tmp_path, text, why):
     path = tmp_path / "p"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     path.chmod(0o600)
     with pytest.raises(BadParam, match=why):
         load(path)
@@ -179,9 +230,17 @@ def test_a_line_that_is_no_user_is_refused(tmp_path, text, why):
         ({"sub": "group:caretakers"}, None),
         ({"sub": "Abc", "groups": ["caretakers"]}, Role.OPERATOR),
         ({"sub": "1", "email": "sub:Abc", "email_verified": True}, None),
+        ({"sub": "1", "email": "SUB:care@takers", "email_verified": True}, None),
+        ({"sub": "1", "email": "\u212aate@example.com", "email_verified": True}, None),
         ({"sub": "1", "groups": [["caretakers"], None, 7]}, None),
     ],
 )
 def test_a_role_is_what_the_provider_vouches_for(claims, role):
-    roles = Roles.parse({"owner": ["anna@example.com"], "operator": ["sub:Abc"], "viewer": ["group:caretakers"]})
+    roles = Roles.parse(
+        {
+            "owner": ["anna@example.com"],
+            "operator": ["sub:Abc", "sub:care@takers", "kate@example.com"],
+            "viewer": ["group:caretakers"],
+        }
+    )
     assert roles.of(claims)[1] is role

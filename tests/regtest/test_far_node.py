@@ -3,7 +3,7 @@
 import pytest
 from pyln.client import RpcError
 
-from satmeter.core.errors import BadParam, NodeTrouble
+from satmeter.core.errors import BadParam, NodeTrouble, NotPermitted
 from satmeter.node import far as far_node
 from satmeter.node.far import FarNode
 from satmeter.node.rpc import Node, code_of
@@ -36,10 +36,10 @@ def test_what_the_rune_permits_is_answered_as_by_a_node_here(net, near, seller):
 
 def test_what_it_does_not_permit_is_refused_in_words(net, near, seller):
     far = FarNode.parse(near, seller, rune(net, "getinfo", "meter-status"))
-    with pytest.raises(NodeTrouble, match=r"meter-close: node .* does not permit it: .*method is not equal to"):
+    with pytest.raises(NotPermitted, match=r"meter-close: node .* does not permit it: .*method is not equal to"):
         far.call("meter-close", name="nowhere")
     stranger = FarNode.parse(near, seller, "AAAA" + rune(net)[4:])
-    with pytest.raises(NodeTrouble, match=r"does not permit it: .*Not derived from master"):
+    with pytest.raises(NotPermitted, match=r"does not permit it: .*Not derived from master"):
         stranger.info()
 
 

@@ -84,6 +84,34 @@ def test_a_journal_that_this_version_does_not_know_hides_no_other(database):
     assert json.loads(told.output)[1]["meters"][0]["earned_msat"] == 5_000
 
 
+BROKEN = {
+    "no_sessions": "DROP TABLE {}.satmeter_session",
+    "no_json": "UPDATE {}.satmeter_session SET receipt = 'x'",
+    "no_snapshot": "INSERT INTO {}.satmeter_snapshot VALUES (999, 'x')",
+    "no_rights": "REVOKE ALL ON SCHEMA {} FROM reader",
+    "other_program": "ALTER TABLE {}.satmeter_about RENAME COLUMN name TO title",
+}
+
+
+def test_a_schema_that_is_broken_hides_no_other(database):
+    for schema in (*BROKEN, "whole"):
+        journal = Journal(site_url(database, schema), "meter", NODE)
+        sold(journal, "lamp", (OCTOBER, 5_000))
+        journal.close()
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("DO $$ BEGIN CREATE ROLE reader LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        for schema in (*BROKEN, "whole"):
+            db.execute(f"GRANT USAGE ON SCHEMA {schema} TO reader")
+            db.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO reader")
+        for schema, break_it in BROKEN.items():
+            db.execute(break_it.format(schema))
+        db.execute("UPDATE whole.satmeter_session SET receipt = '{}' WHERE receipt <> ''")
+    sites = {site.name: site for site in of_database(database.replace("satmeter@", "reader@"))}
+    assert set(sites) == {*BROKEN, "whole"}
+    assert {name for name, site in sites.items() if not site.trouble} == {"whole"}
+    assert (sites["whole"].meters["lamp"].sessions, sites["whole"].meters["lamp"].earned_msat) == (1, 0)
+
+
 def test_nothing_is_written_into_it(database):
     url = site_url(database, "cellar")
     Journal(url, "meter", NODE).close()
@@ -107,13 +135,25 @@ def test_what_is_no_source_is_refused(tmp_path):
     with pytest.raises(NodeTrouble, match=r"^http://127.0.0.1:1 does not answer as a Prometheus does") as away:
         of_prometheus("http://me:secret@127.0.0.1:1/")
     assert "secret" not in str(away.value)
+    for url in ("http://[::1", "http://h:abc", "http://a b/", "http://x/\x1b[31m"):
+        with pytest.raises(BadParam, match=r"source: must be http"):
+            of_prometheus(url)
     for month in ("2026", "2026-13", "November"):
         assert CliRunner().invoke(app, ["fleet", "postgresql://x/y", "--month", month]).exit_code == 1
     assert CliRunner().invoke(app, ["fleet", "http://127.0.0.1:1", "--month", "2026-11"]).exit_code == 1
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"data": {}}', b'{"data": {"result": [{"metric": {}, "value": ["x"]}]}}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"data": {}}',
+        b'{"data": {"result": [{"metric": {}, "value": ["x"]}]}}',
+        b'{"data": {"result": [{"metric": [], "value": [0, "1"]}]}}',
+        b'{"data": {"result": [{"metric": {}, "value": [0, "+Inf"]}]}}',
+        b"[" * 100_000,
+    ],
 )
 def test_what_answers_and_is_no_prometheus_is_said(body):
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -136,3 +176,55 @@ def test_what_answers_and_is_no_prometheus_is_said(body):
         server.shutdown()
         server.server_close()
     assert asked == ["Basic YW5uOmEgYg=="]
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """A Prometheus that says the same of everything, or sends on to another host."""
+
+    rows, onward, asked = [], "", []
+
+    def do_GET(self):
+        self.asked.append(self.headers.get("Authorization"))
+        self.send_response(302 if self.onward else 200)
+        if self.onward:
+            self.send_header("Location", self.onward + self.path)
+        self.end_headers()
+        earned = "sold_charged" in self.path
+        self.wfile.write(json.dumps({"data": {"result": self.rows if earned else []}}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def prometheus():
+    """Starts servers that answer by a subclass of Answering, with these of its values."""
+    servers = []
+
+    def started(**values):
+        kind = type("Answers", (Answering,), {"asked": [], **values})
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return kind, server.server_port
+
+    yield started
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def test_sites_of_one_instance_and_several_jobs_are_several(prometheus):
+    label = {"instance": "127.0.0.1:9750", "meter": "m"}
+    rows = [{"metric": {**label, "job": job}, "value": [0, str(msat)]} for job, msat in (("cellar", 5), ("roof", 7))]
+    _, port = prometheus(rows=rows)
+    sites = of_prometheus(f"http://127.0.0.1:{port}")
+    earned = {site.name: site.meters["m"].earned_msat for site in sites}
+    assert earned == {"cellar 127.0.0.1:9750": 5, "roof 127.0.0.1:9750": 7}
+
+
+def test_the_password_goes_to_no_other_host(prometheus):
+    elsewhere, there = prometheus()
+    here, port = prometheus(onward=f"http://localhost:{there}")
+    assert of_prometheus(f"http://ann:secret@127.0.0.1:{port}") == []
+    assert set(elsewhere.asked) == {None} and all(here.asked)

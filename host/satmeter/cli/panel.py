@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -37,8 +38,8 @@ def panel(
     unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
     set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
     user: Annotated[str, typer.Option(help="of --set-password: whose; without it the owner's, who has no name")] = "",
-    role: Annotated[str, typer.Option(help="of --set-password: owner, operator or viewer")] = "owner",
-    remove_user: Annotated[str, typer.Option(help="take a user's password away, and end")] = "",
+    role: Annotated[str, typer.Option(help="of --set-password: owner, operator or viewer; as it was")] = "",
+    remove_user: Annotated[str | None, typer.Option(help="remove a user ('': who has no name), and end")] = None,
     no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
     password_file: Annotated[Path, typer.Option(help="where the passwords' hashes are kept")] = PASSWORD,
     config: Annotated[Path | None, typer.Option(help="panel.toml: several nodes, and logins by OpenID")] = None,
@@ -57,10 +58,13 @@ def panel(
 
         loopback = _is_loopback(host)
         if set_password:
-            _set_password(password_file.expanduser(), user, Role.parse(role))
+            _set_password(password_file.expanduser(), user, Role.parse(role) if role else None)
             return
-        if remove_user:
+        if user or role:
+            raise BadParam("--user and --role are of --set-password")
+        if remove_user is not None:
             users.remove(password_file.expanduser(), remove_user)
+            console.print(f"{remove_user or 'the owner without a name'} is removed", markup=False, highlight=False)
             return
         near = Node(str(rpc.expanduser()))
         given = load(config.expanduser(), near) if config is not None else PanelConfig()
@@ -70,13 +74,15 @@ def panel(
         if given.sites and virtual:
             raise BadParam("--virtual: is for the one node of --rpc, and the config has sites")
         panels = [server.made(node, site) for site, node in given.sites.items()] or [server.made(near)]
+        rate = Rate.parse(fiat)
         for each in panels:
-            each.rate, each.unit, each.password = Rate.parse(fiat), unit, logins is not None
+            each.rate, each.unit, each.password = rate, unit, logins is not None
         with ExitStack() as stack:
             for meter in virtual or ():
                 panels[0].virtual[meter] = stack.enter_context(_software(meter, key.expanduser(), near))
-            names = frozenset(n.lower() for n in name or ())
-            app = server.build(panels, logins, given, names, loopback, tls_cert is not None)
+            ours = urlsplit(given.public_url).hostname
+            names = frozenset(each.lower() for each in (*(name or ()), *([ours] if ours else [])))
+            app = server.build(panels, near, logins, given, names, loopback, tls_cert is not None)
             if metrics:
                 from ..panel.figures import figures
                 from ..watch.server import in_background
@@ -109,18 +115,18 @@ def _logins(path: Path, none: bool, loopback: bool, elsewhere: bool) -> "Logins 
             raise BadParam("--no-password: the config has people log in (openid)")
         console.print("No password: everybody who is on this machine can use these pages, and spend.", style="yellow")
         return None
-    if not path.exists():
-        if elsewhere:
-            return Logins({})
+    known = users.load(path) if path.exists() else {}
+    if not known and not elsewhere:
         if not sys.stdin.isatty():
             text = "no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password"
             console.print(text, style="red", markup=False, soft_wrap=True)
             raise typer.Exit(NO_PASSWORD)
         _set_password(path)
-    return Logins(users.load(path))
+        known = users.load(path)
+    return Logins(known, path)
 
 
-def _set_password(path: Path, name: str = "", role: Role = Role.OWNER) -> None:
+def _set_password(path: Path, name: str = "", role: Role | None = None) -> None:
     """Ask for a password, twice where somebody types it, and keep its hash."""
     from ..panel import users
 
@@ -128,8 +134,9 @@ def _set_password(path: Path, name: str = "", role: Role = Role.OWNER) -> None:
         given = str(typer.prompt("a password for these pages", hide_input=True, confirmation_prompt=True))
     else:
         given = sys.stdin.readline().rstrip("\n")
-    users.set_password(path, given, name, role)
-    console.print(f"the password's hash is in {path}", highlight=False, soft_wrap=True)
+    user = users.set_password(path, given, name, role)
+    who = f"{user.name} ({user.role})" if user.name else "the owner without a name"
+    console.print(f"{who}: the password's hash is in {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 class _software:

@@ -12,6 +12,12 @@ from ..core.plain import JsonObject
 
 log = logging.getLogger("satmeter.openid")
 
+WHY = {
+    "access_denied": "it was not allowed to, or you cancelled",
+    "mismatching_state": "this was not asked for here, or too long ago; begin again at the login page",
+}
+"""Errors of OpenID Connect, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenID:
@@ -67,10 +73,15 @@ class Provider:
         Raises:
             HTTPException: 401, the provider did not say who that is.
         """
+        from authlib.integrations.base_client import OAuthError
+
         try:
             token = await self._client.authorize_access_token(request)
             claims = dict(token["userinfo"])
             return {**claims, "sub": str(claims["sub"]), "iss": str(claims["iss"])}
+        except OAuthError as e:
+            log.warning("%s: %s", self.name, e)
+            raise HTTPException(401, f"{self.name} did not say who you are: {WHY.get(e.error, e.error)}") from None
         except Exception as e:  # Authlib lets through what its own libraries raise: any error means a failed login
             log.warning("%s: %s", self.name, e)
             raise HTTPException(401, f"{self.name} did not say who you are: {type(e).__name__}") from None

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from pyln.client import RpcError
 
-from ..core.errors import BadParam, NodeTrouble
+from ..core.errors import BadParam, NodeTrouble, NotPermitted
 from ..core.plain import JsonObject
 from ..wire import address
 from .async_rpc import AsyncNode
@@ -53,7 +53,7 @@ class FarNode:
         return cls(near, *address.peer("peer", peer), rune)
 
     def call(self, method: str, **params: object) -> JsonObject:
-        """Calls a method there; RpcError from that node, NodeTrouble where it is not reached or does not permit it."""
+        """Calls a method there; RpcError from that node, NodeTrouble on the way, NotPermitted by its rune."""
         try:
             try:
                 return self._ask(method, params)
@@ -66,7 +66,7 @@ class FarNode:
             raise NodeTrouble(f"{method}: node {self.peer} has not answered for {ANSWER_S:.0f} s") from None
         except RpcError as e:
             if code_of(e) in NOT_PERMITTED:
-                raise NodeTrouble(f"{method}: node {self.peer} does not permit it: {words_of(e)}") from None
+                raise NotPermitted(f"{method}: node {self.peer} does not permit it: {words_of(e)}") from None
             if e.method != method:  # of the node here, or of the way between the two
                 raise NodeTrouble(f"{method}: node {self.peer} can't be reached: {words_of(e)}") from None
             raise

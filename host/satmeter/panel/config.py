@@ -15,7 +15,8 @@ from ..node.rpc import Node
 from .roles import Role
 
 FIELDS = ("openid", "public_url", "roles", "sites")
-ADDRESS = re.compile(r"(?!sub:|group:)[^@\s]+@[^@\s]+")
+ADDRESS = re.compile(r"(?!(?i:sub|group):)[!-?A-~]+@[!-?A-~]+")
+"""In ASCII: other letters can look alike, or be the same in small letters."""
 PERSON = re.compile(rf"{ADDRESS.pattern}|(sub|group):.+")
 
 
@@ -76,7 +77,7 @@ def load(path: Path, near: Node) -> PanelConfig:
         if path.stat().st_mode & 0o077:
             raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="config")
         given = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as e:
         raise BadParam(f"{path}: {e}", param="config") from None
     try:
         return _checked(given, near)
@@ -89,7 +90,7 @@ def _checked(given: JsonObject, near: Node) -> PanelConfig:
         if name not in FIELDS:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(FIELDS)}", param=name)
     public_url = given.get("public_url", "")
-    if not isinstance(public_url, str) or (public_url and not re.fullmatch(r"https?://[^/\s]+/?", public_url)):
+    if not isinstance(public_url, str) or (public_url and not re.fullmatch(r"https?://[^/\s?#@]+/?", public_url)):
         raise BadParam(f"public_url: must be http(s)://HOST, got {public_url!r}", param="public_url")
     openid, roles = OpenID.parse(given.get("openid")), Roles.parse(given.get("roles", {}))
     if openid is not None and not roles.people:
@@ -108,7 +109,12 @@ def _site(name: str, given: object, near: Node) -> AnyNode:
     if not isinstance(given, dict) or not all(isinstance(each, str) for each in given.values()):
         raise BadParam(f"sites: {name} must be a table of texts", param="sites")
     if set(given) == {"rpc"}:
-        return Node(str(Path(given["rpc"]).expanduser()))
+        try:
+            if not given["rpc"] or "\0" in given["rpc"]:
+                raise ValueError("it is no path")
+            return Node(str(Path(given["rpc"]).expanduser()))
+        except (RuntimeError, ValueError) as e:  # a home that nobody has
+            raise BadParam(f"sites: {name}: rpc: {e}", param="sites") from None
     if set(given) == {"peer", "rune"}:
         try:
             return FarNode.parse(near, given["peer"], given["rune"])

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from nicegui import ui
@@ -38,11 +40,15 @@ NEXT = {
 """What to do next, by the number of the error."""
 
 
+Result = TypeVar("Result")
+
+
 @dataclass
 class Panel:
     """What the pages stand on: a node, what is asked of it, and boards in software where the panel runs some.
 
-    `site` is the node's name where the pages are of several, and `user` who looks at a page."""
+    `site` is the node's name where the pages are of several. `user` is who looks at a page, and `still` whether the
+    login that it was opened with lasts. `pool` has the node's calls: one that hangs holds up no other site."""
 
     node: AnyNode
     info: JsonObject
@@ -56,10 +62,12 @@ class Panel:
     password: bool = False
     site: str = ""
     user: User = field(default_factory=User)
+    still: Callable[[], bool] = lambda: True
+    pool: ThreadPoolExecutor | None = None
 
-    def seen_by(self, user: User) -> "Panel":
-        """Returns the same panel for the pages of a user."""
-        return replace(self, user=user)
+    def seen_by(self, user: User, still: Callable[[], bool]) -> "Panel":
+        """Returns the same panel for a page of a user."""
+        return replace(self, user=user, still=still)
 
     @property
     def base(self) -> str:
@@ -76,7 +84,9 @@ class Panel:
         return self.user.role.may(method)
 
     def permit(self, method: str) -> None:
-        """Raises NotPermitted where the user may not have an RPC method called."""
+        """Raises NotPermitted where the user may not have an RPC method called, or is not logged in any more."""
+        if not self.still():
+            raise NotPermitted(f"{method}: the login of this page has ended; load it again")
         if not self.may(method):
             raise NotPermitted(f"{method}: a {self.user.role} may not do this", role=self.user.role)
 
@@ -93,7 +103,11 @@ class Panel:
     async def call(self, method: str, **params: object) -> JsonObject:
         """Call the node without holding up the pages; NotPermitted where the user may not."""
         self.permit(method)
-        return await asyncio.to_thread(self.node.call, method, **params)
+        return await self.apart(partial(self.node.call, method, **params))
+
+    async def apart(self, what: Callable[[], Result]) -> Result:
+        """Returns what a call of the node returns, without holding up the pages."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, what)
 
 
 class Facts:
@@ -152,9 +166,6 @@ def tell(text: str, good: bool = True) -> None:
         close_button="OK",
         multi_line=True,
     )
-
-
-Result = TypeVar("Result")
 
 
 async def doing(what: Awaitable[Result], done: str = "") -> Result | None:

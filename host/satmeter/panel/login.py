@@ -5,32 +5,39 @@ Logins are kept in memory, so a restart ends them all."""
 import asyncio
 import hashlib
 import html
+import logging
 import secrets
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from ..core.errors import TooMany
+from ..core.errors import BadParam, TooMany
 from ..core.text import visible
 from ..http.openid import Provider
 from ..http.password_tries import Tries
 from ..http.server import network_of
 from .config import Roles
-from .users import NOBODY, User
+from .users import NOBODY, User, load
+
+log = logging.getLogger("satmeter.web")
 
 COOKIE = "satmeter"
 LASTS_S = 12 * 3600
 
 
 class Logins:
-    """Checks passwords, and knows the cookies that it gave."""
+    """Checks passwords, and knows the cookies that it gave.
 
-    def __init__(self, users: Mapping[str, User]):
-        self._users = users
+    `path` is the file of the users: one who is changed there, or removed, is logged out."""
+
+    def __init__(self, users: Mapping[str, User], path: Path | None = None):
+        self._users, self._path = users, path
+        self._read_at = _changed_at(path)
         self._known: dict[str, tuple[float, User]] = {}
         self._tries = Tries()
 
@@ -52,6 +59,7 @@ class Logins:
     def right(self, password: str, who: str, name: str = "") -> User | None:
         """Return the user whose password it is; TooMany after too many wrong ones from `who`."""
         self._tries.check(who)
+        self._look()
         user = self._users.get(name, NOBODY)
         if not user.is_right(password) or user is NOBODY:
             self._tries.was_wrong(who)
@@ -68,12 +76,36 @@ class Logins:
 
     def user(self, value: str) -> User | None:
         """Returns whose login a cookie is, None where it is none, or ended; it ends after 12 hours."""
+        self._look()
         until, user = self._known.get(_key(value), (0.0, None))
         return user if until > time.monotonic() else None
 
     def end(self, value: str) -> None:
         """Ends the login of a cookie; does nothing for an unknown one."""
         self._known.pop(_key(value), None)
+
+    def _look(self) -> None:
+        """Reads the file again where it has changed; one that can't be read changes nothing."""
+        if self._path is None or (changed_at := _changed_at(self._path)) == self._read_at:
+            return
+        self._read_at = changed_at
+        try:
+            self._users = load(self._path)
+        except (OSError, BadParam) as e:
+            log.warning("users are as they were: %s", e)
+            return
+        self._known = {
+            key: (until, user)
+            for key, (until, user) in self._known.items()
+            if not user.hashed or self._users.get(user.name) == user
+        }
+
+
+def _changed_at(path: Path | None) -> int:
+    try:
+        return path.stat().st_mtime_ns if path is not None else 0
+    except OSError:
+        return 0
 
 
 def _key(value: str) -> str:

@@ -8,10 +8,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble
+from ..core.errors import NodeTrouble, SatmeterError
 from ..core.plain import JsonObject
 from ..core.states import StreamState
 from ..node.far import AnyNode
@@ -31,8 +32,9 @@ View = JsonObject
 class Feed:
     """`look` asks the node and returns a view; `view` is its last answer, `trouble` why there is none now."""
 
-    def __init__(self, node: AnyNode, look: Callable[[AnyNode], View]):
-        self.node, self._look = node, look
+    def __init__(self, node: AnyNode, look: Callable[[AnyNode], View], pool: ThreadPoolExecutor | None = None):
+        """pool: whose threads ask the node."""
+        self.node, self._look, self._pool = node, look, pool
         self.view: View = {}
         self.trouble = "not asked yet"
         self.missing = False
@@ -78,7 +80,7 @@ class Feed:
         if self._asking is not None:  # it was begun before what may have changed
             await self._answer(self._asking)
         if self._asking is None:
-            self._asking = asyncio.ensure_future(asyncio.to_thread(self._look, self.node))
+            self._asking = asyncio.get_running_loop().run_in_executor(self._pool, self._look, self.node)
             await self._answer(self._asking)
         if (self.view, self.trouble) != before:
             self._tell()
@@ -100,6 +102,11 @@ class Feed:
             self.trouble = f"the plugin does not run: start it ({words_of(e)})" if gone else words_of(e)
         except NodeTrouble as e:
             self.trouble = f"{e}; is lightningd running, and is that its socket?"
+        except SatmeterError as e:
+            self.trouble = str(e)
+        except Exception as e:
+            log.warning("the node's answer can't be read: %r", e)
+            self.trouble = "the node answers what no plugin of this version says"
 
     def _tell(self) -> None:
         for listener in list(self._listeners):

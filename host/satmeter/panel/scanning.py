@@ -7,6 +7,7 @@ gives no live camera (plain http from another machine) the photo input serves, w
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -193,7 +194,7 @@ class Scan:
 
     async def _io(self, method: str, what: Callable[..., JsonObject], *args: object) -> JsonObject:
         self.panel.permit(method)
-        return await asyncio.to_thread(what, self.panel.node, *args)
+        return await self.panel.apart(partial(what, self.panel.node, *args))
 
 
 def _short(text: str) -> str:

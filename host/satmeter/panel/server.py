@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -12,15 +13,14 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 from nicegui import app as pages
 from nicegui import ui
-from pyln.client import RpcError
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import RedirectResponse, Response
 
-from ..core.errors import SatmeterError
 from ..http.openid import Provider
 from ..node.far import AnyNode
 from . import login, scanning
 from . import poller as feeds
+from .amounts import Rate
 from .buy import BuyPage
 from .config import PanelConfig
 from .guard import Guard
@@ -33,6 +33,8 @@ log = logging.getLogger("satmeter.web")
 
 RATE_EVERY_S = 60
 AGAIN_S = 5
+CALLS = 4
+"""Calls of one node at once."""
 RECONNECT_S = 120
 """For so long a page that lost its connection is kept: with what was typed, its dialogs, and what is under way."""
 NOTICED_S = 10
@@ -41,13 +43,15 @@ NOTICED_S = 10
 
 def made(node: AnyNode, site: str = "") -> Panel:
     """Return a panel for a node. NodeTrouble where it does not answer; a site's is asked later, again and again."""
-    flows = Flows()
+    flows, pool = Flows(), ThreadPoolExecutor(CALLS, "satmeter-panel")
     info = {} if site else node.info()
-    return Panel(node, info, Feed(node, feeds.seller(flows)), Feed(node, feeds.buyer), flows, site=site)
+    sell, buy = Feed(node, feeds.seller(flows), pool), Feed(node, feeds.buyer, pool)
+    return Panel(node, info, sell, buy, flows, site=site, pool=pool)
 
 
 def build(
     panels: Sequence[Panel],
+    near: AnyNode,
     logins: login.Logins | None,
     config: PanelConfig,
     names: frozenset[str],
@@ -58,6 +62,7 @@ def build(
 
     Args:
         panels: One, or one a site.
+        near: The node of this machine, which says what a bitcoin is worth.
         logins: None where there is no password.
         config: What else is known of who logs in.
         names: Host names that are accepted, besides localhost and addresses.
@@ -65,11 +70,13 @@ def build(
         tls: The pages are served by https.
     """
     by_site = {panel.site: panel for panel in panels}
+    secure = tls or config.public_url.startswith("https")
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
         jobs = [asyncio.create_task(job) for panel in panels for job in (panel.sell.run(), panel.buy.run())]
-        jobs += [asyncio.create_task(job) for panel in panels for job in (_rates(panel), _about(panel))]
+        jobs += [asyncio.create_task(_about(panel)) for panel in panels]
+        jobs.append(asyncio.create_task(_rates(panels[0].rate, near)))
         await asyncio.gather(*(feed.refresh() for panel in panels for feed in (panel.sell, panel.buy)))
         yield
         for job in jobs:
@@ -80,13 +87,13 @@ def build(
     app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
     if logins is not None:
         provider = Provider(config.openid, "openid profile email") if config.openid is not None else None
-        app.include_router(login.routes(logins, tls, provider, config.roles, config.public_url))
+        app.include_router(login.routes(logins, secure, provider, config.roles, config.public_url))
         app.add_middleware(  # for the way to the provider and back
             SessionMiddleware,
             secret_key=secrets.token_hex(32),
             session_cookie="satmeter-openid",
             max_age=600,
-            https_only=tls,
+            https_only=secure,
         )
     app.include_router(scanning.routes())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
@@ -94,7 +101,8 @@ def build(
     def seen(request: Request, site: str = "") -> Panel:
         if site not in by_site:
             raise HTTPException(404, f"there is no site {site[:80]!r}")
-        return by_site[site].seen_by(request.state.user)
+        user, value = request.state.user, request.cookies.get(login.COOKIE, "")
+        return by_site[site].seen_by(user, lambda: logins is None or logins.user(value) is user)
 
     def entry(panel: Panel) -> str:
         return f"{panel.base}/buy" if panel.sell.missing and not panel.buy.missing else f"{panel.base}/sell"
@@ -148,14 +156,15 @@ async def _about(panel: Panel) -> None:
     """Ask a site for its name and network until it tells them."""
     while not panel.info:
         try:
-            panel.info.update(await asyncio.to_thread(panel.node.info))
-        except (RpcError, SatmeterError):
+            panel.info.update(await panel.apart(panel.node.info))
+        except Exception as e:
+            log.debug("getinfo of %s: %r", panel.name, e)
             await asyncio.sleep(AGAIN_S)
 
 
-async def _rates(panel: Panel) -> None:
+async def _rates(rate: Rate, near: AnyNode) -> None:
     while True:
-        await asyncio.to_thread(panel.rate.refresh, panel.node)
+        await asyncio.to_thread(rate.refresh, near)
         await asyncio.sleep(RATE_EVERY_S)
 
 

@@ -2,8 +2,12 @@
 
 A line is `NAME ROLE HASH`; one with a hash alone is the owner's who has no name. Passwords are kept hashed (argon2)."""
 
+import fcntl
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,44 +48,90 @@ def load(path: Path) -> dict[str, User]:
     return _read(path)
 
 
-def set_password(path: Path, password: str, name: str = "", role: Role = Role.OWNER) -> None:
-    """Write a user's password and role into the file (mode 0600). BadParam for a name or password that is none."""
-    if len(password) < LEAST:
+def set_password(path: Path, password: str, name: str = "", role: Role | None = None) -> User:
+    """Write a user's password and role into the file (mode 0600).
+
+    Args:
+        path: The file.
+        password: The new password.
+        name: Whose; "" is the owner's who has no name.
+        role: None: as it was. A new user with a name needs one.
+
+    Returns:
+        The user.
+
+    Raises:
+        BadParam: A name or password that is none, or no role.
+    """
+    if len(password) < LEAST or not _sound(password):
         raise BadParam(f"password: must have at least {LEAST} characters", param="password")
-    if name and not re.fullmatch(r"[^\s]{1,64}", name):
+    if name and not (re.fullmatch(r"[^\s]{1,64}", name) and name.isprintable()):
         raise BadParam(f"user: must be 1 to 64 characters without a space, got {name!r}", param="user")
-    if not name and role is not Role.OWNER:
+    if not name and role not in (None, Role.OWNER):
         raise BadParam(f"role: who has no name is the owner; --user NAME gives {role} a name", param="role")
-    users = _read(path) if path.exists() else {}
-    _write(path, {**users, name: User(name, role, PasswordHasher().hash(password))})
+    with _changing(path) as users:
+        role = role or (users[name].role if name in users else None if name else Role.OWNER)
+        if role is None:
+            raise BadParam(f"role: {name} is new, and needs one: --role {', '.join(Role)}", param="role")
+        users[name] = User(name, role, PasswordHasher().hash(password))
+        return users[name]
 
 
 def remove(path: Path, name: str) -> None:
     """Remove a user from the file; BadParam for a name that it does not have."""
-    users = _read(path) if path.exists() else {}
-    if users.pop(name, None) is None:
-        raise BadParam(f"user: {path} has no {name!r}; it has {', '.join(sorted(users)) or 'none'}", param="user")
-    _write(path, users)
+    with _changing(path) as users:
+        if users.pop(name, None) is None:
+            has = ", ".join(sorted(each or "the owner without a name" for each in users)) or "nobody"
+            raise BadParam(f"user: {path} has no {name!r}; it has {has}", param="user")
+
+
+def _sound(text: str) -> bool:
+    """Whether a text can be written: a terminal may give halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read(path: Path) -> dict[str, User]:
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise BadParam(f"{path}: is no text in UTF-8", param="password") from None
     users: dict[str, User] = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         words = line.split()
-        if len(words) not in (0, 1, 3):
-            raise BadParam(f"{path}, line {number}: must be a hash, or NAME ROLE HASH", param="password")
-        if words:
-            name, role, hashed = ("", Role.OWNER, words[0]) if len(words) == 1 else words
-            users[name] = User(name, Role.parse(role), hashed)
+        if not words:
+            continue
+        name, role, hashed = ("", Role.OWNER, words[0]) if len(words) == 1 else (*words, "", "")[:3]
+        if not hashed or len(words) > 3 or role not in list(Role):
+            roles = ", ".join(Role)
+            said = f"{path}, line {number}: must be a hash, or NAME ROLE HASH; roles are {roles}"
+            raise BadParam(said, param="password")
+        if name in users:
+            raise BadParam(f"{path}, line {number}: {name or 'the owner'} stands there twice", param="password")
+        users[name] = User(name, Role(role), hashed)
     return users
 
 
-def _write(path: Path, users: dict[str, User]) -> None:
+@contextmanager
+def _changing(path: Path) -> Iterator[dict[str, User]]:
+    """Gives the users to be changed, and writes the file at the end: one process after another, and all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        for user in users.values():
-            out.write(f"{user.name} {user.role} {user.hashed}\n" if user.name else f"{user.hashed}\n")
-    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        users = _read(path) if path.exists() else {}
+        yield users
+        descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                for user in users.values():
+                    out.write(f"{user.name} {user.role} {user.hashed}\n" if user.name else f"{user.hashed}\n")
+            os.replace(fresh, path)
+        except BaseException:
+            os.unlink(fresh)
+            raise
+    finally:
+        os.close(folder)

@@ -5,9 +5,11 @@ asked.
 """
 
 import base64
+import http.client
 import json
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ from ..core.seller.state import SellerState
 from ..journal import store
 
 ANSWER_S = 30
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What an answer that is none of a Prometheus runs into."""
 Labels = tuple[str, ...]
 
 
@@ -79,7 +83,12 @@ def of_database(url: str, since: int = 0, before: int = 0) -> list[Site]:
                 for schema in sorted(sa.inspect(db).get_schema_names()):
                     if sa.inspect(db).has_table(store.ABOUT.name, schema=schema):
                         there = db.execution_options(schema_translate_map={None: schema})
-                        sites += _of_schema(there, schema, since, before)
+                        try:
+                            with db.begin_nested():
+                                sites += _of_schema(there, schema, since, before)
+                        except (SQLAlchemyError, SatmeterError, ValueError, TypeError, LookupError) as e:
+                            cause = str(getattr(e, "orig", None) or e).splitlines()[:1]
+                            sites.append(Site(schema, f"its journal can't be read: {''.join(cause)}"))
         finally:
             made.dispose()
     except (SQLAlchemyError, OSError, ImportError) as e:
@@ -96,12 +105,7 @@ def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Itera
         site.trouble = f"its journal has schema {about.get('schema')}, and this version knows {store.SCHEMA}"
         yield site
         return
-    try:
-        state = _state(db)
-    except SatmeterError as e:
-        site.trouble = f"its journal can't be followed: {e}"
-        yield site
-        return
+    state = _state(db)
     for meter in state.meters.values():
         site.meter(meter.name).state = meter.state
     site.owed_msat = sum(session.owed_msat for session in state.sessions.values() if session.closed)
@@ -113,7 +117,7 @@ def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Itera
     query = query.where(store.SESSION.c.opened_at < before) if before else query
     for name, sessions, earned in db.execute(query.group_by(store.SESSION.c.meter)):
         line = site.meter(name)
-        line.sessions, line.earned_msat = sessions, int(earned)
+        line.sessions, line.earned_msat = sessions, int(earned or 0)
     yield site
 
 
@@ -133,59 +137,68 @@ def _state(db: sa.Connection) -> SellerState:
 
 
 def of_prometheus(url: str) -> list[Site]:
-    """Return the sellers that a Prometheus scrapes, by their label `instance`.
+    """Return the sellers that a Prometheus scrapes: each pair of the labels `job` and `instance` is one.
 
     Raises:
         BadParam: The URL is none.
         NodeTrouble: It does not answer, or something else does.
     """
-    found: dict[str, Site] = {}
+    found: dict[tuple[str, str], Site] = {}
 
-    def site(instance: str) -> Site:
-        return found.setdefault(instance, Site(instance))
+    def site(job: str, instance: str) -> Site:
+        return found.setdefault((instance, job), Site(instance))
 
-    for (instance,), up in _asked(url, 'satmeter_up{plugin="meter"}', "instance"):
-        site(instance).trouble = "" if up else "its plugin does not answer"
-    for (instance,), up in _asked(url, "up and on(instance, job) last_over_time(satmeter_up[1d])", "instance"):
+    for (job, instance), up in _asked(url, 'satmeter_up{plugin="meter"}'):
+        site(job, instance).trouble = "" if up else "its plugin does not answer"
+    for (job, instance), up in _asked(url, "up and on(instance, job) last_over_time(satmeter_up[1d])"):
         if not up:
-            site(instance).trouble = "it can't be scraped"
-    for (instance, meter, state), on in _asked(url, "satmeter_meter_state == 1", "instance", "meter", "state"):
-        site(instance).meter(meter).state = state if on else ""
-    for (instance, meter), heard in _asked(url, "satmeter_meter_heard", "instance", "meter"):
-        site(instance).meter(meter).heard = bool(heard)
-    for (instance, meter), sessions in _asked(url, "satmeter_meter_sold_sessions", "instance", "meter"):
-        site(instance).meter(meter).sessions = sessions
-    for (instance, meter), earned in _asked(url, "satmeter_meter_sold_charged_msat", "instance", "meter"):
-        site(instance).meter(meter).earned_msat = earned
-    for (instance,), owed in _asked(url, "satmeter_sessions_owed_msat", "instance"):
-        site(instance).owed_msat = owed
-    for (instance,), alarms in _asked(url, "satmeter_sessions_alarms", "instance"):
-        site(instance).alarms = alarms
-    return [found[name] for name in sorted(found)]
+            site(job, instance).trouble = "it can't be scraped"
+    for (job, instance, meter, state), on in _asked(url, "satmeter_meter_state == 1", "meter", "state"):
+        site(job, instance).meter(meter).state = state if on else ""
+    for (job, instance, meter), heard in _asked(url, "satmeter_meter_heard", "meter"):
+        site(job, instance).meter(meter).heard = bool(heard)
+    for (job, instance, meter), sessions in _asked(url, "satmeter_meter_sold_sessions", "meter"):
+        site(job, instance).meter(meter).sessions = sessions
+    for (job, instance, meter), earned in _asked(url, "satmeter_meter_sold_charged_msat", "meter"):
+        site(job, instance).meter(meter).earned_msat = earned
+    for (job, instance), owed in _asked(url, "satmeter_sessions_owed_msat"):
+        site(job, instance).owed_msat = owed
+    for (job, instance), alarms in _asked(url, "satmeter_sessions_alarms"):
+        site(job, instance).alarms = alarms
+    several = Counter(instance for instance, _ in found)
+    for (instance, job), each in found.items():
+        each.name = f"{job} {instance}" if several[instance] > 1 else instance
+    return [found[key] for key in sorted(found)]
 
 
 def _asked(url: str, query: str, *labels: str) -> Iterator[tuple[Labels, int]]:
-    """Yields labels and value of each series that a query finds."""
+    """Yields job, instance, the other labels, and the value of each series that a query finds."""
     with _told(url) as (shown, headers):
         asked = f"{shown}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-        with urllib.request.urlopen(urllib.request.Request(asked, headers=headers), timeout=ANSWER_S) as answer:
+        request = urllib.request.Request(asked)
+        for name, value in headers.items():
+            request.add_unredirected_header(name, value)  # of whoever it leads on to, nobody may learn it
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
             rows: list[JsonObject] = json.load(answer)["data"]["result"]
-        told = [
-            (tuple(str(row["metric"].get(name, "")) for name in labels), int(float(row["value"][1]))) for row in rows
-        ]
+        names = ("job", "instance", *labels)
+        told = [(tuple(row["metric"].get(name, "") for name in names), int(float(row["value"][1]))) for row in rows]
     yield from told
 
 
 @contextmanager
 def _told(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Gives a URL without its user, and that as a header; says an answer's errors in words."""
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        known = parts.port is None or parts.port >= 0
+    except ValueError:
+        known = False
+    if not known or not url.isprintable() or " " in url or parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadParam(f"source: must be http(s)://HOST of a Prometheus, got {url[:200]!r}", param="source")
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], path=parts.path.rstrip("/"), query="", fragment="")
     user = f"{urllib.parse.unquote(parts.username or '')}:{urllib.parse.unquote(parts.password or '')}"
     headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if parts.username else {}
     try:
         yield shown.geturl(), headers
-    except (OSError, ValueError, LookupError, TypeError) as e:
+    except (OSError, http.client.HTTPException, *NONSENSE) as e:
         raise NodeTrouble(f"{shown.geturl()} does not answer as a Prometheus does: {e or type(e).__name__}") from None
