@@ -1,6 +1,7 @@
 """A node that is asked through another one, over Lightning: what its rune permits, and where it can't be reached."""
 
 import pytest
+from coincurve import PrivateKey
 from pyln.client import RpcError
 
 from satmeter.core.errors import BadParam, NodeTrouble, NotPermitted
@@ -47,7 +48,7 @@ def test_a_node_that_is_not_connected_is_connected_to(net, near, seller):
     permits = rune(net)
     net["buyer"].rpc.call("disconnect", {"id": net["seller"].id, "force": True})
     assert FarNode.parse(near, seller, permits).info()["id"] == net["seller"].id
-    nowhere = f"{net['poor'].id[:-2]}00@127.0.0.1:1"
+    nowhere = f"{PrivateKey().public_key.format().hex()}@127.0.0.1:1"
     with pytest.raises(NodeTrouble, match=r"getinfo: node .* can't be reached"):
         FarNode.parse(near, nowhere, permits).info()
 
@@ -69,7 +70,9 @@ def test_a_node_that_never_answers_is_given_up(net, near, seller, monkeypatch):
         net["seller"].rpc.call("meter-remove", {"name": name})
 
 
-@pytest.mark.parametrize("peer", ["", "02ab", "02" + "ab" * 32 + "@host", "02" + "ab" * 32 + "@host:99999", "@h:1"])
+@pytest.mark.parametrize(
+    "peer", ["", "02ab", "02" + "ab" * 32 + "@host", "02" + "ab" * 32 + "@host:99999", "@h:1", "02" + "ff" * 32]
+)
 def test_what_is_no_node_is_refused(peer):
     with pytest.raises(BadParam, match="peer: "):
         FarNode.parse(Node("/nowhere"), peer, "A" * 43)
@@ -78,4 +81,4 @@ def test_what_is_no_node_is_refused(peer):
 @pytest.mark.parametrize("text", ["", "short", "A" * 43 + '","method":"stop', "A" * 5000])
 def test_what_is_no_rune_is_refused(text):
     with pytest.raises(BadParam, match="rune: must be what createrune answers"):
-        FarNode.parse(Node("/nowhere"), "02" + "ab" * 32, text)
+        FarNode.parse(Node("/nowhere"), PrivateKey().public_key.format().hex(), text)

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from coincurve import PublicKey
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, NodeTrouble, NotPermitted
@@ -50,7 +51,12 @@ class FarNode:
         """Returns the node of NODEID or NODEID@HOST:PORT; BadParam for what is none, and for what is no rune."""
         if not RUNE.fullmatch(rune):
             raise BadParam("rune: must be what createrune answers on that node", param="rune")
-        return cls(near, *address.peer("peer", peer), rune)
+        node_id, reach = address.peer("peer", peer)
+        try:
+            PublicKey(bytes.fromhex(node_id))
+        except ValueError:  # a typing error: lightningd would call it a wrong parameter of each method
+            raise BadParam(f"peer: {node_id} is no node's id", param="peer") from None
+        return cls(near, node_id, reach, rune)
 
     def call(self, method: str, **params: object) -> JsonObject:
         """Calls a method there; RpcError from that node, NodeTrouble on the way, NotPermitted by its rune."""
