@@ -36,6 +36,7 @@ from .covered import Covered
 from .meter_rpc import MeterRpc
 from .onchain_seller import Bitcoind, Chain
 from .refund_invoice import RefundInvoice, check, read
+from .runtime import Answer
 
 REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
@@ -367,9 +368,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             return
         self.offer_ids |= {found.offer_id}
 
-        def recorded(_: object) -> None:
+        def recorded(answer: Answer) -> None:
             for told in self.offers_asked.pop(a.label, asked):
-                told(found.offer_id)
+                told(answer if isinstance(answer, SatmeterError) else found.offer_id)
 
         made = cmd.OfferMade(a.meter, a.amount_msat, found.offer_id, found.bolt12, found.active)
         self.service.post(made, recorded)
