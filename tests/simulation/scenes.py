@@ -68,15 +68,26 @@ CLAIMS = scene((9_000, "close"), _trick(9_005, CLAIMS_AFTER_THE_CLOSE, 5), hosti
 THE_SAME_INVOICE_AGAIN = scene(*[_trick(2_000 + 2_000 * k, ASKS_AGAIN, k) for k in range(6)], hostile="seller")
 FORGED_RECEIPT = scene((6_000, "close"), _trick(6_003, FORGES_RECEIPTS, 0), hostile="seller", mode="prepaid")
 LINE_CUT_AS_SESSIONS_BEGIN = scene(
+    *[(3_900 + 5_000 * k, "flow", {"percent": 0}) for k in range(5)],
     *[(4_000 + 5_000 * k, "close") for k in range(5)],
-    *[_weather(4_600 + 5_000 * k, "line", 2_500, "cut up") for k in range(5)],
+    *[_weather(4_600 + 5_000 * k, "line", 2_500, "cut") for k in range(5)],
     *[(4_650 + 5_000 * k, "open") for k in range(5)],
     *[_weather(4_800 + 5_000 * k, "pays", 4_200, "fail") for k in range(5)],
+    *[(4_900 + 5_000 * k, "flow", {"percent": 100}) for k in range(5)],
     allowance_ticks=100,
     lockout_s=0,
     mode="prepaid",
     small=True,
 )
+"""Each session's board draws of its allowance before it is heard: all of them together get one allowance, no more."""
+ALLOWANCE_IN_HAND = scene(
+    _weather(420, "line", 8_000, "cut down"),
+    _weather(1_000, "pays", 28_000, "fail"),
+    allowance_ticks=100,
+    mode="prepaid",
+    small=True,
+)
+"""A board does not hear that a session began, and goes on with its allowance; nothing more is paid."""
 JOURNALS_BREAK = scene(
     *[_journal(2_000 + 3_000 * k, ("seller", "buyer")[k % 2]) for k in range(8)],
     (24_000, "close"),
@@ -146,5 +157,6 @@ EVERY = (
     THE_SAME_INVOICE_AGAIN,
     FORGED_RECEIPT,
     LINE_CUT_AS_SESSIONS_BEGIN,
+    ALLOWANCE_IN_HAND,
     JOURNALS_BREAK,
 )

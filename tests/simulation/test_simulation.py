@@ -219,8 +219,8 @@ def _allowance_again_with_each_session(patch):
 
 
 def _a_child_costs_whatever_it_needs(patch):
-    made = do.Bump
-    patch.setattr(do, "Bump", lambda **given: made(**{**given, "budget_sat": 10**9}))
+    was = process.SellerProcess._bump
+    patch.setattr(process.SellerProcess, "_bump", lambda p, a: was(p, replace(a, budget_sat=10**9)))
 
 
 def _final_in_its_first_block(patch):
@@ -234,7 +234,7 @@ def _final_in_its_first_block(patch):
 
 
 def _an_earlier_boot_begins_again(patch):
-    patch.setattr(Meter, "check_reporter", lambda m, board, boot: None)
+    patch.setattr(Meter, "check_reporter", lambda m, *said: None)
 
 
 def _an_older_copy_pays_its_refunds(patch):
