@@ -49,7 +49,7 @@ def test_pages_are_troubled_only_while_somebody_looks_and_the_plugin_is_there():
     loud = SimpleNamespace(pages=2, trouble="the node is away", missing=False)
     other = SimpleNamespace(pages=1, trouble="no such plugin", missing=True)
     for sell, buy, troubled in ((quiet, loud, (0, 1)), (other, quiet, (0, 0))):
-        found = parsed(of_panel.figures(SimpleNamespace(sell=sell, buy=buy)))
+        found = parsed(of_panel.figures([SimpleNamespace(site="", sell=sell, buy=buy)]))
         assert (found["satmeter_panel_trouble", "sell"], found["satmeter_panel_trouble", "buy"]) == troubled
         assert found["satmeter_panel_pages", "sell"] == sell.pages
 

@@ -150,7 +150,7 @@ def test_a_start_that_comes_after_the_cut_does_not_begin(version, monkeypatch):
         charger.car.slow_s = 1
         with monkeypatch.context() as patched:
             patched.setattr("satmeter.device.ocpp.WAIT_S", 0.2)
-            with pytest.raises(DeviceTrouble, match="began nothing"):
+            with pytest.raises(DeviceTrouble, match="did not start charging"):
                 await made.allow()
         await made.cut()
         await charger.car.answered.wait()

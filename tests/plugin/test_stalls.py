@@ -86,7 +86,7 @@ def test_a_start_does_not_wait_for_the_journal(tmp_path, monkeypatch):
 
 
 def test_a_commit_that_hangs_is_trouble_and_the_next_one_works(folder, postgresql, monkeypatch):
-    monkeypatch.setattr(store.stalls.Stalls.__init__, "__defaults__", (2.0,))
+    monkeypatch.setattr(store.engine, "__defaults__", (2, 2.0))
     base = Path(sa.make_url(postgresql).query["host"])
     name = "stalls"
     import psycopg
