@@ -65,6 +65,39 @@ def test_a_register_that_goes_back_is_a_breach():
     assert "went back from 80 to 79" in w.purchase.refusals[-1].why
 
 
+def test_an_invoice_that_was_overtaken_before_a_restart_is_no_breach():
+    """Which of two messages is the newer one is not known any more; what is due is, by the count of what was paid."""
+    w = World({**ARREARS, "window": 2})
+    w.open()
+    late = []
+    w.lose = lambda message: isinstance(message, msg.Invoice) and not late.append(message)
+    w.report(50)
+    w.lose = lambda message: False
+    w.report(100)
+    assert (late[0].ticks, w.purchase.ticks, w.purchase.paid_msat) == (50, 100, 5_000)
+    w.restart_buyer()
+    w.buy(w.received(late[0]))
+    w.pump()
+    assert not w.purchase.refusals and w.purchase.paid_msat == 10_000  # 100 ticks of 100 msat
+    invoice_from_hostile_seller(w, amount=1, ticks=99)
+    assert w.purchase.breached and "10001 msat asked in all, but only 10000 used" in w.purchase.refusals[-1].why
+    assert w.purchase.paid_msat == 10_000
+
+
+def test_a_register_that_goes_back_after_a_restart_is_a_breach_once_as_much_was_told_again():
+    w = World()
+    w.open()
+    w.report(80)
+    w.report(80)
+    w.restart_buyer()
+    w.hold = {do.Pay}
+    invoice_from_hostile_seller(w, amount=100, ticks=81)
+    assert 9 in w.purchase.in_flight and not w.purchase.refusals
+    w.now += 1
+    invoice_from_hostile_seller(w, amount=100, ticks=80, n=10)
+    assert "went back from 81 to 80" in w.purchase.refusals[-1].why
+
+
 @pytest.mark.parametrize(
     ("policy", "why"),
     [

@@ -92,10 +92,13 @@ class Payments(Part):
         )
 
     def check_count(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment) -> None:
-        """Check the count that a message states against the newest one told before; messages may overtake another."""
+        """Check the count that a message states against the newest one told before; messages may overtake another.
+
+        After our restart only the count of the newest payment is known, and not that message's sequence: until as much
+        is told again, a message that states less may be an earlier one. What it asks for is due by the known count."""
         memory = stream.memory
         last, since = (memory.told_ticks, memory.told_at) if memory.told_at else (stream.ticks, stream.ticks_at)
-        if message.ticks < last and message.seq < memory.told_sequence:
+        if message.ticks < last and (not memory.told_at or message.seq < memory.told_sequence):
             return
         policy.check_progress(tariff, message.ticks, last, self.now - since)
         policy.check_progress(tariff, message.ticks, 0, self.now - stream.agreed_at)
@@ -123,7 +126,7 @@ class Payments(Part):
 
     def check_due(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, paid: int) -> None:
         """Raise PolicyBreach or OverCap for a demand that is not due, with `paid` msat paid without it."""
-        ticks = max(message.ticks, stream.memory.told_ticks)
+        ticks = max(message.ticks, stream.memory.told_ticks, stream.ticks)
         charged = max(message.charged_msat, tariff.charge(ticks))
         policy.check_amount(stream.policy, tariff, message.amount_msat, paid, ticks, charged)
         policy.check_pace(stream.policy, tariff, paid + message.amount_msat, self.now - stream.agreed_at)
