@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from audit import Accountant  # noqa: E402
 from lanes import LANES, RAN, lane, version  # noqa: E402
 
-pytest_plugins = ["browsing"]
+pytest_plugins = ["browsing", "openid_provider"]
 
 
 def pytest_addoption(parser):
@@ -96,3 +96,14 @@ def postgresql():
     yield f"postgresql://satmeter@/postgres?host={home}"
     subprocess.run([*as_user, tools / "pg_ctl", "-D", home / "db", "-m", "immediate", "stop"], capture_output=True)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def database(postgresql):
+    """A new database of the server, by its URL."""
+    import psycopg
+
+    with psycopg.connect(postgresql, autocommit=True) as db:
+        name = f"new{db.execute('SELECT max(oid::bigint) FROM pg_database').fetchone()[0]}"
+        db.execute(f"CREATE DATABASE {name}")
+    return postgresql.replace("/postgres?", f"/{name}?")

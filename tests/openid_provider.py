@@ -2,30 +2,23 @@
 
 import http.server
 import json
-import socket
 import threading
 import time
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Provider:
     """Logs everybody in as `who` at once; its tokens are signed, and can be made wrong on purpose."""
 
     def __init__(self):
-        self.port, self.key = free_port(), RSAKey.generate_key(2048, {"kid": "k"}, private=True)
+        self.key = RSAKey.generate_key(2048, {"kid": "k"}, private=True)
         self.who = {"sub": "7", "preferred_username": "Ann B."}
         self.signs = self.key
-        self.issuer = f"http://127.0.0.1:{self.port}"
-        self.said, self.nonces = self.issuer, {}
+        self.nonces = {}
         provider = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -58,7 +51,8 @@ class Provider:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.issuer = self.said = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def discovery(self):
@@ -75,3 +69,11 @@ class Provider:
         now = int(time.time())
         claims = {"iss": self.said, "aud": "hub", "iat": now, "exp": now + 60, "nonce": self.nonces["code"], **self.who}
         return jwt.encode({"alg": "RS256", "kid": "k"}, claims, self.signs)
+
+
+@pytest.fixture(scope="module")
+def provider():
+    running = Provider()
+    yield running
+    running.server.shutdown()
+    running.server.server_close()

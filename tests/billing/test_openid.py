@@ -5,14 +5,6 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from billing import MARKET, Service
-from openid_provider import Provider
-
-
-@pytest.fixture(scope="module")
-def provider():
-    running = Provider()
-    yield running
-    running.server.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -37,15 +37,6 @@ def content(journal):
     return journal.name, journal.history(limit=10_000), journal.sessions(limit=10_000), snapshots, journal.load()
 
 
-@pytest.fixture
-def database(postgresql):
-    """A new database of the server, by its URL."""
-    with psycopg.connect(postgresql, autocommit=True) as db:
-        name = f"move{db.execute('SELECT count(*) FROM pg_database').fetchone()[0]}"
-        db.execute(f"CREATE DATABASE {name}")
-    return postgresql.replace("/postgres?", f"/{name}?")
-
-
 def test_it_goes_to_postgresql_and_back_with_all_that_it_has(database, tmp_path):
     first = filled(sqlite_url(tmp_path / "j"))
     was = content(first)

@@ -5,7 +5,6 @@ from joserfc.jwk import RSAKey
 from playwright.sync_api import expect
 from running import RunningPanel
 
-from openid_provider import Provider
 from satmeter.core.errors import BadParam
 from satmeter.node.rpc import Node
 from satmeter.panel.config import load
@@ -21,13 +20,6 @@ client_secret = "s"
 owner = ["anna@example.com"]
 viewer = ["group:caretakers"]
 """
-
-
-@pytest.fixture(scope="module")
-def provider():
-    running = Provider()
-    yield running
-    running.server.shutdown()
 
 
 @pytest.fixture(scope="module")

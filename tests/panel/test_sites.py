@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
@@ -12,6 +13,7 @@ from satmeter.panel.config import Roles
 from satmeter.panel.layout import Panel
 from satmeter.panel.login import Logins
 from satmeter.panel.roles import Role
+from satmeter.panel.sell import MeterPage
 from satmeter.panel.users import User, load, remove, set_password
 
 PASSWORDS = {"anna": "the owner's password", "otto": "the operator's one", "vera": "the viewer's one"}
@@ -152,6 +154,23 @@ def test_a_call_that_the_role_may_not_make_never_reaches_the_node():
         with pytest.raises(NotPermitted, match="the login of this page has ended"):
             apart.submit(asyncio.run, gone.call("meter-status")).result()
     assert asked == ["meter-status"]
+
+
+def test_what_a_page_may_not_ask_for_is_left_out_and_ends_nothing():
+    """A rune may permit meter-status alone; and a login ends while its page is open."""
+
+    async def refused(method, **params):
+        asked.append(method)
+        raise NotPermitted("not by this rune")
+
+    asked, page = [], object.__new__(MeterPage)
+    page.name, page._session, page.runs = "m", "", SimpleNamespace(client=SimpleNamespace(has_socket_connection=True))
+    page.panel = SimpleNamespace(
+        sell=SimpleNamespace(view={"meters": {"m": {"session": "s"}}}, trouble=""), call=refused
+    )
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(asyncio.run, page._follow_invoices()).result()
+    assert asked == ["meter-history"]
 
 
 @pytest.mark.parametrize("role", Role)

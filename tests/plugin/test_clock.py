@@ -1,7 +1,7 @@
 """A machine that starts with a wrong date: its journal is not dated by it for good, and nothing is deleted for it."""
 
 import pytest
-from test_runtime import Role
+from role import Role
 
 from satmeter.core.seller import events as selling
 from satmeter.core.seller.state import SellerState

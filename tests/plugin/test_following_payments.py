@@ -4,13 +4,11 @@ import threading
 import time
 
 import pytest
-from test_runtime import Role, ready
+from role import ready
 
 from satmeter.core.labels import offer_label
 from satmeter.node.rpc import Made, StandingOffer
-from satmeter.plugin import runtime as service_module
 from satmeter.plugin.meter import MeterPlugin
-from satmeter.plugin.runtime import Service
 
 OFFER, PAYER = "ab" * 32, "02" + "cc" * 32
 
@@ -42,15 +40,6 @@ class Node:
 
 # SystemExit ends the thread that follows payments.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-
-
-@pytest.fixture
-def service(tmp_path, monkeypatch):
-    monkeypatch.setattr(service_module, "RETRY_S", 0.05)
-    made = Service(Role(tmp_path / "j.sqlite3"), "test")
-    made.start()
-    yield made
-    made.stop()
 
 
 def test_a_payment_is_followed_once_its_offer_is_recorded(service):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from test_runtime import Role, ready
+from role import Role, ready
 
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling

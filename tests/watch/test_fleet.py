@@ -37,15 +37,6 @@ def sold(journal, meter, *sessions):
     journal.commit([added], [*rows, SessionRow(f"{meter}-live", NOVEMBER, meter, "02bb")])
 
 
-@pytest.fixture
-def database(postgresql):
-    """A new database of the server, by its URL."""
-    with psycopg.connect(postgresql, autocommit=True) as db:
-        name = f"fleet{db.execute('SELECT count(*) FROM pg_database').fetchone()[0]}"
-        db.execute(f"CREATE DATABASE {name}")
-    return postgresql.replace("/postgres?", f"/{name}?")
-
-
 def test_every_schema_with_a_sellers_journal_is_a_site(database):
     cellar = Journal(site_url(database, "cellar"), "meter", NODE)
     sold(cellar, "socket", (OCTOBER, 3_000_000_000_000), (NOVEMBER, 1_000))

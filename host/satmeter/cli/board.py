@@ -38,7 +38,7 @@ def flash_board(
     ] = False,
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
-    from rich.progress import Progress
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     bar = Progress(console=console)
 
@@ -61,8 +61,6 @@ def flash_board(
         had = load_key(file) if new_key else None
         given = image.load_config(config, load_key(coming if new_key else file, make=True))
         where = find(port)
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()
         with Progress(*columns, console=console) as progress:
             bar = progress

@@ -38,7 +38,9 @@ def panel(
     unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
     set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
     user: Annotated[str, typer.Option(help="of --set-password: whose; without it the owner's, who has no name")] = "",
-    role: Annotated[str, typer.Option(help="of --set-password: owner, operator or viewer; as it was")] = "",
+    role: Annotated[
+        str, typer.Option(help="of --set-password: owner, operator or viewer; a known user keeps theirs")
+    ] = "",
     remove_user: Annotated[str | None, typer.Option(help="remove a user ('': who has no name), and end")] = None,
     no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
     password_file: Annotated[Path, typer.Option(help="where the passwords' hashes are kept")] = PASSWORD,

@@ -125,7 +125,7 @@ class NoCamera(LocalError):
 
 
 class NotPermitted(LocalError):
-    """Somebody has no role in which this may be done."""
+    """Who asks may not do this: their role or login, or the rune of the node that is asked, does not permit it."""
 
     code = 2117
 

@@ -10,7 +10,7 @@ not what is kept; it works in small pieces, since the core commits beside it.
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..core.errors import JournalTrouble
 from ..core.journal import Event
@@ -34,6 +34,18 @@ class Fold(Protocol):
 
     def balances(self) -> Mapping[str, object]:
         """Returns what a checkpoint is compared by: each live session's money and state, by its id."""
+
+
+FoldT = TypeVar("FoldT", bound=Fold)
+
+
+def folded(state: FoldT, snapshot: Plain | None, events: list[Event]) -> FoldT:
+    """Return an empty state, made to what a snapshot and the events after it come to."""
+    if snapshot is not None:
+        state.load(snapshot)
+    for event in events:
+        state.apply(event)
+    return state
 
 
 def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_before: int) -> int:

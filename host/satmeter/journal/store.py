@@ -278,12 +278,9 @@ class Journal:
         """Return the newest snapshot (None if there is none) and the events after it, oldest first."""
         try:
             with self._engine.connect() as db:
-                row = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto.desc()).limit(1)).first()
-                upto = row.upto if row else 0
-                query = sa.select(EVENT).where(EVENT.c.id > upto).order_by(EVENT.c.id)
-                events = [decode(r.kind, r.at, r.stream, r.data) for r in db.execute(query)]
-                self.last = max(self.last, upto + len(events))
-                return (json.loads(row.state) if row else None), events
+                snapshot, events = newest(db)
+                self.last = max(self.last, (snapshot.upto if snapshot is not None else 0) + len(events))
+                return (snapshot.state if snapshot is not None else None), events
         except SQLAlchemyError as e:
             raise trouble(self.url, e) from e
 
@@ -452,6 +449,14 @@ class Journal:
             with suppress(SQLAlchemyError), self._engine.connect() as db:
                 db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
+
+
+def newest(db: sa.Connection) -> tuple[Snapshot | None, list[Event]]:
+    """Return the newest snapshot that a journal has (None if there is none) and the events after it, oldest first."""
+    row = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto.desc()).limit(1)).first()
+    snapshot = Snapshot(row.upto, json.loads(row.state)) if row else None
+    later = sa.select(EVENT).where(EVENT.c.id > (row.upto if row else 0)).order_by(EVENT.c.id)
+    return snapshot, [decode(each.kind, each.at, each.stream, each.data) for each in db.execute(later)]
 
 
 def sqlite_url(path: Path) -> str:

@@ -23,7 +23,7 @@ ALL = "all"
 class History:
     """A list of receipts, drawn anew by refresh().
 
-    `rows` asks the node for so many of the newest; `then` gets them once they are drawn, to show what comes of them."""
+    `rows` asks the node for so many of the newest; `then` gets them once they are drawn, to show their sums."""
 
     def __init__(
         self,

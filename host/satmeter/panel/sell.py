@@ -3,7 +3,7 @@
 from nicegui import ui
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble
+from ..core.errors import SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
 from ..core.status import SessionEvent, read_as
@@ -275,7 +275,7 @@ class MeterPage:
         self._session = session
         try:
             found = await self.panel.call("meter-history", stream=session, limit=60, newest=True)
-        except (RpcError, NodeTrouble):
+        except (RpcError, SatmeterError):  # a login that has ended, or a rune that permits less, too
             return  # the feed says what is wrong
         lines = _invoices(found["events"], self.money)
         if lines == getattr(self, "_lines", None):

@@ -24,7 +24,7 @@ NOBODYS = PasswordHasher().hash("")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who has logged in; of one who came by OpenID Connect, or without a password, `hashed` is "" ."""
+    """Who has logged in; of one who came by OpenID Connect, or without a password, `hashed` is empty."""
 
     name: str = ""
     role: Role = Role.OWNER

@@ -24,7 +24,7 @@ from ..core.messages import Message
 from ..core.money import whole
 from ..core.plain import JsonObject, Plain
 from ..core.ratelimit import RateLimit
-from ..journal.compaction import Fold, compact
+from ..journal.compaction import FoldT, compact, folded
 from ..journal.store import Journal, check_url, sqlite_url
 from ..node.payments import Payments
 from ..node.rpc import Node
@@ -42,7 +42,6 @@ log = logging.getLogger("satmeter")
 
 Performers = dict[type[Effect], Callable[[Any], None]]
 """What carries out an effect, by its kind. Any: each takes the effect of its own kind."""
-FoldT = TypeVar("FoldT", bound=Fold)
 EffectT = TypeVar("EffectT", bound=Effect)
 
 SWITCH_S = 0.0005
@@ -109,12 +108,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def folded(self, snapshot: Plain | None, events: list[Event]) -> FoldT:
         """Return the state that a snapshot and the events after it come to."""
-        state = self.state()
-        if snapshot is not None:
-            state.load(snapshot)
-        for event in events:
-            state.apply(event)
-        return state
+        return folded(self.state(), snapshot, events)
 
     def check_options(self) -> None:
         """Take the role's own options, or raise BadParam that names the one that is wrong. Asks nobody."""

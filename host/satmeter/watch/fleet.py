@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
-from ..core.journal import decode
 from ..core.plain import JsonObject
 from ..core.seller.state import SellerState
 from ..journal import store
+from ..journal.compaction import folded
 
 ANSWER_S = 30
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -49,7 +49,7 @@ class Site:
     owed_msat: int = 0
     """Owed to buyers, and not given back yet."""
     alarms: int = 0
-    """Sessions that a person has to look at, and payments of which nobody knows the session."""
+    """Sessions that a person has to look at; by a journal also payments of which nobody knows the session."""
     meters: dict[str, MeterLine] = field(default_factory=dict)
 
     def meter(self, name: str) -> MeterLine:
@@ -105,7 +105,8 @@ def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Itera
         site.trouble = f"its journal has schema {about.get('schema')}, and this version knows {store.SCHEMA}"
         yield site
         return
-    state = _state(db)
+    snapshot, later = store.newest(db)
+    state = folded(SellerState(), snapshot.state if snapshot is not None else None, later)
     for meter in state.meters.values():
         site.meter(meter.name).state = meter.state
     site.owed_msat = sum(session.owed_msat for session in state.sessions.values() if session.closed)
@@ -119,18 +120,6 @@ def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Itera
         line = site.meter(name)
         line.sessions, line.earned_msat = sessions, int(earned or 0)
     yield site
-
-
-def _state(db: sa.Connection) -> SellerState:
-    """The newest snapshot, and the events after it, folded."""
-    state, upto = SellerState(), 0
-    row = db.execute(sa.select(store.SNAPSHOT).order_by(store.SNAPSHOT.c.upto.desc()).limit(1)).first()
-    if row is not None:
-        state.load(json.loads(row.state))
-        upto = row.upto
-    for event in db.execute(sa.select(store.EVENT).where(store.EVENT.c.id > upto).order_by(store.EVENT.c.id)):
-        state.apply(decode(event.kind, event.at, event.stream, event.data))
-    return state
 
 
 # --- Prometheus

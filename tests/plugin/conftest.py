@@ -1,0 +1,16 @@
+"""A service whose role has no node."""
+
+import pytest
+from role import Role
+
+from satmeter.plugin import runtime
+from satmeter.plugin.runtime import Service
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "RETRY_S", 0.05)
+    made = Service(Role(tmp_path / "j.sqlite3"), "test")
+    made.start()
+    yield made
+    made.stop()
