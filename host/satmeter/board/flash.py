@@ -207,9 +207,10 @@ def _asked(port: str, key: bytes, kind: str, boots: list[str] | None = None) -> 
         for frame, data in _talk(s, line, end + FORGET_S):
             if not seen and time.monotonic() > end:
                 break
-            heard = (heard + data)[-64:]
-            if heard.endswith(PROMPT):
+            heard += data
+            if PROMPT in heard:  # a frame that was sent again meanwhile is echoed behind it, and not ended by its "\n"
                 return "prompt"
+            heard = heard[-len(PROMPT) :]
             if frame is not None and frame["k"] == "hello":
                 seen.append(frame["boot"])
                 if boots is not None and len(set(boots)) > 1:
