@@ -316,6 +316,23 @@ def test_a_seller_that_forgets_the_session_opens_no_way_around_the_bound():
     assert w.p.paid_msat <= 10_000 + LIMIT
 
 
+def test_a_demand_over_what_is_left_after_the_close_is_not_paid_and_is_no_breach():
+    """A seller that has not heard of the close trusts its buyer anew for each payment, and delivers."""
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.close()
+    w.ask(200)
+    w.ask(300)
+    assert (w.p.paid_msat, w.p.may_still_pay_msat) == (10_000 + LIMIT, 0)
+    w.ask(400)
+    assert (w.p.paid_msat, w.p.breached) == (10_000 + LIMIT, False)
+    assert [r.why for r in w.p.refusals] == ["10000 msat asked after the close; 0 of 30000 in all are left"]
+    w.receipt(charged_msat=40_000, debt_msat=10_000)
+    assert w.p.debt_msat == 10_000 and w.p.unsettled
+    w.close(refuse_debt=True)
+    assert not w.p.debt_msat and w.p.done
+
+
 def test_what_is_charged_is_not_only_what_the_message_says():
     w = Liar(**ARREARS)
     w.ask(30_000, charged=0)

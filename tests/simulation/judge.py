@@ -40,6 +40,9 @@ class Judge:
         self.told = {}
         """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
         self.left_at_close = {}
+        self.late, self.seller_ends = {}, set()
+        """stream -> what its buyer decided to pay between its close and its seller's hearing of it (msat): the seller has
+        trusted it for as much anew; and the sessions that their seller ends."""
         self.begun = {}
         """hash -> what a payment that its buyer has decided on may cost; its node may not have heard of it yet"""
         self.older = 0
@@ -171,6 +174,23 @@ class Judge:
         mine = {h for (stream, _), h in process.hash_of.items() if stream == e.subject}
         begun = sum(most for known, most in self.begun.items() if known in mine and not self._known_to(process, known))
         self.left_at_close[e.subject] = self.sim.money.spent(process.node, mine) + begun
+        self.late.setdefault(e.subject, 0)
+
+    def _pays_late(self, e):
+        if e.subject in self.late and e.subject not in self.seller_ends:
+            self.late[e.subject] += e.amount_msat
+
+    def _seller_close_asked(self, e):
+        self.seller_ends.add(e.subject)
+
+    _seller_session_closing = _seller_close_asked
+
+    def over_bound(self, stream, debt):
+        """Whether a debt is over what its buyer may pay after its close, because the seller trusted it anew by what it
+        paid before the seller heard of that; an invoice that does not fit into the rest is not paid in part."""
+        late = self.late.get(stream.id, 0)
+        more = late + stream.tariff.slice_msat if late else 0
+        return not stream.breached and 0 < debt <= more and stream.may_still_pay_msat < debt
 
     def _known_to(self, process, payment_hash):
         return (process.node, payment_hash) in {**self.sim.money.payments, **self.sim.money.forgotten}
@@ -190,6 +210,7 @@ class Judge:
 
     def _buyer_update_signed(self, process, e):
         process.onchain.add((e.subject, e.number))
+        self._pays_late(e)
 
     def _buyer_payment_settled(self, process, e):
         if (e.subject, e.number) in process.onchain:
@@ -203,6 +224,7 @@ class Judge:
 
     def _buyer_payment_started(self, process, e):
         self.begun[e.payment_hash] = e.amount_msat + e.maxfee_msat
+        self._pays_late(e)
         process.hash_of[e.subject, e.number] = e.payment_hash
 
     def _buyer_payment_failed(self, process, e):

@@ -117,13 +117,14 @@ class Simulation:
     def _unpayable(self, session, debt=0):
         """Whether a debt stays: the budget does not reach for it and a transaction's fee, or versions that the seller
         does not count used it up, or the own sensor was away, or was not heard again since a restart, and nothing is
-        paid without it."""
+        paid without it; or it is over what may be paid after the close."""
         p = next((p for b in self.buyers if (p := b.state.streams.get(session) or b.recall(session))), None)
         if self.judge.older:
             return True  # of ticks of a session that is in the lost part, say
         unheard = self.plan.sensor and (p is None or p.after_close is None or p.after_close.most_ticks is None)
         short = p is not None and p.sent_msat + p.astray_msat + debt + FEE * 1000 > p.policy.budget_msat
-        return self.sensor_back > 0 or unheard or short or (p is not None and p.astray_msat > 0)
+        late = p is not None and self.judge.over_bound(p, debt)
+        return self.sensor_back > 0 or unheard or short or late or (p is not None and p.astray_msat > 0)
 
     def _tick(self):
         for p in self.processes:

@@ -138,11 +138,12 @@ class Payments(Part):
     def _check_debt(
         self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int, paid: int
     ) -> None:
-        """Raises PolicyBreach for a demand that is more than can be owed in arrears.
+        """Raises PolicyBreach for a demand that is more than can be owed in arrears, OverCap for one that is too late.
 
         `charged` is the charge so far, in msat, and `paid` what is paid without this one. No more can
         be owed than the limit, since the board cuts there. After a close, nothing that was used later
-        is paid, and no more in all than could be owed at the close (AfterClose)."""
+        is paid, and no more in all than could be owed at the close (AfterClose). A demand over that is
+        no breach: until the seller hears of the close, it trusts the buyer for each payment anew."""
         # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
         # Somebody else may have paid an invoice of ours.
         most = max(stream.committed_msat, message.paid_msat) + tariff.limit_msat
@@ -155,7 +156,7 @@ class Payments(Part):
             return
         if paid + message.amount_msat > bound.most_msat:
             left = f"{stream.may_still_pay_msat} of {bound.most_msat} in all are left"
-            raise PolicyBreach(f"{message.amount_msat} msat asked after the close; {left}")
+            raise OverCap(f"{message.amount_msat} msat asked after the close; {left}")
         if bound.most_ticks is not None and bound.most_ticks < message.ticks:
             raise PolicyBreach(
                 f"{message.ticks} ticks claimed; the own sensor had at most {bound.most_ticks} at the close"
@@ -185,7 +186,7 @@ class Payments(Part):
             self.context.closing.begin(stream, f"refused: {error.message}")
 
     def over_cap(self, stream: BuyerSession, error: OverCap, number: int) -> None:
-        """A cap of our own is reached: no breach of the seller's, the stream just ends."""
+        """A cap of our own is reached: no breach of the seller's, the stream just ends; after a close, it is not paid."""
+        self.context.refuse(stream, number, error.message, {"error": error.name})
         if stream.state == StreamState.STREAMING:
-            self.context.refuse(stream, number, error.message, {"error": error.name})
             self.context.closing.begin(stream, error.message)
