@@ -41,8 +41,8 @@ class Judge:
         """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
         self.left_at_close = {}
         self.late, self.seller_ends = {}, set()
-        """stream -> what its buyer decided to pay between its close and its seller's hearing of it (msat): the seller has
-        trusted it for as much anew; and the sessions that their seller ends."""
+        """stream -> what its buyer decided to pay between its close and its seller's hearing of it (msat): the seller
+        has trusted it for as much anew; and the sessions that their seller ends."""
         self.begun = {}
         """hash -> what a payment that its buyer has decided on may cost; its node may not have heard of it yet"""
         self.older = 0

@@ -186,7 +186,7 @@ class Payments(Part):
             self.context.closing.begin(stream, f"refused: {error.message}")
 
     def over_cap(self, stream: BuyerSession, error: OverCap, number: int) -> None:
-        """A cap of our own is reached: no breach of the seller's, the stream just ends; after a close, it is not paid."""
+        """A cap of our own is reached: no breach of the seller's. The stream ends; after a close, this is not paid."""
         self.context.refuse(stream, number, error.message, {"error": error.name})
         if stream.state == StreamState.STREAMING:
             self.context.closing.begin(stream, error.message)
