@@ -30,8 +30,8 @@ def _config():  # type: ignore[no-untyped-def]
         with open("config.json") as f:
             config = json.load(f)
         return config if isinstance(config, dict) else {"config": "is not a table"}
-    except (OSError, ValueError) as e:
-        return {"config": str(e)}
+    except (OSError, ValueError) as error:
+        return {"config": str(error)}
 
 
 def _pin_of(config, name, default):  # type: ignore[no-untyped-def]
@@ -200,12 +200,12 @@ def begin() -> None:
         micropython.kbd_intr(3)
     try:
         run(config, locked)
-    except BaseException as e:
+    except BaseException as error:
         _relay_off(config)
         if not locked:
             raise
         import time
 
-        sys.print_exception(e)  # type: ignore[attr-defined]
+        sys.print_exception(error)  # type: ignore[attr-defined]
         time.sleep_ms(AGAIN_MS)  # type: ignore[attr-defined]
         machine.reset()

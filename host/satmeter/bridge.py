@@ -100,8 +100,8 @@ def _encoder() -> Encode | None:
     """Return what makes QR codes, where it is installed."""
     try:
         from .qr.make import fitted
-    except ImportError as e:
-        log.warning("no QR codes on the board's display: %s", how_to_install(e.name, "qr"))
+    except ImportError as error:
+        log.warning("no QR codes on the board's display: %s", how_to_install(error.name, "qr"))
         return None
 
     def encode(text: str, width: int, height: int) -> tuple[int, bytes]:
@@ -160,14 +160,14 @@ class Bridge:
             trouble = ""
             try:
                 job()
-            except RpcError as e:
-                trouble = words_of(e)
-                self._mend(code_of(e))
-            except (SatmeterError, OSError, serial.SerialException) as e:
-                trouble = str(e)
-            except Exception as e:
+            except RpcError as error:
+                trouble = words_of(error)
+                self._mend(code_of(error))
+            except (SatmeterError, OSError, serial.SerialException) as error:
+                trouble = str(error)
+            except Exception as error:
                 log.exception("bug in the bridge")
-                trouble = repr(e)
+                trouble = repr(error)
             if trouble and trouble != self.trouble.get(name) and not self._stopping.is_set():
                 log.warning("%s", trouble)
             self.trouble[name] = trouble
@@ -182,8 +182,8 @@ class Bridge:
         try:
             log.warning("starting %s again", self.plugin)
             self.node.call("plugin", subcommand="start", plugin=str(self.plugin))
-        except (RpcError, NodeTrouble) as e:
-            log.warning("it does not start: %s", e)
+        except (RpcError, NodeTrouble) as error:
+            log.warning("it does not start: %s", error)
         finally:
             self._mending.release()
 
@@ -239,11 +239,11 @@ class Bridge:
         view, taken = None, True
         try:
             view = self.side.report(self.node, {**reading, "age": age_ms})
-        except RpcError as e:
-            if code_of(e) not in (Implausible.code, BadParam.code):
+        except RpcError as error:
+            if code_of(error) not in (Implausible.code, BadParam.code):
                 raise
             taken = False
-            self._refused(words_of(e))
+            self._refused(words_of(error))
         with self._lock:
             self.talk.reported(reading, view, taken)
 
@@ -260,8 +260,8 @@ class Bridge:
             asked = self.talk.views
             try:
                 view = self.side.wait(self.node, index)
-            except RpcError as e:
-                if code_of(e) in (UnknownSession.code, UnknownMeter.code):
+            except RpcError as error:
+                if code_of(error) in (UnknownSession.code, UnknownMeter.code):
                     self._set(self._nothing())
                 raise
             if view.get("gone"):

@@ -114,9 +114,9 @@ def _health(billing: Container) -> Response:
     for name, look in (("node", billing.node.info), ("database", billing.invoices.index)):
         try:
             look()
-        except Exception as e:
+        except Exception as error:
             wrong.append(name)
-            logging.getLogger("satmeter.billing").warning("health: %s: %s", name, e)
+            logging.getLogger("satmeter.billing").warning("health: %s: %s", name, error)
     said = {"status": "fail" if wrong else "ok", "wrong": wrong}
     return JSONResponse(said, 503 if wrong else 200, headers={"Cache-Control": "no-store"})
 

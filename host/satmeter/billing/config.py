@@ -70,8 +70,8 @@ def load(path: Path | None) -> Config:
         return Config(rpc=DEFAULT_SOCKET.expanduser())
     try:
         given = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise BadParam(f"{path}: {e}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadParam(f"{path}: {error}") from None
     return checked(given)
 
 
@@ -139,5 +139,5 @@ def _meters(given: object) -> tuple[str, ...]:
         raise BadParam(f'meters: must be a list of meters\' names, or ["*"], got {given!r}', param="meters")
     try:
         return tuple(name if name == "*" else check_name(name) for name in given)
-    except BadParam as e:
-        raise BadParam(f"meters: {e.message}", param="meters") from None
+    except BadParam as error:
+        raise BadParam(f"meters: {error.message}", param="meters") from None

@@ -112,8 +112,8 @@ class Container:
     def _forget(part: Callable[[], None]) -> None:
         try:
             part()
-        except Exception as e:
-            log.warning("old rows could not be deleted: %s", e)
+        except Exception as error:
+            log.warning("old rows could not be deleted: %s", error)
 
     def close(self) -> None:
         """Stops the worker's threads and ends its open event connections. The database stays open."""

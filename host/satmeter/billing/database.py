@@ -44,8 +44,8 @@ class Database:
                 _begin_at_once(self._engine)
             self._migrate()
             self._belongs_to(node_id)
-        except (SQLAlchemyError, CommandError, OSError, ImportError, ValueError) as e:
-            raise trouble(url, e, "database") from e
+        except (SQLAlchemyError, CommandError, OSError, ImportError, ValueError) as error:
+            raise trouble(url, error, "database") from error
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -57,8 +57,8 @@ class Database:
             if said:
                 for hear in self.hearers:
                     hear()
-        except SQLAlchemyError as e:
-            raise trouble(self.url, e, "database") from e
+        except SQLAlchemyError as error:
+            raise trouble(self.url, error, "database") from error
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -66,8 +66,8 @@ class Database:
         try:
             with self._engine.connect().execution_options(satmeter_reads=True) as db:
                 yield db
-        except SQLAlchemyError as e:
-            raise trouble(self.url, e, "database") from e
+        except SQLAlchemyError as error:
+            raise trouble(self.url, error, "database") from error
 
     def close(self) -> None:
         """Closes the pooled connections. A later use of the database opens new ones."""

@@ -178,5 +178,5 @@ class News:
                 for event in self._events.after(self._seen):
                     self._seen = event["id"]
                     self._tell(event)
-            except Exception as e:  # whatever one event is like, the next ones are told
-                log.warning("could not read events; trying again: %s", e)
+            except Exception as error:  # whatever one event is like, the next ones are told
+                log.warning("could not read events; trying again: %s", error)

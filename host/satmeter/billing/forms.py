@@ -69,8 +69,8 @@ def fields(data: bytes, kind: str) -> JsonObject:
         for name, value in found.items():
             check_text(name, value)
         return found
-    except (ValueError, RecursionError) as e:
-        raise BadParam(f"body: is neither JSON nor a form ({e})", param="body") from None
+    except (ValueError, RecursionError) as error:
+        raise BadParam(f"body: is neither JSON nor a form ({error})", param="body") from None
 
 
 def only(found: JsonObject, *known: str) -> JsonObject:

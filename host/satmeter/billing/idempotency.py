@@ -43,8 +43,8 @@ class Once:
             with self._database.writing() as db:
                 db.execute(sa.insert(ONCE), {**row, "created_at": int(time.time())})
             return Attempt(client, key, str(row["ref"]))
-        except JournalTrouble as e:
-            if not already_there(e):
+        except JournalTrouble as error:
+            if not already_there(error):
                 raise
         with self._database.reading() as db:
             found = db.execute(sa.select(ONCE).where(ONCE.c.client == client, ONCE.c.key == key)).one()

@@ -108,8 +108,8 @@ class Invoices:
                     db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
                 if hook:
                     db.execute(sa.insert(HOOK), hook_row(client, hook, id))
-        except JournalTrouble as e:
-            known = self.find(id, client) if already_there(e) else None
+        except JournalTrouble as error:
+            known = self.find(id, client) if already_there(error) else None
             if known is None:
                 raise
             return known  # the same request came twice at once, and the other one was first

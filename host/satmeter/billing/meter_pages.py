@@ -199,8 +199,8 @@ class MeterPages:
             raise BadParam("to: is no BOLT 12 offer", param="to")
         try:
             return str(self._node.call("fetchinvoice", offer=offer, amount_msat=amount_msat)["invoice"])
-        except RpcError as e:
-            raise BadParam(f"to: the offer gives no invoice: {words_of(e)}", param="to") from None
+        except RpcError as error:
+            raise BadParam(f"to: the offer gives no invoice: {words_of(error)}", param="to") from None
 
     def give_back(self, name: str, link: str, invoice: str, word: str | None = None) -> None:
         """Has the seller's node pay what is left of a purchase, once, by an invoice.
@@ -261,9 +261,9 @@ class MeterPages:
         """Calls the seller's plugin; its errors come as our own, by their numbers."""
         try:
             return self._node.call(method, **params)
-        except RpcError as e:
-            kind, words = by_code(code_of(e)), words_of(e)
-            if kind.code != code_of(e):  # the node's own: the plugin is not loaded
+        except RpcError as error:
+            kind, words = by_code(code_of(error)), words_of(error)
+            if kind.code != code_of(error):  # the node's own: the plugin is not loaded
                 raise NodeTrouble(words) from None
             if kind is UnknownMeter:  # the plugin lists those that there are, also what is not public
                 raise UnknownMeter(f"name: there is no meter {params.get('name')!r} here", param="name") from None

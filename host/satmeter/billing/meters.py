@@ -55,12 +55,12 @@ class Meters:
             try:
                 self._look()
                 wait = EVERY_S
-            except RpcError as e:
+            except RpcError as error:
                 wait = AWAY_S  # there may be no meter plugin, or it comes later
-                if e.error.get("code") != UNKNOWN_COMMAND if isinstance(e.error, dict) else True:
-                    log.warning("could not follow the meters; trying again: %s", words_of(e))
-            except (SatmeterError, KeyError, ValueError) as e:
-                log.warning("could not follow the meters; trying again: %s", e)
+                if error.error.get("code") != UNKNOWN_COMMAND if isinstance(error.error, dict) else True:
+                    log.warning("could not follow the meters; trying again: %s", words_of(error))
+            except (SatmeterError, KeyError, ValueError) as error:
+                log.warning("could not follow the meters; trying again: %s", error)
 
     def _look(self) -> None:
         cursor = self._cursor()
@@ -122,8 +122,8 @@ class Meters:
         while True:
             try:
                 held = self._node.call("meter-spend", session=session, id=id, step="reserve", amount_msat=amount_msat)
-            except RpcError as e:
-                log.info("credit of session %s: %s", session[:8], words_of(e))
+            except RpcError as error:
+                log.info("credit of session %s: %s", session[:8], words_of(error))
                 return False
             if held["confirmed"]:
                 return True
@@ -141,10 +141,10 @@ class Meters:
             raise BadParam(f"step: must be settle or release, got {step!r}", param="step")
         try:
             self._node.call("meter-spend", session=session, id=id, step=step)
-        except RpcError as e:
+        except RpcError as error:
             # A session that ended has given everything back that was held of it.
-            if step != "release" or code_of(e) != UnknownSession.code:
-                raise WrongState(f"credit: {words_of(e)}") from None
+            if step != "release" or code_of(error) != UnknownSession.code:
+                raise WrongState(f"credit: {words_of(error)}") from None
         if step == "release":
             self._pledges.take_back(f"{session}/{id}")
 

@@ -67,8 +67,8 @@ class Spending:
         """Return what an invoice says; BadParam for none, or one without an amount."""
         try:
             decoded = self._node.decode(payreq)
-        except RpcError as e:
-            if code_of(e) != INVALID_PARAMS:
+        except RpcError as error:
+            if code_of(error) != INVALID_PARAMS:
                 raise
             raise BadParam("payreq: is no BOLT 11 invoice", param="payreq") from None
         if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid"):
@@ -161,8 +161,8 @@ class Spending:
                 if time.monotonic() > looked + LOOK_S:
                     looked = time.monotonic()
                     self._look()
-            except Exception as e:  # the node or the database is away: the next round tries again
-                log.warning("could not look after payments; trying again: %s", e)
+            except Exception as error:  # the node or the database is away: the next round tries again
+                log.warning("could not look after payments; trying again: %s", error)
             if self._stopping.wait(BEAT_S):
                 return
 
@@ -252,8 +252,8 @@ class Spending:
                 if held is not None:
                     held(db, fresh)
             return {**fresh, "status": "new"}
-        except JournalTrouble as e:
-            if not already_there(e):
+        except JournalTrouble as error:
+            if not already_there(error):
                 raise
         again = sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash, PAYMENT.c.status == "failed")
         with self._database.writing() as db:
@@ -267,8 +267,8 @@ class Spending:
         try:
             _, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
             self._end(rhash, self._landed(rhash), why)
-        except Exception as e:  # it stays pending: once its lease is over, one of us learns what became of it
-            log.warning("payment %s: %s", rhash[:16], e)
+        except Exception as error:  # it stays pending: once its lease is over, one of us learns what became of it
+            log.warning("payment %s: %s", rhash[:16], error)
         finally:
             with self._lock:
                 self._sending.pop(rhash, None)

@@ -53,8 +53,8 @@ class Follower:
                     return
                 if self.catch_up(row):
                     self._tell(row["id"])
-        except Exception as e:
-            log.warning("could not look at open invoices; trying again: %s", e)
+        except Exception as error:
+            log.warning("could not look at open invoices; trying again: %s", error)
 
     def _tell(self, id: str) -> None:
         row = self._invoices.find(id)
@@ -91,8 +91,8 @@ class Follower:
                 self._index = made.index
                 if label.startswith(LABEL):
                     self._tell(label.removeprefix(LABEL))
-            except Exception as e:
-                log.warning("could not follow payments; trying again: %s", e)
+            except Exception as error:
+                log.warning("could not follow payments; trying again: %s", error)
                 self._stopping.wait(RETRY_S)
 
     def _count(self, label: str, made: Made, in_turn: bool = True) -> None:

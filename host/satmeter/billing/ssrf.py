@@ -84,8 +84,8 @@ class Outward:
                             raise BadParam(f"url: {url[:200]} answers more than {MOST_BYTES:,} bytes", param="url")
                     await answer.aclose()
                     return answer.status_code, bytes(data)
-        except (httpx.HTTPError, OSError, UnicodeError) as e:
-            said = str(e) or type(e).__name__
+        except (httpx.HTTPError, OSError, UnicodeError) as error:
+            said = str(error) or type(error).__name__
             raise BadParam(f"url: {url[:200]} does not answer: {said}", param="url") from None
 
     async def address(self, host: str, port: int) -> str:

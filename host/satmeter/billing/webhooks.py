@@ -116,8 +116,8 @@ class Hooks:
                 try:
                     for row in await asyncio.to_thread(self._claim, list(sending.values())):
                         sending[asyncio.create_task(self._send(client, row))] = row
-                except Exception as e:
-                    log.warning("could not send webhooks; trying again: %s", e)
+                except Exception as error:
+                    log.warning("could not send webhooks; trying again: %s", error)
                 waiting = asyncio.create_task(said.wait())
                 ended, _ = await asyncio.wait({waiting, *sending}, timeout=EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
@@ -174,8 +174,8 @@ class Hooks:
             try:
                 async with asyncio.timeout(TIMEOUT_S):
                     said = await self._post(client, row["url"], body, headers)
-            except Exception as e:  # the address is a stranger's, and so is the server
-                said = str(e) or type(e).__name__
+            except Exception as error:  # the address is a stranger's, and so is the server
+                said = str(error) or type(error).__name__
         await asyncio.to_thread(self._done, row, said)
 
     def _what(self, row: Row) -> Row | None:

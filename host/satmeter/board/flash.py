@@ -154,8 +154,8 @@ def _troubles(port: str) -> Iterator[None]:
     try:
         with troubles(port):
             yield
-    except (TransportError, serial.SerialException, OSError) as e:
-        raise BoardTrouble(f"{port}: lost the board ({e}); run this again, it goes on from there") from e
+    except (TransportError, serial.SerialException, OSError) as error:
+        raise BoardTrouble(f"{port}: lost the board ({error}); run this again, it goes on from there") from error
 
 
 def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
@@ -260,8 +260,8 @@ def repl(port: str, otherwise: str = NO_REPL) -> Iterator[SerialTransport]:
 def _run(board: SerialTransport, code: str) -> str:
     try:
         return str(board.exec(code).decode())
-    except TransportExecError as e:
-        raise BoardTrouble(_words(e.error_output)) from e
+    except TransportExecError as error:
+        raise BoardTrouble(_words(error.error_output)) from error
 
 
 def _words(output: str) -> str:
@@ -361,8 +361,8 @@ def hello(port: str, key: bytes, timeout_s: float = HELLO_S) -> JsonObject:
                 for frame, _ in _talk(s, line, end):
                     if frame is not None and frame["k"] == "hello":
                         return frame
-        except (serial.SerialException, OSError) as e:
-            why = str(e)
+        except (serial.SerialException, OSError) as error:
+            why = str(error)
             time.sleep(0.1)
     if line.why == "mac":
         raise BoardTrouble(OTHER_KEY.format(port=port))

@@ -37,8 +37,8 @@ def load_config(path: Path | None, key: bytes) -> Plain:
     if path is not None:
         try:
             given = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-            raise BadParam(f"{path}: {e}") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BadParam(f"{path}: {error}") from None
         if "key" in given:
             raise BadParam(f"{path}: key: the key has a file of its own, which only its owner can read")
     config = {**given, "key": key.hex()}

@@ -44,13 +44,13 @@ def troubles(port: str) -> Iterator[None]:
     """Say in words why a port can't be opened."""
     try:
         yield
-    except (serial.SerialException, OSError) as e:
-        code = e.errno or next((c for c in _CODES if os.strerror(c) in str(e)), 0)
-        if "exclusively lock" in str(e):
+    except (serial.SerialException, OSError) as error:
+        code = error.errno or next((c for c in _CODES if os.strerror(c) in str(error)), 0)
+        if "exclusively lock" in str(error):
             code = errno.EBUSY
         if code not in _CODES:
             raise
-        raise BoardTrouble(f"{port}: {_CODES[code]}") from e
+        raise BoardTrouble(f"{port}: {_CODES[code]}") from error
 
 
 _CODES = {

@@ -43,8 +43,8 @@ def script_of(address: str) -> str:
     """Return an address's script in hex; BadVersion for what is no address."""
     try:
         return bytes(address_to_scriptpubkey(address).data).hex()
-    except Exception as e:
-        raise BadVersion(f"{address[:100]!r} is not an address: {e}") from None
+    except Exception as error:
+        raise BadVersion(f"{address[:100]!r} is not an address: {error}") from None
 
 
 def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str, fee: int) -> Transaction:
@@ -139,8 +139,8 @@ def read(raw: str) -> Transaction:
             raise BadVersion("not one signed transaction in its shortest form")
     except BadVersion:
         raise
-    except Exception as e:
-        raise BadVersion(f"not a transaction: {e!r}"[:200]) from None
+    except Exception as error:
+        raise BadVersion(f"not a transaction: {error!r}"[:200]) from None
     return tx
 
 
@@ -196,8 +196,8 @@ def check_signatures(tx: Transaction, inputs: Sequence[TxInput]) -> None:
         kind = kind_of(inputs[i].script)
         try:
             good = _taproot(tx, i, scripts, values) if kind == "p2tr" else _segwit(tx, i, kind, script, values[i])
-        except Exception as e:
-            raise BadVersion(f"the signature of input {i} can't be read: {e!r}"[:200]) from None
+        except Exception as error:
+            raise BadVersion(f"the signature of input {i} can't be read: {error!r}"[:200]) from None
         if not good or (kind != "p2sh" and vin.script_sig.data):
             raise BadVersion(f"the signature of input {i} is not valid")
 

@@ -79,8 +79,8 @@ def _json(path: Path) -> object:
     text = sys.stdin.read() if str(path) == "-" else path.expanduser().read_text()
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise BadParam(f"{path}: is no JSON ({e})", param="receipt") from None
+    except (ValueError, RecursionError) as error:
+        raise BadParam(f"{path}: is no JSON ({error})", param="receipt") from None
 
 
 def _receipts(given: object) -> Iterator[tuple[str, str]]:
@@ -103,8 +103,8 @@ def _events(given: object) -> "list[EventRow]":
     rows = given.get("events") if isinstance(given, dict) else given
     try:
         return msgspec.convert(rows, list[EventRow])
-    except msgspec.ValidationError as e:
-        raise BadParam(f"events: are none of meter-history ({e})", param="events") from None
+    except msgspec.ValidationError as error:
+        raise BadParam(f"events: are none of meter-history ({error})", param="events") from None
 
 
 def _show(text: str, signature: str, events: "list[EventRow] | None") -> bool:

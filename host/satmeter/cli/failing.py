@@ -32,7 +32,7 @@ def failing(extra: str, *also: type[Exception]) -> Iterator[None]:
     shown: tuple[type[Exception], ...] = (SatmeterError, OSError, *also)
     try:
         yield
-    except ModuleNotFoundError as e:
-        raise fail(how_to_install(e.name, extra)) from None
-    except shown as e:
-        raise fail(str(e)) from None
+    except ModuleNotFoundError as error:
+        raise fail(how_to_install(error.name, extra)) from None
+    except shown as error:
+        raise fail(str(error)) from None

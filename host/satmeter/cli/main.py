@@ -160,8 +160,8 @@ def journal_audit(
     with failing(""):
         try:
             good = audit_journal(journal, Node(str(rpc.expanduser())) if rpc is not None else None)
-        except RpcError as e:
-            raise fail(f"{rpc}: {words_of(e)}") from None
+        except RpcError as error:
+            raise fail(f"{rpc}: {words_of(error)}") from None
     raise typer.Exit(0 if good else 1)
 
 
@@ -198,8 +198,8 @@ def bridge(
         raise fail("give either --meter NAME (a seller's board) or --stream NAME (a buyer's)")
     try:
         secret = load_key(key.expanduser())
-    except (OSError, ValueError) as e:
-        raise fail(f"no key for the board: {e}") from None
+    except (OSError, ValueError) as error:
+        raise fail(f"no key for the board: {error}") from None
     log()
     side = MeterSide(meter) if meter else StreamSide(stream)
     running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
@@ -305,11 +305,11 @@ def rpc(
     payload = {name: _value(value) for name, value in given} if named else [_value(p) for p in params or []]
     try:
         answer = LightningRpc(str(socket.expanduser())).call(method, payload)
-    except RpcError as e:
-        print(json.dumps(e.error, indent=3))
+    except RpcError as error:
+        print(json.dumps(error.error, indent=3))
         raise typer.Exit(1) from None
-    except OSError as e:
-        raise fail(f"{socket}: {e}") from None
+    except OSError as error:
+        raise fail(f"{socket}: {error}") from None
     print(visible(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600"))))
 
 

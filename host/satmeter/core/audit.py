@@ -47,8 +47,8 @@ def audit(text: str, signer: str, events: Sequence[EventRow] | None = None) -> l
     proofs = [_signed(stated, signer), _sums(stated)]
     try:
         proofs += _charge(stated, Tariff.from_dict(dict(stated["tariff"])))
-    except BadParam as e:
-        proofs.append(Proof(False, f"its tariff can't be: {e.message}", "charge"))
+    except BadParam as error:
+        proofs.append(Proof(False, f"its tariff can't be: {error.message}", "charge"))
     proofs += [*_registers(stated), _chain(stated, events)]
     return proofs
 

@@ -22,8 +22,8 @@ class Board:
         self.switches = f"board {self._port}"
         try:
             self._key = load_key(key)
-        except (OSError, ValueError) as e:
-            raise BadParam(f"key: {key}: {e}", param="key") from None
+        except (OSError, ValueError) as error:
+            raise BadParam(f"key: {key}: {error}", param="key") from None
         self._bridge: Bridge | None = None
 
     def sell(self, meter: str, rpc: Path) -> None:

@@ -81,10 +81,10 @@ def read(path: Path) -> BridgeConfig:
     """Returns the config of a file; BadParam names the field, its value and the bound. Needs a running event loop."""
     try:
         values = tomllib.loads(path.read_text())
-    except OSError as e:
-        raise BadParam(f"{path}: {e.strerror}", param="config") from None
-    except ValueError as e:
-        raise BadParam(f"{path}: {e}", param="config") from None
+    except OSError as error:
+        raise BadParam(f"{path}: {error.strerror}", param="config") from None
+    except ValueError as error:
+        raise BadParam(f"{path}: {error}", param="config") from None
     listed = values.pop("meter", [])
     fields = Fields("bridge", values)
     rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()

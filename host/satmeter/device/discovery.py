@@ -63,9 +63,9 @@ class Discovery:
                     for meter in (await self._node.call("meter-status"))["meters"]:
                         if meter["name"] in self._meters:
                             await self._tell(meter)
-                except (DeviceTrouble, RpcError, SatmeterError, OSError) as e:
+                except (DeviceTrouble, RpcError, SatmeterError, OSError) as error:
                     self._told.clear()  # a broker that began anew knows nothing
-                    log.warning("Home Assistant: %s", words_of(e) if isinstance(e, RpcError) else e)
+                    log.warning("Home Assistant: %s", words_of(error) if isinstance(error, RpcError) else error)
                 self._news.clear()
                 with suppress(TimeoutError):
                     await within(self._news.wait(), self._every_s)
@@ -114,8 +114,8 @@ class Discovery:
         try:
             await self._node.call("meter-close", name=session)
             log.info("meter %s: session %s was ended from Home Assistant", name, session)
-        except (RpcError, SatmeterError, OSError) as e:
-            log.warning("meter %s: %s", name, words_of(e) if isinstance(e, RpcError) else e)
+        except (RpcError, SatmeterError, OSError) as error:
+            log.warning("meter %s: %s", name, words_of(error) if isinstance(error, RpcError) else error)
         self._news.set()
 
 

@@ -35,9 +35,9 @@ class Gpio:
             self._relay = OutputDevice(relay, active_high=high, initial_value=False) if relay else None
             self._plug = DigitalInputDevice(plug, pull_up=True) if plug else None
             self._pulse = DigitalInputDevice(pulse, pull_up=True, bounce_time=bounce_s) if pulse else None
-        except (GPIOZeroError, BadPinFactory, OSError) as e:
+        except (GPIOZeroError, BadPinFactory, OSError) as error:
             why = "is this a Raspberry Pi, and is lgpio or pigpio installed?"
-            raise BadParam(f"gpio: {e}: {why}", param="kind") from None
+            raise BadParam(f"gpio: {error}: {why}", param="kind") from None
         if self._pulse is not None:
             self._pulse.when_activated = self._counted
 

@@ -105,9 +105,9 @@ class HomeAssistant:
     async def _ask(self, method: str, path: str, body: JsonObject | None = None) -> httpx.Response:
         try:
             answer = await self._http.request(method, path, json=body)
-        except (httpx.HTTPError, httpx.InvalidURL) as e:
-            why = str(e) or type(e).__name__
-            raise DeviceTrouble(f"{self._url}: {why}: does it run, and is that its address?") from e
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise DeviceTrouble(f"{self._url}: {why}: does it run, and is that its address?") from error
         if answer.status_code == 401:
             raise DeviceTrouble(f"{self._url}: wants another token: make a long-lived one in its profile page")
         if answer.status_code == 404:

@@ -100,10 +100,10 @@ class Kasa:
             except AuthenticationError:
                 await self.close()
                 raise DeviceTrouble(f"{self._host}: wants user and password of its TP-Link account") from None
-            except (KasaException, TimeoutError, OSError) as e:
+            except (KasaException, TimeoutError, OSError) as error:
                 await self.close()
-                why = str(e)[:120] or "no answer"
-                raise DeviceTrouble(f"{self._host}: {why}: is it on, and is that its address?") from e
+                why = str(error)[:120] or "no answer"
+                raise DeviceTrouble(f"{self._host}: {why}: is it on, and is that its address?") from error
 
 
 async def found(host: str, port: int | None, known: Credentials | None) -> Device:

@@ -37,8 +37,8 @@ def names() -> dict[str, str]:
             kind = load(name)
             module = import_module(kind.__module__)
             found[name] = (module.__doc__ or kind.__doc__ or "").strip().partition("\n")[0]
-        except BadParam as e:
-            found[name] = e.message
+        except BadParam as error:
+            found[name] = error.message
     return found
 
 
@@ -50,6 +50,8 @@ def load(name: str) -> Kind:
             return getattr(import_module(f"{__package__}.{module}"), made)  # type: ignore[no-any-return]
         for each in entry_points(group=GROUP, name=name):
             return each.load()  # type: ignore[no-any-return]
-    except ImportError as e:
-        raise BadParam(f"kind: {name}: {how_to_install(e.name, EXTRAS.get(name, 'device'))}", param="kind") from None
+    except ImportError as error:
+        raise BadParam(
+            f"kind: {name}: {how_to_install(error.name, EXTRAS.get(name, 'device'))}", param="kind"
+        ) from None
     raise BadParam(f"kind: there is no {name!r}; there are {', '.join(sorted(OURS))}", param="kind")

@@ -108,8 +108,8 @@ class Modbus:
                 raise DeviceTrouble(f"{self._where}: can't be reached: is it on, and is the port free?")
             read = self._client.read_holding_registers if self.holding else self._client.read_input_registers
             answer = await read(register.address, count=WORDS[register.kind], device_id=self._unit)
-        except (ModbusException, OSError) as e:
-            raise DeviceTrouble(f"{self._where}: unit {self._unit} does not answer: {e}") from e
+        except (ModbusException, OSError) as error:
+            raise DeviceTrouble(f"{self._where}: unit {self._unit} does not answer: {error}") from error
         if answer.isError():
             raise DeviceTrouble(f"{self._where}: unit {self._unit} has no register {register.address}: another meter?")
         return register.value(list(answer.registers))
@@ -128,8 +128,8 @@ def registers(name: str) -> JsonObject:
     except OSError:
         known = ", ".join(sorted(each.stem for each in REGISTERS.glob("*.toml")))
         raise BadParam(f"registers: there is no {path}; the known ones are {known}", param="registers") from None
-    except ValueError as e:
-        raise BadParam(f"registers: {path}: {e}", param="registers") from None
+    except ValueError as error:
+        raise BadParam(f"registers: {path}: {error}", param="registers") from None
     fields = Fields(path.stem, read)
     found: JsonObject = {"holding": fields.text("function", "input") == "holding"}
     found["energy"] = Register(Fields(f"{path.stem}.energy", fields.table("energy")))

@@ -42,8 +42,8 @@ class Broker:
         ca = fields.text("ca", "") or None
         try:
             self._tls = ssl.create_default_context(cafile=ca) if tls else None
-        except OSError as e:
-            raise BadParam(f"ca: {ca}: {e.strerror or e}", param="ca") from None
+        except OSError as error:
+            raise BadParam(f"ca: {ca}: {error.strerror or error}", param="ca") from None
         self._topics, self._heard, self._alive = topics, heard, alive
         self.where = f"{self._host}:{self._port}"
         self._client: aiomqtt.Client | None = None
@@ -66,8 +66,8 @@ class Broker:
         assert self._client is not None
         try:
             await self._client.publish(topic, payload, qos=1, retain=retain, timeout=3)
-        except aiomqtt.MqttError as e:
-            raise DeviceTrouble(f"broker {self._host}: {e}") from e
+        except aiomqtt.MqttError as error:
+            raise DeviceTrouble(f"broker {self._host}: {error}") from error
 
     async def close(self) -> None:
         """Disconnects."""
@@ -99,8 +99,8 @@ class Broker:
                     async for message in client.messages:
                         if isinstance(message.payload, bytes) and len(message.payload) <= MOST:
                             self._heard(str(message.topic), message.payload, message.retain)
-            except Exception as e:  # also what a library refuses: it is tried again, and said
-                self.trouble = str(e) or type(e).__name__
+            except Exception as error:  # also what a library refuses: it is tried again, and said
+                self.trouble = str(error) or type(error).__name__
             finally:
                 self._client = None
                 self._ready.clear()

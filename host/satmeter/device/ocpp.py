@@ -279,8 +279,8 @@ class Ocpp:
                 self._server = await websockets.serve(
                     self._accept, self._listen, self._port, select_subprotocol=self._select
                 )
-            except OSError as e:
-                raise DeviceTrouble(f"port {self._port}: {e.strerror}: does another bridge run?") from e
+            except OSError as error:
+                raise DeviceTrouble(f"port {self._port}: {error.strerror}: does another bridge run?") from error
         await self._until(lambda: self._charger is not None)
         if self._charger is None:
             other = f"; {self._stranger} asked instead" if self._stranger else ""
@@ -332,8 +332,8 @@ class Ocpp:
     async def _try(self, asked: Awaitable[Answer], what: str) -> Answer:
         try:
             return await asked
-        except (TimeoutError, OCPPError, websockets.ConnectionClosed) as e:
-            raise DeviceTrouble(f"charger {self._id}: {what}: {e or 'no answer'}") from e
+        except (TimeoutError, OCPPError, websockets.ConnectionClosed) as error:
+            raise DeviceTrouble(f"charger {self._id}: {what}: {error or 'no answer'}") from error
 
     async def _until(self, true: Callable[[], bool], most_s: float = 0) -> None:
         """Waits for news until something is true, or for most_s (0: WAIT_S)."""

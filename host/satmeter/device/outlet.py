@@ -157,9 +157,9 @@ class Outlet:
         try:
             await self._read()
             await self._switch()
-        except Exception as e:  # a kind's own bug, say: nothing flows by it, and the other meters go on
+        except Exception as error:  # a kind's own bug, say: nothing flows by it, and the other meters go on
             log.exception("meter %s", self.meter)
-            self._is_troubled(f"{type(e).__name__}: {e}")
+            self._is_troubled(f"{type(error).__name__}: {error}")
             await self._cut()
         self._save()
         self.acted_at = time.monotonic()
@@ -169,8 +169,8 @@ class Outlet:
         now = time.time()
         try:
             count = await within(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
-        except (DeviceTrouble, TimeoutError) as e:
-            self._is_troubled(str(e) or "no answer in time")
+        except (DeviceTrouble, TimeoutError) as error:
+            self._is_troubled(str(error) or "no answer in time")
         else:
             self.trouble, self._plugged = "", count.plugged
             self.trust.take(count, now - count.age_s)
@@ -209,8 +209,8 @@ class Outlet:
                 await self._cut()
                 if self._against >= AGAINST:
                     self._is_troubled("flows although it is cut")
-        except (DeviceTrouble, TimeoutError) as e:
-            self._is_troubled(f"valve: {e or 'no answer'}")
+        except (DeviceTrouble, TimeoutError) as error:
+            self._is_troubled(f"valve: {error or 'no answer'}")
         self._moved.set()
 
     def _stays_open(self) -> bool:
@@ -234,8 +234,8 @@ class Outlet:
             try:
                 await within(self.valve.cut(), ANSWER_S)
                 self.open, self._cut_at = False, self.trust.register
-            except Exception as e:
-                self._is_troubled(f"valve can't be cut: {e or 'no answer'}")
+            except Exception as error:
+                self._is_troubled(f"valve can't be cut: {error or 'no answer'}")
 
     def _left_s(self) -> float:
         """For how long it may stay open without another reading: by the flow, and by what the rating may come to."""
@@ -307,13 +307,13 @@ class Outlet:
         asked = self._views
         try:
             view = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
-        except RpcError as e:
-            if code_of(e) == Implausible.code:
+        except RpcError as error:
+            if code_of(error) == Implausible.code:
                 self._begin_boot(register)
-            log.warning("meter %s: %s", self.meter, words_of(e))
-            self._view = {} if code_of(e) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
-        except (SatmeterError, OSError, TimeoutError) as e:
-            log.warning("meter %s: %s", self.meter, e or "the node does not answer")
+            log.warning("meter %s: %s", self.meter, words_of(error))
+            self._view = {} if code_of(error) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
+        except (SatmeterError, OSError, TimeoutError) as error:
+            log.warning("meter %s: %s", self.meter, error or "the node does not answer")
         else:
             self._said, self._said_at = said, time.monotonic()
             self._taken, self._refused = register, False
@@ -349,8 +349,8 @@ class Outlet:
                 waiting = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
                 view = await within(waiting, WAIT_S + ANSWER_S)
                 newest = 0 if view.get("gone") else int(view["index"])
-            except Exception as e:  # also an answer of another shape
-                log.debug("meter %s: %r", self.meter, e)
+            except Exception as error:  # also an answer of another shape
+                log.debug("meter %s: %r", self.meter, error)
                 await asyncio.sleep(RETRY_S)
                 continue
             if self._see({} if view.get("gone") else view, asked):
@@ -376,5 +376,5 @@ class Outlet:
         try:
             fresh.write_text(json.dumps(asdict(known)))
             fresh.replace(self._state)
-        except OSError as e:
-            log.warning("meter %s: its state is not kept over a restart: %s", self.meter, e)
+        except OSError as error:
+            log.warning("meter %s: its state is not kept over a restart: %s", self.meter, error)

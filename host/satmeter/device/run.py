@@ -107,8 +107,8 @@ def _lock(meter: MeterConfig | WholeConfig, config: BridgeConfig) -> IO[str]:
     except BlockingIOError:
         lock.close()
         raise BadParam(f"meter {meter.name}: another bridge runs with its device", param="device") from None
-    except OSError as e:
-        raise BadParam(f"state: {path}: {e.strerror}", param="state") from None
+    except OSError as error:
+        raise BadParam(f"state: {path}: {error.strerror}", param="state") from None
     return lock
 
 
@@ -152,8 +152,8 @@ async def tried(path: Path, name: str) -> Tried:
         raise BadParam(f"name: {path} has no meter {name!r}", param="name")
     try:
         tariffs = (await AsyncNode(str(config.rpc)).call("meter-status", name=name))["meters"]
-    except RpcError as e:
-        raise BadParam(f"meter {name}: {words_of(e)}", param="name") from None
+    except RpcError as error:
+        raise BadParam(f"meter {name}: {words_of(error)}", param="name") from None
     reads, switches, said = [], [], ""
     config.state.mkdir(parents=True, exist_ok=True)
     lock = _lock(meter, config)
@@ -170,8 +170,8 @@ async def tried(path: Path, name: str) -> Tried:
     finally:
         try:
             await meter.valve.cut()
-        except DeviceTrouble as e:
-            log.warning("it may still be on: %s", e)
+        except DeviceTrouble as error:
+            log.warning("it may still be on: %s", error)
         await _close(meter)
         lock.close()
     late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)

@@ -79,11 +79,11 @@ class Shelly:
             if answer.status_code == 401:
                 raise DeviceTrouble(f"{self._host}: wants a password, or another one than the config's")
             said = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL) as e:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             self._looked = False
             raise DeviceTrouble(
-                f"{self._host}: {str(e) or type(e).__name__}: is it on, and is that its address?"
-            ) from e
+                f"{self._host}: {str(error) or type(error).__name__}: is it on, and is that its address?"
+            ) from error
         except ValueError:
             raise DeviceTrouble(f"{self._host}: what answers there is no Shelly") from None
         if answer.status_code != 200 or not isinstance(said, dict):

@@ -75,10 +75,10 @@ class Together:
                 answers = (await within(asked, ANSWER_S))["answers"]
                 for (reading, future), answer in zip(taken, answers, strict=True):
                     self._answer(reading, future, answer)
-            except Exception as e:
+            except Exception as error:
                 for _, future in taken:
                     if not future.done():
-                        future.set_exception(_trouble(e))
+                        future.set_exception(_trouble(error))
 
     def _answer(self, reading: JsonObject, future: "asyncio.Future[JsonObject]", answer: JsonObject) -> None:
         if future.done():
@@ -111,10 +111,10 @@ class Together:
                 asked = self._node.call("meter-changes", lastindex=self._index, timeout=WAIT_S)
                 found = await within(asked, WAIT_S + ANSWER_S)
                 self._take(int(found["index"]), dict(found["views"]), list(found["gone"]))
-            except Exception as e:
-                log.debug("meter-changes: %r", e)
+            except Exception as error:
+                log.debug("meter-changes: %r", error)
                 for name in list(self._waiting):
-                    self._tell(name, _trouble(e))
+                    self._tell(name, _trouble(error))
                 await asyncio.sleep(RETRY_S)
 
     def _take(self, index: int, views: dict[str, JsonObject], gone: list[str]) -> None:

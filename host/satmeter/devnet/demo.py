@@ -276,8 +276,8 @@ def main(wanted: str = "", board: str = "", device: str = "") -> bool:
         shown = f"a simulated device: {device}"
         try:
             from .devices.simulated import missing as without
-        except ImportError as e:
-            raise SystemExit(f"DEVICE={device}, but {how_to_install(e.name, 'demo,device')}") from None
+        except ImportError as error:
+            raise SystemExit(f"DEVICE={device}, but {how_to_install(error.name, 'demo,device')}") from None
         if without(device):
             raise SystemExit(f"DEVICE={device}, but {without(device)}")
     console.print(f"[bold]Satmeter demo[/bold] on [bold]{kind}[/bold] nodes ({why}), with {shown}")

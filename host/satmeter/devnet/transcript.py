@@ -105,8 +105,8 @@ def run(net: Devnet) -> Plain:
     def step(name: str, rpc: LightningRpc, method: str, **params: object) -> JsonObject:
         try:
             answer: JsonObject = rpc.call(method, params)
-        except RpcError as e:
-            said[name] = {"error": code_of(e)}
+        except RpcError as error:
+            said[name] = {"error": code_of(error)}
             return {}
         said[name] = shape(answer)
         return answer

@@ -168,9 +168,11 @@ class Till:
                 for (_, passed), good in zip(some, answer.data["passed"], strict=True):
                     if not passed.done():
                         passed.set_result(bool(good))
-            except Exception as e:
+            except Exception as error:
                 trouble = (
-                    e if isinstance(e, NodeTrouble) else NodeTrouble(f"the billing service answered nonsense: {e}")
+                    error
+                    if isinstance(error, NodeTrouble)
+                    else NodeTrouble(f"the billing service answered nonsense: {error}")
                 )
                 for _, passed in some:
                     if not passed.done():
@@ -188,5 +190,10 @@ class Till:
             async with self._http.post(self._url + path, params=params, json=json) as answer:
                 is_json = answer.content_type.endswith("json")
                 return Said(answer.status, await answer.json(content_type=None) if is_json else {})
-        except (aiohttp.ClientError, TimeoutError, ValueError, RuntimeError) as e:  # RuntimeError: it is being closed
-            raise NodeTrouble(f"the billing service does not answer: {e or type(e).__name__}") from None
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            ValueError,
+            RuntimeError,
+        ) as error:  # RuntimeError: it is being closed
+            raise NodeTrouble(f"the billing service does not answer: {error or type(error).__name__}") from None

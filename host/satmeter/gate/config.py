@@ -75,8 +75,8 @@ def load(path: Path) -> Config:
     try:
         given = tomllib.loads(path.read_text())
         return checked({"owed": _beside(path), **given})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
-        raise BadParam(f"{path}: {e}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadParam(f"{path}: {error}") from None
 
 
 def checked(given: JsonObject) -> Config:

@@ -22,8 +22,8 @@ def asked(envelope: bytes) -> tuple[str, ...]:
         raise BadParam(f"envelope: may have {MOST_BYTES:,} bytes", param="envelope")
     try:
         root = fromstring(envelope, forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as e:
-        raise BadParam(f"envelope: is not XML that is read here ({type(e).__name__})", param="envelope") from None
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise BadParam(f"envelope: is not XML that is read here ({type(error).__name__})", param="envelope") from None
     if _name(root) != "omiEnvelope":
         raise BadParam("envelope: is no omiEnvelope", param="envelope")
     verbs = [child for child in root if isinstance(child.tag, str)]

@@ -33,8 +33,8 @@ class OwedUses:
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("CREATE TABLE IF NOT EXISTS owed (id TEXT PRIMARY KEY, kind TEXT, which TEXT)")
             self._all = {row[0]: OwedUse(*row) for row in self._db.execute("SELECT id, kind, which FROM owed")}
-        except sqlite3.Error as e:
-            raise BadParam(f"owed: {path} can't be used: {e}", param="owed") from None
+        except sqlite3.Error as error:
+            raise BadParam(f"owed: {path} can't be used: {error}", param="owed") from None
         if path is not None:
             path.chmod(0o600)  # which token it was is in it
 
@@ -55,8 +55,8 @@ class OwedUses:
     def _write(self, what: str, values: tuple[str, ...]) -> None:
         try:
             self._db.execute(what, values)
-        except sqlite3.Error as e:
-            log.error("what is owed can't be written down, and would be lost at a restart: %s", e)
+        except sqlite3.Error as error:
+            log.error("what is owed can't be written down, and would be lost at a restart: %s", error)
 
     def close(self) -> None:
         """Closes the file."""

@@ -127,13 +127,13 @@ class Gate:
             return await self._handle(request)
         except TooSlow:
             return problem(408, "Request Timeout", "the body did not come to its end")
-        except TooMany as e:
-            answer = problem(429, "Too Many Requests", e.message)
+        except TooMany as error:
+            answer = problem(429, "Too Many Requests", error.message)
             answer.headers["Retry-After"] = str(RETRY_S)
             return answer
-        except SatmeterError as e:
-            log.warning("%s %s: %s", request.method, request.url.path, e)
-            return problem(502 if isinstance(e, NodeTrouble) else 400, e.name, e.message)
+        except SatmeterError as error:
+            log.warning("%s %s: %s", request.method, request.url.path, error)
+            return problem(502 if isinstance(error, NodeTrouble) else 400, error.name, error.message)
 
     async def _handle(self, request: Request) -> Response:
         if int(request.headers.get("content-length") or 0) > self.config.most_bytes:
@@ -272,17 +272,17 @@ class Gate:
                 allow_redirects=False,
                 skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
             )
-        except BaseException as e:
+        except BaseException as error:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             charged = await asyncio.shield(self._undo(spent))
-            for reason in (e, e.__cause__):
+            for reason in (error, error.__cause__):
                 if isinstance(reason, TooLarge):
                     return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
                 if isinstance(reason, TooSlow):
                     return problem(408, "Request Timeout", "the body did not come to its end")
-            if not isinstance(e, (aiohttp.ClientError, TimeoutError)):
+            if not isinstance(error, (aiohttp.ClientError, TimeoutError)):
                 raise
-            status = 504 if isinstance(e, TimeoutError) else 502
+            status = 504 if isinstance(error, TimeoutError) else 502
             return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
         uncharged = self.config.uncharged
         if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
@@ -325,9 +325,9 @@ class Gate:
         try:
             await self.till.undo(use)
             return "nothing was charged"
-        except NodeTrouble as e:
+        except NodeTrouble as error:
             self.owed.add(use)
-            log.error("%s; it is given back later (%s %s)", e, use.kind, use.which[:8])
+            log.error("%s; it is given back later (%s %s)", error, use.kind, use.which[:8])
             return "what was charged is given back as soon as the billing service answers"
 
     async def _give_back(self) -> None:
@@ -338,8 +338,8 @@ class Gate:
                     with suppress(NodeTrouble):  # one that can't be now holds up no other
                         await self.till.undo(use)
                         self.owed.remove(use.id)
-            except Exception as e:  # its file, a bug: the next round tries again
-                log.error("giving back: %s", e)
+            except Exception as error:  # its file, a bug: the next round tries again
+                log.error("giving back: %s", error)
             await asyncio.sleep(OWED_EVERY_S)
 
     async def _whole(self, request: Request) -> bytes:

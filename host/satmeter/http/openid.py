@@ -63,9 +63,9 @@ class Provider:
         """Returns a redirect to the provider, which sends the browser to `back`; HTTPException 502 where it is away."""
         try:
             return await self._client.authorize_redirect(request, back)  # type: ignore[no-any-return]
-        except Exception as e:
-            log.warning("%s: %s", self.name, e)
-            raise HTTPException(502, f"{self.name} does not answer as it should: {type(e).__name__}") from None
+        except Exception as error:
+            log.warning("%s: %s", self.name, error)
+            raise HTTPException(502, f"{self.name} does not answer as it should: {type(error).__name__}") from None
 
     async def who(self, request: Request) -> JsonObject:
         """Returns the claims of a person who comes back, checked: `sub` and `iss` are texts, always.
@@ -79,9 +79,11 @@ class Provider:
             token = await self._client.authorize_access_token(request)
             claims = dict(token["userinfo"])
             return {**claims, "sub": str(claims["sub"]), "iss": str(claims["iss"])}
-        except OAuthError as e:
-            log.warning("%s: %s", self.name, e)
-            raise HTTPException(401, f"{self.name} did not say who you are: {WHY.get(e.error, e.error)}") from None
-        except Exception as e:  # Authlib lets through what its own libraries raise: any error means a failed login
-            log.warning("%s: %s", self.name, e)
-            raise HTTPException(401, f"{self.name} did not say who you are: {type(e).__name__}") from None
+        except OAuthError as error:
+            log.warning("%s: %s", self.name, error)
+            raise HTTPException(
+                401, f"{self.name} did not say who you are: {WHY.get(error.error, error.error)}"
+            ) from None
+        except Exception as error:  # Authlib lets through what its own libraries raise: any error means a failed login
+            log.warning("%s: %s", self.name, error)
+            raise HTTPException(401, f"{self.name} did not say who you are: {type(error).__name__}") from None

@@ -37,8 +37,8 @@ def about(path: Path) -> About:
             said = dict(db.execute("SELECT name, value FROM satmeter_about").fetchall())
             (events,) = db.execute("SELECT count(*) FROM satmeter_event").fetchone()
             return About(said["role"], said["node_id"], events)
-    except (sqlite3.Error, KeyError) as e:
-        raise JournalTrouble(f"{path}: this is no journal of Satmeter: {e}") from e
+    except (sqlite3.Error, KeyError) as error:
+        raise JournalTrouble(f"{path}: this is no journal of Satmeter: {error}") from error
 
 
 def backup(journal: Path, to: Path) -> About:
@@ -58,8 +58,8 @@ def backup(journal: Path, to: Path) -> About:
             os.fsync(written.fileno())
         found = about(partial)
         partial.rename(to)
-    except (OSError, sqlite3.Error) as e:
-        raise JournalTrouble(f"{to}: can't be written: {e}") from e
+    except (OSError, sqlite3.Error) as error:
+        raise JournalTrouble(f"{to}: can't be written: {error}") from error
     return found
 
 
@@ -79,8 +79,8 @@ def restore(saved: Path, journal: Path) -> About:
         for each in BESIDE:  # of a journal that is no more: SQLite would take them for this one's
             journal.with_name(journal.name + each).unlink(missing_ok=True)
         part.rename(journal)
-    except (OSError, sqlite3.Error) as e:
-        raise JournalTrouble(f"{journal}: can't be written: {e}") from e
+    except (OSError, sqlite3.Error) as error:
+        raise JournalTrouble(f"{journal}: can't be written: {error}") from error
     return found
 
 

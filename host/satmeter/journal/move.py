@@ -143,5 +143,5 @@ def _told(url: str) -> Iterator[None]:
     """Says the database's errors in words, without a password."""
     try:
         yield
-    except (SQLAlchemyError, OSError, ImportError) as e:
-        raise trouble(url, e) from e
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise trouble(url, error) from error

@@ -111,8 +111,8 @@ def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator
             upto, events = row["id"], events + 1
             try:
                 state.apply(decode(row["kind"], row["at"], row["stream"], row["data"]))
-            except SatmeterError as e:
-                yield Proof(False, f"event {upto} ({row['kind']}) can't follow the ones before it: {e}")
+            except SatmeterError as error:
+                yield Proof(False, f"event {upto} ({row['kind']}) can't follow the ones before it: {error}")
                 return
             yield from told.take(row)
             if upto in snapshots:
@@ -185,8 +185,8 @@ def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told
     try:
         who = signer(row["receipt"], row["signature"]) if row["signature"] else ""
         found = audit(row["receipt"], who, events)
-    except (BadParam, ValueError) as e:
-        yield Proof(False, f"{about}: {e}")
+    except (BadParam, ValueError) as error:
+        yield Proof(False, f"{about}: {error}")
         return
     stated = json.loads(row["receipt"])
     seller = whose.node_id if _sells(whose) else row["peer"]

@@ -44,9 +44,9 @@ class Stalls:
         try:  # whether it is still good, now that somebody watches: a server may have been started anew
             connection.execute("SELECT 1")
             connection.rollback()
-        except Exception as e:
+        except Exception as error:
             self._in(connection)
-            raise sa.exc.DisconnectionError from e
+            raise sa.exc.DisconnectionError from error
 
     def _in(self, connection: DBAPIConnection, *_: object) -> None:
         with self._lock:

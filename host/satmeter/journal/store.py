@@ -143,8 +143,10 @@ def check_url(name: str, url: str) -> None:
     try:
         if url:
             sa.make_url(url).get_dialect()
-    except (SQLAlchemyError, ValueError) as e:
-        raise BadParam(f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {e}", param=name) from e
+    except (SQLAlchemyError, ValueError) as error:
+        raise BadParam(
+            f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {error}", param=name
+        ) from error
 
 
 def shown(url: str) -> str:
@@ -182,8 +184,8 @@ class Journal:
         except JournalTrouble:
             self._engine.dispose()  # a file that is left open can't be moved or put back
             raise
-        except (SQLAlchemyError, OSError, ImportError, ValueError) as e:
-            raise trouble(url, e) from e
+        except (SQLAlchemyError, OSError, ImportError, ValueError) as error:
+            raise trouble(url, error) from error
 
     def _open(self, role: str, node_id: str) -> None:
         with self._engine.begin() as db:
@@ -242,8 +244,8 @@ class Journal:
                     if events:
                         self._keep_as_checkpoint(db, last, events[-1].at)
                 self._check_place(db)  # at the end: the first row that is written waits for a move to be over
-        except (SQLAlchemyError, OSError) as e:
-            raise trouble(self.url, e) from e
+        except (SQLAlchemyError, OSError) as error:
+            raise trouble(self.url, error) from error
         self.last = last
         self.newest_at = events[-1].at if events else self.newest_at
 
@@ -281,8 +283,8 @@ class Journal:
                 snapshot, events = newest(db)
                 self.last = max(self.last, (snapshot.upto if snapshot is not None else 0) + len(events))
                 return (snapshot.state if snapshot is not None else None), events
-        except SQLAlchemyError as e:
-            raise trouble(self.url, e) from e
+        except SQLAlchemyError as error:
+            raise trouble(self.url, error) from error
 
     def events(self, stream: str, limit: int) -> list[Event]:
         """Return the first `limit` events of a stream, oldest first."""
@@ -353,8 +355,8 @@ class Journal:
         try:
             with self._engine.connect() as db:
                 return [cast(Stored, dict(row._mapping)) for row in db.execute(query)]
-        except SQLAlchemyError as e:
-            raise trouble(self.url, e) from e
+        except SQLAlchemyError as error:
+            raise trouble(self.url, error) from error
 
     # --- compaction (compaction.py)
 
@@ -440,8 +442,8 @@ class Journal:
         try:
             with self._engine.begin() if write else self._engine.connect() as db:
                 yield db
-        except (SQLAlchemyError, OSError) as e:
-            raise trouble(self.url, e) from e
+        except (SQLAlchemyError, OSError) as error:
+            raise trouble(self.url, error) from error
 
     def close(self) -> None:
         """Close it; in SQLite all is then in its one file."""

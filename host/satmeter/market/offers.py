@@ -60,8 +60,8 @@ class Offers:
                         raise BadParam(f"service: a seller may publish {MOST}", param="service")
                     fresh = {**row, "id": new_id(), "seller": seller, "service": service, "stars": 0, "ratings": 0}
                     db.execute(sa.insert(OFFER), {**fresh, "created_at": int(time.time())})
-        except JournalTrouble as e:
-            if not already_there(e):
+        except JournalTrouble as error:
+            if not already_there(error):
                 raise
             raise NameTaken(f"service: {service!r} was just published", param="service") from None
         return self._rows(sa.select(OFFER).where(mine))[0]

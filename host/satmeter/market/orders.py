@@ -146,8 +146,8 @@ class Orders:
                 db.execute(sa.insert(HOLD), hold)
                 moved = {of_user(user): -hold["msat"], PAYING: hold["msat"]}
                 self._ledger.move(db, "payment", f"invoice/{row['id']}", moved)
-        except JournalTrouble as e:
-            if not already_there(e):
+        except JournalTrouble as error:
+            if not already_there(error):
                 raise
             raise WrongState(f"invoice {row['id']} is being paid") from None
         if not self._finish(hold):

@@ -135,8 +135,8 @@ class Users:
         try:
             with self._database.writing() as db:
                 db.execute(sa.insert(USER), {**row, "created_at": int(time.time())})
-        except JournalTrouble as e:
-            if not already_there(e):
+        except JournalTrouble as error:
+            if not already_there(error):
                 raise
             raise NameTaken(f"name: {name!r} is taken", param="name") from None
         return User(str(row["id"]), name)

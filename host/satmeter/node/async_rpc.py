@@ -23,15 +23,17 @@ class AsyncNode:
         """Calls a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.path, limit=2**26)
-        except OSError as e:
-            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {e.strerror}", path=self.path) from e
+        except OSError as error:
+            raise NodeTrouble(
+                f"{method}: the node at {self.path} does not answer: {error.strerror}", path=self.path
+            ) from error
         try:
             asked = {"jsonrpc": "2.0", "id": f"satmeter:{method}#{next(self._ids)}", "method": method, "params": params}
             writer.write(json.dumps(asked).encode() + b"\n\n")
             await writer.drain()
             answer = json.loads(await _whole(reader))
-        except (OSError, ValueError, RecursionError, asyncio.IncompleteReadError) as e:
-            raise NodeTrouble(f"{method}: the node at {self.path} went away", path=self.path) from e
+        except (OSError, ValueError, RecursionError, asyncio.IncompleteReadError) as error:
+            raise NodeTrouble(f"{method}: the node at {self.path} went away", path=self.path) from error
         finally:
             writer.close()
         if isinstance(answer, dict) and "error" in answer:

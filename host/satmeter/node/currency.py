@@ -17,9 +17,9 @@ def per_btc(node: AnyNode, currency: str) -> Decimal:
     """
     try:
         rate = Decimal(str(node.call("currencyrate", currency=currency)["rate"]))
-    except (RpcError, KeyError, InvalidOperation) as e:
-        words = words_of(e) if isinstance(e, RpcError) else "the node's answer is no rate"
-        raise NodeTrouble(f"there is no rate of {currency}: {words}") from e
+    except (RpcError, KeyError, InvalidOperation) as error:
+        words = words_of(error) if isinstance(error, RpcError) else "the node's answer is no rate"
+        raise NodeTrouble(f"there is no rate of {currency}: {words}") from error
     if not (rate.is_finite() and rate > 0):
         raise NodeTrouble(f"there is no rate of {currency}: the node says {rate}")
     return rate

@@ -63,18 +63,18 @@ class FarNode:
         try:
             try:
                 return self._ask(method, params)
-            except RpcError as e:
-                if code_of(e) != NOT_CONNECTED or not self.address:
+            except RpcError as error:
+                if code_of(error) != NOT_CONNECTED or not self.address:
                     raise
                 self.near.connect(self.peer, self.address)
                 return self._ask(method, params)
         except TimeoutError:
             raise NodeTrouble(f"{method}: node {self.peer} has not answered for {ANSWER_S:.0f} s") from None
-        except RpcError as e:
-            if code_of(e) in NOT_PERMITTED:
-                raise NotPermitted(f"{method}: node {self.peer} does not permit it: {words_of(e)}") from None
-            if e.method != method:  # of the node here, or of the way between the two
-                raise NodeTrouble(f"{method}: node {self.peer} can't be reached: {words_of(e)}") from None
+        except RpcError as error:
+            if code_of(error) in NOT_PERMITTED:
+                raise NotPermitted(f"{method}: node {self.peer} does not permit it: {words_of(error)}") from None
+            if error.method != method:  # of the node here, or of the way between the two
+                raise NodeTrouble(f"{method}: node {self.peer} can't be reached: {words_of(error)}") from None
             raise
 
     def info(self) -> JsonObject:
@@ -90,7 +90,7 @@ class FarNode:
 
         try:
             return asyncio.run(answered())
-        except RpcError as e:
-            if code_of(e) == NOT_CONNECTED:
+        except RpcError as error:
+            if code_of(error) == NOT_CONNECTED:
                 raise
-            raise RpcError(method, params, e.error) from None
+            raise RpcError(method, params, error.error) from None

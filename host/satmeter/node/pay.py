@@ -50,12 +50,12 @@ def pay(node: AnyNode, invoice: Invoice, max_msat: object, max_fee_msat: object 
     fee = fee_cap(invoice.amount_msat or 0) if max_fee_msat is None else msat("max_fee_msat", max_fee_msat)
     try:
         return node.call("xpay", invstring=invoice.bolt11, maxfee=fee, retry_for=RETRY_S)
-    except RpcError as e:
-        code = code_of(e)
+    except RpcError as error:
+        code = code_of(error)
         if code == IN_FLIGHT:
             raise NodeTrouble("this payment is under way already; look with listpays how it ends") from None
         hint = HINTS.get(code)
-        raise NodeTrouble(f"not paid: {words_of(e)}" + (f" ({hint})" if hint else ""), code=code) from None
+        raise NodeTrouble(f"not paid: {words_of(error)}" + (f" ({hint})" if hint else ""), code=code) from None
 
 
 def open_stream(node: AnyNode, address: Address, max_price_msat: object, budget_msat: object) -> JsonObject:
@@ -77,5 +77,5 @@ def open_stream(node: AnyNode, address: Address, max_price_msat: object, budget_
         raise BadParam("max_price_msat: needs its unit, such as 300sat/kWh", param="max_price_msat")
     try:
         return node.call("stream-open", seller=str(address), **caps)
-    except RpcError as e:
-        raise NodeTrouble(f"not opened: {words_of(e)}", code=code_of(e)) from None
+    except RpcError as error:
+        raise NodeTrouble(f"not opened: {words_of(error)}", code=code_of(error)) from None

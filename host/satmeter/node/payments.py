@@ -84,8 +84,10 @@ class Payments:
     def _parts(self, payment_hash: str) -> list[JsonObject]:
         try:
             found: list[JsonObject] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
-        except RpcError as e:
-            raise NodeTrouble(f"listsendpays: {words_of(e)}") from e  # not knowing is no outcome: it is asked again
+        except RpcError as error:
+            raise NodeTrouble(
+                f"listsendpays: {words_of(error)}"
+            ) from error  # not knowing is no outcome: it is asked again
         return found
 
     def stuck(self, payment_hash: str) -> str:
@@ -182,8 +184,8 @@ class Payments:
                     if channel and last is not None:
                         return self._direct(payee, channel, params["invstring"], payment_hash, last), ""
                     return self._xpay(params), ""
-                except RpcError as e:
-                    code, why = code_of(e), words_of(e)
+                except RpcError as error:
+                    code, why = code_of(error), words_of(error)
                 if first and (code in KNOWN or any(words in why for words in XPAY_KNEW)):
                     return Outcome("known"), why
                 first = False
@@ -246,8 +248,8 @@ class Payments:
         hour."""
         try:
             self._node.call("askrene-age", layer="xpay", cutoff=int(time.time()) + 1)
-        except RpcError as e:
-            log.warning("xpay's layer can't be aged: %s", words_of(e))
+        except RpcError as error:
+            log.warning("xpay's layer can't be aged: %s", words_of(error))
 
     def _landed(self, payment_hash: str) -> Outcome:
         wait = POLL_FIRST_S

@@ -69,14 +69,14 @@ class Node:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
             answer = self._rpc.call(method, params)
-        except RpcError as e:
-            if isinstance(e.error, dict):
+        except RpcError as error:
+            if isinstance(error.error, dict):
                 raise
             # Bare words are pyln's, or a node's that is stopping: the connection is gone, and nothing was decided.
-            raise NodeTrouble(f"{method}: the node at {self.path} went away: {e.error}", path=self.path) from e
-        except (OSError, ValueError) as e:
-            why = getattr(e, "strerror", None) or e
-            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}", path=self.path) from e
+            raise NodeTrouble(f"{method}: the node at {self.path} went away: {error.error}", path=self.path) from error
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise NodeTrouble(f"{method}: the node at {self.path} does not answer: {why}", path=self.path) from error
         if not isinstance(answer, dict):
             raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}", path=self.path)
         return answer
@@ -117,8 +117,8 @@ class Node:
             what["deschashonly"] = True
         try:
             made = self.call("invoice", **what)
-        except RpcError as e:
-            if code_of(e) != INVOICE_LABEL_TAKEN:
+        except RpcError as error:
+            if code_of(error) != INVOICE_LABEL_TAKEN:
                 raise
             found = self.find_invoice(label)
             if found is None:
@@ -150,8 +150,8 @@ class Node:
         """Return (label, invoice) of the first payment after a pay_index, None if none comes in time."""
         try:
             found = self.call("waitanyinvoice", lastpay_index=index, timeout=timeout_s)
-        except RpcError as e:
-            if code_of(e) == WAIT_TIMED_OUT:
+        except RpcError as error:
+            if code_of(error) == WAIT_TIMED_OUT:
                 return None
             raise
         return found["label"], _made(found)
@@ -196,8 +196,8 @@ class Node:
         """Returns all offers whose label begins with `prefix`, ended ones too."""
         try:
             rows = self.call("listoffers")["offers"]
-        except RpcError as e:
-            if code_of(e) == UNKNOWN_COMMAND:  # the node's plugin for offers is disabled
+        except RpcError as error:
+            if code_of(error) == UNKNOWN_COMMAND:  # the node's plugin for offers is disabled
                 return []
             raise
         return [_offer(row) for row in rows if str(row.get("label", "")).startswith(prefix)]
@@ -211,8 +211,8 @@ class Node:
         """Has the node answer an offer, or not; returns how it is now. RpcError for an offer that is not there."""
         try:
             self.call("enableoffer" if active else "disableoffer", offer_id=offer_id)
-        except RpcError as e:
-            if code_of(e) not in (OFFER_INACTIVE, OFFER_ACTIVE):
+        except RpcError as error:
+            if code_of(error) not in (OFFER_INACTIVE, OFFER_ACTIVE):
                 raise
         return active
 

@@ -54,9 +54,9 @@ class Rate:
         self.asked_at = now
         try:
             self.per_btc, self.trouble = per_btc(node, self.currency), ""
-        except NodeTrouble as e:
+        except NodeTrouble as error:
             self.per_btc = None
-            self.trouble = f"{e}; give one with --fiat {self.currency}=RATE"
+            self.trouble = f"{error}; give one with --fiat {self.currency}=RATE"
             log.warning("%s", self.trouble)
 
     def about(self, msat: int) -> str:

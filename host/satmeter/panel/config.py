@@ -77,12 +77,12 @@ def load(path: Path, near: Node) -> PanelConfig:
         if path.stat().st_mode & 0o077:
             raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="config")
         given = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as e:
-        raise BadParam(f"{path}: {e}", param="config") from None
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+        raise BadParam(f"{path}: {error}", param="config") from None
     try:
         return _checked(given, near)
-    except BadParam as e:
-        raise BadParam(f"{path}: {e.message}", param=str(e.data.get("param", ""))) from None
+    except BadParam as error:
+        raise BadParam(f"{path}: {error.message}", param=str(error.data.get("param", ""))) from None
 
 
 def _checked(given: JsonObject, near: Node) -> PanelConfig:
@@ -113,13 +113,13 @@ def _site(name: str, given: object, near: Node) -> AnyNode:
             if not given["rpc"] or "\0" in given["rpc"]:
                 raise ValueError("it is no path")
             return Node(str(Path(given["rpc"]).expanduser()))
-        except (RuntimeError, ValueError) as e:  # a home that nobody has
-            raise BadParam(f"sites: {name}: rpc: {e}", param="sites") from None
+        except (RuntimeError, ValueError) as error:  # a home that nobody has
+            raise BadParam(f"sites: {name}: rpc: {error}", param="sites") from None
     if set(given) == {"peer", "rune"}:
         try:
             return FarNode.parse(near, given["peer"], given["rune"])
-        except BadParam as e:
-            raise BadParam(f"sites: {name}: {e.message}", param="sites") from None
+        except BadParam as error:
+            raise BadParam(f"sites: {name}: {error.message}", param="sites") from None
     raise BadParam(
         f"sites: {name} must have rpc, or peer and rune; it has {', '.join(given) or 'nothing'}", param="sites"
     )

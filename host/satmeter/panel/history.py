@@ -78,8 +78,8 @@ class History:
             self._show(found, rows, good)
             if self._then is not None:
                 await self._then(found)
-        except (RpcError, SatmeterError) as e:
-            self._failed(words(e))
+        except (RpcError, SatmeterError) as error:
+            self._failed(words(error))
             return
         self._fails = 0
 

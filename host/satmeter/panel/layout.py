@@ -176,9 +176,9 @@ async def doing(what: Awaitable[Result], done: str = "") -> Result | None:
     client = ui.context.client
     try:
         result = await what
-    except (RpcError, SatmeterError, OSError) as e:
+    except (RpcError, SatmeterError, OSError) as error:
         with client:
-            tell(words(e), good=False)
+            tell(words(error), good=False)
         return None
     if done:
         with client:

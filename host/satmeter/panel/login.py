@@ -91,8 +91,8 @@ class Logins:
         self._read_at = changed_at
         try:
             self._users = load(self._path)
-        except (OSError, BadParam) as e:
-            log.warning("users are as they were: %s", e)
+        except (OSError, BadParam) as error:
+            log.warning("users are as they were: %s", error)
             return
         self._known = {
             key: (until, user)
@@ -167,8 +167,8 @@ def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles
         try:
             async with one:
                 user = await run_in_threadpool(logins.right, password, network_of(who), name)
-        except TooMany as e:
-            return page(e.message, 429)
+        except TooMany as error:
+            return page(error.message, 429)
         if user is None:
             return page("wrong name or password" if logins.by_name else "wrong password", 401)
         return entered(user)
@@ -187,15 +187,15 @@ def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles
             base = (public_url or str(request.base_url)).rstrip("/")
             try:
                 return await provider.away(request, f"{base}/login/openid/back")
-            except HTTPException as e:
-                return page(str(e.detail), e.status_code)
+            except HTTPException as error:
+                return page(str(error.detail), error.status_code)
 
         @router.get("/login/openid/back")
         async def back(request: Request) -> Response:
             try:
                 claims = await provider.who(request)
-            except HTTPException as e:
-                return page(str(e.detail), e.status_code)
+            except HTTPException as error:
+                return page(str(error.detail), error.status_code)
             name, role = roles.of(claims)
             if role is None:
                 return page(f"{visible(name)} has no role on these pages", 403)

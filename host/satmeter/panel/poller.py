@@ -96,16 +96,16 @@ class Feed:
         try:
             self.view = asking.result()
             self.trouble, self.missing, self.heard_at = "", False, time.time()
-        except RpcError as e:
-            self.missing = code_of(e) == UNKNOWN_COMMAND
-            gone = self.missing or code_of(e) == PLUGIN_GONE
-            self.trouble = f"the plugin does not run: start it ({words_of(e)})" if gone else words_of(e)
-        except NodeTrouble as e:
-            self.trouble = f"{e}; is lightningd running, and is that its socket?"
-        except SatmeterError as e:
-            self.trouble = str(e)
-        except Exception as e:
-            log.warning("the node's answer can't be read: %r", e)
+        except RpcError as error:
+            self.missing = code_of(error) == UNKNOWN_COMMAND
+            gone = self.missing or code_of(error) == PLUGIN_GONE
+            self.trouble = f"the plugin does not run: start it ({words_of(error)})" if gone else words_of(error)
+        except NodeTrouble as error:
+            self.trouble = f"{error}; is lightningd running, and is that its socket?"
+        except SatmeterError as error:
+            self.trouble = str(error)
+        except Exception as error:
+            log.warning("the node's answer can't be read: %r", error)
             self.trouble = "the node answers what no plugin of this version says"
 
     def _tell(self) -> None:

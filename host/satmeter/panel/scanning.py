@@ -45,8 +45,8 @@ def routes() -> APIRouter:
         async with reading:
             try:
                 texts, why = await asyncio.to_thread(look, bytes(data), live)
-            except SatmeterError as e:
-                return JSONResponse({"texts": [], "why": str(e)}, 400)
+            except SatmeterError as error:
+                return JSONResponse({"texts": [], "why": str(error)}, 400)
         return JSONResponse({"texts": texts, "why": why})
 
     return router
@@ -107,8 +107,8 @@ class Scan:
             for text in texts if len(texts) == 1 else ():
                 try:
                     meaning = understand(text)
-                except BadParam as e:
-                    ui.label(str(e)).classes("warning").props("role=alert")
+                except BadParam as error:
+                    ui.label(str(error)).classes("warning").props("role=alert")
                 else:
                     if isinstance(meaning, Invoice):
                         self._invoice(meaning, dialog)
@@ -186,8 +186,8 @@ class Scan:
         """Pay, and note how that went: it may be read when the dialog is long gone."""
         try:
             answer = await self._io("xpay", buying.pay, invoice, most, fees)
-        except NodeTrouble as e:
-            self.panel.payments.add(Payment(time.time(), invoice.description, 0, words(e)))
+        except NodeTrouble as error:
+            self.panel.payments.add(Payment(time.time(), invoice.description, 0, words(error)))
             raise
         self.panel.payments.add(Payment(time.time(), invoice.description, int(answer["amount_sent_msat"]), "paid"))
         return answer

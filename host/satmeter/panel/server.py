@@ -157,8 +157,8 @@ async def _about(panel: Panel) -> None:
     while not panel.info:
         try:
             panel.info.update(await panel.apart(panel.node.info))
-        except Exception as e:
-            log.debug("getinfo of %s: %r", panel.name, e)
+        except Exception as error:
+            log.debug("getinfo of %s: %r", panel.name, error)
             await asyncio.sleep(AGAIN_S)
 
 

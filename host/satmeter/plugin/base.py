@@ -121,8 +121,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
         try:
             raw = self.node.call("getrawblockbyheight", height=self.node.info()["blockheight"])["block"]
             return int.from_bytes(bytes.fromhex(str(raw)[136:144]), "little") * 1000
-        except Exception as e:
-            log.warning("the node's newest block can't be looked at: %s", e)
+        except Exception as error:
+            log.warning("the node's newest block can't be looked at: %s", error)
             return 0
 
     def started(self) -> None:
@@ -134,8 +134,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
             given = str(plugin.get_option(f"{self.role}-db") or "")
             check_url(f"{self.role}-db", given)
             self.check_options()
-        except BadParam as e:
-            return {"disable": e.message}
+        except BadParam as error:
+            return {"disable": error.message}
         self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
         self.info = self.node.info()
         self.node_id: str = self.info["id"]
@@ -163,8 +163,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
                     gone = compact(self.service.journal, self.state, *before)
                     if gone:
                         log.info("%d events older than %d days were deleted", gone, kept[0])
-            except Exception as e:
-                log.warning("no compaction this time: %s", e)
+            except Exception as error:
+                log.warning("no compaction this time: %s", error)
 
     def read(self, call: rpc_methods.Call, read: Callable[[Journal], object]) -> None:
         """Answer from the journal, off the core's thread: a long page must not hold up a payment."""
@@ -174,8 +174,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
                 if self.service.journal is None or self.service.core is None:
                     raise JournalTrouble(self.service.trouble)
                 call.reply(read(self.service.journal))
-            except Exception as e:
-                call.reply(e)
+            except Exception as error:
+                call.reply(error)
 
         self.hands.quick(job)
 
@@ -214,8 +214,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
             return  # a peer that keeps to the protocol sends it again
         try:
             message = peer.decode(bytes.fromhex(payload))
-        except (BadMessage, ValueError) as e:
-            log.warning("a message of %s is malformed: %s", peer_id, e)
+        except (BadMessage, ValueError) as error:
+            log.warning("a message of %s is malformed: %s", peer_id, error)
             return
         if message is None:
             return

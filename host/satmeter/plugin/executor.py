@@ -76,11 +76,11 @@ class Hands:
             to, message = outbox.get()
             try:
                 self._node.send(to, peer.encode(message))
-            except RpcError as e:
+            except RpcError as error:
                 # Not connected: the core says it again, and reconnects.
-                log.debug("message %s to %s not sent: %s", type(message).__name__, to, words_of(e))
-            except Exception as e:
-                log.warning("message %s to %s not sent: %s", type(message).__name__, to, e)
+                log.debug("message %s to %s not sent: %s", type(message).__name__, to, words_of(error))
+            except Exception as error:
+                log.warning("message %s to %s not sent: %s", type(message).__name__, to, error)
 
 
 def _later(job: Callable[..., None], *args: object) -> None:
@@ -91,8 +91,8 @@ def _later(job: Callable[..., None], *args: object) -> None:
 def _guarded(job: Callable[..., None], *args: object) -> None:
     try:
         job(*args)
-    except Exception as e:
-        log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], e)
+    except Exception as error:
+        log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], error)
 
 
 def _insistently(job: Callable[..., None], *args: object) -> None:
@@ -101,8 +101,8 @@ def _insistently(job: Callable[..., None], *args: object) -> None:
         try:
             job(*args)
             return
-        except NodeTrouble as e:
-            log.warning("%s; asked again until it does", e)
+        except NodeTrouble as error:
+            log.warning("%s; asked again until it does", error)
         except Exception:
             tries -= 1
             log.exception("%s failed", getattr(job, "__name__", job))

@@ -47,10 +47,10 @@ class Recorder:
             if journal is None:
                 return False
             journal.add_rate(StoredRate(int(time.time() * 1000), self._currency, found, self._source))
-        except (NodeTrouble, SatmeterError) as e:
-            if str(e) != self._trouble:  # once, not every minute for as long as a node is too old to know any rate
-                log.warning("sums in money will lack a rate: %s", e)
-            self._trouble = str(e)
+        except (NodeTrouble, SatmeterError) as error:
+            if str(error) != self._trouble:  # once, not every minute for as long as a node is too old to know any rate
+                log.warning("sums in money will lack a rate: %s", error)
+            self._trouble = str(error)
             return False
         self._trouble = ""
         return True

@@ -39,8 +39,8 @@ class Reached:
         try:
             found = json.loads(text)
             return cls(int(found["last"]), int(found["at"]))
-        except (KeyError, TypeError) as e:
-            raise ValueError(f"{text!r} does not say how far a journal had come") from e
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{text!r} does not say how far a journal had come") from error
 
     def __str__(self) -> str:
         return f"event {self.last} of {datetime.fromtimestamp(self.at / 1000, UTC):%Y-%m-%d %H:%M} UTC"
@@ -97,10 +97,10 @@ class LastKnown:
         try:
             rows: list[Plain] = self._node.call("listdatastore", key=self._key(name))["datastore"]
             return Reached.read(str(rows[0]["string"])) if rows else None
-        except (RpcError, KeyError) as e:
-            raise NodeTrouble(f"the node's datastore can't be read: {e}") from e
-        except ValueError as e:
-            raise NodeTrouble(f"the node's datastore has, under {'/'.join(self._key(name))}: {e}") from e
+        except (RpcError, KeyError) as error:
+            raise NodeTrouble(f"the node's datastore can't be read: {error}") from error
+        except ValueError as error:
+            raise NodeTrouble(f"the node's datastore has, under {'/'.join(self._key(name))}: {error}") from error
 
     def _follow(self) -> None:
         while True:
@@ -116,7 +116,7 @@ class LastKnown:
         name, now = self._reached
         try:
             self._node.call("datastore", key=self._key(name), string=json.dumps(asdict(now)), mode="create-or-replace")
-        except (RpcError, NodeTrouble) as e:
-            log.warning("the node does not keep how far the journal has come: %s", e)
+        except (RpcError, NodeTrouble) as error:
+            log.warning("the node does not keep how far the journal has come: %s", error)
             return False
         return True

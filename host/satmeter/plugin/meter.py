@@ -266,8 +266,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 )
                 self.service.post(settled, credited)
                 index = made.index
-            except Exception as e:
-                log.warning("could not wait for payments; trying again: %s", e)
+            except Exception as error:
+                log.warning("could not wait for payments; trying again: %s", error)
                 core = None
                 time.sleep(0.5)
 
@@ -288,8 +288,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
         try:
             return self.covered.answer(onion, htlc, time.monotonic_ns() // 1_000_000)
-        except Exception as e:
-            log.warning("an HTLC was not looked at: %r", e)
+        except Exception as error:
+            log.warning("an HTLC was not looked at: %r", error)
             return {"result": "continue"}
 
     def _invoice_paid(self, **kwargs: JsonObject) -> None:
@@ -313,8 +313,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 why = "the offer is of another journal"
             else:
                 why = core.rejects(label, self.service.clock.now(), amount)
-        except Exception as e:
-            why = f"internal error {e!r}"
+        except Exception as error:
+            why = f"internal error {error!r}"
         if why:
             log.info("payment of %s rejected: %s", label, why)
             self.covered.ended(str(payment["preimage"]))
@@ -361,8 +361,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             with self._offer_lock:  # who asks meanwhile finds what the first one made
                 known = [each for each in self.node.offers(a.label) if each.label == a.label]
                 found = known[0] if known else self.node.make_offer(a.label, a.amount_msat, f"satmeter {a.meter}")
-        except (RpcError, NodeTrouble) as e:
-            why = words_of(e) if isinstance(e, RpcError) else str(e)
+        except (RpcError, NodeTrouble) as error:
+            why = words_of(error) if isinstance(error, RpcError) else str(error)
             for told in self.offers_asked.pop(a.label, asked):
                 told(NodeTrouble(f"the node makes no offer: {why}"))
             return
@@ -382,8 +382,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
         try:
             rate = per_btc(self.node, a.currency)
-        except NodeTrouble as e:
-            log.warning("a meter has choices in a currency: %s", e)
+        except NodeTrouble as error:
+            log.warning("a meter has choices in a currency: %s", error)
             return
         self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / rate)))
 
@@ -417,8 +417,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         settle any more."""
         try:
             invoice = read(self.node, a.bolt11)
-        except BadParam as e:
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, e.message, True))
+        except BadParam as error:
+            self.service.post(cmd.RefundLost(a.session, a.bolt11, error.message, True))
             return
         if invoice.amount_msat not in (0, a.amount_msat):
             why = f"the refund invoice asks for {invoice.amount_msat} msat, not {a.amount_msat}"

@@ -146,8 +146,8 @@ class MeterRpc:
         def reply(found: Answer) -> None:
             try:
                 call.reply(found if isinstance(found, Exception) else show(found))
-            except Exception as e:
-                call.reply(e)
+            except Exception as error:
+                call.reply(error)
 
         self.p.service.post(what, reply)
 
@@ -219,8 +219,8 @@ class MeterRpc:
                 if not isinstance(each, dict):
                     raise BadParam("readings: each must be an object", param="readings")
                 parsed.append(_reading(**bind("meter-reports", _OF_READING, each)))
-            except SatmeterError as e:
-                parsed.append(e)
+            except SatmeterError as error:
+                parsed.append(error)
         answers: list[object] = [_refused(each) if isinstance(each, SatmeterError) else {} for each in parsed]
         left = sum(isinstance(each, cmd.Reading) for each in parsed)
         if not left:
@@ -436,8 +436,8 @@ class MeterRpc:
         def offer() -> None:
             try:
                 found = self.p.refund_invoice(invoice)
-            except Exception as e:
-                call.reply(e)
+            except Exception as error:
+                call.reply(error)
                 return
             self._post(call, cmd.AskRefund(session, invoice, found.amount_msat, of), views.session_status)
 

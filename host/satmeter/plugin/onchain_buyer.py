@@ -35,15 +35,17 @@ class Wallet:
                 minconf=1,
                 reserve=RESERVED_BLOCKS,
             )
-        except (RpcError, BadVersion) as e:
-            return cmd.FundsShort(a.session, a.tx_number, words_of(e) if isinstance(e, RpcError) else e.message)
+        except (RpcError, BadVersion) as error:
+            return cmd.FundsShort(
+                a.session, a.tx_number, words_of(error) if isinstance(error, RpcError) else error.message
+            )
         chosen = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
         try:
             return self._chosen(a, chosen, seller, change)
-        except BaseException as e:
+        except BaseException as error:
             self.reserve(do.Reserve(tuple(chosen), 0))
-            if isinstance(e, BadVersion):
-                return cmd.FundsShort(a.session, a.tx_number, e.message)
+            if isinstance(error, BadVersion):
+                return cmd.FundsShort(a.session, a.tx_number, error.message)
             raise
 
     def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
@@ -71,8 +73,8 @@ class Wallet:
                 self.reserve(do.Reserve(g.outpoints, RESERVED_BLOCKS))
                 done = self._node.call("signpsbt", psbt=psbt)
             return cmd.UpdateMade(a.session, a.number, g.number, update.signed(done["signed_psbt"], tx, g.inputs))
-        except (RpcError, BadVersion) as e:
-            why = words_of(e) if isinstance(e, RpcError) else e.message
+        except (RpcError, BadVersion) as error:
+            why = words_of(error) if isinstance(error, RpcError) else error.message
             return cmd.UpdateUnsigned(a.session, a.number, g.number, why)
 
     def reserve(self, a: do.Reserve) -> None:

@@ -63,8 +63,8 @@ class Chain:
                 self._confirmed(inputs, a.heights)
             if self._bitcoind is not None:
                 self._bitcoind.accepts(a.raw)
-        except BadVersion as e:
-            return cmd.UpdateRefused(a.session, a.number, a.tx_number, e.message)
+        except BadVersion as error:
+            return cmd.UpdateRefused(a.session, a.number, a.tx_number, error.message)
         return cmd.UpdateChecked(
             session=a.session,
             number=a.number,
@@ -120,8 +120,8 @@ class Chain:
         """Broadcast by sendpsbt; where it is refused, look() finds out why."""
         try:
             self._node.call("sendpsbt", psbt=update.to_send(a.raw, a.inputs))
-        except RpcError as e:
-            log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(e))
+        except RpcError as error:
+            log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(error))
 
     def look(self, a: do.LookAt) -> cmd.Command:
         """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
@@ -157,8 +157,8 @@ class Chain:
         """Broadcast a raw transaction; returns "" or why it is refused."""
         try:
             done = self._node.call("sendrawtransaction", tx=raw, allowhighfees=False)
-        except RpcError as e:
-            return words_of(e) or "refused"
+        except RpcError as error:
+            return words_of(error) or "refused"
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
     def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
@@ -195,8 +195,8 @@ class Chain:
             )
             done = self._node.call("signpsbt", psbt=made["psbt"])
             sent = self._node.call("sendpsbt", psbt=done["signed_psbt"])
-        except RpcError as e:
-            log.warning("no child for transaction %s of %s: %s", a.tx_number, a.session, words_of(e))
+        except RpcError as error:
+            log.warning("no child for transaction %s of %s: %s", a.tx_number, a.session, words_of(error))
             return None
         vout = int(made["change_outnum"])
         value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
@@ -232,5 +232,5 @@ class Bitcoind:
         try:
             with urllib.request.urlopen(asked, timeout=RPC_TIMEOUT_S) as answer:
                 return json.load(answer)["result"]
-        except (OSError, ValueError, KeyError) as e:
-            raise NodeTrouble(f"bitcoind does not answer {method}: {e}") from e
+        except (OSError, ValueError, KeyError) as error:
+            raise NodeTrouble(f"bitcoind does not answer {method}: {error}") from error

@@ -42,9 +42,9 @@ def take(plugin: Plugin, text: bytes) -> None:
     raw = text[found.get(b'"params"', slice(0))]
     try:
         params = _params(raw, plain=id is not None and method not in hook_fallbacks)
-    except ValueError as e:
-        log.warning("%s: what it was given is not JSON: %s", method, e)
-        _refuse(plugin, id, method, PARSE_ERROR, f"params: not JSON: {e}")
+    except ValueError as error:
+        log.warning("%s: what it was given is not JSON: %s", method, error)
+        _refuse(plugin, id, method, PARSE_ERROR, f"params: not JSON: {error}")
         return
     if not isinstance(params, (list, dict)):
         _refuse(plugin, id, method, INVALID_PARAMS, "params: must be a list or an object")

@@ -34,8 +34,8 @@ def read(node: Node, text: str) -> RefundInvoice:
         raise BadParam("invoice: must be a BOLT 11 or BOLT 12 invoice", param="invoice")
     try:
         found = node.decode(text)
-    except RpcError as e:
-        raise BadParam(f"invoice: can't be read: {words_of(e)}", param="invoice") from None
+    except RpcError as error:
+        raise BadParam(f"invoice: can't be read: {words_of(error)}", param="invoice") from None
     if found.get("valid") and found.get("type") == "bolt11 invoice":
         return _bolt11(found)
     if found.get("valid") and found.get("type") == "bolt12 invoice":

@@ -103,8 +103,8 @@ def add(plugin: Plugin, name: str, handler: Callable[..., None]) -> None:
         params = args if isinstance(request.params, list) else kwargs
         try:
             handler(call, **bind(name, signature, params))
-        except Exception as e:
-            call.reply(e)
+        except Exception as error:
+            call.reply(error)
 
     method.__doc__ = inspect.getdoc(handler)
     plugin.add_method(name, method, background=True)

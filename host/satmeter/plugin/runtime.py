@@ -168,9 +168,9 @@ class Service(Generic[CoreT]):
             items = [item for item in batch if item is not None]
             try:
                 self._cycle(items)
-            except Exception as e:
+            except Exception as error:
                 log.exception("the service thread met an error of its own")
-                self._fail(e)
+                self._fail(error)
                 for _, reply in items:
                     _answer(reply, JournalTrouble(self.trouble))
             if stop:
@@ -236,16 +236,16 @@ class Service(Generic[CoreT]):
         if not isinstance(what, Command):
             try:
                 return what(core)
-            except Exception as e:
-                return e
+            except Exception as error:
+                return error
         answer: Answer
         try:
             answer = core.handle(what, self.clock.now()).result
-        except SatmeterError as e:
-            answer = e
-        except Exception as e:
+        except SatmeterError as error:
+            answer = error
+        except Exception as error:
             log.exception("bug: %r was not handled", what)
-            answer = LocalError(f"internal error ({type(e).__name__}); the log has the details")
+            answer = LocalError(f"internal error ({type(error).__name__}); the log has the details")
         # Whatever was folded before an error is folded: it has to be committed too.
         events.extend(core.step.events)
         effects.extend(core.step.effects)
@@ -262,8 +262,8 @@ class Service(Generic[CoreT]):
             rows, snapshot = self.role.rows(self.core, events), self.role.dump(self.core) if due else None
             with self.commits.measured():
                 self.journal.commit(events, rows, snapshot)
-        except Exception as e:
-            self._fail(e)
+        except Exception as error:
+            self._fail(error)
             return False
         if due:
             self._since_snapshot, self._snapshot_at = 0, events[-1].at
@@ -283,8 +283,8 @@ class Service(Generic[CoreT]):
         if self.core is not None and self.journal is not None:
             try:
                 self.journal.commit([], snapshot=self.role.dump(self.core))
-            except JournalTrouble as e:
-                log.warning("no snapshot at the end: %s", e)
+            except JournalTrouble as error:
+                log.warning("no snapshot at the end: %s", error)
 
     def _fail(self, e: Exception) -> None:
         self.core, self.trouble, self._held = None, str(e), []
@@ -305,12 +305,12 @@ class Service(Generic[CoreT]):
                 self._set_back(self.journal, core, ahead)
             self.clock.begin(self.journal.newest_at - ahead)
             step = core.resume(self.clock.now())
-        except SatmeterError as e:
-            self._fail(e)
+        except SatmeterError as error:
+            self._fail(error)
             return
-        except Exception as e:
+        except Exception as error:
             log.exception("the journal could not be folded")
-            self._fail(e)
+            self._fail(error)
             return
         self.core, self.trouble = core, ""
         self._held = step.events

@@ -37,8 +37,8 @@ TOPICS = ("stream_low", "stream_state")
 def _node_id(seller: object) -> str:
     try:
         return parse(seller, None if "://" in str(seller) else "any").node_id
-    except BadParam as e:
-        raise BadParam(f"stream-seller: {e.message.removeprefix('seller: ')}", param="stream-seller") from e
+    except BadParam as error:
+        raise BadParam(f"stream-seller: {error.message.removeprefix('seller: ')}", param="stream-seller") from error
 
 
 class StreamPlugin(RolePlugin[Buyer, BuyerState]):
@@ -136,8 +136,8 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     def _reach(self, a: do.Connect) -> None:
         try:
             self.node.connect(a.peer, a.address)
-        except RpcError as e:
-            self.service.post(cmd.ConnectFailed(a.peer, words_of(e)))
+        except RpcError as error:
+            self.service.post(cmd.ConnectFailed(a.peer, words_of(error)))
 
     def _pay(self, a: do.Pay) -> None:
         try:

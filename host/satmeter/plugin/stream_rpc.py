@@ -191,10 +191,10 @@ class StreamRpc:
                 if not accepted:
                     raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
                 self._post(call, cmd.GiveUpPayment(stream, number))
-            except RpcError as e:
-                call.reply(NodeTrouble(words_of(e)))
-            except Exception as e:
-                call.reply(e)
+            except RpcError as error:
+                call.reply(NodeTrouble(words_of(error)))
+            except Exception as error:
+                call.reply(error)
 
         def then(found: Answer) -> None:
             if isinstance(found, Exception):

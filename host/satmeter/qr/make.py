@@ -43,8 +43,8 @@ def make(text: str, level: int = ERROR_CORRECT_L) -> Code:
     code.add_data(text, optimize=0)
     try:
         code.make(fit=True)
-    except (DataOverflowError, ValueError) as e:
-        raise ValueError(f"a text of {len(text)} characters is too long for a QR code") from e
+    except (DataOverflowError, ValueError) as error:
+        raise ValueError(f"a text of {len(text)} characters is too long for a QR code") from error
     rows = code.get_matrix()
     packed = b"".join(_packed(row) for row in rows)
     return Code(len(rows), packed)

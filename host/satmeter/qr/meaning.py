@@ -105,8 +105,8 @@ def _lightning_of(uri: str) -> str:
     """Return the invoice of a BIP 21 text (in lower case; its parameters are case-insensitive here)."""
     try:
         values = parse_qs(urlsplit(uri).query).get("lightning", [""])
-    except ValueError as e:
-        raise BadParam(f"code: is no BIP 21 address: {e}", param="code") from None
+    except ValueError as error:
+        raise BadParam(f"code: is no BIP 21 address: {error}", param="code") from None
     if not values[0]:
         raise BadParam(
             "code: a BIP 21 address without a lightning parameter; only Lightning is paid here", param="code"
@@ -129,8 +129,10 @@ def _invoice(text: str) -> Invoice:
         )
         if not 0 < invoice.expires_at < YEAR_9999:
             raise ValueError(f"it expires at {invoice.expires_at} s, beyond all calendars")
-    except Exception as e:  # the library raises what it meets: IndexError, bitstring's, coincurve's, its own
-        raise BadParam(f"code: an invoice that does not decode ({e or type(e).__name__})", param="code") from None
+    except Exception as error:  # the library raises what it meets: IndexError, bitstring's, coincurve's, its own
+        raise BadParam(
+            f"code: an invoice that does not decode ({error or type(error).__name__})", param="code"
+        ) from None
     return invoice
 
 

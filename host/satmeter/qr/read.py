@@ -105,8 +105,8 @@ def load(data: bytes, name: str = "picture") -> Picture:
         kind = next((kind for mark, kind in OTHER_KINDS if mark in data[:BEGINNING].lower()), "")
         what = f"is {kind}, which is not read here" if kind else "is no picture that can be read"
         raise BadParam(f"{name}: {what}; send a screenshot, or a JPEG or PNG", param="picture") from None
-    except Exception as e:  # its decoders raise what they meet
-        raise BadParam(f"{name}: is no picture that can be read ({e})", param="picture") from None
+    except Exception as error:  # its decoders raise what they meet
+        raise BadParam(f"{name}: is no picture that can be read ({error})", param="picture") from None
 
 
 def _grey(image: Image.Image) -> Image.Image:

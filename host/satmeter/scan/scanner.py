@@ -92,8 +92,8 @@ class Scanner:
         for path in files:
             try:
                 meanings = [meaning(f.text) for f in self._first(str(path), 0)]
-            except BadParam as e:
-                self.console.print(f"{path.name}: {e}", style="yellow", markup=False, soft_wrap=True)
+            except BadParam as error:
+                self.console.print(f"{path.name}: {error}", style="yellow", markup=False, soft_wrap=True)
                 continue
             self.console.print(path.name, style="bold", markup=False, soft_wrap=True)
             for each in meanings:
@@ -168,8 +168,8 @@ def meaning(text: str) -> Meaning:
     """Return what a text means, or in words why it means nothing to us."""
     try:
         return understand(text)
-    except BadParam as e:
-        return str(e)
+    except BadParam as error:
+        return str(error)
 
 
 def describe(meaning: Meaning) -> list[str]:

@@ -41,8 +41,8 @@ def findings(node: Node) -> Iterator[Finding]:
     """Yields what is found, good or not; only the first where the node can't be reached."""
     try:
         info = node.info()
-    except (NodeTrouble, RpcError) as e:
-        words = words_of(e) if isinstance(e, RpcError) else str(e)
+    except (NodeTrouble, RpcError) as error:
+        words = words_of(error) if isinstance(error, RpcError) else str(error)
         yield Finding(
             "node", "bad", words, "start lightningd, or name its socket by --rpc; run as its user or in its group"
         )
@@ -53,11 +53,11 @@ def findings(node: Node) -> Iterator[Finding]:
     for plugin, method in (("meter", "meter-status"), ("stream", "stream-list")):
         try:
             status = node.call(method)
-        except RpcError as e:
-            yield _refused(plugin, e, _folder(info, node))
+        except RpcError as error:
+            yield _refused(plugin, error, _folder(info, node))
             continue
-        except NodeTrouble as e:
-            yield Finding(plugin, "bad", str(e), "lightningd's log says why the plugin does not answer")
+        except NodeTrouble as error:
+            yield Finding(plugin, "bad", str(error), "lightningd's log says why the plugin does not answer")
             continue
         if plugin == "meter":
             meters = [read_as(MeterStatus, each) for each in status["meters"]]

@@ -107,8 +107,8 @@ class Figures(Collector):
         for plugin, method, of in (("meter", "meter-status", self._sales), ("stream", "stream-list", self._purchases)):
             try:
                 found += of(self.node.call(method))
-            except (RpcError, SatmeterError) as e:
-                if isinstance(e, SatmeterError) or code_of(e) != UNKNOWN_COMMAND or plugin in self._known:
+            except (RpcError, SatmeterError) as error:
+                if isinstance(error, SatmeterError) or code_of(error) != UNKNOWN_COMMAND or plugin in self._known:
                     up.add_metric([plugin], 0)
             else:
                 self._known.add(plugin)
@@ -119,8 +119,8 @@ class Figures(Collector):
     def _timed(self, plugin: str, timed: dict[str, HistogramMetricFamily]) -> None:
         try:
             told = self.node.call(f"{plugin}-figures")
-        except RpcError as e:
-            if code_of(e) != UNKNOWN_COMMAND:  # of a plugin that is older than this
+        except RpcError as error:
+            if code_of(error) != UNKNOWN_COMMAND:  # of a plugin that is older than this
                 raise
             return
         for what, family in timed.items():

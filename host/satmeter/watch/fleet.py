@@ -86,13 +86,13 @@ def of_database(url: str, since: int = 0, before: int = 0) -> list[Site]:
                         try:
                             with db.begin_nested():
                                 sites += _of_schema(there, schema, since, before)
-                        except (SQLAlchemyError, SatmeterError, ValueError, TypeError, LookupError) as e:
-                            cause = str(getattr(e, "orig", None) or e).splitlines()[:1]
+                        except (SQLAlchemyError, SatmeterError, ValueError, TypeError, LookupError) as error:
+                            cause = str(getattr(error, "orig", None) or error).splitlines()[:1]
                             sites.append(Site(schema, f"its journal can't be read: {''.join(cause)}"))
         finally:
             made.dispose()
-    except (SQLAlchemyError, OSError, ImportError) as e:
-        raise store.trouble(url, e) from e
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        raise store.trouble(url, error) from error
     return sites
 
 
@@ -189,5 +189,7 @@ def _told(url: str) -> Iterator[tuple[str, dict[str, str]]]:
     headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"} if parts.username else {}
     try:
         yield shown.geturl(), headers
-    except (OSError, http.client.HTTPException, *NONSENSE) as e:
-        raise NodeTrouble(f"{shown.geturl()} does not answer as a Prometheus does: {e or type(e).__name__}") from None
+    except (OSError, http.client.HTTPException, *NONSENSE) as error:
+        raise NodeTrouble(
+            f"{shown.geturl()} does not answer as a Prometheus does: {error or type(error).__name__}"
+        ) from None

@@ -22,8 +22,8 @@ def in_background(figures: Collector, where: str) -> ThreadingHTTPServer:
     host, _, port = endpoint("--metrics", where).rpartition(":")
     try:
         server = serve(figures, host.strip("[]"), int(port))
-    except OSError as e:
-        raise BadParam(f"--metrics: {where}: {e.strerror or e}", param="metrics") from None
+    except OSError as error:
+        raise BadParam(f"--metrics: {where}: {error.strerror or error}", param="metrics") from None
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="satmeter-metrics", daemon=True).start()
     return server

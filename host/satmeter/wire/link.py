@@ -217,8 +217,8 @@ class Link:
         try:
             frame = decode(self.other, self.key, self.sid, line)
             seq, ack, kind = int(frame["q"]), int(frame["a"]), frame["k"]
-        except (ValueError, TypeError, KeyError) as e:
-            self._drop(str(e) or "not a frame")
+        except (ValueError, TypeError, KeyError) as error:
+            self._drop(str(error) or "not a frame")
             return None
         if kind == "ask":
             # The hello to an ask that comes again is under way, or has arrived.

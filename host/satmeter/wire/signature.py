@@ -57,8 +57,8 @@ def signer(text: str, zbase: str) -> str:
         raise ValueError(f"zbase has recovery id {recovery}; it must be 0 to 3")
     try:
         key = PublicKey.from_signature_and_message(raw[1:] + bytes([recovery]), digest(text), hasher=None)
-    except Exception as e:  # the library raises Exception itself where no key can be recovered
-        raise ValueError(f"zbase is no signature: {e}") from None
+    except Exception as error:  # the library raises Exception itself where no key can be recovered
+        raise ValueError(f"zbase is no signature: {error}") from None
     return key.format().hex()
 
 

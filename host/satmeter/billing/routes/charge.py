@@ -344,10 +344,9 @@ def _converted(billing: Container, currency: str, value: Decimal) -> int:
         return int((value / rate * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
     try:
         found = billing.node.call("currencyrate", currency=currency)["rate"]
-    except RpcError as e:
-        why = (
-            f"currency: there is no rate of {currency} (rates in the config, or the node's currencyrate: {words_of(e)})"
-        )
+    except RpcError as error:
+        source = f"rates in the config, or the node's currencyrate: {words_of(error)}"
+        why = f"currency: there is no rate of {currency} ({source})"
         raise BadParam(why, param="currency") from None
     return int((value / Decimal(str(found)) * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
 

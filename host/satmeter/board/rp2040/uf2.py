@@ -35,5 +35,5 @@ def flash_of(data: bytes) -> bytes:
 if __name__ == "__main__":
     try:
         Path(sys.argv[2]).write_bytes(flash_of(Path(sys.argv[1]).read_bytes()))
-    except (OSError, ValueError) as e:
-        sys.exit(f"{sys.argv[1]}: {e}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{sys.argv[1]}: {error}")

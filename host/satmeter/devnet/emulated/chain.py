@@ -211,6 +211,6 @@ def _wrong(tx: Transaction, inputs: Sequence[TxInput]) -> str:
         return "min relay fee not met"
     try:
         version.check_signatures(tx, inputs)
-    except BadVersion as e:
-        return f"mandatory-script-verify-flag-failed ({e.message})"
+    except BadVersion as error:
+        return f"mandatory-script-verify-flag-failed ({error.message})"
     return ""

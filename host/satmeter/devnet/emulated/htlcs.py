@@ -172,8 +172,8 @@ class Htlcs:
             return
         try:
             self._node.invoices.settle(invoice, found.so_far)
-        except RpcFault as e:
-            self._end(payment_hash, found, fault=e)
+        except RpcFault as error:
+            self._end(payment_hash, found, fault=error)
             return
         self._end(payment_hash, found, preimage=invoice.preimage)
         self._node.notify("invoice_payment", payment)

@@ -265,8 +265,8 @@ def decode(text: str) -> Decoded:
 
     try:
         found = bolt11.decode(text)
-    except Exception as e:
-        raise RpcFault(INVALID_PARAMS, f"Invalid string: {type(e).__name__}") from None
+    except Exception as error:
+        raise RpcFault(INVALID_PARAMS, f"Invalid string: {type(error).__name__}") from None
     answer: Decoded = {
         "type": "bolt11 invoice",
         "valid": True,

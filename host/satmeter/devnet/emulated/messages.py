@@ -17,8 +17,8 @@ def check(message: str, zbase: str, pubkey: str | None) -> Plain:
     Without a pubkey to compare with, whether the signer is known is for the caller to say."""
     try:
         raw = signature.unpack(zbase)
-    except ValueError as e:
-        raise RpcFault(INVALID_PARAMS, str(e)) from None
+    except ValueError as error:
+        raise RpcFault(INVALID_PARAMS, str(error)) from None
     if not 0 <= raw[0] - signature.HEADER <= 3:
         raise Aborts("illegal argument: recid >= 0 && recid <= 3")
     if any(int.from_bytes(half, "big") >= ORDER for half in (raw[1:33], raw[33:])):

@@ -380,8 +380,8 @@ class RpcNode(PayingNode):
             raise RpcFault(err.INVALID_PARAMS, f"pubkey: should be a compressed pubkey: invalid token '{pubkey}'")
         try:
             found = messages.check(str(message), str(zbase), pubkey)
-        except messages.Aborts as e:
-            self.log(f"BROKEN lightningd: FATAL SIGNAL 6: {e}")
+        except messages.Aborts as error:
+            self.log(f"BROKEN lightningd: FATAL SIGNAL 6: {error}")
             self.kill()
             raise RpcFault(err.LIGHTNINGD, "lightningd died") from None
         if pubkey is None and found.get("pubkey", self.id) not in self.network.nodes:

@@ -164,10 +164,10 @@ class Node(DevNode):
                 continue
             try:
                 result = plugin.call(name, payload)
-            except RpcFault as e:
-                if e.code == err.PLUGIN_TERMINATED:
+            except RpcFault as error:
+                if error.code == err.PLUGIN_TERMINATED:
                     continue  # the plugin died: a real node goes on, too
-                result = {"error": e.message}  # to a real node this is fatal
+                result = {"error": error.message}  # to a real node this is fatal
             if not isinstance(result, dict) or result.get("result") not in results:
                 self.log(f"BROKEN plugin-{plugin.name}: bad answer to hook {name}: {result!r}")
                 self.kill()

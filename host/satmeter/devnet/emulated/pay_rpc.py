@@ -111,12 +111,12 @@ class PayingNode(ChainNode):
                 if part.status == "complete":
                     raise RpcFault(err.PAY_ALREADY_PAID, "Already paid this invoice successfully")
                 begun.append(part)
-        except RpcFault as e:
+        except RpcFault as error:
             for part in begun:
                 self.pays.drop(part)
             for hops in routes:
                 self.network.channels.close(hops, settle=False)
-            raise _by_xpay(e) from None
+            raise _by_xpay(error) from None
         return begun
 
     def _routes(self, payee: str, amount: int, maxfee: int, payment_hash: str) -> list[list[Hop]]:
@@ -124,8 +124,8 @@ class PayingNode(ChainNode):
         channels = self.network.channels
         try:
             hops = channels.route(self.id, payee, amount, maxfee)
-        except RpcFault as e:
-            if self.id == payee or e.code == err.PAY_TOO_COSTLY:
+        except RpcFault as error:
+            if self.id == payee or error.code == err.PAY_TOO_COSTLY:
                 raise
             return channels.split(self.id, payee, amount, maxfee, payment_hash)
         try:
@@ -141,9 +141,9 @@ class PayingNode(ChainNode):
         """Carry an offered part of a payment to its end."""
         try:
             preimage = self.network.channels.carry(hops, self.network.nodes, htlc, self.id)
-        except RpcFault as e:
-            self.pays.end(part, None, _by_sendpay(e))
-            told(e)
+        except RpcFault as error:
+            self.pays.end(part, None, _by_sendpay(error))
+            told(error)
         else:
             self.pays.end(part, preimage)
             told(preimage)
@@ -189,8 +189,8 @@ class PayingNode(ChainNode):
             raise RpcFault(err.PAY_FAILED_ON_ROUTE, "failed: WIRE_TEMPORARY_CHANNEL_FAILURE (First peer not ready)")
         try:
             self.network.channels.offer(hops, payment_hash)
-        except RpcFault as e:
-            self.pays.end(begun, None, _by_sendpay(e))  # heard by who waits for it
+        except RpcFault as error:
+            self.pays.end(begun, None, _by_sendpay(error))  # heard by who waits for it
             return told
         htlc = Htlc(payment_hash, hops[-1].amount, hops[-1].amount, payment_secret)
         threading.Thread(target=self._send, args=(hops, begun, htlc, lambda came: None), daemon=True).start()

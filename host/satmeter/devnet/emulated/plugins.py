@@ -172,8 +172,8 @@ class Plugin:
         while data := os.read(fd, 65536):
             try:
                 messages = frames.feed(data)
-            except ValueError as e:
-                self._log(f"UNUSUAL plugin-{self.name}: killed: {e}")
+            except ValueError as error:
+                self._log(f"UNUSUAL plugin-{self.name}: killed: {error}")
                 self.process.kill()
                 break
             for message in messages:

@@ -46,8 +46,8 @@ class RpcSocket:
                 for text in requests.feed(data):
                     args = (connection, lock, Request.read(text))
                     threading.Thread(target=self._answer, args=args, daemon=True).start()
-        except RpcFault as e:  # not even a request: a real node closes the connection, too
-            self._send(connection, lock, b"null", {"error": _error(e)})
+        except RpcFault as error:  # not even a request: a real node closes the connection, too
+            self._send(connection, lock, b"null", {"error": _error(error)})
         except OSError:
             pass
         finally:
@@ -58,10 +58,10 @@ class RpcSocket:
         try:
             wanted = request.member("filter")
             answer = {"result": _filtered(self._handle(request), wanted)}
-        except RpcFault as e:
-            answer = {"error": _error(e)}
-        except (LookupError, TypeError, ValueError, AttributeError) as e:
-            answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {e!r}"}}
+        except RpcFault as error:
+            answer = {"error": _error(error)}
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {error!r}"}}
         self._send(connection, lock, request.text[request.id], answer)
 
     def _send(self, connection: socket.socket, lock: threading.Lock, id: bytes, answer: Plain) -> None:

@@ -236,8 +236,8 @@ class Wallet:
         ]
         try:
             raw = version.signed(psbt_base64, psbt.tx, inputs)
-        except BadVersion as e:
-            raise RpcFault(err.LIGHTNINGD, f"PSBT not finalizeable {e.message}") from None
+        except BadVersion as error:
+            raise RpcFault(err.LIGHTNINGD, f"PSBT not finalizeable {error.message}") from None
         self._early |= {o for o in version.outpoints(psbt.tx) if o.partition(":")[0] in self.chain.waiting}
         refused = self.chain.send(raw)
         txid = txid_of(version.read(raw))

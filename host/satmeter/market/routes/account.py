@@ -177,6 +177,6 @@ def asked(request: Request, name: str, market: ThisMarket, amount: str = "") -> 
     try:
         market.billing.may_mint(f"lnurlp/{asker(request)}", ASKED_PER_MINUTE)
         row = market.sending.asked(user, amount)
-    except (BadParam, TooMany) as e:
-        return for_wallets({"status": "ERROR", "reason": e.message})
+    except (BadParam, TooMany) as error:
+        return for_wallets({"status": "ERROR", "reason": error.message})
     return for_wallets({"pr": row["payreq"], "routes": []})

@@ -35,8 +35,8 @@ async def log_in(request: Request, given: Form, market: ThisMarket, visit: ThisV
     who = asker(request)
     try:
         user = await market.passwords.run(market.users.by_password, given.get("name"), given.get("password"), who)
-    except TooMany as e:
-        return _page(request, market, visit, e.message, 429, where)
+    except TooMany as error:
+        return _page(request, market, visit, error.message, 429, where)
     if user is None:
         return _page(request, market, visit, "no such name and password", 401, where)
     return await run_in_threadpool(visit.log_in, request, user, where)
@@ -48,8 +48,8 @@ async def register(request: Request, given: Form, market: ThisMarket, visit: Thi
     where = str(given.get("next", ""))
     try:
         user = await market.passwords.run(market.users.register, given.get("name"), given.get("password"))
-    except (BadParam, NameTaken, TooMany) as e:
-        return _page(request, market, visit, e.message, 429 if isinstance(e, TooMany) else 400, where)
+    except (BadParam, NameTaken, TooMany) as error:
+        return _page(request, market, visit, error.message, 429 if isinstance(error, TooMany) else 400, where)
     return await run_in_threadpool(visit.log_in, request, user, where)
 
 

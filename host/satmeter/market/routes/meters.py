@@ -125,8 +125,8 @@ def terms(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Resp
         if why := _of(meter, meters)["why_not"]:
             return for_wallets({"status": "ERROR", "reason": f"meter {name} can't deliver: {why}"})
         least, most = meters.bounds_msat(meter)
-    except SatmeterError as e:
-        return for_wallets({"status": "ERROR", "reason": e.message})
+    except SatmeterError as error:
+        return for_wallets({"status": "ERROR", "reason": error.message})
     metadata = meters.metadata(name, urlsplit(base).netloc)
     bounds = {"minSendable": least, "maxSendable": most, "metadata": metadata, "commentAllowed": COMMENT}
     return for_wallets({"tag": "payRequest", "callback": f"{base}/lnurlp/pay", **bounds})
@@ -143,8 +143,8 @@ def asked(
         if not amount.isdecimal():
             raise BadParam("amount: must be a whole number of msat", param="amount")
         bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc), comment)
-    except SatmeterError as e:
-        return for_wallets({"status": "ERROR", "reason": e.message})
+    except SatmeterError as error:
+        return for_wallets({"status": "ERROR", "reason": error.message})
     action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
     more = {"successAction": action, "disposable": False, "verify": f"{base}/{link}/verify"}
     return for_wallets({"pr": bolt11, "routes": [], **more})
@@ -215,8 +215,8 @@ def withdraw(request: Request, name: str, link: str, meters: Meters, visit: This
     """What a wallet may take back of a purchase (LUD-03)."""
     try:
         rest = meters.rest(name, link)
-    except SatmeterError as e:
-        return for_wallets({"status": "ERROR", "reason": e.message})
+    except SatmeterError as error:
+        return for_wallets({"status": "ERROR", "reason": error.message})
     callback = f"{_base(request, visit, name)}/{link}/withdraw/pay"
     bounds = {"minWithdrawable": MSAT_PER_SAT, "maxWithdrawable": rest.msat}
     what = {"k1": rest.word, "defaultDescription": f"what was left at meter {name}", **bounds}
@@ -230,8 +230,8 @@ def withdrawn(name: str, link: str, meters: Meters, billing: Billing, k1: str = 
         meters.rest(name, link)
         billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
         meters.give_back(name, link, pr.lower(), k1)
-    except SatmeterError as e:
-        return for_wallets({"status": "ERROR", "reason": e.message})
+    except SatmeterError as error:
+        return for_wallets({"status": "ERROR", "reason": error.message})
     return for_wallets({"status": "OK"})
 
 
@@ -260,8 +260,8 @@ def _signed(name: str, link: str, meters: MeterPages) -> dict[str, str]:
     """Returns the newest receipt of a purchase with its signature; 404 where there is none yet."""
     try:
         found = meters.purchase(name, link)
-    except UnknownMeter as e:
-        raise HTTPException(404, e.message) from None
+    except UnknownMeter as error:
+        raise HTTPException(404, error.message) from None
     text, signature = "", ""
     if found.session is not None:
         text, signature = found.session.receipt, found.session.signature
@@ -277,8 +277,8 @@ def purchase(request: Request, name: str, link: str, meters: Meters, visit: This
     """A purchase: its invoice, then what is left, then the receipt."""
     try:
         found = meters.purchase(name, link)
-    except UnknownMeter as e:
-        raise HTTPException(404, e.message) from None
+    except UnknownMeter as error:
+        raise HTTPException(404, error.message) from None
     data = _purchased(found, _of(meters.meter(name), meters))
     svg = ""
     if "text/html" in request.headers.get("accept", ""):
