@@ -81,7 +81,7 @@ class StreamSide:
 
     def report(self, node: Node, reading: Plain) -> None:
         """Reports a reading's boot id, register, base and age by stream-report; no view answers it."""
-        own = {k: reading[k] for k in ("boot", "register", "base", "age")}
+        own = {each: reading[each] for each in ("boot", "register", "base", "age")}
         node.call("stream-report", session=self.stream, **own)
 
     def wait(self, node: Node, index: int) -> JsonObject:

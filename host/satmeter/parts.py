@@ -6,14 +6,16 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve()
-CHECKOUT = next((p for p in [_HERE.parents[2]] if (p / "firmware" / "app.py").is_file()), None)
+CHECKOUT = next((each for each in [_HERE.parents[2]] if (each / "firmware" / "app.py").is_file()), None)
 """The checkout that this package runs from; None where it is installed."""
 
 
 def root() -> Path:
     """Return the folder that has plugins/, firmware/ and contrib/. FileNotFoundError where they are not installed."""
     shared = [folder / "share" / "satmeter" for folder in _HERE.parents]
-    found = next((p for p in [CHECKOUT, *shared] if p is not None and (p / "firmware" / "app.py").is_file()), None)
+    found = next(
+        (each for each in [CHECKOUT, *shared] if each is not None and (each / "firmware" / "app.py").is_file()), None
+    )
     if found is None:
         raise FileNotFoundError(f"plugins and firmware are not beside {_HERE.parent}: install satmeter by pip, whole")
     return found

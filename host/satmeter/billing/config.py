@@ -77,7 +77,7 @@ def load(path: Path | None) -> Config:
 
 def checked(given: JsonObject) -> Config:
     """Returns the config of a parsed TOML file. BadParam names the first field that is wrong."""
-    known = {f.name for f in fields(Config)}
+    known = {each.name for each in fields(Config)}
     for name in given:
         if name not in known:
             raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
@@ -129,9 +129,9 @@ def _rates(given: object) -> dict[str, Decimal]:
 
 
 def _hosts(name: str, given: object) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(h, str) for h in given):
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
         raise BadParam(f"{name}: must be a list of hosts, got {given!r}", param=name)
-    return tuple(h.lower() for h in given)
+    return tuple(each.lower() for each in given)
 
 
 def _meters(given: object) -> tuple[str, ...]:

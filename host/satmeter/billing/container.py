@@ -87,7 +87,7 @@ class Container:
         that a payer is not asked to pay twice. `seller` is as for Tokens.spend. None in `uses` never passes."""
         passed = self.tokens.spend_all(uses, seller)
         late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
-        for n, good in zip(late, self.tokens.spend_all([uses[n] for n in late], seller), strict=True):
+        for n, good in zip(late, self.tokens.spend_all([uses[each] for each in late], seller), strict=True):
             passed[n] = good
         return passed
 

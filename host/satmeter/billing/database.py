@@ -76,7 +76,7 @@ class Database:
     def _migrate(self) -> None:
         config = AlembicConfig()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-        known = {r.revision for r in ScriptDirectory.from_config(config).walk_revisions()}
+        known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
         with self._engine.begin() as db:
             if self.shared:  # workers that start together do this one after the other
                 db.execute(sa.text("SELECT pg_advisory_xact_lock(720576)"))

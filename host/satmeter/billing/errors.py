@@ -75,37 +75,37 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         return problem(status, name, detail, code, headers)
 
     @app.exception_handler(SatmeterError)
-    def ours(request: Request, e: Exception) -> Response:
-        assert isinstance(e, SatmeterError)
-        status = next((STATUS[c] for c in type(e).__mro__ if c in STATUS), 400)
-        if isinstance(e, errors.JournalTrouble):  # it names the database
-            log.error("%s", e.message)
-            return problem(status, e.name, "the database can't be used now; the service's log says why", e.code)
-        text = e.message
-        if "path" in e.data:  # where the node's socket is, is no client's business
+    def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SatmeterError)
+        status = next((STATUS[each] for each in type(error).__mro__ if each in STATUS), 400)
+        if isinstance(error, errors.JournalTrouble):  # it names the database
+            log.error("%s", error.message)
+            return problem(status, error.name, "the database can't be used now; the service's log says why", error.code)
+        text = error.message
+        if "path" in error.data:  # where the node's socket is, is no client's business
             log.error("%s", text)
-            text = text.replace(f" at {e.data['path']}", "")
-        return said(request, status, e.name, text, e.code)
+            text = text.replace(f" at {error.data['path']}", "")
+        return said(request, status, error.name, text, error.code)
 
     @app.exception_handler(RpcError)
-    def nodes(request: Request, e: Exception) -> Response:
-        assert isinstance(e, RpcError)
-        return said(request, 502, "NodeTrouble", words_of(e), code_of(e))
+    def nodes(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RpcError)
+        return said(request, 502, "NodeTrouble", words_of(error), code_of(error))
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, e: Exception) -> Response:
-        assert isinstance(e, HTTPException)
-        headers = dict(e.headers or {})
+    def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        headers = dict(error.headers or {})
         if headers:
-            return problem(e.status_code, str(e.detail), str(e.detail), headers=headers)
-        return said(request, e.status_code, str(e.detail), str(e.detail))
+            return problem(error.status_code, str(error.detail), str(error.detail), headers=headers)
+        return said(request, error.status_code, str(error.detail), str(error.detail))
 
     @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, e: Exception) -> Response:
-        assert isinstance(e, RequestValidationError)
-        first = e.errors()[0]
+    def malformed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
         return said(request, 400, "BadParam", f"{first['loc'][-1]}: {first['msg']}", errors.BadParam.code)
 
     @app.exception_handler(Exception)
-    async def bug(_: Request, e: Exception) -> Response:
-        return problem(500, "internal error", type(e).__name__)
+    async def bug(_: Request, error: Exception) -> Response:
+        return problem(500, "internal error", type(error).__name__)

@@ -60,9 +60,9 @@ class Events:
             of = sa.select(SECRET.c.name).where(SECRET.c.revoked_at == 0, lives, SECRET.c.scopes.contains("meter"))
             wanted = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client.in_(of))
         hooks = [
-            hook_row(s.client, s.url, event=id, subscription=s.id)
-            for s in db.execute(wanted)
-            if kind in s.kinds.split()
+            hook_row(each.client, each.url, event=id, subscription=each.id)
+            for each in db.execute(wanted)
+            if kind in each.kinds.split()
         ]
         if hooks:
             db.execute(sa.insert(HOOK), hooks)
@@ -98,9 +98,9 @@ class Events:
     def subscribe(self, client: str, url: object, kinds: object) -> Row:
         """Have a URL told of every event of some kinds from now on. BadParam."""
         good = check_url(url)
-        if not isinstance(kinds, list) or not kinds or not all(k in KINDS for k in kinds):
+        if not isinstance(kinds, list) or not kinds or not all(kind in KINDS for kind in kinds):
             raise BadParam(f"events: must be a list of some of {', '.join(KINDS)}, got {kinds!r}", param="events")
-        named = " ".join(k for k in KINDS if k in kinds)
+        named = " ".join(each for each in KINDS if each in kinds)
         row = {"id": new_id(), "client": client, "url": good, "kinds": named, "created_at": int(time.time())}
         with self._database.writing() as db:
             have = sa.select(sa.func.count()).select_from(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)

@@ -92,7 +92,7 @@ def no_query(request: Request) -> None:
 
 def check_text(name: str, value: object) -> None:
     """BadParam for text that no database keeps: with NUL, or with half a character (a lone surrogate)."""
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for text in (name, *_texts(value)) for c in text):
+    if any(each == "\0" or "\ud800" <= each <= "\udfff" for text in (name, *_texts(value)) for each in text):
         plain = name if re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name) else "body"
         raise BadParam(f"{plain}: has NUL, or a lone surrogate, which no database keeps", param="body")
 
@@ -136,5 +136,5 @@ def _lists(value: object) -> object:
     """Turn {0: a, 1: b} into [a, b]."""
     if not isinstance(value, dict):
         return value
-    made = {k: _lists(v) for k, v in value.items()}
+    made = {name: _lists(given) for name, given in value.items()}
     return list(made.values()) if list(made) == [str(n) for n in range(len(made))] and made else made

@@ -105,7 +105,7 @@ class Invoices:
             with self._database.writing() as db:
                 db.execute(sa.insert(INVOICE), row)
                 if services:
-                    db.execute(sa.insert(SERVICE), [{"invoice": id, "service": s} for s in services])
+                    db.execute(sa.insert(SERVICE), [{"invoice": id, "service": service} for service in services])
                 if hook:
                     db.execute(sa.insert(HOOK), hook_row(client, hook, id))
         except JournalTrouble as error:

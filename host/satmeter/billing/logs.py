@@ -25,7 +25,7 @@ _SECRET = re.compile(r"(://[^\s/@]*:)[^\s/@]*@|(\?)[^\s\"']*|(Basic|Bearer|L402|
 
 def plain(text: str) -> str:
     """Return a text without what could be a secret in it: passwords in URLs, queries, credentials."""
-    return _SECRET.sub(lambda m: (m[1] or m[2] or m[3] + " ") + ("...@" if m[1] else "..."), text)
+    return _SECRET.sub(lambda match: (match[1] or match[2] or match[3] + " ") + ("...@" if match[1] else "..."), text)
 
 
 class Lines(logging.Formatter):

@@ -74,7 +74,7 @@ class Meters:
                 self._tell([("low", _brief(session), key)])
         events = self._node.call("meter-history", after=cursor, limit=PAGE)["events"]
         if events:
-            self._move(cursor, events[-1]["id"], [told for e in events if (told := _told(e)) is not None])
+            self._move(cursor, events[-1]["id"], [told for event in events if (told := _told(event)) is not None])
 
     def _cursor(self) -> int | None:
         with self._database.reading() as db:
@@ -107,7 +107,7 @@ class Meters:
         pledge = Pledge.parse(line)
         if pledge is None or not pledge.is_running(time.time()):
             return False
-        buyer = next((s["buyer"] for s in self._sessions() if s["session"] == pledge.session), "")
+        buyer = next((session["buyer"] for session in self._sessions() if session["session"] == pledge.session), "")
         if not buyer or not verify(pledge.line, signature, buyer):
             return False
         if not self._pledges.count(pledge, f"{pledge.session}/{id}", amount_msat):
@@ -156,7 +156,7 @@ class Meters:
 
 
 def _brief(session: Row) -> Row:
-    return {k: session[k] for k in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
+    return {each: session[each] for each in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
 
 
 def _told(row: Row) -> tuple[str, Row, str] | None:

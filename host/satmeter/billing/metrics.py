@@ -96,7 +96,7 @@ class Metrics:
                 return {str(name): int(count or 0) for name, count in db.execute(query.group_by(column)).tuples()}
 
             bought, spent = (
-                int(db.execute(sa.select(sa.func.sum(c))).scalar() or 0) for c in (TOKEN.c.uses, TOKEN.c.spent)
+                int(db.execute(sa.select(sa.func.sum(each))).scalar() or 0) for each in (TOKEN.c.uses, TOKEN.c.spent)
             )
             return {
                 ("invoices", "status"): grouped(sa.select(paid, one), paid),

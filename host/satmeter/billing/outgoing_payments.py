@@ -180,7 +180,7 @@ class Spending:
         now = int(time.time())
         left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", PAYMENT.c.lease_until < now)
         with self._database.reading() as db:
-            rows = [dict(r._mapping) for r in db.execute(left)]
+            rows = [dict(each._mapping) for each in db.execute(left)]
         for row in rows:
             self._learn(row)
         for chore in self.chores:
@@ -206,7 +206,7 @@ class Spending:
     def _send(self, client: str, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         """Have a payment carried out on a thread of its own: a payee may hold it for hours."""
         with self._lock:
-            accounts = [c for c in self._sending.values() if c.startswith("user/")]
+            accounts = [each for each in self._sending.values() if each.startswith("user/")]
             full = len(self._sending) >= AT_ONCE
             if client.startswith("user/"):
                 full = full or len(accounts) >= OF_ACCOUNTS or accounts.count(client) >= OF_ONE

@@ -105,4 +105,4 @@ class Follower:
         A payment of the node to another node does not count as such, even where that node then paid this
         one under the same payment hash."""
         paid = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
-        return any(p["status"] != "failed" and p.get("destination") == self._id for p in paid)
+        return any(each["status"] != "failed" and each.get("destination") == self._id for each in paid)

@@ -16,7 +16,9 @@ from ..core.errors import BadParam
 TIMEOUT_S = 15
 MOST_BYTES = 65_536
 
-INWARD = tuple(ipaddress.ip_network(n) for n in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96"))
+INWARD = tuple(
+    ipaddress.ip_network(one) for one in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96")
+)
 """Forms of IPv6 that may carry an inner IPv4 address, or a site's own."""
 
 

@@ -103,7 +103,7 @@ class Tokens:
             if there and set(there) != set(services):
                 raise BadParam("service: this invoice is for other services already", param="service")
             if not there:
-                db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": s} for s in services])
+                db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": service} for service in services])
 
     def issue(self, row: Row, services: tuple[str, ...]) -> str | None:
         """Makes a new hash token for an invoice; returns None if it is unpaid or for other services.

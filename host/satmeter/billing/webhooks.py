@@ -86,7 +86,7 @@ class Hooks:
     def dead(self) -> list[Row]:
         """Return the dead letters."""
         with self._database.reading() as db:
-            return [dict(r._mapping) for r in db.execute(sa.select(HOOK).where(HOOK.c.state == "dead"))]
+            return [dict(each._mapping) for each in db.execute(sa.select(HOOK).where(HOOK.c.state == "dead"))]
 
     def replay(self, id: str = "") -> int:
         """Have dead letters (all, or one) tried anew; returns how many."""
@@ -153,12 +153,12 @@ class Hooks:
         while True:
             place = sa.tuple_(HOOK.c.next_at, HOOK.c.id)
             due = sa.select(HOOK).where(HOOK.c.state == "due", HOOK.c.next_at <= now, place > sa.tuple_(*after))
-            full = [client for client, n in clients.items() if n >= OF_CLIENT]
+            full = [client for client, count in clients.items() if count >= OF_CLIENT]
             due = due.where(HOOK.c.client.not_in(full)) if full else due
-            for host in [host for host, n in hosts.items() if n >= OF_HOST]:
+            for host in [host for host, count in hosts.items() if count >= OF_HOST]:
                 due = due.where(HOOK.c.url.not_like(f"http%://{_plain(host)}/%", escape="\\"))
             with self._database.reading() as db:
-                rows = [dict(r._mapping) for r in db.execute(due.order_by(HOOK.c.next_at, HOOK.c.id).limit(PAGE))]
+                rows = [dict(each._mapping) for each in db.execute(due.order_by(HOOK.c.next_at, HOOK.c.id).limit(PAGE))]
             yield from rows
             if len(rows) < PAGE:
                 return

@@ -146,7 +146,7 @@ def readings(port: str, key: bytes, end: float) -> Iterator[JsonObject]:
     with _troubles(port), _opened(port) as s:
         for frame, _ in _talk(s, Link(HOST, key), end):
             if frame is not None and frame["k"] == "reading":
-                yield {k: v for k, v in frame.items() if len(k) > 1}
+                yield {name: value for name, value in frame.items() if len(name) > 1}
 
 
 @contextlib.contextmanager
@@ -287,10 +287,10 @@ OURS = ("app.mpy", "link.mpy")
 def _save(board: SerialTransport, wanted: dict[str, bytes], may: May) -> Path | None:
     """Save what another program has on the board and would be lost; BoardTrouble where it may not be."""
     there = _there(board)
-    begun = MARKER in there or any(n.endswith(FRESH) and n[: -len(FRESH)] in wanted for n in there)
+    begun = MARKER in there or any(one.endswith(FRESH) and one[: -len(FRESH)] in wanted for one in there)
     if begun or all(name in there for name in OURS):
         return None
-    lost = sorted(n for n in there if n in wanted or _is_stale(n, wanted, []))
+    lost = sorted(each for each in there if each in wanted or _is_stale(each, wanted, []))
     if not lost:
         return None
     where = may(lost)
@@ -317,7 +317,7 @@ def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[st
     """Copy what differs; return its names. Nothing is in its place before all of it is on the board."""
     there = _there(board)
     hashes = {name: digest(data) for name, data in wanted.items()}
-    changed = [n for n in wanted if there.get(n) != hashes[n]]
+    changed = [each for each in wanted if there.get(each) != hashes[each]]
     total, done = sum(len(wanted[n]) for n in changed), 0
     for name in changed:
         fresh = name + FRESH
@@ -326,10 +326,10 @@ def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[st
         done += len(wanted[name])
         say(name, done, total)
     there = _there(board)
-    broken = [n for n in changed if there.get(n + FRESH) != hashes[n]]
+    broken = [one for one in changed if there.get(one + FRESH) != hashes[one]]
     if broken:
         raise BoardTrouble(f"{', '.join(broken)}: not as sent; run this again")
-    stale = [n for n in there if _is_stale(n, wanted, changed)]
+    stale = [entry for entry in there if _is_stale(entry, wanted, changed)]
     moves = "".join(f"os.rename({n + FRESH!r},{n!r})\n" for n in changed)
     removals = "".join(f"os.remove({n!r})\n" for n in stale)
     if moves or removals or MARKER in there:

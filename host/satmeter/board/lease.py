@@ -64,5 +64,5 @@ class Lease:
                     raise BoardTrouble(f"{self.port} is being flashed by somebody else") from None
                 time.sleep(0.1)
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         os.close(self._descriptor)

@@ -45,7 +45,7 @@ def troubles(port: str) -> Iterator[None]:
     try:
         yield
     except (serial.SerialException, OSError) as error:
-        code = error.errno or next((c for c in _CODES if os.strerror(c) in str(error)), 0)
+        code = error.errno or next((each for each in _CODES if os.strerror(each) in str(error)), 0)
         if "exclusively lock" in str(error):
             code = errno.EBUSY
         if code not in _CODES:
@@ -71,7 +71,7 @@ def find(port: str = "") -> str:
         if not Path(port).exists():
             raise BoardTrouble(f"{port}: no such port; {NO_BOARD}")
         return port
-    found = {str(p.device): p.vid for p in list_ports.comports() if p.vid in VENDORS}
+    found = {str(comport.device): comport.vid for comport in list_ports.comports() if comport.vid in VENDORS}
     best = [device for device, vendor in found.items() if vendor == RASPBERRY_PI] or list(found)
     if not best:
         raise BoardTrouble(NO_BOARD)

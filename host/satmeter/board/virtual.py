@@ -51,7 +51,7 @@ class VirtualDisplay:
 
     def picture(self) -> list[str]:
         """Return the lines of pixels as texts of 0 and 1."""
-        return ["".join(str(c >> y % 8 & 1) for c in self.rows[y // 8]) for y in range(self.height)]
+        return ["".join(str(row >> y % 8 & 1) for row in self.rows[y // 8]) for y in range(self.height)]
 
 
 class HostHal:

@@ -59,7 +59,7 @@ def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str,
 
 def most_weight(inputs: Sequence[TxInput], script: str, change_script: str) -> int:
     """Return the most that a signed update over these inputs weighs; BadVersion for a kind that can't be one."""
-    weight = 4 * (10 + sum(9 + len(bytes.fromhex(s)) for s in (script, change_script))) + 2
+    weight = 4 * (10 + sum(9 + len(bytes.fromhex(one)) for one in (script, change_script))) + 2
     for each in inputs:
         kind = kind_of(each.script)
         weight += 4 * (41 + SCRIPT_SIG_BYTES.get(kind, 0)) + WITNESS_BYTES[kind]

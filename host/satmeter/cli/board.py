@@ -119,11 +119,12 @@ def monitor(
             pass
 
 
-def _line_of(r: JsonObject) -> str:
+def _line_of(reading: JsonObject) -> str:
     """Return a reading as a line."""
-    plug = "plugged" if r["plugged"] else "unplugged"
-    up, fault = f"{r['uptime'] / 1000:9.1f} s", f"  fault: {r['fault']}" if r["fault"] else ""
-    return f"{up}  register {r['register']:>10}  grant {r['grant']:>10}  flow {r['flow']:>8}/h  {plug}{fault}"
+    plug = "plugged" if reading["plugged"] else "unplugged"
+    up, fault = f"{reading['uptime'] / 1000:9.1f} s", f"  fault: {reading['fault']}" if reading["fault"] else ""
+    counts = f"register {reading['register']:>10}  grant {reading['grant']:>10}  flow {reading['flow']:>8}/h"
+    return f"{up}  {counts}  {plug}{fault}"
 
 
 LEAST_TURN = 1000

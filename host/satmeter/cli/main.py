@@ -210,7 +210,10 @@ def bridge(
 
             about = "Whether a part of the bridge can't do its work: the board's line, reports, or the node's answers."
             parts = Look(
-                "satmeter_bridge_trouble", about, "part", lambda: [(k, bool(v)) for k, v in running.troubles().items()]
+                "satmeter_bridge_trouble",
+                about,
+                "part",
+                lambda: [(name, bool(value)) for name, value in running.troubles().items()],
             )
             in_background(ProcessFigures((parts,)), metrics)
     try:
@@ -300,9 +303,9 @@ def rpc(
     """Call a method of a node and print its answer, where lightning-cli is not installed."""
     from pyln.client import LightningRpc, RpcError
 
-    given = [(name, value) for name, _, value in (p.partition("=") for p in params or [])]
-    named = bool(given) and all("=" in p for p in params or [])
-    payload = {name: _value(value) for name, value in given} if named else [_value(p) for p in params or []]
+    given = [(name, value) for name, _, value in (each.partition("=") for each in params or [])]
+    named = bool(given) and all("=" in one for one in params or [])
+    payload = {name: _value(value) for name, value in given} if named else [_value(param) for param in params or []]
     try:
         answer = LightningRpc(str(socket.expanduser())).call(method, payload)
     except RpcError as error:

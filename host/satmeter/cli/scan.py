@@ -52,5 +52,9 @@ def _caps(pay: bool, open_: bool, given: dict[str, str]) -> Fields:
         raise BadParam("--open needs its caps: --max-price 300sat/kWh --budget 500sat")
     if open_ and "/" not in given["max_price"]:
         raise BadParam(f"--max-price: needs its unit, such as {given['max_price']}/kWh")
-    caps = {k: msat("--" + k.replace("_", "-"), value) for k, value in given.items() if value and k != "max_price"}
+    caps = {
+        name: msat("--" + name.replace("_", "-"), value)
+        for name, value in given.items()
+        if value and name != "max_price"
+    }
     return {**caps, "max_price": given["max_price"]}

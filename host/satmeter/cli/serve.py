@@ -110,7 +110,7 @@ def list_(config: Where = None) -> None:
 
         table = Table("name", "scopes", "made", "ends", "revoked")
         for row in Secrets(_database(config)[1]).all():
-            days = (_day(row[k]) for k in ("created_at", "expires_at", "revoked_at"))
+            days = (_day(row[each]) for each in ("created_at", "expires_at", "revoked_at"))
             table.add_row(str(row["name"]), str(row["scopes"]), *days)
         console.print(table)
 

@@ -79,7 +79,11 @@ def fleet(
             else:
                 sites += of_prometheus(source)
     if as_json:
-        print(json.dumps([{**asdict(site), "meters": [asdict(m) for m in site.meters.values()]} for site in sites]))
+        print(
+            json.dumps(
+                [{**asdict(site), "meters": [asdict(meter) for meter in site.meters.values()]} for site in sites]
+            )
+        )
     else:
         _show(sites)
     raise typer.Exit(1 if any(site.trouble for site in sites) else 0)

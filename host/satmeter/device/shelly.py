@@ -75,7 +75,7 @@ class Shelly:
 
     async def _call(self, method: str, **params: object) -> JsonObject:
         try:
-            answer = await self._http.get(f"/rpc/{method}", params={k: str(v) for k, v in params.items()})
+            answer = await self._http.get(f"/rpc/{method}", params={name: str(value) for name, value in params.items()})
             if answer.status_code == 401:
                 raise DeviceTrouble(f"{self._host}: wants a password, or another one than the config's")
             said = answer.json()

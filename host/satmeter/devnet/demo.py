@@ -162,7 +162,7 @@ class Demo:
         mine, theirs = status(), self.receipt(opened["session"])
         receipt = json.loads(mine["receipt"])
         say("\n[bold]The receipt[/bold], signed by B's node; A checked it:")
-        self.console.print_json(data={k: v for k, v in receipt.items() if k != "tariff"})
+        self.console.print_json(data={name: value for name, value in receipt.items() if name != "tariff"})
         ticks, charged, paid = receipt["ticks"], receipt["charged_msat"], receipt["paid_msat"]
         delivered, price = self.ground.register - start_register, self.tariff.charge(ticks)
         self.check(
@@ -235,7 +235,7 @@ class Demo:
 
         def found() -> JsonObject | None:
             rows = self.seller.call("meter-sessions", {"name": METER_NAME})["sessions"]
-            return next((r for r in rows if r["id"] == session and r["receipt"]), None)
+            return next((row for row in rows if row["id"] == session and row["receipt"]), None)
 
         wait_for(lambda: found() is not None, 15)
         row = found()
@@ -244,7 +244,7 @@ class Demo:
 
 def balances(node: DevNode) -> int:
     """Return what a node has in its channels, in msat."""
-    return sum(int(c["to_us_msat"]) for c in node.rpc.call("listpeerchannels")["channels"])
+    return sum(int(channel["to_us_msat"]) for channel in node.rpc.call("listpeerchannels")["channels"])
 
 
 def choose(wanted: str) -> tuple[str, str]:

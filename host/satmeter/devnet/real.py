@@ -102,45 +102,45 @@ class RealNet(Devnet):
     def _start_nodes(self, specs: Sequence[NodeSpec], say: Say) -> dict[str, DevNode]:
         say(f"starting {len(specs)} lightningd nodes")
         jobs = []
-        for number, s in enumerate(specs, 1):
-            options: Plain = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **s.options}
-            if s.plugins:
-                options["plugin"] = [str(p) for p in s.plugins]
+        for number, spec in enumerate(specs, 1):
+            options: Plain = {"log-file": str(self._directory / f"lightning-{number}" / "log"), **spec.options}
+            if spec.plugins:
+                options["plugin"] = [str(plugin) for plugin in spec.plugins]
             jobs.append(
                 self._executor.submit(
                     self.factory.get_node, number, options, may_reconnect=True, may_fail=True, random_hsm=True
                 )
             )
         started = [job.result() for job in jobs]
-        return {s.name: RealNode(s.name, node) for s, node in zip(specs, started)}
+        return {spec.name: RealNode(spec.name, node) for spec, node in zip(specs, started)}
 
     def _open_channels(self, channels: Sequence[ChannelSpec], say: Say) -> None:
         from pyln.testing.utils import sync_blockheight, wait_for
 
-        raw = {name: n.node for name, n in self.nodes.items() if isinstance(n, RealNode)}
+        raw = {name: value.node for name, value in self.nodes.items() if isinstance(value, RealNode)}
         say(f"funding and opening {len(channels)} channels")
-        for c in channels:
-            address = raw[c.a].rpc.newaddr("bech32")["bech32"]
-            self.bitcoind.rpc.sendtoaddress(address, (c.capacity_sat + 1_000_000) / 10**8)
+        for channel in channels:
+            address = raw[channel.a].rpc.newaddr("bech32")["bech32"]
+            self.bitcoind.rpc.sendtoaddress(address, (channel.capacity_sat + 1_000_000) / 10**8)
         self.bitcoind.generate_block(1)
         sync_blockheight(self.bitcoind, list(raw.values()))
-        for c in channels:
-            a, b = raw[c.a], raw[c.b]
+        for channel in channels:
+            a, b = raw[channel.a], raw[channel.b]
             a.rpc.connect(b.info["id"], "127.0.0.1", b.port)
-            txid = a.rpc.fundchannel(b.info["id"], c.capacity_sat, push_msat=c.push_sat * 1000)["txid"]
+            txid = a.rpc.fundchannel(b.info["id"], channel.capacity_sat, push_msat=channel.push_sat * 1000)["txid"]
             self.bitcoind.generate_block(1, wait_for_mempool=txid)
             sync_blockheight(self.bitcoind, [a, b])
         self.bitcoind.generate_block(6)
         say("waiting until the channels are known to all")
-        for n in raw.values():
-            wait_for(lambda n=n: len(n.rpc.listchannels()["channels"]) >= 2 * len(channels))
-        for c in channels:
-            wait_for(lambda c=c: raw[c.a].channel_state(raw[c.b]) == "CHANNELD_NORMAL")
+        for node in raw.values():
+            wait_for(lambda node=node: len(node.rpc.listchannels()["channels"]) >= 2 * len(channels))
+        for channel in channels:
+            wait_for(lambda channel=channel: raw[channel.a].channel_state(raw[channel.b]) == "CHANNELD_NORMAL")
 
     def _synced(self) -> None:
         from pyln.testing.utils import sync_blockheight
 
-        sync_blockheight(self.bitcoind, [n.node for n in self.nodes.values() if isinstance(n, RealNode)])
+        sync_blockheight(self.bitcoind, [node.node for node in self.nodes.values() if isinstance(node, RealNode)])
 
     def mine(self, blocks: int = 1, empty: bool = False) -> None:
         """Makes blocks with bitcoind, and waits until every node knows the newest one."""
@@ -166,17 +166,17 @@ class RealNet(Devnet):
         bitcoin.invalidateblock(bitcoin.getblockhash(height - blocks + 1))
         address = bitcoin.getnewaddress()
         waiting = [txid for txid in bitcoin.getrawmempool() if txid not in without]
-        for n in range(blocks + 1):
-            bitcoin.generateblock(address, [*waiting, *instead] if n == 0 else [])
+        for number in range(blocks + 1):
+            bitcoin.generateblock(address, [*waiting, *instead] if number == 0 else [])
         self._synced()
 
     def estimate(self, feerate: int) -> None:
         """Sets what every node estimates for 12 blocks, in sat per 1,000 weight units.
 
         For 2, 6 and 100 blocks it is 2, 1.5 and 0.5 times as much."""
-        for n in self.nodes.values():
-            assert isinstance(n, RealNode)
-            n.node.set_feerates((2 * feerate, 3 * feerate // 2, feerate, feerate // 2))
+        for node in self.nodes.values():
+            assert isinstance(node, RealNode)
+            node.node.set_feerates((2 * feerate, 3 * feerate // 2, feerate, feerate // 2))
 
     def mempool(self) -> list[str]:
         """Returns the ids of the transactions in bitcoind's mempool."""

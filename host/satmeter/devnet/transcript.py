@@ -227,7 +227,7 @@ def _direct(step: Step, seller: LightningRpc, buyer: LightningRpc, tag: str) -> 
 
     def made(label: str) -> tuple[JsonObject, JsonObject]:
         found = seller.call("invoice", {"amount_msat": 1000, "label": label + tag, "description": "x"})
-        return found, {k: found[k] for k in ("payment_hash", "payment_secret", "bolt11")}
+        return found, {each: found[each] for each in ("payment_hash", "payment_secret", "bolt11")}
 
     _, given = made("direct")
     step("sendpay over no channel", buyer, "sendpay", route=hop("1x1x1"), **given)
@@ -255,8 +255,12 @@ def _wallet(step: Step, seller: LightningRpc, buyer: LightningRpc) -> None:
     step("newaddr p2tr", buyer, "newaddr", addresstype="p2tr")
     step("newaddr of nonsense", buyer, "newaddr", addresstype="p2nonsense")
     step("listfunds", buyer, "listfunds", spent=True)
-    free = [o for o in buyer.call("listfunds")["outputs"] if o["status"] == "confirmed" and not o["reserved"]]
-    outpoint = next(f"{o['txid']}:{o['output']}" for o in free if int(o["amount_msat"]) == 100_000_000)
+    free = [
+        output
+        for output in buyer.call("listfunds")["outputs"]
+        if output["status"] == "confirmed" and not output["reserved"]
+    ]
+    outpoint = next(f"{each['txid']}:{each['output']}" for each in free if int(each["amount_msat"]) == 100_000_000)
     some: Plain = {"feerate": "1000perkw", "startweight": 400}
     step("fundpsbt too much", buyer, "fundpsbt", satoshi=10**12, **some)
     funded = step("fundpsbt", buyer, "fundpsbt", satoshi=1000, reserve=0, **some)

@@ -127,7 +127,7 @@ def checked(given: JsonObject) -> Config:
 
 def _origins(given: object) -> tuple[str, ...]:
     shape = r"\*|https?://[a-z0-9.:\[\]-]{1,255}"
-    if not isinstance(given, list) or not all(isinstance(o, str) and re.fullmatch(shape, o) for o in given):
+    if not isinstance(given, list) or not all(isinstance(each, str) and re.fullmatch(shape, each) for each in given):
         raise BadParam(f'origins: must be a list of SCHEME://HOST[:PORT], or ["*"], got {given!r}', param="origins")
     return tuple(given)
 
@@ -145,7 +145,7 @@ def _uncharged(given: object) -> tuple[int | str, ...]:
 
 
 def _earlier(given: object) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(s, str) and len(s) >= 32 for s in given):
+    if not isinstance(given, list) or not all(isinstance(each, str) and len(each) >= 32 for each in given):
         why = "earlier_secrets: must be a list of texts of at least 32 characters"
         raise BadParam(why, param="earlier_secrets")
     return tuple(given)

@@ -47,7 +47,7 @@ class L402:
     Gates with the same secret accept one another's macaroons."""
 
     def __init__(self, secret: str, earlier: Iterable[str] = (), location: str = "satmeter"):
-        self._secrets, self._location = [s.encode() for s in (secret, *earlier)], location
+        self._secrets, self._location = [each.encode() for each in (secret, *earlier)], location
 
     def challenge(self, payment_hash: str, payreq: str, service: str, now_s: int | None = None) -> list[str]:
         """Returns the values of WWW-Authenticate for an invoice: one for L402 and one for LSAT.
@@ -154,7 +154,7 @@ def _standard(text: str) -> str:
 
 
 def _carried(caveats: Iterable[bytes | str]) -> str:
-    texts = (c.decode() if isinstance(c, bytes) else c for c in caveats)
+    texts = (caveat.decode() if isinstance(caveat, bytes) else caveat for caveat in caveats)
     return next((found[1] for text in texts if (found := _PREIMAGE.fullmatch(text))), "")
 
 

@@ -37,7 +37,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
     """Returns the first price that fits a request, or None: then nothing is sold there."""
-    return next((p for p in prices if p.fits(method, path)), None)
+    return next((price for price in prices if price.fits(method, path)), None)
 
 
 def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
@@ -48,7 +48,7 @@ def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
     each = [price for price in found if price is not None]
     if len(each) < len(paths):
         return None
-    return Price("/", ",".join(paths), sum(p.msatoshi for p in each), uses=min(p.uses for p in each))
+    return Price("/", ",".join(paths), sum(one.msatoshi for one in each), uses=min(entry.uses for entry in each))
 
 
 def parse(given: object, omi: bool = False) -> tuple[Price, ...]:

@@ -178,7 +178,9 @@ class Gate:
         good = self.l402.check(headers, service)
         if good is None or not await self.till.spend_payment(good.payment_hash, service):
             return None
-        self._open = OrderedDict((k, v) for k, v in self._open.items() if v[0].payment_hash != good.payment_hash)
+        self._open = OrderedDict(
+            (name, given) for name, given in self._open.items() if given[0].payment_hash != good.payment_hash
+        )
         return Spent("rhash", good.payment_hash)
 
     async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:

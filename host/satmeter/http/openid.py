@@ -33,9 +33,13 @@ class OpenID:
         """Returns what a config says, None where it says nothing; BadParam for what is no provider."""
         if given is None:
             return None
-        needed = {f.name for f in fields(cls)}
+        needed = {field.name for field in fields(cls)}
         whole = isinstance(given, dict) and set(given) == needed
-        if not isinstance(given, dict) or not whole or not all(isinstance(v, str) and v for v in given.values()):
+        if (
+            not isinstance(given, dict)
+            or not whole
+            or not all(isinstance(each, str) and each for each in given.values())
+        ):
             raise BadParam(f"openid: must be a table with {', '.join(sorted(needed))}, as text", param="openid")
         if not re.fullmatch(r"https?://[^\s]+", given["issuer"]):
             raise BadParam(f"openid: issuer must be http(s)://..., got {given['issuer']!r}", param="openid")

@@ -59,8 +59,8 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
     begins = base.upto if base is not None else 0
     if checkpoint is not None and checkpoint.upto > begins:
         books = _restored(fold, base.state if base is not None else None)
-        for e in _events(journal, begins, checkpoint.upto):
-            books.apply(e)
+        for event in _events(journal, begins, checkpoint.upto):
+            books.apply(event)
         _prove(books, _restored(fold, checkpoint.state))
         journal.rebase(checkpoint)
     gone = 0

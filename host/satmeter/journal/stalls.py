@@ -57,7 +57,7 @@ class Stalls:
             time.sleep(self._limit_s / 10)
             before = time.monotonic() - self._limit_s
             with self._lock:
-                for connection in [c for c, since in self._since.items() if since < before]:
+                for connection in [name for name, since in self._since.items() if since < before]:
                     del self._since[connection]
                     _shut(connection)
 

@@ -156,10 +156,10 @@ def shown(url: str) -> str:
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
-def trouble(url: str, e: Exception, what: str = "journal") -> JournalTrouble:
+def trouble(url: str, error: Exception, what: str = "journal") -> JournalTrouble:
     """Return a database's error in words, without the password of its URL; `what`: what the database is to us."""
     where = shown(url) if "://" in url else url
-    cause = (str(getattr(e, "orig", None) or e).splitlines() or [type(e).__name__])[0]
+    cause = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
     return JournalTrouble(f"the {what} at {where} can't be used: {cause}")
 
 
@@ -193,7 +193,7 @@ class Journal:
             about = {row.name: row.value for row in db.execute(sa.select(ABOUT))}
             wanted = {"schema": str(SCHEMA), "role": role, "node_id": node_id, "name": secrets.token_hex(4)}
             if not about:
-                db.execute(sa.insert(ABOUT), [{"name": k, "value": v} for k, v in wanted.items()])
+                db.execute(sa.insert(ABOUT), [{"name": key, "value": value} for key, value in wanted.items()])
                 about = {**wanted}
             elif int(about.get("schema", "0")) > SCHEMA:
                 raise JournalTrouble(
@@ -223,8 +223,14 @@ class Journal:
     ) -> None:
         """Record events (and what goes with them) in one transaction, or raise JournalTrouble and record nothing."""
         rows = [
-            {"id": self.last + 1 + i, "at": e.at, "stream": e.subject, "kind": e.kind(), "data": encode(e)}
-            for i, e in enumerate(events)
+            {
+                "id": self.last + 1 + i,
+                "at": event.at,
+                "stream": event.subject,
+                "kind": event.kind(),
+                "data": encode(event),
+            }
+            for i, event in enumerate(events)
         ]
         last = self.last + len(rows)
         if self._inode() != self._file:  # SQLite would go on writing into a file that no start finds again
@@ -288,7 +294,9 @@ class Journal:
 
     def events(self, stream: str, limit: int) -> list[Event]:
         """Return the first `limit` events of a stream, oldest first."""
-        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self.history(stream, limit=limit)]
+        return [
+            decode(each["kind"], each["at"], each["stream"], each["data"]) for each in self.history(stream, limit=limit)
+        ]
 
     def history(self, stream: str = "", after: int = 0, limit: int = 100, newest: bool = False) -> list[StoredEvent]:
         """Returns up to `limit` events with an id over `after`, oldest first.
@@ -405,7 +413,7 @@ class Journal:
     def between(self, after: int, upto: int) -> list[Event]:
         """Return the events with an id over `after`, up to `upto`, oldest first."""
         query = sa.select(EVENT).where(EVENT.c.id > after, EVENT.c.id <= upto).order_by(EVENT.c.id)
-        return [decode(r["kind"], r["at"], r["stream"], r["data"]) for r in self._rows(query, StoredEvent)]
+        return [decode(row["kind"], row["at"], row["stream"], row["data"]) for row in self._rows(query, StoredEvent)]
 
     def rebase(self, checkpoint: Snapshot) -> None:
         """Have the journal begin with a checkpoint, which stands for all events up to it."""

@@ -54,7 +54,9 @@ class Ledger:
         id = db.execute(sa.insert(TRANSFER).returning(TRANSFER.c.id), row).scalar_one()
         for name, msat in entries.items():
             self._change(db, name, msat)
-        db.execute(sa.insert(ENTRY), [{"transfer": id, "account": a, "msat": m} for a, m in entries.items()])
+        db.execute(
+            sa.insert(ENTRY), [{"transfer": id, "account": key, "msat": value} for key, value in entries.items()]
+        )
 
     def _change(self, db: sa.Connection, name: str, msat: int) -> None:
         insert_new(db, ACCOUNT, {"name": name, "balance": 0})

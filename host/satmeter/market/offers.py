@@ -90,7 +90,7 @@ class Offers:
         if sort not in SORTS:
             raise BadParam(f"sort: must be one of {', '.join(SORTS)}, got {sort[:40]!r}", param="sort")
         given = words.lower().split()[:10]
-        if any("\x00" in w for w in given):
+        if any("\x00" in each for each in given):
             raise BadParam("q: must be words", param="q")
         has = [OFFER.c.words.contains(word, autoescape=True) for word in given]
         reputation = (OFFER.c.stars + PRIOR_STARS) * 1_000_000 / (OFFER.c.ratings + PRIOR)
@@ -114,7 +114,8 @@ class Offers:
 def shown(offer: Row) -> Row:
     """Return an offer as buyers see it. reputation: mean of the ratings in tenths of a star, None without any."""
     named = {
-        k: offer[k] for k in ("id", "service", "node_url", "description", "msatoshi", "uses", "checked", "ratings")
+        each: offer[each]
+        for each in ("id", "service", "node_url", "description", "msatoshi", "uses", "checked", "ratings")
     }
     mean = offer["stars"] * 10 // offer["ratings"] if offer["ratings"] else None
     return {**named, "seller": offer["seller_name"], "reputation": mean, "on_market": bool(offer["shown"])}

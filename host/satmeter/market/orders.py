@@ -87,14 +87,14 @@ class Orders:
         Raises BadParam for no services, or for a sum that no invoice can be of."""
         if not offers:
             raise BadParam("cart: is empty", param="cart")
-        total = sum(o["msatoshi"] for o in offers)
+        total = sum(offer["msatoshi"] for offer in offers)
         if total > MAX_MSAT:
             raise BadParam(f"cart: comes to {total} msat, more than all bitcoin", param="cart")
         id = new_id()
         with self._database.writing() as db:
             db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": ORDER})
-            db.execute(sa.insert(PURCHASE), [self._purchase(user, o, id) for o in offers])
-        names = ", ".join(o["service"] for o in offers)
+            db.execute(sa.insert(PURCHASE), [self._purchase(user, one, id) for one in offers])
+        names = ", ".join(each["service"] for each in offers)
         described = names if len(names.encode()) <= 600 else f"{len(offers)} services"
         return self._billed(id, user, total, described)
 
@@ -215,7 +215,7 @@ class Orders:
         db.execute(sa.delete(CART).where(CART.c.user == bill.user, CART.c.offer.in_(offers)))
 
     def _purchase(self, user: str, offer: Row, invoice: str) -> Row:
-        copied = {k: offer[k] for k in ("seller", "service", "node_url", "msatoshi", "uses")}
+        copied = {each: offer[each] for each in ("seller", "service", "node_url", "msatoshi", "uses")}
         id = new_id()
         row = {"id": id, "chain": id, "invoice": invoice, "user": user, "offer": offer["id"], **copied}
         row |= {"fee": self._ledger.fee(offer["msatoshi"]), "sealed": "", "renewed_by": "", "stars": 0, "paid_at": 0}
@@ -247,15 +247,17 @@ class Orders:
         """Return the purchases of an order, paid or not; without their tokens."""
         query = sa.select(PURCHASE).where(PURCHASE.c.invoice == invoice).order_by(PURCHASE.c.service)
         with self._database.reading() as db:
-            rows = [dict(r._mapping) for r in db.execute(query)]
-        return [{k: r[k] for k in ("id", "service", "node_url", "msatoshi", "fee", "uses")} for r in rows]
+            rows = [dict(each._mapping) for each in db.execute(query)]
+        return [{one: row[one] for one in ("id", "service", "node_url", "msatoshi", "fee", "uses")} for row in rows]
 
     def sales(self, seller: str, limit: int = 100) -> list[Row]:
         """Return a seller's sales in the market, newest first; nothing of who bought."""
         mine = sa.select(PURCHASE).where(PURCHASE.c.seller == seller, PURCHASE.c.paid_at > 0)
         with self._database.reading() as db:
-            rows = [dict(r._mapping) for r in db.execute(mine.order_by(PURCHASE.c.paid_at.desc()).limit(limit))]
-        return [{k: r[k] for k in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for r in rows]
+            rows = [dict(each._mapping) for each in db.execute(mine.order_by(PURCHASE.c.paid_at.desc()).limit(limit))]
+        return [
+            {one: row[one] for one in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for row in rows
+        ]
 
     def rate(self, user: str, id: str, stars: int) -> None:
         """Rates a purchase with 1 to 5 stars, after at least one use of its token.
@@ -379,7 +381,7 @@ class Orders:
         kept = ("id", "service", "node_url", "msatoshi", "fee", "uses", "paid_at")
         by_wallet = bool(row.pay_index)
         return {
-            **{k: row._mapping[k] for k in kept},
+            **{each: row._mapping[each] for each in kept},
             "seller": row.seller,
             "paid_by": "lightning" if by_wallet else "account",
             "payment_hash": row.rhash if by_wallet else None,
@@ -415,7 +417,7 @@ class Orders:
         )
         renewed = bool(row["renewed_by"])
         return {
-            **{k: row[k] for k in kept},
+            **{each: row[each] for each in kept},
             "hash": self._open(row),
             "left": row["uses"] - row["spent"],
             "used": row["spent"] > 0,

@@ -99,7 +99,9 @@ class Users:
     def names(self, ids: set[str]) -> dict[str, str]:
         """Returns the names of users by their ids, without ids that are unknown."""
         with self._database.reading() as db:
-            return {r.id: r.name for r in db.execute(sa.select(USER.c.id, USER.c.name).where(USER.c.id.in_(ids)))}
+            return {
+                each.id: each.name for each in db.execute(sa.select(USER.c.id, USER.c.name).where(USER.c.id.in_(ids)))
+            }
 
     # --- logins
 

@@ -161,7 +161,7 @@ class Payments:
         invoice expired, before it looks whether the hash was paid."""
         if paid is not None:
             return False
-        return any(t["status"] != "failed" and int(t["created_at"]) < since for t in self._parts(payment_hash))
+        return any(part["status"] != "failed" and int(part["created_at"]) < since for part in self._parts(payment_hash))
 
     def _tried(
         self,
@@ -231,11 +231,11 @@ class Payments:
         if now < until:
             return found
         fit = [
-            c
-            for c in self._node.call("listpeerchannels", id=payee)["channels"]
-            if c["state"] == "CHANNELD_NORMAL" and c["peer_connected"] and c.get("short_channel_id")
+            channel
+            for channel in self._node.call("listpeerchannels", id=payee)["channels"]
+            if channel["state"] == "CHANNELD_NORMAL" and channel["peer_connected"] and channel.get("short_channel_id")
         ]
-        fit = [c for c in fit if c["minimum_htlc_out_msat"] <= amount_msat <= c["maximum_htlc_out_msat"]]
+        fit = [each for each in fit if each["minimum_htlc_out_msat"] <= amount_msat <= each["maximum_htlc_out_msat"]]
         best = max(fit, key=lambda c: int(c["spendable_msat"]), default=None)
         found = best["short_channel_id"] if best is not None and best["spendable_msat"] >= amount_msat else ""
         self._channels[payee] = found, now + CHANNEL_S
@@ -260,11 +260,11 @@ class Payments:
 
 
 def _outcome(parts: list[JsonObject]) -> Outcome:
-    live = [p for p in parts if p["status"] != "failed"]
+    live = [part for part in parts if part["status"] != "failed"]
     if not live:
         return Outcome("failed" if parts else "none")
-    sent, amount = (sum(int(p.get(key, 0)) for p in live) for key in ("amount_sent_msat", "amount_msat"))
-    return Outcome("pending" if any(p["status"] == "pending" for p in live) else "complete", sent, amount)
+    sent, amount = (sum(int(each.get(key, 0)) for each in live) for key in ("amount_sent_msat", "amount_msat"))
+    return Outcome("pending" if any(one["status"] == "pending" for one in live) else "complete", sent, amount)
 
 
 def _is_known(paid: Outcome | None) -> bool:

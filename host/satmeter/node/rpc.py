@@ -38,14 +38,14 @@ class Made:
     """What who fetched it by an offer wrote."""
 
 
-def code_of(e: RpcError) -> int:
+def code_of(error: RpcError) -> int:
     """Return the error's number; a waiter's error can be a bare string when the node stops."""
-    return int(e.error.get("code", 0)) if isinstance(e.error, dict) else 0
+    return int(error.error.get("code", 0)) if isinstance(error.error, dict) else 0
 
 
-def words_of(e: RpcError) -> str:
+def words_of(error: RpcError) -> str:
     """Returns the message of an RPC error, which can be bare text when the node stops."""
-    return str(e.error.get("message", e.error)) if isinstance(e.error, dict) else str(e.error)
+    return str(error.error.get("message", error.error)) if isinstance(error.error, dict) else str(error.error)
 
 
 @dataclass(frozen=True, slots=True)

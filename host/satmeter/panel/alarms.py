@@ -30,7 +30,7 @@ class Alarms:
         """Draws the alarms of the feed's newest view, where they differ from those that are shown."""
         view = self._panel.sell.view
         sales, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
-        found = [(s["session"], _words(s, self._money), _choices(s)) for s in sales if s["alarm"]]
+        found = [(sale["session"], _words(sale, self._money), _choices(sale)) for sale in sales if sale["alarm"]]
         for each in unowned:
             text = f"{self._money(each['amount_msat'])} came for {each['label']}: nobody knows its session"
             found.append((each["label"], text, ("seen",)))

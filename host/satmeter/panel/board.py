@@ -43,11 +43,11 @@ class BoardView:
         ui.timer(REDRAW_S, lambda: self.update(self._meter))
 
     def _controls(self, board: VirtualBoard) -> None:
-        def turn(e: ValueChangeEventArguments[float | None]) -> None:
-            board.turn(int(e.value or 0))
+        def turn(event: ValueChangeEventArguments[float | None]) -> None:
+            board.turn(int(event.value or 0))
 
-        def plug(e: ValueChangeEventArguments[bool | None]) -> None:
-            (board.plug if e.value else board.unplug)()
+        def plug(event: ValueChangeEventArguments[bool | None]) -> None:
+            (board.plug if event.value else board.unplug)()
 
         async def press() -> None:
             board.hal.is_pressed = True

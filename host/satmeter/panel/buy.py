@@ -58,33 +58,33 @@ class StreamCard:
         self._refused = 0
         self._view: JsonObject = {}
 
-    def update(self, p: JsonObject) -> None:
+    def update(self, view: JsonObject) -> None:
         """Draws a stream from its view (an entry of stream-list); calls `changed` at a new state."""
-        self._view = p
-        t, money = p["tariff"], self.money
-        self._text(self.meter, f"{p['meter']} at {p['seller'][:12]}…")
-        if self.state.text != p["state"]:
-            self.state.set_text(p["state"])
-            self.state.classes(replace=f"state {p['state']}")
+        self._view = view
+        tariff, money = view["tariff"], self.money
+        self._text(self.meter, f"{view['meter']} at {view['seller'][:12]}…")
+        if self.state.text != view["state"]:
+            self.state.set_text(view["state"])
+            self.state.classes(replace=f"state {view['state']}")
             self._changed()
-        self._text(self.said, visible(p["trouble"] or p["why"]) or STATES.get(p["state"], ""))
+        self._text(self.said, visible(view["trouble"] or view["why"]) or STATES.get(view["state"], ""))
         for button in self.buttons:
-            button.set_enabled(p["state"] != "closing")
-        self._text(self.pause, "Resume" if p["state"] == "paused" else "Pause")
-        left = p["budget_left_msat"]
-        part = 100 * left // max(1, p["policy"]["budget_msat"]) / 100
+            button.set_enabled(view["state"] != "closing")
+        self._text(self.pause, "Resume" if view["state"] == "paused" else "Pause")
+        left = view["budget_left_msat"]
+        part = 100 * left // max(1, view["policy"]["budget_msat"]) / 100
         if self.bar.value != part:
             self.bar.set_value(part)
-        self.facts["price"] = f"{money(t['price_msat'])} / {t['unit']}" if t else "not agreed yet"
-        self.facts["used"] = used(p["ticks"], t)
-        self.facts["own"] = used(p["own_ticks"], t) if p["own_ticks"] >= 0 else "no sensor of our own"
-        self.facts["paid"] = f"{money(p['paid_msat'])} in {p['payments']:,} payments"
-        self.facts["fees"] = money(p["fees_msat"])
-        spent = p["ticks"] * t["price_msat"] // t["ticks_per_unit"] if t else 0
-        self.facts["credit"] = money(max(0, p["paid_msat"] + p["carried_msat"] - spent))
-        self.facts["left"] = f"{money(left)} of {money(p['policy']['budget_msat'])}"
-        self.facts["exposure"] = f"{money(p['exposure_msat'])}, at most {money(p['exposure_bound_msat'])}"
-        self._refusals(p["refusals"])
+        self.facts["price"] = f"{money(tariff['price_msat'])} / {tariff['unit']}" if tariff else "not agreed yet"
+        self.facts["used"] = used(view["ticks"], tariff)
+        self.facts["own"] = used(view["own_ticks"], tariff) if view["own_ticks"] >= 0 else "no sensor of our own"
+        self.facts["paid"] = f"{money(view['paid_msat'])} in {view['payments']:,} payments"
+        self.facts["fees"] = money(view["fees_msat"])
+        spent = view["ticks"] * tariff["price_msat"] // tariff["ticks_per_unit"] if tariff else 0
+        self.facts["credit"] = money(max(0, view["paid_msat"] + view["carried_msat"] - spent))
+        self.facts["left"] = f"{money(left)} of {money(view['policy']['budget_msat'])}"
+        self.facts["exposure"] = f"{money(view['exposure_msat'])}, at most {money(view['exposure_bound_msat'])}"
+        self._refusals(view["refusals"])
 
     def _refusals(self, found: list[JsonObject]) -> None:
         if len(found) == self._refused:
@@ -121,12 +121,12 @@ class StreamCard:
         policy = self._view["policy"]
         with named("Caps of this stream") as dialog, ui.card():
             heading("Caps of this stream")
-            boxes = {k: sat_field(text, policy[k]) for k, text in names.items()}
-            before = {k: str(box.value) for k, box in boxes.items()}
+            boxes = {name: sat_field(text, policy[name]) for name, text in names.items()}
+            before = {key: str(box.value) for key, box in boxes.items()}
 
             async def save() -> None:
-                typed = {k: str(box.value).strip() for k, box in boxes.items()}
-                changed = {k: typed_in_sat(v) for k, v in typed.items() if v != before[k]}
+                typed = {name: str(box.value).strip() for name, box in boxes.items()}
+                changed = {key: typed_in_sat(value) for key, value in typed.items() if value != before[key]}
                 call = self.panel.call("stream-budget", session=self.session, **changed)
                 if not changed or await doing(call, "changed") is not None:
                     dialog.close()
@@ -139,9 +139,11 @@ class StreamCard:
         dialog.open()
 
 
-def used(ticks: int, t: JsonObject) -> str:
+def used(ticks: int, tariff: JsonObject) -> str:
     """Returns a count (ticks) as text in units and ticks; without a tariff in ticks only."""
-    return f"{ticks / t['ticks_per_unit']:,.3f} {t['unit']} ({ticks:,} ticks)" if t else f"{ticks:,} ticks"
+    return (
+        f"{ticks / tariff['ticks_per_unit']:,.3f} {tariff['unit']} ({ticks:,} ticks)" if tariff else f"{ticks:,} ticks"
+    )
 
 
 class BuyPage:
@@ -190,8 +192,8 @@ class BuyPage:
             self._build(streams)
         for session, card in self.cards.items():
             card.update(streams[session])
-        left = sum(p["budget_left_msat"] for p in streams.values())
-        risk = sum(p["exposure_msat"] for p in streams.values())
+        left = sum(stream["budget_left_msat"] for stream in streams.values())
+        risk = sum(each["exposure_msat"] for each in streams.values())
         text = (
             f"{self.money(left)} may still be spent; {self.money(risk)} could be lost now" if streams else "none runs"
         )

@@ -47,7 +47,7 @@ class Mirror:
         size = _size(meter["display"])
         now = time.monotonic_ns() // 1_000_000
         key = tuple(
-            meter[k] for k in ("board", "fault", "page", "codes", "lamp", "grant", "register", "flow", "plugged")
+            meter[each] for each in ("board", "fault", "page", "codes", "lamp", "grant", "register", "flow", "plugged")
         )
         turn = now // int(firmware("screen").CODE_MS)
         if (size, turn, *key) != self._key:
@@ -57,17 +57,22 @@ class Mirror:
         return self._png
 
     def _take(self, meter: JsonObject, size: tuple[int, int]) -> None:
-        b = self._board
+        board = self._board
         left = meter["grant"] - meter["register"]
-        b.most = max(left, b.most) if left > 0 else 0
-        b.lines = [str(line)[:32] for line in [*meter["page"], "", "", "", ""][:4]]
-        b.heard = meter["board"] == "heard"
-        b.faults = [meter["fault"]] if meter["fault"] else []
-        b.flow, b.register, b.grant, b.lamp = meter["flow"], meter["register"], meter["grant"], meter["lamp"]
-        b.relay = bool(meter["plugged"]) and left > 0
+        board.most = max(left, board.most) if left > 0 else 0
+        board.lines = [str(line)[:32] for line in [*meter["page"], "", "", "", ""][:4]]
+        board.heard = meter["board"] == "heard"
+        board.faults = [meter["fault"]] if meter["fault"] else []
+        board.flow, board.register, board.grant, board.lamp = (
+            meter["flow"],
+            meter["register"],
+            meter["grant"],
+            meter["lamp"],
+        )
+        board.relay = bool(meter["plugged"]) and left > 0
         if (tuple(meter["codes"]), size) != self._texts:
             self._texts = (tuple(meter["codes"]), size)
-            b.codes = {n: code for n, text in enumerate(meter["codes"]) if (code := _code(text, size)) is not None}
+            board.codes = {n: code for n, text in enumerate(meter["codes"]) if (code := _code(text, size)) is not None}
 
     def _draw(self, size: tuple[int, int], now: int) -> list[str]:
         display = VirtualDisplay(*size)
@@ -108,7 +113,7 @@ def png(lines: list[str]) -> str:
     width, height = len(lines[0]), len(lines)
     image = Image.new("P", (width, height))
     image.putpalette([*DARK, *LIGHT])
-    image.putdata([int(c) for line in lines for c in line])
+    image.putdata([int(each) for line in lines for each in line])
     out = io.BytesIO()
     image.save(out, "PNG", bits=1, optimize=True)
     return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

@@ -146,13 +146,16 @@ def follow(feed: Feed, show: Callable[[], None]) -> None:
     show()
 
 
-def words(e: Exception) -> str:
+def words(error: Exception) -> str:
     """Return an error in words, with what to do next."""
-    if isinstance(e, RpcError):
-        text, code = words_of(e), code_of(e)
+    if isinstance(error, RpcError):
+        text, code = words_of(error), code_of(error)
     else:
         # Where it is about another's refusal, the advice is about that one.
-        text, code = str(e), int(str(e.data.get("code") or e.code)) if isinstance(e, SatmeterError) else 0
+        text, code = (
+            str(error),
+            int(str(error.data.get("code") or error.code)) if isinstance(error, SatmeterError) else 0,
+        )
     hint = NEXT.get(code, "")
     return f"{text} {hint}".strip()
 
@@ -254,7 +257,7 @@ def page(
             ui.run_javascript(f"localStorage.setItem('satmeter-unit', '{unit}')")
             changed()
 
-        unit = ui.select(list(UNITS), value=money.unit, on_change=lambda e: choose(e.value))
+        unit = ui.select(list(UNITS), value=money.unit, on_change=lambda event: choose(event.value))
         unit.props('dense options-dense borderless aria-label="unit of amounts"').classes("unit")
         ui.button(icon="contrast", on_click=lambda: dark.set_value(not dark.value)).props(
             'flat dense round aria-label="light or dark"'

@@ -127,10 +127,10 @@ class Flows:
 
         meters: entries of meter-status. A flow that has not changed is added once a second at most."""
         now = time.time_ns() // 1_000_000
-        for m in meters:
-            points = self._points.setdefault(m["name"], deque())
-            if not points or points[-1][1] != m["flow"] or now - points[-1][0] >= 1000:
-                points.append((now, m["flow"]))
+        for meter in meters:
+            points = self._points.setdefault(meter["name"], deque())
+            if not points or points[-1][1] != meter["flow"] or now - points[-1][0] >= 1000:
+                points.append((now, meter["flow"]))
             while points[0][0] < now - CHART_S * 1000:
                 points.popleft()
 
@@ -146,8 +146,8 @@ def seller(flows: Flows) -> Callable[[AnyNode], View]:
         found = node.call("meter-status")
         flows.add(found["meters"])
         return {
-            "meters": {m["name"]: m for m in found["meters"]},
-            "sessions": {s["session"]: s for s in found["sessions"]},
+            "meters": {meter["name"]: meter for meter in found["meters"]},
+            "sessions": {session["session"]: session for session in found["sessions"]},
             "unowned": found["unowned"],
         }
 
@@ -158,6 +158,6 @@ def buyer(node: AnyNode) -> View:
     """Look at a buyer's plugin: live streams by id, and those that ended a moment ago."""
     found = node.call("stream-list")["streams"]
     return {
-        "streams": {s["session"]: s for s in found if s["state"] != StreamState.CLOSED},
-        "ended": {s["session"]: s for s in found if s["state"] == StreamState.CLOSED},
+        "streams": {each["session"]: each for each in found if each["state"] != StreamState.CLOSED},
+        "ended": {one["session"]: one for one in found if one["state"] == StreamState.CLOSED},
     }

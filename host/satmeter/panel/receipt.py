@@ -29,34 +29,34 @@ ONCHAIN = {
 
 def signed(row: JsonObject) -> bool:
     """Return whether a receipt bears the signature of the seller whom it names."""
-    r = read(row["receipt"])
-    return r is not None and verify(row["receipt"], row["signature"], r["seller"])
+    receipt = read(row["receipt"])
+    return receipt is not None and verify(row["receipt"], row["signature"], receipt["seller"])
 
 
 def show(row: JsonObject, money: Money, good: bool) -> None:
     """Draw a receipt: row as in meter-sessions or stream-receipts."""
-    r = json.loads(row["receipt"])
+    receipt = json.loads(row["receipt"])
     with ui.element("article").classes("receipt") as article:
         article.props["data-session"] = str(row["id"])  # never by text to be parsed: a receipt is a stranger's
         badge = "signature checked" if good else "signature NOT valid"
         ui.label(badge).classes("state good" if good else "state bad")
-        ui.label(visible(f"meter {r['meter']}, ended: {r['reason']}")).classes("title")
+        ui.label(visible(f"meter {receipt['meter']}, ended: {receipt['reason']}")).classes("title")
         with ui.element("table"):
-            _line("used", f"{r['ticks']:,} ticks")
+            _line("used", f"{receipt['ticks']:,} ticks")
             for key, name in FIGURES.items():
-                if r[key] or key in ("paid_msat", "charged_msat", "refunded_msat"):
-                    _line(name, money(r[key]), key)
-            _line("payments", f"{r['payments']:,}")
-            for key, name in ONCHAIN.items() if "onchain" in r else ():
-                if r["onchain"][key] or key != "lost_msat":
-                    _line(name, money(r["onchain"][key]), f"onchain_{key}")
-            for txid in r["onchain"]["txids"][-3:] if "onchain" in r else ():
+                if receipt[key] or key in ("paid_msat", "charged_msat", "refunded_msat"):
+                    _line(name, money(receipt[key]), key)
+            _line("payments", f"{receipt['payments']:,}")
+            for key, name in ONCHAIN.items() if "onchain" in receipt else ():
+                if receipt["onchain"][key] or key != "lost_msat":
+                    _line(name, money(receipt["onchain"][key]), f"onchain_{key}")
+            for txid in receipt["onchain"]["txids"][-3:] if "onchain" in receipt else ():
                 _line("transaction", txid)
-            _line("lasted", duration(max(0, r["closed_at"] - r["opened_at"]) // 1000))
-            _line("session", r["session"])
-            _line("seller", r["seller"])
-            _line("buyer", r["buyer"] or "a wallet")
-            _line("events' hash", r["head"], "head")
+            _line("lasted", duration(max(0, receipt["closed_at"] - receipt["opened_at"]) // 1000))
+            _line("session", receipt["session"])
+            _line("seller", receipt["seller"])
+            _line("buyer", receipt["buyer"] or "a wallet")
+            _line("events' hash", receipt["head"], "head")
 
 
 def _line(name: str, text: str, key: str = "") -> None:

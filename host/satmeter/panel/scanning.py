@@ -57,7 +57,7 @@ def look(data: bytes, live: bool) -> tuple[list[str], str]:
     picture = load(data)
     found = read(picture, plausible, patient=not live)
     if found:
-        return list(dict.fromkeys(f.text for f in found)), ""
+        return list(dict.fromkeys(each.text for each in found)), ""
     return [], trouble(picture) or "no code in this picture"
 
 
@@ -93,9 +93,9 @@ class Scan:
         ui.add_body_html('<script src="/static/scan.js"></script>')
         ui.on("satmeter-scanned", self._scanned)
 
-    def _scanned(self, e: GenericEventArguments) -> None:
-        texts = e.args.get("texts", []) if isinstance(e.args, dict) else []
-        self.take([t for t in texts if isinstance(t, str)][:20])
+    def _scanned(self, event: GenericEventArguments) -> None:
+        texts = event.args.get("texts", []) if isinstance(event.args, dict) else []
+        self.take([text for text in texts if isinstance(text, str)][:20])
 
     def take(self, texts: list[str]) -> None:
         """Show what was found; of several codes the user chooses."""

@@ -51,8 +51,8 @@ def meters(panel: Panel) -> None:
         found = panel.sell.view.get("meters", {})
         if set(found) != set(rows):
             build(found)
-        for name, m in found.items():
-            texts = (said(m), flow(m), money(m["credit_msat"]), m["fault"])
+        for name, meter in found.items():
+            texts = (said(meter), flow(meter), money(meter["credit_msat"]), meter["fault"])
             for label, text in zip(rows[name], texts):
                 if label.text != text:
                     label.set_text(text)
@@ -84,24 +84,24 @@ def meters(panel: Panel) -> None:
         follow(panel.sell, show)
 
 
-def said(m: JsonObject) -> str:
+def said(meter: JsonObject) -> str:
     """What a meter is doing, in words; of one whose board is not heard, that first."""
-    if m["state"] == "standby" and m["board"] != "heard":
-        return BOARDS[m["board"]]
-    return STATES[m["state"]]
+    if meter["state"] == "standby" and meter["board"] != "heard":
+        return BOARDS[meter["board"]]
+    return STATES[meter["state"]]
 
 
-def flow(m: JsonObject) -> str:
+def flow(meter: JsonObject) -> str:
     """A meter's flow in its unit an hour."""
-    per_unit = m["tariff"]["ticks_per_unit"]
-    value = m["flow"] / per_unit
-    return f"{value:,.{0 if value >= 100 else 2}f} {m['tariff']['unit']}/h"
+    per_unit = meter["tariff"]["ticks_per_unit"]
+    value = meter["flow"] / per_unit
+    return f"{value:,.{0 if value >= 100 else 2}f} {meter['tariff']['unit']}/h"
 
 
-def count(m: JsonObject) -> str:
+def count(meter: JsonObject) -> str:
     """Returns a meter's count over all boots as text, in units and in ticks."""
-    t = m["tariff"]
-    return f"{m['count'] / t['ticks_per_unit']:,.3f} {t['unit']} ({m['count']:,} ticks)"
+    tariff = meter["tariff"]
+    return f"{meter['count'] / tariff['ticks_per_unit']:,.3f} {tariff['unit']} ({meter['count']:,} ticks)"
 
 
 class MeterPage:
@@ -165,7 +165,7 @@ class MeterPage:
     def _codes(self) -> None:
         heading("Scan to pay")
         choice = {"address": "With the plugin", "invoice": "With any wallet"}
-        self.toggle = ui.toggle(choice, value="address", on_change=lambda e: self._show_code(str(e.value)))
+        self.toggle = ui.toggle(choice, value="address", on_change=lambda event: self._show_code(str(event.value)))
         self.qr = ui.html("", sanitize=False).classes("qr").props('role=img aria-label="QR code" data-part=qr')
         self.price = ui.label().classes("hint").props("data-fact=price")
         self.text = ui.label().classes("code").props("data-part=code")
@@ -192,54 +192,57 @@ class MeterPage:
 
     def show(self) -> None:
         """Bring everything on the page up to the feed's newest view."""
-        m = self.meter
-        text = stale(self.panel.sell, self.body) or ("" if m is not None else f"there is no meter {self.name!r}")
+        meter = self.meter
+        text = stale(self.panel.sell, self.body) or ("" if meter is not None else f"there is no meter {self.name!r}")
         self._text(self.trouble, text)
-        if m is None:
+        if meter is None:
             return
-        sale = self.panel.sell.view["sessions"].get(m["session"], {})
-        m = {**m, "tariff": sale.get("tariff", m["tariff"])}  # a session keeps the terms that it was opened with
-        if self.state.text != m["state"]:
-            self.state.set_text(m["state"])
-            self.state.classes(replace=f"state {m['state']}")
+        sale = self.panel.sell.view["sessions"].get(meter["session"], {})
+        # A session keeps the terms that it was opened with.
+        meter = {**meter, "tariff": sale.get("tariff", meter["tariff"])}
+        if self.state.text != meter["state"]:
+            self.state.set_text(meter["state"])
+            self.state.classes(replace=f"state {meter['state']}")
             self.history.refresh()
-        self._text(self.said, said(m))
-        self.close.set_enabled(bool(m["session"]))
-        self.unlock.set_enabled(m["state"] == "lockout")
-        self.board.update(m)
-        self._show_credit(m, sale)
+        self._text(self.said, said(meter))
+        self.close.set_enabled(bool(meter["session"]))
+        self.unlock.set_enabled(meter["state"] == "lockout")
+        self.board.update(meter)
+        self._show_credit(meter, sale)
         self._show_code(self._which)
-        self._show_chart(m)
+        self._show_chart(meter)
 
-    def _show_credit(self, m: JsonObject, sale: JsonObject) -> None:
-        t = m["tariff"]
-        credit = m["credit_msat"]
+    def _show_credit(self, meter: JsonObject, sale: JsonObject) -> None:
+        tariff = meter["tariff"]
+        credit = meter["credit_msat"]
         self._text(self.credit, self.money(credit))
-        part = max(0, min(100, 100 * credit // t["quantum_msat"]))
+        part = max(0, min(100, 100 * credit // tariff["quantum_msat"]))
         if self.bar.value != part / 100:
             self.bar.set_value(part / 100)
-            self.bar.props(f"color={'negative' if m['low'] else 'primary'}")
-        cost_an_hour = m["flow"] * t["price_msat"] // t["ticks_per_unit"]
+            self.bar.props(f"color={'negative' if meter['low'] else 'primary'}")
+        cost_an_hour = meter["flow"] * tariff["price_msat"] // tariff["ticks_per_unit"]
         lasts = (
             f"lasts about {duration(credit * 3600 // cost_an_hour)} at this flow" if cost_an_hour and credit > 0 else ""
         )
         self._text(self.lasts, lasts)
-        self.facts["flow"] = flow(m)
-        self.facts["register"] = count(m)
+        self.facts["flow"] = flow(meter)
+        self.facts["register"] = count(meter)
         self.facts["paid"] = self.money(sale.get("paid_msat", 0))
         self.facts["charged"] = self.money(sale.get("charged_msat", 0))
         self.facts["payments"] = f"{sale.get('payments', 0):,}"
         self.facts["out"] = f"{sale.get('invoices_out', 0)} of {self.money(sale.get('out_msat', 0))}"
-        self.facts["exposure"] = f"{self.money(m['exposure_msat'])}, at most {self.money(m['exposure_bound_msat'])}"
+        self.facts["exposure"] = (
+            f"{self.money(meter['exposure_msat'])}, at most {self.money(meter['exposure_bound_msat'])}"
+        )
 
     def _show_code(self, which: str) -> None:
         self._which = which
-        m = self.meter
-        if m is None:
+        meter = self.meter
+        if meter is None:
             return
-        t = m["tariff"]
-        self._text(self.price, f"{self.money(t['price_msat'])} a {t['unit']}")
-        text = (m["address"] if which == "address" else m["invoice"]).upper()
+        tariff = meter["tariff"]
+        self._text(self.price, f"{self.money(tariff['price_msat'])} a {tariff['unit']}")
+        text = (meter["address"] if which == "address" else meter["invoice"]).upper()
         if text == self._code and text:
             return
         self._code = text
@@ -255,21 +258,21 @@ class MeterPage:
         self.wallet.props["href"] = f"lightning:{text}"
         self.wallet.update()
 
-    def _show_chart(self, m: JsonObject) -> None:
+    def _show_chart(self, meter: JsonObject) -> None:
         points = self.panel.flows.of(self.name)
         newest = points[-1][0] if points else 0
         if newest < self._drawn + 1000:
             return
         self._drawn = newest
-        per_unit = m["tariff"]["ticks_per_unit"]
+        per_unit = meter["tariff"]["ticks_per_unit"]
         self.chart.options["series"][0]["data"] = [[at, value / per_unit] for at, value in points]
-        self.chart.options["yAxis"]["name"] = f"{m['tariff']['unit']}/h"
+        self.chart.options["yAxis"]["name"] = f"{meter['tariff']['unit']}/h"
         self.chart.update()
 
     async def _follow_invoices(self) -> None:
         """List the newest invoices of the session as its journal has them."""
-        m = self.meter
-        session = (m or {}).get("session") or self._session
+        meter = self.meter
+        session = (meter or {}).get("session") or self._session
         if not session or self.panel.sell.trouble or not self.runs.client.has_socket_connection:
             return
         self._session = session

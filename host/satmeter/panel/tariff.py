@@ -59,8 +59,8 @@ def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitab
         before: dict[str, str] = {}
         if not name:
             given["name"] = ui.input("name: a-z, 0-9 and -")
-        defaults = {f.name: "" if f.default is MISSING else str(f.default) for f in fields(Tariff)}
-        names = [*FIRST, *(n for n in defaults if n not in FIRST)]
+        defaults = {field.name: "" if field.default is MISSING else str(field.default) for field in fields(Tariff)}
+        names = [*FIRST, *(default for default in defaults if default not in FIRST)]
 
         def boxes(some: list[str]) -> None:
             for each in some:
@@ -76,8 +76,12 @@ def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitab
 
         async def save() -> None:
             values = {key: str(box.value).strip() for key, box in given.items()}
-            changed = {k: v for k, v in values.items() if v != before.get(k, "") and (v or k == "choices")}
-            changed = {k: typed_in_sat(v) if k.endswith("_msat") else v for k, v in changed.items()}
+            changed = {
+                field: value
+                for field, value in values.items()
+                if value != before.get(field, "") and (value or field == "choices")
+            }
+            changed = {k: typed_in_sat(held) if k.endswith("_msat") else held for k, held in changed.items()}
             method = "meter-set" if name else "meter-add"
             if await doing(panel.call(method, **({"name": name} if name else {}), **changed), "saved") is not None:
                 dialog.close()

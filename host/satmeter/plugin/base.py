@@ -67,21 +67,21 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def __init__(self) -> None:
         self.paying = Timings()
-        self.plugin = p = Plugin(autopatch=False)
-        p.stdout = keep_stdout()
-        p.init()(self._init)
-        p.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
-        p.add_option(f"{self.role}-older-journal", "", "the name of a journal of which only an older copy is left")
-        p.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
-        p.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
-        self.options(p)
+        self.plugin = plugin = Plugin(autopatch=False)
+        plugin.stdout = keep_stdout()
+        plugin.init()(self._init)
+        plugin.add_option(f"{self.role}-db", "", f"journal's database URL; default: satmeter-{self.role}.sqlite3 here")
+        plugin.add_option(f"{self.role}-older-journal", "", "the name of a journal of which only an older copy is left")
+        plugin.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
+        plugin.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
+        self.options(plugin)
         for name, handler in self.methods().items():
-            rpc_methods.add(p, f"{self.role}-{name}", handler)
-        rpc_methods.add(p, f"{self.role}-figures", self.figures)
-        p.add_subscription("custommsg", self._custommsg)
-        p.add_subscription("connect", self._connect)
-        p.add_subscription("disconnect", self._disconnect)
-        p.add_subscription("shutdown", self._shutdown)
+            rpc_methods.add(plugin, f"{self.role}-{name}", handler)
+        rpc_methods.add(plugin, f"{self.role}-figures", self.figures)
+        plugin.add_subscription("custommsg", self._custommsg)
+        plugin.add_subscription("connect", self._connect)
+        plugin.add_subscription("disconnect", self._disconnect)
+        plugin.add_subscription("shutdown", self._shutdown)
 
     def options(self, plugin: Plugin) -> None:
         """Adds the role's options, topics, hooks and subscriptions; uses no RPC and no file."""

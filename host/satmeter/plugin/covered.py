@@ -84,7 +84,7 @@ class Covered:
     def _forget(self, now: int) -> None:
         while self._sets:
             oldest, sets = next(iter(self._sets.items()))
-            if self._count <= MOST and any(now <= s.since + SET_MS for s in sets.values()):
+            if self._count <= MOST and any(now <= each.since + SET_MS for each in sets.values()):
                 return
             self._drop(oldest)
 

@@ -94,7 +94,9 @@ class Waiters:
         for number in due:
             after, call = self._for_all.pop(number)
             views = {k: {"index": index, **view} for k, (index, view) in self._views.items() if index > after}
-            call.reply({"index": self._index, "views": views, "gone": [k for k, i in self._gone.items() if i > after]})
+            call.reply(
+                {"index": self._index, "views": views, "gone": [name for name, i in self._gone.items() if i > after]}
+            )
 
     def fail(self, trouble: SatmeterError) -> None:
         """Tell everyone who waits that nothing can be known now."""

@@ -171,11 +171,24 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
         """Returns the index rows of the sessions that events opened, ended or gave a signed receipt."""
-        touched = {e.subject for e in events if isinstance(e, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))}
+        touched = {
+            event.subject
+            for event in events
+            if isinstance(event, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))
+        }
         found = [core.state.sessions[session] for session in touched if session in core.state.sessions]
         return [
-            SessionRow(s.id, s.opened_at, s.meter, s.buyer, s.closed_at, s.reason, s.receipt, s.signature)
-            for s in found
+            SessionRow(
+                each.id,
+                each.opened_at,
+                each.meter,
+                each.buyer,
+                each.closed_at,
+                each.reason,
+                each.receipt,
+                each.signature,
+            )
+            for each in found
         ]
 
     def check_options(self) -> None:
@@ -349,51 +362,57 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             log.warning("a person has to look: %s", effect.payload)
         self.plugin.notify(effect.topic, dict(effect.payload))
 
-    def _make_invoice(self, a: do.MakeInvoice) -> None:
-        what = a.metadata or f"satmeter {a.description}"
-        made = self.node.invoice(a.label, a.amount_msat, what, a.expiry_s, bool(a.metadata), renew=a.renew)
-        self._tell(a.label, made)
+    def _make_invoice(self, effect: do.MakeInvoice) -> None:
+        what = effect.metadata or f"satmeter {effect.description}"
+        made = self.node.invoice(
+            effect.label, effect.amount_msat, what, effect.expiry_s, bool(effect.metadata), renew=effect.renew
+        )
+        self._tell(effect.label, made)
 
-    def _make_offer(self, a: do.MakeOffer) -> None:
+    def _make_offer(self, effect: do.MakeOffer) -> None:
         """Makes an offer, or finds the one of this label: each that the node makes is another."""
         asked: list[Callable[[str | SatmeterError], None]] = []
         try:
             with self._offer_lock:  # who asks meanwhile finds what the first one made
-                known = [each for each in self.node.offers(a.label) if each.label == a.label]
-                found = known[0] if known else self.node.make_offer(a.label, a.amount_msat, f"satmeter {a.meter}")
+                known = [each for each in self.node.offers(effect.label) if each.label == effect.label]
+                found = (
+                    known[0]
+                    if known
+                    else self.node.make_offer(effect.label, effect.amount_msat, f"satmeter {effect.meter}")
+                )
         except (RpcError, NodeTrouble) as error:
             why = words_of(error) if isinstance(error, RpcError) else str(error)
-            for told in self.offers_asked.pop(a.label, asked):
+            for told in self.offers_asked.pop(effect.label, asked):
                 told(NodeTrouble(f"the node makes no offer: {why}"))
             return
         self.offer_ids |= {found.offer_id}
 
         def recorded(answer: Answer) -> None:
-            for told in self.offers_asked.pop(a.label, asked):
+            for told in self.offers_asked.pop(effect.label, asked):
                 told(answer if isinstance(answer, SatmeterError) else found.offer_id)
 
-        made = cmd.OfferMade(a.meter, a.amount_msat, found.offer_id, found.bolt12, found.active)
+        made = cmd.OfferMade(effect.meter, effect.amount_msat, found.offer_id, found.bolt12, found.active)
         self.service.post(made, recorded)
 
-    def _switch_offer(self, a: do.SwitchOffer) -> None:
-        self.service.post(cmd.OfferSwitched(a.offer_id, self.node.switch_offer(a.offer_id, a.active)))
+    def _switch_offer(self, effect: do.SwitchOffer) -> None:
+        self.service.post(cmd.OfferSwitched(effect.offer_id, self.node.switch_offer(effect.offer_id, effect.active)))
 
-    def _find_rate(self, a: do.FindRate) -> None:
+    def _find_rate(self, effect: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
         try:
-            rate = per_btc(self.node, a.currency)
+            rate = per_btc(self.node, effect.currency)
         except NodeTrouble as error:
             log.warning("a meter has choices in a currency: %s", error)
             return
-        self.service.post(cmd.RateFound(a.currency, int(MSAT_PER_BTC / rate)))
+        self.service.post(cmd.RateFound(effect.currency, int(MSAT_PER_BTC / rate)))
 
-    def _cancel_invoice(self, a: do.CancelInvoice) -> None:
-        made = self.node.delete_invoice(a.label)
+    def _cancel_invoice(self, effect: do.CancelInvoice) -> None:
+        made = self.node.delete_invoice(effect.label)
         if made is None:
-            self.service.post(cmd.InvoiceGone(a.label))
-            self._offered(a.label, NodeTrouble("the invoice was cancelled"))
+            self.service.post(cmd.InvoiceGone(effect.label))
+            self._offered(effect.label, NodeTrouble("the invoice was cancelled"))
         elif made.status == "paid":
-            self._tell(a.label, made)
+            self._tell(effect.label, made)
 
     def _tell(self, label: str, made: Made) -> None:
         if made.status == "paid":
@@ -410,37 +429,37 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         if told is not None:
             told(answer)
 
-    def _pay_refund(self, a: do.PayRefund) -> None:
+    def _pay_refund(self, effect: do.PayRefund) -> None:
         """Pays a refund within the fee that it bears itself, and posts the outcome to the core.
 
         The outcome of an earlier try counts first: an invoice is given up only when nothing of it can
         settle any more."""
         try:
-            invoice = read(self.node, a.bolt11)
+            invoice = read(self.node, effect.bolt11)
         except BadParam as error:
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, error.message, True))
+            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, error.message, True))
             return
-        if invoice.amount_msat not in (0, a.amount_msat):
-            why = f"the refund invoice asks for {invoice.amount_msat} msat, not {a.amount_msat}"
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, why, True))
+        if invoice.amount_msat not in (0, effect.amount_msat):
+            why = f"the refund invoice asks for {invoice.amount_msat} msat, not {effect.amount_msat}"
+            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, why, True))
             return
         payment_hash = invoice.payment_hash
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
-        if not self.service.ask(cmd.ClaimRefund(a.session, a.bolt11, payment_hash, known)):
+        if not self.service.ask(cmd.ClaimRefund(effect.session, effect.bolt11, payment_hash, known)):
             return
         if not known and invoice.expires_at <= wall_ms() // 1000:
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, "the refund invoice has expired", True))
+            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, "the refund invoice has expired", True))
             return
-        amount = None if invoice.amount_msat else a.amount_msat
+        amount = None if invoice.amount_msat else effect.amount_msat
         with self.paying.measured():
             outcome, why = self.payments.pay(
-                invoice.payee, a.bolt11, payment_hash, a.maxfee_msat, REFUND_MAXDELAY, amount
+                invoice.payee, effect.bolt11, payment_hash, effect.maxfee_msat, REFUND_MAXDELAY, amount
             )
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
-            self.service.post(cmd.RefundSettled(a.session, a.bolt11, outcome.amount_msat, fee, payment_hash))
+            self.service.post(cmd.RefundSettled(effect.session, effect.bolt11, outcome.amount_msat, fee, payment_hash))
         else:
-            self.service.post(cmd.RefundLost(a.session, a.bolt11, why or "the payment failed"))
+            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, why or "the payment failed"))
 
     def refund_invoice(self, text: str) -> RefundInvoice:
         """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""
@@ -448,8 +467,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         check(invoice, text, self.node_id, str(self.info.get("network", "")), wall_ms() // 1000)
         return invoice
 
-    def _sign(self, a: do.Sign) -> None:
-        self.service.post(cmd.SignatureMade(a.session, a.revision, a.text, self.node.sign(a.text)))
+    def _sign(self, effect: do.Sign) -> None:
+        self.service.post(cmd.SignatureMade(effect.session, effect.revision, effect.text, self.node.sign(effect.text)))
 
     # --- messages
 

@@ -46,14 +46,16 @@ def _tariff(required: bool) -> Callable[[Method], Method]:
 
     def decorate(method: Method) -> Method:
         known = inspect.signature(method)
-        fixed = [p for p in known.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        fixed = [
+            parameter for parameter in known.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
         named = [
             inspect.Parameter(
-                f.name,
+                field.name,
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=inspect.Parameter.empty if required and f.default is dataclasses.MISSING else None,
+                default=inspect.Parameter.empty if required and field.default is dataclasses.MISSING else None,
             )
-            for f in dataclasses.fields(Tariff)
+            for field in dataclasses.fields(Tariff)
         ]
         method.__signature__ = known.replace(parameters=[*fixed, *named])  # type: ignore[attr-defined]
         return method
@@ -100,7 +102,9 @@ _OF_READING = inspect.signature(_reading)
 def _as_reading(method: Method) -> Method:
     """Give a method the parameters of a reading."""
     known = inspect.signature(method)
-    fixed = [p for p in known.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    fixed = [
+        parameter for parameter in known.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
     method.__signature__ = known.replace(  # type: ignore[attr-defined]
         parameters=[*fixed, *_OF_READING.parameters.values()]
     )
@@ -169,12 +173,12 @@ class MeterRpc:
     @_tariff(required=True)
     def add(self, call: Call, name: str, **tariff: object) -> None:
         """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
-        self._post(call, cmd.AddMeter(name, tariff), lambda m: self._shown(m.name))
+        self._post(call, cmd.AddMeter(name, tariff), lambda meter: self._shown(meter.name))
 
     @_tariff(required=False)
     def set(self, call: Call, name: str, **tariff: object) -> None:
         """Change a meter's tariff. A running session keeps the terms that it was opened with."""
-        self._post(call, cmd.SetMeter(name, tariff), lambda m: self._shown(m.name))
+        self._post(call, cmd.SetMeter(name, tariff), lambda meter: self._shown(meter.name))
 
     def list(self, call: Call) -> None:
         """List the meters: name, state, price and address of each."""
@@ -183,13 +187,13 @@ class MeterRpc:
             return {
                 "meters": [
                     {
-                        "name": m.name,
-                        "state": m.state,
-                        "price_msat": m.tariff.price_msat,
-                        "unit": m.tariff.unit,
-                        "address": self.p.address(m.name),
+                        "name": meter.name,
+                        "state": meter.state,
+                        "price_msat": meter.tariff.price_msat,
+                        "unit": meter.tariff.unit,
+                        "address": self.p.address(meter.name),
                     }
-                    for m in core.state.meters.values()
+                    for meter in core.state.meters.values()
                 ]
             }
 
@@ -197,7 +201,7 @@ class MeterRpc:
 
     def remove(self, call: Call, name: str) -> None:
         """Remove a meter that is in standby. Its sessions stay in the journal."""
-        self._post(call, cmd.RemoveMeter(name), lambda m: {"removed": m.name})
+        self._post(call, cmd.RemoveMeter(name), lambda meter: {"removed": meter.name})
 
     @_as_reading
     def report(self, call: Call, **given: Any) -> None:  # Any: what a caller sends, checked one by one
@@ -256,7 +260,7 @@ class MeterRpc:
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
-        self._post(call, cmd.BindBoard(check_name(name), _board(board)), lambda m: self._shown(m.name))
+        self._post(call, cmd.BindBoard(check_name(name), _board(board)), lambda meter: self._shown(meter.name))
 
     def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until the grant, lamp or state of a meter has changed since {lastindex}; for its bridge."""
@@ -280,9 +284,11 @@ class MeterRpc:
 
         def look(core: Seller) -> Plain:
             names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
-            sales = [views.session_status(s) for s in core.state.sessions.values() if s.meter in names]
+            sales = [
+                views.session_status(session) for session in core.state.sessions.values() if session.meter in names
+            ]
             unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
-            shown = [self._meter(core, n) for n in names]
+            shown = [self._meter(core, key) for key in names]
             return {"meters": shown, "sessions": sales, "unowned": unowned, "journal": core.context.journal}
 
         self._look(call, look)
@@ -413,10 +419,10 @@ class MeterRpc:
         def look(core: Seller) -> str:
             if name in core.state.sessions:
                 return name
-            m = core.state.meter(name)
-            if not m.session:
-                raise UnknownSession(f"name: meter {name} has no session; it is in {m.state}")
-            return m.session
+            meter = core.state.meter(name)
+            if not meter.session:
+                raise UnknownSession(f"name: meter {name} has no session; it is in {meter.state}")
+            return meter.session
 
         def then(found: Answer) -> None:
             if isinstance(found, Exception):
@@ -445,7 +451,7 @@ class MeterRpc:
 
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""
-        self._post(call, cmd.Unlock(name), lambda m: self._shown(m.name))
+        self._post(call, cmd.Unlock(name), lambda meter: self._shown(meter.name))
 
     def attend(
         self, call: Call, name: str, how: str = cmd.SEEN, note: str = "", amount_msat: int | None = None
@@ -537,5 +543,5 @@ def _csv(rows: "list[StoredSession]", rates: Rates) -> str:
         if rate is not None:
             worth = totals.money(rate.worth(receipt.get("charged_msat", 0)))
             fiat = [rate.currency, rate.per_btc, worth, _cell(rate.source)]
-        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(f, "") for f in _FIGURES] + fiat)
+        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(each, "") for each in _FIGURES] + fiat)
     return out.getvalue()

@@ -22,76 +22,87 @@ class Wallet:
     def __init__(self, node: Node):
         self._node = node
 
-    def fund(self, a: do.Fund) -> cmd.Command:
+    def fund(self, effect: do.Fund) -> cmd.Command:
         """Choose and reserve confirmed inputs for the maximum, its fee and a change that is no dust."""
         try:
-            seller = update.script_of(a.address)
+            seller = update.script_of(effect.address)
             change = update.script_of(self._node.new_address())
             funded = self._node.call(
                 "fundpsbt",
-                satoshi=a.maximum_sat + 2 * DUST_SAT,
-                feerate=f"{a.feerate}perkw",
+                satoshi=effect.maximum_sat + 2 * DUST_SAT,
+                feerate=f"{effect.feerate}perkw",
                 startweight=OUTPUTS_WEIGHT,
                 minconf=1,
                 reserve=RESERVED_BLOCKS,
             )
         except (RpcError, BadVersion) as error:
             return cmd.FundsShort(
-                a.session, a.tx_number, words_of(error) if isinstance(error, RpcError) else error.message
+                effect.session, effect.tx_number, words_of(error) if isinstance(error, RpcError) else error.message
             )
-        chosen = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
+        chosen = [f"{reservation['txid']}:{reservation['vout']}" for reservation in funded["reservations"]]
         try:
-            return self._chosen(a, chosen, seller, change)
+            return self._chosen(effect, chosen, seller, change)
         except BaseException as error:
             self.reserve(do.Reserve(tuple(chosen), 0))
             if isinstance(error, BadVersion):
-                return cmd.FundsShort(a.session, a.tx_number, error.message)
+                return cmd.FundsShort(effect.session, effect.tx_number, error.message)
             raise
 
-    def _chosen(self, a: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
-        known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
+    def _chosen(self, effect: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
+        known = {_outpoint(output): output for output in self._node.call("listfunds")["outputs"]}
         inputs: list[TxInput] = []
         for outpoint in chosen:
             o = known[outpoint]
             value_sat = int(o["amount_msat"]) // 1000
             inputs.append(TxInput(outpoint, value_sat, str(o["scriptpubkey"]), int(o["blockheight"])))
-        fee = update.fee_for(update.most_weight(inputs, seller, change), a.feerate)
-        short = a.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
+        fee = update.fee_for(update.most_weight(inputs, seller, change), effect.feerate)
+        short = effect.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
         if short > 0 or len(inputs) > update.INPUTS_MOST:
             raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
-        return cmd.Funded(a.session, a.tx_number, fee, change, inputs)
+        return cmd.Funded(effect.session, effect.tx_number, fee, change, inputs)
 
-    def sign(self, a: do.SignUpdate) -> cmd.Command:
+    def sign(self, effect: do.SignUpdate) -> cmd.Command:
         """Sign an update. The wallet signs only what is reserved: after a long time away it is reserved anew."""
-        g = a.transaction
+        transaction = effect.transaction
         try:
-            tx = update.make(g.inputs, update.script_of(g.address), a.value_sat, g.change, g.fee_sat)
-            psbt = update.to_sign(tx, g.inputs)
+            tx = update.make(
+                transaction.inputs,
+                update.script_of(transaction.address),
+                effect.value_sat,
+                transaction.change,
+                transaction.fee_sat,
+            )
+            psbt = update.to_sign(tx, transaction.inputs)
             try:
                 done = self._node.call("signpsbt", psbt=psbt)
             except RpcError:
-                self.reserve(do.Reserve(g.outpoints, RESERVED_BLOCKS))
+                self.reserve(do.Reserve(transaction.outpoints, RESERVED_BLOCKS))
                 done = self._node.call("signpsbt", psbt=psbt)
-            return cmd.UpdateMade(a.session, a.number, g.number, update.signed(done["signed_psbt"], tx, g.inputs))
+            return cmd.UpdateMade(
+                effect.session,
+                effect.number,
+                transaction.number,
+                update.signed(done["signed_psbt"], tx, transaction.inputs),
+            )
         except (RpcError, BadVersion) as error:
             why = words_of(error) if isinstance(error, RpcError) else error.message
-            return cmd.UpdateUnsigned(a.session, a.number, g.number, why)
+            return cmd.UpdateUnsigned(effect.session, effect.number, transaction.number, why)
 
-    def reserve(self, a: do.Reserve) -> None:
+    def reserve(self, effect: do.Reserve) -> None:
         """Keeps the wallet from spending inputs for at least `blocks` blocks from now; 0 frees them.
 
         utxopsbt adds to the blocks that are there, so only the rest is asked for. Inputs that are spent
         are left out."""
-        known = {_outpoint(o): o for o in self._node.call("listfunds")["outputs"]}
+        known = {_outpoint(output): output for output in self._node.call("listfunds")["outputs"]}
         height = int(self._node.info()["blockheight"])
-        for outpoint in a.inputs:
+        for outpoint in effect.inputs:
             o = known.get(outpoint)
             if o is None:
                 continue  # spent
             left = int(o.get("reserved_to_block", height)) - height if o.get("reserved") else 0
-            if a.blocks and left < a.blocks:
-                self._psbt(outpoint, a.blocks - left)
-            elif not a.blocks and left:
+            if effect.blocks and left < effect.blocks:
+                self._psbt(outpoint, effect.blocks - left)
+            elif not effect.blocks and left:
                 psbt = self._psbt(outpoint, 0)["psbt"]
                 self._node.call("unreserveinputs", psbt=psbt, reserve=FREED_BLOCKS)
 
@@ -107,5 +118,5 @@ class Wallet:
         )
 
 
-def _outpoint(o: JsonObject) -> str:
-    return f"{o['txid']}:{o['output']}"
+def _outpoint(output: JsonObject) -> str:
+    return f"{output['txid']}:{output['output']}"

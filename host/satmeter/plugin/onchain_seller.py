@@ -45,36 +45,36 @@ class Chain:
         known = self._node.call("feerates", style="perkw")["perkw"]
         return min(FEERATE_MOST, max(int(known["floor"]), int(known.get("opening") or known["min_acceptable"])))
 
-    def give_address(self, a: do.GiveAddress) -> cmd.Command:
+    def give_address(self, effect: do.GiveAddress) -> cmd.Command:
         """Makes a fresh address of the node's wallet; AddressMade has it and today's feerate."""
-        return cmd.AddressMade(a.session, a.tx_number, self._node.new_address(), self.feerate())
+        return cmd.AddressMade(effect.session, effect.tx_number, self._node.new_address(), self.feerate())
 
     # --- versions
 
-    def check(self, a: do.CheckUpdate) -> cmd.Command:
+    def check(self, effect: do.CheckUpdate) -> cmd.Command:
         """Checks a buyer's update against what was agreed; returns UpdateChecked or UpdateRefused.
 
         The blocks of its inputs are checked at the first update of a transaction only."""
         try:
-            tx = update.read(a.raw)
-            inputs = a.inputs or self._spendable(update.outpoints(tx))
-            found = update.check(tx, inputs, update.script_of(a.address), a.value_sat, a.feerate)
-            if not a.inputs:
-                self._confirmed(inputs, a.heights)
+            tx = update.read(effect.raw)
+            inputs = effect.inputs or self._spendable(update.outpoints(tx))
+            found = update.check(tx, inputs, update.script_of(effect.address), effect.value_sat, effect.feerate)
+            if not effect.inputs:
+                self._confirmed(inputs, effect.heights)
             if self._bitcoind is not None:
-                self._bitcoind.accepts(a.raw)
+                self._bitcoind.accepts(effect.raw)
         except BadVersion as error:
-            return cmd.UpdateRefused(a.session, a.number, a.tx_number, error.message)
+            return cmd.UpdateRefused(effect.session, effect.number, effect.tx_number, error.message)
         return cmd.UpdateChecked(
-            session=a.session,
-            number=a.number,
-            tx_number=a.tx_number,
-            value_sat=a.value_sat,
+            session=effect.session,
+            number=effect.number,
+            tx_number=effect.tx_number,
+            value_sat=effect.value_sat,
             fee_sat=found.fee,
             weight=found.weight,
             txid=found.txid,
             vout=found.vout,
-            raw=a.raw,
+            raw=effect.raw,
             inputs=inputs,
         )
 
@@ -92,10 +92,10 @@ class Chain:
     def _confirmed(self, inputs: list[TxInput], heights: str) -> None:
         """Raise BadVersion unless each input is in the block that the buyer named; blocks cost, so signatures first."""
         named = heights.split(",")
-        if len(named) != len(inputs) or not all(h.isdecimal() and len(h) < 10 for h in named):
+        if len(named) != len(inputs) or not all(entry.isdecimal() and len(entry) < 10 for entry in named):
             raise BadVersion("it does not say in which block each of its inputs is")
         tip = int(self._node.info()["blockheight"])
-        for height in {int(h) for h in named}:
+        for height in {int(one) for one in named}:
             raw = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
             for each in (each for each, h in zip(inputs, named) if int(h) == height):
                 outpoint = each.outpoint
@@ -116,39 +116,48 @@ class Chain:
 
     # --- on its way
 
-    def broadcast(self, a: do.Broadcast) -> None:
+    def broadcast(self, effect: do.Broadcast) -> None:
         """Broadcast by sendpsbt; where it is refused, look() finds out why."""
         try:
-            self._node.call("sendpsbt", psbt=update.to_send(a.raw, a.inputs))
+            self._node.call("sendpsbt", psbt=update.to_send(effect.raw, effect.inputs))
         except RpcError as error:
-            log.warning("transaction %s of %s is not taken: %s", a.tx_number, a.session, words_of(error))
+            log.warning("transaction %s of %s is not taken: %s", effect.tx_number, effect.session, words_of(error))
 
-    def look(self, a: do.LookAt) -> cmd.Command:
+    def look(self, effect: do.LookAt) -> cmd.Command:
         """Find out how a transaction stands; of one that is unknown, by broadcasting it again."""
         height = int(self._node.info()["blockheight"])
-        arrived, confirmations = self._arrived(a, height) if a.sent else (0, 0)
+        arrived, confirmations = self._arrived(effect, height) if effect.sent else (0, 0)
         known, refused, conflict, at = bool(confirmations), "", "", 0
-        if a.sent and not known:
-            known = any(self._unspent(o) is not None for o in (f"{a.txid}:{a.vout}", a.tip) if o)
-        if a.sent and not known:
-            refused = self._send(a.raw)
+        if effect.sent and not known:
+            known = any(
+                self._unspent(each) is not None for each in (f"{effect.txid}:{effect.vout}", effect.tip) if each
+            )
+        if effect.sent and not known:
+            refused = self._send(effect.raw)
             known = not refused
         if not known:
-            spent = [o for o in a.outpoints if self._unspent(o) is None]
+            spent = [outpoint for outpoint in effect.outpoints if self._unspent(outpoint) is None]
             if spent:
-                conflict, at, arrived = self._conflict(a, spent, refused, height)
-        seen = (a.session, a.tx_number, a.sent, known, refused, conflict, at)
+                conflict, at, arrived = self._conflict(effect, spent, refused, height)
+        seen = (effect.session, effect.tx_number, effect.sent, known, refused, conflict, at)
         return cmd.TxSeen(*seen, arrived, confirmations, height, self.feerate())
 
-    def _arrived(self, a: do.LookAt, height: int) -> tuple[int, int]:
+    def _arrived(self, effect: do.LookAt, height: int) -> tuple[int, int]:
         """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not.
 
         lightningd never learns the height of an output that was spent before it was confirmed: then our child tells.
         """
         rows = self._node.call("listfunds", spent=True)["outputs"]
-        ours = {f"{o['txid']}:{o['output']}": o for o in rows}
-        found = ours.get(f"{a.txid}:{a.vout}")
-        at = max((int(ours[o].get("blockheight") or 0) for o in (f"{a.txid}:{a.vout}", a.tip) if o in ours), default=0)
+        ours = {f"{row['txid']}:{row['output']}": row for row in rows}
+        found = ours.get(f"{effect.txid}:{effect.vout}")
+        at = max(
+            (
+                int(ours[each].get("blockheight") or 0)
+                for each in (f"{effect.txid}:{effect.vout}", effect.tip)
+                if each in ours
+            ),
+            default=0,
+        )
         if found is None or not at:
             return 0, 0
         return int(found["amount_msat"]) // 1000, max(0, height - at + 1)
@@ -161,13 +170,13 @@ class Chain:
             return words_of(error) or "refused"
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
-    def _conflict(self, a: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
+    def _conflict(self, effect: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
         """Returns what spends a transaction's inputs: text, block height, and sat to our address.
 
         The text has the spending transaction in hex where one of the last SPENDER_BLOCKS blocks has it;
         else height and sat are 0. An amount over 0 means that the spender is an older update."""
         words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
-        ours = update.script_of(a.address)
+        ours = update.script_of(effect.address)
         for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
             found = self._node.call("getrawblockbyheight", height=at).get("block")
             tx = block.spender(str(found), set(spent)) if found else None
@@ -176,9 +185,9 @@ class Chain:
                 return f"{words}; by {bytes(tx.serialize()).hex()} in block {at}"[:4000], at, arrived
         return f"{words}; in no block yet", 0, 0
 
-    def bump(self, a: do.Bump) -> cmd.Command | None:
+    def bump(self, effect: do.Bump) -> cmd.Command | None:
         """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
-        fee = min(update.fee_for(a.weight + CHILD_WEIGHT, a.feerate) - a.fee_sat, a.budget_sat)
+        fee = min(update.fee_for(effect.weight + CHILD_WEIGHT, effect.feerate) - effect.fee_sat, effect.budget_sat)
         feerate = fee * 1000 // CHILD_WEIGHT
         if feerate <= 253:
             return None
@@ -188,7 +197,7 @@ class Chain:
                 satoshi=0,
                 feerate=f"{feerate}perkw",
                 startweight=42,
-                utxos=[a.tip],
+                utxos=[effect.tip],
                 reserve=72,
                 reservedok=True,
                 excess_as_change=True,
@@ -196,11 +205,11 @@ class Chain:
             done = self._node.call("signpsbt", psbt=made["psbt"])
             sent = self._node.call("sendpsbt", psbt=done["signed_psbt"])
         except RpcError as error:
-            log.warning("no child for transaction %s of %s: %s", a.tx_number, a.session, words_of(error))
+            log.warning("no child for transaction %s of %s: %s", effect.tx_number, effect.session, words_of(error))
             return None
         vout = int(made["change_outnum"])
         value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
-        return cmd.BumpMade(a.session, a.tx_number, f"{sent['txid']}:{vout}", value, a.value_sat - value)
+        return cmd.BumpMade(effect.session, effect.tx_number, f"{sent['txid']}:{vout}", value, effect.value_sat - value)
 
 
 class Bitcoind:

@@ -45,8 +45,8 @@ class Call:
 
 def bind(name: str, signature: inspect.Signature, params: JsonObject | Sequence[object]) -> JsonObject:
     """Return the parameters by name, from a list or a dictionary; BadParam for a missing or unknown one."""
-    known = [p for p in signature.parameters.values() if p.name not in ("self", "call")]
-    names = [p.name for p in known]
+    known = [parameter for parameter in signature.parameters.values() if parameter.name not in ("self", "call")]
+    names = [each.name for each in known]
     if isinstance(params, dict):
         given = dict(params)
     else:
@@ -62,8 +62,8 @@ def bind(name: str, signature: inspect.Signature, params: JsonObject | Sequence[
     for p in known:
         if p.default is inspect.Parameter.empty and given.get(p.name) is None:
             raise BadParam(f"{p.name}: is required by {name}", param=p.name)
-    texts = {p.name for p in known if p.annotation in (str, str | None)}
-    return {k: _text(k, v) if k in texts else v for k, v in given.items() if v is not None}
+    texts = {one.name for one in known if one.annotation in (str, str | None)}
+    return {field: _text(field, held) if field in texts else held for field, held in given.items() if held is not None}
 
 
 def _sound(value: object) -> bool:
@@ -87,9 +87,9 @@ def _text(name: str, value: object) -> str:
 def usage(signature: inspect.Signature) -> str:
     """Returns a method's usage: the names of its parameters, optional ones in brackets."""
     parts = []
-    for p in signature.parameters.values():
-        if p.name not in ("self", "call"):
-            parts.append(p.name if p.default is inspect.Parameter.empty else f"[{p.name}]")
+    for parameter in signature.parameters.values():
+        if parameter.name not in ("self", "call"):
+            parts.append(parameter.name if parameter.default is inspect.Parameter.empty else f"[{parameter.name}]")
     return " ".join(parts)
 
 

@@ -207,7 +207,7 @@ class Service(Generic[CoreT]):
             touched |= core.step.touched
         self._held += events
         ticks = isinstance(batch[-1][0], Tick) if batch else False
-        waits = not effects and not ticks and all(isinstance(e, self.role.patient) for e in self._held)
+        waits = not effects and not ticks and all(isinstance(each, self.role.patient) for each in self._held)
         if not waits and not self._commit():
             for reply, _ in answers:
                 _answer(reply, JournalTrouble(self.trouble))
@@ -286,11 +286,11 @@ class Service(Generic[CoreT]):
             except JournalTrouble as error:
                 log.warning("no snapshot at the end: %s", error)
 
-    def _fail(self, e: Exception) -> None:
-        self.core, self.trouble, self._held = None, str(e), []
+    def _fail(self, error: Exception) -> None:
+        self.core, self.trouble, self._held = None, str(error), []
         self._retry_at = time.monotonic() + RETRY_S
         self.role.failed(JournalTrouble(self.trouble))
-        log.error("%s; nothing is granted, paid or credited until it works again", e)
+        log.error("%s; nothing is granted, paid or credited until it works again", error)
 
     def _recover(self) -> None:
         """Open the journal and fold it. On trouble the plugin stays loaded and tries again."""

@@ -66,7 +66,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         """Takes the buyer's options; raises BadParam that names the one that is wrong."""
         self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
         self._most_streams = self.whole_option("stream-max-streams", 1, 100_000)
-        self._allowed = frozenset(_node_id(s) for s in self.plugin.get_option("stream-seller") or [])
+        self._allowed = frozenset(_node_id(each) for each in self.plugin.get_option("stream-seller") or [])
 
     def prepare(self) -> None:
         """Makes what effects and messages use: the wallet, the decoder, and the opens that wait."""
@@ -133,43 +133,50 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             do.Notify: lambda effect: self.plugin.notify(effect.topic, dict(effect.payload)),
         }
 
-    def _reach(self, a: do.Connect) -> None:
+    def _reach(self, effect: do.Connect) -> None:
         try:
-            self.node.connect(a.peer, a.address)
+            self.node.connect(effect.peer, effect.address)
         except RpcError as error:
-            self.service.post(cmd.ConnectFailed(a.peer, words_of(error)))
+            self.service.post(cmd.ConnectFailed(effect.peer, words_of(error)))
 
-    def _pay(self, a: do.Pay) -> None:
+    def _pay(self, effect: do.Pay) -> None:
         try:
             bolt11, last = "", None
-            if a.invoice is not None:
-                bolt11 = a.invoice.bolt11
-                last = LastHop(a.invoice.amount_msat, a.invoice.payment_secret, a.invoice.final_cltv)
+            if effect.invoice is not None:
+                bolt11 = effect.invoice.bolt11
+                last = LastHop(effect.invoice.amount_msat, effect.invoice.payment_secret, effect.invoice.final_cltv)
             with self.paying.measured():
                 outcome, why = self.payments.pay(
-                    a.seller, bolt11, a.payment_hash, a.maxfee_msat, a.maxdelay, fresh=a.fresh, last=last
+                    effect.seller,
+                    bolt11,
+                    effect.payment_hash,
+                    effect.maxfee_msat,
+                    effect.maxdelay,
+                    fresh=effect.fresh,
+                    last=last,
                 )
         except NodeTrouble:
-            if not a.fresh:
+            if not effect.fresh:
                 raise  # and it is asked again
-            self.hands.payment(self._pay, replace(a, fresh=False))  # it may have been begun: the node is asked first
+            # It may have been begun: the node is asked first.
+            self.hands.payment(self._pay, replace(effect, fresh=False))
             return
         if outcome.status == "known":
-            self.service.post(cmd.PaymentKnown(a.session, a.number))
+            self.service.post(cmd.PaymentKnown(effect.session, effect.number))
         elif outcome.status == "complete":
-            self.service.post(cmd.PaymentDone(a.session, a.number, outcome.sent_msat))
+            self.service.post(cmd.PaymentDone(effect.session, effect.number, outcome.sent_msat))
         else:
-            self.service.post(cmd.PaymentLost(a.session, a.number, why or "the payment failed"))
+            self.service.post(cmd.PaymentLost(effect.session, effect.number, why or "the payment failed"))
 
-    def _make_refund_invoice(self, a: do.MakeRefundInvoice) -> None:
-        made = self.node.invoice(a.label, None, "satmeter refund", REFUND_EXPIRY_S)
-        self.service.post(cmd.RefundInvoiceMade(a.session, made.bolt11))
+    def _make_refund_invoice(self, effect: do.MakeRefundInvoice) -> None:
+        made = self.node.invoice(effect.label, None, "satmeter refund", REFUND_EXPIRY_S)
+        self.service.post(cmd.RefundInvoiceMade(effect.session, made.bolt11))
 
-    def _check_receipt(self, a: do.CheckReceipt) -> None:
-        verified = signature.verify(a.text, a.signature, a.seller)
-        made = {label: self.node.find_invoice(label) for label in a.labels} if verified else {}
+    def _check_receipt(self, effect: do.CheckReceipt) -> None:
+        verified = signature.verify(effect.text, effect.signature, effect.seller)
+        made = {label: self.node.find_invoice(label) for label in effect.labels} if verified else {}
         arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
-        self.service.post(cmd.ReceiptChecked(a.session, a.text, a.signature, verified, arrivals))
+        self.service.post(cmd.ReceiptChecked(effect.session, effect.text, effect.signature, verified, arrivals))
 
     # --- messages
 

@@ -74,7 +74,11 @@ class StreamRpc:
 
         {max_price_msat} is for one {unit}: without {unit} the answer is the seller's terms, and nothing is agreed
         to."""
-        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "seller", "meter") and v is not None}
+        caps = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "call", "seller", "meter") and value is not None
+        }
         if self.p.day_msat:
             caps.setdefault("day_msat", self.p.day_msat)
         address = parse(seller, meter)
@@ -136,7 +140,11 @@ class StreamRpc:
         max_msat_per_s: int | None = None,
     ) -> None:
         """Change the caps of a running stream."""
-        caps = {k: v for k, v in locals().items() if k not in ("self", "call", "session") and v is not None}
+        caps = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "call", "session") and value is not None
+        }
         self._post(call, cmd.SetBudget(session, caps))
 
     def report(self, call: Call, session: str, boot: str, register: int, base: int = 0, age: int = 0) -> None:

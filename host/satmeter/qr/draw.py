@@ -10,7 +10,7 @@ from .make import Code
 
 def png(code: Code, scale: int = 8) -> bytes:
     """Return a PNG with `scale` pixels a module."""
-    image = Image.frombytes("1", (code.n, code.n), bytes(b ^ 0xFF for b in code.bits))
+    image = Image.frombytes("1", (code.n, code.n), bytes(bit ^ 0xFF for bit in code.bits))
     side = code.n + 2 * QUIET
     framed = Image.new("1", (side, side), 1)
     framed.paste(image, (QUIET, QUIET))
@@ -61,4 +61,4 @@ def blocks(code: Code) -> str:
         for x, dark in enumerate(row):
             light[y + QUIET][x + QUIET] = not dark
     pairs = zip(light[::2], light[1::2])
-    return "\n".join("".join(" ▄▀█"[2 * a + b] for a, b in zip(above, below)) for above, below in pairs)
+    return "\n".join("".join(" ▄▀█"[2 * upper + lower] for upper, lower in zip(above, below)) for above, below in pairs)

@@ -72,10 +72,10 @@ def read(picture: Picture, believe: Callable[[str], bool] = lambda text: True, p
         if n and time.monotonic() > until:
             break
         looked_at = picture if n == 0 or picture.size <= SEARCH_PIXELS else _shrunk(picture)
-        found = [f for f in step(looked_at) if f.text and believe(f.text)]
+        found = [each for each in step(looked_at) if each.text and believe(each.text)]
         if found:
             scale = picture.shape[1] / looked_at.shape[1]
-            placed = [Found(f.text, tuple((int(x * scale), int(y * scale)) for x, y in f.corners)) for f in found]
+            placed = [Found(one.text, tuple((int(x * scale), int(y * scale)) for x, y in one.corners)) for one in found]
             return sorted(placed, key=lambda f: min((y for _, y in f.corners), default=0))
     return []
 
@@ -140,8 +140,11 @@ def _zxing(picture: Picture) -> list[Found]:
     return [Found(code.text, _corners(code.position)) for code in codes]
 
 
-def _corners(p: "zxingcpp.Position") -> Corners:
-    return tuple((c.x, c.y) for c in (p.top_left, p.top_right, p.bottom_right, p.bottom_left))
+def _corners(position: "zxingcpp.Position") -> Corners:
+    return tuple(
+        (each.x, each.y)
+        for each in (position.top_left, position.top_right, position.bottom_right, position.bottom_left)
+    )
 
 
 def _zbar(picture: Picture) -> list[Found]:
@@ -150,7 +153,9 @@ def _zbar(picture: Picture) -> list[Found]:
     except ImportError:  # its library is not installed: one step less
         return []
     codes = pyzbar.decode(picture, symbols=[pyzbar.ZBarSymbol.QRCODE])
-    return [Found(c.data.decode("utf-8", "replace"), tuple((p.x, p.y) for p in c.polygon)) for c in codes]
+    return [
+        Found(code.data.decode("utf-8", "replace"), tuple((each.x, each.y) for each in code.polygon)) for code in codes
+    ]
 
 
 def _plain(picture: Picture) -> list[Found]:
@@ -180,7 +185,9 @@ def _at_scale(picture: Picture, times: float, reader: Callable[[Picture], list[F
     if times <= 1:
         return reader(picture)
     large = cv2.resize(picture, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
-    return [Found(f.text, tuple((int(x / times), int(y / times)) for x, y in f.corners)) for f in reader(large)]
+    return [
+        Found(each.text, tuple((int(x / times), int(y / times)) for x, y in each.corners)) for each in reader(large)
+    ]
 
 
 Step = Callable[[Picture], list[Found]]
@@ -223,7 +230,7 @@ def _marks(picture: Picture) -> Iterator[tuple[float, float]]:
     outlines, tree = cv2.findContours(black, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     if tree is None:
         return
-    areas = [cv2.contourArea(o) for o in outlines]
+    areas = [cv2.contourArea(outline) for outline in outlines]
     for n, (_, _, child, _) in enumerate(tree[0]):
         inner = tree[0][child][2] if child >= 0 else -1
         if inner < 0 or areas[inner] < 9:

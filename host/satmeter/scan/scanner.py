@@ -58,13 +58,13 @@ class Scanner:
             if self.order.pay or self.order.open:
                 raise BadParam("source: pay or open from one picture, not from a folder")
             return self._folder(source)
-        meanings = list(dict.fromkeys(meaning(f.text) for f in self._first(source, seconds)))
+        meanings = list(dict.fromkeys(meaning(entry.text) for entry in self._first(source, seconds)))
         for number, each in enumerate(meanings, 1):
             self._say(each, number if len(meanings) > 1 else 0)
         if self.order.pay or self.order.open:
             self.order = _with_payee(self.order, meanings)
             self._do(_chosen(meanings, pick))
-        return any(not isinstance(m, str) for m in meanings)
+        return any(not isinstance(one, str) for one in meanings)
 
     def _first(self, source: str, seconds: int) -> list[Found]:
         """Return the codes of the first picture that has some; BadParam with the reason where none has."""
@@ -87,11 +87,13 @@ class Scanner:
 
     def _folder(self, source: str) -> bool:
         """Say what each file of a folder has; return whether any had a code of ours."""
-        files = sorted(p for p in Path(source).expanduser().iterdir() if p.is_file() and not p.name.startswith("."))
+        files = sorted(
+            one for one in Path(source).expanduser().iterdir() if one.is_file() and not one.name.startswith(".")
+        )
         good = False
         for path in files:
             try:
-                meanings = [meaning(f.text) for f in self._first(str(path), 0)]
+                meanings = [meaning(entry.text) for entry in self._first(str(path), 0)]
             except BadParam as error:
                 self.console.print(f"{path.name}: {error}", style="yellow", markup=False, soft_wrap=True)
                 continue
@@ -207,7 +209,7 @@ def _chosen(meanings: list[Meaning], pick: int) -> Meaning:
 
 def _with_payee(order: Order, meanings: list[Meaning]) -> Order:
     """Where the picture names a meter as well, its invoice has to be of that meter's node."""
-    nodes = {m.node_id for m in meanings if isinstance(m, Address)}
+    nodes = {each.node_id for each in meanings if isinstance(each, Address)}
     if order.pay and len(nodes) > 1 and not order.node:
         raise BadParam("addresses of two nodes in one picture: say by --node whose invoice is to be paid")
     return replace(order, node=nodes.pop()) if len(nodes) == 1 and not order.node else order

@@ -72,7 +72,7 @@ def findings(node: Node) -> Iterator[Finding]:
 
 def _node(info: JsonObject) -> Iterator[Finding]:
     version = str(info.get("version", ""))
-    numbers = tuple(int(n) for n in version.lstrip("v").split("-")[0].split(".") if n.isdigit())
+    numbers = tuple(int(word) for word in version.lstrip("v").split("-")[0].split(".") if word.isdigit())
     words = f"lightningd {version} on {info.get('network')}, block {info.get('blockheight')}"
     if numbers and numbers < OLDEST:
         yield Finding("node", "bad", words, "upgrade lightningd: v25.12.1 is the oldest that is sound")
@@ -90,11 +90,11 @@ def _folder(info: JsonObject, node: Node) -> Path:
     return Path(str(info.get("lightning-dir", Path(node.path).expanduser().parent)))
 
 
-def _refused(plugin: str, e: RpcError, folder: Path) -> Finding:
-    if code_of(e) != UNKNOWN_COMMAND:
-        journal = code_of(e) == JournalTrouble.code
+def _refused(plugin: str, error: RpcError, folder: Path) -> Finding:
+    if code_of(error) != UNKNOWN_COMMAND:
+        journal = code_of(error) == JournalTrouble.code
         do = "docs/operating.md, The journal, says what to put back" if journal else "lightningd's log says more"
-        return Finding(plugin, "bad", words_of(e), do)
+        return Finding(plugin, "bad", words_of(error), do)
     start = f"lightning-cli plugin start $(satmeter plugin-path {plugin})"
     if (folder / f"satmeter-{plugin}.sqlite3").exists():
         return Finding(plugin, "bad", "is not loaded any more; it has a journal here", start)

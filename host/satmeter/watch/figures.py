@@ -55,28 +55,32 @@ class Gauge(Generic[Of]):
 
 
 METER: tuple[Gauge[MeterStatus], ...] = (
-    Gauge("flow_ticks_per_hour", "The present flow.", lambda m: m.flow),
-    Gauge("credit_msat", "Credit of the present session.", lambda m: m.credit_msat),
-    Gauge("exposure_msat", "What the seller could lose now.", lambda m: m.exposure_msat),
-    Gauge("exposure_bound_msat", "The most that the tariff lets it lose.", lambda m: m.exposure_bound_msat),
-    Gauge("heard", "Whether the board or device was heard of late.", lambda m: m.board == "heard"),
-    Gauge("faulty", "Whether a fault keeps it from delivering.", lambda m: m.fault not in LESSER_FAULTS),
-    Gauge("plugged", "Whether something is plugged in.", lambda m: m.plugged),
+    Gauge("flow_ticks_per_hour", "The present flow.", lambda meter: meter.flow),
+    Gauge("credit_msat", "Credit of the present session.", lambda meter: meter.credit_msat),
+    Gauge("exposure_msat", "What the seller could lose now.", lambda meter: meter.exposure_msat),
+    Gauge("exposure_bound_msat", "The most that the tariff lets it lose.", lambda meter: meter.exposure_bound_msat),
+    Gauge("heard", "Whether the board or device was heard of late.", lambda meter: meter.board == "heard"),
+    Gauge("faulty", "Whether a fault keeps it from delivering.", lambda meter: meter.fault not in LESSER_FAULTS),
+    Gauge("plugged", "Whether something is plugged in.", lambda meter: meter.plugged),
 )
 SESSIONS: tuple[Gauge[SessionStatus], ...] = (
-    Gauge("owed_msat", "What is owed and not given back yet.", lambda s: s.owed_msat),
-    Gauge("owed_to_nodes_msat", "What of it is owed to nodes, which is paid by itself.", lambda s: owed_to_node(s)),
-    Gauge("held_msat", "What refunds on their way hold.", lambda s: s.held_msat),
-    Gauge("alarms", "Sessions that a person has to look at.", lambda s: bool(s.alarm)),
+    Gauge("owed_msat", "What is owed and not given back yet.", lambda session: session.owed_msat),
+    Gauge(
+        "owed_to_nodes_msat",
+        "What of it is owed to nodes, which is paid by itself.",
+        lambda session: owed_to_node(session),
+    ),
+    Gauge("held_msat", "What refunds on their way hold.", lambda session: session.held_msat),
+    Gauge("alarms", "Sessions that a person has to look at.", lambda session: bool(session.alarm)),
 )
 STREAMS: tuple[Gauge[StreamStatus], ...] = (
-    Gauge("paid_msat", "What live streams have paid.", lambda s: s.paid_msat),
-    Gauge("fees_msat", "Routing fees of live streams.", lambda s: s.fees_msat),
-    Gauge("in_flight_msat", "What is on its way to sellers.", lambda s: s.in_flight_msat),
-    Gauge("exposure_msat", "What would be lost if the sellers vanished now.", lambda s: s.exposure_msat),
-    Gauge("exposure_bound_msat", "The most that the caps let be lost.", lambda s: s.exposure_bound_msat),
-    Gauge("refusals", "Invoices that live streams refused.", lambda s: len(s.refusals)),
-    Gauge("disputed", "Streams whose seller's count is disputed.", lambda s: s.disputed),
+    Gauge("paid_msat", "What live streams have paid.", lambda stream: stream.paid_msat),
+    Gauge("fees_msat", "Routing fees of live streams.", lambda stream: stream.fees_msat),
+    Gauge("in_flight_msat", "What is on its way to sellers.", lambda stream: stream.in_flight_msat),
+    Gauge("exposure_msat", "What would be lost if the sellers vanished now.", lambda stream: stream.exposure_msat),
+    Gauge("exposure_bound_msat", "The most that the caps let be lost.", lambda stream: stream.exposure_bound_msat),
+    Gauge("refusals", "Invoices that live streams refused.", lambda stream: len(stream.refusals)),
+    Gauge("disputed", "Streams whose seller's count is disputed.", lambda stream: stream.disputed),
 )
 
 

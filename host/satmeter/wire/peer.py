@@ -42,7 +42,7 @@ LENGTHS |= {"bolt11": 4_096, "ahead": 4_096, "tariff": 4_096}
 LENGTHS |= {"raw": 12_000, "heights": 400, "address": 100}
 """The most characters that a text may have."""
 
-_KINDS: dict[type[msg.Message], Plain] = {cls: {f.name: f.type for f in fields(cls)} for cls in NUMBERS}
+_KINDS: dict[type[msg.Message], Plain] = {cls: {field.name: field.type for field in fields(cls)} for cls in NUMBERS}
 _SESSION = re.compile(r"[0-9a-f]{32}")
 
 

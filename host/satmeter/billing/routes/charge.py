@@ -63,7 +63,7 @@ async def info(shop: Shop, billing: Billing) -> JsonObject:
     """The node: id, port, address, version, blockheight, network."""
     found = await run_in_threadpool(billing.node.info)
     listed = [*found.get("address", []), *found.get("binding", [])]
-    return {**found, "port": next((a["port"] for a in listed if "port" in a), 0)}
+    return {**found, "port": next((each["port"] for each in listed if "port" in each), 0)}
 
 
 @router.post("/invoice", **gives(Invoice, 201), openapi_extra=takes(**INVOICE))

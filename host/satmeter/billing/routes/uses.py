@@ -55,7 +55,7 @@ def _uses(given: object) -> list[Use | None]:
 
 
 def _use(each: object) -> Use | None:
-    kind = next((k for k in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(k), str)), "")
+    kind = next((one for one in ("hash", "rhash") if isinstance(each, dict) and isinstance(each.get(one), str)), "")
     if not kind or not isinstance(each, dict):
         raise BadParam("uses: each has a hash or an rhash, and a service", param="uses")
     forms.only(each, "hash", "rhash", "service")

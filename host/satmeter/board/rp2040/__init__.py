@@ -33,7 +33,7 @@ def missing(image: Path = IMAGE) -> str:
     """Return what an emulated board lacks on this machine, and what brings it; nothing if nothing."""
     if not shutil.which("node"):
         return "no node on PATH; `make board-image`"
-    absent = [p for p in ("firmware.bin", "node_modules/rp2040js") if not (image / p).exists()]
+    absent = [each for each in ("firmware.bin", "node_modules/rp2040js") if not (image / each).exists()]
     return f"no {absent[0]} in {image}; `make board-image`" if absent else ""
 
 
@@ -163,7 +163,7 @@ class EmulatedPico:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
     # --- the port

@@ -109,25 +109,25 @@ class Chain:
     def _replaces(self, tx: Transaction, inputs: Sequence[TxInput]) -> str:
         """Let go of what spends the same where this pays more (full RBF), or return why it does not."""
         wanted = set(version.outpoints(tx))
-        others = {k: t for k, t in self.waiting.items() if wanted.intersection(version.outpoints(t))}
+        others = {name: value for name, value in self.waiting.items() if wanted.intersection(version.outpoints(value))}
         if not others:
             return ""
         paid = sum(self._fee(other) for other in others.values())
-        rates = max(self._fee(t) * 1000 // version.weight_of(t) for t in others.values())
+        rates = max(self._fee(each) * 1000 // version.weight_of(each) for each in others.values())
         fee = _fee(tx, inputs)
         weight = version.weight_of(tx)
         if fee < paid + weight // 4 or fee * 1000 // weight <= rates:
             return "insufficient fee, rejecting replacement"
-        self.waiting = {k: t for k, t in self.waiting.items() if k not in others}
+        self.waiting = {key: given for key, given in self.waiting.items() if key not in others}
         lost = set(others)
         for txid, later in list(self.waiting.items()):
-            if lost.intersection(o.partition(":")[0] for o in version.outpoints(later)):
+            if lost.intersection(outpoint.partition(":")[0] for outpoint in version.outpoints(later)):
                 lost.add(txid)
                 del self.waiting[txid]
         return ""
 
     def _fee(self, tx: Transaction) -> int:
-        return _fee(tx, [TxInput(o, self._worth(o), "") for o in version.outpoints(tx)])
+        return _fee(tx, [TxInput(outpoint, self._worth(outpoint), "") for outpoint in version.outpoints(tx)])
 
     def _worth(self, outpoint: str) -> int:
         txid, _, vout = outpoint.partition(":")
@@ -162,7 +162,7 @@ class Chain:
             needs = version.outpoints(tx)
             if txid in mined:
                 continue
-            if spent.intersection(needs) or lost.intersection(o.partition(":")[0] for o in needs):
+            if spent.intersection(needs) or lost.intersection(need.partition(":")[0] for need in needs):
                 lost.add(txid)
             else:
                 still[txid] = tx

@@ -93,18 +93,18 @@ class Channels:
         self._next = 100
         self._htlcs = itertools.count()
 
-    def open(self, a: str, b: str, total: int, to_b: int) -> Channel:
+    def open(self, one: str, other: str, total: int, to_b: int) -> Channel:
         """Opens a channel of `total` msat, of which `to_b` msat are b's, and returns it.
 
         Nothing of it is on the chain; its short channel id is made up."""
         self._next += 1
-        channel = Channel(f"{self._next}x1x0", (a, b), total, {a: total - to_b, b: to_b})
+        channel = Channel(f"{self._next}x1x0", (one, other), total, {one: total - to_b, other: to_b})
         self.all.append(channel)
         return channel
 
     def of(self, node_id: str) -> list[Channel]:
         """Returns the channels of the node with this id, in the order in which they were opened."""
-        return [c for c in self.all if node_id in c.ids]
+        return [each for each in self.all if node_id in each.ids]
 
     def route(
         self, source: str, target: str, amount: int, maxfee: int, over: Collection[Channel] | None = None
@@ -130,7 +130,7 @@ class Channels:
             at, carried, hops = todo.pop()
             for channel in self.of(at):
                 previous = channel.other(at)
-                if previous in {h.source for h in hops} or previous == target:
+                if previous in {hop.source for hop in hops} or previous == target:
                     continue
                 if carried < channel.htlc_minimum or channel.spendable(previous) < carried:
                     continue

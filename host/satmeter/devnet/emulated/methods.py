@@ -101,10 +101,10 @@ class RpcNode(PayingNode):
         """Answers CLN's `help` with the usage of each method, those of plugins included.
 
         Raises RpcFault -32601 if `command` is no method."""
-        own = [n.removeprefix("rpc_").replace("_", "-") for n in dir(self) if n.startswith("rpc_")]
+        own = [each.removeprefix("rpc_").replace("_", "-") for each in dir(self) if each.startswith("rpc_")]
         rows = [f"{name} {_usage(getattr(self, 'rpc_' + name.replace('-', '_')))}".strip() for name in own]
         for plugin in self.plugins:
-            rows += [f"{name} {m.get('usage', '')}".strip() for name, m in plugin.methods.items()]
+            rows += [f"{name} {value.get('usage', '')}".strip() for name, value in plugin.methods.items()]
         if command is not None:
             rows = [row for row in rows if row.split()[0] == command]
             if not rows:
@@ -145,7 +145,7 @@ class RpcNode(PayingNode):
                 self._start_plugin(path, options=options)
         elif subcommand != "list":
             raise RpcFault(err.INVALID_PARAMS, f"subcommand is not start, stop or list: {subcommand}")
-        rows = [{"name": str(p.path), "active": p.active, "dynamic": True} for p in self.plugins]
+        rows = [{"name": str(each.path), "active": each.active, "dynamic": True} for each in self.plugins]
         return {"command": subcommand, "plugins": rows}
 
     # invoices
@@ -229,7 +229,7 @@ class RpcNode(PayingNode):
     def rpc_listoffers(self, offer_id: str | None = None) -> Plain:
         """Answers CLN's `listoffers`."""
         found = self.offers.find(offer_id)
-        return {"offers": [{**o.row(), "force_paths": False, "description": o.description} for o in found]}
+        return {"offers": [{**each.row(), "force_paths": False, "description": each.description} for each in found]}
 
     def rpc_disableoffer(self, offer_id: str) -> Plain:
         """Answers CLN's `disableoffer`; errors as in Offers.switch."""
@@ -280,34 +280,34 @@ class RpcNode(PayingNode):
         """Answers CLN's `listpeers`: connected nodes, and nodes with a channel.
 
         The count `num_channels` is 0 or 1, even with several channels."""
-        with_channel = {c.other(self.id) for c in self.network.channels.of(self.id)}
+        with_channel = {each.other(self.id) for each in self.network.channels.of(self.id)}
         rows = []
         for peer in sorted(self.peers | with_channel):
             if id in (None, peer):
-                count = sum(c.other(self.id) == peer for c in self.network.channels.of(self.id))
+                count = sum(one.other(self.id) == peer for one in self.network.channels.of(self.id))
                 rows.append({"id": peer, "connected": peer in self.peers, "num_channels": count})
         return {"peers": rows}
 
     def rpc_listpeerchannels(self, id: str | None = None) -> Plain:
         """Answers CLN's `listpeerchannels`; every channel is in state CHANNELD_NORMAL."""
         rows = []
-        for c in self.network.channels.of(self.id):
-            other = c.other(self.id)
+        for channel in self.network.channels.of(self.id):
+            other = channel.other(self.id)
             if id in (None, other):
                 rows.append(
                     {
                         "peer_id": other,
                         "peer_connected": other in self.peers,
                         "state": "CHANNELD_NORMAL",
-                        "short_channel_id": c.scid,
-                        "to_us_msat": c.balance[self.id],
-                        "total_msat": c.total,
-                        "spendable_msat": c.spendable(self.id),
-                        "receivable_msat": c.spendable(other),
-                        "our_reserve_msat": c.reserve,
-                        "their_reserve_msat": c.reserve,
-                        "minimum_htlc_out_msat": c.htlc_minimum,
-                        "maximum_htlc_out_msat": c.total - c.reserve,
+                        "short_channel_id": channel.scid,
+                        "to_us_msat": channel.balance[self.id],
+                        "total_msat": channel.total,
+                        "spendable_msat": channel.spendable(self.id),
+                        "receivable_msat": channel.spendable(other),
+                        "our_reserve_msat": channel.reserve,
+                        "their_reserve_msat": channel.reserve,
+                        "minimum_htlc_out_msat": channel.htlc_minimum,
+                        "maximum_htlc_out_msat": channel.total - channel.reserve,
                         "htlcs": [
                             {
                                 "direction": "out" if each.hop.source == self.id else "in",
@@ -315,7 +315,7 @@ class RpcNode(PayingNode):
                                 "payment_hash": each.hash,
                                 "expiry": self.network.chain.height + MARGIN,
                             }
-                            for each in list(c.on_way)
+                            for each in list(channel.on_way)
                         ],
                     }
                 )
@@ -391,7 +391,7 @@ class RpcNode(PayingNode):
 
 def _usage(handler: Callable[..., object]) -> str:
     known = inspect.signature(handler).parameters.values()
-    return " ".join(p.name if p.default is inspect.Parameter.empty else f"[{p.name}]" for p in known)
+    return " ".join(each.name if each.default is inspect.Parameter.empty else f"[{each.name}]" for each in known)
 
 
 def _is_pubkey(text: object) -> bool:
@@ -414,4 +414,4 @@ def _bind(handler: Callable[..., object], params: Params) -> Plain:
     for name, parameter in known.items():
         if parameter.default is inspect.Parameter.empty and given.get(name) is None:
             raise RpcFault(err.INVALID_PARAMS, f"missing required parameter: {name}")
-    return {k: v for k, v in given.items() if k in known or anything}
+    return {key: value for key, value in given.items() if key in known or anything}

@@ -25,31 +25,31 @@ class Network:
         self._post: queue.SimpleQueue[tuple[str, str, bytes] | None] = queue.SimpleQueue()
         threading.Thread(target=self._postman, daemon=True, name="devnet-post").start()
 
-    def have_channel(self, a: str, b: str) -> bool:
+    def have_channel(self, one: str, other: str) -> bool:
         """Returns whether two nodes, by id, have a channel with each other."""
-        return any(c.other(a) == b for c in self.channels.of(a))
+        return any(each.other(one) == other for each in self.channels.of(one))
 
-    def connect(self, a: Node, b: Node) -> None:
+    def connect(self, one: Node, other: Node) -> None:
         """Connects two nodes and notifies the plugins of both; no effect if they are connected."""
         with self._lock:
-            if b.id in a.peers:
+            if other.id in one.peers:
                 return
-            a.peers.add(b.id)
-            b.peers.add(a.id)
-        address = {"type": "ipv4", "address": a.host, "port": b.port}
-        a.notify("connect", {"id": b.id, "direction": "out", "address": address})
-        b.notify("connect", {"id": a.id, "direction": "in", "address": address})
+            one.peers.add(other.id)
+            other.peers.add(one.id)
+        address = {"type": "ipv4", "address": one.host, "port": other.port}
+        one.notify("connect", {"id": other.id, "direction": "out", "address": address})
+        other.notify("connect", {"id": one.id, "direction": "in", "address": address})
 
-    def disconnect(self, a: str, b: str) -> None:
+    def disconnect(self, one: str, other: str) -> None:
         """Disconnects two nodes, by id, and notifies their plugins; no effect if not connected."""
         with self._lock:
-            left, right = self.nodes[a], self.nodes.get(b)
-            if right is None or b not in left.peers:
+            left, right = self.nodes[one], self.nodes.get(other)
+            if right is None or other not in left.peers:
                 return
-            left.peers.discard(b)
-            right.peers.discard(a)
-        left.notify("disconnect", {"id": b})
-        right.notify("disconnect", {"id": a})
+            left.peers.discard(other)
+            right.peers.discard(one)
+        left.notify("disconnect", {"id": other})
+        right.notify("disconnect", {"id": one})
 
     def post(self, source: str, target: str, data: bytes) -> None:
         """Queues a custom message; it is dropped if the nodes are not connected at delivery."""
@@ -84,11 +84,11 @@ class EmulatedNet(Devnet):
 
     def __init__(self, directory: Path, nodes: Sequence[NodeSpec], channels: Sequence[ChannelSpec], say: Say):
         self.network = Network()
-        made = {s.name: RpcNode(self.network, s, directory / s.name, _free_port()) for s in nodes}
+        made = {each.name: RpcNode(self.network, each, directory / each.name, _free_port()) for each in nodes}
         self.nodes = {**made}
-        self.network.nodes = {n.id: n for n in made.values()}
+        self.network.nodes = {one.id: one for one in made.values()}
         say(f"opening {len(channels)} channels")
-        options = {s.name: s.options for s in nodes}
+        options = {entry.name: entry.options for entry in nodes}
         for c in channels:
             channel = self.network.channels.open(made[c.a].id, made[c.b].id, c.capacity_sat * 1000, c.push_sat * 1000)
             limits = [options[name].get("max-concurrent-htlcs") or MAX_HTLCS for name in (c.a, c.b)]

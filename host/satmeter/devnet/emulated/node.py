@@ -130,7 +130,7 @@ class Node(DevNode):
         return plugin
 
     def _plugin_gone(self, plugin: Plugin) -> None:
-        self.plugins = [p for p in self.plugins if p is not plugin]
+        self.plugins = [each for each in self.plugins if each is not plugin]
         self.log(f"INFO plugin-{plugin.name}: Killing plugin: exited")
         if str(plugin.path) == str(self.spec.options.get("important-plugin", "")):
             self.log(f"BROKEN plugin-{plugin.name}: important plugin died, shutting down node")

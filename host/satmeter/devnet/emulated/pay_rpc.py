@@ -173,7 +173,7 @@ class PayingNode(ChainNode):
                 other parts; 204 if a channel is unknown or the first peer is not connected. Later
                 failures are for waitsendpay.
         """
-        by_scid = {c.scid: c for c in self.network.channels.all}
+        by_scid = {each.scid: each for each in self.network.channels.all}
         hops, at = [], self.id
         for part in route:
             if part["channel"] not in by_scid:
@@ -257,19 +257,19 @@ class PayingNode(ChainNode):
         return {}
 
 
-def _by_xpay(e: RpcFault) -> RpcFault:
+def _by_xpay(error: RpcFault) -> RpcFault:
     """Return what xpay makes of lightningd's refusal to begin a part."""
-    if e.code == err.PAY_ALREADY_PAID:
-        return e
-    said = json.dumps({"code": e.code, "message": e.message}, separators=(",", ":"))
-    return RpcFault(err.PAY_IN_PROGRESS, f"Unexpected injectpaymentonion error {e.code}: {said}")
+    if error.code == err.PAY_ALREADY_PAID:
+        return error
+    said = json.dumps({"code": error.code, "message": error.message}, separators=(",", ":"))
+    return RpcFault(err.PAY_IN_PROGRESS, f"Unexpected injectpaymentonion error {error.code}: {said}")
 
 
-def _by_sendpay(e: RpcFault) -> RpcFault:
+def _by_sendpay(error: RpcFault) -> RpcFault:
     """Return what who waits for a sendpay hears: the channel's or the payee's words."""
-    if e.code == err.PAY_REJECTED:
-        return RpcFault(e.code, f"failed: WIRE_INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS ({e.message})")
-    return RpcFault(err.PAY_FAILED_ON_ROUTE, f"failed: WIRE_TEMPORARY_CHANNEL_FAILURE ({e.message})")
+    if error.code == err.PAY_REJECTED:
+        return RpcFault(error.code, f"failed: WIRE_INCORRECT_OR_UNKNOWN_PAYMENT_DETAILS ({error.message})")
+    return RpcFault(err.PAY_FAILED_ON_ROUTE, f"failed: WIRE_TEMPORARY_CHANNEL_FAILURE ({error.message})")
 
 
 def msat_of(name: str, value: object) -> int:

@@ -92,7 +92,7 @@ class Pays:
     def wait(self, payment_hash: str, timeout_s: float | None) -> Plain:
         """Wait for the newest try of sendpay, and return it."""
         with self._changed:
-            found = next((p for p in reversed(self._by_hash.get(payment_hash, ())) if not p.part), None)
+            found = next((each for each in reversed(self._by_hash.get(payment_hash, ())) if not each.part), None)
             if found is None:
                 raise RpcFault(PAY_NEVER_SENT, "Never attempted payment")
             if not self._changed.wait_for(lambda: found.status != "pending", timeout_s):
@@ -102,13 +102,13 @@ class Pays:
             return self.told(found)
 
     def _found(self, bolt11: str | None, payment_hash: str | None) -> list[list[Part]]:
-        found = [parts for h, parts in self._by_hash.items() if payment_hash in (None, h) and parts]
+        found = [parts for known, parts in self._by_hash.items() if payment_hash in (None, known) and parts]
         return [parts for parts in found if bolt11 in (None, parts[-1].bolt11)]
 
     def tries(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
         """Returns the rows of listsendpays, one for each part; a filter of None takes all."""
         with self._changed:
-            return [self.told(p) for parts in self._found(bolt11, payment_hash) for p in parts]
+            return [self.told(part) for parts in self._found(bolt11, payment_hash) for part in parts]
 
     def rows(self, bolt11: str | None, payment_hash: str | None) -> list[Plain]:
         """Returns the rows of listpays, one for each payment hash; a filter of None takes all."""
@@ -119,33 +119,33 @@ class Pays:
         """Forget the complete payments that were begun before a time (s), as autoclean does; return how many."""
         with self._changed:
             old = [
-                h
-                for h, parts in self._by_hash.items()
-                if parts and all(p.status == "complete" and p.created_at <= before for p in parts)
+                name
+                for name, parts in self._by_hash.items()
+                if parts and all(part.status == "complete" and part.created_at <= before for part in parts)
             ]
             for payment_hash in old:
                 del self._by_hash[payment_hash]
             return len(old)
 
     @staticmethod
-    def told(p: Part) -> Plain:
+    def told(part: Part) -> Plain:
         """Return a part as sendpay, waitsendpay and listsendpays tell it."""
         row: Plain = {
-            "id": p.number,
-            "groupid": p.group,
-            "payment_hash": p.hash,
-            "destination": p.payee,
-            "amount_msat": p.amount,
-            "amount_sent_msat": p.sent,
-            "created_at": p.created_at,
-            "status": p.status,
+            "id": part.number,
+            "groupid": part.group,
+            "payment_hash": part.hash,
+            "destination": part.payee,
+            "amount_msat": part.amount,
+            "amount_sent_msat": part.sent,
+            "created_at": part.created_at,
+            "status": part.status,
         }
-        if p.part:
-            row["partid"] = p.part
-        if p.bolt11 is not None:
-            row[_named(p.bolt11)] = p.bolt11
-        if p.status == "complete":
-            row |= {"payment_preimage": p.preimage, "completed_at": p.created_at}
+        if part.part:
+            row["partid"] = part.part
+        if part.bolt11 is not None:
+            row[_named(part.bolt11)] = part.bolt11
+        if part.status == "complete":
+            row |= {"payment_preimage": part.preimage, "completed_at": part.created_at}
         return row
 
 
@@ -156,13 +156,13 @@ def _named(invoice: str) -> str:
 def _row(parts: list[Part]) -> Plain:
     """Return a payment as listpays tells it: complete with its first part, with the sums of those that still can be."""
     newest = parts[-1]
-    live = [p for p in parts if p.status != "failed"]
-    done = next((p for p in live if p.status == "complete"), None)
+    live = [part for part in parts if part.status != "failed"]
+    done = next((each for each in live if each.status == "complete"), None)
     row: Plain = {
         "payment_hash": newest.hash,
         "destination": newest.payee,
         "status": "complete" if done else "pending" if live else "failed",
-        "amount_sent_msat": sum(p.sent for p in live),
+        "amount_sent_msat": sum(one.sent for one in live),
         "created_at": parts[0].created_at,
     }
     if len(live) > 1:
@@ -171,7 +171,7 @@ def _row(parts: list[Part]) -> Plain:
         row[_named(newest.bolt11)] = newest.bolt11
     if done is not None:
         row |= {
-            "amount_msat": sum(p.amount for p in live),
+            "amount_msat": sum(entry.amount for entry in live),
             "preimage": done.preimage,
             "completed_at": done.created_at,
         }

@@ -93,11 +93,13 @@ class Plugin:
     @property
     def methods(self) -> dict[str, Plain]:
         """The RPC methods in the plugin's manifest, by name; empty until it has come."""
-        return {m["name"]: m for m in self.manifest.get("rpcmethods", [])}
+        return {rpcmethod["name"]: rpcmethod for rpcmethod in self.manifest.get("rpcmethods", [])}
 
     def has_hook(self, name: str) -> bool:
         """Returns whether the plugin's manifest registers this hook."""
-        return any((h["name"] if isinstance(h, dict) else h) == name for h in self.manifest.get("hooks", []))
+        return any(
+            (hook["name"] if isinstance(hook, dict) else hook) == name for hook in self.manifest.get("hooks", [])
+        )
 
     def hears(self, topic: str) -> bool:
         """Returns whether the plugin's manifest subscribes to this topic, or to * for all topics."""
@@ -185,7 +187,7 @@ class Plugin:
             with self._lock:
                 done = self._waiting.pop(str(message["id"]), None)
             if done is not None:
-                done({k: message[k] for k in ("result", "error") if k in message})
+                done({each: message[each] for each in ("result", "error") if each in message})
         elif message.get("method") == "log":
             self._log(f"{message['params']['level'].upper()} plugin-{self.name}: {message['params']['message']}")
         elif "method" in message:

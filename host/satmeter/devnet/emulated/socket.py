@@ -84,14 +84,14 @@ class RpcSocket:
                 pass
 
 
-def _error(e: RpcFault) -> Plain:
-    return {"code": e.code, "message": e.message, **({"data": e.data} if e.data else {})}
+def _error(error: RpcFault) -> Plain:
+    return {"code": error.code, "message": error.message, **({"data": error.data} if error.data else {})}
 
 
 def _filtered(value: object, wanted: object) -> object:
     """Return only what a request's filter names, as lightningd does."""
     if isinstance(wanted, dict) and isinstance(value, dict):
-        return {k: _filtered(value[k], w) for k, w in wanted.items() if k in value and w}
+        return {name: _filtered(value[name], given) for name, given in wanted.items() if name in value and given}
     if isinstance(wanted, list) and wanted and isinstance(value, list):
-        return [_filtered(v, wanted[0]) for v in value]
+        return [_filtered(each, wanted[0]) for each in value]
     return value

@@ -62,7 +62,7 @@ class Wallet:
     def outputs(self, spent: bool = False) -> list[Output]:
         """Return the outputs as listfunds has them: those that wait for a block only where we sent them ourselves."""
         state, rows = self.chain.state(), []
-        away = state.spent | {o for tx in list(self.chain.waiting.values()) for o in version.outpoints(tx)}
+        away = state.spent | {each for tx in list(self.chain.waiting.values()) for each in version.outpoints(tx)}
         for outpoint, (value, to, height) in state.made.items():
             if to in self._keys and (spent or outpoint not in away):
                 known = 0 if outpoint in self._early else height
@@ -105,12 +105,12 @@ class Wallet:
 
     def fund(self, satoshi: int, feerate: int, startweight: int, minconf: int, reserve: int) -> Plain:
         """fundpsbt: the largest outputs that are free, until they cover the amount and their own weight's fee."""
-        free = [o for o in self.outputs() if o["status"] == "confirmed" and not o["reserved"]]
-        free = [o for o in free if self.chain.height - o["blockheight"] + 1 >= minconf]
-        free.sort(key=lambda o: -o["amount_msat"])
+        free = [output for output in self.outputs() if output["status"] == "confirmed" and not output["reserved"]]
+        free = [each for each in free if self.chain.height - each["blockheight"] + 1 >= minconf]
+        free.sort(key=lambda outpoint: -outpoint["amount_msat"])
         chosen: list[str] = []
-        for o in free:
-            chosen.append(f"{o['txid']}:{o['output']}")
+        for outpoint in free:
+            chosen.append(f"{outpoint['txid']}:{outpoint['output']}")
             if self._excess(chosen, satoshi, feerate, startweight) >= 0:
                 return self._funded(chosen, satoshi, feerate, startweight, reserve, change=False)
         raise RpcFault(err.FUND_CANNOT_AFFORD, f"Could not afford {satoshi}sat using all {len(free)} available UTXOs")
@@ -126,7 +126,7 @@ class Wallet:
         change: bool,
     ) -> Plain:
         """utxopsbt: these outputs and no others."""
-        known = {f"{o['txid']}:{o['output']}": o for o in self.outputs()}
+        known = {f"{output['txid']}:{output['output']}": output for output in self.outputs()}
         for outpoint in utxos:
             if outpoint not in known:
                 raise RpcFault(err.INVALID_PARAMS, f"utxos: Unknown UTXO {outpoint}")
@@ -143,7 +143,7 @@ class Wallet:
         return found
 
     def _excess(self, utxos: list[str], satoshi: int, feerate: int, startweight: int) -> int:
-        found = [self._value(o) for o in utxos]
+        found = [self._value(utxo) for utxo in utxos]
         weight = startweight + sum(4 * 41 + version.WITNESS_BYTES[version.kind_of(to)] for _, to in found)
         return sum(value for value, _ in found) - satoshi - version.fee_for(weight, feerate)
 
@@ -152,8 +152,8 @@ class Wallet:
     ) -> Plain:
         excess = self._excess(utxos, satoshi, feerate, startweight)
         vin = [
-            TransactionInput(bytes.fromhex(o.partition(":")[0]), int(o.partition(":")[2]), sequence=0xFFFFFFFD)
-            for o in utxos
+            TransactionInput(bytes.fromhex(utxo.partition(":")[0]), int(utxo.partition(":")[2]), sequence=0xFFFFFFFD)
+            for utxo in utxos
         ]
         tx = Transaction(version=2, vin=vin, vout=[], locktime=self.chain.height)
         answer: Plain = {"feerate_per_kw": feerate, "estimated_final_weight": startweight}
@@ -163,13 +163,13 @@ class Wallet:
             tx.vout.append(TransactionOutput(left, to))
             answer["change_outnum"], excess = 0, 0
         psbt = PSBT(tx, unknown={})
-        for scope, o in zip(psbt.inputs, utxos):
+        for scope, outpoint in zip(psbt.inputs, utxos):
             scope.unknown = {}
-            value, to_script = self._value(o)
+            value, to_script = self._value(outpoint)
             scope.witness_utxo = TransactionOutput(value, Script(bytes.fromhex(to_script)))
         answer |= {"psbt": psbt.to_base64(), "excess_msat": max(0, excess) * 1000}
         if reserve:
-            answer["reservations"] = [self._reserve(o, reserve) for o in utxos]
+            answer["reservations"] = [self._reserve(each, reserve) for each in utxos]
         return answer
 
     def reserve(self, psbt: str, exclusive: bool, blocks: int) -> Plain:
@@ -180,22 +180,22 @@ class Wallet:
         for o in outpoints:
             if exclusive and self.reserved.get(o, 0) > self.chain.height:
                 raise RpcFault(err.INVALID_PARAMS, f"{o} already reserved")
-        return {"reservations": [self._reserve(o, blocks) for o in outpoints]}
+        return {"reservations": [self._reserve(outpoint, blocks) for outpoint in outpoints]}
 
     def unreserve(self, psbt: str, blocks: int) -> Plain:
         """Reserves the wallet's inputs of a PSBT for `blocks` less, and answers `unreserveinputs`.
 
         Raises RpcFault -32602 for a bad PSBT."""
         rows = []
-        for o in self._mine(_psbt(psbt)):
-            was = self.reserved.get(o, 0) > self.chain.height
-            self.reserved[o] = max(BASE, self.reserved.get(o, 0) - blocks)
-            rows.append({**self._reserve(o, 0), "was_reserved": was})
+        for outpoint in self._mine(_psbt(psbt)):
+            was = self.reserved.get(outpoint, 0) > self.chain.height
+            self.reserved[outpoint] = max(BASE, self.reserved.get(outpoint, 0) - blocks)
+            rows.append({**self._reserve(outpoint, 0), "was_reserved": was})
         return {"reservations": rows}
 
     def _mine(self, psbt: PSBT) -> list[str]:
-        mine = {f"{o['txid']}:{o['output']}" for o in self.outputs(spent=True)}
-        return [o for o in version.outpoints(psbt.tx) if o in mine]
+        mine = {f"{output['txid']}:{output['output']}" for output in self.outputs(spent=True)}
+        return [outpoint for outpoint in version.outpoints(psbt.tx) if outpoint in mine]
 
     def sign(self, psbt_base64: str) -> Plain:
         """Signs the wallet's inputs of a PSBT (base64), and answers `signpsbt`.
@@ -207,16 +207,18 @@ class Wallet:
         if not mine:
             raise RpcFault(err.LIGHTNINGD, "No wallet inputs to sign. Are you sure you added inputs?")
         outpoints = version.outpoints(psbt.tx)
-        for o in mine:
-            if self.reserved.get(o, 0) <= self.chain.height:
-                raise RpcFault(err.LIGHTNINGD, f"Aborting PSBT signing. UTXO {o} is not reserved")
+        for outpoint in mine:
+            if self.reserved.get(outpoint, 0) <= self.chain.height:
+                raise RpcFault(err.LIGHTNINGD, f"Aborting PSBT signing. UTXO {outpoint} is not reserved")
         utxos = [scope.utxo for scope in psbt.inputs]
-        for i, (o, scope) in enumerate(zip(outpoints, psbt.inputs)):
-            if o not in mine:
+        for i, (outpoint, scope) in enumerate(zip(outpoints, psbt.inputs)):
+            if outpoint not in mine:
                 continue
             key, kind = self._keys[bytes(utxos[i].script_pubkey.data).hex()]
             if kind == "p2tr":
-                digest = psbt.tx.sighash_taproot(i, [u.script_pubkey for u in utxos], [u.value for u in utxos])
+                digest = psbt.tx.sighash_taproot(
+                    i, [utxo.script_pubkey for utxo in utxos], [each.value for each in utxos]
+                )
                 scope.unknown = {
                     **scope.unknown,
                     version.TAP_KEY_SIG: key.taproot_tweak(b"").schnorr_sign(digest).serialize(),
@@ -238,7 +240,9 @@ class Wallet:
             raw = version.signed(psbt_base64, psbt.tx, inputs)
         except BadVersion as error:
             raise RpcFault(err.LIGHTNINGD, f"PSBT not finalizeable {error.message}") from None
-        self._early |= {o for o in version.outpoints(psbt.tx) if o.partition(":")[0] in self.chain.waiting}
+        self._early |= {
+            outpoint for outpoint in version.outpoints(psbt.tx) if outpoint.partition(":")[0] in self.chain.waiting
+        }
         refused = self.chain.send(raw)
         txid = txid_of(version.read(raw))
         if refused and txid not in self._told:

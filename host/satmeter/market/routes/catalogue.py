@@ -40,7 +40,7 @@ def search(
     """Services that have all the words of `q`; sort: price, reputation or newest."""
     whole("page", page, 1, 10_000)
     found, count = market.offers.search(q[:200], sort, page)
-    data = {"offers": [shown(o) for o in found], "count": count, "q": q[:200], "sort": sort, "page": page}
+    data = {"offers": [shown(each) for each in found], "count": count, "q": q[:200], "sort": sort, "page": page}
     return visit.answer(request, "search", {**data, "pages": -(-count // PAGE)}, visit.user(request))
 
 
@@ -58,9 +58,9 @@ def offer(request: Request, id: str, market: ThisMarket, visit: ThisVisit) -> Re
 @router.get("/market/cart", dependencies=LOGGED_IN)
 def cart(request: Request, user: Visitor, market: ThisMarket, visit: ThisVisit) -> Response:
     """What is in the cart, and what it comes to."""
-    found = [shown(o) for o in market.orders.cart(user.id)]
-    total = sum(o["msatoshi"] for o in found)
-    fee = sum(market.ledger.fee(o["msatoshi"]) for o in found)
+    found = [shown(each) for each in market.orders.cart(user.id)]
+    total = sum(one["msatoshi"] for one in found)
+    fee = sum(market.ledger.fee(entry["msatoshi"]) for entry in found)
     return visit.answer(request, "cart", {"offers": found, "msatoshi": total, "fee": fee}, user)
 
 
@@ -121,7 +121,7 @@ def token(request: Request, given: Form, user: Visitor, market: ThisMarket, visi
 
 def _stall(request: Request, user: User, market: Market, visit: Visits, api_token: str = "") -> Response:
     data = {
-        "offers": [shown(o) for o in market.offers.of(user.id)],
+        "offers": [shown(each) for each in market.offers.of(user.id)],
         "sales": market.orders.sales(user.id),
         "fee_ppm": market.ledger.fee_ppm,
         "api_token": api_token,
