@@ -12,6 +12,7 @@ from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import UnknownSession
 from satmeter.core.journal import canonical
 from satmeter.core.tariff import Tariff
+from statement import statement
 
 LIMIT, SLICE = 20_000, 10_000
 
@@ -70,26 +71,11 @@ class Liar:
     def receipt(self, revision=1, session=SESSION, **figures):
         p = self.buyer.state.streams[session]
         paid = p.carried_msat + p.paid_msat
-        r = {
-            "format": "satmeter-receipt-1",
-            "session": session,
-            "revision": revision,
-            "seller": SELLER_ID,
-            "buyer": "02" + "bb" * 32,
-            "meter": "m",
-            "tariff": self.tariff.terms(),
-            "reason": "closed",
-            "head": "00" * 32,
-            **dict.fromkeys(("opened_at", "closed_at", "carried_in_msat", "spent_msat", "refund_fee_msat"), 0),
-            **dict.fromkeys(("refunded_msat", "lapsed_msat", "owed_msat", "debt_msat", "ticks"), 0),
-            "payments": p.payments,
-            "paid_msat": paid,
-            "charged_msat": paid,
-            **figures,
-        }
-        if "ticks" not in figures:
-            r["ticks"] = self.tariff.ticks(r["charged_msat"] - r["spent_msat"])
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(session, self.now, canonical(r), f"sig{revision}")))
+        figures = {"payments": p.payments, "paid_msat": paid, "charged_msat": paid, **figures}
+        used = figures["charged_msat"] - figures.get("spent_msat", 0)
+        figures = {"ticks": self.tariff.ticks(used), "tariff": self.tariff.terms(), **figures}
+        text = statement(session=session, revision=revision, seller=SELLER_ID, **figures)
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(session, self.now, text, f"sig{revision}")))
 
     @property
     def p(self):

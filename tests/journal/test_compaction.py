@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
+from satmeter.core.buyer.events import InvoiceRefused
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.labels import opening_label, session_label
 from satmeter.core.seller.seller import Seller
@@ -272,7 +273,7 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
             steps(journal, lambda j=journal, s=session: j.history(s, after=50, limit=100)),
             steps(journal, lambda j=journal: j.sessions("", 0, 50)),
             steps(journal, lambda j=journal: j.sessions("other", 0, 3)),
-            steps(journal, lambda j=journal, s=session: j.latest(s, "invoice_refused", 50)),
+            steps(journal, lambda j=journal, s=session: j.latest(s, InvoiceRefused, 50)),
             steps(journal, lambda j=journal: j.session(f"{7:032x}")),
             steps(journal, lambda j=journal: j.load()),
         ]

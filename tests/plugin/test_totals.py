@@ -1,6 +1,5 @@
 """What sessions come to by day and month, and pages of them within a period."""
 
-import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ from satmeter.journal.rates import MOST_MS, Rates, StoredRate
 from satmeter.journal.store import Journal, SessionRow, sqlite_url
 from satmeter.panel.history import ALL, bounds
 from satmeter.plugin import totals
+from statement import statement
 
 NODE = "02" + "aa" * 32
 DAYS = ("2026-10-31 23:59", "2026-11-01 00:00", "2026-11-01 12:00", "2026-11-30 23:59", "2026-12-01 00:00")
@@ -30,11 +30,10 @@ def journal(tmp_path):
     made = Journal(sqlite_url(tmp_path / "j"), "meter", NODE)
     rows = []
     for n, day in enumerate(DAYS):
-        figures = dict.fromkeys(totals.SUMS, 0) | {"charged_msat": 10**n, "paid_msat": 2 * 10**n}
-        rows.append(SessionRow(f"{n:032x}", at(day), ("m", "other")[n == 2], "", 1, "", json.dumps(figures), "s"))
-    rows[0] = SessionRow(
-        **{**vars_of(rows[0]), "receipt": json.dumps({"charged_msat": 1, "paid_msat": 2})}
-    )  # of before
+        receipt = statement(charged_msat=10**n, paid_msat=2 * 10**n)
+        if n == 0:
+            receipt = receipt.replace('"refund_fee_msat":0,', "")  # of before
+        rows.append(SessionRow(f"{n:032x}", at(day), ("m", "other")[n == 2], "", 1, "", receipt, "s"))
     rows.append(SessionRow("f" * 32, at(DAYS[1]), "m", ""))  # which runs
     made.commit([], sessions=rows)
     return made
@@ -76,7 +75,7 @@ def rate(at_ms, per_btc, currency="EUR", source="me"):
 
 
 def sold(n, closed_at, charged):
-    receipt = json.dumps({"charged_msat": charged})
+    receipt = statement(charged_msat=charged)
     return vars_of(SessionRow(f"{n:032x}", at(DAYS[1]), "m", "", closed_at, "", receipt, "s"))
 
 

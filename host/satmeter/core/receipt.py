@@ -17,6 +17,12 @@ PAYERS_MOST = 20
 
 
 Figure = Literal["paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat"]
+Sum = Literal[
+    "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "refund_fee_msat", "lapsed_msat", "owed_msat",
+    "debt_msat",
+]  # fmt: skip
+"""What may be added up over receipts."""
+OnchainSum = Literal["transactions", "fee_msat", "basic_fee_msat", "single_fee_msat", "lost_msat"]
 
 
 class Onchain(TypedDict):

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ..board.rp2040 import missing
 from ..core.plain import JsonObject
+from ..core.receipt import Statement, read
 from ..core.tariff import Tariff
 from ..parts import how_to_install
 from . import DevNode, real_missing, start
@@ -160,7 +161,7 @@ class Demo:
 
         self.watch("A closes; what is left comes back", lambda: status()["state"] == "closed", 20)
         mine, theirs = status(), self.receipt(opened["session"])
-        receipt = json.loads(mine["receipt"])
+        receipt = theirs
         say("\n[bold]The receipt[/bold], signed by B's node; A checked it:")
         self.console.print_json(data={name: value for name, value in receipt.items() if name != "tariff"})
         ticks, charged, paid = receipt["ticks"], receipt["charged_msat"], receipt["paid_msat"]
@@ -230,16 +231,17 @@ class Demo:
         """Returns the demo's meter as meter-status of the seller gives it."""
         return dict(self.seller.call("meter-status", {"name": METER_NAME})["meters"][0])
 
-    def receipt(self, session: str) -> JsonObject:
+    def receipt(self, session: str) -> Statement:
         """Returns the receipt of a session; TimeoutError if the seller has none within 15 s."""
 
-        def found() -> JsonObject | None:
+        def found() -> Statement | None:
             rows = self.seller.call("meter-sessions", {"name": METER_NAME})["sessions"]
-            return next((row for row in rows if row["id"] == session and row["receipt"]), None)
+            return next((read(row["receipt"]) for row in rows if row["id"] == session and row["receipt"]), None)
 
         wait_for(lambda: found() is not None, 15)
-        row = found()
-        return dict(json.loads(row["receipt"])) if row is not None else {}
+        stated = found()
+        assert stated is not None
+        return stated
 
 
 def balances(node: DevNode) -> int:

@@ -7,14 +7,17 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..core import receipt
 from ..core.audit import EventRow, Proof, audit
+from ..core.commands import OWED, PAID
 from ..core.errors import BadParam, SatmeterError
-from ..core.journal import decode
+from ..core.journal import Event, decode
 from ..core.labels import parse_label, parse_of_offer, parse_opening
 from ..core.plain import JsonObject, Plain
+from ..core.seller import events as ev
 from ..wire.signature import signer
 from .compaction import Fold
-from .store import Journal, StoredEvent, StoredSession
+from .store import Journal, StoredSession
 
 READ, PAGE, MOST = 1_000, 200, 200_000
 """Events, and sessions, that are read at once; of a session with more events than MOST the chain is not proved."""
@@ -52,22 +55,21 @@ class _Told:
     first_at: int = 0
     """When the first event that is kept was, in ms."""
 
-    def take(self, row: StoredEvent) -> Iterator[Proof]:
-        """Takes an event; yields what can't be."""
-        data = json.loads(row["data"])
-        self.first_at = self.first_at or row["at"]
-        if row["kind"] in ("invoice_paid", "payment_unowned") and data["payment_hash"]:
-            if data["payment_hash"] in self.credited:
-                yield Proof(False, f"payment {data['payment_hash']} counts twice (event {row['id']})")
-            self.credited[data["payment_hash"]] = int(data["amount_msat"])
-        elif row["kind"] == "refund_paid" and data["payment_hash"]:
-            self.refunds[data["payment_hash"]] = int(data["amount_msat"])
-        elif row["kind"] == "receipt_signed":
-            self.signed[row["stream"]] = data["text"], data["signature"]
-        elif row["kind"] == "alarm_ended" and data["how"] in ("owed", "paid"):
-            self.attended.add(row["stream"])
-        elif row["kind"] == "offer_added":
-            self.offers.add(data["offer_id"])
+    def take(self, number: int, event: Event) -> Iterator[Proof]:
+        """Takes an event and its number; yields what can't be."""
+        self.first_at = self.first_at or event.at
+        if isinstance(event, (ev.InvoicePaid, ev.PaymentUnowned)) and event.payment_hash:
+            if event.payment_hash in self.credited:
+                yield Proof(False, f"payment {event.payment_hash} counts twice (event {number})")
+            self.credited[event.payment_hash] = event.amount_msat
+        elif isinstance(event, ev.RefundPaid) and event.payment_hash:
+            self.refunds[event.payment_hash] = event.amount_msat
+        elif isinstance(event, ev.ReceiptSigned):
+            self.signed[event.subject] = event.text, event.signature
+        elif isinstance(event, ev.AlarmEnded) and event.how in (OWED, PAID):
+            self.attended.add(event.subject)
+        elif isinstance(event, ev.OfferAdded):
+            self.offers.add(event.offer_id)
 
 
 def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call | None) -> Iterator[Proof]:
@@ -110,11 +112,12 @@ def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator
                 return
             upto, events = row["id"], events + 1
             try:
-                state.apply(decode(row["kind"], row["at"], row["stream"], row["data"]))
+                event = decode(row["kind"], row["at"], row["stream"], row["data"])
+                state.apply(event)
             except SatmeterError as error:
                 yield Proof(False, f"event {upto} ({row['kind']}) can't follow the ones before it: {error}")
                 return
-            yield from told.take(row)
+            yield from told.take(upto, event)
             if upto in snapshots:
                 yield from _differences(upto, state, fold, snapshots[upto])
                 agreed += 1
@@ -188,9 +191,9 @@ def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told
     except (BadParam, ValueError) as error:
         yield Proof(False, f"{about}: {error}")
         return
-    stated = json.loads(row["receipt"])
+    stated = receipt.read(row["receipt"])
     seller = whose.node_id if _sells(whose) else row["peer"]
-    if (stated["session"], stated["seller"]) != (row["id"], seller):
+    if stated is not None and (stated["session"], stated["seller"]) != (row["id"], seller):
         yield Proof(False, f"{about}: is of session {stated['session']} of {stated['seller']}")
     for proof in found:
         if proof.holds is not False:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import BadParam, JournalTrouble
-from ..core.journal import Event, decode, encode
+from ..core.journal import E, Event, decode, encode
 from ..core.plain import Plain
 from . import stalls
 from .rates import MOST_MS, Rates, StoredRate
@@ -310,10 +310,12 @@ class Journal:
         rows = self._rows(query, StoredEvent)
         return rows[::-1] if newest else rows
 
-    def latest(self, stream: str, kind: str, among: int = 1_000) -> list[StoredEvent]:
+    def latest(self, stream: str, kind: type[E], among: int = 1_000) -> list[E]:
         """Return the events of a kind among the newest of a stream, oldest first."""
         newest = sa.select(EVENT).where(EVENT.c.stream == stream).order_by(EVENT.c.id.desc()).limit(among)
-        return [row for row in reversed(self._rows(newest, StoredEvent)) if row["kind"] == kind]
+        rows = [row for row in self._rows(newest, StoredEvent) if row["kind"] == kind.kind()]
+        events = (decode(row["kind"], row["at"], row["stream"], row["data"]) for row in reversed(rows))
+        return [event for event in events if isinstance(event, kind)]
 
     def sessions(
         self, meter: str = "", before: int = 0, limit: int = 100, since: int = 0, ended: bool = False

@@ -1,16 +1,14 @@
 """Receipts, the same on both sides: the figures of a closed session, and whether its seller's node has signed them."""
 
-import json
-
 from nicegui import ui
 
 from ..core.plain import JsonObject
-from ..core.receipt import read
+from ..core.receipt import OnchainSum, Sum, read
 from ..core.text import duration, visible
 from ..wire.signature import verify
 from .amounts import Money
 
-FIGURES = {
+FIGURES: dict[Sum, str] = {
     "paid_msat": "paid",
     "charged_msat": "charged",
     "refunded_msat": "refunded",
@@ -19,7 +17,7 @@ FIGURES = {
     "debt_msat": "debt",
 }
 
-ONCHAIN = {
+ONCHAIN: dict[OnchainSum, str] = {
     "fee_msat": "on-chain fee, paid by the buyer",
     "basic_fee_msat": "… with a transaction for each payment",
     "single_fee_msat": "… with growing transactions",
@@ -35,7 +33,9 @@ def signed(row: JsonObject) -> bool:
 
 def show(row: JsonObject, money: Money, good: bool) -> None:
     """Draw a receipt: row as in meter-sessions or stream-receipts."""
-    receipt = json.loads(row["receipt"])
+    receipt = read(row["receipt"])
+    if receipt is None:
+        return
     with ui.element("article").classes("receipt") as article:
         article.props["data-session"] = str(row["id"])  # never by text to be parsed: a receipt is a stranger's
         badge = "signature checked" if good else "signature NOT valid"
@@ -47,9 +47,9 @@ def show(row: JsonObject, money: Money, good: bool) -> None:
                 if receipt[key] or key in ("paid_msat", "charged_msat", "refunded_msat"):
                     _line(name, money(receipt[key]), key)
             _line("payments", f"{receipt['payments']:,}")
-            for key, name in ONCHAIN.items() if "onchain" in receipt else ():
-                if receipt["onchain"][key] or key != "lost_msat":
-                    _line(name, money(receipt["onchain"][key]), f"onchain_{key}")
+            for part, name in ONCHAIN.items() if "onchain" in receipt else ():
+                if receipt["onchain"][part] or part != "lost_msat":
+                    _line(name, money(receipt["onchain"][part]), f"onchain_{part}")
             for txid in receipt["onchain"]["txids"][-3:] if "onchain" in receipt else ():
                 _line("transaction", txid)
             _line("lasted", duration(max(0, receipt["closed_at"] - receipt["opened_at"]) // 1000))

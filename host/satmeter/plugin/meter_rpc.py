@@ -7,16 +7,17 @@ import csv
 import dataclasses
 import inspect
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core import commands as cmd
+from ..core import receipt
 from ..core.errors import BadParam, LocalError, SatmeterError, UnknownSession
 from ..core.journal import decode
 from ..core.money import MAX_TICKS, flag, msat, whole
 from ..core.plain import Plain
+from ..core.receipt import Sum
 from ..core.seller import views
 from ..core.seller.history import session_event
 from ..core.seller.seller import Seller
@@ -519,7 +520,7 @@ def check_boot(boot: object) -> str:
 
 
 _COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
-_FIGURES = (
+_FIGURES: tuple[Sum, ...] = (
     "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat", "refund_fee_msat",
     "lapsed_msat",
 )  # fmt: skip
@@ -537,11 +538,13 @@ def _csv(rows: "list[StoredSession]", rates: Rates) -> str:
     table.writerow(_COLUMNS + _FIGURES + _FIAT)
     for row in rows:
         known: Plain = {**row}
-        receipt = json.loads(row["receipt"]) if row["receipt"] else {}
-        rate = rates.at(row["closed_at"]) if receipt else None
+        stated = receipt.read(row["receipt"])
+        rate = rates.at(row["closed_at"]) if stated else None
         fiat: list[object] = [""] * len(_FIAT)
-        if rate is not None:
-            worth = totals.money(rate.worth(receipt.get("charged_msat", 0)))
+        if stated and rate is not None:
+            worth = totals.money(rate.worth(stated["charged_msat"]))
             fiat = [rate.currency, rate.per_btc, worth, _cell(rate.source)]
-        table.writerow([_cell(known[name]) for name in _COLUMNS] + [receipt.get(each, "") for each in _FIGURES] + fiat)
+        table.writerow(
+            [_cell(known[name]) for name in _COLUMNS] + [stated[each] if stated else "" for each in _FIGURES] + fiat
+        )
     return out.getvalue()

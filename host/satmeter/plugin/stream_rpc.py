@@ -3,7 +3,6 @@
 Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
 """
 
-import json
 import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,13 +10,15 @@ from typing import TYPE_CHECKING
 from pyln.client import RpcError
 
 from ..core import commands as cmd
+from ..core import receipt
 from ..core.buyer import views
 from ..core.buyer.buyer import Buyer
+from ..core.buyer.events import InvoiceRefused
 from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
-from ..core.plain import JsonObject, Plain
+from ..core.plain import Plain
 from ..core.states import StreamState
-from ..core.status import RefusalStatus, StreamStatus
+from ..core.status import StreamStatus
 from ..journal.store import Journal
 from ..node.rpc import words_of
 from ..wire.address import parse
@@ -237,8 +238,8 @@ def _old(journal: Journal, session: str, otherwise: Exception) -> Plain:
     row = journal.session(session)
     if row is None:
         raise otherwise
-    figures = json.loads(row["receipt"]) if row["receipt"] else {}
-    refused = journal.latest(session, "invoice_refused")
+    stated = receipt.read(row["receipt"])
+    refused = journal.latest(session, InvoiceRefused)
     return {
         "session": row["id"],
         "seller": row["peer"],
@@ -246,15 +247,11 @@ def _old(journal: Journal, session: str, otherwise: Exception) -> Plain:
         "state": StreamState.CLOSED.value,
         "relay": False,
         "opened_at": row["opened_at"],
-        "payments": figures.get("payments", 0),
-        "paid_msat": figures.get("paid_msat", 0) - figures.get("carried_in_msat", 0),
+        "payments": stated["payments"] if stated else 0,
+        "paid_msat": stated["paid_msat"] - stated["carried_in_msat"] if stated else 0,
         "reason": row["reason"],
         "receipt": row["receipt"],
         "signature": row["signature"],
         "verified": bool(row["signature"]),
-        "refusals": [_refusal(each["at"], json.loads(each["data"])) for each in refused],
+        "refusals": [views.refusal_status(each) for each in refused],
     }
-
-
-def _refusal(at: int, said: JsonObject) -> RefusalStatus:
-    return RefusalStatus(at=at, n=said["number"], why=said["why"], evidence=said["evidence"])

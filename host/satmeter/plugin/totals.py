@@ -1,17 +1,18 @@
 """Sums over the receipts of many sessions, by the day or month in which they were opened."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from ..core import receipt
 from ..core.plain import Plain
+from ..core.receipt import Sum
 from ..journal.rates import Rates
 from ..journal.store import StoredSession
 
 FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
-SUMS = (
+SUMS: tuple[Sum, ...] = (
     "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "refund_fee_msat", "owed_msat", "lapsed_msat",
     "debt_msat",
 )  # fmt: skip
@@ -27,18 +28,18 @@ def of(rows: Iterable[StoredSession], by: str, rates: Rates) -> list[Plain]:
     found: dict[str, dict[str, int]] = {}
     worth: dict[str, dict[str, _Worth]] = {}
     for row in rows:
-        if not row["receipt"]:
+        stated = receipt.read(row["receipt"])
+        if stated is None:
             continue
         period = datetime.fromtimestamp(row["opened_at"] / 1000, UTC).strftime(FORMATS[by])
         line = found.setdefault(period, {"sessions": 0, **dict.fromkeys(SUMS, 0)})
-        figures = json.loads(row["receipt"])
         line["sessions"] += 1
         for name in SUMS:
-            line[name] += figures.get(name, 0)  # receipts of before have fewer
+            line[name] += stated[name]
         rate = rates.at(row["closed_at"])
         if rate is not None:
             sums = worth.setdefault(period, {}).setdefault(rate.currency, _Worth())
-            sums.charged += rate.worth(figures.get("charged_msat", 0))
+            sums.charged += rate.worth(stated["charged_msat"])
             sums.sessions += 1
             sums.sources.add(rate.source)
     return [

@@ -3,8 +3,9 @@
 from .. import receipt
 from ..settlement.rules import rules_of
 from ..status import FlightStatus, RefusalStatus, StreamStatus
+from .events import InvoiceRefused
 from .policy import kept_back_msat
-from .session import BuyerSession
+from .session import BuyerSession, Refusal
 
 
 def _exposure_bound_msat(stream: BuyerSession) -> int:
@@ -16,6 +17,11 @@ def _exposure_bound_msat(stream: BuyerSession) -> int:
         return kept_back_msat(policy, tariff)  # a lying seller can still claim a limit
     fees_msat = rules_of(tariff).fees_at_risk_msat(tariff, policy.max_fee_msat, stream.signed)
     return fees_msat + tariff.quantum_msat
+
+
+def refusal_status(refused: Refusal | InvoiceRefused) -> RefusalStatus:
+    """Return a refusal as it is shown, of a live stream's or of the journal's."""
+    return RefusalStatus(at=refused.at, n=refused.number, why=refused.why, evidence=refused.evidence)
 
 
 def stream_status(stream: BuyerSession) -> StreamStatus:
@@ -54,9 +60,7 @@ def stream_status(stream: BuyerSession) -> StreamStatus:
         credit_msat=stream.memory.credit_msat,
         tariff=stream.tariff.terms() if stream.tariff is not None else {},
         policy=stream.policy.to_dict(),
-        refusals=[
-            RefusalStatus(at=each.at, n=each.number, why=each.why, evidence=each.evidence) for each in stream.refusals
-        ],
+        refusals=[refusal_status(each) for each in stream.refusals],
         reason=stream.reason,
         why=closing.why,
         waits=stream.memory.waits,

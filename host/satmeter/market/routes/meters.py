@@ -2,7 +2,6 @@
 
 LNURL-pay (LUD-06) buys, LNURL-withdraw (LUD-03) gives back what is left."""
 
-import json
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -325,6 +324,6 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
             "receipt": session.receipt,
             "signature": session.signature,
         }
-    elif data["receipt"]:
-        data["refunded_msat"] = json.loads(data["receipt"])["refunded_msat"]
+    elif (stated := read(data["receipt"])) is not None:
+        data["refunded_msat"] = stated["refunded_msat"]
     return data
