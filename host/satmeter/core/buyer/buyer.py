@@ -8,7 +8,9 @@ subject, shares the context with the others and calls them by name.
 from .. import commands as cmd
 from .. import effects as do
 from ..machine import Handlers, StateMachine
+from ..settlement.lightning_buyer import LightningBuyer
 from ..settlement.onchain_buyer import OnchainBuyer
+from ..settlement.rules import LIGHTNING, ONCHAIN
 from ..states import StreamState
 from .closing import Closing
 from .context import BuyerContext, Recall
@@ -37,12 +39,14 @@ class Buyer(StateMachine):
         context = BuyerContext(sellers, max_streams, state or BuyerState(), recall, older)
         self.context = context
         context.closing = Closing(context)
+        context.lightning = LightningBuyer(context)
         context.onchain = OnchainBuyer(context)
         context.outcomes = Outcomes(context)
         context.payments = Payments(context)
         context.peers = Peers(context)
         context.receipts = Receipts(context)
         context.sensor = Sensor(context)
+        context.settlements = {LIGHTNING: context.lightning, ONCHAIN: context.onchain}
         context.streams = Streams(context)
         context.terms = Terms(context)
         super().__init__(context, _handlers(context), self._repeat)
@@ -61,7 +65,7 @@ class Buyer(StateMachine):
         context = self.context
         for stream in self.state.streams.values():
             stream.memory.heard_at = stream.memory.touched_at = context.now
-            self._find_out(stream)
+            context.settlement(stream).find_out(stream)
             if stream.unsettled:
                 context.act(do.Connect(stream.seller, stream.address))
                 stream.memory.cut_off = stream.closed  # its newer receipts, told meanwhile, did not reach us
@@ -69,22 +73,6 @@ class Buyer(StateMachine):
                 stream.memory.closing_at = context.now
         if context.older:
             context.streams.go_on_from_older()
-
-    def _find_out(self, stream: BuyerSession) -> None:
-        """Find out what became of payments that are in flight, or were given up."""
-        if stream.signed is not None:
-            return
-        for number, payment in {**stream.in_flight, **stream.astray}.items():
-            self.context.act(
-                do.Pay(
-                    session=stream.id,
-                    seller=stream.seller,
-                    number=number,
-                    payment_hash=payment.payment_hash,
-                    maxfee_msat=payment.maxfee_msat,
-                    maxdelay=stream.policy.maxdelay,
-                )
-            )
 
 
 def _handlers(context: BuyerContext) -> Handlers:

@@ -136,5 +136,5 @@ class Closing(Part):
                 carried_on_msat=0,
             )
         )
-        self.context.onchain.release(stream)
+        self.context.settlement(stream).release(stream)
         self.context.notify(stream, why=why)

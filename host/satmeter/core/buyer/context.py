@@ -8,11 +8,14 @@ from .. import messages as msg
 from ..errors import UnknownSession
 from ..journal import Event
 from ..machine import Context
+from ..settlement.rules import LIGHTNING
 from . import events as ev
 from .session import BuyerSession, Evidence
 from .state import REFUSALS, BuyerState
 
 if TYPE_CHECKING:
+    from ..settlement.base import BuyerSettlement
+    from ..settlement.lightning_buyer import LightningBuyer
     from ..settlement.onchain_buyer import OnchainBuyer
     from .closing import Closing
     from .outcomes import Outcomes
@@ -32,12 +35,14 @@ class BuyerContext(Context):
     """One buyer node; `sellers` are the node ids that it may buy from, empty for any."""
 
     closing: "Closing"
+    lightning: "LightningBuyer"
     onchain: "OnchainBuyer"
     outcomes: "Outcomes"
     payments: "Payments"
     peers: "Peers"
     receipts: "Receipts"
     sensor: "Sensor"
+    settlements: "dict[str, BuyerSettlement]"
     streams: "Streams"
     terms: "Terms"
 
@@ -48,6 +53,10 @@ class BuyerContext(Context):
         self.sellers, self.max_streams, self.state, self.recall = sellers, max_streams, state, recall
         self.older = older
         """Whether the state is of an older copy of the journal: what was paid since is not in it."""
+
+    def settlement(self, stream: BuyerSession) -> "BuyerSettlement":
+        """Returns the way of settlement of the stream's tariff; before terms are agreed nothing is paid, by either."""
+        return self.settlements[stream.tariff.settlement if stream.tariff is not None else LIGHTNING]
 
     def stream(self, session_id: str) -> BuyerSession:
         """Return a live stream by its id, or by its meter's name: the newest one to a meter of that name.

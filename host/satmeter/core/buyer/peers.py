@@ -42,7 +42,7 @@ class Peers(Part):
             self._heard(
                 stream,
                 command.message,
-                lambda: self.context.payments.invoice(stream, command.message, command.decoded, command.why),
+                lambda: self.context.lightning.invoice(stream, command.message, command.decoded, command.why),
             )
 
     def message(self, command: cmd.FromPeer) -> None:

@@ -53,10 +53,10 @@ class Receipts(Part):
         if stream.closing.revision and not stream.closing.revision < stated["revision"] <= REVISIONS:
             return
         self.carried_in(stream, stated["carried_in_msat"])  # where its terms never reached us
-        self.context.onchain.reconcile(stream, command.text)
+        self.context.settlement(stream).reconcile(stream, command.text)
         arrivals = {label: msat for label, msat in command.arrivals.items() if msat}
         why = self._judge(stream, stated, command.text, command.signature, arrivals)
-        self.context.onchain.release(stream)
+        self.context.settlement(stream).release(stream)
         self.context.notify(stream, why=why or stream.reason)
         if stream.closing.owed_msat and not self.context.closing.refundable(stream):
             self.context.closing.close_when_landed(stream)

@@ -93,7 +93,7 @@ class Streams(Part):
     def tick(self, _: cmd.Tick) -> None:
         """Time has passed."""
         for stream in list(self.state.streams.values()):
-            self.context.onchain.look_after(stream)
+            self.context.settlement(stream).look_after(stream)
             self._advance(stream)
         self._forget()
 

@@ -1,13 +1,14 @@
 """Settlement: how an amount due becomes credit. One interface, and two ways behind it.
 
-Lightning: an invoice for each amount (lightning_seller.py; the buyer pays it by buyer/payments.py). On-chain: updates
-of a growing transaction (onchain_seller.py, onchain_buyer.py). What an amount may be stands in rules.py. Nobody else
-asks which way a session has.
+Lightning: an invoice for each amount (lightning_seller.py, lightning_buyer.py). On-chain: updates of a growing
+transaction (onchain_seller.py, onchain_buyer.py). What an amount may be stands in rules.py. Nobody else asks which way
+a session has.
 """
 
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from ..buyer.session import BuyerSession
     from ..seller.session import SellerSession
 
 
@@ -37,3 +38,19 @@ class SellerSettlement(Protocol):
 
     def look_after(self, session: "SellerSession") -> None:
         """Do what is due, as time passes, for what was paid and is not final."""
+
+
+class BuyerSettlement(Protocol):
+    """A buyer's way to pay for a stream. The demands themselves differ: an invoice, or an increment."""
+
+    def find_out(self, stream: "BuyerSession") -> None:
+        """After a restart, find out what became of what is in flight."""
+
+    def look_after(self, stream: "BuyerSession") -> None:
+        """Do what is due, as time passes, for what is in flight."""
+
+    def reconcile(self, stream: "BuyerSession", text: str) -> None:
+        """Take from a signed receipt's text what it counts of what is in flight."""
+
+    def release(self, stream: "BuyerSession") -> None:
+        """Let go of what was reserved of the wallet for a stream that ended."""

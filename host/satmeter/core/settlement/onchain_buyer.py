@@ -36,7 +36,7 @@ SIGN_MS, SIGN_MOST_MS = 2_000, 60_000
 
 
 class OnchainBuyer(Part):
-    """Updates of growing transactions, and the inputs under them."""
+    """See base.BuyerSettlement: updates of growing transactions, and the inputs under them."""
 
     def increment(self, stream: BuyerSession, message: msg.Increment) -> None:
         """The seller asks for an update: sign it where it is due and as agreed.
@@ -232,6 +232,9 @@ class OnchainBuyer(Part):
         stream = self.state.streams.get(command.session)
         if stream is not None and stream.state == StreamState.STREAMING and command.number in stream.in_flight:
             self.context.closing.begin(stream, f"the wallet does not sign: {msg.words(command.why)}")
+
+    def find_out(self, stream: BuyerSession) -> None:
+        """The seller says what it counts; until then an update is sent again (look_after)."""
 
     def look_after(self, stream: BuyerSession) -> None:
         """Say again what was not answered, and keep the inputs reserved."""
