@@ -7,6 +7,8 @@ import time
 
 from pyln.client import RpcError
 
+from satmeter.core.errors import TooMany
+
 _names = itertools.count(1)
 DEADLINE_S = 90
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
@@ -132,7 +134,16 @@ class Shop:
 
 def open_stream(buyer, shop, board, **caps):
     params = {"seller": shop.address(board), "max_price_msat": 1000, "unit": "unit", "budget_msat": 1_000_000, **caps}
-    return buyer.rpc.call("stream-open", params)["session"]
+
+    def opened():
+        try:
+            return buyer.rpc.call("stream-open", params)["session"]
+        except RpcError as e:
+            if e.error.get("data", {}).get("code") != TooMany.code:
+                raise
+            return None  # earlier opens at the same nodes were not paid: the next one may come a little later
+
+    return until(opened)
 
 
 def status(buyer, session):
