@@ -3,26 +3,15 @@
 import itertools
 import json
 import threading
-import time
 
 from pyln.client import RpcError
 
 from satmeter.core.errors import TooMany
+from waiting import DEADLINE_S, until
 
 _names = itertools.count(1)
-DEADLINE_S = 90
+
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
-
-
-def until(what, timeout_s=DEADLINE_S):
-    """Wait until `what()` is true, and return it; polls, because nodes have no one event for all of this."""
-    end = time.monotonic() + timeout_s
-    while True:
-        found = what()
-        if found:
-            return found
-        assert time.monotonic() < end, f"not within {timeout_s} s: {getattr(what, '__name__', what)}"
-        time.sleep(0.05)
 
 
 def error_of(rpc, method, params):

@@ -10,21 +10,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-DEADLINE_S = 60
+from waiting import until
+
 CONFIG = {"payment_cap_msat": 50_000, "hook_hosts": ["127.0.0.1"], "hook_secret": "a secret of the shop"}
-
-
-def until(what, timeout_s=DEADLINE_S, every_s=0.05):
-    end = time.monotonic() + timeout_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {timeout_s} s"
-        time.sleep(every_s)
-    return found
 
 
 def free_port():

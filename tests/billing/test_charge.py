@@ -17,10 +17,11 @@ from markupsafe import escape
 from pyln.client import RpcError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from billing import Service, Shop, in_a_loop, until
+from billing import Service, Shop, in_a_loop
 from satmeter.billing import forms as body
 from satmeter.billing.ssrf import TIMEOUT_S
 from satmeter.node.payments import PAY_REJECTED
+from waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from billing import until
 from shop import Shop, close, open_stream, status
+from waiting import until
 
 
 @pytest.fixture

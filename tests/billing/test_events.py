@@ -9,7 +9,8 @@ import pytest
 from standardwebhooks import Webhook
 
 import shop as meters
-from billing import Shop, until
+from billing import Shop
+from waiting import until
 
 
 class Stream:

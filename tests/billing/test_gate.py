@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymacaroons import Macaroon
 
-from billing import Service, free_port, until
+from billing import Service, free_port
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
@@ -29,6 +29,7 @@ from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
 from satmeter.http import server as httpd
 from satmeter.qr import read
+from waiting import until
 
 
 def challenged(answer):

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from billing import MARKET, Service, Visitor, books, until
+from billing import MARKET, Service, Visitor, books
+from waiting import until
 
 
 @pytest.fixture(scope="module")

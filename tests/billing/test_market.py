@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyln.client import RpcError
 
-from billing import MARKET, Service, books, stranger, until
+from billing import MARKET, Service, books, stranger
 from satmeter.node.payments import PAY_REJECTED
+from waiting import until
 
 PRICE = 10_000
 FEE = 100

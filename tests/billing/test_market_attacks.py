@@ -14,7 +14,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from billing import MARKET, Service, Visitor, books, stranger, until
+from billing import MARKET, Service, Visitor, books, stranger
+from waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 import shop as meters
-from billing import MARKET, Service, Visitor, until
+from billing import MARKET, Service, Visitor
 from satmeter.core.bearer_link import SECRET, BearerLinks
 from satmeter.core.labels import wallet_label
 from satmeter.node.rpc import Node
+from waiting import until
 
 ASKS = {"Accept": "application/json"}
 READS = {"Accept": "text/html"}

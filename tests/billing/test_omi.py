@@ -4,23 +4,17 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omi import CAPACITY, CONTRIB, PATH, READ
 
-from billing import free_port, until
+from billing import free_port
 from satmeter.core.errors import BadParam
 from satmeter.gate.omi import asked
-
-CONTRIB = Path(__file__).parents[2] / "contrib" / "omi"
-PATH = "Objects/ParkingFacilitiesBrussels/75496896-CC7B-463A-96B7-B9868E78EC5B/capacity"
-READ = """<omiEnvelope xmlns="http://www.opengroup.org/xsd/omi/1.0/" version="1.0" ttl="0"><read msgformat="odf"><msg>
-<Objects xmlns="http://www.opengroup.org/xsd/odf/1.0/"><Object><id>ParkingFacilitiesBrussels</id><Object>
-<id>75496896-CC7B-463A-96B7-B9868E78EC5B</id>{items}</Object></Object></Objects></msg></read></omiEnvelope>"""
-CAPACITY = READ.format(items='<InfoItem name="capacity"/>')
+from waiting import until
 
 
 @pytest.fixture

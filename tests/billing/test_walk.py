@@ -12,9 +12,10 @@ import sys
 
 import httpx
 import pytest
-from test_omi import CAPACITY, CONTRIB, PATH
+from omi import CAPACITY, CONTRIB, PATH
 
-from billing import MARKET, Service, free_port, until
+from billing import MARKET, Service, free_port
+from waiting import until
 
 
 @pytest.fixture(scope="module")

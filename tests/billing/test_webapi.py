@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from billing import until
+from waiting import until
 
 SERVICE = "Objects/ParkingFacilitiesBrussels/75496896-CC7B-463A-96B7-B9868E78EC5B/capacity"
 

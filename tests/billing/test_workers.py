@@ -13,7 +13,8 @@ import psutil
 import psycopg
 import pytest
 
-from billing import MARKET, Service, Visitor, books, until
+from billing import MARKET, Service, Visitor, books
+from waiting import until
 
 CLIENTS = 200
 

@@ -143,11 +143,3 @@ class Host:
         """Grant up to a register, and wait until the board says that it has it."""
         self.send("grant", register=register)
         return self.reading(lambda r: r["grant"] == register)
-
-
-def eventually(what, timeout_s=PATIENCE_S):
-    end = time.monotonic() + timeout_s
-    while not (found := what()):
-        assert time.monotonic() < end, f"not within {timeout_s} s"
-        time.sleep(0.05)
-    return found

@@ -4,25 +4,11 @@ import itertools
 import random
 
 import pytest
-from pico import (
-    BUTTON,
-    CONFIG,
-    KEY,
-    LED,
-    PER_S,
-    PLUG,
-    PULSE,
-    RELAY,
-    Host,
-    changed,
-    config,
-    eventually,
-    flashed,
-    started,
-)
+from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, changed, config, flashed, started
 
 from lanes import lane
 from satmeter.board import flash, image
+from waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 CUT_MS = 30
@@ -43,7 +29,7 @@ def off_after(pico, since):
         return (on[0], off[0]) if off else None
 
     pico_edges = []
-    return eventually(found)
+    return until(found)
 
 
 # --- counting and cutting
@@ -88,7 +74,7 @@ def test_nothing_is_delivered_without_a_grant_for_this_boot(pico, host):
 
 def test_unplugged_it_lets_go_of_its_grant(pico, host):
     host.grant(10**6)
-    eventually(lambda: pico.pin(RELAY))
+    until(lambda: pico.pin(RELAY))
     pico.put(PLUG, 1)
     assert host.reading(lambda r: not r["plugged"])["grant"] == 0
     assert not pico.pin(RELAY)
@@ -103,7 +89,7 @@ def test_the_lamp_in_each_state(pico, host):
         host.reading(lambda r: r["uptime"] > began + 300)
         pico.edges()
         began = pico.now
-        eventually(lambda: pico.now > began + ms)
+        until(lambda: pico.now > began + ms)
         return len([1 for pin, *_ in pico.edges() if pin == LED])
 
     assert edges_while("off") == 0 and not pico.pin(LED)
@@ -164,16 +150,16 @@ def test_a_board_that_is_not_locked_stops_at_ctrl_c_with_its_relay_off(image_pat
         pico.turn(50)
         assert pico.pin(RELAY)
         host.grant(10**6)
-        eventually(lambda: not pico.pin(RELAY))
+        until(lambda: not pico.pin(RELAY))
         host.raw(b"\x03")
-        eventually(lambda: pico.pin(RELAY))
+        until(lambda: pico.pin(RELAY))
 
 
 def test_the_button_held_at_the_start_unlocks(image_path):
     with started(flash=image_path, inputs={BUTTON: 0}) as pico, Host(pico) as host:
         host.grant(10**6)
         host.raw(b"\x03")
-        eventually(lambda: not pico.pin(RELAY))
+        until(lambda: not pico.pin(RELAY))
 
 
 def test_a_host_that_stops_reading_stops_nothing(pico, host):
@@ -181,7 +167,7 @@ def test_a_host_that_stops_reading_stops_nothing(pico, host):
     host.grant(10**6)
     pico.ask("hold")
     began = pico.now
-    eventually(lambda: pico.now > began + 10_000)
+    until(lambda: pico.now > began + 10_000)
     assert pico.pin(RELAY)
     pico.ask("release")
     after = host.reading(lambda r: r["uptime"] > began + 10_000)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from pico import CONFIG, Host, eventually, flashed
+from pico import CONFIG, Host, flashed
 
 from lanes import lane
 from satmeter.qr.make import fitted
+from waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -51,7 +52,7 @@ def test_the_code_of_an_invoice_is_read_from_the_displays_pixels(image_path, kin
             begins = found[0].position.top_left.x < picture.shape[1] // 2  # where the code has its beginning
             return begins == (turned == 0) and [r.data.decode() for r in pyzbar.decode(picture)] == [INVOICE]
 
-        eventually(read)
+        until(read)
 
 
 def test_a_display_that_does_not_answer_is_said_and_the_board_meters_on(image_path):
@@ -75,6 +76,6 @@ def test_a_relay_on_a_pin_that_the_displays_bus_would_take_switches(image_path):
         pico.turn(50)
         assert not pico.pin(16)
         host.grant(10**6)
-        eventually(lambda: pico.pin(16))
+        until(lambda: pico.pin(16))
         host.grant(0)
-        eventually(lambda: not pico.pin(16))
+        until(lambda: not pico.pin(16))

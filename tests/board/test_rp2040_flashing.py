@@ -4,7 +4,7 @@ import json
 
 import pytest
 import serial
-from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, eventually, started
+from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, started
 from typer.testing import CliRunner
 
 from lanes import lane
@@ -12,6 +12,7 @@ from satmeter.board import flash, image
 from satmeter.board.virtual import load_key
 from satmeter.cli.main import app
 from satmeter.core.errors import BoardTrouble
+from waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -176,7 +177,7 @@ def test_a_relay_that_a_low_level_closes_is_open_as_soon_as_the_program_runs(ima
         levels(pico)
         pico.power()
         pico.until_up(boots + 1)
-        eventually(lambda: pico.now > began + 1500)
+        until(lambda: pico.now > began + 1500)
         ms, high, _ = levels(pico)[-1]  # ms after the reset; the pin is an output a moment before it has its level
         assert high and pico.pin(RELAY) and ms < 100
 
@@ -212,7 +213,7 @@ def test_a_locked_board_that_fails_starts_again_and_gives_no_prompt(monkeypatch,
         with Host(pico) as host:
             host.grant(10**6)
             boot, boots = host.boot, pico.boots
-            eventually(lambda: not pico.pin(RELAY))
+            until(lambda: not pico.pin(RELAY))
             levels(pico)
             host.send("lamp", lamp="sideways")
             pico.until_up(boots + 1)

@@ -2,87 +2,15 @@
 their unit, and at line speed."""
 
 import pytest
-from world import POLICY, SELLER_ID, SESSION, TARIFF, invoice_received, refold
+from liar import ARREARS, LIMIT, SLICE, Liar
+from world import POLICY, SELLER_ID, SESSION, refold
 
 from satmeter.core import commands as cmd
-from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import UnknownSession
 from satmeter.core.journal import canonical
-from satmeter.core.tariff import Tariff
-from statement import statement
-
-LIMIT, SLICE = 20_000, 10_000
-
-
-class Liar:
-    """A buyer whose seller says what it likes; every payment settles."""
-
-    def __init__(self, sensor=None, hold=False, policy=None, **tariff):
-        self.now, self.n, self.paid, self.told = 10**9, 0, [], []
-        self.buyer, self.events, self.hold = Buyer(), [], hold
-        self.arrived = 0
-        self.tariff = Tariff.from_dict({**TARIFF, **tariff})
-        self.open(SESSION, policy)
-        if sensor is not None:
-            self.sense(sensor)
-
-    def open(self, session, policy=None, carried=0):
-        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
-        terms = canonical(self.tariff.terms())
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", terms, carried)))
-
-    def tell(self, what):
-        step = self.buyer.handle(what, self.now)
-        self.events += step.events
-        for a in step.effects:
-            self.told.append(a)
-            if isinstance(a, do.Pay) and not self.hold:
-                if a.fresh and a.payment_hash in self.paid:
-                    self.tell(cmd.PaymentKnown(a.session, a.number))
-                    continue
-                self.paid.append(a.payment_hash)
-                self.tell(cmd.PaymentDone(a.session, a.number, a.invoice.amount_msat))
-            elif isinstance(a, do.MakeRefundInvoice):
-                self.tell(cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
-            elif isinstance(a, do.CheckReceipt):
-                self.tell(cmd.ReceiptChecked(a.session, a.text, a.signature, True, {"r": self.arrived}))
-        return step
-
-    def ask(self, ticks, amount=None, known=None, session=SESSION, charged=None):
-        """An invoice for a claimed count."""
-        self.now += 1_000
-        self.n += 1
-        amount = SLICE if amount is None else amount
-        bolt11 = f"{amount}:{known or f'h{self.n}'}"
-        charged = self.tariff.charge(ticks) if charged is None else charged
-        message = msg.Invoice(session, self.now, self.n, amount, bolt11, ticks, charged, 0)
-        _, payment_hash = bolt11.split(":")
-        self.tell(invoice_received(message, amount, payment_hash, self.now + 10**6))
-
-    def sense(self, register):
-        self.tell(cmd.SensorReading(SESSION, "s", register))
-
-    def close(self, **how):
-        self.tell(cmd.CloseStream(SESSION, **how))
-
-    def receipt(self, revision=1, session=SESSION, **figures):
-        p = self.buyer.state.streams[session]
-        paid = p.carried_msat + p.paid_msat
-        figures = {"payments": p.payments, "paid_msat": paid, "charged_msat": paid, **figures}
-        used = figures["charged_msat"] - figures.get("spent_msat", 0)
-        figures = {"ticks": self.tariff.ticks(used), "tariff": self.tariff.terms(), **figures}
-        text = statement(session=session, revision=revision, seller=SELLER_ID, **figures)
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(session, self.now, text, f"sig{revision}")))
-
-    @property
-    def p(self):
-        return self.buyer.state.streams[SESSION]
-
-
-ARREARS = {"mode": "arrears", "limit_msat": LIMIT}
 
 
 def test_in_arrears_at_most_the_limit_is_paid_after_a_close():

@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from test_after_close import Liar
+from liar import Liar
 from world import ARREARS, BUYER_ID, OTHER, SELLER_ID, SESSION, World, identity
 
 from satmeter.core import commands as cmd

@@ -5,33 +5,12 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import SELLER_ID, SESSION, World
+from sold import changed
+from sold import sold as sold
+from world import SELLER_ID
 
-from satmeter.core import commands as cmd
 from satmeter.core.audit import audit
 from satmeter.core.errors import BadParam
-from satmeter.core.journal import encode
-
-
-@pytest.fixture(scope="module")
-def sold():
-    """A session of 40 ticks of which 60 were paid back, and its events as meter-history lists them."""
-    w = World()
-    w.open()
-    w.report(40)
-    w.buy(cmd.CloseStream(SESSION))
-    w.pump()
-    text = [e for e in w.seller_events if e.kind() == "receipt_signed"][-1].text
-    events = [
-        {"kind": e.kind(), "at": e.at, "data": encode(e)}
-        for e in w.seller_events
-        if e.subject == SESSION and e.kind() != "receipt_signed"
-    ]
-    return text, events
-
-
-def changed(text, **fields):
-    return json.dumps({**json.loads(text), **fields}, sort_keys=True, separators=(",", ":"))
 
 
 def test_a_sound_receipt_holds_in_every_sentence(sold):

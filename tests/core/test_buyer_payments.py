@@ -3,7 +3,7 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
-from test_after_close import Liar
+from liar import Liar
 from world import ARREARS, SELLER_ID, SESSION, Victim, World, invoice_received
 
 from satmeter.core import commands as cmd

@@ -6,9 +6,9 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 import json
 
 import pytest
-from test_after_close import Liar
-from test_growing import Till
-from test_older_journal import refunded_since
+from growing import Till
+from liar import Liar
+from older import refunded_since
 from world import SELLER_ID, SESSION, World, refold
 
 from satmeter.core import commands as cmd

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_audit import changed
-from test_audit import sold as sold
+from sold import changed
+from sold import sold as sold
 from world import SELLER_ID
 
 from satmeter.core.audit import audit

@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from test_growing import STEP, Till, Wallet
+from growing import STEP, Till, Wallet
 from world import SELLER_ID, SESSION, TARIFF
 
 from satmeter.core import commands as cmd

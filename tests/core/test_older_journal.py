@@ -2,6 +2,7 @@
 sessions that it does not know is no credit again, and a person settles the rest."""
 
 import pytest
+from older import refunded_since
 from world import BUYER_ID, SESSION, World, refold, unrefunded
 
 from satmeter.core import commands as cmd
@@ -19,19 +20,6 @@ OTHER = "07" * 16
 
 def alarms(w):
     return [said for topic, said in w.notes if topic == "meter_alarm"]
-
-
-def refunded_since():
-    """A session that used 30 of its 100 ticks, and was closed and refunded after the copy was made."""
-    w = World()
-    w.open()
-    w.report(30)
-    upto = len(w.seller_events)
-    w.buy(cmd.CloseStream(SESSION))
-    w.pump()
-    assert sum(w.refunds.values()) == 7_000
-    w.replace_seller(upto, 30)
-    return w
 
 
 def offer_another_invoice(w):

@@ -5,12 +5,13 @@ import urllib.request
 from types import SimpleNamespace
 
 import pytest
+from any_device import made, steps
 from prometheus_client.parser import text_string_to_metric_families
-from test_outlet import DeviceTrouble, made, steps
 from typer.testing import CliRunner
 
 from satmeter.cli.main import app
 from satmeter.core.errors import BadParam
+from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.figures import figures
 from satmeter.panel import figures as of_panel
 from satmeter.watch.server import exposition, in_background

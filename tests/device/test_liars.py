@@ -12,10 +12,9 @@ import time
 from fractions import Fraction
 
 import pytest
+from home import TOKEN, Home
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_homeassistant import TOKEN, Home
-from test_mqtt import broker as broker
 
 from kasa_plug import KasaPlug
 from lanes import lane

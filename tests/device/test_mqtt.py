@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from broker import Broker, certificate
+from broker import certificate
 from lanes import lane
 from satmeter.core.errors import BadParam
 from satmeter.device.boundary import DeviceTrouble
@@ -13,14 +13,6 @@ from satmeter.device.fields import Fields
 from satmeter.device.mqtt import Mqtt, at, number
 from satmeter.device.tasmota import Tasmota
 from satmeter.devnet.devices.tasmota import TasmotaPlug
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    lane("mosquitto", count=False)
-    made = Broker(tmp_path_factory.mktemp("broker"))
-    yield made
-    made.stop()
 
 
 @pytest.fixture(autouse=True)

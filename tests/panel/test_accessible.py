@@ -4,14 +4,14 @@ what happens is said. On emulated nodes: the pages are the same on real ones."""
 import re
 
 import pytest
+from looking import fact, opened, shot
 from playwright.sync_api import expect
 from pyln.client import RpcError
 from running import RunningPanel
-from test_pages import fact, opened, shot
 
 from accessible import Judge
 from satmeter import devnet
-from shop import until
+from waiting import until
 
 pytestmark = [pytest.mark.parametrize("net", ["emulated"], indirect=True), pytest.mark.timeout(400)]
 DIALOG = ".q-dialog"

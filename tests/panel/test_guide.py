@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,11 +22,11 @@ from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 from satmeter.qr.read import read
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
 ELSEWHERE = ("git clone", "make demo")  # CI clones it afresh and tests/demo runs the demo
-PATIENCE_S = 60
 
 
 def commands():
@@ -36,14 +35,6 @@ def commands():
     guide = text[text.index("## Step by step") : text.index("## Install on")]
     steps = re.split(r"^\d+\. ", guide, flags=re.M)[1:]
     return [re.findall(r"^ +\$ (.+)$", step, flags=re.M) for step in steps]
-
-
-def until(what):
-    end = time.monotonic() + PATIENCE_S
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return found
 
 
 class Shell:

@@ -12,7 +12,7 @@ from satmeter.devnet.emulated.errors import RpcFault
 from satmeter.journal.store import Journal, sqlite_url
 from satmeter.plugin import last_known
 from satmeter.plugin.last_known import LastKnown
-from shop import until
+from waiting import until
 
 NODE = "02" + "aa" * 32
 

@@ -10,7 +10,8 @@ import pytest
 
 from satmeter import devnet
 from satmeter.core.money import MSAT_PER_BTC
-from shop import close, error_of, open_stream, until
+from shop import close, error_of, open_stream
+from waiting import until
 
 RATES = Path(__file__).parent / "rates" / "rates.py"
 PER_BTC = Decimal("61234.5")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shop import close, open_stream, until
+from shop import close, open_stream
+from waiting import until
 
 CHECK = Path(__file__).parents[2] / "contrib" / "check_receipt.py"
 

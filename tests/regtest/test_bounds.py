@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
-from test_crash import kill_plugin, start_plugin
+from processes import kill_plugin, start_plugin
 
 from satmeter import devnet
 from satmeter.core import messages as msg
 from satmeter.core.labels import parse_label, parse_opening
 from satmeter.wire import peer
-from shop import Shop, close, error_of, identity, open_stream, settled, status, until
+from shop import Shop, close, error_of, identity, open_stream, settled, status
+from waiting import until
 
 LYING = Path(__file__).parent / "lying" / "meter.py"
 LIMIT = 20_000

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from test_crash import alive
+from bridged import FAST, Outlet
+from processes import alive
 
 from lanes import lane
 from satmeter import devnet
@@ -25,34 +26,8 @@ from satmeter.board.rp2040.board import EmulatedBoard
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide, StreamSide
 from satmeter.node.rpc import Node
-from shop import TARIFF, balance, close, identity, open_stream, settled, status, until
-
-FAST = 3_600_000  # ticks an hour: a thousand a second
-
-
-class Outlet:
-    """A meter with a virtual board and a bridge between them."""
-
-    def __init__(self, shop, name, **tariff):
-        self.shop, self.name, self.rpc = shop, name, shop.rpc
-        self.rpc.call("meter-add", {"name": name, **TARIFF, "quantum_msat": 20_000, "grace_s": 20, **tariff})
-        self.key = secrets.token_bytes(32)
-        self.board = VirtualBoard(self.key, name, FAST)
-        self.bridge = self.new_bridge()
-
-    def new_bridge(self):
-        node = Node(str(self.shop.node.lightning_dir / "lightning-rpc"))
-        bridge = Bridge(self.board.port, self.key, node, MeterSide(self.name), devnet.METER)
-        bridge.start()
-        return bridge
-
-    def meter(self):
-        return self.rpc.call("meter-status", [self.name])["meters"][0]
-
-    def close(self):
-        self.board.unplug()
-        self.bridge.stop()
-        self.board.close()
+from shop import TARIFF, balance, close, identity, open_stream, settled, status
+from waiting import until
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from satmeter.devnet.devices.beside import Beside
 from satmeter.devnet.devices.load import Load
 from satmeter.devnet.devices.shelly import Plug
 from satmeter.devnet.devices.simulated import KINDS, Simulated, ocpp
-from shop import close, error_of, identity, status, until
+from shop import close, error_of, identity, status
+from waiting import until
 
 TARIFF = {"unit": "Wh", "price_msat": 100, "ticks_per_unit": 10, "quantum_msat": 10_000, "grace_s": 3, "lockout_s": 3}
 RATING = 150

@@ -6,7 +6,8 @@ from pyln.client import RpcError
 from satmeter import devnet
 from satmeter.core import messages as msg
 from satmeter.wire import peer, signature
-from shop import close, error_of, open_stream, status, until
+from shop import close, error_of, open_stream, status
+from waiting import until
 
 DEADLY = ["d" * 104, signature.pack(b"\x23" + b"\x01" * 64), signature.pack(b"\x1e" + b"\x01" * 64)]
 """65 bytes whose recovery id is not 0 to 3: checkmessage aborts on them."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from shop import error_of, open_stream, settled, status, until
+from shop import error_of, open_stream, settled, status
+from waiting import until
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import socket
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from methods import METHODS
 
 from shop import TARIFF, balance, error_of
 
@@ -107,17 +108,6 @@ def test_what_is_not_json_is_answered_and_harms_nothing(net):
     assert net["seller"].rpc.call("meter-list")
 
 
-METHODS = {
-    "seller": [
-        "meter-add", "meter-set", "meter-remove", "meter-report", "meter-wait", "meter-status", "meter-invoice",
-        "meter-spend", "meter-sessions", "meter-history", "meter-export", "meter-close", "meter-unlock",
-        "meter-attend", "meter-bind", "meter-totals", "meter-reports", "meter-changes",
-    ],
-    "buyer": [
-        "stream-open", "stream-status", "stream-pause", "stream-resume", "stream-budget", "stream-report",
-        "stream-wait", "stream-close", "stream-giveup", "stream-receipts",
-    ],
-}  # fmt: skip
 floats = st.floats(allow_nan=False, allow_infinity=False)
 junk = st.recursive(
     st.one_of(

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from satmeter.cli.main import app
 from satmeter.journal.backup import backup
-from shop import close, open_stream, until
+from shop import close, open_stream
+from waiting import until
 
 
 def journal_of(dev, role):

@@ -5,7 +5,8 @@ from typer.testing import CliRunner
 
 from satmeter import devnet
 from satmeter.cli.main import app
-from shop import error_of, until
+from shop import error_of
+from waiting import until
 
 
 def run(*words):

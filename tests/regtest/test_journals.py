@@ -5,7 +5,8 @@ import sqlite3
 
 from satmeter import devnet
 from satmeter.journal import backup
-from shop import close, error_of, open_stream, until
+from shop import close, error_of, open_stream
+from waiting import until
 
 
 def lose(path):

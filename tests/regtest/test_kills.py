@@ -8,12 +8,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_crash import kill_plugin, start_plugin
+from processes import kill_plugin, start_plugin
 
 from satmeter import devnet
 from satmeter.board.virtual import VirtualBoard
 from satmeter.core.journal import canonical
-from shop import close, identity, open_stream, settled, status, until
+from shop import close, identity, open_stream, settled, status
+from waiting import until
 
 TIMES = 12
 FALLING = Path(__file__).parent / "falling"

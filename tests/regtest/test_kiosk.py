@@ -4,12 +4,12 @@ import secrets
 from pathlib import Path
 
 import pytest
+from bridged import Outlet
 from pyln.client import RpcError
-from test_bridge import Outlet
 
 from satmeter import devnet
 from satmeter.qr.make import fitted
-from shop import until
+from waiting import until
 
 RATES = Path(__file__).parent / "rates" / "rates.py"
 

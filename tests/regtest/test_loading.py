@@ -14,7 +14,8 @@ from pyln.client import LightningRpc, RpcError
 
 from lanes import lane
 from satmeter import devnet, parts
-from shop import error_of, until
+from shop import error_of
+from waiting import until
 
 
 @pytest.mark.parametrize("plugin", [devnet.METER, devnet.STREAM], ids=["meter", "stream"])

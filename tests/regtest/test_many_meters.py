@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from shop import error_of, until
+from shop import error_of
+from waiting import until
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from lanes import lane
 from satmeter import devnet
 from satmeter.cli.main import app
 from satmeter.devnet import ChannelSpec, NodeSpec
-from shop import Shop, close, identity, open_stream, until
+from shop import Shop, close, identity, open_stream
+from waiting import until
 
 NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("buyer", (devnet.STREAM,)))
 

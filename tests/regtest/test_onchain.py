@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from test_crash import alive, kill_plugin, start_plugin
+from processes import alive, kill_plugin, start_plugin
 
 from lanes import lane
 from satmeter import devnet
@@ -18,7 +18,8 @@ from satmeter.core.errors import BadParam, BadVersion, NodeTrouble
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet import NodeSpec
 from satmeter.plugin.onchain_seller import Bitcoind
-from shop import Shop, close, error_of, identity, open_stream, status, until
+from shop import Shop, close, error_of, identity, open_stream, status
+from waiting import until
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
 ROGUE = Path(__file__).parent / "rogue" / "rogue.py"

@@ -8,7 +8,8 @@ import pytest
 
 from satmeter.node.payments import LastHop, Payments
 from satmeter.node.rpc import Node
-from shop import balance, settled, until
+from shop import balance, settled
+from waiting import until
 
 
 @pytest.fixture

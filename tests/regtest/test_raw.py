@@ -9,7 +9,7 @@ import socket
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_input import METHODS
+from methods import METHODS
 
 from satmeter import devnet
 

@@ -4,10 +4,11 @@ import random
 import threading
 
 import pytest
-from test_crash import kill_plugin, start_plugin
+from processes import kill_plugin, start_plugin
 
 from satmeter import devnet
-from shop import error_of, identity, settled, until
+from shop import error_of, identity, settled
+from waiting import until
 
 
 def left(net, shop, board):

@@ -7,11 +7,12 @@ import sys
 import pytest
 import zxingcpp
 from PIL import Image
+from processes import kill_plugin, start_plugin
 from pyln.client import RpcError
-from test_crash import kill_plugin, start_plugin
 
 from satmeter import devnet
-from shop import balance, error_of, settled, until
+from shop import balance, error_of, settled
+from waiting import until
 
 
 def offer_of(board, **more):

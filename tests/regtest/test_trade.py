@@ -5,7 +5,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shop import DEADLINE_S, Shop, balance, close, error_of, identity, open_stream, settled, status, until
+from shop import DEADLINE_S, Shop, balance, close, error_of, identity, open_stream, settled, status
+from waiting import until
 
 
 def test_one_invoice_for_any_wallet(net, shop):

@@ -14,7 +14,7 @@ from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
 from satmeter.node.rpc import code_of
-from shop import until
+from waiting import until
 
 SLOW = Path(__file__).parent / "slow" / "slow.py"
 OPTIONS = {"slow-ms": "2000"}

@@ -24,7 +24,8 @@ from satmeter.watch.doctor import findings
 from satmeter.watch.figures import Figures
 from satmeter.watch.fleet import of_prometheus
 from satmeter.watch.server import exposition, serve
-from shop import close, open_stream, until
+from shop import close, open_stream
+from waiting import until
 
 
 def node_of(dev):

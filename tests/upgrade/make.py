@@ -17,7 +17,8 @@ from satmeter.core.seller.state import SellerState
 from satmeter.devnet import ChannelSpec, NodeSpec
 from satmeter.journal.backup import about, backup
 from satmeter.journal.store import Journal, sqlite_url
-from shop import Shop, close, open_stream, until
+from shop import Shop, close, open_stream
+from waiting import until
 
 HERE = Path(__file__).parent
 NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("buyer", (devnet.STREAM,)))
