@@ -37,12 +37,12 @@ FEE, COIN = 400, [TxInput("c1:0", 10**6, "5120" + "11" * 32, 100)]
 class Wallet:
     """A buyer before a seller that asks for what it likes; the wallet signs whatever it is asked to."""
 
-    def __init__(self, policy=None, **tariff):
+    def __init__(self, policy=None, carried=0, **tariff):
         self.now, self.n = 10**9, 0
         self.buyer, self.events, self.signed, self.did = Buyer(), [], [], []
         self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
         terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).terms())
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, carried)))
 
     def tell(self, what):
         step = self.buyer.handle(what, self.now)

@@ -16,12 +16,12 @@ LIMIT, SLICE = 20_000, 10_000
 class Liar:
     """A buyer whose seller says what it likes; every payment settles."""
 
-    def __init__(self, sensor=None, hold=False, policy=None, **tariff):
+    def __init__(self, sensor=None, hold=False, policy=None, carried=0, **tariff):
         self.now, self.n, self.paid, self.told = 10**9, 0, [], []
         self.buyer, self.events, self.hold = Buyer(), [], hold
         self.arrived = 0
         self.tariff = Tariff.from_dict({**TARIFF, **tariff})
-        self.open(SESSION, policy)
+        self.open(SESSION, policy, carried)
         if sensor is not None:
             self.sense(sensor)
 

@@ -329,3 +329,12 @@ def test_nobody_leads_where_nothing_is_left():
     live = w.seller.state.sessions[session]
     w.report(30)
     assert not live.leads(first) and not live.leads(second)
+
+
+def test_an_invoice_over_a_sum_is_tried_once():
+    """Who waits for it asks for less, or gives another; only a refund of all that is left is tried for a higher fee."""
+    w = World()
+    session = left(w)
+    w.channel_can_refund = False
+    ask(w, session, "first", 5_000)
+    assert [e.kind() for e in w.seller_events].count("refund_failed") == 1

@@ -6,6 +6,7 @@ from world import SESSION, World
 from satmeter.board.virtual import FIRMWARE
 from satmeter.core import commands as cmd
 from satmeter.core.errors import BoardSilent
+from satmeter.core.seller import views
 from satmeter.core.seller.meter import LESSER_FAULTS
 
 
@@ -94,3 +95,14 @@ def test_what_a_wallet_can_not_pay_is_not_shown():
 def test_the_lesser_faults_are_what_the_firmware_says():
     said = "".join((FIRMWARE / name).read_text() for name in ("app.py", "screen.py"))
     assert [fault for fault in LESSER_FAULTS if fault and f'"{fault}"' not in said] == []
+
+
+def test_a_board_that_can_not_deliver_shows_no_light_of_delivery():
+    def lamp():
+        return views.meter_status(w.meter, sale(w), w.now, w.seller.limits.silent_ms, 0, {}).lamp
+
+    w = World()
+    w.open()
+    assert lamp() == "on"
+    told(w, "relay", 20)
+    assert lamp() == "slow"

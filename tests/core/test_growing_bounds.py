@@ -16,8 +16,10 @@ from satmeter.core.buyer.policy import Policy
 from satmeter.core.errors import (
     PolicyBreach,
 )
+from satmeter.core.settlement.onchain_buyer import LEFT_BLOCKS
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.core.tariff import Tariff
+from statement import statement
 
 
 def test_a_conflicting_spend_in_no_block_is_final_after_144():
@@ -116,3 +118,45 @@ def test_with_the_time_a_further_transaction_is_due():
     policy.check_new_transaction(p, t, m, 3, 0, 3_600_000)
     with pytest.raises(PolicyBreach):
         policy.check_new_transaction(p, t, m, 3, 0, 3_599_999)
+
+
+@pytest.mark.parametrize(("transactions", "good"), [(6, True), (7, False)])
+def test_with_each_half_step_a_further_transaction_is_due(transactions, good):
+    """Where one holds no more than a step: 8,000 sat paid are four halves of 4,000, and three more may be early."""
+    p = Policy.from_dict({"max_price_msat": 1000, "budget_msat": 10**9, "unit": "unit", "max_feerate": 5_000})
+    step = {"quantum_msat": 4_000_000, "low_water_msat": 0, "hold_msat": 4_000_000}
+    t = Tariff.from_dict({**TARIFF, "settlement": "onchain", **step})
+    m = msg.Increment(SESSION, 1, 1, 4_000_000, transactions + 1, 2_000, "to", 1_000, 0, 0, 0)
+    if good:
+        policy.check_new_transaction(p, t, m, transactions, 8_000_000, 0)
+    else:
+        with pytest.raises(PolicyBreach, match="at most 7 are due"):
+            policy.check_new_transaction(p, t, m, transactions, 8_000_000, 0)
+
+
+@pytest.mark.parametrize(("carried", "lost"), [(0, 0), (3_000_000, 0), (0, 500_000), (3_000_000, 500_000)])
+def test_a_receipt_counts_the_update_that_nobody_heard_of(carried, lost):
+    """Whatever was carried in, and whatever of it was lost to a double spend later: that was taken, too."""
+    w = Wallet(carried=carried)
+    w.now += 60_000
+    w.ask(STEP, ticks=carried // 100_000)
+    w.ask(2 * STEP, taken=False, ticks=carried // 100_000 + 20)
+    told = {"transactions": 1, "txids": [], "fee_msat": 0, "basic_fee_msat": 0, "single_fee_msat": 0, "lost_msat": lost}
+    paid = carried + 2 * STEP * 1000 - lost
+    text = statement(session=SESSION, seller=SELLER_ID, carried_in_msat=carried, paid_msat=paid, onchain=told)
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(SESSION, w.now, text, "sig")))
+    assert any(isinstance(a, do.CheckReceipt) for a in w.did)
+    w.tell(cmd.ReceiptChecked(SESSION, text, "sig", True, {}))
+    assert (w.purchase.paid_msat, w.purchase.in_flight, w.purchase.astray) == (2 * STEP * 1000, {}, {})
+    assert do.Reserve(("c1:0",), LEFT_BLOCKS) in w.did
+
+
+def test_what_is_not_relayed_after_the_end_is_sent_again_and_ends_nothing_twice():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    before = [e.kind() for e in t.events].count("session_closing")
+    t.seen(known=False)
+    assert before == 1 == [e.kind() for e in t.events].count("session_closing")
+    assert len(t.done(do.Broadcast)) == 2 and t.sale.reason == "unplugged"

@@ -15,6 +15,7 @@ from satmeter.core import messages as msg
 from satmeter.core.errors import (
     WrongState,
 )
+from satmeter.core.labels import parse_opening
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
 from satmeter.core.seller.session import SellerSession
@@ -337,3 +338,13 @@ def test_opens_that_were_not_paid_are_forgotten_after_an_hour():
     w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now, "m")))
     w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 1, msg.BUYER, "no")))
     assert w.seller.context.openings.unpaid[BUYER_ID] == (1, w.now)
+
+
+def test_the_first_invoice_of_an_open_that_was_given_up_can_not_be_paid():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    (label,) = [label for label in w.invoices if parse_opening(label)]
+    w.sell(cmd.CloseSession(SESSION, "by hand"))
+    w.pump()
+    assert w.invoices[label][1] == "gone"

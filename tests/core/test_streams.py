@@ -10,6 +10,7 @@ from world import ARREARS, DAY_MS, SELLER_ID, SESSION, World, identity
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.buyer.streams import GIVE_UP_MS
 from satmeter.core.errors import (
     WrongState,
 )
@@ -197,3 +198,19 @@ def test_a_stream_that_ended_is_remembered_for_five_seconds():
         w.now += ms
         w.tell(cmd.Tick())
         assert (SESSION in w.buyer.state.streams) is there
+
+
+def test_the_relay_is_on_for_what_was_carried_in():
+    assert Liar(carried=5_000).p.relay and not Liar().p.relay
+
+
+def test_a_receipt_is_waited_for_as_long_as_a_payment_hangs():
+    w = Liar(hold=True)
+    w.ask(0)
+    w.close()
+    w.now += GIVE_UP_MS + 1
+    w.tell(cmd.Tick())
+    assert w.p.state == "closing"
+    w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
+    w.tell(cmd.Tick())
+    assert w.p.state == "closed"
