@@ -1,6 +1,6 @@
 """Whole sessions, line by line: each command, and the events and effects that it led to.
 
-`python tests/core/transcript_of.py` writes transcripts/ anew. Read what has changed there before you commit it: each line
+`python tests/core/transcript_of.py` writes transcripts/ anew. Read what has changed before you commit it: each line
 is a promise to a journal or to a node.
 """
 
