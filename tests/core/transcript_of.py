@@ -292,6 +292,26 @@ def on_chain():
     t.seen(arrived_sat=2 * STEP, confirmations=2, height=112)
 
 
+def carried_on_chain():
+    """What is left of one session on-chain is carried into the next, which asks on-chain again once that is used up."""
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.seen()
+    t.read(5)
+    t.read(plugged=False)
+    t.seen(arrived_sat=STEP, confirmations=2, height=102)
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    t.read()
+    t.open(SECOND)
+    t.read(15)
+    t.pay("c2:0", SECOND)
+    t.tell(cmd.FromPeer("02" + "cc" * 32, msg.Open("66" * 16, 2, "m")))
+    t.read(20)
+    t.tell(cmd.UpdateRefused(SECOND, 2, 2, "fee too low"))
+
+
 def double_spend():
     """The buyer spends the inputs elsewhere: a loss, until the seller's own is the one that stands."""
     t = Till(hold_msat=STEP * 1000, unconfirmed_msat=2 * STEP * 1000)
@@ -346,7 +366,7 @@ def caps():
 
 EVERY = (
     prepaid, credit_used_up, arrears, allowance, restarts, bearer, remainder_lapses, gates, standing_offer, buttons,
-    openings, older_copy, on_chain, double_spend, buyer_on_chain, a_liar, caps,
+    openings, older_copy, on_chain, carried_on_chain, double_spend, buyer_on_chain, a_liar, caps,
 )  # fmt: skip
 
 
