@@ -67,6 +67,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def __init__(self) -> None:
         self.paying = Timings()
+        self._runs = False
         self.plugin = plugin = Plugin(autopatch=False)
         plugin.stdout = keep_stdout()
         plugin.init()(self._init)
@@ -74,7 +75,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         plugin.add_option(f"{self.role}-older-journal", "", "the name of a journal of which only an older copy is left")
         plugin.add_option(f"{self.role}-keep-days", "90", "days for which the journal's events are kept; 0: for ever")
         plugin.add_option(f"{self.role}-keep-receipts-days", "3650", "days for which receipts are kept; 0: for ever")
-        self.options(plugin)
+        self.declare(plugin)
         for name, handler in self.methods().items():
             rpc_methods.add(plugin, f"{self.role}-{name}", handler)
         rpc_methods.add(plugin, f"{self.role}-figures", self.figures)
@@ -83,7 +84,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         plugin.add_subscription("disconnect", self._disconnect)
         plugin.add_subscription("shutdown", self._shutdown)
 
-    def options(self, plugin: Plugin) -> None:
+    def declare(self, plugin: Plugin) -> None:
         """Adds the role's options, topics, hooks and subscriptions; uses no RPC and no file."""
         raise NotImplementedError
 
@@ -130,7 +131,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def _init(self, plugin: Plugin, **kwargs: object) -> dict[str, str]:
         try:
-            kept = [self.whole_option(f"{self.role}-keep-{what}", 0, 36_500) for what in ("days", "receipts-days")]
+            names = [f"{self.role}-keep-{what}" for what in ("days", "receipts-days")]
+            kept = [whole(name, plugin.get_option(name), 0, 36_500) for name in names]
             given = str(plugin.get_option(f"{self.role}-db") or "")
             check_url(f"{self.role}-db", given)
             self.check_options()
@@ -149,6 +151,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.prepare()
         self._performers = self.performers()
         self.service.start()
+        self._runs = True
         self.started()
         threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
         return {}
@@ -178,10 +181,6 @@ class RolePlugin(Generic[CoreT, FoldT]):
                 call.reply(error)
 
         self.hands.quick(job)
-
-    def whole_option(self, name: str, low: int, high: int) -> int:
-        """Returns an option as a whole number from `low` to `high`; raises BadParam for others."""
-        return whole(name, self.plugin.get_option(name), low, high)
 
     def is_older(self, journal: Journal) -> bool:
         """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
@@ -245,7 +244,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.service.post(cmd.PeerLost(inner.get("id", id)))
 
     def _shutdown(self, **kwargs: object) -> None:
-        if hasattr(self, "service"):
+        if self._runs:
             self.service.stop()
             self.last_known.write_now()
         os._exit(0)

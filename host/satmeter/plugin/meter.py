@@ -17,24 +17,23 @@ from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
 from ..core.seller import views
-from ..core.seller.context import Ended, Limits
+from ..core.seller.context import Ended
 from ..core.seller.meter import Meter
 from ..core.seller.seller import Seller
 from ..core.seller.state import SellerState
-from ..core.settlement.transaction import FEERATE_MOST
 from ..core.status import BoardView
 from ..core.tariff import OFF
 from ..journal.store import Journal, SessionRow
 from ..node.currency import per_btc
 from ..node.rpc import Made, words_of
-from ..wire.address import Address, endpoint
-from ..wire.lnurl import check_base, encode
-from . import fiat
+from ..wire.address import Address
+from ..wire.lnurl import encode
+from . import fiat, meter_options
 from .base import Performers, RolePlugin, log
 from .clock import wall_ms
 from .covered import Covered
 from .meter_rpc import MeterRpc
-from .onchain_seller import Bitcoind, Chain
+from .onchain_seller import Chain
 from .refund_invoice import RefundInvoice, check, read
 from .runtime import Answer
 
@@ -42,8 +41,6 @@ REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
 INVOICES_LOOKED_AT = 10_000
 """How many of the node's newest invoices a new journal is compared with."""
-REMAINDER_OWN_MS = 600_000  # more than refunds.FIRST_MS: who paid little has a time of its own, too
-"""How long what is left of a bearer's money is that bearer's alone, where there is a page that gives it back."""
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
 
 
@@ -56,45 +53,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     _strange: list[str] | None = None
     """Journals that invoices of the node name and that are not this one; None before they were looked for."""
 
-    def options(self, plugin: Plugin) -> None:
+    def declare(self, plugin: Plugin) -> None:
         """Adds the seller's options, notification topics, hooks and subscriptions."""
-        plugin.add_option(
-            "meter-address", "", "HOST:PORT at which buyers reach this node, for the QR; else what it announces"
-        )
-        plugin.add_option(
-            "meter-url",
-            "",
-            "https://HOST at which wallets find the public pages of this node's meters (satmeter serve): boards show "
-            "there a code by which what is left comes back",
-        )
-        plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
-        plugin.add_option(
-            "meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged"
-        )
-        plugin.add_option(
-            "meter-forget-journal",
-            None,
-            "the name of a journal that is lost, so that another may begin; may be repeated",
-            multi=True,
-        )
-        plugin.add_option("meter-max-meters", "1000", "most meters")
-        plugin.add_option("meter-max-sessions", "2000", "most live sessions")
-        plugin.add_option("meter-max-sessions-per-peer", "50", "most live sessions of one buyer")
-        plugin.add_option(
-            "meter-refund-maxfee-msat",
-            "2000",
-            "routing fee that a refund may cost, in msat; a hundredth of it where that is more. The refund bears it",
-        )
-        plugin.add_option(
-            "meter-feerate", "0", "on-chain: sat per 1,000 weight units that updates have to pay; 0: as estimated"
-        )
-        plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
-        plugin.add_option(
-            "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try updates on"
-        )
-        plugin.add_option(
-            "meter-fiat", "", "a currency, such as EUR: its rate is recorded, for sums in money (CLN 26.04 and later)"
-        )
+        meter_options.add(plugin)
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
         plugin.add_subscription("block_added", self._block_added)
@@ -124,7 +85,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._check_index(state, fresh=snapshot is None and not events)
         assert self.service.journal is not None
         lost_up_to = self.node.newest_index() if older else -1
-        return Seller(self.node_id, self.limits, state, self.service.journal.name, self._recall, lost_up_to)
+        return Seller(self.node_id, self.options.limits, state, self.service.journal.name, self._recall, lost_up_to)
 
     def _recall(self, session: str) -> Ended | None:
         """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
@@ -150,7 +111,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Refuse to begin a journal where the node has invoices of another, which knows what is owed to whom."""
         assert self.service.journal is not None
         if self._strange is None:
-            known = {self.service.journal.name, *self._forgotten}
+            known = {self.service.journal.name, *self.options.forgotten}
             named = {journal_of(label) for label in self.node.newest_labels(INVOICES_LOOKED_AT)}
             self._strange = sorted(named - {"", *known})
         if self._strange:
@@ -193,55 +154,40 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     def check_options(self) -> None:
         """Takes the seller's options; raises BadParam that names the one that is wrong."""
-        forgotten = self.plugin.get_option("meter-forget-journal") or []
-        self._forgotten = frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten))
-        given = str(self.plugin.get_option("meter-address") or "")
-        self.reach = endpoint("meter-address", given) if given else ""
-        url = str(self.plugin.get_option("meter-url") or "")
-        self.url = check_base("meter-url", url) if url else ""
-        self.limits = Limits(
-            remainder_own_ms=REMAINDER_OWN_MS if self.url else 0,
-            meters=self.whole_option("meter-max-meters", 1, 100_000),
-            sessions=self.whole_option("meter-max-sessions", 1, 100_000),
-            sessions_per_peer=self.whole_option("meter-max-sessions-per-peer", 1, 100_000),
-            bump_blocks=self.whole_option("meter-bump-blocks", 1, 1000),
-            unheard_ms=self.whole_option("meter-unheard-s", 1, 86400) * 1000,
-            silent_ms=self.whole_option("meter-silent-s", 1, 3600) * 1000,
-            refund_maxfee_msat=self.whole_option("meter-refund-maxfee-msat", 0, 10**9),
-        )
-        self._fiat = fiat.currency("meter-fiat", str(self.plugin.get_option("meter-fiat") or ""))
-        bitcoind = str(self.plugin.get_option("meter-bitcoind-rpc") or "")
-        self._bitcoind = Bitcoind(bitcoind) if bitcoind else None
-        self._feerate = self.whole_option("meter-feerate", 0, FEERATE_MOST)
+        self.options = meter_options.read(self.plugin)
 
     def prepare(self) -> None:
         """Makes what effects and hooks use; asks the node for its cltv-final."""
-        self.reach = self.reach or _announced(self.info)
+        self._reach = self.options.address or _announced(self.info)
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
         self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
         self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
         """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
         self._offer_lock = threading.Lock()
-        self._links = BearerLinks(self.node.secret(SECRET)) if self.url else None
-        self.chain = Chain(self.node, self._feerate, self._bitcoind)
+        self._links = BearerLinks(self.node.secret(SECRET)) if self.options.url else None
+        self.chain = Chain(self.node, self.options.feerate, self.options.bitcoind)
         self.covered = Covered(self.node.cltv_final())
 
     def started(self) -> None:
         """Starts the thread that follows paid invoices (waitanyinvoice)."""
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
-        if self._fiat:
+        if self.options.currency:
             source = f"currencyrate of lightningd {self.info['version']}"
-            fiat.Recorder(self.node, self._fiat, source, lambda: self.service.journal).start()
+            fiat.Recorder(self.node, self.options.currency, source, lambda: self.service.journal).start()
 
     def rest_url(self, meter: str, label: str) -> str:
         """Where whoever stands at the meter gets back all that is left of the session that a wallet invoice fed.
 
         That is by LNURL-withdraw (LUD-03). "" where no page is known (meter-url)."""
-        return f"{self.url}/m/{meter}/{self._links.of(label, whole=True)}/withdraw" if self._links is not None else ""
+        return (
+            f"{self.options.url}/m/{meter}/{self._links.of(label, whole=True)}/withdraw"
+            if self._links is not None
+            else ""
+        )
 
     def address(self, meter: str) -> str:
         """The SATMETER:// address of a meter, "" where buyers can't reach this node."""
-        host, _, port = self.reach.rpartition(":")
+        host, _, port = self._reach.rpartition(":")
         return str(Address(host, int(port), self.node_id, meter)) if host and port.isdecimal() else ""
 
     # --- money that arrives
@@ -501,13 +447,13 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         now = self.service.clock.now()
         invoice = meter.wallet_invoice(now).upper()
         own = invoice and meter.tariff.self_service != OFF
-        left = None if invoice or not self.url else core.context.refunds.left_at(meter, now)
+        left = None if invoice or not self.options.url else core.context.refunds.left_at(meter, now)
         rest = ""
         if left is not None:
             newest = next(reversed(left.fed_by))
             rest = encode(self.rest_url(meter.name, wallet_label(core.context.journal, meter.name, newest)))
         address = "" if own or rest else self.address(meter.name).upper()
-        page = f"{self.url}/m/{meter.name}" if self.url else ""
+        page = f"{self.options.url}/m/{meter.name}" if self.options.url else ""
         return views.Codes(address, invoice, rest, left.refundable_msat() if left else 0, page)
 
 

@@ -13,7 +13,7 @@ from ..core.buyer import views
 from ..core.buyer.buyer import Buyer
 from ..core.buyer.session import BuyerSession
 from ..core.buyer.state import BuyerState
-from ..core.errors import BadParam, NodeTrouble
+from ..core.errors import NodeTrouble
 from ..core.journal import Event
 from ..core.plain import Plain
 from ..core.states import StreamState
@@ -22,7 +22,7 @@ from ..journal.store import Journal, SessionRow
 from ..node.payments import LastHop
 from ..node.rpc import words_of
 from ..wire import signature
-from ..wire.address import parse
+from . import stream_options
 from .base import Performers, RolePlugin
 from .decoder import Decoder
 from .onchain_buyer import Wallet
@@ -34,13 +34,6 @@ RECALLED = 5_000
 TOPICS = ("stream_low", "stream_state")
 
 
-def _node_id(seller: object) -> str:
-    try:
-        return parse(seller, None if "://" in str(seller) else "any").node_id
-    except BadParam as error:
-        raise BadParam(f"stream-seller: {error.message.removeprefix('seller: ')}", param="stream-seller") from error
-
-
 class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     """The buyer's plugin: it joins lightningd, the journal and the buyer's core."""
 
@@ -48,11 +41,9 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     patient = (ev.PaymentSettled,)
     state = BuyerState
 
-    def options(self, plugin: Plugin) -> None:
+    def declare(self, plugin: Plugin) -> None:
         """Adds the buyer's options and notification topics."""
-        plugin.add_option("stream-seller", None, "a node id that may be bought from; may be repeated", multi=True)
-        plugin.add_option("stream-day-msat", "0", "day cap for streams that name none, fees included; 0: none")
-        plugin.add_option("stream-max-streams", "500", "most live streams")
+        stream_options.add(plugin)
         for topic in TOPICS:
             plugin.add_notification_topic(topic)
 
@@ -64,9 +55,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     def check_options(self) -> None:
         """Takes the buyer's options; raises BadParam that names the one that is wrong."""
-        self.day_msat = self.whole_option("stream-day-msat", 0, 10**15)
-        self._most_streams = self.whole_option("stream-max-streams", 1, 100_000)
-        self._allowed = frozenset(_node_id(each) for each in self.plugin.get_option("stream-seller") or [])
+        self.options = stream_options.read(self.plugin)
 
     def prepare(self) -> None:
         """Makes what effects and messages use: the wallet, the decoder, and the opens that wait."""
@@ -85,7 +74,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         """Returns the buyer's core, folded from the journal."""
         state = self.folded(snapshot, events)
         self._publish_sellers(state)
-        return Buyer(self._allowed, self._most_streams, state, self._recall, older)
+        return Buyer(self.options.sellers, self.options.streams, state, self._recall, older)
 
     def _publish_sellers(self, state: BuyerState) -> None:
         """Publish whose invoices are decoded, for the thread that takes messages."""

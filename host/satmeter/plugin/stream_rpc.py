@@ -80,8 +80,8 @@ class StreamRpc:
             for name, value in locals().items()
             if name not in ("self", "call", "seller", "meter") and value is not None
         }
-        if self.p.day_msat:
-            caps.setdefault("day_msat", self.p.day_msat)
+        if self.p.options.day_msat:
+            caps.setdefault("day_msat", self.p.options.day_msat)
         address = parse(seller, meter)
         if address.node_id == self.p.node_id:
             raise BadParam("seller: is this node itself; nobody can buy from itself", param="seller")
