@@ -3,12 +3,14 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
+import pytest
 from liar import Liar
 from world import ARREARS, SELLER_ID, SESSION, Victim, World, invoice_received
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.errors import NoCredit, TooMany
 
 
 def test_an_invoice_of_another_node_is_not_paid():
@@ -111,3 +113,24 @@ def test_what_is_kept_back_for_a_debt_is_free_to_pay_it_after_the_close():
     assert w.p.kept_back_msat == 20_300  # the limit, and three fees
     w.close()
     assert w.p.kept_back_msat == 0
+
+
+def test_an_invoice_that_was_overtaken_is_no_breach():
+    """It states a lower count than the newest one: what matters is which was sent later."""
+    w = Liar(window=2, quantum_msat=20_000)
+    w.ask(0)
+    w.ask(100)
+    late = msg.Invoice(SESSION, w.now - 500, 9, 10_000, "10000:h9", 50, 5_000, 0)
+    w.tell(invoice_received(late, 10_000, "h9", w.now + 10**6))
+    assert not w.p.breached and w.p.state == "streaming"
+    newer = msg.Invoice(SESSION, w.now + 500, 10, 10_000, "10000:h10", 50, 5_000, 0)
+    w.tell(invoice_received(newer, 10_000, "h10", w.now + 10**6))
+    assert w.p.breached
+
+
+@pytest.mark.parametrize("code", [TooMany.code, NoCredit.code, 0])
+def test_an_error_of_the_seller_that_is_not_about_the_session_ends_no_stream(code):
+    w = Liar()
+    w.ask(0)
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, code, "something")))
+    assert w.p.state == "streaming"

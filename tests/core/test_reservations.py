@@ -102,3 +102,14 @@ def test_a_board_that_does_not_say_what_it_holds_is_taken_to_know_of_reservation
     w = World()
     w.open()
     assert w.meter.memory.grant_held is None and w.seller.confirmed(w.sale)
+
+
+def test_what_a_removed_meters_session_had_reserved_is_confirmed():
+    w = World()
+    w.open()
+    w.channel_can_refund = False
+    w.report(20)
+    w.report(20, plugged=False)
+    session = w.seller.state.sessions[SESSION]
+    w.sell(cmd.RemoveMeter("m"))
+    assert w.seller.confirmed(session)

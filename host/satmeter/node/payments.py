@@ -85,9 +85,8 @@ class Payments:
         try:
             found: list[JsonObject] = self._node.call("listsendpays", payment_hash=payment_hash)["payments"]
         except RpcError as error:
-            raise NodeTrouble(
-                f"listsendpays: {words_of(error)}"
-            ) from error  # not knowing is no outcome: it is asked again
+            # Not knowing is no outcome: it is asked again.
+            raise NodeTrouble(f"listsendpays: {words_of(error)}") from error
         return found
 
     def stuck(self, payment_hash: str) -> str:
