@@ -13,6 +13,7 @@ from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.errors import (
+    ClockWrong,
     WrongState,
 )
 from satmeter.core.labels import parse_opening
@@ -348,3 +349,13 @@ def test_the_first_invoice_of_an_open_that_was_given_up_can_not_be_paid():
     w.sell(cmd.CloseSession(SESSION, "by hand"))
     w.pump()
     assert w.invoices[label][1] == "gone"
+
+
+def test_a_buyer_that_refuses_the_first_invoice_ends_its_opening_and_nothing_else():
+    w = World()
+    w.hold = {do.Pay}
+    w.open()
+    before = len(w.seller_events)
+    (number,) = w.first().out
+    w.sell(cmd.FromPeer(BUYER_ID, msg.Error(SESSION, w.now + 1, msg.BUYER, ClockWrong.code, "late", number)))
+    assert w.first() is None and len(w.seller_events) == before

@@ -13,6 +13,7 @@ from satmeter.core import messages as msg
 from satmeter.core.errors import (
     WrongState,
 )
+from satmeter.core.seller import events as ev
 
 
 def test_a_window_of_four_at_the_same_exposure():
@@ -151,3 +152,12 @@ def test_a_debt_is_asked_for_after_a_restart_though_no_board_is_heard():
     w.restart_seller()
     w.pump()
     assert [m.amount_msat for m in w.sent if isinstance(m, msg.Invoice)] == [6_000]
+
+
+def test_a_number_that_was_paid_is_not_drawn_again():
+    """Also where the journal has no event of its being asked for: an older copy lacks it."""
+    w = World()
+    w.open()
+    paid = {"amount_msat": 5, "pay_index": 9, "payment_hash": "h", "count": 0, "owned_up_to": 9}
+    w.seller.state.apply(ev.InvoicePaid(at=w.now, subject=SESSION, number=50, **paid))
+    assert w.sale.next_number == 51
