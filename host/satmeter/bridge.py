@@ -20,16 +20,19 @@ from .board import lease
 from .board.ports import OTHER_KEY, find, troubles
 from .core.errors import BadParam, BoardTrouble, Implausible, NodeTrouble, SatmeterError, UnknownMeter, UnknownSession
 from .core.money import MAX_TICKS
-from .core.plain import JsonObject, Plain
+from .core.plain import Plain
+from .core.status import BoardView, RelayView, read_as
 from .node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from .parts import how_to_install
-from .wire.dialogue import Dialogue, Encode
+from .wire.dialogue import Dialogue, Encode, View
 
 log = logging.getLogger("satmeter.bridge")
 
 RETRY_S = 1.0
 POLL_S = 30
 REFUSED_MS = 60_000
+NOTHING = View(0)
+"""What a board is told whose meter or stream is no more."""
 
 
 def now_ms() -> int:
@@ -40,18 +43,21 @@ def now_ms() -> int:
 class Side(Protocol):
     """What a board is connected to: a seller's meter, or a buyer's stream."""
 
-    def report(self, node: Node, reading: Plain) -> JsonObject | None:
+    def report(self, node: Node, reading: Plain) -> View | None:
         """Report a reading, and return the view that answers it, if one does."""
         ...
 
-    def wait(self, node: Node, index: int) -> JsonObject:
-        """Returns the newest view once its index is beyond `index`, or after 30 s.
+    def wait(self, node: Node, index: int) -> tuple[int, View | None]:
+        """Returns the newest view and its index once that is beyond `index`, or after 30 s.
 
-        A view with `gone` is of a meter or stream that is no more. Raises RpcError or NodeTrouble as
-        Node.call() does."""
+        The view of a meter or stream that is no more is None, and its index 0. Raises RpcError or
+        NodeTrouble as Node.call() does."""
+        ...
 
-    def grant(self, view: JsonObject, boot: str) -> int | None:
-        """Returns a view's grant (a register value in ticks); None where it is of another boot."""
+
+def view_of(meter: BoardView) -> View:
+    """Return what a board is told of its meter."""
+    return View(meter.grant, meter.boot, meter.lamp, meter.page, meter.codes, meter.link)
 
 
 class MeterSide:
@@ -60,17 +66,15 @@ class MeterSide:
     def __init__(self, meter: str):
         self.meter = meter
 
-    def report(self, node: Node, reading: Plain) -> JsonObject:
+    def report(self, node: Node, reading: Plain) -> View | None:
         """Reports a reading by meter-report; returns the view of the meter that answers it."""
-        return node.call("meter-report", name=self.meter, **reading)
+        answer = node.call("meter-report", name=self.meter, **reading)
+        return view_of(read_as(BoardView, answer)) if answer else None
 
-    def wait(self, node: Node, index: int) -> JsonObject:
-        """Returns the view of meter-wait: once its index is beyond `index`, or after 30 s."""
-        return node.call("meter-wait", name=self.meter, lastindex=index, timeout=POLL_S)
-
-    def grant(self, view: JsonObject, boot: str) -> int | None:
-        """The grant for a boot of the board, None while the seller's plugin knows another."""
-        return view["grant"] if view["boot"] == boot else None
+    def wait(self, node: Node, index: int) -> tuple[int, View | None]:
+        """Returns the view of meter-wait, once its index is beyond `index` or after 30 s, and that index."""
+        answer = node.call("meter-wait", name=self.meter, lastindex=index, timeout=POLL_S)
+        return (0, None) if answer.get("gone") else (int(answer["index"]), view_of(read_as(BoardView, answer)))
 
 
 class StreamSide:
@@ -84,16 +88,16 @@ class StreamSide:
         own = {each: reading[each] for each in ("boot", "register", "base", "age")}
         node.call("stream-report", session=self.stream, **own)
 
-    def wait(self, node: Node, index: int) -> JsonObject:
-        """Returns the view of stream-wait once its index is beyond `index`, or after 30 s.
+    def wait(self, node: Node, index: int) -> tuple[int, View | None]:
+        """Returns what the board is told of stream-wait's answer, and its index.
 
-        The lamp and the page of the buyer's board are added to it."""
-        view = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
-        return {**view, "lamp": "on" if view.get("relay") else "off", "page": [self.stream, view.get("state", "")]}
-
-    def grant(self, view: JsonObject, boot: str) -> int | None:
-        """Returns a grant without end (MAX_TICKS) while the view's relay is on, else 0."""
-        return MAX_TICKS if view.get("relay") else 0
+        While the stream's relay is on, that is a grant without end (MAX_TICKS)."""
+        answer = node.call("stream-wait", session=self.stream, lastindex=index, timeout=POLL_S)
+        if answer.get("gone"):
+            return 0, None
+        told = read_as(RelayView, answer)
+        grant, lamp = (MAX_TICKS, "on") if told.relay else (0, "off")
+        return int(answer["index"]), View(grant, lamp=lamp, page=[self.stream, told.state])
 
 
 def _encoder() -> Encode | None:
@@ -117,7 +121,7 @@ class Bridge:
     def __init__(self, port: str, key: bytes, node: Node, side: Side, plugin: Path | None = None):
         """port: "" for the only board that is connected, wherever it comes back."""
         self.port, self.node, self.side, self.plugin = port, node, side, plugin
-        self.talk = Dialogue(key, side.grant, _encoder())
+        self.talk = Dialogue(key, _encoder())
         self.trouble: dict[str, str] = {}
         self._refused_at = -REFUSED_MS
         self._lock = threading.RLock()
@@ -259,22 +263,18 @@ class Bridge:
         while not self._stopping.is_set():
             asked = self.talk.views
             try:
-                view = self.side.wait(self.node, index)
+                newest, view = self.side.wait(self.node, index)
             except RpcError as error:
                 if code_of(error) in (UnknownSession.code, UnknownMeter.code):
-                    self._set(self._nothing())
+                    self._set(NOTHING)
                 raise
-            if view.get("gone"):
+            if view is None:
                 index = 0
-                self._set(self._nothing())
+                self._set(NOTHING)
                 self._stopping.wait(RETRY_S)
-            elif view["index"] != index and self._set(view, asked):
-                index = view["index"]
+            elif newest != index and self._set(view, asked):
+                index = newest
 
-    def _set(self, view: JsonObject, asked: int | None = None) -> bool:
+    def _set(self, view: View, asked: int | None = None) -> bool:
         with self._lock:
             return self.talk.show(view, asked)
-
-    def _nothing(self) -> Plain:
-        """What a board has to know whose meter or stream is no more."""
-        return {"boot": self.talk.board.get("boot", ""), "grant": 0, "relay": False, "lamp": "off"}

@@ -18,7 +18,7 @@ from satmeter.core.money import MAX_MSAT, msat
 from satmeter.core.text import UNITS, amount, duration
 from satmeter.panel.amounts import Money, Rate
 from satmeter.panel.display_preview import Mirror, of_virtual
-from satmeter.wire.dialogue import Dialogue
+from satmeter.wire.dialogue import Dialogue, View
 
 KEY = bytes(range(32))
 
@@ -110,13 +110,13 @@ def test_the_mirror_shows_what_the_board_shows(name):
     import serial
 
     board, view = VirtualBoard(KEY, "b1"), {**VIEWS[name], "grant": 0}
-    talk = Dialogue(KEY, lambda v, boot: v["grant"], _encoder())
+    talk = Dialogue(KEY, _encoder())
     meter = {**view, "board": "heard", "fault": "", "flow": 0, "register": 0, "plugged": True, "display": "128x64"}
     if name == "too long a code":
         meter["page"] = [*view["page"], "code too long for it"]  # the bridge's word for it
     try:
         with serial.Serial(board.port, timeout=0.01) as line:
-            talk.show(view)
+            talk.show(View(**view))
             end = time.monotonic() + 20
             while pixels(of_virtual(board)) != pixels(Mirror().picture(meter)):
                 talk.feed(line.read(line.in_waiting or 1), now())

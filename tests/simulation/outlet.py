@@ -5,7 +5,6 @@ from dataclasses import replace
 from clockwork import START_MS
 
 from satmeter.board.virtual import HostHal, firmware
-from satmeter.bridge import MeterSide
 from satmeter.core import commands as cmd
 from satmeter.core.errors import SatmeterError
 from satmeter.wire.dialogue import Dialogue
@@ -113,7 +112,7 @@ class Outlet:
 
     def start_bridge(self):
         if self.talk is None:
-            self.talk, self.view = Dialogue(KEY, MeterSide(self.meter).grant), None
+            self.talk, self.view = Dialogue(KEY), None
             self.changed()
 
     def kill_bridge(self, down):

@@ -9,11 +9,11 @@ from plan import PLAN_MS
 from process import BuyerProcess, SellerProcess
 from tricks import CLAIMS_AFTER_THE_CLOSE, Tricks
 
+from satmeter.bridge import view_of
 from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
 from satmeter.core.errors import SatmeterError
 from satmeter.core.seller import reservations, views
-from satmeter.core.status import answer
 
 TICK_MS = 250
 END_MS = PLAN_MS + 600_000
@@ -432,9 +432,9 @@ class Simulation:
         if self.seller.core is None:
             return None
         m = self.seller.state.meters.get(meter)
-        return (
-            answer(views.board(m, self.seller.state.sessions.get(m.session), views.Codes())) if m is not None else None
-        )
+        if m is None:
+            return None
+        return view_of(views.board(m, self.seller.state.sessions.get(m.session), views.Codes()))
 
     def rejects(self, inv):
         """The invoice_payment hook: it fails open when the plugin is away."""

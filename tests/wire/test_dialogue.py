@@ -5,7 +5,7 @@ import pytest
 from satmeter.board.virtual import HostHal, firmware
 from satmeter.bridge import Bridge, MeterSide
 from satmeter.core.errors import NodeTrouble
-from satmeter.wire.dialogue import Dialogue
+from satmeter.wire.dialogue import Dialogue, View
 
 KEY = bytes(range(32))
 CONFIG = {"key": KEY.hex(), "board": "test", "full_scale": 3600, "dead_zone": 0, "plug_debounce_ms": 0}
@@ -36,7 +36,7 @@ class Line:
         self.hal = Hal()
         self.hal.is_plugged = True
         self.board = firmware("app").App(self.hal, CONFIG, 0)
-        self.host = Dialogue(KEY, lambda view, boot: view["grant"] if view["boot"] == boot else None)
+        self.host = Dialogue(KEY)
         self.pass_ms(2_000)
         self.host.reported(self.host.oldest(), self.view(100))
         self.host.show(self.view(100))
@@ -44,7 +44,7 @@ class Line:
         assert self.board.grant == 100 and self.board.relay
 
     def view(self, grant):
-        return {"boot": self.board.boot, "grant": grant, "lamp": "on"}
+        return View(grant, self.board.boot, "on")
 
     def pass_ms(self, ms, up=True, down=True):
         """up, down: whether the line carries what is said that way."""
@@ -107,10 +107,10 @@ def test_a_bridge_whose_older_view_comes_last_grants_nothing():
         if not line.board.hal.is_plugged:  # the plugin has died since
             bridge._stopping.set()
             raise NodeTrouble("gone")
-        older = {**line.view(100), "index": 7, "gone": False}
+        older = line.view(100)
         line.plug(False)
         line.host.reported(line.host.oldest(), line.view(0))
-        return older
+        return 7, older
 
     bridge.side.wait = wait
     with pytest.raises(NodeTrouble):
@@ -259,7 +259,7 @@ def test_a_code_that_earlier_firmware_fails_at_is_not_sent_to_it(line, firmware_
     host._encode = lambda text, width, height: (n, bytes(n * ((n + 7) // 8)))
     host.board = {**host.board, "fw": firmware_of, "display": size}
     host.link.send = lambda kind, **what: told.append((kind, what))
-    host._show_code(0, "LNBC1")
+    host._show_code(0, "LNBC1", "")
     assert {what["of"] if "of" in what else what["n"] for kind, what in told if kind == "code"} == {sent}
     assert [what["text"] for kind, what in told if kind == "page"] == ([] if sent else ["code too long for it"])
 
@@ -275,8 +275,7 @@ def test_where_a_code_does_not_fit_the_page_of_the_meter_is_shown(line):
     host._encode = encode
     host.board = {**host.board, "fw": "0.5.0", "display": "128x64"}
     host.link.send = lambda kind, **what: told.append((kind, what))
-    host.view = {**(host.view or {}), "link": "https://plugs.example/m/socket"}
-    host._show_code(1, "LNBC1")
+    host._show_code(1, "LNBC1", "https://plugs.example/m/socket")
     assert {what["n"] for kind, what in told if kind == "code"} == {25}
     assert [what["text"] for kind, what in told if kind == "page"] == ["scan for its page"]
 

@@ -7,8 +7,9 @@ the seller has taken a reading that says so: the session may have ended with the
 
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from ..core.errors import BadFrame
 from ..core.plain import JsonObject
@@ -24,8 +25,24 @@ PIECE = 75
 Encode = Callable[[str, int, int], tuple[int, bytes]]
 """Returns a text's code for a display of so many pixels: modules a side, packed bits. ValueError if none fits."""
 
-Grant = Callable[[JsonObject, str], int | None]
-"""Returns the grant that a view holds for a boot of the board, None where it is for another."""
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a board is told: up to which register it may deliver (ticks; 0 cuts), and what it shows.
+
+    `boot` is the one of the board that the grant is for, None for any. `codes` are texts, `link` is what stands
+    for one that no display of the board's size has room for."""
+
+    grant: int
+    boot: str | None = None
+    lamp: str = "off"
+    page: Sequence[str] = ()
+    codes: Sequence[str] = ()
+    link: str = ""
+
+    def grant_of(self, boot: str) -> int | None:
+        """Return the grant for a boot of the board, None where it is for another."""
+        return self.grant if self.boot in (None, boot) else None
 
 
 def pieces(n: int, bits: bytes) -> Iterator[JsonObject]:
@@ -39,21 +56,20 @@ def pieces(n: int, bits: bytes) -> Iterator[JsonObject]:
 class Dialogue:
     """Bytes in by feed(), out by pull(); readings wait in `pending` until they are reported."""
 
-    def __init__(self, key: bytes, grant: Grant, encode: Encode | None = None):
+    def __init__(self, key: bytes, encode: Encode | None = None):
         self.link = Link(HOST, key)
         self._encode = encode
         self._codes: dict[int, str] = {}
         """Texts of the codes that this board was told, by id."""
         self.board: JsonObject = {}
         """The board's last hello."""
-        self.view: JsonObject = {}
+        self.view: View | None = None
         self.views = 0
         """How many views were taken. Of two that were asked for at the same time nobody knows which one is newer: who
         asks for one notes this, and where it has changed when the answer comes, asks again."""
         self.pending: dict[str, tuple[int, JsonObject, int]] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
         plugged in, if that was another. Each with its number, and when it was heard (ms)."""
-        self._grant = grant
         self._heard = 0
         self._numbers = 0
         """How many readings there were."""
@@ -101,8 +117,8 @@ class Dialogue:
         """Returns the bytes to write to the board now; empty where nothing is due."""
         return self.link.pull(now_ms)
 
-    def show(self, view: JsonObject, asked: int | None = None) -> bool:
-        """Take the newest view: lamp, page, and what the grant is found in.
+    def show(self, view: View, asked: int | None = None) -> bool:
+        """Take the newest view.
 
         `asked` is what `views` was when it was asked for. Returns False where another one was taken since: then it
         may be older than that one, is not taken, and is to be asked for again."""
@@ -122,7 +138,7 @@ class Dialogue:
         """Return how long ago the board said the reading that oldest() gave."""
         return now_ms - self._handed[2]
 
-    def reported(self, reading: JsonObject, view: JsonObject | None = None, taken: bool = True) -> None:
+    def reported(self, reading: JsonObject, view: View | None = None, taken: bool = True) -> None:
         """Removes a reading that was answered from `pending`; a newer one of its boot stays there.
 
         A board that dropped its grant at unplugging is granted again once a reading that shows this was
@@ -142,7 +158,7 @@ class Dialogue:
         self._let_go = self._told = 0
         if view is not None:
             self.show(view)
-        elif self.view:
+        elif self.view is not None:
             self._tell_grant(reading["boot"])
 
     def _hello(self, frame: JsonObject) -> None:
@@ -180,26 +196,26 @@ class Dialogue:
             self._let_go = self._numbers
             self.link.send("grant", boot=boot, register=0)  # one that is still on its way came too late
         self._said, self._plugged = frame["grant"], plugged
-        if plugged and self.view and frame["grant"] != self._grant(self.view, boot):
+        if plugged and self.view is not None and frame["grant"] != self.view.grant_of(boot):
             self._tell_grant(boot)
 
     def _tell(self) -> None:
         """Queue what the board has to know."""
-        if not self.view or not self.link.trusted:
+        if self.view is None or not self.link.trusted:
             return
         here = self.board["boot"]
         self._tell_grant(here)
-        self.link.send("lamp", boot=here, lamp=self.view["lamp"])
-        for n, text in enumerate(self.view.get("page", [])):
-            self.link.send("page", key=str(n), boot=here, n=n, text=str(text)[:32])
-        for which, text in enumerate(self.view.get("codes", [])):
+        self.link.send("lamp", boot=here, lamp=self.view.lamp)
+        for n, text in enumerate(self.view.page):
+            self.link.send("page", key=str(n), boot=here, n=n, text=text[:32])
+        for which, text in enumerate(self.view.codes):
             if self._codes.get(which, "") != text:
                 self._codes[which] = text
-                self._show_code(which, text)
+                self._show_code(which, text, self.view.link)
 
     def _tell_grant(self, boot: str) -> None:
         """Queue the view's grant for a boot, if it has one for that, and the board may be granted something."""
-        register = self._grant(self.view, boot)
+        register = self.view.grant_of(boot) if self.view is not None else None
         if register is None or (register and (self._let_go or not self._takes_grants)):
             return
         self._told = register
@@ -210,8 +226,10 @@ class Dialogue:
         """A board takes none while nothing is plugged in; before its first reading nobody knows."""
         return self._plugged or not self._numbers
 
-    def _show_code(self, which: int, text: str) -> None:
-        """Send a code in pieces, in the size of the board's display; what does not fit is said on its page."""
+    def _show_code(self, which: int, text: str, instead: str) -> None:
+        """Send a code in pieces, in the size of the board's display.
+
+        Where that has no room for it, the page says so, and `instead` is shown if there is one."""
         size = self.board["display"].split("x")
         if self._encode is None or len(size) != 2:
             return
@@ -222,7 +240,7 @@ class Dialogue:
                 if not self._draws(n, int(size[0]), int(size[1])):
                     raise ValueError("the board's firmware can't draw it")
             except ValueError:
-                n, bits, instead = 0, b"", str(self.view.get("link", ""))
+                n, bits = 0, b""
                 said = "code too long for it"
                 if instead:
                     with suppress(ValueError):  # then there is a page on which it is whole
