@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal
 from fractions import Fraction
 
+from satmeter.core.status import BoardView, answer
 from satmeter.device.boundary import Count
 from satmeter.device.outlet import Outlet
 
@@ -40,6 +41,11 @@ class Device:
         pass
 
 
+def told(boot, grant, **more):
+    """What a seller's plugin says of a meter to its board."""
+    return {**answer(BoardView(meter="m", state="", boot=boot, grant=grant, lamp="off", page=[], codes=[])), **more}
+
+
 class Seller:
     """A node that grants, or fails."""
 
@@ -54,7 +60,7 @@ class Seller:
             await asyncio.Event().wait()
         if self.fails is not None:
             raise self.fails
-        return {"boot": self.boot or params["boot"], "grant": self.grant}
+        return told(self.boot or params["boot"], self.grant)
 
 
 def made(**more):

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 import websockets
+from any_device import told
 from ocpp import v16, v201
 
 from satmeter.device.boundary import DeviceTrouble
@@ -419,7 +420,7 @@ def test_an_idle_charger_is_not_asked_as_fast_as_it_answers(version):
         async def call(self, method, **said):
             if method == "meter-wait":
                 await asyncio.Event().wait()
-            return {"boot": said["boot"], "grant": 0}
+            return told(said["boot"], 0)
 
     async def act(made, charger):
         outlet = Outlet("m", made, made, Fraction(1), 100, Seller(), None, report_s=1)

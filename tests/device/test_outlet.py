@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from any_device import Device, Seller, made, steps
+from any_device import Device, Seller, made, steps, told
 from pyln.client import RpcError
 
 from satmeter.core.errors import Implausible, NodeTrouble, UnknownMeter
@@ -383,11 +383,11 @@ def test_an_older_view_that_comes_last_is_not_taken():
 
     async def call(method, **params):
         if method == "meter-report":
-            return {"boot": outlet.trust.boot, "grant": 0}
+            return told(outlet.trust.boot, 0)
         if len(answered) == 2:
             raise asyncio.CancelledError
         answered.append(params["lastindex"])
-        older = {"boot": outlet.trust.boot, "grant": 100, "index": 7}
+        older = told(outlet.trust.boot, 100, index=7)
         if len(answered) == 1:
             outlet._read_at = 1.0
             await outlet._report()
@@ -401,7 +401,7 @@ def test_an_older_view_that_comes_last_is_not_taken():
             await outlet._follow()
 
     seen = []
-    outlet._see, see = lambda view, asked: seen.append((view["grant"], see(view, asked))) or seen[-1][1], outlet._see
+    outlet._see, see = lambda view, asked: seen.append((view.grant, see(view, asked))) or seen[-1][1], outlet._see
     asyncio.run(act())
     assert seen == [(0, True), (100, False), (3, True)] and answered == [0, 0]
     assert outlet._grant == 3

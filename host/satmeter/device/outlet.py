@@ -25,7 +25,7 @@ import msgspec
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, Implausible, SatmeterError, UnknownMeter
-from ..core.plain import JsonObject
+from ..core.status import BoardView, read_as
 from ..node.rpc import code_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
 from .tasks import ended, within
@@ -71,7 +71,7 @@ class Outlet:
         self.trust = Trust(ticks, rating, secrets.token_hex(4))
         self.trouble = ""
         self.open = False
-        self._view: JsonObject = {}
+        self._view: BoardView | None = None
         self._views = 0
         self._said: tuple[object, ...] = ()
         self._said_at = -report_s
@@ -185,7 +185,7 @@ class Outlet:
 
     @property
     def _grant(self) -> int:
-        return int(self._view.get("grant", 0)) if self._view.get("boot") == self.trust.boot else 0
+        return self._view.grant if self._view is not None and self._view.boot == self.trust.boot else 0
 
     def _may_flow(self) -> bool:
         good = self._plugged and not self.trouble and not self.trust.fault
@@ -306,12 +306,13 @@ class Outlet:
         state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}
         asked = self._views
         try:
-            view = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
+            answer = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
+            view = read_as(BoardView, answer) if answer else None  # None: the meter was removed meanwhile
         except RpcError as error:
             if code_of(error) == Implausible.code:
                 self._begin_boot(register)
             log.warning("meter %s: %s", self.meter, words_of(error))
-            self._view = {} if code_of(error) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
+            self._view = None if code_of(error) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
         except (SatmeterError, OSError, TimeoutError) as error:
             log.warning("meter %s: %s", self.meter, error or "the node does not answer")
         else:
@@ -325,7 +326,7 @@ class Outlet:
         self.trust.register -= said if self._refused else self._taken
         self._cut_at, self._taken, self._refused = -1, 0, True
 
-    def _see(self, view: JsonObject, asked: int) -> bool:
+    def _see(self, view: BoardView | None, asked: int) -> bool:
         """Takes what the seller says of the meter, and acts on it at once where it is another than before.
 
         `asked`: how many views had been taken when it was asked for. Where another one came meanwhile, nobody
@@ -347,13 +348,14 @@ class Outlet:
             asked = self._views
             try:
                 waiting = self._node.call("meter-wait", name=self.meter, lastindex=index, timeout=WAIT_S)
-                view = await within(waiting, WAIT_S + ANSWER_S)
-                newest = 0 if view.get("gone") else int(view["index"])
+                answer = await within(waiting, WAIT_S + ANSWER_S)
+                view = None if answer.get("gone") else read_as(BoardView, answer)
+                newest = int(answer["index"]) if view is not None else 0
             except Exception as error:  # also an answer of another shape
                 log.debug("meter %s: %r", self.meter, error)
                 await asyncio.sleep(RETRY_S)
                 continue
-            if self._see({} if view.get("gone") else view, asked):
+            if self._see(view, asked):
                 index = newest
 
     # --- over restarts
