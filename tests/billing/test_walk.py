@@ -89,12 +89,14 @@ def test_the_walk_in_a_browser(net, hub, parking, tab):
         seller.get_by_label("Price in sat").fill(price)
         seller.get_by_label("Description").fill("Parking facilities in Brussels <script>alert(1)</script>")
         seller.get_by_role("button", name="Publish").click()
-    seller.locator(f"[data-service='{PATH}']").wait_for()
+    for service in (PATH, PATH.replace("capacity", "occupied")):
+        seller.locator(f"[data-service='{service}']").wait_for()
 
     buyer = tab(hub.url)
     buyer.get_by_label("Search").fill("parking brussels")
     buyer.get_by_role("button", name="Find").click()
     found = buyer.locator(".offer")
+    found.nth(1).wait_for()
     assert found.count() == 2 and found.first.get_attribute("data-service") == PATH
     buyer.get_by_role("link", name="Log in").click()
     form = buyer.locator("form[action$='/register']")

@@ -133,6 +133,8 @@ class RpcNode(PayingNode):
             for running in self.plugins:
                 if plugin in (running.name, str(running.path)):
                     running.stop()
+                    # Whoever reads its output may notice a moment later; it can be started again at once.
+                    self.plugins = [each for each in self.plugins if each is not running]
                     return {"command": "stop", "result": f"Successfully stopped {running.name}."}
             raise RpcFault(err.INVALID_PARAMS, f"Could not find plugin {plugin}")
         if subcommand == "start":
