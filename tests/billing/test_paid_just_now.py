@@ -32,6 +32,21 @@ def test_a_payment_that_is_not_counted_yet_opens_the_gate_and_counts_once(net, s
     assert service.invoices.find(unpaid["id"])["pay_index"] is None
 
 
+def test_a_payment_that_is_counted_while_we_look_opens_the_gate(net, service, monkeypatch):
+    """The follower, or another worker, counts it after our first try and before we look at the invoice."""
+    row = service.invoices.make("shop", 1_000, services=("/a",))
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    spend_all = service.tokens.spend_all
+
+    def counted_meanwhile(uses, seller=""):
+        passed = spend_all(uses, seller)
+        assert service.follower.catch_up(row)
+        return passed
+
+    monkeypatch.setattr(service.tokens, "spend_all", counted_meanwhile)
+    assert service.spend([use(row)]) == [True] and service.spend([use(row)]) == [False]
+
+
 def test_its_token_is_given_too(net, service):
     row = service.invoices.make("shop", 1_000, services=("/a",))
     net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})

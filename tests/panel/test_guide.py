@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from waiting import until
 
 ROOT = Path(__file__).parents[2]
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
+LOCAL_FLAGS = 3
 ELSEWHERE = ("git clone", "make demo")  # CI clones it afresh and tests/demo runs the demo
 
 
@@ -88,8 +90,8 @@ class Shell:
         return child
 
     def answer(self, asked, typed):
-        """Wait until something is asked for, and type."""
-        until(lambda: asked in self.log())
+        """Wait until something is asked for, and type once the terminal hides it: what came before that is dropped."""
+        until(lambda: asked in self.log() and not termios.tcgetattr(self.terminal)[LOCAL_FLAGS] & termios.ECHO)
         os.write(self.terminal, f"{typed}\n".encode())
 
     def log(self):

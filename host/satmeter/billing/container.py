@@ -92,8 +92,9 @@ class Container:
         return passed
 
     def _counted_now(self, use: Use) -> bool:
+        """Returns whether a use is of a payment that is counted by now, also by another thread a moment ago."""
         row = self.invoices.by_hash(use.key) if use.kind == "rhash" else None
-        return row is not None and row["pay_index"] is None and self.follower.catch_up(row)
+        return row is not None and self.follower.catch_up(row)
 
     def _clean(self) -> None:
         """Every hour, let go of what is over: keys, events, webhooks, unpaid invoices."""
