@@ -247,6 +247,25 @@ def test_a_demand_over_what_is_left_after_the_close_is_not_paid_and_is_no_breach
     assert not w.p.debt_msat and w.p.done
 
 
+def test_a_count_beyond_the_sensors_after_the_close_is_paid_up_to_the_sensors_and_is_no_breach():
+    """The seller delivers on until it hears of the close; what was spent at gates makes no room for those ticks."""
+    w = Liar(sensor=0, policy={"tolerance_ticks": 0, "tolerance_pct": 0, "max_spend_msat": 3_000}, **ARREARS)
+    missed = 200  # what may have run before the sensor was first heard: the limit
+    w.sense(50)
+    w.ask(100)
+    w.close()
+    w.ask(200)
+    w.ask(300, amount=6_000)
+    assert (w.p.paid_msat, w.p.breached) == (20_000, False)
+    assert w.p.refusals[-1].why == "6000 msat asked after the close; 5000 of 25000 in all are left"
+    w.ask(300, amount=5_000)
+    assert w.p.paid_msat == w.tariff.charge(50 + missed) and not w.p.breached
+    w.ask(300, amount=3_000, charged=33_000)
+    assert w.p.paid_msat == 28_000 and not w.p.breached
+    w.ask(300, amount=1_000, charged=33_000)
+    assert w.p.paid_msat == 28_000 and not w.p.breached
+
+
 def test_what_is_charged_is_not_only_what_the_message_says():
     w = Liar(**ARREARS)
     w.ask(30_000, charged=0)

@@ -81,6 +81,35 @@ def test_what_the_allowance_delivered_is_not_charged():
     assert w.receipts()[-1]["charged_msat"] == 1_000
 
 
+def test_a_reading_that_was_said_before_the_start_and_is_told_late_is_of_the_allowance():
+    """Also where an event that records the count comes between, and over a restart."""
+    for restarted in (False, True):
+        w = World({"allowance_ticks": 20})
+        w.report(0)
+        w.open()  # the board has delivered 15 ticks by now, and nobody heard of the last 10
+        w.now += 1_000
+        w.sell(cmd.Reading("m", "b1", 5, 0, age_ms=2_000))
+        w.seller_events.append(selling.Counted(at=w.now, subject="meter/m", count=5))
+        w.seller.state.apply(w.seller_events[-1])
+        assert (w.meter.count, w.sale.ticks, w.sale.charged_msat) == (5, 0, 0)
+        if restarted:
+            w.restart_seller()
+        w.report(15)
+        assert w.sale.ticks == 0
+        w.report(25)
+        w.report(25, plugged=False)
+        assert w.receipts()[-1]["charged_msat"] == 1_000
+
+
+def test_a_clock_that_went_back_does_not_hold_up_where_a_session_starts():
+    w = World({"allowance_ticks": 20})
+    w.open()
+    w.now -= 3_600_000
+    w.report(5)
+    w.report(15)
+    assert w.sale.ticks == 10
+
+
 def test_an_overshoot_past_the_grant_is_the_sellers():
     w = World()
     w.open()

@@ -35,17 +35,15 @@ class Payments(Part):
         if stream.own_ticks is not None and stream.state == StreamState.STREAMING:
             policy.check_sensor(stream.policy, ticks, stream.own_ticks)
         if not tariff.prepaid:
-            self._check_debt(stream, tariff, message, charged, paid)
+            self._check_debt(stream, tariff, message, charged)
+            self._check_after_close(stream, tariff, message.amount_msat, paid, tariff.charge(ticks), charged)
 
     def _check_debt(
-        self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int, paid: int
+        self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, charged: int
     ) -> None:
-        """Raises PolicyBreach for a demand that is more than can be owed in arrears, OverCap for one that is too late.
+        """Raises PolicyBreach for a demand that is more than can be owed in arrears: the board cuts at the limit.
 
-        `charged` is the charge so far, in msat, and `paid` what is paid without this one. No more can
-        be owed than the limit, since the board cuts there. After a close, nothing that was used later
-        is paid, and no more in all than could be owed at the close (AfterClose). A demand over that is
-        no breach: until the seller hears of the close, it trusts the buyer for each payment anew."""
+        `charged` is the charge so far, in msat."""
         # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
         # Somebody else may have paid an invoice of ours.
         most = max(stream.committed_msat, message.paid_msat) + tariff.limit_msat
@@ -53,16 +51,25 @@ class Payments(Part):
             raise PolicyBreach(
                 f"{charged} msat claimed; {stream.committed_msat} are paid, and the limit is {tariff.limit_msat}"
             )
+
+    def _check_after_close(
+        self, stream: BuyerSession, tariff: Tariff, amount: int, paid: int, used: int, charged: int
+    ) -> None:
+        """Raises OverCap where `amount` beside what is `paid` is more than may be paid after a close.
+
+        That is no more than could be owed at the close, and nothing for ticks beyond those of the own
+        sensor at the close (AfterClose). A demand over it is no breach: until the seller hears of the
+        close it delivers on, and trusts the buyer for each payment anew. All in msat: `used` is the
+        charge for the ticks, `charged` has what was spent at gates, too."""
         bound = stream.after_close
         if bound is None:
             return
-        if paid + message.amount_msat > bound.most_msat:
-            left = f"{stream.may_still_pay_msat} of {bound.most_msat} in all are left"
-            raise OverCap(f"{message.amount_msat} msat asked after the close; {left}")
-        if bound.most_ticks is not None and bound.most_ticks < message.ticks:
-            raise PolicyBreach(
-                f"{message.ticks} ticks claimed; the own sensor had at most {bound.most_ticks} at the close"
-            )
+        most = bound.most_msat
+        if bound.most_ticks is not None:
+            most = min(most, charged - used + tariff.charge(bound.most_ticks))
+        if paid + amount > most:
+            left = max(0, most - stream.committed_msat)
+            raise OverCap(f"{amount} msat asked after the close; {left} of {most} in all are left")
 
     def check_caps(self, stream: BuyerSession, amount: int, fee: int) -> None:
         """Raise OverCap where `amount` and `fee` (msat) are more than a cap of ours."""

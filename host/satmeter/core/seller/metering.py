@@ -47,7 +47,7 @@ class Metering(Part):
         meter.take(command, self.now)
         self.touch(meter.subject)
         if meter.session:
-            self._count_session(meter, self.state.sessions[meter.session])
+            self._count_session(meter, self.state.sessions[meter.session], self.now - command.age_ms)
         self.advance(meter)
         self.context.self_service.look_after(meter)
         self.context.offers.look_after(meter)
@@ -79,23 +79,22 @@ class Metering(Part):
         meter.memory.refused, meter.memory.refused_at = why, self.now
         self.context.notify("meter_alarm", meter, why=why)
 
-    def _count_session(self, meter: Meter, session: SellerSession) -> None:
+    def _count_session(self, meter: Meter, session: SellerSession, said_at: int) -> None:
         """Counts a reading for the session that has the meter.
 
-        The session's first reading fixes the count that its charge starts from. What the board had
-        delivered of the allowance before, and had not reported, is the seller's loss. The allowance
-        bounds it, however late that reading comes."""
+        The first reading that was said (`said_at`, ms) after the session's start fixes the count that
+        its charge starts from. What the board had delivered of the allowance before, and had not
+        reported, is the seller's loss. The allowance bounds it, however late that reading comes. What
+        was said before the start, and is told late, is of the allowance, too."""
+        starts = session.start_latest >= 0
+        if starts and said_at < min(session.started_at, self.now):  # a clock that went back holds nothing up
+            return
         if meter.count != session.count:
             session.memory.used_at = self.now
         session.count = meter.count
-        if session.start_latest >= 0:
-            self.emit(
-                ev.StartCounted(
-                    at=self.now,
-                    subject=session.id,
-                    count=max(session.start_count, min(meter.count, session.start_latest)),
-                )
-            )
+        if starts:
+            start = max(session.start_count, min(meter.count, session.start_latest))
+            self.emit(ev.StartCounted(at=self.now, subject=session.id, count=start))
 
     def _unrecorded(self, meter: Meter, session: SellerSession) -> bool:
         """Whether a crash now would forget more of the count than half an invoice is worth."""

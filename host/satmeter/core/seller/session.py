@@ -146,12 +146,14 @@ class SellerSession:
     opened_at: int
     state: SessionState = SessionState.OPEN
     since: int = 0
+    started_at: int = 0
+    """When delivery started for the first time; 0 until then."""
     start_count: int = -1
     start_boot: str = ""
     start_register: int = 0
     start_latest: int = -1
-    """The latest count at which it may begin, until its first reading says where: what the board had drawn of the
-    allowance by then is not the session's. -1 where the beginning is known."""
+    """The latest count at which it may begin, until a reading that was said after its start says where: what the
+    board had drawn of the allowance by then is not the session's. -1 where the beginning is known."""
     granted: int = 0
     """The highest count that the board was ever granted for this session; nothing is added once it is ending."""
     count: int = 0

@@ -255,8 +255,9 @@ class SellerState:
     def _count(self, meter: Meter, count: int) -> None:
         meter.count = max(meter.count, count)
         meter.recorded = max(meter.recorded, count)
-        if meter.session:
-            self.sessions[meter.session].count = meter.count
+        session = self.sessions.get(meter.session)
+        if session is not None and session.start_latest < 0:
+            session.count = meter.count
 
     # --- sessions
 
@@ -384,7 +385,7 @@ class SellerState:
         self._count(meter, event.count)
         session.since = event.at
         if session.start_count < 0:
-            session.start_count = event.count
+            session.start_count, session.started_at = event.count, event.at
             session.start_boot, session.start_register = meter.boot, meter.register
             session.start_latest = meter.allowance_count if meter.allowance_count > event.count else -1
 
@@ -392,8 +393,8 @@ class SellerState:
         """Fixes the count, boot and register that the session's charge starts from."""
         session = self._session_of(event)
         meter = self._holder(session, event)
-        self._count(meter, event.count)
         session.start_count, session.start_latest = event.count, -1
+        self._count(meter, event.count)
         session.start_boot, session.start_register = meter.boot, event.count - meter.offset
 
     def session_suspended(self, event: ev.SessionSuspended) -> None:
