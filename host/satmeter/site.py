@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -41,27 +41,10 @@ def build(config: Config) -> FastAPI:
     billing = Container(config)
     market = Market(billing) if config.market else None
     visits = Visits(config.public_url, market, billing.info)
-    metrics = Metrics(billing.database)
-
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
-        billing.hub.start()
-        billing.happenings.start()
-        server.on_ending(billing.end_streams)
-        if market is not None:
-            await asyncio.to_thread(market.start)
-        await asyncio.to_thread(billing.start)
-        hooks = asyncio.create_task(billing.hooks.run())
-        yield
-        billing.close()
-        hooks.cancel()
-        with suppress(asyncio.CancelledError):
-            await hooks
-
     app = FastAPI(
         title="Satmeter billing",
         version=__version__,
-        lifespan=running,
+        lifespan=_lifespan(billing, market),
         responses={"4XX": errors.PROBLEM},
         docs_url=None,
         redoc_url=None,
@@ -81,17 +64,53 @@ def build(config: Config) -> FastAPI:
     for part in (charge, tokens, checkout):
         app.include_router(part.router)
     if market is not None:
-        metrics.sources.append(lambda: _books(market))
-        for page_routes in (auth, catalogue, account):
-            app.include_router(page_routes.router)
-        if config.openid is not None:
-            app.state.openid = Provider(config.openid)
-            app.include_router(openid.router)
-        key, secure = billing.node.secret(COOKIES).hex(), config.public_url.startswith("https")
-        app.add_middleware(
-            SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600, https_only=secure
-        )
+        _add_market(app, config, billing)
     app.mount("/static", StaticFiles(directory=STATIC))
+    _add_operating(app, billing, market)
+    app.add_middleware(server.Heads)
+    app.add_middleware(logs.Requests, seen=_seen)
+    return app
+
+
+def _lifespan(billing: Container, market: Market | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what starts the parts of a worker, and ends them when it ends."""
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        billing.hub.start()
+        billing.happenings.start()
+        server.on_ending(billing.end_streams)
+        if market is not None:
+            await asyncio.to_thread(market.start)
+        await asyncio.to_thread(billing.start)
+        hooks = asyncio.create_task(billing.hooks.run())
+        yield
+        billing.close()
+        hooks.cancel()
+        with suppress(asyncio.CancelledError):
+            await hooks
+
+    return running
+
+
+def _add_market(app: FastAPI, config: Config, billing: Container) -> None:
+    """Add the market's pages, and logging in by OpenID where the config has a provider."""
+    for page_routes in (auth, catalogue, account):
+        app.include_router(page_routes.router)
+    if config.openid is not None:
+        app.state.openid = Provider(config.openid)
+        app.include_router(openid.router)
+    key, secure = billing.node.secret(COOKIES).hex(), config.public_url.startswith("https")
+    app.add_middleware(
+        SessionMiddleware, secret_key=key, session_cookie="satmeter-openid", max_age=600, https_only=secure
+    )
+
+
+def _add_operating(app: FastAPI, billing: Container, market: Market | None) -> None:
+    """Add what an operator's monitoring asks for: /health and /metrics."""
+    metrics = Metrics(billing.database)
+    if market is not None:
+        metrics.sources.append(lambda: _books(market))
 
     @app.get("/health", tags=["operating"], **gives(Health, others={503: "node or database do not answer"}))
     def health() -> Response:
@@ -103,10 +122,6 @@ def build(config: Config) -> FastAPI:
         """Figures for Prometheus; scope `metrics`."""
         billing.client(request, "metrics")
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
-
-    app.add_middleware(server.Heads)
-    app.add_middleware(logs.Requests, seen=_seen)
-    return app
 
 
 def _health(billing: Container) -> Response:

@@ -236,14 +236,49 @@ class Gate:
         return before[0]
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
+        """Returns the upstream's answer; gives the use back where nothing came of the request."""
+        try:
+            answer = await self._upstream_answer(request, body)
+        except BaseException as error:
+            # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
+            charged = await asyncio.shield(self._undo(spent))
+            return self._no_answer(error, charged)
+        uncharged = self.config.uncharged
+        if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
+            await self._undo(spent)
+        elif spent is not None and spent.kind == "credit":
+            await self._settle(spent, answer)
+        return self._passed_on(answer, spent)
+
+    async def _upstream_answer(self, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
+        """Asks the upstream, and returns its answer as soon as its headers are there.
+
+        `body` is what was read of the request already; None where it is sent on as it comes."""
         assert self._upstream is not None
+        headers = self._headers(request)
+        length = request.headers.get("content-length")
+        has_body = length is not None or "transfer-encoding" in request.headers
+        content = body if body is not None else self._body(request) if has_body else None
+        if content is not None and length is not None:
+            headers["content-length"] = length
+        return await self._upstream.request(
+            request.method,
+            self._target(request.scope),
+            headers=headers,
+            data=content,
+            allow_redirects=False,
+            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+        )
+
+    def _headers(self, request: Request) -> CIMultiDict[str]:
+        """Returns the headers for the upstream: nothing that paid for the request, and no claims of a stranger."""
         here = HOP | named(request.headers.getlist("connection")) | {"content-length"}
         headers = CIMultiDict(
-            (name, v.decode("latin-1"))
-            for k, v in request.headers.raw
-            if (name := k.decode("latin-1").lower()) not in here
+            (name, text)
+            for raw_name, raw_value in request.headers.raw
+            if (name := raw_name.decode("latin-1").lower()) not in here
             and not CLAIMS.fullmatch(name.replace("_", "-"))
-            and not carries(name, v.decode("latin-1"))
+            and not carries(name, text := raw_value.decode("latin-1"))
         )
         if "cookie" in headers:
             headers["cookie"] = without_ours("; ".join(headers.getall("cookie")))
@@ -254,49 +289,37 @@ class Gate:
         headers["x-forwarded-proto"] = request.url.scheme
         if "host" in request.headers:
             headers["x-forwarded-host"] = request.headers["host"]
-        raw = request.scope["raw_path"].decode("ascii")
-        if request.scope["query_string"]:
-            raw += "?" + request.scope["query_string"].decode("latin-1")
-        if self.config.omi:
-            raw = "/"  # the envelope says what is asked for, and nothing else does
-        target = URL(self._base + raw, encoded=True)
-        length = request.headers.get("content-length")
-        has_body = length is not None or "transfer-encoding" in request.headers
-        content = body if body is not None else self._body(request) if has_body else None
-        if content is not None and length is not None:
-            headers["content-length"] = length
-        try:
-            answer = await self._upstream.request(
-                request.method,
-                target,
-                headers=headers,
-                data=content,
-                allow_redirects=False,
-                skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
-            )
-        except BaseException as error:
-            # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
-            charged = await asyncio.shield(self._undo(spent))
-            for reason in (error, error.__cause__):
-                if isinstance(reason, TooLarge):
-                    return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
-                if isinstance(reason, TooSlow):
-                    return problem(408, "Request Timeout", "the body did not come to its end")
-            if not isinstance(error, (aiohttp.ClientError, TimeoutError)):
-                raise
-            status = 504 if isinstance(error, TimeoutError) else 502
-            return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
-        uncharged = self.config.uncharged
-        if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
-            await self._undo(spent)
-        elif spent is not None and spent.kind == "credit":
-            await self._settle(spent, answer)
+        return headers
+
+    def _target(self, scope: Scope) -> URL:
+        """Returns the address at the upstream; with OMI the envelope alone says what is asked for."""
+        raw = "/" if self.config.omi else scope["raw_path"].decode("ascii")
+        if scope["query_string"] and not self.config.omi:
+            raw += "?" + scope["query_string"].decode("latin-1")
+        return URL(self._base + raw, encoded=True)
+
+    def _no_answer(self, error: BaseException, charged: str) -> Response:
+        """Returns what a payer is told where the upstream gave no answer; raises what is no trouble of the upstream's.
+
+        `charged` says what became of the charge."""
+        for reason in (error, error.__cause__):
+            if isinstance(reason, TooLarge):
+                return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
+            if isinstance(reason, TooSlow):
+                return problem(408, "Request Timeout", "the body did not come to its end")
+        if not isinstance(error, (aiohttp.ClientError, TimeoutError)):
+            raise error
+        status = 504 if isinstance(error, TimeoutError) else 502
+        return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
+
+    def _passed_on(self, answer: aiohttp.ClientResponse, spent: Spent | None) -> Response:
+        """Returns the upstream's answer for the payer, its body as it comes."""
         out = StreamingResponse(answer.content.iter_any(), answer.status, background=BackgroundTask(_closed, answer))
         ends = HOP | named(answer.headers.getall("connection", []))
         out.raw_headers = [
-            (k.lower(), self._ours(v) if k.lower() in PLACES else v)
-            for k, v in answer.raw_headers
-            if k.lower().decode("latin-1") not in ends
+            (name.lower(), self._ours(value) if name.lower() in PLACES else value)
+            for name, value in answer.raw_headers
+            if name.lower().decode("latin-1") not in ends
         ]
         if spent is not None and spent.renewed:
             out.headers["Satmeter-Token"] = spent.renewed

@@ -113,6 +113,8 @@ def _key(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+FORM_BYTES = 4096
+"""The most that an answer of the login's form may have."""
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Satmeter: log in</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="stylesheet" href="/static/style.css">
 <body class="login"><main>{parts}</main></body></html>"""
@@ -124,8 +126,8 @@ OTHER = '<a href="/login/openid">Log in with {name}</a>'
 ELSEWHERE = "<form><h1>Satmeter</h1>{why}{other}</form>"
 
 
-def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles, public_url: str) -> APIRouter:
-    """The login's page and its answer.
+class LoginPages:
+    """The login's page and what answers it, by password and by OpenID.
 
     Args:
         logins: Checks and keeps them.
@@ -134,10 +136,76 @@ def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles
         roles: Which role somebody has that comes from the provider.
         public_url: Where browsers find the pages, "" as they asked.
     """
-    router = APIRouter()
-    one = asyncio.Lock()  # else many at once are looked at before the first wrong one counts, 64 MiB each
 
-    def page(why: str = "", status: int = 200) -> HTMLResponse:
+    def __init__(self, logins: Logins, secure: bool, provider: Provider | None, roles: Roles, public_url: str):
+        self._logins, self._secure, self._provider = logins, secure, provider
+        self._roles, self._public_url = roles, public_url
+        self._one = asyncio.Lock()  # else many at once are looked at before the first wrong one counts, 64 MiB each
+
+    def router(self) -> APIRouter:
+        """Returns the routes /login, /logout and, with a provider, /login/openid and its way back."""
+        router = APIRouter()
+        router.get("/login")(self.show)
+        router.post("/login")(self.enter)
+        router.post("/logout")(self.leave)
+        if self._provider is not None:
+            router.get("/login/openid")(self.away)
+            router.get("/login/openid/back")(self.back)
+        return router
+
+    async def show(self) -> Response:
+        """Returns the login's page."""
+        return self._page()
+
+    async def enter(self, request: Request) -> Response:
+        """Logs somebody in by password, or returns the page with why not (401, 413 or 429)."""
+        body = bytearray()
+        async for piece in request.stream():
+            body += piece
+            if len(body) > FORM_BYTES:
+                return self._page("that is no password", 413)
+        who = request.client.host if request.client else ""
+        given = parse_qs(body.decode("utf-8", "replace"))
+        password, name = given.get("password", [""])[0], given.get("name", [""])[0].strip()
+        try:
+            async with self._one:
+                user = await run_in_threadpool(self._logins.right, password, network_of(who), name)
+        except TooMany as error:
+            return self._page(error.message, 429)
+        if user is None:
+            return self._page("wrong name or password" if self._logins.by_name else "wrong password", 401)
+        return self._entered(user)
+
+    async def leave(self, request: Request) -> Response:
+        """Logs out: the cookie is worth nothing from here on."""
+        self._logins.end(request.cookies.get(COOKIE, ""))
+        answer = RedirectResponse("/login", 303)
+        answer.delete_cookie(COOKIE)
+        return answer
+
+    async def away(self, request: Request) -> Response:
+        """Sends the browser to the provider."""
+        assert self._provider is not None
+        base = (self._public_url or str(request.base_url)).rstrip("/")
+        try:
+            return await self._provider.away(request, f"{base}/login/openid/back")
+        except HTTPException as error:
+            return self._page(str(error.detail), error.status_code)
+
+    async def back(self, request: Request) -> Response:
+        """Logs in whom the provider names, where the config gives a role to them; else 403."""
+        assert self._provider is not None
+        try:
+            claims = await self._provider.who(request)
+        except HTTPException as error:
+            return self._page(str(error.detail), error.status_code)
+        name, role = self._roles.of(claims)
+        if role is None:
+            return self._page(f"{visible(name)} has no role on these pages", 403)
+        return self._entered(User(name, role))
+
+    def _page(self, why: str = "", status: int = 200) -> Response:
+        logins, provider = self._logins, self._provider
         said = f'<p role="alert">{html.escape(why)}</p>' if why else ""
         other = OTHER.format(name=html.escape(provider.name)) if provider is not None else ""
         form = FORM if logins.by_password else ELSEWHERE
@@ -145,60 +213,8 @@ def routes(logins: Logins, secure: bool, provider: Provider | None, roles: Roles
         parts = form.format(why=said, name=name, other=other)
         return HTMLResponse(PAGE.format(parts=parts), status)
 
-    def entered(user: User) -> Response:
+    def _entered(self, user: User) -> Response:
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, logins.begin(user), LASTS_S, httponly=True, samesite="lax", secure=secure)
+        value = self._logins.begin(user)
+        answer.set_cookie(COOKIE, value, LASTS_S, httponly=True, samesite="lax", secure=self._secure)
         return answer
-
-    @router.get("/login")
-    async def show() -> HTMLResponse:
-        return page()
-
-    @router.post("/login")
-    async def enter(request: Request) -> Response:
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > 4096:
-                return page("that is no password", 413)
-        who = request.client.host if request.client else ""
-        given = parse_qs(body.decode("utf-8", "replace"))
-        password, name = given.get("password", [""])[0], given.get("name", [""])[0].strip()
-        try:
-            async with one:
-                user = await run_in_threadpool(logins.right, password, network_of(who), name)
-        except TooMany as error:
-            return page(error.message, 429)
-        if user is None:
-            return page("wrong name or password" if logins.by_name else "wrong password", 401)
-        return entered(user)
-
-    @router.post("/logout")
-    async def leave(request: Request) -> Response:
-        logins.end(request.cookies.get(COOKIE, ""))
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(COOKIE)
-        return answer
-
-    if provider is not None:
-
-        @router.get("/login/openid")
-        async def away(request: Request) -> Response:
-            base = (public_url or str(request.base_url)).rstrip("/")
-            try:
-                return await provider.away(request, f"{base}/login/openid/back")
-            except HTTPException as error:
-                return page(str(error.detail), error.status_code)
-
-        @router.get("/login/openid/back")
-        async def back(request: Request) -> Response:
-            try:
-                claims = await provider.who(request)
-            except HTTPException as error:
-                return page(str(error.detail), error.status_code)
-            name, role = roles.of(claims)
-            if role is None:
-                return page(f"{visible(name)} has no role on these pages", 403)
-            return entered(User(name, role))
-
-    return router

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -69,74 +69,13 @@ def build(
         loopback: Only loopback addresses are accepted.
         tls: The pages are served by https.
     """
-    by_site = {panel.site: panel for panel in panels}
     secure = tls or config.public_url.startswith("https")
-
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
-        jobs = [asyncio.create_task(job) for panel in panels for job in (panel.sell.run(), panel.buy.run())]
-        jobs += [asyncio.create_task(_about(panel)) for panel in panels]
-        jobs.append(asyncio.create_task(_rates(panels[0].rate, near)))
-        await asyncio.gather(*(feed.refresh() for panel in panels for feed in (panel.sell, panel.buy)))
-        yield
-        for job in jobs:
-            job.cancel()
-            with suppress(asyncio.CancelledError):
-                await job
-
-    app = FastAPI(lifespan=running, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=_lifespan(panels, near), docs_url=None, redoc_url=None, openapi_url=None)
     if logins is not None:
-        provider = Provider(config.openid, "openid profile email") if config.openid is not None else None
-        app.include_router(login.routes(logins, secure, provider, config.roles, config.public_url))
-        app.add_middleware(  # for the way to the provider and back
-            SessionMiddleware,
-            secret_key=secrets.token_hex(32),
-            session_cookie="satmeter-openid",
-            max_age=600,
-            https_only=secure,
-        )
+        _add_logins(app, logins, config, secure)
     app.include_router(scanning.routes())
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-
-    def seen(request: Request, site: str = "") -> Panel:
-        if site not in by_site:
-            raise HTTPException(404, f"there is no site {site[:80]!r}")
-        user, value = request.state.user, request.cookies.get(login.COOKIE, "")
-        return by_site[site].seen_by(user, lambda: logins is None or logins.user(value) is user)
-
-    def entry(panel: Panel) -> str:
-        return f"{panel.base}/buy" if panel.sell.missing and not panel.buy.missing else f"{panel.base}/sell"
-
-    if "" in by_site:
-
-        @app.get("/")
-        async def start() -> Response:
-            return RedirectResponse(entry(by_site[""]), 303)
-
-    else:
-
-        @ui.page("/", reconnect_timeout=RECONNECT_S)
-        def overview(request: Request) -> None:
-            sites({name: seen(request, name) for name in by_site})
-
-        @app.get("/sites/{site}")
-        async def of_site(request: Request, site: str) -> Response:
-            return RedirectResponse(entry(seen(request, site)), 303)
-
-    base = "" if "" in by_site else "/sites/{site}"
-
-    @ui.page(f"{base}/sell", reconnect_timeout=RECONNECT_S)
-    def sell(request: Request, site: str = "") -> None:
-        meters(seen(request, site))
-
-    @ui.page(f"{base}/sell/{{name}}", reconnect_timeout=RECONNECT_S)
-    def meter(request: Request, name: str, site: str = "") -> None:
-        MeterPage(seen(request, site), name)
-
-    @ui.page(f"{base}/buy", reconnect_timeout=RECONNECT_S)
-    def buy(request: Request, site: str = "") -> None:
-        BuyPage(seen(request, site))
-
+    _add_pages(app, {panel.site: panel for panel in panels}, logins)
     ui.run_with(
         app,
         title="Satmeter",
@@ -150,6 +89,83 @@ def build(
     pages.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar at each poll tells nobody anything
     app.add_middleware(Guard, logins=logins, names=names, loopback=loopback)
     return app
+
+
+def _lifespan(panels: Sequence[Panel], near: AnyNode) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what polls the panels' nodes for as long as the application runs."""
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        jobs = [asyncio.create_task(job) for panel in panels for job in (panel.sell.run(), panel.buy.run())]
+        jobs += [asyncio.create_task(_about(panel)) for panel in panels]
+        jobs.append(asyncio.create_task(_rates(panels[0].rate, near)))
+        await asyncio.gather(*(feed.refresh() for panel in panels for feed in (panel.sell, panel.buy)))
+        yield
+        for job in jobs:
+            job.cancel()
+            with suppress(asyncio.CancelledError):
+                await job
+
+    return running
+
+
+def _add_logins(app: FastAPI, logins: login.Logins, config: PanelConfig, secure: bool) -> None:
+    """Add the pages of logging in, by password and, where the config has a provider, by OpenID."""
+    provider = Provider(config.openid, "openid profile email") if config.openid is not None else None
+    asked = login.LoginPages(logins, secure, provider, config.roles, config.public_url)
+    app.include_router(asked.router())
+    app.add_middleware(  # for the way to the provider and back
+        SessionMiddleware,
+        secret_key=secrets.token_hex(32),
+        session_cookie="satmeter-openid",
+        max_age=600,
+        https_only=secure,
+    )
+
+
+def _add_pages(app: FastAPI, by_site: Mapping[str, Panel], logins: login.Logins | None) -> None:
+    """Add the pages of each site; of one node without a name they begin at /, else at /sites/NAME."""
+
+    def seen(request: Request, site: str = "") -> Panel:
+        if site not in by_site:
+            raise HTTPException(404, f"there is no site {site[:80]!r}")
+        user, value = request.state.user, request.cookies.get(login.COOKIE, "")
+        return by_site[site].seen_by(user, lambda: logins is None or logins.user(value) is user)
+
+    if "" in by_site:
+        base = ""
+
+        @app.get("/")
+        async def start() -> Response:
+            return RedirectResponse(_entry(by_site[""]), 303)
+
+    else:
+        base = "/sites/{site}"
+
+        @ui.page("/", reconnect_timeout=RECONNECT_S)
+        def overview(request: Request) -> None:
+            sites({name: seen(request, name) for name in by_site})
+
+        @app.get("/sites/{site}")
+        async def of_site(request: Request, site: str) -> Response:
+            return RedirectResponse(_entry(seen(request, site)), 303)
+
+    @ui.page(f"{base}/sell", reconnect_timeout=RECONNECT_S)
+    def sell(request: Request, site: str = "") -> None:
+        meters(seen(request, site))
+
+    @ui.page(f"{base}/sell/{{name}}", reconnect_timeout=RECONNECT_S)
+    def meter(request: Request, name: str, site: str = "") -> None:
+        MeterPage(seen(request, site), name)
+
+    @ui.page(f"{base}/buy", reconnect_timeout=RECONNECT_S)
+    def buy(request: Request, site: str = "") -> None:
+        BuyPage(seen(request, site))
+
+
+def _entry(panel: Panel) -> str:
+    """Return the page that a node is begun with: of a node that only buys, the buyer's."""
+    return f"{panel.base}/buy" if panel.sell.missing and not panel.buy.missing else f"{panel.base}/sell"
 
 
 async def _about(panel: Panel) -> None:
