@@ -69,7 +69,7 @@ def test_a_port_where_nobody_answers_is_said():
         ("[energy]\naddress = 70000\ntype = 'uint16'", "from 0 to 65535"),
         ("[energy]\naddress = 1\ntype = 'float16'", "must be one of"),
         ("[energy]\naddress = 1\ntype = 'uint16'\n[volts]\naddress = 2", "volts: is no field"),
-        ("not toml", "registers: "),
+        ("not toml", "own.toml: "),
     ],
 )
 def test_a_map_names_what_is_wrong(tmp_path, text, why):

@@ -108,7 +108,8 @@ def test_a_page_of_before_acts_no_more_once_its_login_has_ended(net, fleet, tab)
     expect(other.locator("[data-site=cellar]")).to_be_visible()
     made = len(net["seller"].rpc.call("listinvoices")["invoices"])
     page.get_by_role("button", name="New invoice").click()
-    expect(page.get_by_text("the login of this page has ended; load it again")).to_be_visible(timeout=30_000)
+    refused = page.get_by_text("meter-invoice: the login of this page has ended; load it again")
+    expect(refused.first).to_be_visible(timeout=30_000)
     assert len(net["seller"].rpc.call("listinvoices")["invoices"]) == made
 
 

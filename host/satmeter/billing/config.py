@@ -1,11 +1,11 @@
 """The service's config: a TOML file, checked whole before anything starts; every field stands here with its default."""
 
 import re
-import tomllib
 from dataclasses import dataclass, field, fields
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.money import msat, whole
 from ..core.plain import JsonObject
@@ -68,19 +68,12 @@ def load(path: Path | None) -> Config:
     """Return the config of a file, or the defaults. BadParam names the field, its value and what would be right."""
     if path is None:
         return Config(rpc=DEFAULT_SOCKET.expanduser())
-    try:
-        given = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadParam(f"{path}: {error}") from None
-    return checked(given)
+    return config_file.load(path, checked)
 
 
 def checked(given: JsonObject) -> Config:
     """Returns the config of a parsed TOML file. BadParam names the first field that is wrong."""
-    known = {each.name for each in fields(Config)}
-    for name in given:
-        if name not in known:
-            raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
+    config_file.check_names(given, {each.name for each in fields(Config)})
     values: JsonObject = {}
     for name, value in given.items():
         if name in WHOLE:

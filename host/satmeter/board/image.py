@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.plain import Plain
 from ..parts import CHECKOUT
@@ -35,10 +35,7 @@ def load_config(path: Path | None, key: bytes) -> Plain:
     """Return a board's config from its TOML file, with its key; BadParam with the file, the field and what is wrong."""
     given: Plain = {}
     if path is not None:
-        try:
-            given = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise BadParam(f"{path}: {error}") from None
+        given = config_file.read(path)
         if "key" in given:
             raise BadParam(f"{path}: key: the key has a file of its own, which only its owner can read")
     config = {**given, "key": key.hex()}

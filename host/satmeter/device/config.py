@@ -20,14 +20,15 @@ broker = "localhost"
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.money import MAX_TICKS
+from ..core.plain import JsonObject
 from ..core.tariff import check_name
 from ..node import DEFAULT_SOCKET
 from .boundary import Source, Valve, Whole
@@ -79,12 +80,10 @@ class BridgeConfig:
 
 def read(path: Path) -> BridgeConfig:
     """Returns the config of a file; BadParam names the field, its value and the bound. Needs a running event loop."""
-    try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadParam(f"{path}: {error.strerror}", param="config") from None
-    except ValueError as error:
-        raise BadParam(f"{path}: {error}", param="config") from None
+    return config_file.load(path, _checked)
+
+
+def _checked(values: JsonObject) -> BridgeConfig:
     listed = values.pop("meter", [])
     fields = Fields("bridge", values)
     rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()

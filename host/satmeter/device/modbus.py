@@ -6,7 +6,6 @@ be another device.
 
 import asyncio
 import math
-import tomllib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +14,7 @@ from weakref import WeakKeyDictionary
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
@@ -123,14 +123,10 @@ class Modbus:
 def registers(name: str) -> JsonObject:
     """Returns a meter's map by its name or its path; BadParam where it is none."""
     path = Path(name).expanduser() if name.endswith(".toml") else REGISTERS / f"{name}.toml"
-    try:
-        read = tomllib.loads(path.read_text())
-    except OSError:
+    if not path.exists():
         known = ", ".join(sorted(each.stem for each in REGISTERS.glob("*.toml")))
-        raise BadParam(f"registers: there is no {path}; the known ones are {known}", param="registers") from None
-    except ValueError as error:
-        raise BadParam(f"registers: {path}: {error}", param="registers") from None
-    fields = Fields(path.stem, read)
+        raise BadParam(f"registers: there is no {path}; the known ones are {known}", param="registers")
+    fields = Fields(path.stem, config_file.read(path))
     found: JsonObject = {"holding": fields.text("function", "input") == "holding"}
     found["energy"] = Register(Fields(f"{path.stem}.energy", fields.table("energy")))
     if fields.has("power"):

@@ -3,10 +3,10 @@
 import logging
 import os
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.money import whole
 from ..core.plain import JsonObject
@@ -72,11 +72,7 @@ NEEDED = ("upstream", "service", "api_token", "secret")
 
 def load(path: Path) -> Config:
     """Return the config of a file. BadParam names the field, its value and what would be right."""
-    try:
-        given = tomllib.loads(path.read_text())
-        return checked({"owed": _beside(path), **given})
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadParam(f"{path}: {error}") from None
+    return config_file.load(path, lambda given: checked({"owed": _beside(path), **given}))
 
 
 def checked(given: JsonObject) -> Config:
@@ -94,9 +90,7 @@ def checked(given: JsonObject) -> Config:
         "proxies",
         "earlier_secrets",
     }
-    for name in given:
-        if name not in known:
-            raise BadParam(f"{name}: not a field of the config; they are {', '.join(sorted(known))}", param=name)
+    config_file.check_names(given, known)
     for name in NEEDED:
         if not isinstance(given.get(name), str) or not given[name]:
             raise BadParam(f"{name}: is required, as text", param=name)

@@ -1,11 +1,11 @@
 """The panel's config: the nodes it shows, and who may log in by OpenID Connect. A TOML file, checked whole."""
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .. import config_file
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from ..core.tariff import check_name
@@ -76,19 +76,13 @@ def load(path: Path, near: Node) -> PanelConfig:
     try:
         if path.stat().st_mode & 0o077:
             raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="config")
-        given = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
-        raise BadParam(f"{path}: {error}", param="config") from None
-    try:
-        return _checked(given, near)
-    except BadParam as error:
-        raise BadParam(f"{path}: {error.message}", param=str(error.data.get("param", ""))) from None
+    except OSError as error:
+        raise BadParam(f"{path}: {error.strerror}", param="config") from None
+    return config_file.load(path, lambda given: _checked(given, near))
 
 
 def _checked(given: JsonObject, near: Node) -> PanelConfig:
-    for name in given:
-        if name not in FIELDS:
-            raise BadParam(f"{name}: not a field of the config; they are {', '.join(FIELDS)}", param=name)
+    config_file.check_names(given, FIELDS)
     public_url = given.get("public_url", "")
     if not isinstance(public_url, str) or (public_url and not re.fullmatch(r"https?://[^/\s?#@]+/?", public_url)):
         raise BadParam(f"public_url: must be http(s)://HOST, got {public_url!r}", param="public_url")

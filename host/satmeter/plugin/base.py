@@ -60,14 +60,30 @@ DAY_MS = 86_400_000
 
 
 class RolePlugin(Generic[CoreT, FoldT]):
-    """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream"."""
+    """Base of the two adapters. `role` names journal, options and RPC prefix: "meter" or "stream".
+
+    The constructor declares; only `init` says where the node is, and lightningd calls nothing of ours before it."""
 
     role = ""
-    _goes_on_from_older = False
+
+    # What `init` makes.
+    node: Node
+    info: JsonObject
+    """getinfo, as of the start."""
+    node_id: str
+    db_url: str
+    hands: Hands
+    payments: Payments
+    last_known: LastKnown
+    waiters: Waiters
+    service: Service[CoreT]
+    _performers: Performers
 
     def __init__(self) -> None:
         self.paying = Timings()
+        self.quota = RateLimit()
         self._runs = False
+        self._goes_on_from_older = False
         self.plugin = plugin = Plugin(autopatch=False)
         plugin.stdout = keep_stdout()
         plugin.init()(self._init)
@@ -140,14 +156,13 @@ class RolePlugin(Generic[CoreT, FoldT]):
             return {"disable": error.message}
         self.node = Node(os.path.join(plugin.lightning_dir, plugin.rpc_filename))
         self.info = self.node.info()
-        self.node_id: str = self.info["id"]
+        self.node_id = self.info["id"]
         self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.hands = Hands(self.node)
         self.payments = Payments(self.node)
         self.last_known = LastKnown(self.node, self.role)
         self.waiters = Waiters()
-        self.quota = RateLimit()
-        self.service: Service[CoreT] = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
+        self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
         self._performers = self.performers()
         self.service.start()

@@ -50,8 +50,23 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     role = "meter"
     patient = (ev.Counted,)
     state = SellerState
-    _strange: list[str] | None = None
-    """Journals that invoices of the node name and that are not this one; None before they were looked for."""
+
+    # What `init` makes.
+    options: meter_options.MeterOptions
+    chain: Chain
+    covered: Covered
+    offer_ids: set[str]
+    """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
+    _reach: str
+    _links: BearerLinks | None
+
+    def __init__(self) -> None:
+        self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
+        self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
+        self._offer_lock = threading.Lock()
+        self._strange: list[str] | None = None
+        """Journals that invoices of the node name and that are not this one; None before they were looked for."""
+        super().__init__()
 
     def declare(self, plugin: Plugin) -> None:
         """Adds the seller's options, notification topics, hooks and subscriptions."""
@@ -159,11 +174,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def prepare(self) -> None:
         """Makes what effects and hooks use; asks the node for its cltv-final."""
         self._reach = self.options.address or _announced(self.info)
-        self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
-        self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
         self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
-        """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
-        self._offer_lock = threading.Lock()
         self._links = BearerLinks(self.node.secret(SECRET)) if self.options.url else None
         self.chain = Chain(self.node, self.options.feerate, self.options.bitcoind)
         self.covered = Covered(self.node.cltv_final())

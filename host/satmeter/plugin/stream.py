@@ -41,6 +41,16 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     patient = (ev.PaymentSettled,)
     state = BuyerState
 
+    # What `init` makes.
+    options: stream_options.StreamOptions
+    wallet: Wallet
+    decoder: Decoder
+
+    def __init__(self) -> None:
+        self.opening: dict[str, Callable[[StreamStatus | None], None]] = {}
+        self._sellers: dict[str, str] = {}
+        super().__init__()
+
     def declare(self, plugin: Plugin) -> None:
         """Adds the buyer's options and notification topics."""
         stream_options.add(plugin)
@@ -58,11 +68,9 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         self.options = stream_options.read(self.plugin)
 
     def prepare(self) -> None:
-        """Makes what effects and messages use: the wallet, the decoder, and the opens that wait."""
-        self.opening: dict[str, Callable[[StreamStatus | None], None]] = {}
+        """Makes what effects and messages use: the wallet and the decoder."""
         self.wallet = Wallet(self.node)
         self.decoder = Decoder(self.node, self.service.clock)
-        self._sellers: dict[str, str] = {}
 
     def open_journal(self) -> Journal:
         """Opens the buyer's journal; JournalTrouble where it can't be used, or its file is gone.
