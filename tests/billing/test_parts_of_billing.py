@@ -18,16 +18,16 @@ from satmeter.billing import config, tables
 from satmeter.billing import errors as problem
 from satmeter.billing import forms as body
 from satmeter.billing import metrics as metrics_module
-from satmeter.billing.api_tokens import Secrets
+from satmeter.billing.api_tokens import ApiTokens
 from satmeter.billing.database import Database
 from satmeter.billing.events import Events, hook_row
-from satmeter.billing.idempotency import Once
+from satmeter.billing.idempotency import IdempotencyKeys
 from satmeter.billing.invoices import Invoices, check_description
 from satmeter.billing.metrics import Metrics
 from satmeter.billing.ssrf import Outward, check_url
 from satmeter.billing.tables import ABOUT
 from satmeter.billing.tokens import services_of
-from satmeter.billing.webhooks import Hooks
+from satmeter.billing.webhooks import Webhooks
 from satmeter.core.errors import BadParam, JournalTrouble, NameTaken, SatmeterError
 from satmeter.journal.store import engine, sqlite_url
 from satmeter.market.http import of_a_use
@@ -109,7 +109,7 @@ def invoice_row(id, client="shop", pay_index=None, expires_at=0):
 
 def test_what_is_over_has_an_end_and_what_is_not_stays(url):
     database, now = Database(url, NODE), int(time.time())
-    Secrets(database).add("shop", ["invoice"])
+    ApiTokens(database).add("shop", ["invoice"])
     long_ago, month = now - 40 * 86_400, 30 * 86_400
     stored(
         database,
@@ -139,7 +139,7 @@ def test_what_is_over_has_an_end_and_what_is_not_stays(url):
     with database.reading() as db:
         assert sorted(db.execute(sa.select(tables.INVOICE.c.id)).scalars()) == ["fresh", "open", "order", "paid"]
     assert count(database, tables.SERVICE) == 1
-    Hooks(database, invoices, Events(database), b"x", Outward((), "hook_hosts")).forget()
+    Webhooks(database, invoices, Events(database), b"x", Outward((), "hook_hosts")).forget()
     assert count(database, tables.HOOK) == 3
 
 
@@ -187,7 +187,7 @@ def test_the_text_of_an_escape_is_text_and_a_nul_is_none():
 
 
 def test_secrets(url):
-    secrets = Secrets(Database(url, NODE))
+    secrets = ApiTokens(Database(url, NODE))
     secret = secrets.add("shop", ["invoice", "pay"])
     found = secrets.find(secret)
     assert found is not None and found.name == "shop" and found.scopes == {"invoice", "pay"}
@@ -205,7 +205,7 @@ def test_secrets(url):
 
 
 def test_a_secret_is_replaced_with_the_earlier_one_good_for_a_while(url, monkeypatch):
-    secrets, clock = Secrets(Database(url, NODE)), [1_800_000_000]
+    secrets, clock = ApiTokens(Database(url, NODE)), [1_800_000_000]
     monkeypatch.setattr(secrets_module.time, "time", lambda: clock[0])
     first = secrets.add("shop", ["invoice"])
     second = secrets.replace("shop", keep_s=3600)
@@ -227,7 +227,7 @@ def test_a_secret_is_replaced_with_the_earlier_one_good_for_a_while(url, monkeyp
 
 
 def test_a_secret_may_have_an_end(url, monkeypatch):
-    secrets, clock = Secrets(Database(url, NODE)), [1_800_000_000]
+    secrets, clock = ApiTokens(Database(url, NODE)), [1_800_000_000]
     monkeypatch.setattr(secrets_module.time, "time", lambda: clock[0])
     secret = secrets.add("shop", ["invoice"], expires_at=clock[0] + 60)
     assert secrets.find(secret)
@@ -236,7 +236,7 @@ def test_a_secret_may_have_an_end(url, monkeypatch):
 
 
 def test_an_attempt_that_was_not_answered_goes_on_under_its_id(url):
-    once = Once(Database(url, NODE))
+    once = IdempotencyKeys(Database(url, NODE))
     first = once.begin("shop", "k", b"body")
     again = once.begin("shop", "k", b"body")
     assert again.ref == first.ref and again.status == 0

@@ -5,7 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from satmeter.billing.api_tokens import Secrets
+from satmeter.billing.api_tokens import ApiTokens
 from satmeter.billing.database import Database
 from satmeter.billing.events import Events
 from satmeter.billing.invoices import Invoices
@@ -39,7 +39,7 @@ def emitted(database, events, client, key):
 @pytest.mark.parametrize("ends_in_s, hears", [(3600, ["meters"]), (-1, [])])
 def test_an_api_token_that_has_ended_hears_no_more_of_the_meters(database, ends_in_s, hears):
     events = Events(database)
-    Secrets(database).add("meters", ["meter"], expires_at=int(time.time()) + ends_in_s)
+    ApiTokens(database).add("meters", ["meter"], expires_at=int(time.time()) + ends_in_s)
     events.subscribe("meters", URL, ["paid"])
     assert emitted(database, events, "", "one") == hears
 

@@ -7,8 +7,8 @@ from embit.transaction import Transaction, TransactionOutput
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from satmeter.chain import update as version
-from satmeter.core.errors import BadVersion
+from satmeter.chain import update
+from satmeter.core.errors import BadUpdate
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet.emulated.chain import Chain
 from satmeter.devnet.emulated.wallet import Wallet
@@ -23,21 +23,21 @@ class Signed:
         chain = Chain()
         wallet = Wallet(chain, "seed")
         for kind in kinds:
-            chain.pay(version.script_of(wallet.address(kind)), 40_000)
+            chain.pay(update.script_of(wallet.address(kind)), 40_000)
         chain.mine()
         self.seller = script.p2tr(ec.PrivateKey(b"\7" * 32).get_public_key()).address(NETWORKS["regtest"])
-        self.script = version.script_of(self.seller)
-        change = version.script_of(wallet.address("p2tr"))
+        self.script = update.script_of(self.seller)
+        change = update.script_of(wallet.address("p2tr"))
         funded = wallet.fund(40_001 if len(kinds) > 1 else 1_000, 253, 400, 1, 72)
         outpoints = [f"{r['txid']}:{r['vout']}" for r in funded["reservations"]]
         self.inputs = [TxInput(o, *chain.unspent(o)) for o in outpoints]
-        fee = version.fee_for(version.most_weight(self.inputs, self.script, change), feerate)
-        tx = version.make(self.inputs, self.script, value, change, fee)
-        done = wallet.sign(version.to_sign(tx, self.inputs))["signed_psbt"]
-        self.raw = version.signed(done, tx, self.inputs)
+        fee = update.fee_for(update.most_weight(self.inputs, self.script, change), feerate)
+        tx = update.make(self.inputs, self.script, value, change, fee)
+        done = wallet.sign(update.to_sign(tx, self.inputs))["signed_psbt"]
+        self.raw = update.signed(done, tx, self.inputs)
 
     def check(self, raw=None, value=VALUE, feerate=FEERATE):
-        return version.check(version.read(self.raw if raw is None else raw), self.inputs, self.script, value, feerate)
+        return update.check(update.read(self.raw if raw is None else raw), self.inputs, self.script, value, feerate)
 
 
 @pytest.fixture(scope="module", params=[("bech32",), ("p2tr",), ("bech32", "p2tr")], ids="+".join)
@@ -56,8 +56,8 @@ def test_a_good_one_passes(good):
 
 
 def test_the_psbt_that_is_broadcast_is_the_same_transaction(good):
-    psbt = version.PSBT.from_base64(version.to_send(good.raw, good.inputs))
-    assert version.signed(psbt.to_base64(), psbt.tx, good.inputs) == good.raw
+    psbt = update.PSBT.from_base64(update.to_send(good.raw, good.inputs))
+    assert update.signed(psbt.to_base64(), psbt.tx, good.inputs) == good.raw
 
 
 @settings(max_examples=300, deadline=None)
@@ -76,33 +76,33 @@ def test_no_other_bytes_pass(good, data):
     else:
         del raw[at]
     if raw.hex() != good.raw:
-        with pytest.raises(BadVersion):
+        with pytest.raises(BadUpdate):
             good.check(raw.hex())
 
 
 @given(junk=st.one_of(st.text(max_size=80), st.binary(max_size=400).map(bytes.hex)))
 def test_junk_is_not_a_version(junk):
-    with pytest.raises(BadVersion):
-        version.read(junk)
+    with pytest.raises(BadUpdate):
+        update.read(junk)
 
 
 @pytest.mark.parametrize(
     "spaced", [lambda raw: raw.upper(), lambda raw: " " + raw, lambda raw: raw[:2] + " " + raw[2:]]
 )
 def test_there_is_one_text_of_it(good, spaced):
-    with pytest.raises(BadVersion):
+    with pytest.raises(BadUpdate):
         good.check(spaced(good.raw))
 
 
 def test_another_value_or_feerate_than_agreed(good):
     for wrong in ({"value": VALUE + 1}, {"value": VALUE - 1}, {"feerate": FEERATE * 2}, {"feerate": FEERATE // 10}):
-        with pytest.raises(BadVersion):
+        with pytest.raises(BadUpdate):
             good.check(**wrong)
 
 
 def test_where_next_to_nothing_was_agreed_a_fee_may_be_4_sat_a_byte():
     assert Signed(feerate=950).check(feerate=1).fee
-    with pytest.raises(BadVersion, match="would not be relayed"):
+    with pytest.raises(BadUpdate, match="would not be relayed"):
         Signed(feerate=1_100).check(feerate=1)
 
 
@@ -110,18 +110,18 @@ def test_where_next_to_nothing_was_agreed_a_fee_may_be_4_sat_a_byte():
 def test_change_that_nobody_relays(good, to):
     tx = Transaction.parse(bytes.fromhex(good.raw))
     tx.vout[1] = TransactionOutput(tx.vout[1].value, script.Script(to))
-    with pytest.raises(BadVersion, match="standard script"):
+    with pytest.raises(BadUpdate, match="standard script"):
         good.check(tx.serialize().hex())
 
 
 def test_the_inputs_are_those_of_before_and_in_their_order():
     two = Signed()
     two.inputs.reverse()
-    with pytest.raises(BadVersion, match="other inputs"):
+    with pytest.raises(BadUpdate, match="other inputs"):
         two.check()
 
 
 @given(text=st.text(max_size=60))
 def test_what_is_no_address(text):
-    with pytest.raises(BadVersion):
-        version.script_of(text)
+    with pytest.raises(BadUpdate):
+        update.script_of(text)

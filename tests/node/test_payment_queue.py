@@ -3,14 +3,14 @@
 import threading
 import time
 
-from satmeter.node.payment_queue import Turns
+from satmeter.node.payment_queue import PaymentQueue
 
 
 class Channel:
     """Takes so many payments at once, and has each wait until it is told to end."""
 
     def __init__(self, slots):
-        self.slots, self.turns = slots, Turns()
+        self.slots, self.turns = slots, PaymentQueue()
         self.changed = threading.Condition()
         self.inside, self.begun, self.told, self.knocked, self.alone = set(), [], set(), set(), []
 

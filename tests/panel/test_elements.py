@@ -17,7 +17,7 @@ from satmeter.core.errors import BadParam
 from satmeter.core.money import MAX_MSAT, msat
 from satmeter.core.text import UNITS, amount, duration
 from satmeter.panel.amounts import Money, Rate
-from satmeter.panel.display_preview import Mirror, of_virtual
+from satmeter.panel.display_preview import DisplayPreview, of_virtual
 from satmeter.wire.dialogue import Dialogue, View
 
 KEY = bytes(range(32))
@@ -118,7 +118,7 @@ def test_the_mirror_shows_what_the_board_shows(name):
         with serial.Serial(board.port, timeout=0.01) as line:
             talk.show(View(**view))
             end = time.monotonic() + 20
-            while pixels(of_virtual(board)) != pixels(Mirror().picture(meter)):
+            while pixels(of_virtual(board)) != pixels(DisplayPreview().picture(meter)):
                 talk.feed(line.read(line.in_waiting or 1), now())
                 if talk.lost(now()):
                     talk.ask(secrets.token_hex(8), now())
@@ -135,5 +135,5 @@ def now():
 @given(size=st.text(max_size=12))
 def test_any_display_that_a_board_claims_can_be_drawn(size):
     meter = {**VIEWS["a code"], "board": "heard", "fault": "", "flow": 1, "register": 5, "grant": 9, "plugged": True}
-    _, (width, height) = pixels(Mirror().picture({**meter, "display": size}))
+    _, (width, height) = pixels(DisplayPreview().picture({**meter, "display": size}))
     assert 32 <= width <= 480 and 32 <= height <= 480

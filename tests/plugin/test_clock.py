@@ -12,7 +12,7 @@ from satmeter.journal.store import Journal, SessionRow, sqlite_url
 from satmeter.plugin import clock as clock_module
 from satmeter.plugin import runtime as service_module
 from satmeter.plugin.clock import Clock
-from satmeter.plugin.runtime import Service
+from satmeter.plugin.runtime import Runtime
 
 NODE, HOUR_MS = "02" + "aa" * 32, 3_600_000
 NOW = 1_790_000_000_000
@@ -41,7 +41,7 @@ def machine(monkeypatch):
 def start(path, block=NOW):
     role = Role(path)
     role.block = block
-    service = Service(role, "test")
+    service = Runtime(role, "test")
     service._recover()
     return service
 

@@ -2,13 +2,13 @@
 
 import threading
 
-from satmeter.plugin.executor import REFUND_THREADS, Hands
+from satmeter.plugin.executor import REFUND_THREADS, Executor
 
 
 def test_refunds_that_are_held_keep_no_payment_waiting():
-    hands, let_go, paid = Hands(None), threading.Event(), threading.Event()
+    executor, let_go, paid = Executor(None), threading.Event(), threading.Event()
     for _ in range(10 * REFUND_THREADS):
-        hands.refund(let_go.wait, 30)
-    hands.payment(paid.set)
+        executor.refund(let_go.wait, 30)
+    executor.payment(paid.set)
     assert paid.wait(5)
     let_go.set()

@@ -17,20 +17,20 @@ class Node:
     """It has an offer that the journal lost, and a payment of it; it is slow enough for a core to be folded anew."""
 
     def __init__(self, service):
-        self.service, self.ends = service, threading.Event()
+        self.runtime, self.ends = service, threading.Event()
         self.asked = 0
 
     def offers(self, prefix):
         self.asked += 1
-        self.service.role.broken = self.asked == 1
-        label = offer_label(self.service.journal.name, "m", 0)
+        self.runtime.role.broken = self.asked == 1
+        label = offer_label(self.runtime.journal.name, "m", 0)
         return [StandingOffer(OFFER, "lno1", True, label)]
 
     def next_paid(self, index, timeout_s):
-        while not self.service.role.failures:
+        while not self.runtime.role.failures:
             time.sleep(0.01)
-        self.service.role.broken = False
-        while self.service.core is None:
+        self.runtime.role.broken = False
+        while self.runtime.core is None:
             time.sleep(0.01)
         if index < 1:
             return f"{OFFER}-{PAYER}-1", Made("paid", "lni1", "11" * 32, received_msat=10_000, index=1)
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExc
 def test_a_payment_is_followed_once_its_offer_is_recorded(service):
     ready(service)
     plugin = object.__new__(MeterPlugin)
-    plugin.service, plugin.node = service, Node(service)
+    plugin.runtime, plugin.node = service, Node(service)
     follower = threading.Thread(target=plugin._watch_payments, daemon=True)
     follower.start()
     deadline = time.monotonic() + 10

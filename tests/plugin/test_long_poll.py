@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satmeter.plugin.long_poll import Waiters
+from satmeter.plugin.long_poll import LongPolls
 
 KEYS = ("a", "b", "c")
 
@@ -25,7 +25,7 @@ def polled(waiters, views, after, timeout_s=0):
 @given(st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from([None, 1, 2])), max_size=30), st.data())
 def test_who_follows_knows_what_there_is(changes, data):
     """Whenever it polls: what it was told comes to what there is."""
-    waiters, views, known, index = Waiters(), {}, {}, 0
+    waiters, views, known, index = LongPolls(), {}, {}, 0
     for key, value in changes:
         if value is None:
             views.pop(key, None)
@@ -43,7 +43,7 @@ def test_who_follows_knows_what_there_is(changes, data):
 
 def test_what_never_was_a_key_wakes_nobody_and_is_not_kept():
     """Sessions that are over are told of by their ids."""
-    waiters, views = Waiters(), {"a": {"value": 1}}
+    waiters, views = LongPolls(), {"a": {"value": 1}}
     (first,) = polled(waiters, views, 0)
     caller = Caller()
     waiters.wait_for_all(list(views), views.get, first["index"], 30, caller)
@@ -56,7 +56,7 @@ def test_what_never_was_a_key_wakes_nobody_and_is_not_kept():
 
 
 def test_a_key_that_somebody_waits_for_alone_is_gone_for_all_too():
-    waiters, views = Waiters(), {"a": {"value": 1}}
+    waiters, views = LongPolls(), {"a": {"value": 1}}
     (first,) = polled(waiters, views, 0)
     alone = Caller()
     waiters.wait("a", views.get, first["views"]["a"]["index"], 30, alone)

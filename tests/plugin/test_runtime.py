@@ -9,7 +9,7 @@ from role import TARIFF, Role, ready
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import BadParam, JournalTrouble
-from satmeter.plugin.runtime import Service
+from satmeter.plugin.runtime import Runtime
 
 
 def test_it_commits_before_it_acts(service):
@@ -55,7 +55,7 @@ def test_a_bug_in_one_question_spoils_no_other(service):
 
 def test_a_stop_leaves_a_snapshot_and_the_next_start_reads_only_that(tmp_path):
     path = tmp_path / "j.sqlite3"
-    first = Service(Role(path), "one")
+    first = Runtime(Role(path), "one")
     first.start()
     ready(first)
     first.stop()

@@ -13,7 +13,7 @@ from satmeter.core.seller import events as selling
 from satmeter.journal import stalls, store
 from satmeter.journal.store import Journal
 from satmeter.plugin import runtime as service_module
-from satmeter.plugin.runtime import Service
+from satmeter.plugin.runtime import Runtime
 
 NODE = "02" + "aa" * 32
 
@@ -77,7 +77,7 @@ def test_a_start_does_not_wait_for_the_journal(tmp_path, monkeypatch):
     answers, role = threading.Event(), Role(tmp_path / "j.sqlite3")
     opened = role.open_journal
     role.open_journal = lambda: answers.wait() and opened()
-    service = Service(role, "test")
+    service = Runtime(role, "test")
     service.start()
     assert service.core is None and service.trouble
     answers.set()

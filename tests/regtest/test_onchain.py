@@ -13,8 +13,8 @@ from processes import alive, kill_plugin, start_plugin
 
 from lanes import lane
 from satmeter import devnet
-from satmeter.chain import update as version
-from satmeter.core.errors import BadParam, BadVersion, NodeTrouble
+from satmeter.chain import update
+from satmeter.core.errors import BadParam, BadUpdate, NodeTrouble
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.devnet import NodeSpec
 from satmeter.plugin.onchain_seller import Bitcoind
@@ -159,12 +159,12 @@ def spend_twice(buyer, feerate=20_000, broadcast=True):
     params = {"satoshi": 0, "feerate": f"{feerate}perkw", "startweight": 42, "utxos": utxos}
     made = buyer.rpc.call("utxopsbt", {**params, "reserve": 10, "reservedok": True, "excess_as_change": True})
     done = buyer.rpc.call("signpsbt", {"psbt": made["psbt"]})["signed_psbt"]
-    psbt = version.PSBT.from_base64(done)
+    psbt = update.PSBT.from_base64(done)
     found = {f"{o['txid']}:{o['output']}": o for o in buyer.rpc.call("listfunds")["outputs"]}
     inputs = [
-        TxInput(o, int(found[o]["amount_msat"]) // 1000, found[o]["scriptpubkey"]) for o in version.outpoints(psbt.tx)
+        TxInput(o, int(found[o]["amount_msat"]) // 1000, found[o]["scriptpubkey"]) for o in update.outpoints(psbt.tx)
     ]
-    raw = version.signed(done, psbt.tx, inputs)
+    raw = update.signed(done, psbt.tx, inputs)
     if broadcast:
         buyer.rpc.call("sendpsbt", {"psbt": done})
     return raw
@@ -402,7 +402,7 @@ def test_bitcoind_is_asked_where_it_is_configured(net, shop):
     asked.accepts(raw)
     lower = raw.replace((STEP_SAT).to_bytes(8, "little").hex(), (STEP_SAT - 1).to_bytes(8, "little").hex())
     assert lower != raw
-    with pytest.raises(BadVersion, match="script-verify"):
+    with pytest.raises(BadUpdate, match="script-verify"):
         asked.accepts(lower)
     sale.agree(sale.end())
 

@@ -49,7 +49,7 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Secrets:
+class ApiTokens:
     """The api-tokens of clients in the database. Only the hash of each secret is stored."""
 
     def __init__(self, database: Database):

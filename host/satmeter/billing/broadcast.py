@@ -11,7 +11,7 @@ BEHIND = 1000
 """A reader who is so many payments behind is dropped: what waits for it would fill the memory."""
 
 
-class Hub:
+class Broadcast:
     """Lives on one event loop; say() may be called from any thread."""
 
     def __init__(self) -> None:

@@ -16,20 +16,20 @@ from ..core.errors import TooMany
 from ..http.last_minute import LastMinute
 from ..journal.store import sqlite_url
 from ..node.rpc import Node
-from .api_tokens import Client, Secrets
-from .broadcast import Hub
+from .api_tokens import ApiTokens, Client
+from .broadcast import Broadcast
 from .config import Config
 from .database import Database, Row
 from .events import Events, News
-from .idempotency import Once
+from .idempotency import IdempotencyKeys
 from .invoices import Invoices
 from .lightning_address import Addresses
 from .meters import Meters
-from .outgoing_payments import Spending
+from .outgoing_payments import OutgoingPayments
 from .payment_follower import Follower
 from .ssrf import Outward
 from .tokens import Bought, Tokens, Use
-from .webhooks import Hooks
+from .webhooks import Webhooks
 
 log = logging.getLogger("satmeter.billing")
 
@@ -48,16 +48,16 @@ class Container:
         self.info = self.node.info()
         url = config.database or sqlite_url(config.rpc.parent / "satmeter-billing.sqlite3")
         self.database = Database(url, str(self.info["id"]))
-        self.secrets = Secrets(self.database)
+        self.secrets = ApiTokens(self.database)
         self.events = Events(self.database)
         self.invoices = Invoices(self.database, self.node, self.events, config.invoice_cap_msat)
         self.tokens = Tokens(self.database, self.events)
-        self.once = Once(self.database)
-        self.spending = Spending(self.database, self.node, config.payment_cap_msat)
+        self.once = IdempotencyKeys(self.database)
+        self.spending = OutgoingPayments(self.database, self.node, config.payment_cap_msat)
         outward = Outward(config.hook_hosts, "hook_hosts")
         self.addresses = Addresses(Outward(config.hub_hosts, "hub_hosts"), lambda text: self.spending.decoded(text))
-        self.hooks = Hooks(self.database, self.invoices, self.events, self._root(), outward)
-        self.hub, self.happenings = Hub(), Hub()
+        self.hooks = Webhooks(self.database, self.invoices, self.events, self._root(), outward)
+        self.hub, self.happenings = Broadcast(), Broadcast()
         self.news = News(self.database, self.events, self._told)
         self.meters = Meters(self.node, self.database, self.events)
         self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
@@ -97,7 +97,7 @@ class Container:
         return row is not None and self.follower.catch_up(row)
 
     def _clean(self) -> None:
-        """Every hour, let go of what is over: keys, events, webhooks, unpaid invoices."""
+        """Every hour, delete what is over: keys, events, webhooks, unpaid invoices."""
         newest, began = self.invoices.newest_at() or int(time.time()), time.monotonic()
         while not self._closed.is_set():
             for part in (self.once, self.events, self.hooks):

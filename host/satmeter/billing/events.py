@@ -87,7 +87,7 @@ class Events:
             return int(db.execute(sa.select(sa.func.max(EVENT.c.id))).scalar() or 0)
 
     def forget(self) -> None:
-        """Let go of events that are older than KEPT_S; webhooks that still want one keep it."""
+        """Delete events that are older than KEPT_S; webhooks that still want one keep it."""
         waiting = sa.select(HOOK.c.event).where(HOOK.c.event.is_not(None), HOOK.c.state != "done")
         old = sa.delete(EVENT).where(EVENT.c.created_at < int(time.time()) - KEPT_S, EVENT.c.id.not_in(waiting))
         with self._database.writing() as db:

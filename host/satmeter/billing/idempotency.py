@@ -16,7 +16,7 @@ KEPT_S = 7 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One asked-for act: `ref` is the id under which it is done, at each try; `status` 0 while it has no answer."""
+    """An idempotent request: `ref` is the id that every try uses; `status` is 0 until it is answered."""
 
     client: str
     key: str
@@ -25,7 +25,7 @@ class Attempt:
     body: str = ""
 
 
-class Once:
+class IdempotencyKeys:
     """The Idempotency-Keys of clients, each with the answer that it got. Kept for KEPT_S (7 days)."""
 
     def __init__(self, database: Database):
@@ -65,6 +65,6 @@ class Once:
             return str(db.execute(sa.select(ONCE.c.body).where(mine)).scalar_one())
 
     def forget(self) -> None:
-        """Let go of keys that are older than KEPT_S."""
+        """Delete keys that are older than KEPT_S."""
         with self._database.writing() as db:
             db.execute(sa.delete(ONCE).where(ONCE.c.created_at < int(time.time()) - KEPT_S))

@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-z]{1,32}")
 
 
 class Invoices:
-    """Of one node, in one database. Every invoice belongs to the client (api-token) that made it."""
+    """The invoices of one node, in one database. Every invoice belongs to the client (api-token) that made it."""
 
     def __init__(self, database: Database, node: Node, events: Events, cap_msat: int = 0):
         """cap_msat: most that an invoice may be of; 0: no cap."""
@@ -253,7 +253,7 @@ class Invoices:
             return int(db.execute(sa.select(sa.func.max(INVOICE.c.created_at))).scalar() or 0)
 
     def forget(self, now: int) -> None:
-        """Let go of clients' invoices that nobody paid, a while after they expired."""
+        """Delete clients' invoices that nobody paid, a while after they expired."""
         old = sa.and_(
             INVOICE.c.pay_index.is_(None),
             INVOICE.c.expires_at < now - KEPT_S,

@@ -57,7 +57,7 @@ class Meters:
                 wait = EVERY_S
             except RpcError as error:
                 wait = AWAY_S  # there may be no meter plugin, or it comes later
-                if error.error.get("code") != UNKNOWN_COMMAND if isinstance(error.error, dict) else True:
+                if code_of(error) != UNKNOWN_COMMAND:
                     log.warning("could not follow the meters; trying again: %s", words_of(error))
             except (SatmeterError, KeyError, ValueError) as error:
                 log.warning("could not follow the meters; trying again: %s", error)

@@ -38,8 +38,8 @@ AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
 """Payments under way in a worker: in all, of all accounts, and of one of these."""
 
 
-class Spending:
-    """Of one node. Every payment stands in the database under its hash: pending, complete, failed or alarm."""
+class OutgoingPayments:
+    """Payments of one node to others. Each stands in the database by its hash: pending, complete, failed or alarm."""
 
     def __init__(self, database: Database, node: Node, cap_msat: int):
         self._database, self._node, self._cap = database, node, cap_msat

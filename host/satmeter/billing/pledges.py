@@ -51,7 +51,7 @@ class Pledges:
 
     @staticmethod
     def _forget(db: sa.Connection, now: int) -> None:
-        """Let go of pledges that are over: they are refused by their time."""
+        """Delete pledges that are over: they are refused by their time."""
         over = sa.select(PLEDGE.c.hash).where(PLEDGE.c.until < now)
         db.execute(sa.delete(PLEDGE_USE).where(PLEDGE_USE.c.pledge.in_(over)))
         db.execute(sa.delete(PLEDGE).where(PLEDGE.c.until < now))

@@ -63,7 +63,7 @@ def signed(secret: str, id: str, at: int, body: bytes) -> dict[str, str]:
     }
 
 
-class Hooks:
+class Webhooks:
     """The webhooks in the database: made, claimed by one worker at a time, sent and replayed."""
 
     def __init__(self, database: Database, invoices: Invoices, events: Events, root: bytes, outward: Outward):
@@ -95,13 +95,13 @@ class Hooks:
             return int(db.execute(query.values(state="due", tries=0, next_at=int(time.time()))).rowcount)
 
     def forget(self) -> None:
-        """Let go of webhooks that were taken a while ago."""
+        """Delete webhooks that were taken a while ago."""
         old = sa.delete(HOOK).where(HOOK.c.state == "done", HOOK.c.created_at < int(time.time()) - KEPT_S)
         with self._database.writing() as db:
             db.execute(old)
 
     async def run(self) -> None:
-        """Forever: send what is due, at once where this worker recorded it."""
+        """Sends what is due, at once where this worker recorded it; until it is cancelled."""
         said, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def hear() -> None:

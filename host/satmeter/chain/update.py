@@ -14,7 +14,7 @@ from embit.psbt import PSBT
 from embit.script import Script, Witness, address_to_scriptpubkey, p2pkh_from_p2wpkh, p2wpkh
 from embit.transaction import SIGHASH, Transaction, TransactionInput, TransactionOutput
 
-from ..core.errors import BadVersion
+from ..core.errors import BadUpdate
 from ..core.settlement.transaction import DUST_SAT, TxInput
 
 SEQUENCE = 0xFFFFFFFE
@@ -40,25 +40,25 @@ class Checked:
 
 
 def script_of(address: str) -> str:
-    """Return an address's script in hex; BadVersion for what is no address."""
+    """Return an address's script in hex; BadUpdate for what is no address."""
     try:
         return bytes(address_to_scriptpubkey(address).data).hex()
     except Exception as error:
-        raise BadVersion(f"{address[:100]!r} is not an address: {error}") from None
+        raise BadUpdate(f"{address[:100]!r} is not an address: {error}") from None
 
 
 def make(inputs: Sequence[TxInput], script: str, value: int, change_script: str, fee: int) -> Transaction:
     """Return the unsigned update worth `value` to `script`, the change to `change_script`."""
     change = sum(each.value_sat for each in inputs) - value - fee
     if change < DUST_SAT:
-        raise BadVersion(f"{change} sat of change would be dust")
+        raise BadUpdate(f"{change} sat of change would be dust")
     vin = [TransactionInput(*_outpoint(each.outpoint), sequence=SEQUENCE) for each in inputs]
     vout = [TransactionOutput(value, _script(script)), TransactionOutput(change, _script(change_script))]
     return Transaction(version=2, vin=vin, vout=vout, locktime=0)
 
 
 def most_weight(inputs: Sequence[TxInput], script: str, change_script: str) -> int:
-    """Return the most that a signed update over these inputs weighs; BadVersion for a kind that can't be one."""
+    """Return the most that a signed update over these inputs weighs; BadUpdate for a kind that can't be one."""
     weight = 4 * (10 + sum(9 + len(bytes.fromhex(one)) for one in (script, change_script))) + 2
     for each in inputs:
         kind = kind_of(each.script)
@@ -72,12 +72,12 @@ def fee_for(weight: int, feerate: int) -> int:
 
 
 def kind_of(script: str) -> str:
-    """Returns the kind of a script (hex): p2wpkh, p2tr or p2sh; raises BadVersion for any other.
+    """Returns the kind of a script (hex): p2wpkh, p2tr or p2sh; raises BadUpdate for any other.
 
     A p2sh script is taken for P2WPKH within P2SH; only check_signatures() finds out whether it is."""
     kind = Script(bytes.fromhex(script)).script_type()
     if kind not in WITNESS_BYTES:
-        raise BadVersion(f"an input of kind {kind}; it must be p2wpkh, p2tr or p2wpkh within p2sh")
+        raise BadUpdate(f"an input of kind {kind}; it must be p2wpkh, p2tr or p2wpkh within p2sh")
     return str(kind)
 
 
@@ -91,10 +91,10 @@ def to_sign(tx: Transaction, inputs: Sequence[TxInput]) -> str:
 
 
 def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[TxInput]) -> str:
-    """Return the raw transaction in hex out of what the wallet signed; BadVersion where it signed another, or not."""
+    """Return the raw transaction in hex out of what the wallet signed; BadUpdate where it signed another, or not."""
     psbt = PSBT.from_base64(psbt_base64)
     if psbt.tx.serialize() != tx.serialize():
-        raise BadVersion("the wallet signed another transaction")
+        raise BadUpdate("the wallet signed another transaction")
     for vin, scope, each in zip(tx.vin, psbt.inputs, inputs):
         sigs = list(scope.partial_sigs.items())
         if scope.final_scriptwitness is not None:
@@ -108,7 +108,7 @@ def signed(psbt_base64: str, tx: Transaction, inputs: Sequence[TxInput]) -> str:
             if kind_of(each.script) == "p2sh":
                 vin.script_sig = Script(b"\x16" + p2wpkh(key).data)
         else:
-            raise BadVersion(f"the wallet did not sign input {each.outpoint}")
+            raise BadUpdate(f"the wallet did not sign input {each.outpoint}")
     return bytes(tx.serialize()).hex()
 
 
@@ -129,18 +129,18 @@ def to_send(raw: str, inputs: Sequence[TxInput]) -> str:
 
 
 def read(raw: str) -> Transaction:
-    """Return the transaction of an update; BadVersion unless its bytes are exactly one signed transaction."""
+    """Return the transaction of an update; BadUpdate unless its bytes are exactly one signed transaction."""
     try:
         data = bytes.fromhex(raw)
         if len(data) > BYTES_MOST:
-            raise BadVersion(f"a transaction of {len(data)} bytes; at most {BYTES_MOST} are taken")
+            raise BadUpdate(f"a transaction of {len(data)} bytes; at most {BYTES_MOST} are taken")
         tx = Transaction.parse(data)
         if bytes(tx.serialize()).hex() != raw or not all(vin.witness.items for vin in tx.vin):
-            raise BadVersion("not one signed transaction in its shortest form")
-    except BadVersion:
+            raise BadUpdate("not one signed transaction in its shortest form")
+    except BadUpdate:
         raise
     except Exception as error:
-        raise BadVersion(f"not a transaction: {error!r}"[:200]) from None
+        raise BadUpdate(f"not a transaction: {error!r}"[:200]) from None
     return tx
 
 
@@ -150,31 +150,31 @@ def outpoints(tx: Transaction) -> list[str]:
 
 
 def check(tx: Transaction, inputs: Sequence[TxInput], script: str, value: int, feerate: int) -> Checked:
-    """Check an update against what was agreed, with what its inputs are on the chain; BadVersion says what is wrong."""
+    """Check an update against what was agreed, with what its inputs are on the chain; BadUpdate says what is wrong."""
     spent = outpoints(tx)
     if not 0 < len(spent) <= INPUTS_MOST or len(set(spent)) != len(spent):
-        raise BadVersion(f"{len(spent)} inputs; they must differ, and be 1 to {INPUTS_MOST}")
+        raise BadUpdate(f"{len(spent)} inputs; they must differ, and be 1 to {INPUTS_MOST}")
     if spent != [each.outpoint for each in inputs]:
-        raise BadVersion("other inputs than in the version before")
+        raise BadUpdate("other inputs than in the update before")
     if tx.version != 2 or tx.locktime or any(vin.sequence < SEQUENCE for vin in tx.vin):
-        raise BadVersion("it must be of version 2, without a lock time or a relative one, and not signal replacement")
+        raise BadUpdate("it must be of version 2, without a lock time or a relative one, and not signal replacement")
     if len(tx.vout) != 2:
-        raise BadVersion(f"{len(tx.vout)} outputs; they must be the seller's and the change")
+        raise BadUpdate(f"{len(tx.vout)} outputs; they must be the seller's and the change")
     ours, change = tx.vout
     if bytes(ours.script_pubkey.data).hex() != script:
-        raise BadVersion("its first output is not to the agreed address")
+        raise BadUpdate("its first output is not to the agreed address")
     if ours.value != value or value < DUST_SAT:
-        raise BadVersion(f"its first output is worth {ours.value} sat; {value} were asked for")
+        raise BadUpdate(f"its first output is worth {ours.value} sat; {value} were asked for")
     if change.value < DUST_SAT or change.script_pubkey.script_type() not in STANDARD:
-        raise BadVersion(f"change of {change.value} sat; at least {DUST_SAT} to a standard script")
+        raise BadUpdate(f"change of {change.value} sat; at least {DUST_SAT} to a standard script")
     if bytes(change.script_pubkey.data).hex() == script:
-        raise BadVersion("its change is to the seller's address")
+        raise BadUpdate("its change is to the seller's address")
     fee = sum(each.value_sat for each in inputs) - ours.value - change.value
     weight = weight_of(tx)
     if fee < fee_for(weight, feerate):
-        raise BadVersion(f"a fee of {fee} sat for {weight} weight units; {fee_for(weight, feerate)} were agreed")
+        raise BadUpdate(f"a fee of {fee} sat for {weight} weight units; {fee_for(weight, feerate)} were agreed")
     if fee > FEE_MOST * max(fee_for(weight, feerate), weight // 4):
-        raise BadVersion(f"a fee of {fee} sat for {weight} weight units; it would not be relayed")
+        raise BadUpdate(f"a fee of {fee} sat for {weight} weight units; it would not be relayed")
     check_signatures(tx, inputs)
     return Checked(bytes(tx.txid()).hex(), 0, fee, weight)
 
@@ -187,7 +187,7 @@ def weight_of(tx: Transaction) -> int:
 
 
 def check_signatures(tx: Transaction, inputs: Sequence[TxInput]) -> None:
-    """Checks the signature of each input; raises BadVersion, with the input's number, for a wrong one.
+    """Checks the signature of each input; raises BadUpdate, with the input's number, for a wrong one.
 
     `inputs` are the outputs that are spent, in the transaction's order. Taken are taproot signatures by
     the key (BIP 341, 64 bytes), and P2WPKH, also within P2SH, with sighash ALL (BIP 143)."""
@@ -197,9 +197,9 @@ def check_signatures(tx: Transaction, inputs: Sequence[TxInput]) -> None:
         try:
             good = _taproot(tx, i, scripts, values) if kind == "p2tr" else _segwit(tx, i, kind, script, values[i])
         except Exception as error:
-            raise BadVersion(f"the signature of input {i} can't be read: {error!r}"[:200]) from None
+            raise BadUpdate(f"the signature of input {i} can't be read: {error!r}"[:200]) from None
         if not good or (kind != "p2sh" and vin.script_sig.data):
-            raise BadVersion(f"the signature of input {i} is not valid")
+            raise BadUpdate(f"the signature of input {i} is not valid")
 
 
 def _taproot(tx: Transaction, i: int, scripts: list[Script], values: list[int]) -> bool:

@@ -77,9 +77,9 @@ def add(
 ) -> None:
     """Make a client, and print its api-token, which is shown this once."""
     with failing("billing"):
-        from ..billing.api_tokens import Secrets
+        from ..billing.api_tokens import ApiTokens
 
-        print(Secrets(_database(config)[1]).add(name, scope, expires_at=_after(days)))
+        print(ApiTokens(_database(config)[1]).add(name, scope, expires_at=_after(days)))
 
 
 @client_app.command("renew")
@@ -91,9 +91,9 @@ def renew(
 ) -> None:
     """Give a client another api-token, and print it; its invoices stay, also where it was revoked."""
     with failing("billing"):
-        from ..billing.api_tokens import Secrets
+        from ..billing.api_tokens import ApiTokens
 
-        print(Secrets(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
+        print(ApiTokens(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
 
 
 def _after(days: int) -> int:
@@ -106,10 +106,10 @@ def list_(config: Where = None) -> None:
     with failing("billing"):
         from rich.table import Table
 
-        from ..billing.api_tokens import Secrets
+        from ..billing.api_tokens import ApiTokens
 
         table = Table("name", "scopes", "made", "ends", "revoked")
-        for row in Secrets(_database(config)[1]).all():
+        for row in ApiTokens(_database(config)[1]).all():
             days = (_day(row[each]) for each in ("created_at", "expires_at", "revoked_at"))
             table.add_row(str(row["name"]), str(row["scopes"]), *days)
         console.print(table)
@@ -123,9 +123,9 @@ def _day(seconds: object) -> str:
 def revoke(name: str, config: Where = None) -> None:
     """End a client's api-token: within five seconds it is good for nothing."""
     with failing("billing"):
-        from ..billing.api_tokens import Secrets
+        from ..billing.api_tokens import ApiTokens
 
-        Secrets(_database(config)[1]).revoke(name)
+        ApiTokens(_database(config)[1]).revoke(name)
         console.print(f"{name} is revoked", highlight=False)
 
 
@@ -171,10 +171,10 @@ def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
     from ..billing.events import Events
     from ..billing.invoices import Invoices
     from ..billing.ssrf import Outward
-    from ..billing.webhooks import Hooks
+    from ..billing.webhooks import Webhooks
     from ..node.rpc import Node
 
     given, database = _database(config)
     events = Events(database)
     invoices = Invoices(database, Node(str(given.rpc)), events)
-    return Hooks(database, invoices, events, given.hook_secret.encode(), Outward(given.hook_hosts, "hook_hosts"))
+    return Webhooks(database, invoices, events, given.hook_secret.encode(), Outward(given.hook_hosts, "hook_hosts"))

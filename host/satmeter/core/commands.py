@@ -12,7 +12,7 @@ Fields = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Base class of all inputs of a core: each call of handle() takes one command."""
+    """Base class of what a core is told: handle() takes one command at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +296,7 @@ class SignatureMade(Command):
 
 @dataclass(frozen=True, slots=True)
 class AddressMade(Command):
-    """`feerate` in sat per 1,000 weight units."""
+    """Answer to GiveAddress: a fresh address; `feerate` in sat per 1,000 weight units."""
 
     session: str
     tx_number: int
@@ -311,7 +311,7 @@ class BlockAdded(Command):
 
 @dataclass(frozen=True, slots=True)
 class UpdateChecked(Command):
-    """A update is as agreed: `weight` in weight units."""
+    """Answer to CheckUpdate: the update is as agreed; `weight` in weight units."""
 
     session: str
     number: int

@@ -23,7 +23,7 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class MakeInvoice(Effect):
-    """Make the invoice of this label, or find it where it exists; answered by InvoiceMade, Settled or Gone."""
+    """Make the invoice of this label, or find it: answered by InvoiceMade, InvoiceSettled or InvoiceGone."""
 
     label: str
     amount_msat: int
@@ -64,7 +64,7 @@ class FindRate(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CancelInvoice(Effect):
-    """Delete an unpaid invoice that is no longer wanted; answered by InvoiceGone, or Settled if it was paid."""
+    """Delete an unpaid invoice that is no longer wanted: answered by InvoiceGone, or InvoiceSettled if it was paid."""
 
     label: str
 

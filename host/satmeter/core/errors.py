@@ -154,8 +154,8 @@ class PolicyBreach(RemoteError):
     code = 2154
 
 
-class BadVersion(RemoteError):
-    """An update of a growing transaction that is not as agreed."""
+class BadUpdate(RemoteError):
+    """The buyer's signed update of an on-chain transaction is not as agreed."""
 
     code = 2156
 

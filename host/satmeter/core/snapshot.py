@@ -1,4 +1,4 @@
-"""States as plain data and back, so that a start costs what is live and not what ever happened.
+"""States as plain data and back, so that a start folds only the events since the newest snapshot.
 
 What a state keeps under `memory` is not recorded: after a restart it is found out again.
 """

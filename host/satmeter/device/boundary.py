@@ -4,7 +4,6 @@ One device may be both, as a smart plug is, or each may be another: an energy me
 says in its docstring what it can't do. Everything is asyncio; what a device does not do in time is a DeviceTrouble.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -50,14 +49,8 @@ class Source(Protocol):
         """Lets go of the device; it stays as it is."""
 
 
-class Told(Protocol):
-    """A source that is told its counts: it has `heard` called for each, so that it is read at once."""
-
-    heard: Callable[[], None]
-
-
 def nobody() -> None:
-    """Is called for a count while nobody listens."""
+    """The listener of a source that nobody listens to: does nothing."""
 
 
 class Valve(Protocol):
@@ -76,10 +69,6 @@ class Valve(Protocol):
 
     async def close(self) -> None:
         """Lets go of the device; it stays as it is."""
-
-
-class Device(Source, Valve, Protocol):
-    """Both in one, as a smart plug is."""
 
 
 class Whole(Protocol):

@@ -35,9 +35,9 @@ from .trust import Known, Trust
 log = logging.getLogger("satmeter.device")
 
 REPORT_S = 4.0
+"""Seconds between readings that change nothing; a meter counts as silent after 15 s (meter-silent-s)."""
 SPREAD = 0.6
-"""The least part of report_s after which a reading that changes nothing is said, as it comes."""
-"""So often a reading that changes nothing is taken and said; a meter counts as silent after 15 s (meter-silent-s)."""
+"""Such a reading comes after a random part of report_s, at least this much of it: meters do not report together."""
 ANSWER_S = 10.0
 RETRY_S = 1.0
 WAIT_S = 30
@@ -129,7 +129,7 @@ class Outlet:
                     await asyncio.shield(ending)
 
     async def _ever(self, what: Callable[[], Awaitable[None]]) -> None:
-        """Begins again what ends by an error that nobody thought of."""
+        """Starts a job again after an unexpected error, which is logged."""
         while True:
             try:
                 await what()
@@ -264,8 +264,7 @@ class Outlet:
         """Waits for the next reading; acts at once on a new view."""
         wait_s = self.source.cadence_s
         if not self.open and not self.trouble and not self.trust.fault:
-            # Nothing is sold: a new grant, or a plug, is acted on all the same. Meters that began together part.
-
+            # Nothing is sold: it is read less often, and meters that began together do not report together.
             wait_s = max(wait_s, self.report_s * random.uniform(SPREAD, 1))
         news = [asyncio.create_task(each.wait()) for each in (self._changed, self._told)]
         try:

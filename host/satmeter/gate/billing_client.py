@@ -44,7 +44,7 @@ class Said:
     data: JsonObject
 
 
-class Till:
+class BillingClient:
     """A client of the billing service, for a gate. It needs an api-token with the right scopes.
 
     The scopes are invoice, verify (or verify-own), and meter to spend credit of sessions. That a token is
@@ -57,7 +57,7 @@ class Till:
         self._waiting: list[tuple[dict[str, str], asyncio.Future[bool]]] = []
         self._asking: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "Till":
+    async def __aenter__(self) -> "BillingClient":
         connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=KEPT_S)
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         self._http = aiohttp.ClientSession(connector=connector, timeout=timeout, headers={"authorization": self._auth})
@@ -185,7 +185,7 @@ class Till:
             del self._spent[next(iter(self._spent))]
 
     async def _post(self, path: str, params: Mapping[str, str | int] | None = None, json: Plain | None = None) -> Said:
-        assert self._http is not None, "a Till is used within `async with`"
+        assert self._http is not None, "a BillingClient is used within `async with`"
         try:
             async with self._http.post(self._url + path, params=params, json=json) as answer:
                 is_json = answer.content_type.endswith("json")

@@ -33,7 +33,7 @@ from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
-from .billing_client import KEPT_S, Asked, Till
+from .billing_client import KEPT_S, Asked, BillingClient
 from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses
@@ -85,7 +85,7 @@ class Gate:
 
     def __init__(self, config: Config):
         self.config = config
-        self.till = Till(config.service, config.api_token)
+        self.billing = BillingClient(config.service, config.api_token)
         self.l402 = L402(config.secret, config.earlier_secrets)
         self.pages = Pages(config.secret, config.earlier_secrets)
         self.owed = OwedUses(config.owed)
@@ -102,7 +102,7 @@ class Gate:
             limits = aiohttp.TCPConnector(limit=500, keepalive_timeout=KEPT_S)
             timeout = aiohttp.ClientTimeout(total=None, connect=self.config.timeout_s, sock_read=self.config.timeout_s)
             async with (
-                self.till,
+                self.billing,
                 aiohttp.ClientSession(
                     connector=limits, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
                 ) as self._upstream,
@@ -169,14 +169,14 @@ class Gate:
         scheme, _, value = headers.get("authorization", "").partition(" ")
         service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
-            if await self.till.spend_token(value, service):
+            if await self.billing.spend_token(value, service):
                 return Spent("hash", value)
-            renewed = await self.till.renew_token(value, service)
+            renewed = await self.billing.renew_token(value, service)
             return Spent("hash", renewed, renewed=renewed) if renewed else None
         if scheme.lower() == "meter":
             return await self._hold(value, max(1, price.msatoshi // price.uses), paths)
         good = self.l402.check(headers, service)
-        if good is None or not await self.till.spend_payment(good.payment_hash, service):
+        if good is None or not await self.billing.spend_payment(good.payment_hash, service):
             return None
         self._open = OrderedDict(
             (name, given) for name, given in self._open.items() if given[0].payment_hash != good.payment_hash
@@ -186,7 +186,7 @@ class Gate:
     async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:
         """Spend a use of what this browser was shown the invoice of, once that is paid."""
         asked_for = self.pages.payment_of(request, price.service) if request.method in ("GET", "HEAD") else ""
-        if not asked_for or not await self.till.spend_payment(asked_for, price.service):
+        if not asked_for or not await self.billing.spend_payment(asked_for, price.service):
             return None
         self.pages.opened(asked_for)
         return Spent("rhash", asked_for)
@@ -197,7 +197,9 @@ class Gate:
         pledge, id = Pledge.parse(line), secrets.token_hex(16)
         if pledge is None or not is_signature(signature) or not pledge.covers(self.config.name, paths):
             return None
-        return Spent("credit", pledge.session, id) if await self.till.hold_credit(pledge, signature, id, msat) else None
+        return (
+            Spent("credit", pledge.session, id) if await self.billing.hold_credit(pledge, signature, id, msat) else None
+        )
 
     async def _challenge(self, request: Request, price: Price) -> Response:
         """Returns a 402 answer with an invoice, as JSON or, for a browser, as a page.
@@ -224,7 +226,7 @@ class Gate:
         Else raises TooMany. `who` is the payer's network (server.asker)."""
         now = time.monotonic()
         if self._minted.take(who, self.config.mint_per_minute):
-            asked = await self.till.ask(price)
+            asked = await self.billing.ask(price)
             self._open.pop((who, price), None)
             self._open[who, price] = asked, now
             while len(self._open) > REMEMBERED:
@@ -330,7 +332,7 @@ class Gate:
 
         Raises NodeTrouble where that is not possible; the answer is then closed and not sent."""
         try:
-            await self.till.end_credit(spent.which, spent.id, "settle")
+            await self.billing.end_credit(spent.which, spent.id, "settle")
         except BaseException:
             answer.close()
             raise
@@ -348,7 +350,7 @@ class Gate:
             return "nothing was charged"
         use = OwedUse(spent.id or secrets.token_hex(16), spent.kind, spent.which)
         try:
-            await self.till.undo(use)
+            await self.billing.undo(use)
             return "nothing was charged"
         except NodeTrouble as error:
             self.owed.add(use)
@@ -356,12 +358,12 @@ class Gate:
             return "what was charged is given back as soon as the billing service answers"
 
     async def _give_back(self) -> None:
-        """Forever: give back what could not be given back before."""
+        """Gives back, again and again, what could not be given back before; until it is cancelled."""
         while True:
             try:
                 for use in self.owed.all():
                     with suppress(NodeTrouble):  # one that can't be now holds up no other
-                        await self.till.undo(use)
+                        await self.billing.undo(use)
                         self.owed.remove(use.id)
             except Exception as error:  # its file, a bug: the next round tries again
                 log.error("giving back: %s", error)

@@ -24,7 +24,7 @@ PAUSE_S = 0.02
 
 
 class Fold(Protocol):
-    """The books of either role."""
+    """The state of either role, as a fold of events."""
 
     def apply(self, event: Event) -> None:
         """Folds one event into the state."""
@@ -58,10 +58,10 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
     base, checkpoint = journal.base(), journal.checkpoint_before(before)
     begins = base.upto if base is not None else 0
     if checkpoint is not None and checkpoint.upto > begins:
-        books = _restored(fold, base.state if base is not None else None)
+        state = _restored(fold, base.state if base is not None else None)
         for event in _events(journal, begins, checkpoint.upto):
-            books.apply(event)
-        _prove(books, _restored(fold, checkpoint.state))
+            state.apply(event)
+        _prove(state, _restored(fold, checkpoint.state))
         journal.rebase(checkpoint)
     gone = 0
     while deleted := journal.delete_under_base(DELETED):
@@ -72,10 +72,10 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
 
 
 def _restored(fold: Callable[[], Fold], state: Plain | None) -> Fold:
-    books = fold()
+    made = fold()
     if state is not None:
-        books.load(json.loads(json.dumps(state)))
-    return books
+        made.load(json.loads(json.dumps(state)))
+    return made
 
 
 def _events(journal: Journal, after: int, upto: int) -> Iterator[Event]:

@@ -1,8 +1,8 @@
 """The journal in a database: SQLite by default, PostgreSQL by URL, one code path (SQLAlchemy Core).
 
 One role (seller or buyer) of one node writes one journal. Its events are append-only, numbered by us: two writers
-collide on the number instead of mixing their books. A snapshot of the books stands beside, so that a start reads
-what is live and not what ever happened; `session` is an index of sessions for lists and for receipts of old ones.
+collide on the number instead of mixing their events. A snapshot of the state stands beside them, so that a start
+reads only the events after it; `session` is an index of sessions for lists and for receipts of old ones.
 """
 
 import json

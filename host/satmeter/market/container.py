@@ -1,4 +1,4 @@
-"""Everything of accounts and market that a worker needs, on top of the billing service's billing."""
+"""Everything of accounts and market that a worker needs, on top of the billing service."""
 
 import base64
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from .offers import Offers
 from .orders import Orders
 from .password_queue import PasswordQueue
 from .users import Users
-from .withdrawals import Sending
+from .withdrawals import Withdrawals
 
 SEALED = "satmeter/market/tokens"
 COOKIES = "satmeter/market/cookies"
@@ -29,7 +29,7 @@ class Market:
         self.offers = Offers(billing.database, Outward(config.node_hosts, "node_hosts"))
         seal = Fernet(base64.urlsafe_b64encode(billing.node.secret(SEALED)))
         self.orders = Orders(billing.database, billing.invoices, billing.tokens, self.offers, self.ledger, seal)
-        self.sending = Sending(
+        self.sending = Withdrawals(
             billing.invoices,
             billing.spending,
             billing.once,

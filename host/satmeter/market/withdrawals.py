@@ -9,10 +9,10 @@ import json
 import sqlalchemy as sa
 
 from ..billing.database import Row
-from ..billing.idempotency import Attempt, Once
+from ..billing.idempotency import Attempt, IdempotencyKeys
 from ..billing.invoices import Invoices
 from ..billing.lightning_address import Addresses
-from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, Spending
+from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, OutgoingPayments
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
 from ..node.pay import fee_cap
@@ -24,14 +24,14 @@ LEAST_MSAT, MOST_MSAT = 1000, 10_000_000_000
 """What an address of ours takes at once: 1 sat to 0.1 BTC."""
 
 
-class Sending:
+class Withdrawals:
     """Payments from users' accounts, and the answers of the users' Lightning Addresses."""
 
     def __init__(
         self,
         invoices: Invoices,
-        spending: Spending,
-        once: Once,
+        spending: OutgoingPayments,
+        once: IdempotencyKeys,
         orders: Orders,
         ledger: Ledger,
         addresses: Addresses,

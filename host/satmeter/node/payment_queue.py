@@ -13,7 +13,7 @@ PAUSE_FIRST_S, PAUSE_MOST_S = 0.05, 1.0
 """Between tries of the first in line: a slot is free a moment after its payment ended, and others fill channels too."""
 
 
-class Turns:
+class PaymentQueue:
     """The lines of payments of one node, one line for each payee; any thread may call."""
 
     def __init__(self) -> None:
@@ -23,22 +23,22 @@ class Turns:
         self._tickets = itertools.count()
         self._going = 0
 
-    def turn(self, payee: str) -> "Turn":
+    def turn(self, payee: str) -> "QueuedPayment":
         """Returns the place of a new payment to `payee`, behind all that asked before it."""
-        return Turn(self, payee, next(self._tickets))
+        return QueuedPayment(self, payee, next(self._tickets))
 
 
-class Turn:
+class QueuedPayment:
     """One payment's place: `with turns.turn(payee) as turn`, and turn.again() whenever the channel was full.
 
     Entering blocks behind those who wait already; leaving lets the next one try.
     """
 
-    def __init__(self, turns: Turns, payee: str, ticket: int):
+    def __init__(self, turns: PaymentQueue, payee: str, ticket: int):
         self._all, self._payee, self._ticket = turns, payee, ticket
         self._pause = PAUSE_FIRST_S
 
-    def __enter__(self) -> "Turn":
+    def __enter__(self) -> "QueuedPayment":
         with self._all._changed:
             if self._payee in self._all._lines:
                 self._wait()

@@ -14,7 +14,7 @@ from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
 from ..core.plain import JsonObject
-from .payment_queue import Turns
+from .payment_queue import PaymentQueue
 from .rpc import Node, code_of, words_of
 
 log = logging.getLogger("satmeter")
@@ -66,11 +66,11 @@ class LastHop:
 
 
 class Payments:
-    """Of one node. Any thread may call; each payment blocks its own."""
+    """The payments of one node. Any thread may call; each payment blocks its own."""
 
     def __init__(self, node: Node):
         self._node = node
-        self._turns = Turns()
+        self._turns = PaymentQueue()
         self._channels: dict[str, tuple[str, float]] = {}
         self._begins_until = time.monotonic() + BEGUN_S
 

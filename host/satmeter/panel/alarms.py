@@ -29,8 +29,12 @@ class Alarms:
     def show(self) -> None:
         """Draws the alarms of the feed's newest view, where they differ from those that are shown."""
         view = self._panel.sell.view
-        sales, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
-        found = [(sale["session"], _words(sale, self._money), _choices(sale)) for sale in sales if sale["alarm"]]
+        sessions, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
+        found = [
+            (session["session"], _words(session, self._money), _choices(session))
+            for session in sessions
+            if session["alarm"]
+        ]
         for each in unowned:
             text = f"{self._money(each['amount_msat'])} came for {each['label']}: nobody knows its session"
             found.append((each["label"], text, ("seen",)))
@@ -54,13 +58,13 @@ class Alarms:
             await self._again()
 
 
-def _choices(sale: JsonObject) -> tuple[str, ...]:
+def _choices(session: JsonObject) -> tuple[str, ...]:
     """What can be said of a session's alarm; nothing yet of one that has not ended."""
-    if sale["phase"] == "open":
+    if session["phase"] == "open":
         return ()
-    return ("paid", "owed") if sale["refund_held"] else ("seen",)
+    return ("paid", "owed") if session["refund_held"] else ("seen",)
 
 
-def _words(sale: JsonObject, money: Money) -> str:
-    owed = f", {money(sale['owed_msat'])} owed" if sale["owed_msat"] else ""
-    return f"{sale['meter']}, session {sale['session'][:8]}{owed}: {sale['alarm']}"
+def _words(session: JsonObject, money: Money) -> str:
+    owed = f", {money(session['owed_msat'])} owed" if session["owed_msat"] else ""
+    return f"{session['meter']}, session {session['session'][:8]}{owed}: {session['alarm']}"

@@ -9,7 +9,7 @@ from nicegui.events import ValueChangeEventArguments
 
 from ..board.virtual import VirtualBoard
 from ..core.plain import JsonObject
-from . import display_preview as mirror
+from . import display_preview
 
 LAMPS = {
     "on": "LED on: it delivers",
@@ -27,7 +27,7 @@ class BoardView:
 
     def __init__(self, virtual: VirtualBoard | None):
         self._virtual = virtual
-        self._mirror = mirror.Mirror()
+        self._mirror = display_preview.DisplayPreview()
         self._most = 1
         with ui.element("div").classes("board"):
             self._display = ui.element("img").props('alt="the board\'s display" data-part=display').classes("display")
@@ -87,7 +87,7 @@ class BoardView:
 
     def _picture(self, meter: JsonObject) -> str:
         if self._virtual is not None:
-            return mirror.of_virtual(self._virtual)
+            return display_preview.of_virtual(self._virtual)
         try:
             return self._mirror.picture(meter)
         except FileNotFoundError:  # the firmware, which draws it, is in a checkout only

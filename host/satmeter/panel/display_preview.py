@@ -33,7 +33,7 @@ class _Board:
     flow = register = grant = most = 0
 
 
-class Mirror:
+class DisplayPreview:
     """The display of one meter's board, drawn anew when what is on it has changed."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class Feed:
         return len(self._listeners)
 
     async def run(self) -> None:
-        """Forever."""
+        """Asks the node again and again, until it is cancelled."""
         while True:
             await self._wanted.wait()
             began = time.monotonic()

@@ -197,9 +197,9 @@ class MeterPage:
         self._text(self.trouble, text)
         if meter is None:
             return
-        sale = self.panel.sell.view["sessions"].get(meter["session"], {})
+        session = self.panel.sell.view["sessions"].get(meter["session"], {})
         # A session keeps the terms that it was opened with.
-        meter = {**meter, "tariff": sale.get("tariff", meter["tariff"])}
+        meter = {**meter, "tariff": session.get("tariff", meter["tariff"])}
         if self.state.text != meter["state"]:
             self.state.set_text(meter["state"])
             self.state.classes(replace=f"state {meter['state']}")
@@ -208,11 +208,11 @@ class MeterPage:
         self.close.set_enabled(bool(meter["session"]))
         self.unlock.set_enabled(meter["state"] == "lockout")
         self.board.update(meter)
-        self._show_credit(meter, sale)
+        self._show_credit(meter, session)
         self._show_code(self._which)
         self._show_chart(meter)
 
-    def _show_credit(self, meter: JsonObject, sale: JsonObject) -> None:
+    def _show_credit(self, meter: JsonObject, session: JsonObject) -> None:
         tariff = meter["tariff"]
         credit = meter["credit_msat"]
         self._text(self.credit, self.money(credit))
@@ -227,10 +227,10 @@ class MeterPage:
         self._text(self.lasts, lasts)
         self.facts["flow"] = flow(meter)
         self.facts["register"] = count(meter)
-        self.facts["paid"] = self.money(sale.get("paid_msat", 0))
-        self.facts["charged"] = self.money(sale.get("charged_msat", 0))
-        self.facts["payments"] = f"{sale.get('payments', 0):,}"
-        self.facts["out"] = f"{sale.get('invoices_out', 0)} of {self.money(sale.get('out_msat', 0))}"
+        self.facts["paid"] = self.money(session.get("paid_msat", 0))
+        self.facts["charged"] = self.money(session.get("charged_msat", 0))
+        self.facts["payments"] = f"{session.get('payments', 0):,}"
+        self.facts["out"] = f"{session.get('invoices_out', 0)} of {self.money(session.get('out_msat', 0))}"
         self.facts["exposure"] = (
             f"{self.money(meter['exposure_msat'])}, at most {self.money(meter['exposure_bound_msat'])}"
         )
@@ -279,7 +279,7 @@ class MeterPage:
         try:
             found = await self.panel.call("meter-history", stream=session, limit=60, newest=True)
         except (RpcError, SatmeterError):  # a login that has ended, or a rune that permits less, too
-            return  # the feed says what is wrong
+            return  # the feed shows the error
         lines = _invoices(found["events"], self.money)
         if lines == getattr(self, "_lines", None):
             return

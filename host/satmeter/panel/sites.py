@@ -79,8 +79,8 @@ def _said(panel: Panel, earned: int | None, money: Money) -> tuple[str, ...]:
     meters: list[JsonObject] = list(panel.sell.view.get("meters", {}).values())
     delivering = sum(meter["state"] == MeterState.DELIVERING for meter in meters)
     faulty = sum(bool(meter["fault"]) or meter["board"] == "silent" for meter in meters)
-    sales = panel.sell.view.get("sessions", {}).values()
-    alarms = sum(bool(sale["alarm"]) for sale in sales) + len(panel.sell.view.get("unowned", []))
+    sessions = panel.sell.view.get("sessions", {}).values()
+    alarms = sum(bool(session["alarm"]) for session in sessions) + len(panel.sell.view.get("unowned", []))
     return (
         panel.sell.trouble or ("delivers" if delivering else "stands by"),
         f"{delivering:,} of {len(meters):,} meters deliver" + (f", {faulty:,} silent or faulty" if faulty else ""),

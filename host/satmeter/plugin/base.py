@@ -24,18 +24,19 @@ from ..core.messages import Message
 from ..core.money import whole
 from ..core.plain import JsonObject, Plain
 from ..core.ratelimit import RateLimit
+from ..core.snapshot import DAY_MS
 from ..journal.compaction import FoldT, compact, folded
 from ..journal.store import Journal, check_url, sqlite_url
 from ..node.payments import Payments
 from ..node.rpc import Node
 from ..wire import peer
 from . import rpc_methods
-from .executor import Hands
+from .executor import Executor
 from .last_known import LastKnown
-from .long_poll import Waiters
+from .long_poll import LongPolls
 from .reader import read
 from .rpc_methods import Call
-from .runtime import CoreT, Service
+from .runtime import CoreT, Runtime
 from .timings import Timings
 
 log = logging.getLogger("satmeter")
@@ -56,7 +57,6 @@ def keep_stdout() -> TextIO:
 
 
 COMPACT_S = 3600
-DAY_MS = 86_400_000
 
 
 class RolePlugin(Generic[CoreT, FoldT]):
@@ -72,11 +72,11 @@ class RolePlugin(Generic[CoreT, FoldT]):
     """getinfo, as of the start."""
     node_id: str
     db_url: str
-    hands: Hands
+    executor: Executor
     payments: Payments
     last_known: LastKnown
-    waiters: Waiters
-    service: Service[CoreT]
+    long_polls: LongPolls
+    runtime: Runtime[CoreT]
     _performers: Performers
 
     def __init__(self) -> None:
@@ -110,7 +110,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def figures(self, call: Call) -> None:
         """How long commits of the journal, and payments or refunds, have taken since the plugin's start."""
-        call.reply({"commits": self.service.commits.told(), "payments": self.paying.told()})
+        call.reply({"commits": self.runtime.commits.told(), "payments": self.paying.told()})
 
     state: Callable[[], FoldT]
     """Makes the empty state of this role; see compaction.Fold."""
@@ -158,14 +158,14 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.info = self.node.info()
         self.node_id = self.info["id"]
         self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
-        self.hands = Hands(self.node)
+        self.executor = Executor(self.node)
         self.payments = Payments(self.node)
         self.last_known = LastKnown(self.node, self.role)
-        self.waiters = Waiters()
-        self.service = Service(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
+        self.long_polls = LongPolls()
+        self.runtime = Runtime(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
         self.prepare()
         self._performers = self.performers()
-        self.service.start()
+        self.runtime.start()
         self._runs = True
         self.started()
         threading.Thread(target=self._compact, args=(kept,), name="satmeter-compact", daemon=True).start()
@@ -175,10 +175,10 @@ class RolePlugin(Generic[CoreT, FoldT]):
         """Every hour, delete what is older than it has to be kept: events and receipts, in days."""
         while True:
             time.sleep(COMPACT_S)
-            before = [self.service.clock.surely() - days * DAY_MS if days else 0 for days in kept]
+            before = [self.runtime.clock.surely() - days * DAY_MS if days else 0 for days in kept]
             try:
-                if self.service.journal is not None and self.service.core is not None:
-                    gone = compact(self.service.journal, self.state, *before)
+                if self.runtime.journal is not None and self.runtime.core is not None:
+                    gone = compact(self.runtime.journal, self.state, *before)
                     if gone:
                         log.info("%d events older than %d days were deleted", gone, kept[0])
             except Exception as error:
@@ -189,13 +189,13 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
         def job() -> None:
             try:
-                if self.service.journal is None or self.service.core is None:
-                    raise JournalTrouble(self.service.trouble)
-                call.reply(read(self.service.journal))
+                if self.runtime.journal is None or self.runtime.core is None:
+                    raise JournalTrouble(self.runtime.trouble)
+                call.reply(read(self.runtime.journal))
             except Exception as error:
                 call.reply(error)
 
-        self.hands.quick(job)
+        self.executor.quick(job)
 
     def is_older(self, journal: Journal) -> bool:
         """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
@@ -209,13 +209,13 @@ class RolePlugin(Generic[CoreT, FoldT]):
         After a start from an older copy it is kept at once: else the next start would treat it as older
         once more."""
         self.last_known.reached(journal)
-        if self._goes_on_from_older:  # at once: else the next look at it would go on from it once more
+        if self._goes_on_from_older:
             self._goes_on_from_older = False
             self.last_known.write_now()
 
     def failed(self, trouble: SatmeterError) -> None:
         """The journal can't be used: whoever waits is told."""
-        self.waiters.fail(trouble)
+        self.long_polls.fail(trouble)
 
     def _custommsg(self, peer_id: str = "", payload: object = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("custommsg") or {}
@@ -224,7 +224,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
     def _message(self, peer_id: str, payload: str) -> None:
         if not payload.startswith(peer.HEX_TYPES):
             return  # not one of ours: lightningd's own plugins use custom messages, too
-        if not self.quota.take(peer_id, self.service.clock.now()):
+        if not self.quota.take(peer_id, self.runtime.clock.now()):
             return  # a peer that keeps to the protocol sends it again
         try:
             message = peer.decode(bytes.fromhex(payload))
@@ -240,11 +240,11 @@ class RolePlugin(Generic[CoreT, FoldT]):
         """Do a job for an effect, and hand what came of it to the core."""
         came = job(effect)
         if came is not None:
-            self.service.post(came)
+            self.runtime.post(came)
 
     def receive(self, peer_id: str, message: Message) -> None:
-        """Hands a peer's message to the core; called only for messages of this role."""
-        self.service.post(cmd.FromPeer(peer_id, message))
+        """Executor a peer's message to the core; called only for messages of this role."""
+        self.runtime.post(cmd.FromPeer(peer_id, message))
 
     def mine(self, message: Message) -> bool:
         """Whether a message is for this role: a node may run both plugins, and each sees every message."""
@@ -252,15 +252,15 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def _connect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("connect") or {}
-        self.service.post(cmd.PeerConnected(inner.get("id", id)))
+        self.runtime.post(cmd.PeerConnected(inner.get("id", id)))
 
     def _disconnect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("disconnect") or {}
-        self.service.post(cmd.PeerLost(inner.get("id", id)))
+        self.runtime.post(cmd.PeerLost(inner.get("id", id)))
 
     def _shutdown(self, **kwargs: object) -> None:
         if self._runs:
-            self.service.stop()
+            self.runtime.stop()
             self.last_known.write_now()
         os._exit(0)
 

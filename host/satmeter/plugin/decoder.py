@@ -25,10 +25,6 @@ class Decoder:
         """With the wall time (ms) at which each expires: what that is by our clock may change."""
         self._lock = threading.Lock()
 
-    def look_ahead(self, bolt11: str) -> None:
-        """Decode an invoice that will likely come next."""
-        self.decode(bolt11)
-
     def decode(self, bolt11: str) -> Decoded:
         """Return what is in an invoice; None, and why, for what is no BOLT 11 invoice with an amount."""
         with self._lock:

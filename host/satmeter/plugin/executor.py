@@ -30,7 +30,7 @@ LATER_S = 0.04
 """About the time in which a payment gets its way through the node's channel."""
 
 
-class Hands:
+class Executor:
     """Runs jobs on other threads than the core's, each payment and refund on its own.
 
     A held HTLC blocks the thread of its payment for as long as it is held, and no other. The cores
@@ -51,23 +51,23 @@ class Hands:
         """Send a message, after those that were sent before in its session."""
         self._outboxes[hash(message.session) % POSTMEN].put((to, message))
 
-    def quick(self, job: Callable[..., None], *args: object) -> None:
+    def quick(self, job: Callable[..., object], *args: object) -> None:
         """Runs a short job, such as one RPC call, on a pool; its failure is only logged."""
         self._pool.submit(_guarded, job, *args)
 
-    def later(self, job: Callable[..., None], *args: object) -> None:
+    def later(self, job: Callable[..., object], *args: object) -> None:
         """Run what nobody waits for when the node has done what somebody does wait for."""
         self._calm.submit(_guarded, _later, job, *args)
 
-    def slow(self, job: Callable[..., None], *args: object) -> None:
+    def slow(self, job: Callable[..., object], *args: object) -> None:
         """Run what may wait for the network, such as a connect to an address where nobody answers."""
         self._slow.submit(_guarded, job, *args)
 
-    def payment(self, job: Callable[..., None], *args: object) -> None:
+    def payment(self, job: Callable[..., object], *args: object) -> None:
         """Run a job that must come to its end: where the node is away, it is begun again until it is back."""
         self._payments.submit(_insistently, job, *args)
 
-    def refund(self, job: Callable[..., None], *args: object) -> None:
+    def refund(self, job: Callable[..., object], *args: object) -> None:
         """As payment(), for what a seller gives back."""
         self._refunds.submit(_insistently, job, *args)
 
@@ -83,19 +83,19 @@ class Hands:
                 log.warning("message %s to %s not sent: %s", type(message).__name__, to, error)
 
 
-def _later(job: Callable[..., None], *args: object) -> None:
+def _later(job: Callable[..., object], *args: object) -> None:
     time.sleep(LATER_S)
     job(*args)
 
 
-def _guarded(job: Callable[..., None], *args: object) -> None:
+def _guarded(job: Callable[..., object], *args: object) -> None:
     try:
         job(*args)
     except Exception as error:
         log.warning("%s%r failed: %r; it will be tried again", getattr(job, "__name__", job), args[:1], error)
 
 
-def _insistently(job: Callable[..., None], *args: object) -> None:
+def _insistently(job: Callable[..., object], *args: object) -> None:
     tries = TRIES
     while tries:
         try:

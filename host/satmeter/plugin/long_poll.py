@@ -21,7 +21,7 @@ View = Callable[[str], object | None]
 """Makes the present view of a key; None where there is none."""
 
 
-class Waiters:
+class LongPolls:
     """The last views by key with the index of their change, and who waits for the next. Used on one thread."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The seller's plugin: RPC, hook and notifications translated for core/seller/, and its actions carried out."""
+"""The seller's plugin: RPC, hook and notifications translated for core/seller/, and its effects carried out."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ from .base import Performers, RolePlugin, log
 from .clock import wall_ms
 from .covered import Covered
 from .meter_rpc import MeterRpc
-from .onchain_seller import Chain
+from .onchain_seller import OnchainEffects
 from .refund_invoice import RefundInvoice, check, read
 from .runtime import Answer
 
@@ -53,7 +53,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     # What `init` makes.
     options: meter_options.MeterOptions
-    chain: Chain
+    onchain: OnchainEffects
     covered: Covered
     offer_ids: set[str]
     """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
@@ -88,7 +88,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """Opens the seller's journal; JournalTrouble where it can't be used, or its file is gone.
 
         Once a journal was open, a missing file is an error, and no new one is made in its place."""
-        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
+        return Journal(self.db_url, self.role, self.node_id, existing=self.runtime.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Seller:
         """Returns the seller's core, folded from a snapshot and the events after it.
@@ -98,13 +98,13 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         another journal."""
         state = self.folded(snapshot, events)
         self._check_index(state, fresh=snapshot is None and not events)
-        assert self.service.journal is not None
+        assert self.runtime.journal is not None
         lost_up_to = self.node.newest_index() if older else -1
-        return Seller(self.node_id, self.options.limits, state, self.service.journal.name, self._recall, lost_up_to)
+        return Seller(self.node_id, self.options.limits, state, self.runtime.journal.name, self._recall, lost_up_to)
 
     def _recall(self, session: str) -> Ended | None:
         """Look up a session that memory has let go; runs on the service's thread, for unknown ids only."""
-        journal = self.service.journal
+        journal = self.runtime.journal
         row = journal.session(session) if journal is not None else None
         return Ended(row["peer"], row["receipt"], row["signature"]) if row is not None else None
 
@@ -124,9 +124,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     def _check_new(self) -> None:
         """Refuse to begin a journal where the node has invoices of another, which knows what is owed to whom."""
-        assert self.service.journal is not None
+        assert self.runtime.journal is not None
         if self._strange is None:
-            known = {self.service.journal.name, *self.options.forgotten}
+            known = {self.runtime.journal.name, *self.options.forgotten}
             named = {journal_of(label) for label in self.node.newest_labels(INVOICES_LOOKED_AT)}
             self._strange = sorted(named - {"", *known})
         if self._strange:
@@ -176,7 +176,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._reach = self.options.address or _announced(self.info)
         self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
         self._links = BearerLinks(self.node.secret(SECRET)) if self.options.url else None
-        self.chain = Chain(self.node, self.options.feerate, self.options.bitcoind)
+        self.onchain = OnchainEffects(self.node, self.options.feerate, self.options.bitcoind)
         self.covered = Covered(self.node.cltv_final())
 
     def started(self) -> None:
@@ -184,7 +184,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         threading.Thread(target=self._watch_payments, name="satmeter-paid", daemon=True).start()
         if self.options.currency:
             source = f"currencyrate of lightningd {self.info['version']}"
-            fiat.Recorder(self.node, self.options.currency, source, lambda: self.service.journal).start()
+            fiat.Recorder(self.node, self.options.currency, source, lambda: self.runtime.journal).start()
 
     def rest_url(self, meter: str, label: str) -> str:
         """Where whoever stands at the meter gets back all that is left of the session that a wallet invoice fed.
@@ -206,7 +206,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def _watch_payments(self) -> None:
         """Follow waitanyinvoice, without waiting for the commit of each payment before asking for the next.
 
-        The index counts only once it is committed with its credit: where one failed, it all goes on from the books'.
+        The pay_index counts only once it is committed with its credit. Where a commit failed, following starts again
+        from the state's pay_index.
         """
         index, core = -1, None
         failed = threading.Event()
@@ -216,7 +217,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 failed.set()
 
         while True:
-            present = self.service.core
+            present = self.runtime.core
             if present is None or failed.is_set():
                 core = None
                 time.sleep(0.2)
@@ -234,7 +235,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 settled = cmd.InvoiceSettled(
                     label, made.received_msat, made.index, made.hash, index, payer_note=made.payer_note
                 )
-                self.service.post(settled, credited)
+                self.runtime.post(settled, credited)
                 index = made.index
             except Exception as error:
                 log.warning("could not wait for payments; trying again: %s", error)
@@ -247,12 +248,12 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         Returns once they are; raises the trouble where they can't be."""
         for each in self.node.offers(f"{PREFIX}/"):
             parsed = parse_offer(each.label)
-            if parsed is not None and self.service.journal is not None and parsed[0] == self.service.journal.name:
+            if parsed is not None and self.runtime.journal is not None and parsed[0] == self.runtime.journal.name:
                 _, meter, amount = parsed
-                self.service.ask(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
+                self.runtime.ask(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
 
     def _block_added(self, **kwargs: object) -> None:
-        self.service.post(cmd.BlockAdded())
+        self.runtime.post(cmd.BlockAdded())
 
     def _htlc_accepted(self, onion: JsonObject, htlc: JsonObject, plugin: Plugin, **kwargs: object) -> object:
         """Fail what would abort lightningd, from memory and at once; everything else goes its way."""
@@ -276,41 +277,41 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         if not label.startswith(f"{PREFIX}/") and (of_offer is None or of_offer[0] not in self.offer_ids):
             return {"result": "continue"}
         try:
-            core, amount = self.service.core, int(str(payment["msat"]).removesuffix("msat"))
+            core, amount = self.runtime.core, int(str(payment["msat"]).removesuffix("msat"))
             if core is None:
-                why = self.service.trouble
+                why = self.runtime.trouble
             elif of_offer is not None and not core.acceptance.is_of_offer(label):
                 why = "the offer is of another journal"
             else:
-                why = core.rejects(label, self.service.clock.now(), amount)
+                why = core.rejects(label, self.runtime.clock.now(), amount)
         except Exception as error:
             why = f"internal error {error!r}"
         if why:
             log.info("payment of %s rejected: %s", label, why)
             self.covered.ended(str(payment["preimage"]))
         else:
-            self.service.post(cmd.InvoiceArriving(label))
+            self.runtime.post(cmd.InvoiceArriving(label))
         return {"result": "reject" if why else "continue"}
 
-    # --- hands
+    # --- effects
 
     def performers(self) -> Performers:
         """Returns what carries out each kind of effect, and on which pool of threads."""
-        quick, slow = self.hands.quick, self.hands.slow
+        quick, slow = self.executor.quick, self.executor.slow
         return {
-            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
-            do.MakeInvoice: lambda effect: (quick if effect.hurry else self.hands.later)(self._make_invoice, effect),
+            do.Send: lambda effect: self.executor.send(effect.peer, effect.message),
+            do.MakeInvoice: lambda effect: (quick if effect.hurry else self.executor.later)(self._make_invoice, effect),
             do.MakeOffer: lambda effect: quick(self._make_offer, effect),
             do.SwitchOffer: lambda effect: quick(self._switch_offer, effect),
             do.FindRate: lambda effect: slow(self._find_rate, effect),
             do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
-            do.PayRefund: lambda effect: self.hands.refund(self._pay_refund, effect),
+            do.PayRefund: lambda effect: self.executor.refund(self._pay_refund, effect),
             do.Sign: lambda effect: quick(self._sign, effect),
-            do.CheckUpdate: lambda effect: quick(self._post, self.chain.check, effect),
-            do.GiveAddress: lambda effect: quick(self._post, self.chain.give_address, effect),
-            do.Broadcast: lambda effect: quick(self.chain.broadcast, effect),
-            do.LookAt: lambda effect: slow(self._post, self.chain.look, effect),
-            do.Bump: lambda effect: slow(self._post, self.chain.bump, effect),
+            do.CheckUpdate: lambda effect: quick(self._post, self.onchain.check, effect),
+            do.GiveAddress: lambda effect: quick(self._post, self.onchain.give_address, effect),
+            do.Broadcast: lambda effect: quick(self.onchain.broadcast, effect),
+            do.LookAt: lambda effect: slow(self._post, self.onchain.look, effect),
+            do.Bump: lambda effect: slow(self._post, self.onchain.bump, effect),
             do.Notify: self._notify,
         }
 
@@ -349,10 +350,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                 told(answer if isinstance(answer, SatmeterError) else found.offer_id)
 
         made = cmd.OfferMade(effect.meter, effect.amount_msat, found.offer_id, found.bolt12, found.active)
-        self.service.post(made, recorded)
+        self.runtime.post(made, recorded)
 
     def _switch_offer(self, effect: do.SwitchOffer) -> None:
-        self.service.post(cmd.OfferSwitched(effect.offer_id, self.node.switch_offer(effect.offer_id, effect.active)))
+        self.runtime.post(cmd.OfferSwitched(effect.offer_id, self.node.switch_offer(effect.offer_id, effect.active)))
 
     def _find_rate(self, effect: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
@@ -361,26 +362,28 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         except NodeTrouble as error:
             log.warning("a meter has choices in a currency: %s", error)
             return
-        self.service.post(cmd.RateFound(effect.currency, int(MSAT_PER_BTC / rate)))
+        self.runtime.post(cmd.RateFound(effect.currency, int(MSAT_PER_BTC / rate)))
 
     def _cancel_invoice(self, effect: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(effect.label)
         if made is None:
-            self.service.post(cmd.InvoiceGone(effect.label))
-            self._offered(effect.label, NodeTrouble("the invoice was cancelled"))
+            self.runtime.post(cmd.InvoiceGone(effect.label))
+            self._answer_invoice(effect.label, NodeTrouble("the invoice was cancelled"))
         elif made.status == "paid":
             self._tell(effect.label, made)
 
     def _tell(self, label: str, made: Made) -> None:
         if made.status == "paid":
-            self.service.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+            self.runtime.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
         elif made.status == "expired":
-            self.service.post(cmd.InvoiceGone(label))
+            self.runtime.post(cmd.InvoiceGone(label))
         else:
-            self.service.post(cmd.InvoiceMade(label, made.bolt11))
-        self._offered(label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}"))
+            self.runtime.post(cmd.InvoiceMade(label, made.bolt11))
+        self._answer_invoice(
+            label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}")
+        )
 
-    def _offered(self, label: str, answer: str | SatmeterError) -> None:
+    def _answer_invoice(self, label: str, answer: str | SatmeterError) -> None:
         """Answer the meter-invoice that waits for this label, if one does."""
         told = self.invoices_asked.pop(label, None)
         if told is not None:
@@ -394,18 +397,18 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         try:
             invoice = read(self.node, effect.bolt11)
         except BadParam as error:
-            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, error.message, True))
+            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, error.message, True))
             return
         if invoice.amount_msat not in (0, effect.amount_msat):
             why = f"the refund invoice asks for {invoice.amount_msat} msat, not {effect.amount_msat}"
-            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, why, True))
+            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, why, True))
             return
         payment_hash = invoice.payment_hash
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
-        if not self.service.ask(cmd.ClaimRefund(effect.session, effect.bolt11, payment_hash, known)):
+        if not self.runtime.ask(cmd.ClaimRefund(effect.session, effect.bolt11, payment_hash, known)):
             return
         if not known and invoice.expires_at <= wall_ms() // 1000:
-            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, "the refund invoice has expired", True))
+            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, "the refund invoice has expired", True))
             return
         amount = None if invoice.amount_msat else effect.amount_msat
         with self.paying.measured():
@@ -414,9 +417,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             )
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
-            self.service.post(cmd.RefundSettled(effect.session, effect.bolt11, outcome.amount_msat, fee, payment_hash))
+            self.runtime.post(cmd.RefundSettled(effect.session, effect.bolt11, outcome.amount_msat, fee, payment_hash))
         else:
-            self.service.post(cmd.RefundLost(effect.session, effect.bolt11, why or "the payment failed"))
+            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, why or "the payment failed"))
 
     def refund_invoice(self, text: str) -> RefundInvoice:
         """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""
@@ -425,7 +428,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return invoice
 
     def _sign(self, effect: do.Sign) -> None:
-        self.service.post(cmd.SignatureMade(effect.session, effect.revision, effect.text, self.node.sign(effect.text)))
+        self.runtime.post(cmd.SignatureMade(effect.session, effect.revision, effect.text, self.node.sign(effect.text)))
 
     # --- messages
 
@@ -441,7 +444,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         `subjects` are sessions' ids and "meter/NAME"."""
         sessions = core.state.sessions
         names = {sessions[each].meter if each in sessions else each.removeprefix("meter/") for each in subjects}
-        self.waiters.changed(names, lambda name: self.board_view(core, name))
+        self.long_polls.changed(names, lambda name: self.board_view(core, name))
 
     def board_view(self, core: Seller, name: str) -> BoardView | None:
         """Return what the board of a meter has to know, None where there is no such meter."""
@@ -455,7 +458,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
         Codes take turns, and nobody should wait for theirs: the invoice of a meter that serves itself stands alone,
         and so does what gives back what is left."""
-        now = self.service.clock.now()
+        now = self.runtime.clock.now()
         invoice = meter.wallet_invoice(now).upper()
         own = invoice and meter.tariff.self_service != OFF
         left = None if invoice or not self.options.url else core.context.refunds.left_at(meter, now)

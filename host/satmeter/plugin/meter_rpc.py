@@ -1,4 +1,4 @@
-"""The RPC methods of the seller's plugin: parameters in, inputs to the core, views out.
+"""The RPC methods of the seller's plugin: parameters in, commands to the core, views out.
 
 Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
 """
@@ -146,7 +146,7 @@ class MeterRpc:
         return {name: getattr(self, name) for name in names}
 
     def _post(self, call: Call, what: cmd.Command, show: Callable[[Answer], object]) -> None:
-        """Hand an input to the core; `show` turns its result into the answer, on the core's thread."""
+        """Hand a command to the core; `show` turns its result into the answer, on the core's thread."""
 
         def reply(found: Answer) -> None:
             try:
@@ -154,22 +154,22 @@ class MeterRpc:
             except Exception as error:
                 call.reply(error)
 
-        self.p.service.post(what, reply)
+        self.p.runtime.post(what, reply)
 
     def _look(self, call: Call, look: Callable[[Seller], object]) -> None:
-        self.p.service.run(look, call.reply)
+        self.p.runtime.run(look, call.reply)
 
     def _meter(self, core: Seller, name: str) -> Plain:
         meter = core.state.meter(name)
         openings = sum(1 for session in core.waiting.values() if session.meter == name)
-        now, silent_ms = self.p.service.clock.now(), core.limits.silent_ms
+        now, silent_ms = self.p.runtime.clock.now(), core.limits.silent_ms
         holder = core.state.sessions.get(meter.session)
         shown = views.meter_status(meter, holder, now, silent_ms, openings, core.state.offers)
         board = views.board(meter, holder, self.p.codes(core, meter))
         return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
     def _shown(self, name: str) -> Plain:
-        return self._meter(self.p.service.present, name)
+        return self._meter(self.p.runtime.present, name)
 
     @_tariff(required=True)
     def add(self, call: Call, name: str, **tariff: object) -> None:
@@ -206,11 +206,11 @@ class MeterRpc:
 
     @_as_reading
     def report(self, call: Call, **given: Any) -> None:  # Any: what a caller sends, checked one by one
-        """Report a board's reading: {register} in ticks within {boot}, which began at {base}. Answers the grant."""
+        """Report a board's reading: {register} in ticks within {boot}, begun at {base}. Answers the board's view."""
         self._post(call, _reading(**given), self._reported)
 
     def _reported(self, meter: "Meter") -> object:
-        return self.p.board_view(self.p.service.present, meter.name) or {}
+        return self.p.board_view(self.p.runtime.present, meter.name) or {}
 
     def reports(self, call: Call, readings: Sequence[object]) -> None:
         """Report up to 1,000 {readings} at once, each an object with the parameters of meter-report.
@@ -240,7 +240,7 @@ class MeterRpc:
 
         for at, reading in enumerate(parsed):
             if isinstance(reading, cmd.Reading):
-                self.p.service.post(reading, partial(answered, at))
+                self.p.runtime.post(reading, partial(answered, at))
 
     def changes(self, call: Call, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until any meter's grant, lamp or state has changed since {lastindex}; for a bridge of many meters.
@@ -255,9 +255,9 @@ class MeterRpc:
                 call.reply(core)
             else:
                 view = partial(self.p.board_view, core)
-                self.p.waiters.wait_for_all(list(core.state.meters), view, after, seconds, call)
+                self.p.long_polls.wait_for_all(list(core.state.meters), view, after, seconds, call)
 
-        self.p.service.run(lambda core: core, then)
+        self.p.runtime.run(lambda core: core, then)
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
@@ -276,21 +276,21 @@ class MeterRpc:
             if isinstance(core, Exception):
                 call.reply(core)
             else:
-                self.p.waiters.wait(name, lambda key: self.p.board_view(core, key), after, seconds, call)
+                self.p.long_polls.wait(name, lambda key: self.p.board_view(core, key), after, seconds, call)
 
-        self.p.service.run(look, then)
+        self.p.runtime.run(look, then)
 
     def status(self, call: Call, name: str | None = None) -> None:
         """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
 
         def look(core: Seller) -> Plain:
             names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
-            sales = [
+            sessions = [
                 views.session_status(session) for session in core.state.sessions.values() if session.meter in names
             ]
             unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
             shown = [self._meter(core, key) for key in names]
-            return {"meters": shown, "sessions": sales, "unowned": unowned, "journal": core.context.journal}
+            return {"meters": shown, "sessions": sessions, "unowned": unowned, "journal": core.context.journal}
 
         self._look(call, look)
 
@@ -325,7 +325,7 @@ class MeterRpc:
             if len(text) > most:
                 raise BadParam(f"{param}: must be at most {most} characters", param=param)
         asked = cmd.MakeWalletInvoice(name, amount, metadata, flag("deliverable", deliverable), note)
-        self.p.service.post(asked, reply)
+        self.p.runtime.post(asked, reply)
 
     def offer(self, call: Call, name: str, amount_msat: int | None = None, active: bool | int | str = True) -> None:
         """Make a standing offer (BOLT 12) of a meter, for {amount_msat} or any amount, or end it by {active} false.
@@ -342,7 +342,7 @@ class MeterRpc:
                 return
             label, known = found
             if known:
-                call.reply(show(self.p.service.present, known))
+                call.reply(show(self.p.runtime.present, known))
                 return
 
             def made(offer_id: str | SatmeterError) -> None:
@@ -353,7 +353,7 @@ class MeterRpc:
 
             self.p.offers_asked.setdefault(label, []).append(made)
 
-        self.p.service.post(cmd.AskOffer(name, amount, flag("active", active)), reply)
+        self.p.runtime.post(cmd.AskOffer(name, amount, flag("active", active)), reply)
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.
@@ -364,7 +364,7 @@ class MeterRpc:
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
 
         def show(spent: SellerSession) -> Plain:
-            confirmed = self.p.service.present.confirmed(spent)
+            confirmed = self.p.runtime.present.confirmed(spent)
             return {**answer(views.session_status(spent)), "confirmed": confirmed}
 
         self._post(call, cmd.Spend(session, str(id), step, amount), show)
@@ -431,7 +431,7 @@ class MeterRpc:
             else:
                 self._post(call, cmd.CloseSession(found), views.session_status)
 
-        self.p.service.run(look, then)
+        self.p.runtime.run(look, then)
 
     def refund(self, call: Call, session: str, invoice: str, number: int | None = None) -> None:
         """Give a bearer back what is left of a {session} that is over, by an {invoice} with or without an amount.
@@ -448,7 +448,7 @@ class MeterRpc:
                 return
             self._post(call, cmd.AskRefund(session, invoice, found.amount_msat, of), views.session_status)
 
-        self.p.hands.quick(offer)
+        self.p.executor.quick(offer)
 
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""

@@ -1,11 +1,11 @@
-"""The buyer's node as a wallet: inputs for growing transactions, kept reserved, and the signatures over versions."""
+"""The buyer's node as a wallet: inputs for growing transactions, kept reserved, and the signatures over updates."""
 
 from pyln.client import RpcError
 
 from ..chain import update
 from ..core import commands as cmd
 from ..core import effects as do
-from ..core.errors import BadVersion
+from ..core.errors import BadUpdate
 from ..core.plain import JsonObject
 from ..core.settlement.onchain_buyer import RESERVED_BLOCKS
 from ..core.settlement.transaction import DUST_SAT, TxInput
@@ -16,8 +16,8 @@ OUTPUTS_WEIGHT = 4 * (10 + 2 * 43) + 2
 FREED_BLOCKS = 1_000_000
 
 
-class Wallet:
-    """Of one node. Any thread may call; what goes wrong is an answer, too."""
+class OnchainEffects:
+    """The on-chain wallet of one node. Any thread may call; what goes wrong is an answer, too."""
 
     def __init__(self, node: Node):
         self._node = node
@@ -35,7 +35,7 @@ class Wallet:
                 minconf=1,
                 reserve=RESERVED_BLOCKS,
             )
-        except (RpcError, BadVersion) as error:
+        except (RpcError, BadUpdate) as error:
             return cmd.FundsShort(
                 effect.session, effect.tx_number, words_of(error) if isinstance(error, RpcError) else error.message
             )
@@ -44,7 +44,7 @@ class Wallet:
             return self._chosen(effect, chosen, seller, change)
         except BaseException as error:
             self.reserve(do.Reserve(tuple(chosen), 0))
-            if isinstance(error, BadVersion):
+            if isinstance(error, BadUpdate):
                 return cmd.FundsShort(effect.session, effect.tx_number, error.message)
             raise
 
@@ -58,7 +58,7 @@ class Wallet:
         fee = update.fee_for(update.most_weight(inputs, seller, change), effect.feerate)
         short = effect.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
         if short > 0 or len(inputs) > update.INPUTS_MOST:
-            raise BadVersion(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
+            raise BadUpdate(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
         return cmd.Funded(effect.session, effect.tx_number, fee, change, inputs)
 
     def sign(self, effect: do.SignUpdate) -> cmd.Command:
@@ -84,7 +84,7 @@ class Wallet:
                 transaction.number,
                 update.signed(done["signed_psbt"], tx, transaction.inputs),
             )
-        except (RpcError, BadVersion) as error:
+        except (RpcError, BadUpdate) as error:
             why = words_of(error) if isinstance(error, RpcError) else error.message
             return cmd.UpdateUnsigned(effect.session, effect.number, transaction.number, why)
 

@@ -16,7 +16,7 @@ from pyln.client import RpcError
 from ..chain import block, update
 from ..core import commands as cmd
 from ..core import effects as do
-from ..core.errors import BadParam, BadVersion, NodeTrouble
+from ..core.errors import BadParam, BadUpdate, NodeTrouble
 from ..core.plain import JsonObject
 from ..core.settlement.transaction import FEERATE_MOST, TxInput
 from ..node.rpc import Node, words_of
@@ -30,7 +30,7 @@ COINBASE_BLOCKS = 100
 RPC_TIMEOUT_S = 10
 
 
-class Chain:
+class OnchainEffects:
     """As one node sees it. Any thread may call. `feerate`, if given, stands for the node's estimate."""
 
     def __init__(self, node: Node, feerate: int = 0, bitcoind: "Bitcoind | None" = None):
@@ -39,7 +39,7 @@ class Chain:
         self._bitcoind = bitcoind
 
     def feerate(self) -> int:
-        """Return today's estimate, for about half a day's dozen of blocks, in sat per 1,000 weight units."""
+        """Return the node's estimate for a confirmation within about twelve blocks, in sat per 1,000 weight units."""
         if self._feerate:
             return self._feerate
         known = self._node.call("feerates", style="perkw")["perkw"]
@@ -49,7 +49,7 @@ class Chain:
         """Makes a fresh address of the node's wallet; AddressMade has it and today's feerate."""
         return cmd.AddressMade(effect.session, effect.tx_number, self._node.new_address(), self.feerate())
 
-    # --- versions
+    # --- updates
 
     def check(self, effect: do.CheckUpdate) -> cmd.Command:
         """Checks a buyer's update against what was agreed; returns UpdateChecked or UpdateRefused.
@@ -63,7 +63,7 @@ class Chain:
                 self._confirmed(inputs, effect.heights)
             if self._bitcoind is not None:
                 self._bitcoind.accepts(effect.raw)
-        except BadVersion as error:
+        except BadUpdate as error:
             return cmd.UpdateRefused(effect.session, effect.number, effect.tx_number, error.message)
         return cmd.UpdateChecked(
             session=effect.session,
@@ -80,20 +80,20 @@ class Chain:
 
     def _spendable(self, outpoints: list[str]) -> list[TxInput]:
         if len(outpoints) > update.INPUTS_MOST:
-            raise BadVersion(f"{len(outpoints)} inputs; at most {update.INPUTS_MOST} are taken")
+            raise BadUpdate(f"{len(outpoints)} inputs; at most {update.INPUTS_MOST} are taken")
         inputs: list[TxInput] = []
         for outpoint in outpoints:
             found = self._unspent(outpoint)
             if found is None:
-                raise BadVersion(f"input {outpoint} is not there, or spent")
+                raise BadUpdate(f"input {outpoint} is not there, or spent")
             inputs.append(TxInput(outpoint, *found))
         return inputs
 
     def _confirmed(self, inputs: list[TxInput], heights: str) -> None:
-        """Raise BadVersion unless each input is in the block that the buyer named; blocks cost, so signatures first."""
+        """Raise BadUpdate unless each input is in the block that the buyer named; blocks cost, so signatures first."""
         named = heights.split(",")
         if len(named) != len(inputs) or not all(entry.isdecimal() and len(entry) < 10 for entry in named):
-            raise BadVersion("it does not say in which block each of its inputs is")
+            raise BadUpdate("it does not say in which block each of its inputs is")
         tip = int(self._node.info()["blockheight"])
         for height in {int(one) for one in named}:
             raw = str(self._node.call("getrawblockbyheight", height=height).get("block") or "")
@@ -102,9 +102,9 @@ class Chain:
                 txid, _, vout = outpoint.partition(":")
                 found = block.output(raw, txid, int(vout)) if raw else None
                 if found is None or found[:2] != (each.value_sat, each.script):
-                    raise BadVersion(f"input {outpoint} is not confirmed in block {height}")
+                    raise BadUpdate(f"input {outpoint} is not confirmed in block {height}")
                 if found[2] and tip - height + 1 < COINBASE_BLOCKS:
-                    raise BadVersion(f"input {outpoint} is of a block's own reward, and not yet to be spent")
+                    raise BadUpdate(f"input {outpoint} is of a block's own reward, and not yet to be spent")
 
     def _unspent(self, outpoint: str) -> tuple[int, str] | None:
         """Return (sat, script) of an output that neither the chain nor the mempool spends."""
@@ -228,10 +228,10 @@ class Bitcoind:
         self._login = base64.b64encode(login.encode()).decode()
 
     def accepts(self, raw: str) -> None:
-        """Raise BadVersion where it would not take the transaction, NodeTrouble where it can't be asked."""
+        """Raise BadUpdate where it would not take the transaction, NodeTrouble where it can't be asked."""
         found = msgspec.convert(self._call("testmempoolaccept", [[raw]]), list[JsonObject])[0]
         if not found["allowed"]:
-            raise BadVersion(f"bitcoind would not take it: {found.get('reject-reason', 'no reason given')}")
+            raise BadUpdate(f"bitcoind would not take it: {found.get('reject-reason', 'no reason given')}")
 
     def _call(self, method: str, params: list[object]) -> object:
         body = json.dumps({"id": "satmeter", "method": method, "params": params}).encode()

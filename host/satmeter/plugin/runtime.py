@@ -1,8 +1,8 @@
-"""One thread that owns a core: takes inputs in turn, commits what they led to, and only then acts and answers.
+"""One thread that owns a core: takes commands in turn, commits their events, and only then acts and answers.
 
-Inputs that are waiting are handled together and committed in one transaction (group commit), so that many streams
+Commands that are waiting are handled together and committed in one transaction (group commit), so that many streams
 share the price of one. When the journal fails, the core in memory is worth nothing: no effect is taken, every caller
-gets the reason, and the books are folded again from the journal as soon as it can be read.
+gets the reason, and the state is folded again from the journal as soon as it can be read.
 """
 
 import logging
@@ -19,7 +19,7 @@ from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.machine import Step
 from ..core.plain import Plain
-from ..core.snapshot import dated_back, revive
+from ..core.snapshot import DAY_MS, dated_back, revive
 from ..journal.store import Journal, SessionRow
 from .clock import AHEAD_MS, Clock, wall_ms
 from .timings import Timings
@@ -28,7 +28,7 @@ log = logging.getLogger("satmeter")
 
 TICK_S = 0.25
 BATCH = 256
-SNAPSHOT_EVERY, DAY_MS = 2000, 86_400_000
+SNAPSHOT_EVERY = 2000
 RETRY_S = 1.0
 START_S = 10.0
 BLOCKS_AHEAD_MS = 2 * 3_600_000
@@ -55,7 +55,7 @@ class Core(Protocol):
 
 
 class Role(Protocol[CoreT]):
-    """What a plugin brings: its core, folded from a journal, and its hands."""
+    """What a plugin brings: its core, folded from a journal, and what carries out its effects."""
 
     patient: tuple[type[Event], ...]
     """Events that may wait a moment for others to be committed with: nothing follows from them, and a restart finds
@@ -101,7 +101,7 @@ Item = tuple[Command | Callable[[CoreT], object], Reply | None]
 """What waits for the core: a command or a look at it, and what its answer goes to."""
 
 
-class Service(Generic[CoreT]):
+class Runtime(Generic[CoreT]):
     """Runs a role's core on a thread of its own; post() and ask() may be called from any thread."""
 
     def __init__(self, role: Role[CoreT], name: str):
@@ -115,6 +115,7 @@ class Service(Generic[CoreT]):
         self._since_snapshot = self._snapshot_at = 0
         self._retry_at = 0.0
         self._held: list[Event] = []
+        """Events that wait to be committed with others (Role.patient)."""
         self._looked = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

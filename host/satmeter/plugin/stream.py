@@ -1,4 +1,4 @@
-"""The buyer's plugin: RPC and notifications translated for core/buyer/, and its actions carried out."""
+"""The buyer's plugin: RPC and notifications translated for core/buyer/, and its effects carried out."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -25,7 +25,7 @@ from ..wire import signature
 from . import stream_options
 from .base import Performers, RolePlugin
 from .decoder import Decoder
-from .onchain_buyer import Wallet
+from .onchain_buyer import OnchainEffects
 from .stream_rpc import StreamRpc
 
 REFUND_EXPIRY_S = 30 * 86400
@@ -43,7 +43,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     # What `init` makes.
     options: stream_options.StreamOptions
-    wallet: Wallet
+    onchain: OnchainEffects
     decoder: Decoder
 
     def __init__(self) -> None:
@@ -69,14 +69,14 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     def prepare(self) -> None:
         """Makes what effects and messages use: the wallet and the decoder."""
-        self.wallet = Wallet(self.node)
-        self.decoder = Decoder(self.node, self.service.clock)
+        self.onchain = OnchainEffects(self.node)
+        self.decoder = Decoder(self.node, self.runtime.clock)
 
     def open_journal(self) -> Journal:
         """Opens the buyer's journal; JournalTrouble where it can't be used, or its file is gone.
 
         Once a journal was open, a missing file is an error, and no new one is made in its place."""
-        return Journal(self.db_url, self.role, self.node_id, existing=self.service.journal is not None)
+        return Journal(self.db_url, self.role, self.node_id, existing=self.runtime.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Buyer:
         """Returns the buyer's core, folded from the journal."""
@@ -90,8 +90,8 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     def _recall(self, session: str) -> BuyerSession | None:
         """Fold a stream that memory has no more; runs on the service's thread, for unknown ids only."""
-        assert self.service.journal is not None
-        events = self.service.journal.events(session, RECALLED)
+        assert self.runtime.journal is not None
+        events = self.runtime.journal.events(session, RECALLED)
         whole = len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened)
         state: BuyerState = self.folded(None, events if whole else [])
         return state.streams.get(session)
@@ -113,20 +113,20 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
                 rows.append(_row(stream, event.at if stream.closed else 0))
         return rows
 
-    # --- hands
+    # --- effects
 
     def performers(self) -> Performers:
         """Returns what carries out each kind of effect, and on which pool of threads."""
-        quick = self.hands.quick
+        quick = self.executor.quick
         return {
-            do.Send: lambda effect: self.hands.send(effect.peer, effect.message),
-            do.Pay: lambda effect: self.hands.payment(self._pay, effect),
-            do.Connect: lambda effect: self.hands.slow(self._reach, effect),
+            do.Send: lambda effect: self.executor.send(effect.peer, effect.message),
+            do.Pay: lambda effect: self.executor.payment(self._pay, effect),
+            do.Connect: lambda effect: self.executor.slow(self._reach, effect),
             do.MakeRefundInvoice: lambda effect: quick(self._make_refund_invoice, effect),
             do.CheckReceipt: lambda effect: quick(self._check_receipt, effect),
-            do.Fund: lambda effect: quick(self._post, self.wallet.fund, effect),
-            do.SignUpdate: lambda effect: quick(self._post, self.wallet.sign, effect),
-            do.Reserve: lambda effect: quick(self.wallet.reserve, effect),
+            do.Fund: lambda effect: quick(self._post, self.onchain.fund, effect),
+            do.SignUpdate: lambda effect: quick(self._post, self.onchain.sign, effect),
+            do.Reserve: lambda effect: quick(self.onchain.reserve, effect),
             do.Notify: lambda effect: self.plugin.notify(effect.topic, dict(effect.payload)),
         }
 
@@ -134,7 +134,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         try:
             self.node.connect(effect.peer, effect.address)
         except RpcError as error:
-            self.service.post(cmd.ConnectFailed(effect.peer, words_of(error)))
+            self.runtime.post(cmd.ConnectFailed(effect.peer, words_of(error)))
 
     def _pay(self, effect: do.Pay) -> None:
         try:
@@ -156,39 +156,39 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             if not effect.fresh:
                 raise  # and it is asked again
             # It may have been begun: the node is asked first.
-            self.hands.payment(self._pay, replace(effect, fresh=False))
+            self.executor.payment(self._pay, replace(effect, fresh=False))
             return
         if outcome.status == "known":
-            self.service.post(cmd.PaymentKnown(effect.session, effect.number))
+            self.runtime.post(cmd.PaymentKnown(effect.session, effect.number))
         elif outcome.status == "complete":
-            self.service.post(cmd.PaymentDone(effect.session, effect.number, outcome.sent_msat))
+            self.runtime.post(cmd.PaymentDone(effect.session, effect.number, outcome.sent_msat))
         else:
-            self.service.post(cmd.PaymentLost(effect.session, effect.number, why or "the payment failed"))
+            self.runtime.post(cmd.PaymentLost(effect.session, effect.number, why or "the payment failed"))
 
     def _make_refund_invoice(self, effect: do.MakeRefundInvoice) -> None:
         made = self.node.invoice(effect.label, None, "satmeter refund", REFUND_EXPIRY_S)
-        self.service.post(cmd.RefundInvoiceMade(effect.session, made.bolt11))
+        self.runtime.post(cmd.RefundInvoiceMade(effect.session, made.bolt11))
 
     def _check_receipt(self, effect: do.CheckReceipt) -> None:
         verified = signature.verify(effect.text, effect.signature, effect.seller)
         made = {label: self.node.find_invoice(label) for label in effect.labels} if verified else {}
         arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
-        self.service.post(cmd.ReceiptChecked(effect.session, effect.text, effect.signature, verified, arrivals))
+        self.runtime.post(cmd.ReceiptChecked(effect.session, effect.text, effect.signature, verified, arrivals))
 
     # --- messages
 
     def receive(self, peer_id: str, message: msg.Message) -> None:
         """Hand a message to the core: an invoice once it is decoded, and then the next one is, ahead."""
         if isinstance(message, msg.Invoice) and self._sellers.get(message.session) == peer_id:
-            self.hands.quick(self._receive_invoice, peer_id, message)
+            self.executor.quick(self._receive_invoice, peer_id, message)
             if message.ahead:
-                self.hands.later(self.decoder.look_ahead, message.ahead)
+                self.executor.later(self.decoder.decode, message.ahead)
         else:  # an invoice of nobody's whom we buy from is answered undecoded
-            self.service.post(cmd.FromPeer(peer_id, message))
+            self.runtime.post(cmd.FromPeer(peer_id, message))
 
     def _receive_invoice(self, peer_id: str, message: msg.Invoice) -> None:
         decoded, why = self.decoder.decode(message.bolt11)
-        self.service.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
+        self.runtime.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
 
     def mine(self, message: msg.Message) -> bool:
         """Returns whether a message is for a buyer (both plugins of a node get each message)."""
@@ -203,7 +203,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         streams = core.state.streams
         if len(streams) != len(self._sellers) or any(subject not in self._sellers for subject in subjects):
             self._publish_sellers(core.state)
-        self.waiters.changed(subjects, lambda session: self.relay_view(core, session))
+        self.long_polls.changed(subjects, lambda session: self.relay_view(core, session))
         for session in list(self.opening):
             stream = streams.get(session)
             if stream is None or stream.state != StreamState.OPENING:

@@ -1,4 +1,4 @@
-"""The RPC methods of the buyer's plugin: parameters in, inputs to the core, views out.
+"""The RPC methods of the buyer's plugin: parameters in, commands to the core, views out.
 
 Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
 """
@@ -50,7 +50,7 @@ class StreamRpc:
         def reply(answer: Answer) -> None:
             call.reply(answer if isinstance(answer, Exception) else views.stream_status(answer))
 
-        self.p.service.post(what, reply)
+        self.p.runtime.post(what, reply)
 
     def open(
         self,
@@ -100,11 +100,11 @@ class StreamRpc:
             else:
                 self.p.opening[session] = agreed
 
-        self.p.service.post(what, reply)
+        self.p.runtime.post(what, reply)
 
     def list(self, call: Call) -> None:
         """List the live streams."""
-        self.p.service.run(
+        self.p.runtime.run(
             lambda core: {"streams": [views.stream_status(each) for each in core.state.streams.values()]}, call.reply
         )
 
@@ -117,7 +117,7 @@ class StreamRpc:
             else:
                 call.reply(answer)
 
-        self.p.service.run(lambda core: views.stream_status(core.stream(session)), reply)
+        self.p.runtime.run(lambda core: views.stream_status(core.stream(session)), reply)
 
     def pause(self, call: Call, session: str) -> None:
         """Stop paying for now; the seller suspends when the credit is used up."""
@@ -168,9 +168,9 @@ class StreamRpc:
                 call.reply(found)
             else:
                 core, key = found
-                self.p.waiters.wait(key, lambda k: self.p.relay_view(core, k), after, seconds, call)
+                self.p.long_polls.wait(key, lambda k: self.p.relay_view(core, k), after, seconds, call)
 
-        self.p.service.run(look, then)
+        self.p.runtime.run(look, then)
 
     def close(self, call: Call, session: str, refuse_debt: bool | int | str = False) -> None:
         """End a stream; what is paid and not used comes back, or stays owed until it can.
@@ -209,9 +209,9 @@ class StreamRpc:
             if isinstance(found, Exception):
                 call.reply(found)
             else:
-                self.p.hands.quick(ask, *found)
+                self.p.executor.quick(ask, *found)
 
-        self.p.service.run(look, then)
+        self.p.runtime.run(look, then)
 
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""

@@ -108,7 +108,7 @@ class Figures(Collector):
             what: HistogramMetricFamily(f"satmeter_{what}_seconds", about, labels=["plugin"])
             for what, about in TIMED.items()
         }
-        for plugin, method, of in (("meter", "meter-status", self._sales), ("stream", "stream-list", self._purchases)):
+        for plugin, method, of in (("meter", "meter-status", self._seller), ("stream", "stream-list", self._buyer)):
             try:
                 found += of(self.node.call(method))
             except (RpcError, SatmeterError) as error:
@@ -136,7 +136,7 @@ class Figures(Collector):
         """Names nothing beforehand: that would cost a call to the node."""
         return []
 
-    def _sales(self, status: JsonObject) -> list[Metric]:
+    def _seller(self, status: JsonObject) -> list[Metric]:
         meters = [read_as(MeterStatus, each) for each in status["meters"]]
         sessions = [read_as(SessionStatus, each) for each in status["sessions"]]
         delivered = CounterMetricFamily("satmeter_meter_delivered_ticks", "What the meter counted.", labels=["meter"])
@@ -178,7 +178,7 @@ class Figures(Collector):
         lines = self.node.call("meter-totals", name=meter)["totals"]
         return {each: sum(int(line[each]) for line in lines) for each in SOLD}
 
-    def _purchases(self, status: JsonObject) -> list[Metric]:
+    def _buyer(self, status: JsonObject) -> list[Metric]:
         streams = [read_as(StreamStatus, each) for each in status["streams"]]
         live = GaugeMetricFamily("satmeter_streams", "Streams that the node has.", value=len(streams))
         refused = GaugeMetricFamily(

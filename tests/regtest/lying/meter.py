@@ -43,13 +43,13 @@ class Liar(meter.MeterPlugin):
         return []
 
     def _claims(self, peer, session):
-        sale = self.service.core.state.sessions[session]
+        sale = self.runtime.core.state.sessions[session]
         t, told = sale.tariff, sale.received_msat
         for n in range(1, CLAIMS):
             made = self.node.invoice(f"lie/{session}/{n}/{os.urandom(4).hex()}", t.slice_msat, "lie", 600)
             ticks = t.ticks(told + n * t.slice_msat) + 1
             claim = (1_000 + n, t.slice_msat, made.bolt11, ticks, t.charge(ticks), told)
-            self.hands.send(peer, msg.Invoice(session, self.service.clock.now(), *claim))
+            self.executor.send(peer, msg.Invoice(session, self.runtime.clock.now(), *claim))
             threading.Event().wait(0.5)  # longer than a payment takes: each claim meets what was paid of the last
 
     def again(self, peer, m):

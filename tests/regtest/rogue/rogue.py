@@ -12,7 +12,7 @@ from embit.ec import Signature  # noqa: E402
 from embit.script import Witness  # noqa: E402
 from embit.transaction import SIGHASH, Transaction, TransactionOutput  # noqa: E402
 
-from satmeter.chain import update as version  # noqa: E402
+from satmeter.chain import update  # noqa: E402
 from satmeter.core import commands as cmd  # noqa: E402
 from satmeter.core import effects as do  # noqa: E402
 from satmeter.plugin import onchain_buyer as wallet  # noqa: E402
@@ -30,11 +30,11 @@ class Rogue(wallet.Wallet):
         return cmd.UpdateMade(a.session, a.number, a.transaction.number, raw)
 
     def _make(self, g, value, change=None):
-        return version.make(g.inputs, version.script_of(g.address), value, change or g.change, g.fee_sat)
+        return update.make(g.inputs, update.script_of(g.address), value, change or g.change, g.fee_sat)
 
     def _signed(self, tx, inputs):
-        done = self._node.call("signpsbt", psbt=version.to_sign(tx, inputs))
-        return version.signed(done["signed_psbt"], tx, inputs)
+        done = self._node.call("signpsbt", psbt=update.to_sign(tx, inputs))
+        return update.signed(done["signed_psbt"], tx, inputs)
 
     def lower(self, g, value):
         return self._signed(self._make(g, value - 1000), g.inputs)
@@ -44,12 +44,12 @@ class Rogue(wallet.Wallet):
 
     def other_inputs(self, g, value):
         found = self.fund(do.Fund("", 1, g.address, 5_000, g.feerate))
-        tx = version.make(found.inputs, version.script_of(g.address), value, g.change, g.fee_sat)
+        tx = update.make(found.inputs, update.script_of(g.address), value, g.change, g.fee_sat)
         return self._signed(tx, found.inputs)
 
     def other_output(self, g, value):
-        mine = version.script_of(self._node.new_address())
-        return self._signed(version.make(g.inputs, mine, value, g.change, g.fee_sat), g.inputs)
+        mine = update.script_of(self._node.new_address())
+        return self._signed(update.make(g.inputs, mine, value, g.change, g.fee_sat), g.inputs)
 
     def no_change(self, g, value):
         tx = self._make(g, value)
@@ -101,7 +101,7 @@ class Rogue(wallet.Wallet):
 
     def open_ended(self, g, value):
         """A signature that leaves the outputs open to change (SIGHASH_NONE)."""
-        made = version.make(g.inputs, version.script_of(g.address), value, g.change, g.fee_sat + 100)  # a byte more
+        made = update.make(g.inputs, update.script_of(g.address), value, g.change, g.fee_sat + 100)  # a byte more
         tx = Transaction.parse(bytes.fromhex(self._signed(made, g.inputs)))
         for vin in tx.vin:
             if len(vin.witness.items) == 1:

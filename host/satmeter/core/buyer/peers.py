@@ -5,7 +5,7 @@ from collections.abc import Callable
 from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
-from ..errors import BadVersion, OverCap, Refused, SatmeterError, UnknownSession, Unreachable, by_code
+from ..errors import BadUpdate, OverCap, Refused, SatmeterError, UnknownSession, Unreachable, by_code
 from ..ratelimit import RESEND_MS
 from ..states import StreamState
 from .context import Part
@@ -100,7 +100,7 @@ class Peers(Part):
         )
 
     def _error(self, stream: BuyerSession, message: msg.Error) -> None:
-        if message.code == BadVersion.code and stream.state == StreamState.STREAMING:
+        if message.code == BadUpdate.code and stream.state == StreamState.STREAMING:
             self.context.closing.begin(stream, f"the seller refused an update: {msg.words(message.text)}")
             return
         if stream.state == StreamState.OPENING:

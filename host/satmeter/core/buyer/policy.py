@@ -1,4 +1,4 @@
-"""The buyer's policy: the most that it dares, and the checks that an offer or an invoice must pass.
+"""The buyer's policy: its caps, and the checks that terms and invoices must pass.
 
 Each check raises PolicyBreach (the seller asks for other than was agreed) or OverCap (a cap of ours would be passed).
 """

@@ -230,7 +230,7 @@ class BuyerState:
         if stream.closing.owed_msat and found[2]:
             stream.refund_bolt11 = ""  # it is used, and something came late: offer another
 
-    # --- as plain data, so that a start costs what is live and not what ever happened
+    # --- snapshots
 
     def balances(self) -> dict[str, tuple[object, ...]]:
         """What must come out the same however the state was put together: of each live stream its money and state."""

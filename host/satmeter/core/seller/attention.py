@@ -58,7 +58,7 @@ class Attention(Part):
         )
         if session.refund.under_way:
             self.context.refunds.pay(session)
-        self.context.closing.settle(session)
+        self.context.closing.wind_up(session)
         return {"session": session.id, "meter": session.meter, "owed_msat": session.owed_msat, "how": command.how}
 
     def _told_by_person(self, session: SellerSession, command: cmd.Attend) -> int:

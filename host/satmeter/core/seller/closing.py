@@ -103,9 +103,9 @@ class Closing(Part):
             self.context.meters.lock(meter, session, more_s=session.tariff.grace_s)
         if session.buyer and tell:
             self.tell_end(session)
-        self.settle(session)
+        self.wind_up(session)
 
-    def settle(self, session: SellerSession) -> None:
+    def wind_up(self, session: SellerSession) -> None:
         """Bring a session that ended to its receipt: collect a debt, pay a refund, sign what came of it."""
         if session.open:
             return
@@ -197,7 +197,7 @@ class Closing(Part):
         )
         if session.buyer:
             self.tell_end(session)
-        self.settle(session)
+        self.wind_up(session)
 
     def tell_end(self, session: SellerSession) -> None:
         """Tell the buyer how its session ended: by its receipt, once there is one."""

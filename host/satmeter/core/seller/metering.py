@@ -137,7 +137,7 @@ class Metering(Part):
         if session.open:
             self.advance(self.state.meter(session.meter))
         else:
-            self.context.closing.settle(session)
+            self.context.closing.wind_up(session)
 
     def _run(self, meter: Meter, session: SellerSession) -> None:
         """Start or suspend delivery, give the low notice, ask for money; end what waited too long."""
@@ -195,7 +195,7 @@ class Metering(Part):
                 self.context.invoices.resend(session)
                 self.context.settlement(session).look_after(session)
             else:
-                self.context.closing.settle(session)
+                self.context.closing.wind_up(session)
         self.context.openings.look_after()
         self._forget()
 

@@ -273,4 +273,4 @@ class Openings(Part):
         amount = old.owed_msat
         self.emit(ev.CreditTaken(at=self.now, subject=old.id, target=new.id, amount_msat=amount))
         self.emit(ev.CreditBrought(at=self.now, subject=new.id, source=old.id, amount_msat=amount))
-        self.context.closing.settle(old)
+        self.context.closing.wind_up(old)

@@ -170,7 +170,7 @@ class Peers(Part):
             session.memory.refund_tried_at = 0
         if session.closed and (session.void or (session.receipt and not session.owed_msat)):
             self.context.closing.tell_end(session)
-        self.context.closing.settle(session)
+        self.context.closing.wind_up(session)
 
     def _error(self, session: SellerSession, message: msg.Error) -> None:
         """Ends an open session whose invoice the buyer refused, or drops an opening.
@@ -226,4 +226,4 @@ class Peers(Part):
                     self.context.invoices.send_all(session)
                 else:
                     self.context.closing.tell_end(session)
-                    self.context.closing.settle(session)
+                    self.context.closing.wind_up(session)

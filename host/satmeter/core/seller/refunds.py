@@ -78,7 +78,7 @@ class Refunds(Part):
             )
         )
         session.memory.refund_tried_at = 0
-        self.context.closing.settle(session)
+        self.context.closing.wind_up(session)
         return session
 
     def _claim(self, session: SellerSession, number: int) -> int:
@@ -182,7 +182,7 @@ class Refunds(Part):
             )
         else:
             self._dispute(session, command.amount_msat, command.fee_msat)
-        self.context.closing.settle(session)
+        self.context.closing.wind_up(session)
 
     def lost(self, command: cmd.RefundLost) -> None:
         """Nothing of a refund was paid: it is tried again, for a higher fee at first, then ever more seldom.
@@ -198,7 +198,7 @@ class Refunds(Part):
                 session.memory.refund_step, session.memory.refund_tried_at = session.memory.refund_step + 1, 0
             else:
                 session.memory.refund_fails, session.memory.refund_step = session.memory.refund_fails + 1, 0
-            self.context.closing.settle(session)
+            self.context.closing.wind_up(session)
 
     def _dispute(self, session: SellerSession, amount: int, fee: int) -> None:
         """The hash is paid, but not as this refund was to be: a person has to look, and nothing is paid again."""

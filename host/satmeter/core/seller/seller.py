@@ -115,7 +115,7 @@ class Seller(StateMachine):
                 session.memory.gone_at = context.now + QUIET_MS  # until it is heard
             if session.refund.under_way and not session.refund.held:
                 context.refunds.pay(session)
-            context.closing.settle(session)
+            context.closing.wind_up(session)
 
 
 def _handlers(context: SellerContext) -> Handlers:

@@ -43,8 +43,8 @@ class Refund:
     claimed_msat: int = 0
     """What the buyer says that it paid."""
     payment_hash: str = ""
-    """Of its invoice, once it is this refund's: until then the node was not asked to pay anything. UNRECORDED: a
-    version of before this was recorded has begun it, and may have asked the node."""
+    """Of its invoice, once it is this refund's: until then the node was not asked to pay anything. UNRECORDED: the
+    refund was begun by a version that recorded no hash, and the node may have been asked."""
     amount_msat: int = 0
     maxfee_msat: int = 0
     borne_msat: int = 0
@@ -371,7 +371,7 @@ class SellerSession:
 
     @property
     def dust_msat(self) -> int:
-        """What is due under this at the end can't be paid any more, and keeps nobody."""
+        """Amounts under this (msat) can't be paid any more at the end, and keep no session open."""
         return rules_of(self.tariff).dust_msat
 
     @property

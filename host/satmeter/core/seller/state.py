@@ -598,7 +598,7 @@ class SellerState:
         transaction.lost_sat = lost
         session.onchain.arrived_sat += min(transaction.value_sat, event.arrived_sat)
 
-    # --- as plain data, so that a start costs what is live and not what ever happened
+    # --- snapshots
 
     def balances(self) -> dict[str, tuple[object, ...]]:
         """Returns what every way to build the state has to agree on.

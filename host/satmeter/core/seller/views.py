@@ -59,14 +59,14 @@ def grant_register(meter: Meter, session: SellerSession | None) -> int:
 def board(meter: Meter, session: SellerSession | None, codes: Codes) -> BoardView:
     """Return what the board of a meter has to know: its grant, its lamp, the lines of its page, and its codes."""
     credit = _credit(meter, session) if session is not None else ""
-    offered = _offered(meter, codes)
+    code_lines = _code_lines(meter, codes)
     return BoardView(
         meter=meter.name,
         state=meter.state.value,
         boot=meter.boot,
         grant=grant_register(meter, session),
         lamp=LAMPS[meter.state],
-        page=[meter.name, meter.state.value, *([credit] if credit or not offered else []), *offered][:LINES],
+        page=[meter.name, meter.state.value, *([credit] if credit or not code_lines else []), *code_lines][:LINES],
         codes=codes.shown,
         link=codes.link,
     )
@@ -79,7 +79,7 @@ def _credit(meter: Meter, session: SellerSession) -> str:
     return f"left {session.tariff.units(session.tariff.ticks(max(0, session.credit_msat)))}"
 
 
-def _offered(meter: Meter, codes: Codes) -> list[str]:
+def _code_lines(meter: Meter, codes: Codes) -> list[str]:
     """Returns what the page says of the code that a meter shows by itself: of a rest, or of its own invoice."""
     own = meter.memory.own_invoice
     if codes.rest:

@@ -9,7 +9,7 @@ kept as evidence."""
 from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
-from ..errors import BadVersion
+from ..errors import BadUpdate
 from ..labels import FIRST
 from ..seller import events as ev
 from ..seller.context import NODE_RETRY_MS, Part
@@ -227,7 +227,7 @@ class OnchainSeller(Part):
         session, _ = found
         session.memory.checking.clear()
         why = msg.words(command.why)
-        self.context.send(session, msg.Error, by=msg.SELLER, code=BadVersion.code, text=why, number=command.number)
+        self.context.send(session, msg.Error, by=msg.SELLER, code=BadUpdate.code, text=why, number=command.number)
         if session.id in self.context.waiting:
             self.context.openings.drop(session, f"an update was refused: {why}")
         elif session.open and not session.ending:

@@ -40,7 +40,7 @@ class Rules(Protocol):
 
     @property
     def dust_msat(self) -> int:
-        """What is due under this at the end can't be paid any more, and keeps nobody."""
+        """Amounts under this (msat) can't be paid any more at the end, and keep no session open."""
 
     @property
     def for_any_wallet(self) -> bool:

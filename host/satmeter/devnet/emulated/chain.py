@@ -13,8 +13,8 @@ from embit import compact
 from embit.script import Script, Witness
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
-from ...chain import update as version
-from ...core.errors import BadVersion
+from ...chain import update
+from ...core.errors import BadUpdate
 from ...core.settlement.transaction import TxInput
 
 BASE = 111
@@ -61,7 +61,7 @@ class Chain:
 
     def _apply(self, state: State, tx: Transaction, height: int) -> None:
         txid = txid_of(tx)
-        state.spent.update(version.outpoints(tx))
+        state.spent.update(update.outpoints(tx))
         for vout, out in enumerate(tx.vout):
             state.made[f"{txid}:{vout}"] = (out.value, bytes(out.script_pubkey.data).hex(), height)
 
@@ -81,13 +81,13 @@ class Chain:
             return tx.vout[int(vout)].value, bytes(tx.vout[int(vout)].script_pubkey.data).hex()
 
     def _spent_by_waiting(self) -> set[str]:
-        return {outpoint for tx in self.waiting.values() for outpoint in version.outpoints(tx)}
+        return {outpoint for tx in self.waiting.values() for outpoint in update.outpoints(tx)}
 
     def send(self, raw: str) -> str:
         """Take a transaction into the mempool; returns "" or why not, in bitcoind's words."""
         try:
-            tx = version.read(raw)
-        except BadVersion:
+            tx = update.read(raw)
+        except BadUpdate:
             return "TX decode failed. Make sure the tx has at least one input."
         with self._lock:
             txid = txid_of(tx)
@@ -96,7 +96,7 @@ class Chain:
             if f"{txid}:0" in self.state().made:
                 return "Transaction outputs already in utxo set"
             inputs = []
-            for outpoint in version.outpoints(tx):
+            for outpoint in update.outpoints(tx):
                 found = self.unspent(outpoint) or self.unspent(outpoint, mempool=False)
                 if found is None:
                     return "bad-txns-inputs-missingorspent"
@@ -108,26 +108,26 @@ class Chain:
 
     def _replaces(self, tx: Transaction, inputs: Sequence[TxInput]) -> str:
         """Let go of what spends the same where this pays more (full RBF), or return why it does not."""
-        wanted = set(version.outpoints(tx))
-        others = {name: value for name, value in self.waiting.items() if wanted.intersection(version.outpoints(value))}
+        wanted = set(update.outpoints(tx))
+        others = {name: value for name, value in self.waiting.items() if wanted.intersection(update.outpoints(value))}
         if not others:
             return ""
         paid = sum(self._fee(other) for other in others.values())
-        rates = max(self._fee(each) * 1000 // version.weight_of(each) for each in others.values())
+        rates = max(self._fee(each) * 1000 // update.weight_of(each) for each in others.values())
         fee = _fee(tx, inputs)
-        weight = version.weight_of(tx)
+        weight = update.weight_of(tx)
         if fee < paid + weight // 4 or fee * 1000 // weight <= rates:
             return "insufficient fee, rejecting replacement"
         self.waiting = {key: given for key, given in self.waiting.items() if key not in others}
         lost = set(others)
         for txid, later in list(self.waiting.items()):
-            if lost.intersection(outpoint.partition(":")[0] for outpoint in version.outpoints(later)):
+            if lost.intersection(outpoint.partition(":")[0] for outpoint in update.outpoints(later)):
                 lost.add(txid)
                 del self.waiting[txid]
         return ""
 
     def _fee(self, tx: Transaction) -> int:
-        return _fee(tx, [TxInput(outpoint, self._worth(outpoint), "") for outpoint in version.outpoints(tx)])
+        return _fee(tx, [TxInput(outpoint, self._worth(outpoint), "") for outpoint in update.outpoints(tx)])
 
     def _worth(self, outpoint: str) -> int:
         txid, _, vout = outpoint.partition(":")
@@ -155,11 +155,11 @@ class Chain:
         nothing = TransactionOutput(0, Script(b"\x6a" + self.height.to_bytes(4, "little")))
         self.blocks.append([Transaction(version=2, vin=[reward], vout=[nothing]), *txs])
         self._state = None
-        spent = {outpoint for tx in txs for outpoint in version.outpoints(tx)}
+        spent = {outpoint for tx in txs for outpoint in update.outpoints(tx)}
         mined, lost = {txid_of(tx) for tx in txs}, set[str]()
         still: dict[str, Transaction] = {}
         for txid, tx in self.waiting.items():
-            needs = version.outpoints(tx)
+            needs = update.outpoints(tx)
             if txid in mined:
                 continue
             if spent.intersection(needs) or lost.intersection(need.partition(":")[0] for need in needs):
@@ -175,7 +175,7 @@ class Chain:
             del self.blocks[-blocks:]
             self.waiting = {txid_of(tx): tx for tx in [*gone, *self.waiting.values()]}
             again = [tx for txid, tx in self.waiting.items() if txid not in without]
-            self._append([*again, *[version.read(raw) for raw in instead]])
+            self._append([*again, *[update.read(raw) for raw in instead]])
             self.mine(blocks, empty=True)
 
     def block(self, height: int) -> str | None:
@@ -198,19 +198,19 @@ def txid_of(tx: Transaction) -> str:
 
 def _wrong(tx: Transaction, inputs: Sequence[TxInput]) -> str:
     """Return why a transaction breaks the rules or is not relayed, "" if it does neither."""
-    if any(out.script_pubkey.script_type() not in version.STANDARD for out in tx.vout):
+    if any(out.script_pubkey.script_type() not in update.STANDARD for out in tx.vout):
         return "scriptpubkey"
     if any(out.value < DUST_SAT for out in tx.vout):
         return "dust"
     fee = _fee(tx, inputs)
     if fee < 0:
         return "bad-txns-in-belowout"
-    if fee > MAX_FEE_PER_WEIGHT * version.weight_of(tx):
+    if fee > MAX_FEE_PER_WEIGHT * update.weight_of(tx):
         return "max-fee-exceeded"
-    if fee < version.fee_for(version.weight_of(tx), FLOOR):
+    if fee < update.fee_for(update.weight_of(tx), FLOOR):
         return "min relay fee not met"
     try:
-        version.check_signatures(tx, inputs)
-    except BadVersion as error:
+        update.check_signatures(tx, inputs)
+    except BadUpdate as error:
         return f"mandatory-script-verify-flag-failed ({error.message})"
     return ""

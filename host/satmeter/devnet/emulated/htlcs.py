@@ -64,7 +64,7 @@ class HtlcSet:
 
 
 class Htlcs:
-    """Of one node. Every HTLC waits on a thread of its own, over restarts of the node, too."""
+    """The HTLCs of one node. Every one waits on a thread of its own, over restarts of the node, too."""
 
     def __init__(self, node: "Node"):
         self._node = node

@@ -10,8 +10,8 @@ from embit.psbt import PSBT
 from embit.script import Script
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
-from ...chain import update as version
-from ...core.errors import BadVersion
+from ...chain import update
+from ...core.errors import BadUpdate
 from ...core.plain import Plain
 from ...core.settlement.transaction import TxInput
 from . import errors as err
@@ -36,7 +36,7 @@ class Output(TypedDict):
 
 
 class Wallet:
-    """Of one node; `seed` is its secret. Outlives the node's stop(), as a database does."""
+    """The wallet of one node; `seed` is its secret. Outlives the node's stop(), as a database does."""
 
     def __init__(self, chain: Chain, seed: str):
         self.chain = chain
@@ -62,7 +62,7 @@ class Wallet:
     def outputs(self, spent: bool = False) -> list[Output]:
         """Return the outputs as listfunds has them: those that wait for a block only where we sent them ourselves."""
         state, rows = self.chain.state(), []
-        away = state.spent | {each for tx in list(self.chain.waiting.values()) for each in version.outpoints(tx)}
+        away = state.spent | {each for tx in list(self.chain.waiting.values()) for each in update.outpoints(tx)}
         for outpoint, (value, to, height) in state.made.items():
             if to in self._keys and (spent or outpoint not in away):
                 known = 0 if outpoint in self._early else height
@@ -144,8 +144,8 @@ class Wallet:
 
     def _excess(self, utxos: list[str], satoshi: int, feerate: int, startweight: int) -> int:
         found = [self._value(utxo) for utxo in utxos]
-        weight = startweight + sum(4 * 41 + version.WITNESS_BYTES[version.kind_of(to)] for _, to in found)
-        return sum(value for value, _ in found) - satoshi - version.fee_for(weight, feerate)
+        weight = startweight + sum(4 * 41 + update.WITNESS_BYTES[update.kind_of(to)] for _, to in found)
+        return sum(value for value, _ in found) - satoshi - update.fee_for(weight, feerate)
 
     def _funded(
         self, utxos: list[str], satoshi: int, feerate: int, startweight: int, reserve: int, change: bool
@@ -157,7 +157,7 @@ class Wallet:
         ]
         tx = Transaction(version=2, vin=vin, vout=[], locktime=self.chain.height)
         answer: Plain = {"feerate_per_kw": feerate, "estimated_final_weight": startweight}
-        left = excess - version.fee_for(4 * 43, feerate)
+        left = excess - update.fee_for(4 * 43, feerate)
         if change and left >= 330:
             to = script.address_to_scriptpubkey(self.address("p2tr"))
             tx.vout.append(TransactionOutput(left, to))
@@ -195,7 +195,7 @@ class Wallet:
 
     def _mine(self, psbt: PSBT) -> list[str]:
         mine = {f"{output['txid']}:{output['output']}" for output in self.outputs(spent=True)}
-        return [outpoint for outpoint in version.outpoints(psbt.tx) if outpoint in mine]
+        return [outpoint for outpoint in update.outpoints(psbt.tx) if outpoint in mine]
 
     def sign(self, psbt_base64: str) -> Plain:
         """Signs the wallet's inputs of a PSBT (base64), and answers `signpsbt`.
@@ -206,7 +206,7 @@ class Wallet:
         mine = set(self._mine(psbt))
         if not mine:
             raise RpcFault(err.LIGHTNINGD, "No wallet inputs to sign. Are you sure you added inputs?")
-        outpoints = version.outpoints(psbt.tx)
+        outpoints = update.outpoints(psbt.tx)
         for outpoint in mine:
             if self.reserved.get(outpoint, 0) <= self.chain.height:
                 raise RpcFault(err.LIGHTNINGD, f"Aborting PSBT signing. UTXO {outpoint} is not reserved")
@@ -221,7 +221,7 @@ class Wallet:
                 )
                 scope.unknown = {
                     **scope.unknown,
-                    version.TAP_KEY_SIG: key.taproot_tweak(b"").schnorr_sign(digest).serialize(),
+                    update.TAP_KEY_SIG: key.taproot_tweak(b"").schnorr_sign(digest).serialize(),
                 }
             else:
                 pub = key.get_public_key()
@@ -234,17 +234,17 @@ class Wallet:
         psbt = _psbt(psbt_base64)
         inputs = [
             TxInput(o, int(scope.utxo.value), bytes(scope.utxo.script_pubkey.data).hex())
-            for o, scope in zip(version.outpoints(psbt.tx), psbt.inputs)
+            for o, scope in zip(update.outpoints(psbt.tx), psbt.inputs)
         ]
         try:
-            raw = version.signed(psbt_base64, psbt.tx, inputs)
-        except BadVersion as error:
+            raw = update.signed(psbt_base64, psbt.tx, inputs)
+        except BadUpdate as error:
             raise RpcFault(err.LIGHTNINGD, f"PSBT not finalizeable {error.message}") from None
         self._early |= {
-            outpoint for outpoint in version.outpoints(psbt.tx) if outpoint.partition(":")[0] in self.chain.waiting
+            outpoint for outpoint in update.outpoints(psbt.tx) if outpoint.partition(":")[0] in self.chain.waiting
         }
         refused = self.chain.send(raw)
-        txid = txid_of(version.read(raw))
+        txid = txid_of(update.read(raw))
         if refused and txid not in self._told:
             raise RpcFault(err.LIGHTNINGD, f"Error broadcasting transaction: error code: -25 error message: {refused}")
         self._told.add(txid)
