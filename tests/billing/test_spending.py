@@ -41,7 +41,7 @@ class Node:
         return Outcome("complete", ASKED, ASKED), ""
 
 
-class Broadcast:
+class Hub:
     """An account with money in it, and what sends from it."""
 
     def __init__(self, tmp_path, node):
@@ -89,7 +89,7 @@ NOTHING, UNDER_WAY = Outcome("none"), Outcome("pending", 10_000, 10_000)
 
 
 def test_all_parts_are_booked_with_their_fees_once_the_last_has_settled(tmp_path):
-    hub = Broadcast(tmp_path, Node(NOTHING, UNDER_WAY, UNDER_WAY, Outcome("complete", ASKED + 30, ASKED)))
+    hub = Hub(tmp_path, Node(NOTHING, UNDER_WAY, UNDER_WAY, Outcome("complete", ASKED + 30, ASKED)))
     row = hub.send()
     assert row["status"] == "complete" and row["sent"] == ASKED + 30
     assert hub.balances == {of_user(USER): 50_000 - ASKED - 30 - 200, PAYING: 0, NODE: ASKED + 30 - 50_000, HUB: 200}
@@ -97,7 +97,7 @@ def test_all_parts_are_booked_with_their_fees_once_the_last_has_settled(tmp_path
 
 
 def test_nothing_is_given_back_while_a_part_can_still_settle(tmp_path):
-    hub = Broadcast(tmp_path, Node(NOTHING, UNDER_WAY))
+    hub = Hub(tmp_path, Node(NOTHING, UNDER_WAY))
     assert hub.send()["status"] == "pending"
     hub.change(lease_until=1)
     hub.spending._look()
@@ -110,7 +110,7 @@ def test_nothing_is_given_back_while_a_part_can_still_settle(tmp_path):
 
 def test_an_expired_invoice_whose_first_try_is_under_way_is_not_given_back(tmp_path):
     """Its caller fell and it was taken for failed; then a late part of it showed, and it was asked for again."""
-    hub = Broadcast(tmp_path, Node(NOTHING, Outcome("failed")))
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("failed")))
     assert hub.send()["status"] == "failed" and hub.balances[of_user(USER)] == 50_000
     hub.node.said = [UNDER_WAY]
     assert hub.send(expiry=1)["status"] == "pending"
@@ -127,7 +127,7 @@ def test_an_expired_invoice_whose_first_try_is_under_way_is_not_given_back(tmp_p
     ids=["less", "twice", "dear"],
 )
 def test_another_amount_is_an_alarm_and_never_paid_again_nor_given_back(tmp_path, caplog, odd):
-    hub = Broadcast(tmp_path, Node(NOTHING, odd))
+    hub = Hub(tmp_path, Node(NOTHING, odd))
     row = hub.send()
     assert row["status"] == ALARM and str(odd.sent_msat) in row["why"] and "20000 msat" in row["why"]
     assert [r.levelname for r in caplog.records if RHASH in r.getMessage()] == ["ERROR"]
@@ -139,7 +139,7 @@ def test_another_amount_is_an_alarm_and_never_paid_again_nor_given_back(tmp_path
 
 
 def test_a_worker_that_lost_a_payment_gives_back_nothing_of_who_has_it(tmp_path):
-    hub = Broadcast(tmp_path, Node(NOTHING, Outcome("failed")))
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("failed")))
     other = hub.worker()
     hub.send()
     hub.change(status="pending", worker=other._me, lease_until=int(time.time()) + 60)
@@ -150,7 +150,7 @@ def test_a_worker_that_lost_a_payment_gives_back_nothing_of_who_has_it(tmp_path)
 
 
 def test_the_books_see_what_left_and_was_not_booked(tmp_path):
-    hub = Broadcast(tmp_path, Node(NOTHING, Outcome("failed")))
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("failed")))
     hub.send()
     assert differences(hub.database, hub.node.outcome) == []
     hub.node.said = [UNDER_WAY]
@@ -165,7 +165,7 @@ def test_the_books_see_what_left_and_was_not_booked(tmp_path):
 
 def test_an_invoice_of_the_own_node_is_refused(tmp_path):
     """A real node would settle it without any channel, and an account be credited for money from nowhere."""
-    hub = Broadcast(tmp_path, Node(NOTHING))
+    hub = Hub(tmp_path, Node(NOTHING))
     with pytest.raises(BadParam, match="of this node itself"):
         hub.send(payee=OWN)
     assert hub.spending.find(RHASH) is None and hub.balances[of_user(USER)] == 50_000

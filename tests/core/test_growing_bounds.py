@@ -5,7 +5,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from growing import STEP, Till, Wallet
-from world import SELLER_ID, SESSION, TARIFF
+from world import BUYER_ID, SELLER_ID, SESSION, TARIFF
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -16,6 +16,7 @@ from satmeter.core.buyer.policy import Policy
 from satmeter.core.errors import (
     PolicyBreach,
 )
+from satmeter.core.seller import views
 from satmeter.core.settlement.onchain_buyer import LEFT_BLOCKS
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.core.tariff import Tariff
@@ -160,3 +161,43 @@ def test_what_is_not_relayed_after_the_end_is_sent_again_and_ends_nothing_twice(
     t.seen(known=False)
     assert before == 1 == [e.kind() for e in t.events].count("session_closing")
     assert len(t.done(do.Broadcast)) == 2 and t.sale.reason == "unplugged"
+
+
+def test_what_is_not_confirmed_is_bounded_over_all_sessions_of_a_meter():
+    """Else one stranger takes the bound again with each session that it opens before the next block."""
+    bound = 2 * STEP * 1000
+    t = Till(hold_msat=STEP * 1000, unconfirmed_msat=bound)
+    sessions = [f"{n:02x}" * 16 for n in range(1, 4)]
+    for n, session in enumerate(sessions[:2]):
+        t.open(session)
+        t.pay(f"c{n}:0", session)
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+        t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    assert t.seller.state.at_risk_msat() == {"m": bound}
+    t.open(sessions[2], "02" + "cc" * 32)
+    assert sessions[2] not in t.seller.waiting and sessions[2] not in t.seller.state.sessions
+    (told,) = [each.message for each in t.done(do.Send) if isinstance(each.message, msg.Close)][-1:]
+    assert "come again after the next block" in told.reason
+    assert views.meter_status(t.seller.state.meters["m"], None, t.now, 10**9, 0, {}, bound).exposure_msat >= bound
+    for session in sessions[:2]:
+        at_depth = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0}
+        at_depth |= {"arrived_sat": STEP, "confirmations": 2, "height": 102, "feerate": 1_000}
+        t.tell(cmd.TxSeen(session, 1, **at_depth))
+    assert t.seller.state.at_risk_msat().get("m", 0) == 0
+    t.open(sessions[2], "02" + "cc" * 32)
+    t.pay("c9:0", sessions[2])
+    assert t.seller.state.sessions[sessions[2]].paid_msat == STEP * 1000
+
+
+def test_a_debt_is_asked_for_whatever_others_have_unconfirmed():
+    """It was delivered: to ask for it adds nothing to what is at risk, and not to ask would lock an honest buyer."""
+    t = Till(mode="arrears", limit_msat=2 * STEP * 1000, hold_msat=STEP * 1000, unconfirmed_msat=STEP * 1000)
+    t.open()
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.seller.state.at_risk_msat = lambda: {"m": STEP * 1000}  # other sessions'
+    t.read(STEP * 1000 // 100_000)
+    assert t.sale.open and not t.sale.out
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    t.tell(cmd.Tick())
+    assert not t.sale.open and t.sale.debt_msat == STEP * 1000 and list(t.sale.out.values()) == [STEP * 1000]

@@ -7,7 +7,7 @@ import threading
 import pytest
 from pyln.client import RpcError
 
-from satmeter.core.errors import NodeTrouble
+from satmeter.core.errors import BadParam, NodeTrouble
 from satmeter.node.rpc import Node
 
 
@@ -38,10 +38,12 @@ def node(tmp_path):
 def test_a_node_that_goes_away_in_the_middle_of_a_call_decided_nothing(node):
     for node.says in (b"", b'{"jsonrpc":"2.0","id":ID,"err', b'{"jsonrpc":"2.0","id":ID,"error":"Shutting down"}\n\n'):
         with pytest.raises(NodeTrouble, match="decode: the node at"):
-            node.decode("lnbc1")
+            node.call("decode", string="lnbc1")
 
 
 def test_a_node_that_says_why_is_told_as_it_says_it(node):
     node.says = b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"no invoice"}}\n\n'
     with pytest.raises(RpcError, match="no invoice"):
+        node.call("decode", string="lnbc1")
+    with pytest.raises(BadParam, match="no invoice"):
         node.decode("lnbc1")

@@ -5,22 +5,27 @@ import secrets
 import pytest
 from pyln.client import RpcError
 
-from satmeter.core.errors import BadParam
+from satmeter.core.errors import BadParam, NodeTrouble
 from satmeter.devnet.emulated import invoices, offers
 from satmeter.devnet.emulated.errors import RpcFault
+from satmeter.node.rpc import Node as RpcNode
+from satmeter.plugin.clock import Clock
+from satmeter.plugin.decoder import Decoder
 from satmeter.plugin.refund_invoice import RefundInvoice, check, read
 
 OWN, OTHER, NOW = "02" + "aa" * 32, "02" + "bb" * 32, 1_700_000_000
 KEY = "11" * 32
 
 
-class Node:
+class Node(RpcNode):
     """What a node's decode says."""
 
     def __init__(self, **changed):
         self.changed = changed
 
-    def decode(self, text):
+    def call(self, method, string):
+        assert method == "decode"
+        text = string
         try:
             found = offers.decode(text) if text.startswith("lni1") else invoices.decode(text)
         except RpcFault as fault:
@@ -47,6 +52,27 @@ def test_either_kind_is_read_with_or_without_an_amount(made, amount):
 def test_nonsense_is_refused_in_words(wrong):
     with pytest.raises(BadParam, match="invoice: "):
         read(Node(), wrong)
+
+
+class AwayNode(RpcNode):
+    """A node whose plugin for `decode` is not there, or ends in the middle of it."""
+
+    def __init__(self, code):
+        self.code = code
+
+    def call(self, method, **params):
+        raise RpcError(method, params, {"code": self.code, "message": "Unknown command 'decode'"})
+
+
+@pytest.mark.parametrize("code", [-32601, -4, -1, -32603])
+def test_a_node_that_can_not_decode_just_now_condemns_no_invoice(code):
+    """A refund that was paid before a crash would be given up as if it had never been, and be paid again."""
+    with pytest.raises(NodeTrouble, match="can't decode"):
+        read(AwayNode(code), bolt11())
+    with pytest.raises(NodeTrouble, match="can't decode"):
+        Decoder(AwayNode(code), Clock()).decode(bolt11(1_000))
+    decoded, why = Decoder(Node(), Clock()).decode("lnbc1")
+    assert decoded is None and why
 
 
 @pytest.mark.parametrize("changed", [{"valid": False}, {"type": "bolt12 offer"}, {"type": "rune"}])

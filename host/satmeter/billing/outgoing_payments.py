@@ -10,20 +10,18 @@ import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
-from pyln.client import RpcError
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
 from ..core.plain import JsonObject
 from ..node.pay import fee_cap
 from ..node.payments import Outcome, Payments
-from ..node.rpc import Node, code_of
+from ..node.rpc import Node
 from .database import Database, Row, already_there, only
 from .ids import new_id
 from .tables import PAYMENT
 
 log = logging.getLogger("satmeter.billing")
 
-INVALID_PARAMS = -32602
 MAXDELAY = 500
 WAIT_S = 5
 LEASE_S, BEAT_S = 120, 15
@@ -67,9 +65,7 @@ class OutgoingPayments:
         """Return what an invoice says; BadParam for none, or one without an amount."""
         try:
             decoded = self._node.decode(payreq)
-        except RpcError as error:
-            if code_of(error) != INVALID_PARAMS:
-                raise
+        except BadParam:
             raise BadParam("payreq: is no BOLT 11 invoice", param="payreq") from None
         if decoded.get("type") != "bolt11 invoice" or not decoded.get("valid"):
             raise BadParam("payreq: is no BOLT 11 invoice", param="payreq")

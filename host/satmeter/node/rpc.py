@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pyln.client import LightningRpc, RpcError
 
-from ..core.errors import NodeTrouble
+from ..core.errors import BadParam, NodeTrouble
 from ..core.plain import JsonObject
 
 INVOICE_LABEL_TAKEN = 900
@@ -16,7 +16,7 @@ WAIT_TIMED_OUT = 904
 PLUGIN_GONE = -4
 OFFER_INACTIVE, OFFER_ACTIVE = 1001, 1006
 """An offer that is to be disabled, or enabled, is so already."""
-UNKNOWN_COMMAND = -32601
+UNKNOWN_COMMAND, INVALID_PARAMS = -32601, -32602
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +182,19 @@ class Node:
         rows = self.call("listinvoices", index="created", start=start, limit=most)["invoices"]
         return [str(row["label"]) for row in rows]
 
-    def decode(self, bolt11: str) -> JsonObject:
-        """Returns what the node's decode has for an invoice; RpcError where it can't be decoded."""
-        return self.call("decode", string=bolt11)
+    def decode(self, text: str) -> JsonObject:
+        """Returns what the node's decode has for an invoice or an offer.
+
+        Raises:
+            BadParam: The text is none; the message has the node's words.
+            NodeTrouble: The node can't decode just now, as while its plugin for that starts: ask again.
+        """
+        try:
+            return self.call("decode", string=text)
+        except RpcError as error:
+            if code_of(error) != INVALID_PARAMS:
+                raise NodeTrouble(f"the node can't decode an invoice: {words_of(error)}") from None
+            raise BadParam(words_of(error)) from None
 
     def new_address(self) -> str:
         """Return a fresh taproot address of the node's wallet."""

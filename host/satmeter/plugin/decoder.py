@@ -4,10 +4,9 @@ import threading
 from collections import OrderedDict
 from dataclasses import replace
 
-from pyln.client import RpcError
-
 from ..core.commands import DecodedInvoice
-from ..node.rpc import Node, words_of
+from ..core.errors import BadParam
+from ..node.rpc import Node
 from .clock import Clock
 
 REMEMBERED = 1_000
@@ -26,15 +25,17 @@ class Decoder:
         self._lock = threading.Lock()
 
     def decode(self, bolt11: str) -> Decoded:
-        """Return what is in an invoice; None, and why, for what is no BOLT 11 invoice with an amount."""
+        """Return what is in an invoice; None, and why, for what is no BOLT 11 invoice with an amount.
+
+        NodeTrouble where the node can't tell just now: the seller's message comes again."""
         with self._lock:
             known = self._known.get(bolt11)
         if known is not None:
             return self._dated(*known), ""
         try:
             found = self._node.decode(bolt11)
-        except RpcError as error:
-            return None, words_of(error)
+        except BadParam as error:
+            return None, error.message
         if found.get("type") != "bolt11 invoice" or not found.get("valid") or "amount_msat" not in found:
             return None, "not a valid BOLT 11 invoice with an amount"
         decoded = DecodedInvoice(

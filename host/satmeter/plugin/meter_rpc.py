@@ -159,17 +159,18 @@ class MeterRpc:
     def _look(self, call: Call, look: Callable[[Seller], object]) -> None:
         self.p.runtime.run(look, call.reply)
 
-    def _meter(self, core: Seller, name: str) -> Plain:
+    def _meter(self, core: Seller, name: str, at_risk_msat: int) -> Plain:
         meter = core.state.meter(name)
         openings = sum(1 for session in core.waiting.values() if session.meter == name)
         now, silent_ms = self.p.runtime.clock.now(), core.limits.silent_ms
         holder = core.state.sessions.get(meter.session)
-        shown = views.meter_status(meter, holder, now, silent_ms, openings, core.state.offers)
+        shown = views.meter_status(meter, holder, now, silent_ms, openings, core.state.offers, at_risk_msat)
         board = views.board(meter, holder, self.p.codes(core, meter))
         return {**answer(shown), "page": board.page, "codes": board.codes, "address": self.p.address(name)}
 
     def _shown(self, name: str) -> Plain:
-        return self._meter(self.p.runtime.present, name)
+        core = self.p.runtime.present
+        return self._meter(core, name, core.state.at_risk_msat().get(name, 0))
 
     @_tariff(required=True)
     def add(self, call: Call, name: str, **tariff: object) -> None:
@@ -289,7 +290,8 @@ class MeterRpc:
                 views.session_status(session) for session in core.state.sessions.values() if session.meter in names
             ]
             unowned = [{"label": label, "amount_msat": amount} for label, amount in core.state.unowned.items()]
-            shown = [self._meter(core, key) for key in names]
+            at_risk = core.state.at_risk_msat()
+            shown = [self._meter(core, key, at_risk.get(key, 0)) for key in names]
             return {"meters": shown, "sessions": sessions, "unowned": unowned, "journal": core.context.journal}
 
         self._look(call, look)

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from pyln.client import RpcError
-
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
-from ..node.rpc import Node, words_of
+from ..node.rpc import Node
 
 LONGEST = 8_000
 PREFIXES = {"bitcoin": "lnbc", "testnet": "lntb", "testnet4": "lntb", "signet": "lntbs", "regtest": "lnbcrt"}
@@ -29,13 +27,14 @@ def read(node: Node, text: str) -> RefundInvoice:
 
     Raises:
         BadParam: It is none, or a broken one; the message has the node's words.
+        NodeTrouble: The node can't say so just now.
     """
     if not 0 < len(text) <= LONGEST or not text.isascii() or not text.isalnum():
         raise BadParam("invoice: must be a BOLT 11 or BOLT 12 invoice", param="invoice")
     try:
         found = node.decode(text)
-    except RpcError as error:
-        raise BadParam(f"invoice: can't be read: {words_of(error)}", param="invoice") from None
+    except BadParam as error:
+        raise BadParam(f"invoice: can't be read: {error.message}", param="invoice") from None
     if found.get("valid") and found.get("type") == "bolt11 invoice":
         return _bolt11(found)
     if found.get("valid") and found.get("type") == "bolt12 invoice":

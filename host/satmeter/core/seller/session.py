@@ -413,8 +413,11 @@ class SellerSession:
         unused = self.received_msat - self.charged_msat
         return not self.tariff.prepaid or self.tariff.ticks(unused + amount_msat) >= 1
 
-    def next_amount(self) -> int:
-        """Return the amount in msat of the invoice that is due now, 0 for none. A reading becomes money here."""
+    def next_amount(self, beside_msat: int = 0) -> int:
+        """Return the amount in msat of the invoice that is due now, 0 for none. A reading becomes money here.
+
+        `beside_msat` is what other sessions at this meter hold or have unconfirmed: it takes room from one that is
+        open. A debt of one that ended is asked for all the same: nothing more is delivered for it."""
         waiting = sum(1 for number in self.out if not self._arriving(number))
         if waiting >= self.tariff.window or not self.buyer or self.ending:
             return 0
@@ -422,7 +425,8 @@ class SellerSession:
         if self.tariff.session_max_msat and self.open:
             left = self.tariff.session_max_msat - self.received_msat - self.out_msat
         due = self._due_prepaid() if self.tariff.prepaid else self._due_arrears()
-        held, unconfirmed = self.onchain.held_msat, self.onchain.unconfirmed_msat
+        held = self.onchain.held_msat
+        unconfirmed = self.onchain.unconfirmed_msat + (beside_msat if self.open else 0)
         amount = rules_of(self.tariff).fitting_msat(self.tariff, max(0, min(due, left)), held, unconfirmed)
         return amount if self.buys_a_tick(amount) else 0
 

@@ -598,6 +598,14 @@ class SellerState:
         transaction.lost_sat = lost
         session.onchain.arrived_sat += min(transaction.value_sat, event.arrived_sat)
 
+    def at_risk_msat(self) -> dict[str, int]:
+        """Returns by meter what its sessions hold on-chain or have unconfirmed, over all its live sessions."""
+        found: dict[str, int] = {}
+        for session in self.sessions.values():
+            if session.onchain.transactions:
+                found[session.meter] = found.get(session.meter, 0) + session.onchain.at_risk_msat
+        return found
+
     # --- snapshots
 
     def balances(self) -> dict[str, tuple[object, ...]]:

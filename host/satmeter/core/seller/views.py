@@ -126,15 +126,22 @@ def offer_status(offer_id: str, offer: Offer) -> OfferStatus:
 
 
 def meter_status(
-    meter: Meter, session: SellerSession | None, now: int, silent_ms: int, openings: int, offers: Mapping[str, Offer]
+    meter: Meter,
+    session: SellerSession | None,
+    now: int,
+    silent_ms: int,
+    openings: int,
+    offers: Mapping[str, Offer],
+    at_risk_msat: int = 0,
 ) -> MeterStatus:
-    """Return how a meter stands; `session` is the one that has it, `offers` are those of all meters."""
+    """Return how a meter stands; `session` is the one that has it, `offers` are those of all meters.
+
+    `at_risk_msat` is what all sessions at the meter hold on-chain or have unconfirmed."""
     tariff = meter.tariff
     allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
     beyond = tariff.charge(tariff.overshoot_ticks)
-    grant, at_risk = grant_register(meter, session), 0
-    if session is not None:
-        at_risk = session.debt_msat + session.onchain.held_msat + session.onchain.unconfirmed_msat
+    grant = grant_register(meter, session)
+    at_risk = at_risk_msat + (session.debt_msat if session is not None else 0)
     return MeterStatus(
         name=meter.name,
         state=meter.state.value,

@@ -21,6 +21,7 @@ GIVE_UP_BLOCKS = 144
 """Blocks after which a conflicting spend that is in none counts as final all the same."""
 LOOK_MS, LOST_LOOK_MS, UNANSWERED_MS = 3_000, 30_000, 30_000
 """How often a transaction of ours is looked at, where a spend elsewhere would be a loss."""
+FULL = "as much as this meter takes is not confirmed yet; come again after the next block"
 
 
 class OnchainSeller(Part):
@@ -56,7 +57,7 @@ class OnchainSeller(Part):
 
     def ask(self, session: SellerSession) -> None:
         """Ask for the next update, in a new transaction where the last one grows no more."""
-        amount = session.next_amount()
+        amount = session.next_amount() and session.next_amount(self._beside_msat(session))
         if not amount:
             return
         transaction = session.onchain.growing
@@ -73,6 +74,10 @@ class OnchainSeller(Part):
                 ev.InvoiceAsked(at=self.now, subject=session.id, number=number, amount_msat=amount, count=session.count)
             )
             self.tell(session, number)
+
+    def _beside_msat(self, session: SellerSession) -> int:
+        """Returns what other sessions at the meter hold or have unconfirmed: one buyer may be behind all of them."""
+        return self.state.at_risk_msat().get(session.meter, 0) - session.onchain.at_risk_msat
 
     def _unknown(self, session: SellerSession) -> bool:
         pending = (each for each in session.onchain.transactions.values() if each.pending)
@@ -104,10 +109,12 @@ class OnchainSeller(Part):
         if command.tx_number == session.onchain.count + 1 and not session.onchain.transactions:
             first = GrowingTransaction(command.tx_number, command.address, command.feerate)
             session.onchain.count, session.onchain.transactions = command.tx_number, {command.tx_number: first}
-            amount = session.next_amount()
+            amount = session.next_amount(self.state.at_risk_msat().get(session.meter, 0))
             if amount:
                 session.out = {FIRST: amount}
                 self.tell(session, FIRST)
+            elif session.tariff.prepaid:
+                self.context.openings.drop(session, FULL)
 
     def tell(self, session: SellerSession, number: int) -> None:
         """Ask the buyer to sign the transaction again, now worth more."""

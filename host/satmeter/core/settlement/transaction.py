@@ -117,6 +117,11 @@ class OnchainAccount:
         return sum(each.value_sat - each.lost_sat for each in sent) * 1000
 
     @property
+    def at_risk_msat(self) -> int:
+        """What the buyer could still spend elsewhere: held, or broadcast and not final."""
+        return self.held_msat + self.unconfirmed_msat
+
+    @property
     def firm(self) -> bool:
         """Whether nothing that was paid can still be taken back: only then is anything given on or back."""
         return not any(each.pending for each in self.transactions.values())
