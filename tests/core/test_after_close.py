@@ -334,3 +334,46 @@ def test_a_debt_that_is_asked_for_again_while_its_payment_hangs_is_no_breach_and
     w.ask(100)
     w.ask(100)
     assert w.p.paid_msat == SLICE
+
+
+def test_a_breach_is_recorded_however_many_harmless_refusals_there_were():
+    for before in (0, 20):
+        w = Liar(**ARREARS)
+        w.ask(100)
+        w.close()
+        w.ask(200)
+        w.ask(250, amount=5_000)
+        for k in range(before):
+            w.ask(350, amount=10_000 - k)  # over what is left: refused, and no breach
+        assert len(w.p.refusals) == before
+        w.ask(350, amount=1_000, known="h1")  # a hash that was paid before
+        w.ask(350, amount=4_000)
+        assert w.p.breached and w.p.paid_msat == 25_000
+
+
+class SensorFirst(Liar):
+    """Its own sensor is heard before the terms are agreed to: the count is exact."""
+
+    def open(self, session, policy=None, carried=0):
+        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        self.tell(cmd.SensorReading(session, "s", 0))
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", canonical(self.tariff.terms()), carried)))
+
+
+def test_a_payment_in_flight_that_fails_takes_nothing_off_what_the_sensor_saw():
+    """Up to the sensor's count and the limit, what was used before the close stays payable."""
+    for fails in (False, True):
+        w = SensorFirst(policy={"tolerance_ticks": 0, "tolerance_pct": 0}, **ARREARS)
+        w.sense(100)
+        w.ask(100)
+        w.hold = True
+        w.sense(200)
+        w.ask(200)
+        w.sense(250)
+        w.close()
+        w.hold = False
+        w.tell(cmd.PaymentLost(SESSION, 2, "no route") if fails else cmd.PaymentDone(SESSION, 2, SLICE))
+        assert w.p.may_still_pay_msat == (15_000 if fails else 5_000)
+        for amount in [10_000, 5_000] if fails else [5_000]:
+            w.ask(250, amount=amount)
+        assert (w.p.paid_msat, w.p.may_still_pay_msat, w.p.breached) == (25_000, 0, False)

@@ -65,12 +65,8 @@ class Closing(Part):
             return None, None
         if stream.own_ticks is None and stream.sensor.boot:
             return stream.committed_msat, None  # a sensor was heard, and is not since our restart: nothing more is paid
-        most = stream.committed_msat + tariff.limit_msat
-        if stream.own_ticks is None:
-            return most, None
-        most_ticks = policy.most_ticks(stream.policy, stream.own_ticks)
-        used = tariff.charge(most_ticks) + stream.policy.max_spend_msat
-        return min(most, max(stream.committed_msat, used)), most_ticks
+        most_ticks = policy.most_ticks(stream.policy, stream.own_ticks) if stream.own_ticks is not None else None
+        return stream.committed_msat + tariff.limit_msat, most_ticks
 
     def close_when_landed(self, stream: BuyerSession) -> None:
         """Sends close to the seller once no payment is in flight, or after LAND_MS of waiting.

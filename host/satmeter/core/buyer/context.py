@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .. import effects as do
 from .. import messages as msg
-from ..errors import UnknownSession
+from ..errors import PolicyBreach, UnknownSession
 from ..journal import Event
 from ..machine import Context
 from ..settlement.rules import LIGHTNING
@@ -84,8 +84,12 @@ class BuyerContext(Context):
         self.act(do.Notify("stream_state", {**known, **more}))
 
     def refuse(self, stream: BuyerSession, number: int, why: str, evidence: Evidence) -> None:
-        """Record a refusal with its evidence. The same one again is not recorded; REFUSALS of a stream are kept."""
-        if len(stream.refusals) < REFUSALS and not any(each.why == why for each in stream.refusals):
+        """Record a refusal with its evidence. The same one again is not recorded; REFUSALS of a stream are kept.
+
+        The first breach is recorded however many there were: nothing is paid after it."""
+        breach = evidence.get("error") == PolicyBreach.__name__ and not stream.breached
+        room = len(stream.refusals) < REFUSALS and not any(each.why == why for each in stream.refusals)
+        if breach or room:
             kept: Evidence = {
                 name: value if isinstance(value, (str, int)) else repr(value) for name, value in evidence.items()
             }

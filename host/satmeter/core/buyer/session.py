@@ -295,9 +295,13 @@ class BuyerSession:
     @property
     def may_still_pay_msat(self) -> int:
         """The most that this stream may still pay after its close; 0 before it, where the budget bounds it."""
-        if self.after_close is None or not self.pays:
+        bound = self.after_close
+        if bound is None or not self.pays or self.tariff is None:
             return 0
-        return max(0, self.after_close.most_msat - self.committed_msat)
+        most = bound.most_msat
+        if bound.most_ticks is not None:
+            most = min(most, self.tariff.charge(bound.most_ticks) + self.policy.max_spend_msat)
+        return max(0, most - self.committed_msat)
 
     @property
     def kept_back_msat(self) -> int:

@@ -56,9 +56,9 @@ class Closing(Part):
         used_up = meter.count >= session.granted and not session.refund.held  # else it is not known what was granted
         if meter.state == MeterState.NEGOTIATING or used_up:
             return True
-        board = meter.memory
-        heard_since = not board.plugged or 0 < session.ending_at < board.seen_at
-        return bool(board.seen_at) and not board.grant_held and heard_since
+        board, ending_at = meter.memory, session.ending_at or self.now
+        said_since = board.said_at > ending_at or (not board.plugged and board.said_at == ending_at)
+        return bool(board.seen_at) and not board.grant_held and said_since
 
     def close_when_stopped(self, meter: Meter, session: SellerSession) -> None:
         """Close an ending session when its board has stopped and its gates are done.

@@ -31,6 +31,8 @@ class MeterMemory:
 
     seen_at: int = 0
     """When the board was heard last; 0 until its first report."""
+    said_at: int = 0
+    """When it said what was heard last: a bridge may tell it late."""
     flow: int = 0
     plugged: bool = True
     grant_held: int | None = None
@@ -242,7 +244,7 @@ class Meter:
         board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
         if not board.seen_at:
             self.rate_from_here(now)
-        board.jumped, board.seen_at = (0, 0, ""), now
+        board.jumped, board.seen_at, board.said_at = (0, 0, ""), now, now - reading.age_ms
 
     def rate_from_here(self, now: int) -> None:
         """Hold the flow against the rating from here on."""

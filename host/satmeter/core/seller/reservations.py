@@ -49,11 +49,14 @@ class Reservations(Part):
         self.context.metering.proceed(session)
 
     def confirmed(self, session: SellerSession) -> bool:
-        """Whether the board has learned of the reservations, and can't use their credit any more."""
+        """Whether the board has learned of the reservations, and can't use their credit any more.
+
+        It has by what it says after them; what it said before, and is told late, says nothing of them."""
         meter = self.state.meters.get(session.meter)
         if meter is None or meter.session != session.id or meter.memory.grant_held is None:
             return True
-        return meter.memory.seen_at > 0 and meter.offset + meter.memory.grant_held <= session.grant_count
+        said_since = meter.memory.seen_at > 0 and meter.memory.said_at >= session.reserved_at
+        return said_since and meter.offset + meter.memory.grant_held <= session.grant_count
 
     def _check_covered(self, session: SellerSession, command: cmd.Spend) -> None:
         """What the board delivered before it learned of a reservation comes first: then the gate has to do without."""

@@ -236,7 +236,7 @@ class OnchainSeller(Part):
         why = msg.words(command.why)
         self.context.send(session, msg.Error, by=msg.SELLER, code=BadUpdate.code, text=why, number=command.number)
         if session.id in self.context.waiting:
-            self.context.openings.drop(session, f"an update was refused: {why}")
+            self.context.openings.drop(session, f"an update was refused: {why}", counts=True)
         elif session.open and not session.ending:
             self.context.closing.end(session, f"an update was refused: {why}")
 
