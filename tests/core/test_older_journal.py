@@ -51,6 +51,25 @@ def test_it_counts_as_given_back_where_a_person_says_so():
     assert [e.note for e in w.seller_events if e.kind() == "alarm_ended"] == ["seen in listpays"]
 
 
+def test_no_less_is_owed_than_a_refund_that_is_on_its_way():
+    """It would be paid whole, and the rest would be a debt that nobody asks for."""
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.PayRefund}
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.hold = set()
+    w.todo.clear()
+    w.replace_seller(len(w.seller_events), 30)
+    w.pump()
+    with pytest.raises(BadParam, match="a refund of 7000 msat is on its way"):
+        w.sell(cmd.Attend(SESSION, cmd.OWED, "", 1_000))
+    w.sell(cmd.Attend(SESSION, cmd.OWED))
+    w.pump()
+    assert sum(w.refunds.values()) == 7_000 and not w.receipts()[-1]["owed_msat"]
+
+
 def test_it_is_paid_where_a_person_says_that_it_is_owed():
     w = unrefunded()
     w.replace_seller(len(w.seller_events) - 1, 30)

@@ -145,8 +145,7 @@ class Meters:
             # A session that ended has given everything back that was held of it.
             if step != "release" or code_of(error) != UnknownSession.code:
                 raise WrongState(f"credit: {words_of(error)}") from None
-        if step == "release":
-            self._pledges.take_back(f"{session}/{id}")
+        (self._pledges.take_back if step == "release" else self._pledges.settle)(f"{session}/{id}")
 
     def _sessions(self) -> list[Row]:
         try:

@@ -49,6 +49,11 @@ class Pledges:
                 less = sa.update(PLEDGE).where(PLEDGE.c.hash == row.pledge)
                 db.execute(less.values(spent=PLEDGE.c.spent - row.msat))
 
+    def settle(self, use: str) -> None:
+        """A use was paid: it stays spent, and can't be taken back any more. Repeating is harmless."""
+        with self._database.writing() as db:
+            db.execute(sa.delete(PLEDGE_USE).where(PLEDGE_USE.c.id == use))
+
     @staticmethod
     def _forget(db: sa.Connection, now: int) -> None:
         """Delete pledges that are over: they are refused by their time."""

@@ -68,4 +68,10 @@ class Attention(Part):
             raise BadParam(
                 f"amount_msat: session {session.id} paid {most} msat that did not come back", param="amount_msat"
             )
-        return session.owed_msat if command.amount_msat is None else command.amount_msat
+        amount = session.owed_msat if command.amount_msat is None else command.amount_msat
+        if command.how == OWED and session.refund.under_way and amount < session.refund.amount_msat:
+            raise BadParam(
+                f"amount_msat: a refund of {session.refund.amount_msat} msat is on its way: at least that is owed",
+                param="amount_msat",
+            )
+        return amount

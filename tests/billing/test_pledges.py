@@ -1,0 +1,34 @@
+"""What is spent under a pledge: at most what its signer allowed, whatever a gate does with its uses."""
+
+import time
+
+import pytest
+
+from satmeter.billing.database import Database
+from satmeter.billing.pledges import Pledges
+from satmeter.journal.store import sqlite_url
+from satmeter.wire.pledge import Pledge
+
+
+@pytest.fixture
+def pledges(tmp_path):
+    return Pledges(Database(sqlite_url(tmp_path / "b.sqlite3"), "02" * 33))
+
+
+def pledge(most_msat=2_000):
+    return Pledge("5e" * 16, "gate", "/", most_msat, int(time.time()) + 60, "nonce-12")
+
+
+def test_what_came_to_nothing_is_taken_back_once(pledges):
+    assert pledges.count(pledge(), "a", 2_000) and not pledges.count(pledge(), "b", 1)
+    for _ in range(2):
+        pledges.take_back("a")
+    assert pledges.count(pledge(), "b", 2_000) and not pledges.count(pledge(), "c", 1)
+
+
+def test_what_was_paid_can_not_be_taken_back(pledges):
+    """A gate that settles a use and then releases it would charge more than was signed for."""
+    assert pledges.count(pledge(), "a", 2_000)
+    pledges.settle("a")
+    pledges.take_back("a")
+    assert not pledges.count(pledge(), "b", 1)
