@@ -78,4 +78,13 @@ class Liar:
         return self.buyer.state.streams[SESSION]
 
 
+class SensorFirst(Liar):
+    """Its own sensor is heard before the terms are agreed to: the count is exact."""
+
+    def open(self, session, policy=None, carried=0):
+        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        self.tell(cmd.SensorReading(session, "s", 0))
+        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", canonical(self.tariff.terms()), carried)))
+
+
 ARREARS = {"mode": "arrears", "limit_msat": LIMIT}

@@ -2,7 +2,7 @@
 their unit, and at line speed."""
 
 import pytest
-from liar import ARREARS, LIMIT, SLICE, Liar
+from liar import ARREARS, LIMIT, SLICE, Liar, SensorFirst
 from world import POLICY, SELLER_ID, SESSION, refold
 
 from satmeter.core import commands as cmd
@@ -349,15 +349,6 @@ def test_a_breach_is_recorded_however_many_harmless_refusals_there_were():
         w.ask(350, amount=1_000, known="h1")  # a hash that was paid before
         w.ask(350, amount=4_000)
         assert w.p.breached and w.p.paid_msat == 25_000
-
-
-class SensorFirst(Liar):
-    """Its own sensor is heard before the terms are agreed to: the count is exact."""
-
-    def open(self, session, policy=None, carried=0):
-        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
-        self.tell(cmd.SensorReading(session, "s", 0))
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", canonical(self.tariff.terms()), carried)))
 
 
 def test_a_payment_in_flight_that_fails_takes_nothing_off_what_the_sensor_saw():

@@ -27,6 +27,8 @@ OWN = ("self_service", "choices", "choose_by", "overshoot_ticks")
 """Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
 """So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
+BEHIND_MS = 60_000
+"""For so long counts may be on their way, and then come at once: a report that hangs, a connection that stalls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,12 @@ class Tariff:
     def soonest_ms(self, ticks: int) -> int:
         """Return the time in which `ticks` can flow at the soonest, by the rating and without slack; 0 without one."""
         return -(-ticks * 1000 // self.rating_ticks_per_s) if self.rating_ticks_per_s else 0
+
+    def paced_ms(self, since: int, ticks: int, now: int) -> int:
+        """Returns the time (ms) since which the next ticks may have flowed, after `ticks` that may have since `since`.
+
+        It is when those could have ended by the rating at the soonest, and at most BEHIND_MS (60 s) ago."""
+        return max(min(now, since + self.soonest_ms(ticks)), now - BEHIND_MS)
 
     def to_dict(self) -> dict[str, str | int]:
         """Returns all fields by name, as data for JSON that from_dict() reads again."""

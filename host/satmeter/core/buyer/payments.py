@@ -23,7 +23,8 @@ class Payments(Part):
             return
         policy.check_progress(tariff, message.ticks, last, self.now - since)
         policy.check_progress(tariff, message.ticks, 0, self.now - stream.agreed_at)
-        memory.told_ticks, memory.told_at = message.ticks, self.now
+        memory.told_at = tariff.paced_ms(since, message.ticks - last, self.now)
+        memory.told_ticks = message.ticks
         memory.told_sequence = max(memory.told_sequence, message.seq)
 
     def check_due(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, paid: int) -> None:

@@ -6,10 +6,11 @@ from ..errors import Implausible
 from ..states import StreamState
 from ..tariff import Tariff
 from . import events as ev
+from . import policy
 from .context import Part
 from .session import BuyerSession
 
-SILENT_MS = 30_000
+SILENT_MS, LATE_MS = 30_000, 5_000
 
 
 class Sensor(Part):
@@ -43,12 +44,22 @@ class Sensor(Part):
         at_risk_msat = tariff.quantum_msat if tariff.prepaid else tariff.limit_msat
         return stream.ticks + (tariff.ticks(at_risk_msat) if begun else 0)
 
-    def silent(self, stream: BuyerSession) -> bool:
-        """Whether an own sensor that was heard before is not heard now: without it nothing more is paid."""
-        streaming = stream.state == StreamState.STREAMING
-        silent = bool(stream.sensor.boot) and streaming and self.now - stream.memory.sensor_at >= SILENT_MS
-        waits = "the own sensor is silent" if silent else ""
+    def waited_for(self, stream: BuyerSession, ticks: int) -> bool:
+        """Whether nothing is paid now because an own sensor that was heard before is not: `ticks` are the seller's.
+
+        It is silent; or it is late, and what it said last does not reach to that count: the seller asks again, and is
+        only called a breach by a sensor that is heard."""
+        streaming = bool(stream.sensor.boot) and stream.state == StreamState.STREAMING
+        old_ms = self.now - stream.memory.sensor_at
+        own = stream.own_ticks
+        reached = max(ticks, stream.memory.told_ticks, stream.ticks)
+        short = own is not None and reached > policy.most_ticks(stream.policy, own)
+        waits = ""
+        if streaming and old_ms >= SILENT_MS:
+            waits = "the own sensor is silent"
+        elif streaming and short and old_ms >= LATE_MS:
+            waits = "the own sensor is late"
         if waits != stream.memory.waits:
             stream.memory.waits = waits
             self.context.notify(stream, why=waits)
-        return silent
+        return bool(waits)

@@ -102,9 +102,10 @@ class StreamMemory:
     touched_at: int = 0
     cut_off: bool = False
     told_ticks: int = 0
-    """The newest count that the seller stated, with its message's sequence and time."""
+    """The newest count that the seller stated, and its message's sequence."""
     told_sequence: int = 0
     told_at: int = 0
+    """Since when what it states next may have flowed (Tariff.paced_ms); 0 before the first."""
     expired_number: int = 0
     """The invoice that had expired when it came, where none was paid since, and when that was."""
     expired_at: int = 0

@@ -46,6 +46,8 @@ class MeterMemory:
     refused_at: int = 0
     jumped: tuple[int, int, str] = (0, 0, "")
     """When a register was refused that rose faster than the rating, that register, and of which boot."""
+    paced_at: int = 0
+    """Since when what comes next may have flowed, by the rating; see Tariff.paced_ms."""
     rated_at: int = 0
     rated_from: int = 0
     looked_at: dict[int, int] = field(default_factory=dict)
@@ -213,11 +215,12 @@ class Meter:
     def _too_fast(self, count: int, now: int) -> str:
         """Returns why a count is higher than the rating allows, "" where it is not.
 
-        It is checked since the last reading, and since the rating was first applied: else the slack of
-        the rating could be used again at each reading. "" also without a rating or an earlier reading."""
+        It is checked since what was counted last could have flowed, so that what a hanging report held
+        back is counted; and since the rating was first applied: else the slack of the rating could be
+        used again at each reading. "" also without a rating or an earlier reading."""
         rating = self.tariff.rating_ticks_per_s
         for since, start in (
-            ((self.memory.seen_at, self.count), (self.memory.rated_at, self.memory.rated_from))
+            ((self.memory.paced_at, self.count), (self.memory.rated_at, self.memory.rated_from))
             if rating and self.memory.seen_at
             else ()
         ):
@@ -237,8 +240,9 @@ class Meter:
 
     def take(self, reading: Reading, now: int) -> None:
         """Take over what a reading says of the count and the board, once it is checked."""
-        board = self.memory
+        board, before = self.memory, self.count
         self.count = self.offset + reading.register
+        board.paced_at = self.tariff.paced_ms(board.paced_at, self.count - before, now)
         board.flow, board.plugged, board.grant_held = reading.flow, reading.plugged, reading.grant
         board.display, board.fault = reading.display, reading.fault
         board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
@@ -248,4 +252,5 @@ class Meter:
 
     def rate_from_here(self, now: int) -> None:
         """Hold the flow against the rating from here on."""
-        self.memory.rated_at, self.memory.rated_from, self.memory.jumped = now, self.count, (0, 0, "")
+        self.memory.paced_at = self.memory.rated_at = now
+        self.memory.rated_from, self.memory.jumped = self.count, (0, 0, "")

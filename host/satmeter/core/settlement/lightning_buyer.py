@@ -43,7 +43,7 @@ class LightningBuyer(Part):
             raise PolicyBreach(f"an invoice that the node can't decode: {why}")
         if decoded.expires_at <= self.now:
             self._expired(stream, number, decoded)
-        elif not self.context.sensor.silent(stream):
+        elif not self.context.sensor.waited_for(stream, message.ticks):
             self._pay(stream, stream.tariff, message, decoded)
 
     def _pay(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice, decoded: cmd.DecodedInvoice) -> None:

@@ -50,7 +50,9 @@ class OnchainBuyer(Part):
         signed = message.number in stream.in_flight or message.number in stream.astray
         if not stream.pays or (stream.was_handled(message.number) and not signed):
             return
-        if not signed and (message.number < stream.newest_number or self.context.sensor.silent(stream)):
+        if not signed and (
+            message.number < stream.newest_number or self.context.sensor.waited_for(stream, message.ticks)
+        ):
             return  # a message may come late: the seller has asked for another since, and waits for this one no more
         self.context.payments.check_count(stream, tariff, message)
         if signed:

@@ -1,0 +1,71 @@
+"""Counts that come late, and then at once: a report that hangs, a connection that stalls, a sensor that is late."""
+
+import pytest
+from world import World
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core.errors import Implausible
+
+
+def flow(w, seconds, register, a_second=10):
+    """A device at so many ticks a second, as far as it is granted; returns its register."""
+    for _ in range(seconds * 2):
+        w.now += 500
+        register = max(register, min(w.grant(), register + a_second // 2))
+        w.sell(cmd.Reading("m", "b1", register, 0, a_second))
+        w.sell(cmd.Tick())
+        w.buy(cmd.Tick())
+        w.pump()
+    return register
+
+
+def test_a_report_that_hangs_loses_no_tick():
+    w = World({"rating_ticks_per_s": 10, "quantum_msat": 40_000})
+    w.open()
+    for n in range(1, 5):
+        w.now += 500
+        w.report(5 * n)
+    w.now += 10_000  # the report of 25 ticks hangs, and the device runs on at its rating
+    w.report(25)
+    w.now += 500
+    w.report(125)
+    assert w.sale.ticks == 125 and "register_jumped" not in [e.kind() for e in w.seller_events]
+
+
+def test_but_no_more_than_a_minute_can_have_been_held_back():
+    w = World({"rating_ticks_per_s": 10, "quantum_msat": 10**7})
+    w.open()
+    w.now += 300_000
+    w.report(0)
+    with pytest.raises(Implausible, match="allows 650"):
+        w.report(651)
+    w.report(650)
+    with pytest.raises(Implausible, match="allows 50"):
+        w.report(701)
+
+
+@pytest.mark.parametrize(("stall_s", "a_second"), [(12, 10), (30, 10), (40, 6)])
+def test_a_connection_that_stalls_makes_no_breach(stall_s, a_second):
+    w = World({"rating_ticks_per_s": 10, "quantum_msat": 100_000, "low_water_msat": 90_000})
+    w.open()
+    register = flow(w, 20, 0, a_second)
+    w.hold = {do.Send}
+    register = flow(w, stall_s, register, a_second)
+    w.hold = set()
+    w.pump()
+    flow(w, 2, register, a_second)
+    assert w.purchase.state == "streaming" and not w.purchase.breached and not w.purchase.refusals
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_sensor_that_is_late_stops_payment_and_accuses_nobody_until_it_is_heard(honest):
+    w = SensorFirst()
+    w.sense(0)
+    w.ask(0)
+    w.now += 12_000
+    w.ask(100, amount=5_000)
+    assert (w.p.payments, w.p.breached, w.p.memory.waits) == (1, False, "the own sensor is late")
+    w.sense(100 if honest else 10)
+    w.ask(100, amount=5_000)
+    assert (w.p.payments, w.p.breached) == ((2, False) if honest else (1, True))
