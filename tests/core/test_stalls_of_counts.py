@@ -1,6 +1,7 @@
 """Counts that come late, and then at once: a report that hangs, a connection that stalls, a sensor that is late."""
 
 import pytest
+from liar import SensorFirst
 from world import World
 
 from satmeter.core import commands as cmd
