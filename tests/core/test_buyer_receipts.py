@@ -52,15 +52,41 @@ def test_a_receipt_with_what_is_no_transaction_is_none(txid):
 
 
 def test_the_first_receipt_of_an_old_stream_is_looked_at_and_of_a_thousand_the_newest():
-    sought, text = [], of_a_transaction(revision=1)
+    sought, now = [], 10**9
     buyer = Buyer(recall=lambda session: sought.append(session))
-    hear = lambda n: buyer.handle(cmd.FromPeer(SELLER_ID, msg.Receipt(f"{n:032x}", 1, text, "sig")), 10**9)  # noqa: E731
+
+    def hear(n):
+        nonlocal now
+        now += 1_000
+        text = of_a_transaction(revision=1, session=f"{n:032x}")
+        buyer.handle(cmd.FromPeer(SELLER_ID, msg.Receipt(f"{n:032x}", 1, text, "sig")), now)
+
     for n in (*range(1_000), 0, 999):
         hear(n)
     assert len(sought) == 1_000
     for n in (1_000, 0):
         hear(n)
     assert len(sought) == 1_002 and len(buyer.context.receipts.looked_up) == 1_000
+
+
+def test_receipts_of_an_old_stream_are_looked_up_so_often_and_only_where_they_can_count():
+    """Each look folds the whole stream on the core's thread: a seller could stop all other streams with them."""
+    sought = []
+    buyer = Buyer(recall=lambda session: sought.append(session))
+
+    def hear(revision, now, peer=SELLER_ID, session=SESSION):
+        text = of_a_transaction(revision=revision, session=session)
+        buyer.handle(cmd.FromPeer(peer, msg.Receipt(SESSION, now, text, "sig")), now)
+
+    hear(1, 10**9, peer="02" + "99" * 32)
+    hear(1, 10**9, session="07" * 16)
+    hear(1_001, 10**9)
+    assert not sought
+    for revision in range(1, 100):
+        hear(revision, 10**9)
+    assert len(sought) == 20
+    hear(100, 10**9 + 1_000)
+    assert len(sought) == 21
 
 
 def test_an_old_stream_takes_receipts_of_its_own_seller_only():

@@ -201,3 +201,31 @@ def test_a_debt_is_asked_for_whatever_others_have_unconfirmed():
     t.tell(cmd.Reading("m", "b1", t.register, grant=0))
     t.tell(cmd.Tick())
     assert not t.sale.open and t.sale.debt_msat == STEP * 1000 and list(t.sale.out.values()) == [STEP * 1000]
+
+
+def test_debts_that_are_too_small_to_be_paid_lock_once_they_come_to_the_limit():
+    """On-chain no transaction carries them: session after session, they would be more than was to be trusted."""
+    limit = 2_000_000
+    t = Till(mode="arrears", limit_msat=limit, price_msat=1_000, lockout_s=86_400)
+    taken = 0
+    for n in range(1, 9):
+        session = f"{n:02x}" * 16
+        t.open(session)
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        if session not in t.seller.state.sessions:
+            break
+        t.read(545)
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+        t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+        taken += t.seller.state.sessions[session].debt_msat
+    assert (n, taken, t.seller.state.meters["m"].state) == (4, 3 * 545_000, "lockout")
+
+
+def test_one_debt_that_is_too_small_to_be_paid_locks_nobody():
+    t = Till(mode="arrears", limit_msat=2_000_000, price_msat=1_000)
+    t.open()
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.read(545)
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    assert t.seller.state.meters["m"].state == "standby"

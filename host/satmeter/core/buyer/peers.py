@@ -49,7 +49,7 @@ class Peers(Part):
         """Any other message of a seller."""
         message = command.message
         if isinstance(message, msg.Receipt) and message.session not in self.state.streams:
-            news = self.context.receipts.is_news(message)
+            news = self.context.receipts.is_news(command.peer, message)
             old = self.context.receipts.recalled(message.session, command.peer) if news else None
             if old is not None:
                 self.context.receipts.check(old, message)

@@ -7,6 +7,7 @@ from .. import receipt
 from ..errors import PolicyBreach
 from ..journal import canonical
 from ..labels import refund_label
+from ..ratelimit import RateLimit
 from ..settlement.rules import DUST_MSAT
 from . import events as ev
 from . import policy
@@ -16,6 +17,8 @@ from .session import BuyerSession
 REFUNDS_LOOKED_AT = 50
 REVISIONS = 1_000
 """Newest revision of a receipt that is looked at: each one is recorded."""
+LOOKS = 20
+"""Receipts of a seller's old streams that are looked up at once; then one a second. Each costs its stream's events."""
 LOOKED_UP = 1_000
 """Old streams of which the newest receipt that was looked at is remembered."""
 
@@ -27,6 +30,8 @@ class Receipts(Part):
         super().__init__(context)
         self.looked_up: dict[str, int] = {}
         """The newest revisions of receipts that were looked at for streams that memory has no more."""
+        self.looks = RateLimit(per_s=1, burst=LOOKS)
+        """How often a seller may have its receipts looked up."""
 
     def told(self, stream: BuyerSession, message: msg.Receipt) -> None:
         """A seller's receipt has come; the same one again is no news."""
@@ -156,10 +161,16 @@ class Receipts(Part):
             return f"the receipt is not plausible: {error.message}"
         return ""
 
-    def is_news(self, message: msg.Receipt) -> bool:
-        """Whether a receipt of a stream that memory has no more can be news. To look it up costs its whole journal."""
+    def is_news(self, peer: str, message: msg.Receipt) -> bool:
+        """Whether a receipt of a stream that memory has no more can be news, and may be looked up now.
+
+        To look it up costs its whole journal: one of its seller's that can count, and so often of each."""
         stated = receipt.read(message.text)
-        if stated is None or stated["revision"] <= self.looked_up.get(message.session, 0):
+        if stated is None or (stated["seller"], stated["session"]) != (peer, message.session):
+            return False
+        if not self.looked_up.get(message.session, 0) < stated["revision"] <= REVISIONS:
+            return False
+        if not self.looks.take(peer, self.now):
             return False
         self.looked_up[message.session] = stated["revision"]
         while len(self.looked_up) > LOOKED_UP:

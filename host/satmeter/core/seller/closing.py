@@ -10,7 +10,7 @@ from ..ratelimit import RESEND_MS
 from ..settlement.rules import DUST_MSAT
 from ..states import MeterState
 from . import events as ev
-from .context import NODE_RETRY_MS, Part
+from .context import NODE_RETRY_MS, Part, SellerContext
 from .meter import Meter
 from .session import SellerSession
 
@@ -19,6 +19,11 @@ CLAIM_WAIT_MS = 10_000
 
 class Closing(Part):
     """What follows when a session ends, whoever ended it."""
+
+    def __init__(self, context: SellerContext) -> None:
+        super().__init__(context)
+        self.dust_debts: dict[str, list[tuple[int, int]]] = {}
+        """By meter: when sessions ended with a debt that is too small to be paid by itself (ms), and what each was."""
 
     def close_session(self, command: cmd.CloseSession) -> SellerSession:
         """meter-close."""
@@ -98,7 +103,7 @@ class Closing(Part):
         session.memory.prefetched.queue.clear()
         self.context.settlement(session).cancel(session)
         self.context.notify("meter_state", meter, why=reason)
-        if session.debt_msat >= session.dust_msat:
+        if session.debt_msat >= session.dust_msat or self._dust_adds_up(session):
             # Until it is paid, or for as long as unpaid ones are locked.
             self.context.meters.lock(meter, session, more_s=session.tariff.grace_s)
         if session.buyer and tell:
@@ -128,6 +133,20 @@ class Closing(Part):
             self.context.refunds.start(session)
         elif not self._waits_for_buyer(session, waited):
             self._sign(session)
+
+    def _dust_adds_up(self, session: SellerSession) -> bool:
+        """Whether debts of a meter that are too small to be paid come to the limit within a lockout time.
+
+        One is nobody's fault. Session after session, they would be more than the seller chose to trust."""
+        debt, tariff = session.debt_msat, session.tariff
+        if not debt or tariff.prepaid:
+            return False
+        since = self.now - tariff.lockout_s * 1000
+        debts = [each for each in self.dust_debts.get(session.meter, []) if each[0] > since]
+        debts.append((self.now, debt))
+        full = sum(each for _, each in debts) + session.dust_msat > tariff.limit_msat
+        self.dust_debts[session.meter] = [] if full else debts
+        return full
 
     def _unlock_paid(self, session: SellerSession) -> None:
         """Lift the lockout of a session in arrears that owes nothing any more."""
