@@ -1,6 +1,7 @@
 """Backups of a journal: whole while it is written to, refused in words where they can't be, put back beside the old."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 from satmeter.cli.main import app
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
-from satmeter.journal import backup
+from satmeter.journal import backup, move
 from satmeter.journal.store import Journal, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -99,6 +100,88 @@ def test_what_can_not_be_is_refused_and_loses_nothing(tmp_path):
     with pytest.raises(JournalTrouble, match="another's"):
         backup.restore(to, mine)
     assert backup.about(mine).role == "meter" and backup.about(to).role == "stream"
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 :] = b"*" * (len(data) - len(data) // 2)
+    path.write_bytes(data)
+
+
+def test_a_damaged_journal_is_kept_beside_the_backup_that_takes_its_place(tmp_path):
+    path, to = tmp_path / "j.sqlite3", tmp_path / "saved"
+    used = journal(path)
+    used.commit([counted(n) for n in range(200)])
+    backup.backup(path, to)
+    used.close()
+    size = path.stat().st_size
+    damage(path)
+    with pytest.raises(backup.Damaged, match="damaged"):
+        backup.about(path)
+    backup.restore(to, path)
+    assert counts(path) == list(range(200))
+    assert (tmp_path / "j.sqlite3.before-1").stat().st_size == size
+    path.write_bytes(b"")
+    with pytest.raises(backup.Damaged, match="empty"):
+        backup.about(path)
+    backup.restore(to, path)
+    assert counts(path) == list(range(200)) and (tmp_path / "j.sqlite3.before-2").exists()
+
+
+def test_newest_events_of_a_journal_whose_file_was_moved_away_are_kept(tmp_path):
+    path, to = tmp_path / "j.sqlite3", tmp_path / "saved"
+    used = journal(path)
+    used.commit([counted(1)])
+    backup.backup(path, to)
+    used.commit([counted(2)])
+    newest = (tmp_path / "j.sqlite3-wal").read_bytes()
+    used.close()
+    path.rename(tmp_path / "j.damaged")
+    (tmp_path / "j.sqlite3-wal").write_bytes(newest)
+    backup.restore(to, path)
+    assert counts(path) == [1] and (tmp_path / "j.sqlite3.before-1-wal").read_bytes() == newest
+
+
+def test_what_fails_leaves_nothing_behind(tmp_path):
+    path, to, full = tmp_path / "j.sqlite3", tmp_path / "saved", tmp_path / "none" / "there"
+    used = journal(path)
+    used.commit([counted(1)])
+    backup.backup(path, to)
+    before = sorted(each.name for each in tmp_path.iterdir())
+    with pytest.raises(JournalTrouble, match=f"{full}: can't be written"):
+        backup.backup(path, full)
+    with pytest.raises(JournalTrouble, match=f"{full}: can't be written"):
+        backup.restore(to, full)
+    with pytest.raises(JournalTrouble, match="in use; stop the plugin first"):
+        backup.restore(to, path)
+    damage(to)
+    with pytest.raises(JournalTrouble):
+        backup.restore(to, tmp_path / "fresh")
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+    used.close()
+
+
+def test_a_journal_that_was_moved_is_not_backed_up_for_the_one_in_force(tmp_path):
+    path, to = tmp_path / "j.sqlite3", tmp_path / "saved"
+    used = journal(path)
+    used.commit([counted(1)])
+    used.close()
+    backup.backup(path, to)
+    move.move(sqlite_url(path), sqlite_url(tmp_path / "elsewhere"))
+    with pytest.raises(JournalTrouble, match=r"was moved to .*elsewhere"):
+        backup.backup(path, tmp_path / "stale")
+
+
+def test_why_a_journal_can_not_be_read_is_said_as_it_is(tmp_path):
+    path = tmp_path / "j.sqlite3"
+    journal(path).close()
+    with pytest.raises(JournalTrouble, match="is a directory"):
+        backup.about(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalTrouble, match="another program has it in use"):
+            backup.about(path)
 
 
 def test_by_the_command(tmp_path):

@@ -104,9 +104,29 @@ def no_signature(db, session):
     db.execute("UPDATE satmeter_session SET signature='' WHERE id=?", (session,))
 
 
+def cut_short(db, session):
+    """The end of the journal is gone, and what was made of it: only the list of sessions still has the receipt."""
+    first = "(SELECT min(id) FROM satmeter_event WHERE stream=? AND kind='receipt_signed')"
+    db.execute(f"DELETE FROM satmeter_snapshot WHERE upto >= {first}", (session,))
+    db.execute(f"DELETE FROM satmeter_event WHERE id >= {first}", (session,))
+
+
+def broken_snapshot(db, session):
+    assert db.execute("UPDATE satmeter_snapshot SET state='{'").rowcount
+
+
+def no_name(db, session):
+    assert db.execute("DELETE FROM satmeter_about WHERE name='name'").rowcount
+
+
+def no_schema(db, session):
+    assert db.execute("UPDATE satmeter_about SET value='six' WHERE name='schema'").rowcount
+
+
 CHANGES = [
     *(more_paid, an_event_less, another_hash, another_refund, another_receipt),
     *(a_receipt_less, a_session_less, an_event_of_a_meter_less, no_signature),
+    *(cut_short, broken_snapshot),
 ]
 
 
@@ -120,6 +140,28 @@ def test_what_was_changed_is_found(net, shop, sold, tmp_path, change):
     db.close()
     code, said = audited(copy, net["seller"])
     assert code == 1 and "NO" in said, said
+
+
+@pytest.mark.parametrize("change", [no_name, no_schema])
+def test_a_journal_that_does_not_say_what_it_is_is_damaged(net, shop, sold, tmp_path, change):
+    copy = tmp_path / "copy"
+    backup(journal_of(net["seller"], "meter"), copy)
+    with sqlite3.connect(copy) as db:
+        change(db, sold)
+    db.close()
+    code, said = audited(copy, net["seller"])
+    assert code == 1 and "the journal is damaged: " in said, said
+
+
+def test_where_events_are_missing_no_payment_is_said_to_be_lost(net, shop, sold, tmp_path):
+    copy = tmp_path / "copy"
+    backup(journal_of(net["seller"], "meter"), copy)
+    with sqlite3.connect(copy) as db:
+        db.execute("DELETE FROM satmeter_event WHERE id=3")
+    db.close()
+    code, said = audited(copy, net["seller"])
+    assert code == 1 and "events 3 to 3 are missing" in said and "never credited" not in said, said
+    assert "not compared with the node's: not all events can be read" in said
 
 
 def test_a_payment_after_the_copy_is_no_fault_and_another_node_is(net, shop, sold, tmp_path):

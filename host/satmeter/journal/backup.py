@@ -6,11 +6,13 @@ alone is no backup. A journal in PostgreSQL is backed up by PostgreSQL's own too
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import JournalTrouble
+from .store import MOVED
 
 BESIDE = ("-wal", "-shm")
 """How the files are named that SQLite keeps beside a database in use."""
@@ -18,74 +20,133 @@ BESIDE = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a journal is: its role ("meter" or "stream"), its node, and how many events it has."""
+    """What a journal is: its role ("meter" or "stream"), its node, and how many events it has.
+
+    `moved_to` is where it was moved to, "" where it is in force."""
 
     role: str
     node_id: str
     events: int
+    moved_to: str = ""
+
+
+class Damaged(JournalTrouble):
+    """A file of SQLite's that can't be read to its end, or one that is empty."""
 
 
 def about(path: Path) -> About:
-    """Return what the journal in a file is. JournalTrouble for a file that is none, or that is damaged."""
+    """Return what the journal in a file is.
+
+    Raises:
+        Damaged: It is damaged.
+        JournalTrouble: There is none, it is no journal, or it can't be read now; the message says which.
+    """
     if not path.is_file():
-        raise JournalTrouble(f"{path}: there is no such file")
+        raise JournalTrouble(f"{path}: is a directory" if path.is_dir() else f"{path}: there is no such file")
+    if not os.access(path, os.R_OK):
+        raise JournalTrouble(f"{path}: this user may not read it")
+    if not path.stat().st_size:
+        raise Damaged(f"{path}: the file is empty")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
-                raise JournalTrouble(f"{path}: the database is damaged: {sound}")
+                raise Damaged(f"{path}: the database is damaged: {' '.join(sound.split())}")
             said = dict(db.execute("SELECT name, value FROM satmeter_about").fetchall())
             (events,) = db.execute("SELECT count(*) FROM satmeter_event").fetchone()
-            return About(said["role"], said["node_id"], events)
-    except (sqlite3.Error, KeyError) as error:
-        raise JournalTrouble(f"{path}: this is no journal of Satmeter: {error}") from error
+            return About(said["role"], said["node_id"], events, said.get(MOVED, ""))
+    except KeyError as error:
+        raise JournalTrouble(f"{path}: this is no journal of Satmeter: it has no {error}") from error
+    except sqlite3.Error as error:
+        raise _trouble(path, error) from error
+
+
+def _trouble(path: Path, error: sqlite3.Error) -> JournalTrouble:
+    code = (error.sqlite_errorcode or 0) & 0xFF  # the rest says more of it
+    if code == sqlite3.SQLITE_NOTADB or str(error).startswith("no such table"):
+        return JournalTrouble(f"{path}: this is no journal of Satmeter: {error}")
+    if code == sqlite3.SQLITE_CORRUPT:
+        return Damaged(f"{path}: the database is damaged: {error}")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return JournalTrouble(f"{path}: another program has it in use: {error}; try again")
+    return JournalTrouble(f"{path}: can't be read: {error}")
 
 
 def backup(journal: Path, to: Path) -> About:
-    """Write all that is committed to a new file that only its owner can read, whether a plugin runs or not."""
-    about(journal)
+    """Write all that is committed to a new file that only its owner can read, whether a plugin runs or not.
+
+    Raises:
+        JournalTrouble: The journal can't be read or was moved elsewhere, or the file is there or can't be written.
+    """
+    _check_in_force(about(journal), journal)
     if to.exists():
         raise JournalTrouble(f"{to}: there is a file already")
-    partial = to.with_name(f"{to.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as source:
-            with closing(sqlite3.connect(partial)) as made:
-                source.backup(made)
-                made.execute("PRAGMA journal_mode=DELETE")  # one file
-        with open(partial, "rb") as written:
-            os.fsync(written.fileno())
-        found = about(partial)
-        partial.rename(to)
-    except (OSError, sqlite3.Error) as error:
-        raise JournalTrouble(f"{to}: can't be written: {error}") from error
+    with _copied(journal, to) as (made, found):
+        made.rename(to)
     return found
 
 
 def restore(saved: Path, journal: Path) -> About:
-    """Put a backup in a journal's place. One that is there is kept beside it. JournalTrouble while it is in use."""
+    """Put a backup in a journal's place. What is there, damaged or not, is kept beside it as .before-N.
+
+    Raises:
+        JournalTrouble: The journal is in use, is of another role or node or no journal at all, or can't be written.
+    """
     found = about(saved)
+    _check_in_force(found, saved)
     try:
         if journal.exists():
-            present = about(journal)
-            if (present.role, present.node_id) != (found.role, found.node_id):
-                raise JournalTrouble(f"{saved} is of {found.role} on {found.node_id}, {journal} is another's")
-        part = journal.with_name(f"{journal.name}.partial")
-        part.unlink(missing_ok=True)
-        backup(saved, part)  # first: where there is no room for it, the journal stays as it is
-        if journal.exists():
-            _let_go(journal)
-        for each in BESIDE:  # of a journal that is no more: SQLite would take them for this one's
-            journal.with_name(journal.name + each).unlink(missing_ok=True)
-        part.rename(journal)
+            _check_same(saved, found, journal)
+            if in_use(journal):
+                raise JournalTrouble(f"{journal}: in use; stop the plugin first")
+        with _copied(saved, journal) as (made, _):  # first: where there is no room, the journal stays as it is
+            _move_aside(journal)
+            made.rename(journal)
     except (OSError, sqlite3.Error) as error:
         raise JournalTrouble(f"{journal}: can't be written: {error}") from error
     return found
 
 
+def _check_in_force(found: About, path: Path) -> None:
+    if found.moved_to:
+        raise JournalTrouble(f"the journal at {path} was moved to {found.moved_to}, and is in force there")
+
+
+def _check_same(saved: Path, found: About, journal: Path) -> None:
+    """Raises JournalTrouble where what is in a journal's place is another's; what is damaged can't say."""
+    try:
+        present = about(journal)
+    except Damaged:
+        return
+    if (present.role, present.node_id) != (found.role, found.node_id):
+        raise JournalTrouble(f"{saved} is of {found.role} on {found.node_id}, {journal} is another's")
+
+
+@contextmanager
+def _copied(source: Path, to: Path) -> Iterator[tuple[Path, About]]:
+    """A whole copy of a journal beside `to`, in one file, and what it is; gone afterwards unless it was renamed."""
+    partial = to.with_name(f"{to.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as read:
+            with closing(sqlite3.connect(partial)) as made:
+                read.backup(made)
+                made.execute("PRAGMA journal_mode=DELETE")  # one file
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        yield partial, about(partial)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalTrouble(f"{to}: can't be written: {error}") from error
+    finally:  # what is left of it would fill the disk of the node
+        for each in ("", "-journal", *BESIDE):
+            partial.with_name(partial.name + each).unlink(missing_ok=True)
+
+
 def in_use(journal: Path) -> bool:
-    """Return whether another program has a journal open; else all of it is in its one file afterwards."""
+    """Return whether another program has a journal open; else all of it is in its one file afterwards.
+
+    A damaged one may stay in several."""
     with closing(sqlite3.connect(journal, timeout=0)) as db:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -95,13 +156,15 @@ def in_use(journal: Path) -> bool:
             return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone() != ("delete",))
         except sqlite3.OperationalError:
             return True
+        except sqlite3.DatabaseError:  # damaged, and nobody's
+            return False
 
 
-def _let_go(journal: Path) -> None:
-    """Move a journal aside, all in one file; JournalTrouble while a plugin has it open."""
-    if in_use(journal):
-        raise JournalTrouble(f"{journal}: in use; stop the plugin first")
+def _move_aside(journal: Path) -> None:
+    """Keep what is in a journal's place as .before-N, with the newest events that SQLite has beside it."""
+    there = [each for each in ("", *BESIDE) if journal.with_name(journal.name + each).exists()]
     n = 1
-    while (aside := journal.with_name(f"{journal.name}.before-{n}")).exists():
+    while any(journal.with_name(f"{journal.name}.before-{n}{each}").exists() for each in ("", *BESIDE)):
         n += 1
-    journal.rename(aside)
+    for each in there:
+        journal.with_name(journal.name + each).rename(journal.with_name(f"{journal.name}.before-{n}{each}"))

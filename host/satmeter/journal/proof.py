@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..core import receipt
 from ..core.audit import EventRow, Proof, audit
 from ..core.commands import OWED, PAID
-from ..core.errors import BadParam, SatmeterError
+from ..core.errors import BadParam, JournalTrouble, SatmeterError
 from ..core.journal import Event, decode
 from ..core.labels import parse_label, parse_of_offer, parse_opening
 from ..core.plain import JsonObject, Plain
@@ -54,6 +54,8 @@ class _Told:
     offers: set[str] = field(default_factory=set)
     first_at: int = 0
     """When the first event that is kept was, in ms."""
+    whole: bool = True
+    """Whether all events could be read."""
 
     def take(self, number: int, event: Event) -> Iterator[Proof]:
         """Takes an event and its number; yields what can't be."""
@@ -85,10 +87,16 @@ def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call 
         SatmeterError, RpcError: The journal, or the node, can't be read.
     """
     told = _Told()
-    yield from _states(journal, fold, told)
-    yield from _receipts(journal, whose, told)
+    for part in (_states(journal, fold, told), _receipts(journal, whose, told)):
+        try:
+            yield from part
+        except JournalTrouble as error:  # what can't be read is one thing that is not so; the rest may be
+            told.whole = False
+            yield Proof(False, error.message)
     if call is None or whose.role != "meter":
         yield Proof(None, "payments were not compared with the node's")
+    elif not told.whole:
+        yield Proof(None, "payments were not compared with the node's: not all events can be read")
     elif (other := str(call("getinfo")["id"])) != whose.node_id:
         yield Proof(False, f"the node asked is {other}, and the journal is of {whose.node_id}")
     else:
@@ -108,6 +116,7 @@ def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator
     while rows := journal.history(after=upto, limit=READ):
         for row in rows:
             if row["id"] != upto + 1:
+                told.whole = False
                 yield Proof(False, f"events {upto + 1} to {row['id'] - 1} are missing")
                 return
             upto, events = row["id"], events + 1
@@ -115,6 +124,7 @@ def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator
                 event = decode(row["kind"], row["at"], row["stream"], row["data"])
                 state.apply(event)
             except SatmeterError as error:
+                told.whole = False
                 yield Proof(False, f"event {upto} ({row['kind']}) can't follow the ones before it: {error}")
                 return
             yield from told.take(upto, event)
@@ -122,6 +132,7 @@ def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator
                 yield from _differences(upto, state, fold, snapshots[upto])
                 agreed += 1
     if newest := [each for each in snapshots if each > upto]:
+        told.whole = False
         yield Proof(False, f"events {upto + 1} to {max(newest)} are missing")
         return
     since = f", which go on from event {base.upto}" if base is not None else ""
@@ -157,6 +168,9 @@ def _receipts(journal: Journal, whose: Whose, told: _Told) -> Iterator[Proof]:
                 yield Proof(False, f"session {row['id']} shows another receipt than the one that was signed last")
             if not row["receipt"]:
                 continue
+            kept = told.whole and _sells(whose) and row["opened_at"] > told.first_at
+            if kept and row["signature"] and row["id"] not in told.signed:
+                yield Proof(False, f"session {row['id']} shows a signed receipt, and no event says that it was signed")
             listed = _events(journal, row["id"], base.upto if base is not None else 0) if _sells(whose) else None
             wrong = list(_wrong(row, listed, whose, told))
             yield from wrong
@@ -231,7 +245,8 @@ def _payments(journal: Journal, whose: Whose, told: _Told, call: Call) -> Iterat
     if left:
         words = f"{len(left):,} payments, {sum(left.values()):,} msat together, are on record"
         yield Proof(None, f"{words} without an invoice of the node: settled on-chain, or deleted there since")
-    yield Proof(good, f"{paid:,} paid invoices of the node are on record, each once")
+    if good:
+        yield Proof(True, f"{paid:,} paid invoices of the node are on record, each once")
     yield from _refunds(told.refunds, call)
 
 

@@ -195,11 +195,15 @@ class Journal:
             if not about:
                 db.execute(sa.insert(ABOUT), [{"name": key, "value": value} for key, value in wanted.items()])
                 about = {**wanted}
-            elif int(about.get("schema", "0")) > SCHEMA:
+            elif missing := [name for name in wanted if not about.get(name)]:
+                raise JournalTrouble(f"the journal is damaged: it does not say its {', '.join(missing)}")
+            elif not about["schema"].isdecimal():
+                raise JournalTrouble(f"the journal is damaged: its schema is {about['schema']!r}")
+            elif int(about["schema"]) > SCHEMA:
                 raise JournalTrouble(
                     f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
                 )
-            elif int(about.get("schema", "0")) < OLDEST:
+            elif int(about["schema"]) < OLDEST:
                 raise JournalTrouble(
                     f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is no longer read: "
                     f"end its sessions with the version that made it, keep the file, and begin a new one"
@@ -372,6 +376,8 @@ class Journal:
 
     def _base(self, db: sa.Connection) -> int:
         found = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "base")).scalar()
+        if found and not found.isdecimal():
+            raise JournalTrouble(f"the journal is damaged: it begins with event {found!r}")
         return int(found) if found else -1
 
     def _checkpoints(self, db: sa.Connection, write: bool = False) -> list[tuple[int, int]]:
@@ -400,7 +406,7 @@ class Journal:
         """Return the states that it has, oldest first."""
         with self._using() as db:
             rows = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto))
-            return [Snapshot(row.upto, json.loads(row.state)) for row in rows]
+            return [Snapshot(row.upto, _state(row.upto, row.state)) for row in rows]
 
     def checkpoint_before(self, at: int) -> Snapshot | None:
         """Return the newest checkpoint of before a time (ms)."""
@@ -410,7 +416,7 @@ class Journal:
 
     def _snapshot(self, db: sa.Connection, upto: int) -> Snapshot | None:
         row = db.execute(sa.select(SNAPSHOT).where(SNAPSHOT.c.upto == upto)).first()
-        return Snapshot(row.upto, json.loads(row.state)) if row else None
+        return Snapshot(row.upto, _state(row.upto, row.state)) if row else None
 
     def between(self, after: int, upto: int) -> list[Event]:
         """Return the events with an id over `after`, up to `upto`, oldest first."""
@@ -463,10 +469,21 @@ class Journal:
         self._engine.dispose()
 
 
+def _state(upto: int, text: str) -> Plain:
+    """Return the state of the snapshot after event `upto`; JournalTrouble where it is damaged."""
+    try:
+        state = json.loads(text)
+    except ValueError as error:
+        raise JournalTrouble(f"the journal is damaged: its snapshot of event {upto} is no JSON: {error}") from None
+    if not isinstance(state, dict):
+        raise JournalTrouble(f"the journal is damaged: its snapshot of event {upto} is no state")
+    return state
+
+
 def newest(db: sa.Connection) -> tuple[Snapshot | None, list[Event]]:
     """Return the newest snapshot that a journal has (None if there is none) and the events after it, oldest first."""
     row = db.execute(sa.select(SNAPSHOT).order_by(SNAPSHOT.c.upto.desc()).limit(1)).first()
-    snapshot = Snapshot(row.upto, json.loads(row.state)) if row else None
+    snapshot = Snapshot(row.upto, _state(row.upto, row.state)) if row else None
     later = sa.select(EVENT).where(EVENT.c.id > (row.upto if row else 0)).order_by(EVENT.c.id)
     return snapshot, [decode(each.kind, each.at, each.stream, each.data) for each in db.execute(later)]
 
