@@ -13,6 +13,7 @@ SHA-256 twice of a prefix and the text, one byte (31 and the recovery id) and 64
 
 import hashlib
 import json
+import os
 import sys
 
 P = 2**256 - 2**32 - 977
@@ -151,7 +152,7 @@ def read(path):
     """Returns the text of a file, or of standard input for -."""
     if path == "-":
         return sys.stdin.read()
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8-sig") as file:  # an editor may have put a mark in front
         return file.read()
 
 
@@ -167,7 +168,12 @@ def main(paths):
         return 2
     events = None
     if len(given) == 2:
-        events = given[1]["events"] if isinstance(given[1], dict) else given[1]
+        events = given[1].get("events") if isinstance(given[1], dict) else given[1]
+        if not isinstance(events, list) or not all(
+            isinstance(e, dict) and {"kind", "at", "data"} <= e.keys() for e in events
+        ):
+            print("EVENTS can't be read: it must be an answer of meter-history")
+            return 2
     found = list(receipts(given[0]))
     if not found:
         print("there is no receipt with its signature")
@@ -185,4 +191,8 @@ def main(paths):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:  # who read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

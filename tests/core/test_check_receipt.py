@@ -31,6 +31,7 @@ def test_it_is_short_and_takes_nothing_but_python():
     assert {line for line in text.splitlines() if line.startswith(("import", "from"))} == {
         "import hashlib",
         "import json",
+        "import os",
         "import sys",
     }
 

@@ -260,8 +260,8 @@ def test_what_the_command_refuses(net, tmp_path):
         done = subprocess.run(
             command, input=stdin, capture_output=True, timeout=60, env={**os.environ, "COLUMNS": "300"}
         )
-        assert done.returncode == code, done.stdout
-        return done.stdout.decode()
+        assert done.returncode == code, done.stderr
+        return done.stderr.decode()
 
     assert "only on loopback" in refused("--host", "0.0.0.0", "--no-password")
     assert "no password is set" in refused(code=78)  # a supervisor need not try again
@@ -285,7 +285,7 @@ def test_what_the_command_refuses(net, tmp_path):
 def test_a_node_that_is_not_there_is_said(tmp_path):
     command = [sys.executable, "-m", "satmeter.cli", "panel", "--no-password", "--rpc", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, timeout=60, text=True)
-    assert done.returncode == 1 and "does not answer" in done.stdout
+    assert done.returncode == 1 and "does not answer" in done.stderr
 
 
 def test_over_tls(net, tmp_path):

@@ -31,7 +31,7 @@ def audited(tmp_path, receipt, events=None):
     more = [] if events is None else ["--events", str(tmp_path / "events.json")]
     command = [sys.executable, "-m", "satmeter.cli", "audit", str(tmp_path / "receipt.json"), *more]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout + done.stderr
 
 
 def checked(tmp_path, *names):

@@ -245,9 +245,9 @@ def test_the_command_refuses_an_open_key_and_half_an_order(tmp_path):
     key.chmod(0o644)
     run = [sys.executable, "-m", "satmeter.cli", "bridge", "--port", "/dev/null"]
     open_key = subprocess.run([*run, "--meter", "m", "--key", str(key)], capture_output=True, text=True)
-    assert open_key.returncode == 1 and "owner only" in open_key.stdout.replace("\n", " ")
+    assert open_key.returncode == 1 and "owner only" in open_key.stderr.replace("\n", " ")
     neither = subprocess.run([*run, "--key", str(key)], capture_output=True, text=True)
-    assert neither.returncode == 1 and "--meter NAME" in neither.stdout.replace("\n", " ")
+    assert neither.returncode == 1 and "--meter NAME" in neither.stderr.replace("\n", " ")
 
 
 class Terminal:

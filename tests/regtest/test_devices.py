@@ -288,7 +288,7 @@ def test_a_device_is_tried_before_it_sells(net, shop, tmp_path):
         shop.rpc.call("meter-set", {"name": name, "overshoot_ticks": int(ticks)})
         tried = [*run, "nowhere", "--config", str(tmp_path / "nowhere.toml")]
         refused = subprocess.run(tried, capture_output=True, text=True, env=env)
-        assert refused.returncode == 1 and "no meter 'nowhere'" in refused.stdout and not plug.on
+        assert refused.returncode == 1 and "no meter 'nowhere'" in refused.stderr and not plug.on
     finally:
         plug.close()
 

@@ -37,4 +37,4 @@ def test_a_line_for_people_is_the_default():
 def test_another_form_is_refused_by_the_commands(tmp_path):
     (tmp_path / "bridge.toml").write_text('[[meter]]\nname = "x"\n')
     found = said("-m", "satmeter.cli", "bridge", "--config", str(tmp_path / "bridge.toml"), SATMETER_LOG="xml")
-    assert found.returncode == 1 and "must be text or json" in found.stdout
+    assert found.returncode == 1 and "must be text or json" in found.stderr

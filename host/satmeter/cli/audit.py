@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the rest is loaded where it is used: a bridge on a small ma
     from ..node.rpc import Node
 
 console = Console()
-MARKS = {True: "[green]yes[/green]", False: "[red]NO [/red]", None: "[yellow]  ? [/yellow]"}
+MARKS = {True: "[green]yes[/green]", False: "[red]NO [/red]", None: "[yellow] ? [/yellow]"}
 Source = Annotated[Path, typer.Argument(help="JSON with `receipt` and `signature`; - reads standard input")]
 
 
@@ -60,7 +60,7 @@ def audit_journal(given: str, node: "Node | None") -> bool:
     with tempfile.TemporaryDirectory(prefix="satmeter-") as folder:
         copy, taken_at = Path(folder) / "copy", time.time()
         if "://" in given:
-            about = move.copy(given, sqlite_url(copy))
+            about = move.copy(move.url_of(given), sqlite_url(copy))
         else:
             about = backup(Path(given).expanduser(), copy)
         journal = Journal(sqlite_url(copy), about.role, about.node_id)
@@ -76,8 +76,8 @@ def audit_journal(given: str, node: "Node | None") -> bool:
 
 
 def _json(path: Path) -> object:
-    text = sys.stdin.read() if str(path) == "-" else path.expanduser().read_text()
     try:
+        text = sys.stdin.read() if str(path) == "-" else path.expanduser().read_text(encoding="utf-8-sig")
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadParam(f"{path}: is no JSON ({error})", param="receipt") from None

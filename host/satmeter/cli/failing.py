@@ -9,7 +9,7 @@ from rich.console import Console
 from ..core.errors import SatmeterError
 from ..parts import how_to_install
 
-console = Console()
+console = Console(stderr=True)
 
 
 def fail(text: str) -> typer.Exit:
@@ -30,9 +30,14 @@ def failing(extra: str, *also: type[Exception]) -> Iterator[None]:
         typer.Exit: With code 1, after the line was shown.
     """
     shown: tuple[type[Exception], ...] = (SatmeterError, OSError, *also)
+    no_home = "Could not determine home directory."
     try:
         yield
     except ModuleNotFoundError as error:
         raise fail(how_to_install(error.name, extra)) from None
     except shown as error:
         raise fail(str(error)) from None
+    except RuntimeError as error:
+        if str(error) != no_home:
+            raise
+        raise fail("~: this user, or the one that is named, has no home directory; give the whole path") from None

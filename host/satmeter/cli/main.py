@@ -1,5 +1,6 @@
 """The `satmeter` command."""
 
+import errno
 import io
 import json
 import logging
@@ -9,7 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -27,6 +28,9 @@ from .scan import scan
 from .serve import books, client_app, gate, hooks_app, serve
 from .sticker import sticker
 from .watch import doctor, fleet, metrics
+
+if TYPE_CHECKING:
+    from ..journal.backup import About
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
 journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
@@ -64,7 +68,14 @@ def main() -> None:
     """Run the command; a letter that the terminal does not have is shown as a question mark, and ends nothing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    app()
+    try:
+        app()
+    except OSError as error:  # of the output: a disk that is full
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"satmeter: {error.strerror}", file=sys.stderr)
+        sys.stdout = None  # nothing is written at the end
+        sys.exit(1)
 
 
 def _say_version(wanted: bool) -> None:
@@ -101,6 +112,11 @@ def plugin_path(
 JOURNAL = "the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3, or a database URL"
 
 
+def _say_journal(what: str, found: "About") -> None:
+    text = f"{what}journal of {found.role} on {found.node_id}, {found.events:,} events"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @journal_app.command("backup")
 def journal_backup(
     journal: Annotated[str, typer.Argument(help=JOURNAL)],
@@ -111,10 +127,12 @@ def journal_backup(
 
     with failing(""):
         if "://" in journal:
-            found = move.copy(journal, move.url_of(str(to)))
+            found = move.copy(move.url_of(journal), move.url_of(str(to)))
         else:
             found = backup.backup(Path(journal).expanduser(), to.expanduser())
-    console.print(f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+    console.print(
+        f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events", markup=False, soft_wrap=True
+    )
 
 
 @journal_app.command("restore")
@@ -127,10 +145,12 @@ def journal_restore(
 
     with failing(""):
         if "://" in journal:
-            found = move.copy(move.url_of(str(saved)), journal)
+            found = move.copy(move.url_of(str(saved)), move.url_of(journal))
         else:
             found = backup.restore(saved.expanduser(), Path(journal).expanduser())
-    console.print(f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events")
+    console.print(
+        f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events", markup=False, soft_wrap=True
+    )
 
 
 @journal_app.command("move")
@@ -143,7 +163,9 @@ def journal_move(
 
     with failing(""):
         found = move.move(move.url_of(journal), move.url_of(to))
-    console.print(f"journal of {found.role} on {found.node_id}, {found.events:,} events, moved")
+    console.print(
+        f"journal of {found.role} on {found.node_id}, {found.events:,} events, moved", markup=False, soft_wrap=True
+    )
 
 
 @journal_app.command("audit")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..core.errors import BadParam
+from ..core.errors import BadParam, SatmeterError
 from ..core.text import amount, visible
 from ..node import DEFAULT_SOCKET
 from ..watch import months
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ..watch.fleet import Site
 
 console = Console()
-Socket = Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")]
+ANSWER_S = 10.0
+"""For so long doctor waits for an answer of a node."""
+Socket = Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket", readable=False)]
 MARKS = {"good": "[green]good[/green]", "mind": "[yellow]mind[/yellow]", "bad": "[red]bad [/red]"}
 
 
@@ -28,7 +30,7 @@ def doctor(socket: Socket = DEFAULT_SOCKET) -> None:
 
     bad = False
     with failing(""):
-        for each in findings(Node(str(socket.expanduser()))):
+        for each in findings(Node(str(socket.expanduser()), ANSWER_S)):
             bad |= each.state == "bad"
             console.print(f"{MARKS[each.state]}  ", end="", highlight=False)
             words = f"{each.about}: {each.words}"
@@ -51,7 +53,8 @@ def metrics(
         from ..watch.server import serve
 
         server = serve(Figures(Node(str(socket.expanduser()))), host, port)
-    console.print(f"http://{host}:{server.server_port}/metrics", markup=False, highlight=False, soft_wrap=True)
+    where = f"[{host}]" if ":" in host else host
+    console.print(f"http://{where}:{server.server_port}/metrics", markup=False, highlight=False, soft_wrap=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
@@ -66,18 +69,20 @@ def fleet(
     """Say what the sellers of many sites do and have earned. Exit code 1: one of them can't be told of."""
     from dataclasses import asdict
 
-    from ..watch.fleet import of_database, of_prometheus
+    from ..watch.fleet import Site, of_database, of_prometheus
 
     with failing("postgresql"):
         period = months.bounds(month) if month else (0, 0)
         sites = []
+        prometheus = [source for source in sources if source.startswith(("http://", "https://"))]
+        if month and prometheus:
+            raise BadParam("--month: a Prometheus does not know when sessions were; journals do", param="month")
         for source in sources:
-            if not source.startswith(("http://", "https://")):
-                sites += of_database(source, *period)
-            elif month:
-                raise BadParam("--month: a Prometheus does not know when sessions were; journals do", param="month")
-            else:
-                sites += of_prometheus(source)
+            try:
+                found = of_prometheus(source) if source in prometheus else of_database(source, *period)
+                sites += found or [Site(_without_password(source), trouble="there is no seller in it")]
+            except SatmeterError as error:  # the others can be told of all the same
+                sites.append(Site(_without_password(source), trouble=error.message))
     if as_json:
         print(
             json.dumps(
@@ -87,6 +92,10 @@ def fleet(
     else:
         _show(sites)
     raise typer.Exit(1 if any(site.trouble for site in sites) else 0)
+
+
+def _without_password(source: str) -> str:
+    return source.partition("@")[2] or source
 
 
 def _show(sites: "list[Site]") -> None:

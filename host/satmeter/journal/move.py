@@ -24,7 +24,10 @@ LONG_S = 86_400
 
 def url_of(journal: str) -> str:
     """Return the database URL of what a person gives: a URL, or the path of a SQLite file."""
-    return journal if "://" in journal else sqlite_url(Path(journal).expanduser().absolute())
+    if "://" not in journal:
+        return sqlite_url(Path(journal).expanduser().absolute())
+    store.check_url("journal", journal)
+    return journal
 
 
 def copy(source: str, target: str) -> About:

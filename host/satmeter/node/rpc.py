@@ -4,6 +4,8 @@ Every call opens its own connection, so any thread may call. Facts behind the od
 """
 
 import logging
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from pyln.client import LightningRpc, RpcError
@@ -59,16 +61,16 @@ class StandingOffer:
 
 
 class Node:
-    """A node's RPC socket at `path`."""
+    """A node's RPC socket at `path`; with `timeout_s` a call that takes longer is given up as NodeTrouble."""
 
-    def __init__(self, path: str):
-        self.path = path
+    def __init__(self, path: str, timeout_s: float = 0):
+        self.path, self._timeout_s = path, timeout_s
         self._rpc = LightningRpc(path, logger=logging.getLogger("satmeter.rpc"))
 
     def call(self, method: str, **params: object) -> JsonObject:
         """Call a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
         try:
-            answer = self._rpc.call(method, params)
+            answer = self._answer(method, params)
         except RpcError as error:
             if isinstance(error.error, dict):
                 raise
@@ -80,6 +82,24 @@ class Node:
         if not isinstance(answer, dict):
             raise NodeTrouble(f"{method}: the node at {self.path} answered {answer!r}", path=self.path)
         return answer
+
+    def _answer(self, method: str, params: JsonObject) -> object:
+        if not self._timeout_s:
+            return self._rpc.call(method, params)
+        answer: Future[object] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(self._rpc.call(method, params))
+            except Exception as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, name="satmeter-rpc", daemon=True).start()
+        try:
+            return answer.result(self._timeout_s)
+        except TimeoutError:
+            why = f"{method}: the node at {self.path} does not answer within {self._timeout_s:g} s"
+            raise NodeTrouble(why, path=self.path) from None
 
     def info(self) -> JsonObject:
         """Returns the answer of getinfo, such as id, network, blockheight and address."""

@@ -59,15 +59,24 @@ def findings(node: Node) -> Iterator[Finding]:
         except NodeTrouble as error:
             yield Finding(plugin, "bad", str(error), "lightningd's log says why the plugin does not answer")
             continue
-        if plugin == "meter":
-            meters = [read_as(MeterStatus, each) for each in status["meters"]]
-            quantum = max((int(meter.tariff["quantum_msat"]) for meter in meters), default=0)
-            yield from _meters(meters, [read_as(SessionStatus, each) for each in status["sessions"]])
-            yield from _unowned(status["unowned"])
-            yield from _reached(status["meters"])
-        else:
-            yield from _streams([read_as(StreamStatus, each) for each in status["streams"]])
+        try:
+            if plugin == "meter":
+                meters = [read_as(MeterStatus, each) for each in status["meters"]]
+                quantum = max((int(meter.tariff["quantum_msat"]) for meter in meters), default=0)
+                found = list(_seller(status, meters))
+            else:
+                found = list(_streams([read_as(StreamStatus, each) for each in status["streams"]]))
+        except (NodeTrouble, LookupError) as error:
+            words = f"its answer is of another version ({error})"
+            found = [Finding(plugin, "bad", words, "restart lightningd, or the plugin: it is older than this command")]
+        yield from found
     yield from _channels(node, quantum)
+
+
+def _seller(status: JsonObject, meters: list[MeterStatus]) -> Iterator[Finding]:
+    yield from _meters(meters, [read_as(SessionStatus, each) for each in status["sessions"]])
+    yield from _unowned(status["unowned"])
+    yield from _reached(status["meters"])
 
 
 def _node(info: JsonObject) -> Iterator[Finding]:

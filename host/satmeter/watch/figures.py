@@ -110,14 +110,16 @@ class Figures(Collector):
         }
         for plugin, method, of in (("meter", "meter-status", self._seller), ("stream", "stream-list", self._buyer)):
             try:
-                found += of(self.node.call(method))
-            except (RpcError, SatmeterError) as error:
-                if isinstance(error, SatmeterError) or code_of(error) != UNKNOWN_COMMAND or plugin in self._known:
+                told = of(self.node.call(method))
+                self._timed(plugin, timed)
+            except (RpcError, SatmeterError, LookupError) as error:  # LookupError: an answer of another version
+                absent = isinstance(error, RpcError) and code_of(error) == UNKNOWN_COMMAND
+                if not absent or plugin in self._known:
                     up.add_metric([plugin], 0)
             else:
                 self._known.add(plugin)
                 up.add_metric([plugin], 1)
-                self._timed(plugin, timed)
+                found += told
         yield from [*found, *timed.values()]
 
     def _timed(self, plugin: str, timed: dict[str, HistogramMetricFamily]) -> None:

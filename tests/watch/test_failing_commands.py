@@ -1,0 +1,163 @@
+"""Commands of an operator at a bad moment: a line that says what to do, and an exit code that says that it failed."""
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from prometheus_client import Metric
+from typer.testing import CliRunner
+
+from satmeter.cli.main import app
+from satmeter.core.errors import NodeTrouble
+from satmeter.journal.store import Journal, sqlite_url
+from satmeter.node.rpc import Node
+from satmeter.watch.doctor import findings
+from satmeter.watch.figures import Figures
+from satmeter.watch.server import exposition, in_background
+from waiting import until
+
+CHECK = Path(__file__).parents[2] / "contrib" / "check_receipt.py"
+
+
+@pytest.fixture
+def mute(tmp_path):
+    """A node's socket that takes connections and says nothing."""
+    path = tmp_path / "lightning-rpc"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        yield path
+
+
+class Answers(Node):
+    """A node whose methods answer what they are told to."""
+
+    def __init__(self, tmp_path, **said):
+        super().__init__(str(tmp_path / "lightning-rpc"))
+        self.said = said
+
+    def call(self, method, **params):
+        return self.said.get(method.replace("-", "_"), {"channels": []})
+
+
+def test_a_node_that_takes_a_call_and_does_not_answer_is_given_up(mute):
+    with pytest.raises(NodeTrouble, match=r"does not answer within 0\.2 s"):
+        Node(str(mute), timeout_s=0.2).info()
+    (found,) = findings(Node(str(mute), timeout_s=0.2))
+    assert (found.about, found.state) == ("node", "bad") and "does not answer" in found.words
+
+
+def test_doctor_goes_on_after_a_plugin_of_another_version(tmp_path):
+    old = Answers(tmp_path, getinfo={"version": "v26.06"}, meter_status={"meters": [{}]}, stream_list={"streams": []})
+    about = {each.about: each for each in findings(old)}
+    assert about["meter"].state == "bad" and "restart" in about["meter"].do and "channels" in about
+
+
+def test_figures_of_a_plugin_of_another_version_say_that_it_is_not_up(tmp_path):
+    for said in ({}, {"meters": [{}], "sessions": []}):
+        told = exposition(Figures(Answers(tmp_path, meter_status=said, stream_list={"streams": []}))).decode()
+        assert 'satmeter_up{plugin="meter"} 0.0' in told
+
+
+class Slow:
+    """Figures that take until they are let go."""
+
+    def __init__(self):
+        self.asked, self.let_go = threading.Semaphore(0), threading.Event()
+
+    def collect(self):
+        self.asked.release()
+        self.let_go.wait(60)
+        yield Metric("some", "", "gauge")
+
+    def describe(self):
+        return []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_scrapes_of_a_node_that_does_not_answer_do_not_pile_up(host):
+    figures = Slow()
+    server = in_background(figures, f"{host}:{_free(host)}")
+    ask = lambda: http.client.HTTPConnection(host.strip("[]"), server.server_port, timeout=60)  # noqa: E731
+    first = ask()
+    first.request("GET", "/metrics")
+    assert figures.asked.acquire(timeout=60)
+    second = ask()
+    second.request("GET", "/metrics")
+    assert second.getresponse().status == 503
+    figures.let_go.set()
+    assert first.getresponse().status == 200
+    server.shutdown()
+    server.server_close()
+
+
+def _free(host):
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as one:
+        one.bind((host.strip("[]"), 0))
+        return one.getsockname()[1]
+
+
+def test_a_scraper_that_hangs_up_is_no_news(capfd):
+    figures = Slow()
+    server = in_background(figures, f"127.0.0.1:{_free('127.0.0.1')}")
+    with socket.create_connection(("127.0.0.1", server.server_port)) as one:
+        one.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert figures.asked.acquire(timeout=60)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # gone at once
+    figures.let_go.set()
+    until(
+        lambda: all(not t.name.startswith("Thread-") or "process_request" not in t.name for t in threading.enumerate())
+    )
+    server.shutdown()
+    server.server_close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def run(*args):
+    return CliRunner().invoke(app, [*map(str, args)], env={"COLUMNS": "300"})
+
+
+def test_one_site_that_is_down_hides_no_other(tmp_path):
+    Journal(sqlite_url(tmp_path / "j"), "meter", "02" * 33).close()
+    found = run("fleet", "postgresql://who:secret@127.0.0.1:1/one", "http://127.0.0.1:1", "--json")
+    sites = json.loads(found.stdout)
+    assert found.exit_code == 1 and len(sites) == 2 and all(site["trouble"] for site in sites)
+    assert "secret" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (("fleet", "--month", "9999-12", "postgresql://x@127.0.0.1:1/d"), "must be one such as 2026-11"),
+        (("journal", "backup", "postgresql://x@127.0.0.1:abc/d", "to"), "must be a database URL"),
+        (("journal", "move", "postgres://x@127.0.0.1/d", "to"), "must be a database URL"),
+        (("journal", "backup", "~nosuch/j", "to"), "no home directory"),
+        (("journal", "audit", "~nosuch/j"), "no home directory"),
+        (("metrics", "--host", ""), "must be an address"),
+    ],
+)
+def test_what_can_not_be_is_one_line_on_stderr(args, why):
+    found = run(*args)
+    assert found.exit_code == 1 and why in found.stderr and "Traceback" not in found.output and not found.stdout
+
+
+def test_a_disk_that_is_full_is_said():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "satmeter.cli", "--help"], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and b"No space left" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("events", ['{"code": 2101}', "{}", "null", "[5]", "[{}]", '{"events": null}'])
+def test_events_that_are_none_are_not_held_against_the_receipt(tmp_path, events):
+    (tmp_path / "receipt.json").write_text('\ufeff{"receipt": "{}", "signature": "d"}')
+    (tmp_path / "events.json").write_text(events)
+    done = subprocess.run(
+        [sys.executable, CHECK, tmp_path / "receipt.json", tmp_path / "events.json"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "EVENTS can't be read" in done.stdout and not done.stderr
