@@ -15,7 +15,7 @@ from ..core.errors import BadParam
 from ..node import DEFAULT_SOCKET
 from ..panel.roles import Role
 from .board import KEY
-from .failing import failing
+from .failing import fail, failing
 from .logs import log
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _logins(path: Path, none: bool, loopback: bool, elsewhere: bool) -> "Logins 
     if not known and not elsewhere:
         if not sys.stdin.isatty():
             text = "no password is set: `satmeter panel --set-password` first, or (on loopback) --no-password"
-            console.print(text, style="red", markup=False, soft_wrap=True)
+            fail(text)
             raise typer.Exit(NO_PASSWORD)
         _set_password(path)
         known = users.load(path)
