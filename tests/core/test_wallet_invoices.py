@@ -3,6 +3,8 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
+from contextlib import suppress
+
 import pytest
 from world import SESSION, World, identity
 
@@ -11,6 +13,7 @@ from satmeter.core.errors import (
     BadParam,
     BoardSilent,
     TooMany,
+    WrongState,
 )
 from satmeter.core.labels import wallet_label
 from satmeter.core.seller.context import Limits
@@ -127,3 +130,37 @@ def test_what_an_ended_offer_comes_to_leaves_no_row():
     before = len(w.seller_events)
     w.sell(cmd.InvoiceGone(label))
     assert len(w.seller_events) == before
+
+
+def reprice(w, price_msat):
+    """What a meter shows is cancelled first."""
+    with suppress(WrongState):
+        w.sell(cmd.SetMeter("m", {"price_msat": price_msat}))
+    w.pump()
+    w.sell(cmd.SetMeter("m", {"price_msat": price_msat}))
+
+
+def test_a_session_that_goes_on_at_an_earlier_price_takes_no_payment_that_was_made_at_the_present_one():
+    """A person would pay what is shown, and get what it cost before."""
+    w = World({"self_service": "always", "choices": "10 unit", "low_water_msat": 5_000})
+    label, _ = bearer(w, 5_000)
+    w.pay(label)
+    w.pump()
+    reprice(w, 500)
+    w.pass_ms(2_000)
+    assert not w.meter.wallet_invoices  # nor does the meter show one by itself
+    with pytest.raises(WrongState, match="goes on at its earlier price, 1000 msat a unit"):
+        w.sell(cmd.MakeWalletInvoice("m", 5_000, deliverable=True))
+    asked, _ = bearer(w, 5_000)
+    assert w.seller.rejects(asked, w.now, 5_000) == "the session that runs has an earlier price"
+    reprice(w, 1_000)
+    label, _ = bearer(w, 5_000)
+    assert w.seller.rejects(label, w.now, 5_000) == ""
+    reprice(w, 500)
+    w.report(50)
+    w.pass_ms(40_000)
+    assert w.meter.state == "standby"
+    label, session = bearer(w, 5_000)
+    assert w.pay(label)
+    w.pump()
+    assert w.seller.state.sessions[session].grant_count == 50 + 100

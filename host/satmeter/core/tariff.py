@@ -120,6 +120,11 @@ class Tariff:
         """Return the time in which `ticks` can flow at the soonest, by the rating and without slack; 0 without one."""
         return -(-ticks * 1000 // self.rating_ticks_per_s) if self.rating_ticks_per_s else 0
 
+    def priced_as(self, other: "Tariff") -> bool:
+        """Whether a payment buys the same under both."""
+        mine, others = ((each.price_msat, each.ticks_per_unit, each.mode) for each in (self, other))
+        return mine == others
+
     def paced_ms(self, since: int, ticks: int, now: int) -> int:
         """Returns the time (ms) since which the next ticks may have flowed, after `ticks` that may have since `since`.
 

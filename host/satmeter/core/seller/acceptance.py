@@ -25,6 +25,8 @@ class _MeterEntry:
     wallet_invoices: frozenset[int]
     held_by_a_buyer: bool
     ending: bool
+    other_price: bool
+    """Whether the session that has it goes on at an earlier price."""
     seen_at: int
     fault: str
     """What keeps its board from delivering."""
@@ -93,6 +95,7 @@ class Acceptance:
             wallet_invoices=frozenset(meter.wallet_invoices),
             held_by_a_buyer=holder is not None and bool(holder.buyer),
             ending=holder is not None and holder.ending,
+            other_price=holder is not None and not holder.tariff.priced_as(meter.tariff),
             seen_at=meter.memory.seen_at,
             fault=meter.memory.fault if meter.memory.fault_at else "",
             plugged=meter.memory.plugged,
@@ -185,7 +188,9 @@ class Acceptance:
             return "the meter is locked"
         if meter.ending:
             return "the session is just ending"
-        return "another session has the meter" if meter.held_by_a_buyer else ""
+        if meter.held_by_a_buyer:
+            return "another session has the meter"
+        return "the session that runs has an earlier price" if meter.other_price else ""
 
     def _rejects_first(self, first: First, now: int) -> str:
         meter = self._meters.get(first.meter)

@@ -32,8 +32,7 @@ class Meters(Part):
             del present["low_water_msat"]  # it was the default, and follows the quantum
         tariff = Tariff.from_dict({**present, **command.tariff})
         old = meter.tariff
-        now, before = ((each.price_msat, each.ticks_per_unit, each.mode) for each in (tariff, old))
-        if meter.wallet_invoices and now != before:
+        if meter.wallet_invoices and not tariff.priced_as(old):
             self.context.wallet_invoices.cancel_all(meter, "given another price")
         self.emit(ev.MeterChanged(at=self.now, subject=meter.subject, tariff=tariff))
         if tariff.rating_ticks_per_s != old.rating_ticks_per_s:

@@ -129,6 +129,8 @@ class SelfService(Part):
         self._rates[command.currency] = (command.msat, self.now)
 
     def _may_top_up(self, meter: Meter) -> bool:
-        """Whether a bearer uses the meter, and its credit is low."""
+        """Whether a bearer uses the meter at its present price, and its credit is low."""
         session = self.state.sessions.get(meter.session)
-        return session is not None and session.open and not session.buyer and session.low and not session.ending
+        if session is None or session.buyer or not session.tariff.priced_as(meter.tariff):
+            return False
+        return session.open and session.low and not session.ending

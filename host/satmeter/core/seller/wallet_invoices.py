@@ -39,6 +39,9 @@ class WalletInvoices(Part):
         holder = self.state.sessions.get(meter.session)
         if command.deliverable and holder is not None and holder.ending:
             raise WrongState(f"the session of meter {meter.name} is just ending; try again in a moment")
+        if command.deliverable and holder is not None and not holder.tariff.priced_as(tariff):
+            why = f"goes on at its earlier price, {holder.tariff.price_msat} msat a {holder.tariff.unit}"
+            raise WrongState(f"the session of meter {meter.name} {why}; pay when it has ended")
         if len(meter.wallet_invoices) >= self.limits.wallet_invoices_per_meter:
             unpaid = len(meter.wallet_invoices)
             raise TooMany(f"meter {meter.name} has {unpaid} unpaid invoices; they expire in {tariff.wallet_expiry_s} s")
