@@ -7,7 +7,7 @@ from typing import TypedDict
 from .errors import BadParam
 from .journal import CHAIN_START, next_head
 from .plain import JsonObject
-from .receipt import FIGURES, Statement, read
+from .receipt import Statement, figures_of, read
 from .tariff import Tariff
 
 
@@ -61,12 +61,13 @@ def _signed(stated: Statement, signer: str) -> Proof:
 
 
 def _sums(stated: Statement) -> Proof:
-    paid, charged, refunded, lapsed, owed, debt = (stated[name] for name in FIGURES)
+    sums = figures_of(stated)
     words = (
-        f"{paid:,} msat paid + {debt:,} still to be paid = {charged:,} charged + {refunded:,} given back "
-        f"+ {lapsed:,} lapsed + {owed:,} still owed to the buyer"
+        f"{sums.paid_msat:,} msat paid + {sums.debt_msat:,} still to be paid = {sums.charged_msat:,} charged "
+        f"+ {sums.refunded_msat:,} given back + {sums.lapsed_msat:,} lapsed "
+        f"+ {sums.owed_msat:,} still owed to the buyer"
     )
-    return Proof(paid + debt == charged + refunded + lapsed + owed, words, "sums")
+    return Proof(sums.agree, words, "sums")
 
 
 def _charge(stated: Statement, tariff: Tariff) -> list[Proof]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import TYPE_CHECKING, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast
 
 from .journal import canonical
 from .settlement.rules import rules_of
@@ -16,7 +16,23 @@ TXIDS_MOST = 20
 PAYERS_MOST = 20
 
 
-Figure = Literal["paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat"]
+class Figures(NamedTuple):
+    """The sums that a receipt states, in msat."""
+
+    paid_msat: int
+    charged_msat: int
+    refunded_msat: int
+    lapsed_msat: int
+    owed_msat: int
+    debt_msat: int
+
+    @property
+    def agree(self) -> bool:
+        """Whether what came in is all accounted for."""
+        out_msat = self.charged_msat + self.refunded_msat + self.lapsed_msat + self.owed_msat
+        return self.paid_msat + self.debt_msat == out_msat
+
+
 Sum = Literal[
     "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "refund_fee_msat", "lapsed_msat", "owed_msat",
     "debt_msat",
@@ -114,9 +130,8 @@ def text(session: "SellerSession", seller: str, revision: int) -> str:
     )
 
 
-FIGURES: tuple[Figure, ...] = ("paid_msat", "charged_msat", "refunded_msat", "lapsed_msat", "owed_msat", "debt_msat")
 _WHOLE = (
-    *FIGURES,
+    *Figures._fields,
     *("revision", "ticks", "payments", "carried_in_msat", "spent_msat", "opened_at", "closed_at"),
     "refund_fee_msat",
 )
@@ -174,16 +189,25 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)[:TEXT_MOST]
 
 
-def figures(receipt_text: str) -> tuple[int, ...]:
-    """Return (paid, charged, refunded, lapsed, owed, debt) of a receipt, in msat; () for what is not a receipt."""
+def figures_of(stated: Statement) -> Figures:
+    """Returns the sums of a receipt that was read."""
+    return Figures(
+        paid_msat=stated["paid_msat"],
+        charged_msat=stated["charged_msat"],
+        refunded_msat=stated["refunded_msat"],
+        lapsed_msat=stated["lapsed_msat"],
+        owed_msat=stated["owed_msat"],
+        debt_msat=stated["debt_msat"],
+    )
+
+
+def figures(receipt_text: str) -> Figures | None:
+    """Returns the sums of a receipt; None for what is not a receipt."""
     stated = read(receipt_text)
-    return tuple(stated[name] for name in FIGURES) if stated is not None else ()
+    return figures_of(stated) if stated is not None else None
 
 
 def balanced(receipt_text: str) -> bool:
     """Return whether a receipt's sums agree; anything that is not a receipt does not."""
     found = figures(receipt_text)
-    if not found:
-        return False
-    paid, charged, refunded, lapsed, owed, debt = found
-    return paid + debt == charged + refunded + lapsed + owed
+    return found is not None and found.agree

@@ -218,7 +218,9 @@ class BuyerSession:
         """True where the seller owes us something, or its receipt knows less of our payments than we made."""
         stated = receipt.figures(self.closing.receipt)
         dust = self.closing.owed_msat < DUST_MSAT  # no way carries it; it is credit in the next stream to this seller
-        return bool(self.closing.verified and (not dust or (stated and stated[0] < self.credited_msat)))
+        return bool(
+            self.closing.verified and (not dust or (stated is not None and stated.paid_msat < self.credited_msat))
+        )
 
     @property
     def ending(self) -> bool:
@@ -323,9 +325,10 @@ class BuyerSession:
     def debt_msat(self) -> int:
         """What a signed receipt says that we owe for what was delivered: its invoices are still paid."""
         stated = receipt.figures(self.closing.receipt)
-        if not (self.closing.verified and self.arrears and stated and stated[5]) or self.breached or self.debt_refused:
+        if stated is None or not (self.closing.verified and self.arrears) or self.breached or self.debt_refused:
             return 0
-        return max(0, min(stated[5], stated[1] - self.credited_msat))  # what somebody else paid for us is no debt
+        unpaid_msat = stated.charged_msat - self.credited_msat  # what somebody else paid for us is no debt
+        return max(0, min(stated.debt_msat, unpaid_msat))
 
     # --- numbers of invoices
 

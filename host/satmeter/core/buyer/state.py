@@ -218,7 +218,7 @@ class BuyerState:
             verified=event.verified,
             why=event.why if news else event.why or old.why,
             code=event.code or old.code,
-            owed_msat=found[4] if found and event.verified else 0,
+            owed_msat=found.owed_msat if found is not None and event.verified else 0,
             arrivals_msat={**old.arrivals_msat, **event.arrivals_msat},
             carried_on_msat=event.carried_on_msat,
         )
@@ -227,7 +227,7 @@ class BuyerState:
         if not self.carried[stream.seller]:
             del self.carried[stream.seller]
         stream.reason = stream.reason or ("closed by the seller" if event.verified else event.why)
-        if stream.closing.owed_msat and found[2]:
+        if stream.closing.owed_msat and found is not None and found.refunded_msat:
             stream.refund_bolt11 = ""  # it is used, and something came late: offer another
 
     # --- snapshots

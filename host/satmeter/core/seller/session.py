@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..journal import CHAIN_START
 from ..labels import First
 from ..money import MSAT_PER_SAT
+from ..receipt import Figures
 from ..settlement.rules import rules_of
 from ..settlement.transaction import OnchainAccount
 from ..states import RefundState, SessionState
@@ -385,10 +386,16 @@ class SellerSession:
         return self.left_msat < self.tariff.low_water_msat
 
     @property
-    def figures(self) -> tuple[int, ...]:
-        """What a receipt states, in msat; a new revision is due when it changes."""
-        back = self.refunded_msat + self.taken_msat
-        return (self.received_msat, self.charged_msat, back, self.lapsed_msat, self.owed_msat, self.debt_msat)
+    def figures(self) -> Figures:
+        """The sums that a receipt states; a new revision is due when one changes."""
+        return Figures(
+            paid_msat=self.received_msat,
+            charged_msat=self.charged_msat,
+            refunded_msat=self.refunded_msat + self.taken_msat,
+            lapsed_msat=self.lapsed_msat,
+            owed_msat=self.owed_msat,
+            debt_msat=self.debt_msat,
+        )
 
     # --- what is asked for next
 
