@@ -15,7 +15,7 @@ from satmeter.core.buyer import policy
 from satmeter.core.buyer import views as buyer_views
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.policy import Policy
-from satmeter.core.buyer.session import BuyerSession, Closing, PaymentInFlight
+from satmeter.core.buyer.session import BuyerSession, FinalReceipt, PaymentInFlight
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
 from satmeter.core.journal import canonical
 from satmeter.core.labels import First, parse_opening
@@ -155,7 +155,7 @@ def test_a_day_is_a_day():
 
 def test_a_receipt_that_knows_less_than_was_paid_is_short():
     text = canonical({**json.loads(signed_receipt()), "paid_msat": 9_000, "charged_msat": 9_000})
-    closing = Closing(revision=1, receipt=text, verified=True)
+    closing = FinalReceipt(revision=1, receipt=text, verified=True)
     p = purchase(paid_msat=10_000, closing=closing, state=StreamState.CLOSED)
     assert p.short and not replace(p, paid_msat=9_000).short
 

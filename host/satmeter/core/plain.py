@@ -1,6 +1,10 @@
 """Plain values: what JSON carries between processes and the journal keeps."""
 
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 Plain = dict[str, object]
 """A JSON object that is ours: on its way out, or checked member by member as it is read."""
@@ -9,3 +13,9 @@ JsonObject = dict[str, Any]
 code that reads one converts or checks it there."""
 Fields = dict[str, Any]
 """Fields of a dataclass by name, for its constructor. Any: each was checked against its own field."""
+
+
+def keep_newest(values: MutableMapping[Key, Value], most: int) -> None:
+    """Deletes what was put in first, until `most` are left."""
+    while len(values) > most:
+        del values[next(iter(values))]

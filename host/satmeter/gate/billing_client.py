@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from ..core.errors import NodeTrouble, TooMany
-from ..core.plain import JsonObject, Plain
+from ..core.plain import JsonObject, Plain, keep_newest
 from ..wire.pledge import Pledge
 from .owed import OwedUse
 from .prices import Price
@@ -181,8 +181,7 @@ class BillingClient:
     def _remember(self, key: tuple[str, str, str]) -> None:
         self._spent.pop(key, None)
         self._spent[key] = time.monotonic() + SPENT_S
-        while len(self._spent) > SPENT_MOST:
-            del self._spent[next(iter(self._spent))]
+        keep_newest(self._spent, SPENT_MOST)
 
     async def _post(self, path: str, params: Mapping[str, str | int] | None = None, json: Plain | None = None) -> Said:
         assert self._http is not None, "a BillingClient is used within `async with`"

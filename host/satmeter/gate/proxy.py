@@ -27,6 +27,7 @@ from starlette.types import Scope
 from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
+from ..core.plain import keep_newest
 from ..http.last_minute import LastMinute
 from ..http.problem import problem
 from ..http.server import asker
@@ -229,8 +230,7 @@ class Gate:
             asked = await self.billing.ask(price)
             self._open.pop((who, price), None)
             self._open[who, price] = asked, now
-            while len(self._open) > REMEMBERED:
-                self._open.popitem(last=False)
+            keep_newest(self._open, REMEMBERED)
             return asked
         before = self._open.get((who, price))
         if before is None or now > before[1] + AGAIN_S:

@@ -22,7 +22,7 @@ TURN = 270
 """Degrees from one end of a potentiometer to the other."""
 
 
-class BoardView:
+class BoardDrawing:
     """The board of one meter on one page; update() with each new view of the meter."""
 
     def __init__(self, virtual: VirtualBoard | None):

@@ -20,7 +20,7 @@ from ..core.text import UNITS, visible
 from ..node.far import AnyNode
 from ..node.rpc import code_of, words_of
 from .amounts import Money, Rate
-from .payments import Payments
+from .payments import PaymentLog
 from .poller import Feed, Flows
 from .users import User
 
@@ -56,7 +56,7 @@ class Panel:
     buy: Feed
     flows: Flows
     rate: Rate = field(default_factory=Rate)
-    payments: Payments = field(default_factory=Payments)
+    payments: PaymentLog = field(default_factory=PaymentLog)
     unit: str = "sat"
     virtual: dict[str, VirtualBoard] = field(default_factory=dict)
     password: bool = False

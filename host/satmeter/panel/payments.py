@@ -28,7 +28,7 @@ class Payment:
     said: str
 
 
-class Payments:
+class PaymentLog:
     """What the panel remembers of them."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Payments:
 class PaymentList:
     """The list on the page."""
 
-    def __init__(self, payments: Payments, money: Money):
+    def __init__(self, payments: PaymentLog, money: Money):
         self._payments, self._money = payments, money
         self._shown: tuple[object, ...] = ()
         self._hint = ui.label("None yet.").classes("hint")

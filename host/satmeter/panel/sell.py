@@ -14,7 +14,7 @@ from . import tariff
 from .alarms import Alarms
 from .amounts import Money, sat_field
 from .axes import X_AXIS, Y_AXIS
-from .board import BoardView
+from .board import BoardDrawing
 from .history import history
 from .layout import Facts, Panel, asked, doing, follow, heading, on_enter, page, stale
 
@@ -118,7 +118,7 @@ class MeterPage:
             with ui.element("div").classes("columns"):
                 with ui.element("section"):
                     self._head()
-                    self.board = BoardView(panel.virtual.get(name) if panel.may("meter-close") else None)
+                    self.board = BoardDrawing(panel.virtual.get(name) if panel.may("meter-close") else None)
                 with ui.element("section"):
                     self._money()
                 with ui.element("section"):

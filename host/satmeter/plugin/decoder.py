@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ..core.commands import DecodedInvoice
 from ..core.errors import BadParam
+from ..core.plain import keep_newest
 from ..node.rpc import Node
 from .clock import Clock
 
@@ -50,8 +51,7 @@ class Decoder:
         expires_wall_ms = (int(found["created_at"]) + int(found["expiry"])) * 1000
         with self._lock:
             self._known[bolt11] = (decoded, expires_wall_ms)
-            while len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            keep_newest(self._known, REMEMBERED)
         return self._dated(decoded, expires_wall_ms), ""
 
     def _dated(self, decoded: DecodedInvoice, expires_wall_ms: int) -> DecodedInvoice:

@@ -7,6 +7,7 @@ from .. import receipt
 from ..errors import PolicyBreach
 from ..journal import canonical
 from ..labels import refund_label
+from ..plain import keep_newest
 from ..ratelimit import RateLimit
 from ..settlement.rules import DUST_MSAT
 from . import events as ev
@@ -173,6 +174,5 @@ class Receipts(Part):
         if not self.looks.take(peer, self.now):
             return False
         self.looked_up[message.session] = stated["revision"]
-        while len(self.looked_up) > LOOKED_UP:
-            del self.looked_up[next(iter(self.looked_up))]
+        keep_newest(self.looked_up, LOOKED_UP)
         return True

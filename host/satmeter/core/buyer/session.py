@@ -72,7 +72,7 @@ class OwnSensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class FinalReceipt:
     """The newest receipt of a stream that ended, or why it has none."""
 
     revision: int = 0
@@ -166,7 +166,7 @@ class BuyerSession:
     refund_at: int = 0
     trouble: str = ""
     """Why the newest payment that failed did."""
-    closing: Closing = field(default_factory=Closing)
+    closing: FinalReceipt = field(default_factory=FinalReceipt)
     after_close: AfterClose | None = None
     debt_refused: bool = False
     sensor: OwnSensor = field(default_factory=OwnSensor)

@@ -10,13 +10,13 @@ from .. import transitions
 from ..boots import with_earlier
 from ..errors import UnknownSession, WrongState
 from ..journal import Event
-from ..plain import Plain
+from ..plain import Plain, keep_newest
 from ..receipt import figures
 from ..settlement.transaction import SignedTransaction
 from ..snapshot import DAY_MS, dump, part, revive
 from ..states import StreamState
 from . import events as ev
-from .session import AfterClose, BuyerSession, Closing, PaymentInFlight, Refusal
+from .session import AfterClose, BuyerSession, FinalReceipt, PaymentInFlight, Refusal
 
 HASHES = 10_000
 """Hashes of payments that are remembered; of older ones the node knows that they were paid."""
@@ -114,8 +114,7 @@ class BuyerState:
         )
         stream.ticks, stream.ticks_at = max(stream.ticks, event.ticks), event.at
         self.hashes[event.payment_hash] = (stream.id, event.number)
-        while len(self.hashes) > HASHES:
-            del self.hashes[next(iter(self.hashes))]
+        keep_newest(self.hashes, HASHES)
 
     def payment_settled(self, stream: BuyerSession, event: ev.PaymentSettled) -> None:
         """Folds PaymentSettled: it is paid, its number is handled, and the day's cost grows.
@@ -211,7 +210,7 @@ class BuyerState:
         news = event.verified and stream.tariff is not None  # a newer receipt may put right what the last had wrong
         found = figures(event.text)
         stream.state = StreamState.CLOSED
-        stream.closing = Closing(
+        stream.closing = FinalReceipt(
             revision=event.revision,
             receipt=event.text,
             signature=event.signature,

@@ -15,6 +15,7 @@ from .. import commands as cmd
 from .. import messages as msg
 from ..errors import TooMany, UnknownSession
 from ..labels import FIRST, First, bearer_session, opening_label
+from ..plain import keep_newest
 from ..ratelimit import RateLimit, backoff_ms
 from ..states import MeterState
 from ..tariff import Tariff
@@ -132,8 +133,7 @@ class Openings(Part):
         self.unpaid.pop(peer, None)
         self.payers[peer] = None
         self.payers.move_to_end(peer)
-        if len(self.payers) > REMEMBERED:
-            self.payers.popitem(last=False)
+        keep_newest(self.payers, REMEMBERED)
 
     def paid(self, first: First, command: cmd.InvoiceSettled, owned_up_to: int) -> bool:
         """Credit the first payment of a session, which opens it; False where its meter is unknown."""
@@ -237,8 +237,7 @@ class Openings(Part):
             return
         tries, at = self.unpaid.pop(session.buyer, (0, 0))
         self.unpaid[session.buyer] = (tries + 1 if self.now < at + FORGOTTEN_MS else 1, self.now)
-        if len(self.unpaid) > REMEMBERED:
-            self.unpaid.popitem(last=False)
+        keep_newest(self.unpaid, REMEMBERED)
 
     def close(self, session: SellerSession) -> None:
         """The buyer closes what it never paid for: there is nothing to settle, and nothing to sign."""

@@ -14,6 +14,7 @@ from ..errors import (
     UnknownMeter,
     UnknownSession,
 )
+from ..plain import keep_newest
 from ..states import MeterState
 from . import events as ev
 from .context import Part, SellerContext
@@ -184,8 +185,7 @@ class Peers(Part):
             excused = clocks and self.excused.get(session.buyer, 0) < EXCUSED
             if excused:
                 self.excused[session.buyer] = self.excused.pop(session.buyer, 0) + 1
-                while len(self.excused) > REMEMBERED:
-                    del self.excused[next(iter(self.excused))]
+                keep_newest(self.excused, REMEMBERED)
             self.context.openings.drop(session, msg.words(f"the buyer refused: {message.text}"), counts=not excused)
             return
         if message.number in session.out and session.tariff.prepaid:

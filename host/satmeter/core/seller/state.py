@@ -12,7 +12,7 @@ from ..boots import with_earlier
 from ..commands import PAID, SEEN
 from ..errors import UnknownMeter, UnknownSession, WrongState
 from ..journal import Event, chain
-from ..plain import Plain
+from ..plain import Plain, keep_newest
 from ..receipt import PAYERS_MOST, TXIDS_MOST
 from ..settlement.transaction import GrowingTransaction
 from ..snapshot import dump, part, revive
@@ -461,8 +461,7 @@ class SellerState:
         self._refund(session, event)
         session.refund.payment_hash = event.payment_hash
         self.refund_hashes[event.payment_hash] = session.id
-        while len(self.refund_hashes) > HASHES:
-            del self.refund_hashes[next(iter(self.refund_hashes))]
+        keep_newest(self.refund_hashes, HASHES)
 
     def refund_paid(self, event: ev.RefundPaid) -> None:
         """Adds a paid refund, with the part of its fee that it bears itself, to what is refunded."""
