@@ -79,7 +79,7 @@ def test_nothing_imports_the_commands_or_the_pages():
 
 def test_the_gate_is_alone():
     """It may stand on another host than everything else."""
-    others = r"satmeter\.(?!config_file\b|core\b|gate\b|http\b|qr\b|wire\b)"
+    others = r"satmeter\.(?!config_file\b|core\b|formatting\b|gate\b|http\b|qr\b|wire\b)"
     for path in modules("gate"):
         assert not any(re.match(others, name) for name in imports(path)), path
 

@@ -27,8 +27,8 @@ from satmeter.core.settlement.transaction import DUST_SAT, GrowingTransaction, O
 from satmeter.core.snapshot import DAY_MS
 from satmeter.core.states import SessionState, StreamState
 from satmeter.core.tariff import Tariff
-from satmeter.core.text import duration
 from satmeter.devnet.emulated.invoices import LABEL_MOST
+from satmeter.formatting import duration
 
 T = Tariff.from_dict(TARIFF)
 ARREARS = Tariff.from_dict({**TARIFF, "mode": "arrears", "limit_msat": 20_000})

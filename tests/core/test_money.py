@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satmeter.core import text
+from satmeter import formatting as text
 from satmeter.core.errors import BadParam
 from satmeter.core.money import MAX_MSAT, charge_msat, flag, msat, ticks_for, typed_in_sat, whole
 

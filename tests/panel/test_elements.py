@@ -15,7 +15,7 @@ from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import _encoder
 from satmeter.core.errors import BadParam
 from satmeter.core.money import MAX_MSAT, msat
-from satmeter.core.text import UNITS, amount, duration
+from satmeter.formatting import UNITS, amount, duration
 from satmeter.panel.amounts import Money, Rate
 from satmeter.panel.display_preview import DisplayPreview, of_virtual
 from satmeter.wire.dialogue import Dialogue, View

@@ -10,7 +10,7 @@ from pyln.client import RpcError
 
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
-from ..core.text import readable
+from ..formatting import readable
 from ..node.rpc import Made, Node
 from .database import Database, Row, already_there, only
 from .events import Events, hook_row

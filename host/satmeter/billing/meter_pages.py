@@ -17,7 +17,7 @@ from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
 from ..core.status import MeterStatus, PartStatus, SessionStatus, read_as
 from ..core.tariff import Tariff
-from ..core.text import amount
+from ..formatting import amount
 from ..node.rpc import Made, Node, code_of, words_of
 from ..qr.sticker import Sticker
 from ..wire import lnurl

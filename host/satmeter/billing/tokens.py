@@ -13,7 +13,7 @@ from functools import cache
 import sqlalchemy as sa
 
 from ..core.errors import BadParam
-from ..core.text import readable
+from ..formatting import readable
 from .api_tokens import SELLER, covers, digest
 from .database import Database, Row, insert_new, only
 from .events import Events

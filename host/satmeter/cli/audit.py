@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
-from ..core.text import visible
+from ..formatting import visible
 from .failing import failing
 
 if TYPE_CHECKING:  # the rest is loaded where it is used: a bridge on a small machine has no need of it

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from .. import __version__, parts
-from ..core.text import visible
+from ..formatting import visible
 from ..node import DEFAULT_SOCKET
 from . import device
 from .audit import audit

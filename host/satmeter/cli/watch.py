@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from ..core.errors import BadParam, SatmeterError
-from ..core.text import amount, visible
+from ..formatting import amount, visible
 from ..node import DEFAULT_SOCKET
 from ..watch import months
 from .failing import failing

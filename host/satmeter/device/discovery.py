@@ -65,7 +65,7 @@ class Discovery:
                             await self._tell(meter)
                 except (DeviceTrouble, RpcError, SatmeterError, OSError) as error:
                     self._told.clear()  # a broker that began anew knows nothing
-                    log.warning("Home Assistant: %s", words_of(error) if isinstance(error, RpcError) else error)
+                    log.warning("Home Assistant: %s", words_of(error))
                 self._news.clear()
                 with suppress(TimeoutError):
                     await within(self._news.wait(), self._every_s)
@@ -115,7 +115,7 @@ class Discovery:
             await self._node.call("meter-close", name=session)
             log.info("meter %s: session %s was ended from Home Assistant", name, session)
         except (RpcError, SatmeterError, OSError) as error:
-            log.warning("meter %s: %s", name, words_of(error) if isinstance(error, RpcError) else error)
+            log.warning("meter %s: %s", name, words_of(error))
         self._news.set()
 
 

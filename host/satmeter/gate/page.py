@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from ..core.text import amount
+from ..formatting import amount
 from ..http import security
 from ..qr import draw
 from ..qr.make import make

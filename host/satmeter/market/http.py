@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader
 from ..billing import forms
 from ..billing.described import needs_login
 from ..core.plain import JsonObject
-from ..core.text import amount, visible
+from ..formatting import amount, visible
 from ..http import security
 from .container import Market
 from .users import User

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..billing.database import Database, Row, insert_new, only
 from ..core.errors import NoCredit
-from ..core.text import amount
+from ..formatting import amount
 from .tables import ACCOUNT, ENTRY, TRANSFER
 
 NODE, PAYING, HUB = "node", "paying", "hub"

@@ -45,8 +45,10 @@ def code_of(error: RpcError) -> int:
     return int(error.error.get("code", 0)) if isinstance(error.error, dict) else 0
 
 
-def words_of(error: RpcError) -> str:
-    """Returns the message of an RPC error, which can be bare text when the node stops."""
+def words_of(error: Exception) -> str:
+    """Returns the message of an error; of an RPC error the node's, which can be bare text when it stops."""
+    if not isinstance(error, RpcError):
+        return str(error)
     return str(error.error.get("message", error.error)) if isinstance(error.error, dict) else str(error.error)
 
 

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from ..core.errors import BadParam, NodeTrouble
 from ..core.money import MSAT_PER_BTC
-from ..core.text import UNITS, amount
+from ..formatting import UNITS, amount
 from ..node.currency import per_btc
 from ..node.far import AnyNode
 

@@ -7,7 +7,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
-from ..core.text import visible
+from ..formatting import visible
 from .amounts import Money, sat_field
 from .history import History
 from .layout import Facts, Panel, asked, doing, follow, heading, named, on_enter, page, stale, tell

@@ -5,7 +5,7 @@ from decimal import Decimal
 from nicegui import ui
 
 from ..core.plain import JsonObject
-from ..core.text import UNITS, amount
+from ..formatting import UNITS, amount
 from .amounts import Money
 from .axes import X_AXIS, Y_AXIS
 

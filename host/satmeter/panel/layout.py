@@ -16,7 +16,7 @@ from ..board.virtual import VirtualBoard
 from ..core import errors
 from ..core.errors import NotPermitted, SatmeterError
 from ..core.plain import JsonObject
-from ..core.text import UNITS, visible
+from ..formatting import UNITS, visible
 from ..node.far import AnyNode
 from ..node.rpc import code_of, words_of
 from .amounts import Money, Rate

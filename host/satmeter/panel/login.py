@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from ..core.errors import BadParam, TooMany
-from ..core.text import visible
+from ..formatting import visible
 from ..http.openid import Provider
 from ..http.password_tries import Tries
 from ..http.server import network_of

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from nicegui import ui
 
-from ..core.text import visible
+from ..formatting import visible
 from .amounts import Money
 
 KEPT = 50

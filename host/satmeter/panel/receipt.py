@@ -4,7 +4,7 @@ from nicegui import ui
 
 from ..core.plain import JsonObject
 from ..core.receipt import OnchainSum, Sum, read
-from ..core.text import duration, visible
+from ..formatting import duration, visible
 from ..wire.signature import verify
 from .amounts import Money
 

@@ -17,7 +17,7 @@ from nicegui.events import GenericEventArguments
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
-from ..core.text import duration, visible
+from ..formatting import duration, visible
 from ..node import pay as buying
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble

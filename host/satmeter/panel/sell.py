@@ -7,7 +7,7 @@ from ..core.errors import SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
 from ..core.status import SessionEvent, read_as
-from ..core.text import duration
+from ..formatting import duration
 from ..qr import draw
 from ..qr.make import make
 from . import tariff

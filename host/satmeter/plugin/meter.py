@@ -339,7 +339,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                     else self.node.make_offer(effect.label, effect.amount_msat, f"satmeter {effect.meter}")
                 )
         except (RpcError, NodeTrouble) as error:
-            why = words_of(error) if isinstance(error, RpcError) else str(error)
+            why = words_of(error)
             for told in self.offers_asked.pop(effect.label, asked):
                 told(NodeTrouble(f"the node makes no offer: {why}"))
             return

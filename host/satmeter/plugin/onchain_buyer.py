@@ -36,9 +36,7 @@ class OnchainEffects:
                 reserve=RESERVED_BLOCKS,
             )
         except (RpcError, BadUpdate) as error:
-            return cmd.FundsShort(
-                effect.session, effect.tx_number, words_of(error) if isinstance(error, RpcError) else error.message
-            )
+            return cmd.FundsShort(effect.session, effect.tx_number, words_of(error))
         chosen = [f"{reservation['txid']}:{reservation['vout']}" for reservation in funded["reservations"]]
         try:
             return self._chosen(effect, chosen, seller, change)
@@ -85,7 +83,7 @@ class OnchainEffects:
                 update.signed(done["signed_psbt"], tx, transaction.inputs),
             )
         except (RpcError, BadUpdate) as error:
-            why = words_of(error) if isinstance(error, RpcError) else error.message
+            why = words_of(error)
             return cmd.UpdateUnsigned(effect.session, effect.number, transaction.number, why)
 
     def reserve(self, effect: do.Reserve) -> None:

@@ -117,6 +117,7 @@ class Runtime(Generic[CoreT]):
         self._held: list[Event] = []
         """Events that wait to be committed with others (Role.patient)."""
         self._looked = threading.Event()
+        self._ticked = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -220,8 +221,6 @@ class Runtime(Generic[CoreT]):
             self.role.changed(core, touched)
         except Exception:
             log.exception("bug: who waits could not be told")
-
-    _ticked = 0.0
 
     def _with_tick(self, batch: list[Item[CoreT]]) -> list[Item[CoreT]]:
         """Under load the queue is never empty; time passes all the same."""

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..core.errors import BadParam
-from ..core.text import amount, visible
+from ..formatting import amount, visible
 from ..node.pay import fee_cap, may_pay, open_stream
 from ..node.pay import pay as pay_invoice
 from ..node.rpc import Node

@@ -42,7 +42,7 @@ def findings(node: Node) -> Iterator[Finding]:
     try:
         info = node.info()
     except (NodeTrouble, RpcError) as error:
-        words = words_of(error) if isinstance(error, RpcError) else str(error)
+        words = words_of(error)
         yield Finding(
             "node", "bad", words, "start lightningd, or name its socket by --rpc; run as its user or in its group"
         )

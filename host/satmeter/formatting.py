@@ -5,7 +5,7 @@ Whole msat are shown in sat or BTC, not rounded; durations in two units."""
 import json
 import unicodedata
 
-from .money import MSAT_PER_BTC
+from .core.money import MSAT_PER_BTC
 
 JOINERS = "\u200c\u200d"
 EMPTY = "\u034f\u115f\u1160\u3164\uffa0"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satmeter.core.text import readable, visible
+from satmeter.formatting import readable, visible
 
 
 @pytest.mark.parametrize(
