@@ -11,7 +11,7 @@ from ground import Figure, until
 from satmeter.core import effects as do
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.node.rpc import Node
-from satmeter.plugin.onchain_seller import Chain
+from satmeter.plugin.onchain_seller import OnchainEffects
 
 STEPS, STEP_SAT, TICKS = 50, 2_000, 20
 TARIFF = {
@@ -148,7 +148,7 @@ def check_ms(net, sale):
     found = {f"{o['txid']}:{o['output']}": o for o in sale.buyer.rpc.call("listfunds")["outputs"]}
     spent = [TxInput(**each) for each in taken["inputs"]]
     heights = ",".join(str(found[each.outpoint]["blockheight"]) for each in spent)
-    chain = Chain(Node(str(net["seller"].lightning_dir / "lightning-rpc")))
+    chain = OnchainEffects(Node(str(net["seller"].lightning_dir / "lightning-rpc")))
 
     def took(inputs):
         times = []

@@ -173,7 +173,8 @@ def _complete_with_its_first_part(patch):
 
 
 def _pays_whatever_is_claimed_after_the_close(patch):
-    patch.setattr(payments.Payments, "_check_debt", lambda *args: None)
+    for check in ("_check_debt", "_check_after_close"):
+        patch.setattr(payments.Payments, check, lambda *args: None)
 
 
 def _refunds_cost_the_seller(patch):
@@ -215,7 +216,7 @@ def _allowance_again_with_each_session(patch):
             m.period_count = before + s.ticks
 
     patch.setitem(seller_state._FOLD, selling.SessionClosing, closing)
-    patch.setattr(metering.Metering, "_count_session", lambda part, m, s: setattr(s, "count", m.count))
+    patch.setattr(metering.Metering, "_count_session", lambda part, m, s, said_at: setattr(s, "count", m.count))
 
 
 def _a_child_costs_whatever_it_needs(patch):

@@ -8,7 +8,7 @@ from satmeter.core.buyer import events as buying
 from satmeter.core.seller import events as selling
 from satmeter.node import payments
 from satmeter.node import rpc as node
-from satmeter.plugin import runtime as service
+from satmeter.plugin import runtime
 
 FALL = Path("fall")
 """In the node's directory, which is a plugin's working directory."""
@@ -48,7 +48,7 @@ def prepare(plugin):
             return answer
 
         plugin._invoice_payment = in_the_hook
-    commit = service.Service._commit
+    commit = runtime.Runtime._commit
 
     def committing(self):
         kinds = {type(e) for e in self._held}
@@ -63,7 +63,7 @@ def prepare(plugin):
             at("between commit and refund")
         return done
 
-    service.Service._commit = committing
+    runtime.Runtime._commit = committing
     after(node.Node, "invoice", "invoice made, not told")
     after(node.Node, "next_paid", "payment seen, not credited")
     after(node.Node, "call", "sent, not waited for", lambda method, *_: method == "sendpay")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The buyer's plugin with a hand that cheats: what the file `trick` in its directory names, it does to each version."""
+"""The buyer's plugin with a hand that cheats: what the file `trick` in its directory names, it does to each update."""
 
 import os
 import sys
@@ -15,13 +15,12 @@ from embit.transaction import SIGHASH, Transaction, TransactionOutput  # noqa: E
 from satmeter.chain import update  # noqa: E402
 from satmeter.core import commands as cmd  # noqa: E402
 from satmeter.core import effects as do  # noqa: E402
-from satmeter.plugin import onchain_buyer as wallet  # noqa: E402
-from satmeter.plugin import stream  # noqa: E402
+from satmeter.plugin import onchain_buyer, stream  # noqa: E402
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
-class Rogue(wallet.Wallet):
+class Rogue(onchain_buyer.OnchainEffects):
     def sign(self, a: do.SignUpdate) -> cmd.Command:
         trick = Path("trick").read_text().strip() if os.path.exists("trick") else ""
         if not trick:
@@ -118,6 +117,6 @@ class Rogue(wallet.Wallet):
         return "00" * 100
 
 
-wallet.Wallet = stream.Wallet = Rogue
+stream.OnchainEffects = Rogue
 if __name__ == "__main__":
     stream.main()
