@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
+from ..core.plain import keep_newest
 from ..core.status import SessionEvent, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
@@ -24,6 +25,8 @@ EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
 CONFIRM_S = 3.0
+BUYERS = 10_000
+"""Buyers of sessions that are remembered."""
 
 
 class Meters:
@@ -35,6 +38,8 @@ class Meters:
     def __init__(self, node: Node, database: Database, events: Events):
         self._node, self._database, self._events = node, database, events
         self._pledges = Pledges(database)
+        self._buyers: dict[str, str] = {}
+        """The buyer of each session that a pledge named: it never changes, and to ask for all sessions costs."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="billing-meters", daemon=True)
 
@@ -107,7 +112,7 @@ class Meters:
         pledge = Pledge.parse(line)
         if pledge is None or not pledge.is_running(time.time()):
             return False
-        buyer = next((session["buyer"] for session in self._sessions() if session["session"] == pledge.session), "")
+        buyer = self._buyer_of(pledge.session)
         if not buyer or not verify(pledge.line, signature, buyer):
             return False
         if not self._pledges.count(pledge, f"{pledge.session}/{id}", amount_msat):
@@ -147,11 +152,16 @@ class Meters:
                 raise WrongState(f"credit: {words_of(error)}") from None
         (self._pledges.take_back if step == "release" else self._pledges.settle)(f"{session}/{id}")
 
-    def _sessions(self) -> list[Row]:
-        try:
-            return list(self._node.call("meter-status")["sessions"])
-        except RpcError:
-            return []
+    def _buyer_of(self, session: str) -> str:
+        """Returns the node id of a live session's buyer; "" where there is no such session, or it is a bearer's."""
+        if session not in self._buyers:
+            try:
+                live = self._node.call("meter-status")["sessions"]
+            except RpcError:
+                return ""
+            self._buyers |= {each["session"]: each["buyer"] for each in live if each["session"] == session}
+            keep_newest(self._buyers, BUYERS)
+        return self._buyers.get(session, "")
 
 
 def _brief(session: Row) -> Row:
