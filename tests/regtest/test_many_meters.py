@@ -42,7 +42,7 @@ def test_one_long_poll_tells_of_every_meter(net, shop, meters):
     a, b, *_ = meters
     shop.rpc.call("meter-reports", {"readings": [reading(name, 0) for name in meters]})
     first = shop.rpc.call("meter-changes")
-    assert set(meters) <= set(first["views"]) and first["gone"] == []
+    assert set(meters) <= set(first["views"]) and not set(meters) & set(first["gone"])  # others' may be gone
     for name in (a, b):
         alone = shop.rpc.call("meter-wait", {"name": name})
         assert {**first["views"][name], "gone": False} == alone
