@@ -125,9 +125,10 @@ def run(*args):
 
 def test_one_site_that_is_down_hides_no_other(tmp_path):
     Journal(sqlite_url(tmp_path / "j"), "meter", "02" * 33).close()
-    found = run("fleet", "postgresql://who:secret@127.0.0.1:1/one", "http://127.0.0.1:1", "--json")
+    sources = ["postgresql://who:secret@127.0.0.1:1/one", "postgresql://127.0.0.1:1/two?password=secret"]
+    found = run("fleet", *sources, "no://x:secret@y?password=secret", "http://127.0.0.1:1", "--json")
     sites = json.loads(found.stdout)
-    assert found.exit_code == 1 and len(sites) == 2 and all(site["trouble"] for site in sites)
+    assert found.exit_code == 1 and len(sites) == 4 and all(site["trouble"] for site in sites)
     assert "secret" not in found.output
 
 

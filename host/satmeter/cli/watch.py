@@ -95,7 +95,14 @@ def fleet(
 
 
 def _without_password(source: str) -> str:
-    return source.partition("@")[2] or source
+    """Returns a source as people may see it; of what is no URL nothing that may be a password."""
+    from ..journal.store import check_url, shown
+
+    try:
+        check_url("source", source)
+        return shown(source)
+    except BadParam:
+        return source.rpartition("@")[2].partition("?")[0]
 
 
 def _show(sites: "list[Site]") -> None:
