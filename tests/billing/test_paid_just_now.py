@@ -1,10 +1,12 @@
 """Who has paid knows it before the service has counted the payment: a good credential is never refused for that."""
 
 import pytest
+from pyln.client import RpcError
 
 from satmeter.billing.config import Config
 from satmeter.billing.container import Container
 from satmeter.billing.tokens import Use
+from satmeter.core.errors import NodeTrouble
 
 
 @pytest.fixture
@@ -53,6 +55,20 @@ def test_its_token_is_given_too(net, service):
     assert service.follower.catch_up(row)
     token = service.tokens.issue(service.invoices.find(row["id"]), ("/a",))
     assert token and service.spend([Use("hash", token, ("/a",))]) == [True]
+
+
+def test_an_invoice_is_found_by_its_text_and_what_is_none_is_not(service, monkeypatch):
+    row = service.invoices.make("shop", 1_000, services=("/a",))
+    assert service.invoices.by_payreq(row["payreq"].upper())["id"] == row["id"]
+    for other in ("lnbc1nonsense", "lnbcrt1", row["payreq"][:-1] + "q", "nonsense", ""):
+        assert service.invoices.by_payreq(other) is None, other
+
+    def away(method, **params):
+        raise RpcError(method, params, {"code": -4, "message": "Plugin terminated before replying to RPC call."})
+
+    monkeypatch.setattr(service.node, "call", away)
+    with pytest.raises(NodeTrouble):  # whose it is can't be told: it is not taken for another's
+        service.invoices.by_payreq(row["payreq"])
 
 
 def test_many_who_paid_are_all_let_through_at_once(net, service):

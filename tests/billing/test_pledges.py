@@ -5,6 +5,7 @@ import time
 import pytest
 
 from satmeter.billing.database import Database
+from satmeter.billing.meters import Meters
 from satmeter.billing.pledges import Pledges
 from satmeter.journal.store import sqlite_url
 from satmeter.wire.pledge import Pledge
@@ -32,3 +33,20 @@ def test_what_was_paid_can_not_be_taken_back(pledges):
     pledges.settle("a")
     pledges.take_back("a")
     assert not pledges.count(pledge(), "b", 1)
+
+
+class Released:
+    """A node on which a release succeeds, also of what was settled."""
+
+    def call(self, method, **params):
+        assert method == "meter-spend"
+        return {}
+
+
+def test_a_gate_that_settles_and_then_releases_frees_nothing(tmp_path):
+    database = Database(sqlite_url(tmp_path / "b.sqlite3"), "02" * 33)
+    meters, spent = Meters(Released(), database, None), Pledges(database)
+    assert spent.count(pledge(), f"{pledge().session}/a", 2_000)
+    meters.end(pledge().session, "a", "settle")
+    meters.end(pledge().session, "a", "release")
+    assert not spent.count(pledge(), "b", 1)

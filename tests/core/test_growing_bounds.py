@@ -229,3 +229,18 @@ def test_one_debt_that_is_too_small_to_be_paid_locks_nobody():
     t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
     t.tell(cmd.Reading("m", "b1", t.register, grant=0))
     assert t.seller.state.meters["m"].state == "standby"
+
+
+def test_opens_whose_first_update_is_refused_grow_ever_slower():
+    """Each makes an address and has an update looked at: they are their buyer's doing, as unpaid ones are."""
+    t = Till()
+    let_in = 0
+    for n in range(1, 30):
+        session = f"{n:02x}" * 16
+        t.open(session)
+        if session in t.seller.waiting:
+            let_in += 1
+            (number,) = t.seller.waiting[session].out
+            t.tell(cmd.UpdateRefused(session, number, 1, "not as agreed"))
+        t.now += 100
+    assert let_in < 10

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
-from pyln.client import RpcError
 
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
@@ -122,13 +121,15 @@ class Invoices:
         return self._one(INVOICE.c.id == id, *([INVOICE.c.client == client] if client else []))
 
     def by_payreq(self, payreq: str) -> Row | None:
-        """Found by the hash that stands in it, which is what has an index."""
+        """Found by the hash that stands in it, which is what has an index; None for what is no invoice of ours.
+
+        NodeTrouble where the node can't decode just now: then it is not known whose it is."""
         lower = payreq.lower()
         if not lower.isascii() or not lower.isalnum() or not lower.startswith("ln"):
             return None
         try:
             rhash = str(self._node.decode(lower)["payment_hash"])
-        except (RpcError, KeyError):
+        except (BadParam, KeyError):
             return None
         row = self.by_hash(rhash)
         return row if row is not None and row["payreq"] == lower else None
