@@ -14,8 +14,8 @@ from satmeter.board.virtual import firmware
 from satmeter.core import errors
 from satmeter.core.buyer.policy import Policy
 from satmeter.core.tariff import Tariff
-from satmeter.plugin.meter_rpc import MeterRpc
-from satmeter.plugin.stream_rpc import StreamRpc
+from satmeter.plugin.meter import MeterPlugin
+from satmeter.plugin.stream import StreamPlugin
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "docs"))
@@ -30,9 +30,9 @@ def options(role):
     return dict(re.findall(r'add_option\(\s*"([a-z-]+)",\s*"?(\w*)"?', source))
 
 
-@pytest.mark.parametrize(("rpc", "role"), [(MeterRpc, "meter"), (StreamRpc, "stream")])
-def test_every_method_and_option_is_in_the_docs(rpc, role):
-    names = {f"{role}-{name}" for name in rpc(None).methods()}
+@pytest.mark.parametrize(("plugin", "role"), [(MeterPlugin, "meter"), (StreamPlugin, "stream")])
+def test_every_method_and_option_is_in_the_docs(plugin, role):
+    names = {f"{role}-{name}" for name in plugin.methods(None)}
     assert names <= set(re.findall(rf"`({role}-[a-z-]+)", OPERATING))
     for option, default in options(role).items():
         assert f"`{option}`" in OPERATING, option

@@ -4,6 +4,7 @@ import base64
 import io
 import secrets
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -15,6 +16,9 @@ from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import _encoder
 from satmeter.core.errors import BadParam
 from satmeter.core.money import MAX_MSAT, msat
+from satmeter.core.seller import views
+from satmeter.core.seller.meter import Meter
+from satmeter.core.tariff import Tariff
 from satmeter.formatting import UNITS, amount, duration
 from satmeter.panel.amounts import Money, Rate
 from satmeter.panel.display_preview import DisplayPreview, of_virtual
@@ -92,6 +96,8 @@ def pixels(url):
         return image.convert("L").tobytes(), image.size
 
 
+HEARD = views.meter_status(Meter("a", Tariff(1_000, 10, 100_000)), None, 0, 3_000, 0, {})
+"""A meter of which a test says more."""
 VIEWS = {
     "standby": {"lamp": "off", "page": ["socket", "standby", ""], "codes": []},
     "a code": {
@@ -111,9 +117,9 @@ def test_the_mirror_shows_what_the_board_shows(name):
 
     board, view = VirtualBoard(KEY, "b1"), {**VIEWS[name], "grant": 0}
     talk = Dialogue(KEY, _encoder())
-    meter = {**view, "board": "heard", "fault": "", "flow": 0, "register": 0, "plugged": True, "display": "128x64"}
+    meter = replace(HEARD, **view, board="heard", plugged=True, display="128x64")
     if name == "too long a code":
-        meter["page"] = [*view["page"], "code too long for it"]  # the bridge's word for it
+        meter = replace(meter, page=[*view["page"], "code too long for it"])  # the bridge's word for it
     try:
         with serial.Serial(board.port, timeout=0.01) as line:
             talk.show(View(**view))
@@ -134,6 +140,6 @@ def now():
 
 @given(size=st.text(max_size=12))
 def test_any_display_that_a_board_claims_can_be_drawn(size):
-    meter = {**VIEWS["a code"], "board": "heard", "fault": "", "flow": 1, "register": 5, "grant": 9, "plugged": True}
-    _, (width, height) = pixels(DisplayPreview().picture({**meter, "display": size}))
+    meter = replace(HEARD, **VIEWS["a code"], board="heard", flow=1, register=5, grant=9, plugged=True, display=size)
+    _, (width, height) = pixels(DisplayPreview().picture(meter))
     assert 32 <= width <= 480 and 32 <= height <= 480

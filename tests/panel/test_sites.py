@@ -12,6 +12,7 @@ from satmeter.core.errors import BadParam, NotPermitted
 from satmeter.panel.config import Roles
 from satmeter.panel.layout import Panel
 from satmeter.panel.login import Logins
+from satmeter.panel.poller import SellerView
 from satmeter.panel.roles import Role
 from satmeter.panel.sell import MeterPage
 from satmeter.panel.users import User, load, remove, set_password
@@ -182,7 +183,7 @@ def test_what_a_page_may_not_ask_for_is_left_out_and_ends_nothing():
     asked, page = [], object.__new__(MeterPage)
     page.name, page._session, page.runs = "m", "", SimpleNamespace(client=SimpleNamespace(has_socket_connection=True))
     page.panel = SimpleNamespace(
-        sell=SimpleNamespace(view={"meters": {"m": {"session": "s"}}}, trouble=""), call=refused
+        sell=SimpleNamespace(view=SellerView({"m": SimpleNamespace(session="s")}), trouble=""), call=refused
     )
     with ThreadPoolExecutor(1) as apart:
         apart.submit(asyncio.run, page._follow_invoices()).result()

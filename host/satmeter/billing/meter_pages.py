@@ -15,8 +15,7 @@ from ..core.errors import BadParam, NodeTrouble, UnknownMeter, WrongState, by_co
 from ..core.labels import bearer_session, parse_label
 from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
-from ..core.status import MeterStatus, PartStatus, SessionStatus, read_as
-from ..core.tariff import Tariff
+from ..core.status import MeterStatus, PartStatus, SellerStatus, SessionStatus, read_as
 from ..formatting import amount
 from ..node.rpc import Made, Node, code_of, words_of
 from ..qr.sticker import Sticker
@@ -62,7 +61,7 @@ def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
         UnknownMeter: There is no such meter.
     """
     base = lnurl.check_base("url", url)
-    tariff = Tariff.from_dict(dict(pages.meter(name).tariff))
+    tariff = pages.meter(name).tariff
     page = f"{base}/m/{name}"
     code = f"{page}?lightning={lnurl.encode(f'{page}/lnurlp')}"
     return Sticker(code, page.partition("://")[2], name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
@@ -70,7 +69,7 @@ def sticker_of(pages: "MeterPages", name: str, url: str) -> Sticker:
 
 def offer_sticker_of(node: Node, name: str) -> Sticker:
     """Returns the sticker of a meter's standing offer, which is made where there is none."""
-    tariff = Tariff.from_dict(dict(read_as(MeterStatus, node.call("meter-status", name=name)["meters"][0]).tariff))
+    tariff = read_as(SellerStatus, node.call("meter-status", name=name)).meters[0].tariff
     offer = str(node.call("meter-offer", name=name)["bolt12"])
     return Sticker(offer.upper(), "BOLT 12 offer", name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
 
@@ -94,12 +93,11 @@ class MeterPages:
 
     def meter(self, name: str) -> MeterStatus:
         """Returns a meter; UnknownMeter for one that is not there or not public."""
-        return read_as(MeterStatus, self._status(name)["meters"][0])
+        return self._status(name).meters[0]
 
     def choices(self, meter: MeterStatus) -> list[Choice]:
         """Returns what can be chosen at a meter, as far as its price is known."""
-        tariff = Tariff.from_dict(dict(meter.tariff))
-        return [each for each in tariff.choice_list(self._rates) if each.amount_msat]
+        return [each for each in meter.tariff.choice_list(self._rates) if each.amount_msat]
 
     def in_currency(self, amount_msat: int) -> str:
         """Returns an amount in the first currency of the config, as 0.15 EUR; "" where it has none."""
@@ -110,7 +108,7 @@ class MeterPages:
 
     def bounds_msat(self, meter: MeterStatus) -> tuple[int, int]:
         """Returns the least and the most that a wallet may pay at once: a tick, in whole sat, and the quantum."""
-        tariff = Tariff.from_dict(dict(meter.tariff))
+        tariff = meter.tariff
         return whole_sat_msat(tariff.tick_msat, tariff.quantum_msat), tariff.quantum_msat
 
     def buy(self, name: str, amount_msat: object, metadata: str = "", note: str = "") -> tuple[str, str]:
@@ -242,16 +240,16 @@ class MeterPages:
         if not self.is_public(name):
             raise UnknownMeter(f"name: there is no public meter {name!r} here", param="name")
 
-    def _status(self, name: str) -> JsonObject:
+    def _status(self, name: str) -> SellerStatus:
         self._known(name)
-        return self._call("meter-status", name=name)
+        return read_as(SellerStatus, self._call("meter-status", name=name))
 
     def _fed_by(self, name: str, journal: str, number: int) -> tuple[SessionStatus | None, PartStatus | None]:
         """Returns the live session that a journal's wallet invoice fed, and what of it is that invoice's."""
         status = self._status(name)
-        if status["journal"] != journal:  # a journal before this one drew the same numbers
+        if status.journal != journal:  # a journal before this one drew the same numbers
             return None, None
-        for session in (read_as(SessionStatus, each) for each in status["sessions"]):
+        for session in status.sessions:
             for part in session.fed_by if session.fed_by is not UNSET else ():
                 if part.number == number:
                     return session, part

@@ -10,7 +10,7 @@ from pyln.client import RpcError
 
 from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
 from ..core.plain import keep_newest
-from ..core.status import SessionEvent, read_as
+from ..core.status import SellerStatus, SessionEvent, SessionStatus, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
@@ -73,10 +73,9 @@ class Meters:
             newest = self._node.call("meter-history", newest=True, limit=1)["events"]
             self._move(None, newest[-1]["id"] if newest else 0, [])
             return
-        for session in self._node.call("meter-status")["sessions"]:
-            if session.get("low") and not session["buyer"]:
-                key = f"low/{session['session']}/{session['payments']}"
-                self._tell([("low", _brief(session), key)])
+        for session in self._sessions():
+            if session.low and not session.buyer:
+                self._tell([("low", _brief(session), f"low/{session.session}/{session.payments}")])
         events = self._node.call("meter-history", after=cursor, limit=PAGE)["events"]
         if events:
             self._move(cursor, events[-1]["id"], [told for event in events if (told := _told(event)) is not None])
@@ -152,20 +151,23 @@ class Meters:
                 raise WrongState(f"credit: {words_of(error)}") from None
         (self._pledges.take_back if step == "release" else self._pledges.settle)(f"{session}/{id}")
 
+    def _sessions(self) -> list[SessionStatus]:
+        return read_as(SellerStatus, self._node.call("meter-status")).sessions
+
     def _buyer_of(self, session: str) -> str:
         """Returns the node id of a live session's buyer; "" where there is no such session, or it is a bearer's."""
         if session not in self._buyers:
             try:
-                live = self._node.call("meter-status")["sessions"]
+                live = self._sessions()
             except RpcError:
                 return ""
-            self._buyers |= {each["session"]: each["buyer"] for each in live if each["session"] == session}
+            self._buyers |= {each.session: each.buyer for each in live if each.session == session}
             keep_newest(self._buyers, BUYERS)
         return self._buyers.get(session, "")
 
 
-def _brief(session: Row) -> Row:
-    return {each: session[each] for each in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
+def _brief(session: SessionStatus) -> Row:
+    return {each: getattr(session, each) for each in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
 
 
 def _told(row: Row) -> tuple[str, Row, str] | None:

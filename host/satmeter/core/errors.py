@@ -112,6 +112,10 @@ class NodeTrouble(LocalError):
     code = 2114
 
 
+class UnreadableAnswer(NodeTrouble):
+    """The plugin's answer is not what this version expects; it has the number of NodeTrouble."""
+
+
 class BoardTrouble(LocalError):
     """A board is not there, or does not do as it should; the text says what to do."""
 

@@ -1,7 +1,8 @@
 """What a node tells of its meters, sessions and streams: the one contract of RPC, bridge, pages and services.
 
-RPC answers are these dataclasses as JSON; read_as() makes one of an answer again. Amounts in msat or sat, as their
-names say; counts in ticks, times in milliseconds since 1970, flow in ticks an hour.
+RPC answers are these dataclasses as JSON; read_as() makes one of an answer again: SellerStatus is what meter-status
+answers, BuyerStatus what stream-list does. Amounts in msat or sat, as their names say; counts in ticks, times in
+milliseconds since 1970, flow in ticks an hour.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .errors import NodeTrouble
+from .errors import UnreadableAnswer
 from .plain import Plain
+from .tariff import Tariff
 
 Values = Mapping[str, str | int]
 Status = TypeVar("Status")
@@ -64,7 +66,8 @@ class MeterStatus:
 
     `exposure_msat` is what the seller could lose now, `exposure_bound_msat` the most that its tariff allows for that,
     with `overshoot_msat`, what its device may deliver beyond a grant. `openings` is how many buyers have asked for the
-    meter and not paid yet. `invoice` is the wallet invoice, "" for none."""
+    meter and not paid yet. `invoice` is the wallet invoice, "" for none. `page` and `codes` are what its board shows
+    (BoardView), `address` is its SATMETER:// address, "" where buyers can't reach the node."""
 
     name: str
     state: str
@@ -89,7 +92,10 @@ class MeterStatus:
     overshoot_msat: int
     invoice: str
     offers: list[OfferStatus]
-    tariff: Values
+    tariff: Tariff
+    page: list[str]
+    codes: list[str]
+    address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +134,7 @@ class SessionStatus:
     """A live session, as its seller sees it. `owed_why`: why what is owed is not paid yet.
 
     Of a bearer's: `refundable_msat` is what meter-refund can give back by an invoice of that amount, `fed_by` has the
-    wallet invoices that were paid."""
+    wallet invoices that were paid. `confirmed` is of meter-spend: whether the board has learned of the reservation."""
 
     session: str
     meter: str
@@ -161,6 +167,30 @@ class SessionStatus:
     owed_why: str | UnsetType = UNSET
     refundable_msat: int | UnsetType = UNSET
     fed_by: list[PartStatus] | UnsetType = UNSET
+    confirmed: bool | UnsetType = UNSET
+
+    @property
+    def terms(self) -> Tariff:
+        """The tariff that the session keeps, as a buyer agreed to it."""
+        return msgspec.convert(self.tariff, Tariff)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnownedPayment:
+    """A payment for a label that no session is known of."""
+
+    label: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SellerStatus:
+    """What meter-status answers: meters by name, their live sessions, and the name of the journal that has them."""
+
+    meters: list[MeterStatus]
+    sessions: list[SessionStatus]
+    unowned: list[UnownedPayment]
+    journal: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +253,18 @@ class StreamStatus:
     verified: bool
     owed_msat: int
 
+    @property
+    def terms(self) -> Tariff | None:
+        """The tariff that the buyer agreed to; None while it has not."""
+        return msgspec.convert(self.tariff, Tariff) if self.tariff else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuyerStatus:
+    """What stream-list answers."""
+
+    streams: list[StreamStatus]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvent:
@@ -252,9 +294,9 @@ def read_as(kind: type[Status], values: object) -> Status:
     """Return what a node's RPC answered, typed.
 
     Raises:
-        NodeTrouble: The answer is not of this kind: the plugin is of another version.
+        UnreadableAnswer: The answer is not of this kind: the plugin is of another version.
     """
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise NodeTrouble(f"the plugin's answer can't be read, it is of another version: {error}") from None
+        raise UnreadableAnswer(f"the plugin's answer can't be read, it is of another version: {error}") from None

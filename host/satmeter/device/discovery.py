@@ -14,6 +14,7 @@ from pyln.client import RpcError
 
 from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
+from ..core.status import MeterStatus, SellerStatus, read_as
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import words_of
 from .boundary import DeviceTrouble
@@ -60,8 +61,8 @@ class Discovery:
         try:
             while True:
                 try:
-                    for meter in (await self._node.call("meter-status"))["meters"]:
-                        if meter["name"] in self._meters:
+                    for meter in read_as(SellerStatus, await self._node.call("meter-status")).meters:
+                        if meter.name in self._meters:
                             await self._tell(meter)
                 except (DeviceTrouble, RpcError, SatmeterError, OSError) as error:
                     self._told.clear()  # a broker that began anew knows nothing
@@ -72,9 +73,9 @@ class Discovery:
         finally:
             await self._broker.close()
 
-    async def _tell(self, meter: JsonObject) -> None:
-        name = str(meter["name"])
-        self._sessions[name] = str(meter["session"])
+    async def _tell(self, meter: MeterStatus) -> None:
+        name = meter.name
+        self._sessions[name] = meter.session
         for each in entities(meter):
             topic = f"{self._prefix}/{each.component}/satmeter_{name}/{each.key}/config"
             await self._send(topic, json.dumps(self._announced(name, each), sort_keys=True))
@@ -119,10 +120,9 @@ class Discovery:
         self._news.set()
 
 
-def entities(meter: JsonObject) -> list[Entity]:
-    """Returns the entities of a meter, by its status."""
-    tariff = meter["tariff"]
-    unit = str(tariff["unit"])
+def entities(meter: MeterStatus) -> list[Entity]:
+    """Returns the entities of a meter."""
+    unit = meter.tariff.unit
     kind = {"device_class": KINDS[unit]} if unit in KINDS else {}
     count = {"unit_of_measurement": unit, "state_class": "total_increasing", **kind}
     return [
@@ -135,14 +135,13 @@ def entities(meter: JsonObject) -> list[Entity]:
     ]
 
 
-def values(meter: JsonObject) -> JsonObject:
-    """Returns what the entities of a meter show, by its status."""
-    tariff = meter["tariff"]
+def values(meter: MeterStatus) -> JsonObject:
+    """Returns what the entities of a meter show."""
     return {
-        "state": meter["state"],
-        "delivered": int(meter["count"]) / int(tariff["ticks_per_unit"]),
-        "credit": int(meter["credit_msat"]) / 1_000,
-        "price": int(tariff["price_msat"]) / 1_000,
-        "fault": meter["fault"] or "none",
-        "session": ON if meter["session"] else OFF,
+        "state": meter.state,
+        "delivered": meter.count / meter.tariff.ticks_per_unit,
+        "credit": meter.credit_msat / 1_000,
+        "price": meter.tariff.price_msat / 1_000,
+        "fault": meter.fault or "none",
+        "session": ON if meter.session else OFF,
     }

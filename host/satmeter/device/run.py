@@ -13,7 +13,7 @@ from typing import IO
 from pyln.client import RpcError
 
 from ..core.errors import BadParam
-from ..core.tariff import Tariff
+from ..core.status import SellerStatus, read_as
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import words_of
 from ..watch.notify import notify, watchdog_s
@@ -151,7 +151,7 @@ async def tried(path: Path, name: str) -> Tried:
     if meter is None:
         raise BadParam(f"name: {path} has no meter {name!r}", param="name")
     try:
-        tariffs = (await AsyncNode(str(config.rpc)).call("meter-status", name=name))["meters"]
+        told = await AsyncNode(str(config.rpc)).call("meter-status", name=name)
     except RpcError as error:
         raise BadParam(f"meter {name}: {words_of(error)}", param="name") from None
     reads, switches, said = [], [], ""
@@ -176,5 +176,5 @@ async def tried(path: Path, name: str) -> Tried:
         lock.close()
     late = max(reads) + meter.source.latency_s + max(meter.valve.cut_s, *switches)
     overshoot = int(meter.rating * (Fraction(meter.source.cadence_s) + Fraction(late))) + 1
-    tariff = Tariff.from_dict(dict(tariffs[0]["tariff"]))
+    tariff = read_as(SellerStatus, told).meters[0].tariff
     return Tried(said, max(reads), max(switches), meter.valve.dead_man_s, overshoot, tariff.charge(overshoot))

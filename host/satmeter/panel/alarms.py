@@ -5,7 +5,7 @@ from functools import partial
 
 from nicegui import ui
 
-from ..core.plain import JsonObject
+from ..core.status import SessionStatus
 from .amounts import Money
 from .layout import Panel, asked, doing
 
@@ -29,15 +29,14 @@ class Alarms:
     def show(self) -> None:
         """Draws the alarms of the feed's newest view, where they differ from those that are shown."""
         view = self._panel.sell.view
-        sessions, unowned = view.get("sessions", {}).values(), view.get("unowned", [])
         found = [
-            (session["session"], _words(session, self._money), _choices(session))
-            for session in sessions
-            if session["alarm"]
+            (session.session, _words(session, self._money), _choices(session))
+            for session in view.sessions.values()
+            if session.alarm
         ]
-        for each in unowned:
-            text = f"{self._money(each['amount_msat'])} came for {each['label']}: nobody knows its session"
-            found.append((each["label"], text, ("seen",)))
+        for each in view.unowned:
+            text = f"{self._money(each.amount_msat)} came for {each.label}: nobody knows its session"
+            found.append((each.label, text, ("seen",)))
         if found == self._shown:
             return
         self._shown = found
@@ -58,13 +57,13 @@ class Alarms:
             await self._again()
 
 
-def _choices(session: JsonObject) -> tuple[str, ...]:
+def _choices(session: SessionStatus) -> tuple[str, ...]:
     """What can be said of a session's alarm; nothing yet of one that has not ended."""
-    if session["phase"] == "open":
+    if session.phase == "open":
         return ()
-    return ("paid", "owed") if session["refund_held"] else ("seen",)
+    return ("paid", "owed") if session.refund_held else ("seen",)
 
 
-def _words(session: JsonObject, money: Money) -> str:
-    owed = f", {money(session['owed_msat'])} owed" if session["owed_msat"] else ""
-    return f"{session['meter']}, session {session['session'][:8]}{owed}: {session['alarm']}"
+def _words(session: SessionStatus, money: Money) -> str:
+    owed = f", {money(session.owed_msat)} owed" if session.owed_msat else ""
+    return f"{session.meter}, session {session.session[:8]}{owed}: {session.alarm}"

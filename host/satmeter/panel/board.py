@@ -8,7 +8,7 @@ from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
 from ..board.virtual import VirtualBoard
-from ..core.plain import JsonObject
+from ..core.status import MeterStatus
 from . import display_preview
 
 LAMPS = {
@@ -37,7 +37,7 @@ class BoardDrawing:
                 with self._knob:
                     ui.element("div").classes("needle")
                 self._said = ui.label().classes("said")
-        self._meter: JsonObject = {}
+        self._meter: MeterStatus | None = None
         if virtual is not None:
             self._controls(virtual)
         ui.timer(REDRAW_S, lambda: self.update(self._meter))
@@ -63,29 +63,29 @@ class BoardDrawing:
                 ui.button("Button", on_click=press).props("dense outline")
                 ui.button("Restart", on_click=lambda: board.reboot()).props("dense outline")
 
-    def update(self, meter: JsonObject) -> None:
-        """Draws the board from its meter's view (an entry of meter-status); not from an empty one."""
+    def update(self, meter: MeterStatus | None) -> None:
+        """Draws the board from its meter's view; nothing without one."""
         self._meter = meter
-        if not meter:
+        if meter is None:
             return
         board = self._virtual
         self._set(self._display, "src", self._picture(meter))
-        lamp = str(meter["lamp"] if board is None else board.lamp)
-        heard = meter["board"] == "heard"
+        lamp = str(meter.lamp if board is None else board.lamp)
+        heard = meter.board == "heard"
         self._set(self._led, "class", f"led {lamp if heard else 'off'}")
         self._set(self._led, "aria-label", LAMPS.get(lamp, "LED off") if heard else "the board is not heard")
-        self._most = max(self._most, meter["flow"], meter["tariff"]["rating_ticks_per_s"] * 3600)
-        percent = board.percent if board is not None else 100 * meter["flow"] // self._most
+        self._most = max(self._most, meter.flow, meter.tariff.rating_ticks_per_s * 3600)
+        percent = board.percent if board is not None else 100 * meter.flow // self._most
         self._set(self._knob, "style", f"--turn: {percent * TURN // 100 - TURN // 2}deg")
-        said = "" if meter["plugged"] else "unplugged"
+        said = "" if meter.plugged else "unplugged"
         if not heard:
-            said = f"board {meter['board']}: is it connected, and its bridge running?"
-        elif meter["fault"]:
-            said = f"fault: {meter['fault']}"
+            said = f"board {meter.board}: is it connected, and its bridge running?"
+        elif meter.fault:
+            said = f"fault: {meter.fault}"
         if self._said.text != said:
             self._said.set_text(said)
 
-    def _picture(self, meter: JsonObject) -> str:
+    def _picture(self, meter: MeterStatus) -> str:
         if self._virtual is not None:
             return display_preview.of_virtual(self._virtual)
         try:

@@ -1,12 +1,14 @@
 """The buyer's page: what may be spent, the streams that run, a code to scan, and the receipts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
+from ..core.status import RefusalStatus, StreamStatus
+from ..core.tariff import Tariff
 from ..formatting import visible
 from .amounts import Money, sat_field
 from .history import History
@@ -56,37 +58,37 @@ class StreamCard:
         panel.only_with("stream-close", end)
         self.buttons = [self.pause, budget, end]
         self._refused = 0
-        self._view: JsonObject = {}
+        self._view: StreamStatus | None = None
 
-    def update(self, view: JsonObject) -> None:
-        """Draws a stream from its view (an entry of stream-list); calls `changed` at a new state."""
+    def update(self, view: StreamStatus) -> None:
+        """Draws a stream from its view; calls `changed` at a new state."""
         self._view = view
-        tariff, money = view["tariff"], self.money
-        self._text(self.meter, f"{view['meter']} at {view['seller'][:12]}…")
-        if self.state.text != view["state"]:
-            self.state.set_text(view["state"])
-            self.state.classes(replace=f"state {view['state']}")
+        terms, money = view.terms, self.money
+        self._text(self.meter, f"{view.meter} at {view.seller[:12]}…")
+        if self.state.text != view.state:
+            self.state.set_text(view.state)
+            self.state.classes(replace=f"state {view.state}")
             self._changed()
-        self._text(self.said, visible(view["trouble"] or view["why"]) or STATES.get(view["state"], ""))
+        self._text(self.said, visible(view.trouble or view.why) or STATES.get(view.state, ""))
         for button in self.buttons:
-            button.set_enabled(view["state"] != "closing")
-        self._text(self.pause, "Resume" if view["state"] == "paused" else "Pause")
-        left = view["budget_left_msat"]
-        part = 100 * left // max(1, view["policy"]["budget_msat"]) / 100
+            button.set_enabled(view.state != "closing")
+        self._text(self.pause, "Resume" if view.state == "paused" else "Pause")
+        left, budget = view.budget_left_msat, int(view.policy["budget_msat"])
+        part = 100 * left // max(1, budget) / 100
         if self.bar.value != part:
             self.bar.set_value(part)
-        self.facts["price"] = f"{money(tariff['price_msat'])} / {tariff['unit']}" if tariff else "not agreed yet"
-        self.facts["used"] = used(view["ticks"], tariff)
-        self.facts["own"] = used(view["own_ticks"], tariff) if view["own_ticks"] >= 0 else "no sensor of our own"
-        self.facts["paid"] = f"{money(view['paid_msat'])} in {view['payments']:,} payments"
-        self.facts["fees"] = money(view["fees_msat"])
-        spent = view["ticks"] * tariff["price_msat"] // tariff["ticks_per_unit"] if tariff else 0
-        self.facts["credit"] = money(max(0, view["paid_msat"] + view["carried_msat"] - spent))
-        self.facts["left"] = f"{money(left)} of {money(view['policy']['budget_msat'])}"
-        self.facts["exposure"] = f"{money(view['exposure_msat'])}, at most {money(view['exposure_bound_msat'])}"
-        self._refusals(view["refusals"])
+        self.facts["price"] = f"{money(terms.price_msat)} / {terms.unit}" if terms else "not agreed yet"
+        self.facts["used"] = used(view.ticks, terms)
+        self.facts["own"] = used(view.own_ticks, terms) if view.own_ticks >= 0 else "no sensor of our own"
+        self.facts["paid"] = f"{money(view.paid_msat)} in {view.payments:,} payments"
+        self.facts["fees"] = money(view.fees_msat)
+        spent = terms.charge(view.ticks) if terms else 0
+        self.facts["credit"] = money(max(0, view.paid_msat + view.carried_msat - spent))
+        self.facts["left"] = f"{money(left)} of {money(budget)}"
+        self.facts["exposure"] = f"{money(view.exposure_msat)}, at most {money(view.exposure_bound_msat)}"
+        self._refusals(view.refusals)
 
-    def _refusals(self, found: list[JsonObject]) -> None:
+    def _refusals(self, found: Sequence[RefusalStatus]) -> None:
         if len(found) == self._refused:
             return
         self._refused = len(found)
@@ -94,7 +96,7 @@ class StreamCard:
         with self.refusals:
             for each in found[-5:]:
                 with ui.element("li"):
-                    ui.label(visible(f"refused: {each.get('why', each)}"))
+                    ui.label(visible(f"refused: {each.why}"))
 
     @staticmethod
     def _text(element: TextElement, text: str) -> None:
@@ -102,7 +104,7 @@ class StreamCard:
             element.set_text(text)
 
     async def _pause(self) -> None:
-        method = "stream-resume" if self._view.get("state") == "paused" else "stream-pause"
+        method = "stream-resume" if self._view is not None and self._view.state == "paused" else "stream-pause"
         await doing(self.panel.call(method, session=self.session))
 
     async def _end(self) -> None:
@@ -118,10 +120,10 @@ class StreamCard:
             "max_fee_msat": "highest fee of a payment",
             "day_msat": "highest in a day, over all streams (0: no cap)",
         }
-        policy = self._view["policy"]
+        policy = self._view.policy if self._view is not None else {}
         with named("Caps of this stream") as dialog, ui.card():
             heading("Caps of this stream")
-            boxes = {name: sat_field(text, policy[name]) for name, text in names.items()}
+            boxes = {name: sat_field(text, policy.get(name, 0)) for name, text in names.items()}
             before = {key: str(box.value) for key, box in boxes.items()}
 
             async def save() -> None:
@@ -139,11 +141,9 @@ class StreamCard:
         dialog.open()
 
 
-def used(ticks: int, tariff: JsonObject) -> str:
+def used(ticks: int, tariff: Tariff | None) -> str:
     """Returns a count (ticks) as text in units and ticks; without a tariff in ticks only."""
-    return (
-        f"{ticks / tariff['ticks_per_unit']:,.3f} {tariff['unit']} ({ticks:,} ticks)" if tariff else f"{ticks:,} ticks"
-    )
+    return f"{ticks / tariff.ticks_per_unit:,.3f} {tariff.unit} ({ticks:,} ticks)" if tariff else f"{ticks:,} ticks"
 
 
 class BuyPage:
@@ -187,31 +187,32 @@ class BuyPage:
         if self.trouble.text != trouble:
             self.trouble.set_text(trouble)
             self.receipts.refresh()
-        streams = self.panel.buy.view.get("streams", {})
+        streams = self.panel.buy.view.streams
         if set(streams) != set(self.cards):
             self._build(streams)
         for session, card in self.cards.items():
             card.update(streams[session])
-        left = sum(stream["budget_left_msat"] for stream in streams.values())
-        risk = sum(each["exposure_msat"] for each in streams.values())
+        left = sum(stream.budget_left_msat for stream in streams.values())
+        risk = sum(each.exposure_msat for each in streams.values())
         text = (
             f"{self.money(left)} may still be spent; {self.money(risk)} could be lost now" if streams else "none runs"
         )
         if self.total.text != text:
             self.total.set_text(text)
 
-    def _build(self, streams: JsonObject) -> None:
+    def _build(self, streams: Mapping[str, StreamStatus]) -> None:
         """Cards come and go with their streams; one that went has left a receipt, or a reason."""
         for session in set(self.cards) - set(streams):
             self._gone(session)
             self.cards.pop(session).element.delete()
-        for session in sorted(set(streams) - set(self.cards), key=lambda s: int(streams[s]["opened_at"])):
+        for session in sorted(set(streams) - set(self.cards), key=lambda s: streams[s].opened_at):
             with self.streams:
                 self.cards[session] = StreamCard(self.panel, session, self.money, self.receipts.refresh)
             self.cards[session].element.move(target_index=0)
         self.receipts.refresh()
 
     def _gone(self, session: str) -> None:
-        why = self.panel.buy.view.get("ended", {}).get(session, {}).get("why", "")
+        ended = self.panel.buy.view.ended.get(session)
+        why = ended.why if ended is not None else ""
         with self.streams:
             tell(f"a stream has ended{': ' + why if why else ''}; its receipt is below", good=not why)

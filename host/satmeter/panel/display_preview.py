@@ -12,7 +12,7 @@ import time
 from PIL import Image
 
 from ..board.virtual import VirtualBoard, VirtualDisplay, firmware
-from ..core.plain import JsonObject
+from ..core.status import MeterStatus
 from ..qr.make import fitted
 
 SIZE = (128, 64)
@@ -42,13 +42,12 @@ class DisplayPreview:
         self._png = ""
         self._texts: tuple[tuple[str, ...], tuple[int, int]] = ((), (0, 0))
 
-    def picture(self, meter: JsonObject) -> str:
-        """Return the display as a data: URL of a PNG, from a meter of meter-status."""
-        size = _size(meter["display"])
+    def picture(self, meter: MeterStatus) -> str:
+        """Return the display as a data: URL of a PNG."""
+        size = _size(meter.display)
         now = time.monotonic_ns() // 1_000_000
-        key = tuple(
-            meter[each] for each in ("board", "fault", "page", "codes", "lamp", "grant", "register", "flow", "plugged")
-        )
+        count = (meter.grant, meter.register, meter.flow)
+        key = (meter.board, meter.fault, meter.page, meter.codes, meter.lamp, meter.plugged, count)
         turn = now // int(firmware("screen").CODE_MS)
         if (size, turn, *key) != self._key:
             self._key = (size, turn, *key)
@@ -56,23 +55,23 @@ class DisplayPreview:
             self._png = png(self._draw(size, now))
         return self._png
 
-    def _take(self, meter: JsonObject, size: tuple[int, int]) -> None:
+    def _take(self, meter: MeterStatus, size: tuple[int, int]) -> None:
         board = self._board
-        left = meter["grant"] - meter["register"]
+        left = meter.grant - meter.register
         board.most = max(left, board.most) if left > 0 else 0
-        board.lines = [str(line)[:32] for line in [*meter["page"], "", "", "", ""][:4]]
-        board.heard = meter["board"] == "heard"
-        board.faults = [meter["fault"]] if meter["fault"] else []
+        board.lines = [str(line)[:32] for line in [*meter.page, "", "", "", ""][:4]]
+        board.heard = meter.board == "heard"
+        board.faults = [meter.fault] if meter.fault else []
         board.flow, board.register, board.grant, board.lamp = (
-            meter["flow"],
-            meter["register"],
-            meter["grant"],
-            meter["lamp"],
+            meter.flow,
+            meter.register,
+            meter.grant,
+            meter.lamp,
         )
-        board.relay = bool(meter["plugged"]) and left > 0
-        if (tuple(meter["codes"]), size) != self._texts:
-            self._texts = (tuple(meter["codes"]), size)
-            board.codes = {n: code for n, text in enumerate(meter["codes"]) if (code := _code(text, size)) is not None}
+        board.relay = bool(meter.plugged) and left > 0
+        if (tuple(meter.codes), size) != self._texts:
+            self._texts = (tuple(meter.codes), size)
+            board.codes = {n: code for n, text in enumerate(meter.codes) if (code := _code(text, size)) is not None}
 
     def _draw(self, size: tuple[int, int], now: int) -> list[str]:
         display = VirtualDisplay(*size)

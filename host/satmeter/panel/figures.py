@@ -4,18 +4,20 @@ from collections.abc import Callable, Sequence
 
 from ..watch.process import Look, ProcessFigures, Samples
 from .layout import Panel
-from .poller import Feed
+from .poller import BuyerView, Feed, SellerView
+
+AnyFeed = Feed[SellerView] | Feed[BuyerView]
 
 
 def figures(panels: Sequence[Panel]) -> ProcessFigures:
     """Return what the pages say of themselves to Prometheus; a site's name stands before the side."""
-    sides = {
+    sides: dict[str, AnyFeed] = {
         f"{panel.site} {side}".strip(): feed
         for panel in panels
         for side, feed in (("sell", panel.sell), ("buy", panel.buy))
     }
 
-    def each(of: Callable[[Feed], float]) -> Samples:
+    def each(of: Callable[[AnyFeed], float]) -> Samples:
         return [(side, of(feed)) for side, feed in sides.items()]
 
     return ProcessFigures(

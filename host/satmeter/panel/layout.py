@@ -21,7 +21,7 @@ from ..node.far import AnyNode
 from ..node.rpc import code_of, words_of
 from .amounts import Money, Rate
 from .payments import PaymentLog
-from .poller import Feed, Flows
+from .poller import BuyerView, Feed, Flows, SellerView, View
 from .users import User
 
 NEXT = {
@@ -52,8 +52,8 @@ class Panel:
 
     node: AnyNode
     info: JsonObject
-    sell: Feed
-    buy: Feed
+    sell: Feed[SellerView]
+    buy: Feed[BuyerView]
     flows: Flows
     rate: Rate = field(default_factory=Rate)
     payments: PaymentLog = field(default_factory=PaymentLog)
@@ -128,7 +128,7 @@ class Facts:
             self._values[key].set_text(text)
 
 
-def follow(feed: Feed, show: Callable[[], None]) -> None:
+def follow(feed: Feed[View], show: Callable[[], None]) -> None:
     """Have `show` called for the page that is being built, now and at every change of the feed while it is open."""
     client = ui.context.client
 
@@ -221,7 +221,7 @@ def heading(text: str, level: int = 2) -> ui.label:
     return label
 
 
-def stale(feed: Feed, body: ui.element) -> str:
+def stale(feed: Feed[View], body: ui.element) -> str:
     """Turn a page's figures grey while its feed has no newer ones; return what is wrong, and since when."""
     body.classes(**{"add" if feed.trouble else "remove": "stale"})
     if not feed.trouble or not feed.heard_at:

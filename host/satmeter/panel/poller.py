@@ -7,14 +7,24 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble, SatmeterError
-from ..core.plain import JsonObject
+from ..core.errors import NodeTrouble, SatmeterError, UnreadableAnswer
 from ..core.states import StreamState
+from ..core.status import (
+    BuyerStatus,
+    MeterStatus,
+    SellerStatus,
+    SessionStatus,
+    StreamStatus,
+    UnownedPayment,
+    read_as,
+)
 from ..node.far import AnyNode
 from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, code_of, words_of
 
@@ -26,16 +36,35 @@ RETRY_S = 1.0
 SLOW_S = 10.0
 CHART_S = 180
 
-View = JsonObject
+View = TypeVar("View")
 
 
-class Feed:
+@dataclass(frozen=True)
+class SellerView:
+    """Meters by name, live sessions by id, and payments that nobody knows the session of."""
+
+    meters: Mapping[str, MeterStatus] = field(default_factory=dict)
+    sessions: Mapping[str, SessionStatus] = field(default_factory=dict)
+    unowned: Sequence[UnownedPayment] = ()
+
+
+@dataclass(frozen=True)
+class BuyerView:
+    """Live streams by their session, and those that ended a moment ago."""
+
+    streams: Mapping[str, StreamStatus] = field(default_factory=dict)
+    ended: Mapping[str, StreamStatus] = field(default_factory=dict)
+
+
+class Feed(Generic[View]):
     """`look` asks the node and returns a view; `view` is its last answer, `trouble` why there is none now."""
 
-    def __init__(self, node: AnyNode, look: Callable[[AnyNode], View], pool: ThreadPoolExecutor | None = None):
-        """pool: whose threads ask the node."""
+    def __init__(
+        self, node: AnyNode, look: Callable[[AnyNode], View], empty: View, pool: ThreadPoolExecutor | None = None
+    ):
+        """empty: the view before the node has answered. pool: whose threads ask the node."""
         self.node, self._look, self._pool = node, look, pool
-        self.view: View = {}
+        self.view = empty
         self.trouble = "not asked yet"
         self.missing = False
         """Whether the node has no such plugin."""
@@ -100,6 +129,8 @@ class Feed:
             self.missing = code_of(error) == UNKNOWN_COMMAND
             gone = self.missing or code_of(error) == PLUGIN_GONE
             self.trouble = f"the plugin does not run: start it ({words_of(error)})" if gone else words_of(error)
+        except UnreadableAnswer as error:
+            self.trouble = str(error)
         except NodeTrouble as error:
             self.trouble = f"{error}; is lightningd running, and is that its socket?"
         except SatmeterError as error:
@@ -122,15 +153,15 @@ class Flows:
     def __init__(self) -> None:
         self._points: dict[str, deque[tuple[int, int]]] = {}
 
-    def add(self, meters: list[View]) -> None:
+    def add(self, meters: Iterable[MeterStatus]) -> None:
         """Adds the present flow (ticks an hour) of each meter, and drops points older than 180 s.
 
-        meters: entries of meter-status. A flow that has not changed is added once a second at most."""
+        A flow that has not changed is added once a second at most."""
         now = time.time_ns() // 1_000_000
         for meter in meters:
-            points = self._points.setdefault(meter["name"], deque())
-            if not points or points[-1][1] != meter["flow"] or now - points[-1][0] >= 1000:
-                points.append((now, meter["flow"]))
+            points = self._points.setdefault(meter.name, deque())
+            if not points or points[-1][1] != meter.flow or now - points[-1][0] >= 1000:
+                points.append((now, meter.flow))
             while points[0][0] < now - CHART_S * 1000:
                 points.popleft()
 
@@ -139,25 +170,25 @@ class Flows:
         return list(self._points.get(meter, ()))
 
 
-def seller(flows: Flows) -> Callable[[AnyNode], View]:
-    """Return what looks at a seller's plugin: meters and sessions by name and id."""
+def seller(flows: Flows) -> Callable[[AnyNode], SellerView]:
+    """Return what looks at a seller's plugin."""
 
-    def look(node: AnyNode) -> View:
-        found = node.call("meter-status")
-        flows.add(found["meters"])
-        return {
-            "meters": {meter["name"]: meter for meter in found["meters"]},
-            "sessions": {session["session"]: session for session in found["sessions"]},
-            "unowned": found["unowned"],
-        }
+    def look(node: AnyNode) -> SellerView:
+        found = read_as(SellerStatus, node.call("meter-status"))
+        flows.add(found.meters)
+        return SellerView(
+            {meter.name: meter for meter in found.meters},
+            {session.session: session for session in found.sessions},
+            found.unowned,
+        )
 
     return look
 
 
-def buyer(node: AnyNode) -> View:
-    """Look at a buyer's plugin: live streams by id, and those that ended a moment ago."""
-    found = node.call("stream-list")["streams"]
-    return {
-        "streams": {each["session"]: each for each in found if each["state"] != StreamState.CLOSED},
-        "ended": {one["session"]: one for one in found if one["state"] == StreamState.CLOSED},
-    }
+def buyer(node: AnyNode) -> BuyerView:
+    """Look at a buyer's plugin."""
+    found = read_as(BuyerStatus, node.call("stream-list")).streams
+    return BuyerView(
+        {each.session: each for each in found if each.state != StreamState.CLOSED},
+        {each.session: each for each in found if each.state == StreamState.CLOSED},
+    )

@@ -1,12 +1,15 @@
 """The seller's pages: all meters, and one with its board, its money and what a person can do about it."""
 
+from collections.abc import Mapping
+
 from nicegui import ui
 from pyln.client import RpcError
 
 from ..core.errors import SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
-from ..core.status import SessionEvent, read_as
+from ..core.status import MeterStatus, SessionEvent, SessionStatus, read_as
+from ..core.tariff import Tariff
 from ..formatting import duration
 from ..qr import draw
 from ..qr.make import make
@@ -48,16 +51,16 @@ def meters(panel: Panel) -> None:
     def show() -> None:
         trouble.set_text(stale(panel.sell, body))
         alarms.show()
-        found = panel.sell.view.get("meters", {})
+        found = panel.sell.view.meters
         if set(found) != set(rows):
             build(found)
         for name, meter in found.items():
-            texts = (said(meter), flow(meter), money(meter["credit_msat"]), meter["fault"])
+            texts = (said(meter), flow(meter, meter.tariff), money(meter.credit_msat), meter.fault)
             for label, text in zip(rows[name], texts):
                 if label.text != text:
                     label.set_text(text)
 
-    def build(found: JsonObject) -> None:
+    def build(found: Mapping[str, MeterStatus]) -> None:
         table.clear()
         rows.clear()
         with table:
@@ -79,29 +82,27 @@ def meters(panel: Panel) -> None:
         table = ui.element("div").classes("lines")
 
         panel.only_with(
-            "meter-add", ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", {}, again))
+            "meter-add", ui.button("Add a meter", icon="add", on_click=lambda: tariff.edit(panel, "", None, again))
         )
         follow(panel.sell, show)
 
 
-def said(meter: JsonObject) -> str:
+def said(meter: MeterStatus) -> str:
     """What a meter is doing, in words; of one whose board is not heard, that first."""
-    if meter["state"] == "standby" and meter["board"] != "heard":
-        return BOARDS[meter["board"]]
-    return STATES[meter["state"]]
+    if meter.state == "standby" and meter.board != "heard":
+        return BOARDS[meter.board]
+    return STATES[meter.state]
 
 
-def flow(meter: JsonObject) -> str:
+def flow(meter: MeterStatus, tariff: Tariff) -> str:
     """A meter's flow in its unit an hour."""
-    per_unit = meter["tariff"]["ticks_per_unit"]
-    value = meter["flow"] / per_unit
-    return f"{value:,.{0 if value >= 100 else 2}f} {meter['tariff']['unit']}/h"
+    value = meter.flow / tariff.ticks_per_unit
+    return f"{value:,.{0 if value >= 100 else 2}f} {tariff.unit}/h"
 
 
-def count(meter: JsonObject) -> str:
+def count(meter: MeterStatus, tariff: Tariff) -> str:
     """Returns a meter's count over all boots as text, in units and in ticks."""
-    tariff = meter["tariff"]
-    return f"{meter['count'] / tariff['ticks_per_unit']:,.3f} {tariff['unit']} ({meter['count']:,} ticks)"
+    return f"{meter.count / tariff.ticks_per_unit:,.3f} {tariff.unit} ({meter.count:,} ticks)"
 
 
 class MeterPage:
@@ -113,6 +114,8 @@ class MeterPage:
         self._code = ""
         self._which = "address"
         self._session = ""
+        self._lines: list[str] | None = None
+        """The invoices that are shown."""
         with page(panel, name, self.money, self.show) as self.body:
             self.trouble = ui.label().classes("warning").props("role=alert")
             with ui.element("div").classes("columns"):
@@ -185,10 +188,9 @@ class MeterPage:
     # --- what is shown
 
     @property
-    def meter(self) -> JsonObject | None:
-        """The meter's newest view (an entry of meter-status); None while the node has no such meter."""
-        meters: dict[str, JsonObject] = self.panel.sell.view.get("meters", {})
-        return meters.get(self.name)
+    def meter(self) -> MeterStatus | None:
+        """The meter's newest view; None while the node has no such meter."""
+        return self.panel.sell.view.meters.get(self.name)
 
     def show(self) -> None:
         """Bring everything on the page up to the feed's newest view."""
@@ -197,52 +199,55 @@ class MeterPage:
         self._text(self.trouble, text)
         if meter is None:
             return
-        session = self.panel.sell.view["sessions"].get(meter["session"], {})
+        session = self.panel.sell.view.sessions.get(meter.session)
         # A session keeps the terms that it was opened with.
-        meter = {**meter, "tariff": session.get("tariff", meter["tariff"])}
-        if self.state.text != meter["state"]:
-            self.state.set_text(meter["state"])
-            self.state.classes(replace=f"state {meter['state']}")
+        terms = session.terms if session is not None else meter.tariff
+        if self.state.text != meter.state:
+            self.state.set_text(meter.state)
+            self.state.classes(replace=f"state {meter.state}")
             self.history.refresh()
         self._text(self.said, said(meter))
-        self.close.set_enabled(bool(meter["session"]))
-        self.unlock.set_enabled(meter["state"] == "lockout")
+        self.close.set_enabled(bool(meter.session))
+        self.unlock.set_enabled(meter.state == "lockout")
         self.board.update(meter)
-        self._show_credit(meter, session)
+        self._show_credit(meter, terms)
+        self._show_session(session)
         self._show_code(self._which)
-        self._show_chart(meter)
+        self._show_chart(terms)
 
-    def _show_credit(self, meter: JsonObject, session: JsonObject) -> None:
-        tariff = meter["tariff"]
-        credit = meter["credit_msat"]
+    def _show_credit(self, meter: MeterStatus, terms: Tariff) -> None:
+        credit = meter.credit_msat
         self._text(self.credit, self.money(credit))
-        part = max(0, min(100, 100 * credit // tariff["quantum_msat"]))
+        part = max(0, min(100, 100 * credit // terms.quantum_msat))
         if self.bar.value != part / 100:
             self.bar.set_value(part / 100)
-            self.bar.props(f"color={'negative' if meter['low'] else 'primary'}")
-        cost_an_hour = meter["flow"] * tariff["price_msat"] // tariff["ticks_per_unit"]
+            self.bar.props(f"color={'negative' if meter.low else 'primary'}")
+        cost_an_hour = terms.charge(meter.flow)
         lasts = (
             f"lasts about {duration(credit * 3600 // cost_an_hour)} at this flow" if cost_an_hour and credit > 0 else ""
         )
         self._text(self.lasts, lasts)
-        self.facts["flow"] = flow(meter)
-        self.facts["register"] = count(meter)
-        self.facts["paid"] = self.money(session.get("paid_msat", 0))
-        self.facts["charged"] = self.money(session.get("charged_msat", 0))
-        self.facts["payments"] = f"{session.get('payments', 0):,}"
-        self.facts["out"] = f"{session.get('invoices_out', 0)} of {self.money(session.get('out_msat', 0))}"
-        self.facts["exposure"] = (
-            f"{self.money(meter['exposure_msat'])}, at most {self.money(meter['exposure_bound_msat'])}"
-        )
+        self.facts["flow"] = flow(meter, terms)
+        self.facts["register"] = count(meter, terms)
+        self.facts["exposure"] = f"{self.money(meter.exposure_msat)}, at most {self.money(meter.exposure_bound_msat)}"
+
+    def _show_session(self, session: SessionStatus | None) -> None:
+        paid = charged = payments = invoices = out = 0
+        if session is not None:
+            paid, charged, payments = session.paid_msat, session.charged_msat, session.payments
+            invoices, out = session.invoices_out, session.out_msat
+        self.facts["paid"] = self.money(paid)
+        self.facts["charged"] = self.money(charged)
+        self.facts["payments"] = f"{payments:,}"
+        self.facts["out"] = f"{invoices} of {self.money(out)}"
 
     def _show_code(self, which: str) -> None:
         self._which = which
         meter = self.meter
         if meter is None:
             return
-        tariff = meter["tariff"]
-        self._text(self.price, f"{self.money(tariff['price_msat'])} a {tariff['unit']}")
-        text = (meter["address"] if which == "address" else meter["invoice"]).upper()
+        self._text(self.price, f"{self.money(meter.tariff.price_msat)} a {meter.tariff.unit}")
+        text = (meter.address if which == "address" else meter.invoice).upper()
         if text == self._code and text:
             return
         self._code = text
@@ -258,21 +263,20 @@ class MeterPage:
         self.wallet.props["href"] = f"lightning:{text}"
         self.wallet.update()
 
-    def _show_chart(self, meter: JsonObject) -> None:
+    def _show_chart(self, terms: Tariff) -> None:
         points = self.panel.flows.of(self.name)
         newest = points[-1][0] if points else 0
         if newest < self._drawn + 1000:
             return
         self._drawn = newest
-        per_unit = meter["tariff"]["ticks_per_unit"]
-        self.chart.options["series"][0]["data"] = [[at, value / per_unit] for at, value in points]
-        self.chart.options["yAxis"]["name"] = f"{meter['tariff']['unit']}/h"
+        self.chart.options["series"][0]["data"] = [[at, value / terms.ticks_per_unit] for at, value in points]
+        self.chart.options["yAxis"]["name"] = f"{terms.unit}/h"
         self.chart.update()
 
     async def _follow_invoices(self) -> None:
         """List the newest invoices of the session as its journal has them."""
         meter = self.meter
-        session = (meter or {}).get("session") or self._session
+        session = (meter.session if meter is not None else "") or self._session
         if not session or self.panel.sell.trouble or not self.runs.client.has_socket_connection:
             return
         self._session = session
@@ -281,7 +285,7 @@ class MeterPage:
         except (RpcError, SatmeterError):  # a login that has ended, or a rune that permits less, too
             return  # the feed shows the error
         lines = _invoices(found["events"], self.money)
-        if lines == getattr(self, "_lines", None):
+        if lines == self._lines:
             return
         self._lines = lines
         self.runs.clear()
@@ -312,7 +316,7 @@ class MeterPage:
 
     def _tariff(self) -> None:
         if self.meter is not None:
-            tariff.edit(self.panel, self.name, self.meter["tariff"], self.panel.sell.refresh)
+            tariff.edit(self.panel, self.name, self.meter.tariff, self.panel.sell.refresh)
 
 
 HOW = {"asked": "asked for", "paid": "paid", "dropped": "no longer wanted", "expired": "expired"}

@@ -45,7 +45,8 @@ def made(node: AnyNode, site: str = "") -> Panel:
     """Return a panel for a node. NodeTrouble where it does not answer; a site's is asked later, again and again."""
     flows, pool = Flows(), ThreadPoolExecutor(CALLS, "satmeter-panel")
     info = {} if site else node.info()
-    sell, buy = Feed(node, feeds.seller(flows), pool), Feed(node, feeds.buyer, pool)
+    sell = Feed(node, feeds.seller(flows), feeds.SellerView(), pool)
+    buy = Feed(node, feeds.buyer, feeds.BuyerView(), pool)
     return Panel(node, info, sell, buy, flows, site=site, pool=pool)
 
 

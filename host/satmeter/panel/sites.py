@@ -9,7 +9,6 @@ from nicegui import ui
 from pyln.client import RpcError
 
 from ..core.errors import SatmeterError
-from ..core.plain import JsonObject
 from ..core.states import MeterState
 from .amounts import Money
 from .layout import Panel, follow, page
@@ -76,15 +75,15 @@ def _said(panel: Panel, earned: int | None, money: Money) -> tuple[str, ...]:
         return "sells nothing", "", "", "", ""
     if not panel.sell.heard_at:
         return panel.sell.trouble, "", "", "", ""
-    meters: list[JsonObject] = list(panel.sell.view.get("meters", {}).values())
-    delivering = sum(meter["state"] == MeterState.DELIVERING for meter in meters)
-    faulty = sum(bool(meter["fault"]) or meter["board"] == "silent" for meter in meters)
-    sessions = panel.sell.view.get("sessions", {}).values()
-    alarms = sum(bool(session["alarm"]) for session in sessions) + len(panel.sell.view.get("unowned", []))
+    view = panel.sell.view
+    meters = view.meters.values()
+    delivering = sum(meter.state == MeterState.DELIVERING for meter in meters)
+    faulty = sum(bool(meter.fault) or meter.board == "silent" for meter in meters)
+    alarms = sum(bool(session.alarm) for session in view.sessions.values()) + len(view.unowned)
     return (
         panel.sell.trouble or ("delivers" if delivering else "stands by"),
         f"{delivering:,} of {len(meters):,} meters deliver" + (f", {faulty:,} silent or faulty" if faulty else ""),
         "" if earned is None else f"{money(earned)} earned this month",
-        f"{money(sum(int(meter['exposure_msat']) for meter in meters))} could be lost now",
+        f"{money(sum(meter.exposure_msat for meter in meters))} could be lost now",
         f"{alarms:,} to look at" if alarms else "",
     )

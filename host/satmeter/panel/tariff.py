@@ -6,7 +6,6 @@ from dataclasses import MISSING, fields
 from nicegui import ui
 
 from ..core.money import typed_in_sat
-from ..core.plain import JsonObject
 from ..core.tariff import Tariff
 from .amounts import sat_field
 from .layout import Panel, doing, heading, named, on_enter
@@ -50,7 +49,7 @@ HELP = {
 }
 
 
-def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitable[None]]) -> None:
+def edit(panel: Panel, name: str, tariff: Tariff | None, done: Callable[[], Awaitable[None]]) -> None:
     """Open the form; name "": of a new meter. What the node refuses is said beside the form, which stays open."""
     title = f"Tariff of {name}" if name else "A new meter"
     with named(title) as dialog, ui.card().classes("wide"):
@@ -60,11 +59,12 @@ def edit(panel: Panel, name: str, tariff: JsonObject, done: Callable[[], Awaitab
         if not name:
             given["name"] = ui.input("name: a-z, 0-9 and -")
         defaults = {field.name: "" if field.default is MISSING else str(field.default) for field in fields(Tariff)}
+        present = tariff.to_dict() if tariff is not None else {}
         names = [*FIRST, *(default for default in defaults if default not in FIRST)]
 
         def boxes(some: list[str]) -> None:
             for each in some:
-                value, label = tariff.get(each, defaults[each]), HELP.get(each, each)
+                value, label = present.get(each, defaults[each]), HELP.get(each, each)
                 box = sat_field(label, value) if each.endswith("_msat") else ui.input(label, value=str(value))
                 given[each], before[each] = box.props(f"dense name={each}"), str(box.value)
 

@@ -243,7 +243,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
             self.runtime.post(came)
 
     def receive(self, peer_id: str, message: Message) -> None:
-        """Executor a peer's message to the core; called only for messages of this role."""
+        """Hands a peer's message to the core; called only for messages of this role."""
         self.runtime.post(cmd.FromPeer(peer_id, message))
 
     def mine(self, message: Message) -> bool:

@@ -32,10 +32,14 @@ from . import fiat, meter_options
 from .base import Performers, RolePlugin, log
 from .clock import wall_ms
 from .covered import Covered
+from .history_rpc import HistoryRpc
 from .meter_rpc import MeterRpc
 from .onchain_seller import OnchainEffects
+from .reading_rpc import ReadingRpc
 from .refund_invoice import RefundInvoice, check, read
+from .rpc_methods import methods_of
 from .runtime import Answer
+from .session_rpc import SessionRpc
 
 REFUND_MAXDELAY = 144
 """Blocks for which the payee of a refund can hold it at most."""
@@ -80,7 +84,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     def methods(self) -> dict[str, Callable[..., None]]:
         """Returns the seller's RPC methods by name, without the prefix "meter-"."""
-        return MeterRpc(self).methods()
+        return methods_of(MeterRpc(self), ReadingRpc(self), SessionRpc(self), HistoryRpc(self))
 
     # --- start
 

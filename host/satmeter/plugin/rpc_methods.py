@@ -8,6 +8,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from pyln.client import Plugin
@@ -39,8 +40,40 @@ class Call:
         else:
             self._write({"result": msgspec.to_builtins(answer, str_keys=True)})
 
+    def then(self, do: Callable[[Any], object]) -> Callable[[object], None]:
+        """Returns what takes a result and does `do` with it; an error, of `do` too, is the answer to this call."""
+
+        def take(found: object) -> None:
+            if isinstance(found, Exception):
+                self.reply(found)
+                return
+            try:
+                do(found)
+            except Exception as error:
+                self.reply(error)
+
+        return take
+
+    def showing(self, show: Callable[[Any], object]) -> Callable[[object], None]:
+        """Returns what takes a result and answers with what `show` makes of it; an error is answered as it is."""
+        return self.then(lambda found: self.reply(show(found)))
+
     def _write(self, answer: Plain) -> None:
         self._request._write_result({"jsonrpc": "2.0", "id": self._request.id, **answer})
+
+
+class Methods(Protocol):
+    """RPC methods of one subject, by their names in METHODS."""
+
+    @property
+    def METHODS(self) -> tuple[str, ...]:
+        """Their names, without the prefix of their plugin."""
+        ...
+
+
+def methods_of(*subjects: Methods) -> dict[str, Callable[..., None]]:
+    """Returns RPC methods by name, without the prefix of their plugin."""
+    return {name: getattr(subject, name) for subject in subjects for name in subject.METHODS}
 
 
 def bind(name: str, signature: inspect.Signature, params: JsonObject | Sequence[object]) -> JsonObject:

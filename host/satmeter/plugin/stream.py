@@ -26,6 +26,7 @@ from . import stream_options
 from .base import Performers, RolePlugin
 from .decoder import Decoder
 from .onchain_buyer import OnchainEffects
+from .rpc_methods import methods_of
 from .stream_rpc import StreamRpc
 
 REFUND_EXPIRY_S = 30 * 86400
@@ -59,7 +60,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     def methods(self) -> dict[str, Callable[..., None]]:
         """Returns the buyer's RPC methods by name, without the prefix "stream-"."""
-        return StreamRpc(self).methods()
+        return methods_of(StreamRpc(self))
 
     # --- start
 

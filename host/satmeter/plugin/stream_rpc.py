@@ -3,8 +3,10 @@
 Amounts are msat (a number, or text such as 5sat), counts ticks, times seconds or (in results, *_at) milliseconds.
 """
 
+import inspect
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pyln.client import RpcError
@@ -18,11 +20,11 @@ from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError
 from ..core.money import MAX_TICKS, flag, whole
 from ..core.plain import Plain
 from ..core.states import StreamState
-from ..core.status import StreamStatus
+from ..core.status import BuyerStatus, StreamStatus
 from ..journal.store import Journal
 from ..node.rpc import words_of
 from ..wire.address import parse
-from .meter_rpc import FOREVER_S, PAGE, check_boot
+from .params import Method, boot_id, extended, page, period, waiting
 from .rpc_methods import Call
 from .runtime import Answer
 
@@ -35,51 +37,54 @@ RISK = (
 )
 
 
+def _with_caps(*names: str) -> Callable[[Method], Method]:
+    """Gives a method caps of the buyer's policy as its parameters, none of which has to be given."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    caps = [
+        inspect.Parameter(name, kind, default=None, annotation=str | None if name == "unit" else None) for name in names
+    ]
+    return lambda method: extended(method, caps)
+
+
 class StreamRpc:
     """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+
+    METHODS = ("open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts")
 
     def __init__(self, plugin: "StreamPlugin"):
         self.p = plugin
 
-    def methods(self) -> dict[str, Callable[..., None]]:
-        """Returns the buyer's RPC methods by name, without the prefix "stream-"."""
-        names = ["open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts"]
-        return {name: getattr(self, name) for name in names}
+    def _change(self, call: Call, what: cmd.Command) -> None:
+        """Has the core change a stream, and answers with how it stands then."""
+        self.p.runtime.post(what, call.showing(views.stream_status))
 
-    def _post(self, call: Call, what: cmd.Command) -> None:
-        def reply(answer: Answer) -> None:
-            call.reply(answer if isinstance(answer, Exception) else views.stream_status(answer))
-
-        self.p.runtime.post(what, reply)
-
+    @_with_caps(
+        "max_fee_msat",
+        "max_invoice_msat",
+        "day_msat",
+        "unit",
+        "max_spend_msat",
+        "maxdelay",
+        "max_final_cltv",
+        "tolerance_pct",
+        "tolerance_ticks",
+        "max_feerate",
+        "max_msat_per_s",
+    )
     def open(
         self,
         call: Call,
         seller: str,
-        max_price_msat: int,
-        budget_msat: int,
+        max_price_msat: object,
+        budget_msat: object,
         meter: str | None = None,
-        max_fee_msat: int | None = None,
-        max_invoice_msat: int | None = None,
-        day_msat: int | None = None,
-        unit: str | None = None,
-        max_spend_msat: int | None = None,
-        maxdelay: int | None = None,
-        max_final_cltv: int | None = None,
-        tolerance_pct: int | None = None,
-        tolerance_ticks: int | None = None,
-        max_feerate: int | None = None,
-        max_msat_per_s: int | None = None,
+        **caps: object,
     ) -> None:
         """Buy from {seller} (SATMETER:// address, or node id and {meter}) within the caps given.
 
         {max_price_msat} is for one {unit}: without {unit} the answer is the seller's terms, and nothing is agreed
         to."""
-        caps = {
-            name: value
-            for name, value in locals().items()
-            if name not in ("self", "call", "seller", "meter") and value is not None
-        }
+        caps |= {"max_price_msat": max_price_msat, "budget_msat": budget_msat}
         if self.p.options.day_msat:
             caps.setdefault("day_msat", self.p.options.day_msat)
         address = parse(seller, meter)
@@ -94,18 +99,16 @@ class StreamRpc:
             else:
                 call.reply(shown)
 
-        def reply(answer: Answer) -> None:
-            if isinstance(answer, Exception):
-                call.reply(answer)
-            else:
-                self.p.opening[session] = agreed
+        def asked(_: object) -> None:
+            self.p.opening[session] = agreed
 
-        self.p.runtime.post(what, reply)
+        self.p.runtime.post(what, call.then(asked))
 
     def list(self, call: Call) -> None:
         """List the live streams."""
         self.p.runtime.run(
-            lambda core: {"streams": [views.stream_status(each) for each in core.state.streams.values()]}, call.reply
+            lambda core: BuyerStatus(streams=[views.stream_status(each) for each in core.state.streams.values()]),
+            call.reply,
         )
 
     def status(self, call: Call, session: str) -> None:
@@ -121,32 +124,25 @@ class StreamRpc:
 
     def pause(self, call: Call, session: str) -> None:
         """Stop paying for now; the seller suspends when the credit is used up."""
-        self._post(call, cmd.PauseStream(session))
+        self._change(call, cmd.PauseStream(session))
 
     def resume(self, call: Call, session: str) -> None:
         """Pay again what a paused stream was asked for."""
-        self._post(call, cmd.ResumeStream(session))
+        self._change(call, cmd.ResumeStream(session))
 
-    def budget(
-        self,
-        call: Call,
-        session: str,
-        budget_msat: int | None = None,
-        max_price_msat: int | None = None,
-        max_fee_msat: int | None = None,
-        max_invoice_msat: int | None = None,
-        day_msat: int | None = None,
-        max_spend_msat: int | None = None,
-        max_feerate: int | None = None,
-        max_msat_per_s: int | None = None,
-    ) -> None:
+    @_with_caps(
+        "budget_msat",
+        "max_price_msat",
+        "max_fee_msat",
+        "max_invoice_msat",
+        "day_msat",
+        "max_spend_msat",
+        "max_feerate",
+        "max_msat_per_s",
+    )
+    def budget(self, call: Call, session: str, **caps: object) -> None:
         """Change the caps of a running stream."""
-        caps = {
-            name: value
-            for name, value in locals().items()
-            if name not in ("self", "call", "session") and value is not None
-        }
-        self._post(call, cmd.SetBudget(session, caps))
+        self._change(call, cmd.SetBudget(session, caps))
 
     def report(self, call: Call, session: str, boot: str, register: int, base: int = 0, age: int = 0) -> None:
         """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}.
@@ -154,29 +150,26 @@ class StreamRpc:
         {age} is how long ago it said so, in ms."""
         count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
         age_ms = whole("age", age, 0, MAX_TICKS)
-        self._post(call, cmd.SensorReading(session, check_boot(boot), count, start, age_ms))
+        self._change(call, cmd.SensorReading(session, boot_id(boot), count, start, age_ms))
 
     def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
-        after, seconds = whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
+        after, seconds = waiting(lastindex, timeout)
 
         def look(core: Buyer) -> tuple[Buyer, str]:
             return core, core.stream(session).id
 
-        def then(found: Answer) -> None:
-            if isinstance(found, Exception):
-                call.reply(found)
-            else:
-                core, key = found
-                self.p.long_polls.wait(key, lambda k: self.p.relay_view(core, k), after, seconds, call)
+        def wait(found: tuple[Buyer, str]) -> None:
+            core, key = found
+            self.p.long_polls.wait(key, partial(self.p.relay_view, core), after, seconds, call)
 
-        self.p.runtime.run(look, then)
+        self.p.runtime.run(look, call.then(wait))
 
     def close(self, call: Call, session: str, refuse_debt: bool | int | str = False) -> None:
         """End a stream; what is paid and not used comes back, or stays owed until it can.
 
         In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
-        self._post(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
+        self._change(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
 
     def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
         """Stops waiting for payment {n} of a stream that the node calls pending without an HTLC of it.
@@ -199,23 +192,17 @@ class StreamRpc:
                     raise WrongState(f"payment {number} is not stuck: {why}")
                 if not accepted:
                     raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
-                self._post(call, cmd.GiveUpPayment(stream, number))
+                self._change(call, cmd.GiveUpPayment(stream, number))
             except RpcError as error:
                 call.reply(NodeTrouble(words_of(error)))
             except Exception as error:
                 call.reply(error)
 
-        def then(found: Answer) -> None:
-            if isinstance(found, Exception):
-                call.reply(found)
-            else:
-                self.p.executor.quick(ask, *found)
-
-        self.p.runtime.run(look, then)
+        self.p.runtime.run(look, call.then(lambda found: self.p.executor.quick(ask, *found)))
 
     def receipts(self, call: Call, before: int = 0, limit: int = 100) -> None:
         """List ended streams with their signed receipts, newest first; page by the last one's opened_at."""
-        before, limit = whole("before", before, 0, 2**62), whole("limit", limit, 1, PAGE)
+        (_, before), limit = period(0, before), page(limit)
         self.p.read(call, lambda journal: {"receipts": journal.sessions("", before, limit, ended=True)})
 
 

@@ -16,7 +16,7 @@ from pyln.client import RpcError
 from ..core.errors import JournalTrouble, NodeTrouble
 from ..core.plain import JsonObject
 from ..core.seller.meter import LESSER_FAULTS
-from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
+from ..core.status import BuyerStatus, MeterStatus, SellerStatus, SessionStatus, StreamStatus, UnownedPayment, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 
 OLDEST, NEWEST = (25, 12, 1), (26, 6, 99)
@@ -61,22 +61,22 @@ def findings(node: Node) -> Iterator[Finding]:
             continue
         try:
             if plugin == "meter":
-                meters = [read_as(MeterStatus, each) for each in status["meters"]]
-                quantum = max((int(meter.tariff["quantum_msat"]) for meter in meters), default=0)
-                found = list(_seller(status, meters))
+                seller = read_as(SellerStatus, status)
+                quantum = max((meter.tariff.quantum_msat for meter in seller.meters), default=0)
+                found = list(_seller(seller))
             else:
-                found = list(_streams([read_as(StreamStatus, each) for each in status["streams"]]))
-        except (NodeTrouble, LookupError) as error:
+                found = list(_streams(read_as(BuyerStatus, status).streams))
+        except NodeTrouble as error:
             words = f"its answer is of another version ({error})"
             found = [Finding(plugin, "bad", words, "restart lightningd, or the plugin: it is older than this command")]
         yield from found
     yield from _channels(node, quantum)
 
 
-def _seller(status: JsonObject, meters: list[MeterStatus]) -> Iterator[Finding]:
-    yield from _meters(meters, [read_as(SessionStatus, each) for each in status["sessions"]])
-    yield from _unowned(status["unowned"])
-    yield from _reached(status["meters"])
+def _seller(status: SellerStatus) -> Iterator[Finding]:
+    yield from _meters(status.meters, status.sessions)
+    yield from _unowned(status.unowned)
+    yield from _reached(status.meters)
 
 
 def _node(info: JsonObject) -> Iterator[Finding]:
@@ -167,14 +167,14 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
             yield Finding(about, "mind", f"{session.owed_msat:,} msat are owed: {session.owed_why}", "")
 
 
-def _unowned(payments: list[JsonObject]) -> Iterator[Finding]:
+def _unowned(payments: list[UnownedPayment]) -> Iterator[Finding]:
     for each in payments:
-        words = f"{each['amount_msat']:,} msat came for {each['label']!r}, and nobody is known to have paid them"
+        words = f"{each.amount_msat:,} msat came for {each.label!r}, and nobody is known to have paid them"
         yield Finding("unowned", "bad", words, "when somebody has looked at it: lightning-cli meter-attend LABEL")
 
 
-def _reached(meters: list[JsonObject]) -> Iterator[Finding]:
-    if any(not meter.get("address") for meter in meters):
+def _reached(meters: list[MeterStatus]) -> Iterator[Finding]:
+    if any(not meter.address for meter in meters):
         do = "meter-address=HOST:PORT in lightningd's config: else only wallets can buy, by invoices and offers"
         yield Finding("address", "mind", "buyers' nodes do not know where to reach this one", do)
 

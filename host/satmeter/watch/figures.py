@@ -23,7 +23,7 @@ from pyln.client import RpcError
 from ..core.errors import SatmeterError
 from ..core.plain import JsonObject
 from ..core.seller.meter import LESSER_FAULTS
-from ..core.status import MeterStatus, SessionStatus, StreamStatus, read_as
+from ..core.status import BuyerStatus, MeterStatus, SellerStatus, SessionStatus, StreamStatus, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of
 
 TOTALS_S = 60.0
@@ -139,8 +139,8 @@ class Figures(Collector):
         return []
 
     def _seller(self, status: JsonObject) -> list[Metric]:
-        meters = [read_as(MeterStatus, each) for each in status["meters"]]
-        sessions = [read_as(SessionStatus, each) for each in status["sessions"]]
+        found = read_as(SellerStatus, status)
+        meters, sessions = found.meters, found.sessions
         delivered = CounterMetricFamily("satmeter_meter_delivered_ticks", "What the meter counted.", labels=["meter"])
         state = GaugeMetricFamily("satmeter_meter_state", "1 for the state that it is in.", labels=["meter", "state"])
         tariff = InfoMetricFamily("satmeter_meter_tariff", "Unit and price.", labels=["meter"])
@@ -148,9 +148,9 @@ class Figures(Collector):
             delivered.add_metric([meter.name], meter.count)
             for each in STATES:
                 state.add_metric([meter.name, each], meter.state == each)
-            tariff.add_metric([meter.name], {term: str(meter.tariff[term]) for term in TERMS})
+            tariff.add_metric([meter.name], {term: str(getattr(meter.tariff, term)) for term in TERMS})
         live = GaugeMetricFamily("satmeter_sessions", "Live sessions.", value=len(sessions))
-        lost = sum(int(each["amount_msat"]) for each in status["unowned"])
+        lost = sum(each.amount_msat for each in found.unowned)
         unowned = GaugeMetricFamily("satmeter_unowned_msat", "Payments that nobody is known to have made.", value=lost)
         gauges = [_by_meter(gauge, meters) for gauge in METER]
         return [
@@ -181,7 +181,7 @@ class Figures(Collector):
         return {each: sum(int(line[each]) for line in lines) for each in SOLD}
 
     def _buyer(self, status: JsonObject) -> list[Metric]:
-        streams = [read_as(StreamStatus, each) for each in status["streams"]]
+        streams = read_as(BuyerStatus, status).streams
         live = GaugeMetricFamily("satmeter_streams", "Streams that the node has.", value=len(streams))
         refused = GaugeMetricFamily(
             "satmeter_streams_refused", "Invoices that live streams refused.", labels=["reason"]

@@ -7,8 +7,9 @@ from msgspec import UNSET
 
 from ..money import MSAT_PER_SAT, charge_msat
 from ..settlement.rules import rules_of
+from ..settlement.transaction import GrowingTransaction
 from ..states import MeterState
-from ..status import BoardView, MeterStatus, OfferStatus, PartStatus, SessionStatus
+from ..status import BoardView, MeterStatus, OfferStatus, PartStatus, SessionStatus, TransactionStatus
 from ..tariff import OFF
 from .meter import Meter
 from .offer import Offer
@@ -133,14 +134,18 @@ def meter_status(
     openings: int,
     offers: Mapping[str, Offer],
     at_risk_msat: int = 0,
+    codes: Codes | None = None,
+    address: str = "",
 ) -> MeterStatus:
     """Return how a meter stands; `session` is the one that has it, `offers` are those of all meters.
 
-    `at_risk_msat` is what all sessions at the meter hold on-chain or have unconfirmed."""
+    `at_risk_msat` is what all sessions at the meter hold on-chain or have unconfirmed. `codes` are what its board may
+    show, `address` is where buyers reach it."""
     tariff = meter.tariff
     allowance = charge_msat(tariff.allowance_ticks, tariff.price_msat, tariff.ticks_per_unit)
     beyond = tariff.charge(tariff.overshoot_ticks)
-    grant = grant_register(meter, session)
+    shown = board(meter, session, codes or Codes())
+    grant = shown.grant
     at_risk = at_risk_msat + (session.debt_msat if session is not None else 0)
     return MeterStatus(
         name=meter.name,
@@ -166,12 +171,16 @@ def meter_status(
         overshoot_msat=beyond,
         invoice=meter.wallet_invoice(now),
         offers=[offer_status(each, offers[each]) for each in meter.offers],
-        tariff=tariff.to_dict(),
+        tariff=tariff,
+        page=shown.page,
+        codes=shown.codes,
+        address=address,
     )
 
 
 def session_status(session: SellerSession) -> SessionStatus:
     """Return how a live session stands."""
+    transactions = rules_of(session.tariff).shown(session.onchain)
     return SessionStatus(
         session=session.id,
         meter=session.meter,
@@ -200,10 +209,27 @@ def session_status(session: SellerSession) -> SessionStatus:
         refund_held=session.refund.held,
         receipt=session.receipt,
         signature=session.signature,
-        transactions=rules_of(session.tariff).shown(session.onchain),
+        transactions=UNSET if transactions is None else [_transaction(each) for each in transactions],
         owed_why=_why_owed(session) if session.owed_msat else UNSET,
         refundable_msat=UNSET if session.buyer else session.refundable_msat(),
         fed_by=UNSET if session.buyer else [_part(session, number) for number in session.fed_by],
+    )
+
+
+def _transaction(transaction: GrowingTransaction) -> TransactionStatus:
+    return TransactionStatus(
+        number=transaction.number,
+        state=transaction.state.value,
+        txid=transaction.txid,
+        address=transaction.address,
+        value_sat=transaction.value_sat,
+        fee_sat=transaction.fee_sat,
+        feerate=transaction.feerate,
+        versions=transaction.updates,
+        lost_sat=transaction.lost_sat,
+        bump_fee_sat=transaction.bump_fee_sat,
+        why=transaction.why,
+        evidence=transaction.evidence,
     )
 
 

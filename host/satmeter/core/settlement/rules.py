@@ -7,11 +7,8 @@ Nobody else in the core asks which one it is: they ask the rules of a tariff.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from msgspec import UNSET, UnsetType
-
 from ..errors import BadParam
 from ..plain import Plain
-from ..status import TransactionStatus
 from .transaction import DUST_SAT, GrowingTransaction, OnchainAccount, SignedTransaction
 
 if TYPE_CHECKING:
@@ -64,8 +61,8 @@ class Rules(Protocol):
     def statement(self, tariff: "Tariff", account: OnchainAccount) -> Plain:
         """Return what a receipt says of the way of settlement."""
 
-    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
-        """Return the transactions that a live session shows."""
+    def shown(self, account: OnchainAccount) -> list[GrowingTransaction] | None:
+        """Return the transactions that a live session shows; None where there can't be any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +94,9 @@ class LightningRules:
         """Returns {}: a receipt has no further fields for Lightning."""
         return {}
 
-    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
-        """Returns UNSET: there are no transactions, and the answer has no such field."""
-        return UNSET
+    def shown(self, account: OnchainAccount) -> list[GrowingTransaction] | None:
+        """Returns None: there are no transactions."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +175,9 @@ class OnchainRules:
             }
         }
 
-    def shown(self, account: OnchainAccount) -> list[TransactionStatus] | UnsetType:
+    def shown(self, account: OnchainAccount) -> list[GrowingTransaction] | None:
         """Those whose fate is open, or that were lost."""
-        return [_shown(each) for each in account.transactions.values() if each.pending or each.lost_sat]
-
-
-def _shown(transaction: GrowingTransaction) -> TransactionStatus:
-    return TransactionStatus(
-        number=transaction.number,
-        state=transaction.state.value,
-        txid=transaction.txid,
-        address=transaction.address,
-        value_sat=transaction.value_sat,
-        fee_sat=transaction.fee_sat,
-        feerate=transaction.feerate,
-        versions=transaction.updates,
-        lost_sat=transaction.lost_sat,
-        bump_fee_sat=transaction.bump_fee_sat,
-        why=transaction.why,
-        evidence=transaction.evidence,
-    )
+        return [each for each in account.transactions.values() if each.pending or each.lost_sat]
 
 
 RULES: dict[str, Rules] = {LIGHTNING: LightningRules(), ONCHAIN: OnchainRules()}

@@ -73,7 +73,7 @@ def _no_wallets(base: str) -> str:
 
 def _of(meter: MeterStatus, meters: MeterPages) -> JsonObject:
     """Returns what the pages say of a meter."""
-    tariff = Tariff.from_dict(dict(meter.tariff))
+    tariff = meter.tariff
     why = why_not(meter)
     return {
         "name": meter.name,
@@ -311,7 +311,7 @@ def _purchased(found: Purchase, meter: JsonObject) -> JsonObject:
         "withdraw": "",
     }
     if session is not None:
-        tariff = Tariff.from_dict(dict(session.tariff))
+        tariff = session.terms
         data |= {
             "credit": tariff.units(tariff.ticks(max(0, session.credit_msat))) if session.phase == "open" else "",
             "used": tariff.units(session.ticks),
