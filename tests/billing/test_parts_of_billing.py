@@ -24,6 +24,7 @@ from satmeter.billing.events import Events, hook_row
 from satmeter.billing.idempotency import IdempotencyKeys
 from satmeter.billing.invoices import Invoices, check_description
 from satmeter.billing.metrics import Metrics
+from satmeter.billing.outgoing_payments import OutgoingPayments
 from satmeter.billing.ssrf import Outward, check_url
 from satmeter.billing.tables import ABOUT
 from satmeter.billing.tokens import services_of
@@ -378,3 +379,19 @@ def test_where_the_nodes_socket_is_is_no_clients_business():
 )
 def test_the_price_of_a_use_is_written_out(msat, uses, shown):
     assert of_a_use(msat, uses) == shown
+
+
+def test_the_nodes_own_invoices_are_told_from_others():
+    """A payment to itself settles without a channel: what it credits would have come from nowhere."""
+
+    class Node:
+        asked = 0
+
+        def info(self):
+            self.asked += 1
+            return {"id": "02" + "aa" * 32}
+
+    node = Node()
+    outgoing = OutgoingPayments(None, node, 0)
+    assert outgoing.is_own({"payee": "02" + "aa" * 32}) and not outgoing.is_own({"payee": "02" + "bb" * 32})
+    assert node.asked == 1

@@ -148,3 +148,32 @@ def test_a_receipt_with_a_debt_is_balanced():
     w.close()
     w.receipt(charged_msat=20_000, debt_msat=10_000)
     assert w.p.debt_msat == 10_000 and not w.p.disputed, w.p.closing.why
+
+
+def test_the_time_to_pay_begins_anew_with_each_payment():
+    w = World({**ARREARS, "window": 2})
+    w.open()
+    w.fail = 10**6
+    w.report(120)
+    w.pass_ms(20_000, step=1_000)
+    w.fail = 1  # one of the two is paid, the other is not
+    labels = w.unpaid()
+    assert len(labels) == 2 and w.pay(labels[0])
+    w.fail = 10**6
+    w.pass_ms(25_000, step=1_000)
+    assert w.sale.open and not w.sale.ending
+    w.pass_ms(10_000, step=1_000)
+    assert w.sale.ending or not w.sale.open
+
+
+def test_a_session_ends_when_its_board_could_not_deliver_for_just_the_grace_time():
+    w = World()
+    w.open()
+    w.report(5)
+    w.sell(cmd.Reading("m", "b1", 5, 0, 0, True, fault="relay"))
+    w.now += 29_999
+    w.sell(cmd.Tick())
+    assert w.sale.open and not w.sale.ending
+    w.now += 1
+    w.sell(cmd.Tick())
+    assert w.sale.ending and "can't deliver" in w.sale.reason

@@ -3,9 +3,11 @@
 Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a quantum of 10,000 msat is 100 ticks.
 """
 
+import pytest
 from world import SESSION, unrefunded
 
 from satmeter.core import commands as cmd
+from satmeter.core.errors import BadParam
 from satmeter.core.seller import events as selling
 
 
@@ -19,3 +21,15 @@ def test_what_has_lapsed_was_not_used_where_a_person_says_what_is_owed():
         w.seller.state.apply(e)
     s = w.seller.state.sessions[SESSION]
     assert (s.received_msat, s.charged_msat, s.lapsed_msat, s.owed_msat) == (10_000, 3_500, 500, 6_000)
+
+
+def test_no_more_is_owed_than_was_paid_and_did_not_come_back():
+    w = unrefunded()
+    for e in (
+        selling.RemainderLapsed(at=1, subject=SESSION, amount_msat=500),
+        selling.RefundHeld(at=2, subject=SESSION, why="look"),
+    ):
+        w.seller.state.apply(e)
+    with pytest.raises(BadParam, match="9500"):
+        w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_501))
+    assert w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_500))["owed_msat"] == 9_500

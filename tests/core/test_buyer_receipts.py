@@ -7,14 +7,15 @@ import json
 
 import pytest
 from growing import Till
-from liar import Liar
+from liar import ARREARS, Liar
 from older import refunded_since
-from world import SELLER_ID, SESSION, World, refold
+from world import OTHER, POLICY, SELLER_ID, SESSION, World, refold
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core import receipt
+from satmeter.core.buyer import views
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import canonical
@@ -106,3 +107,61 @@ def test_a_newer_receipt_puts_right_what_was_wrong_with_the_last():
     assert w.p.disputed
     w.receipt(2)
     assert (w.p.closing.revision, w.p.disputed, w.p.closing.why) == (2, False, "")
+
+
+def test_what_is_signed_by_somebody_else_brings_no_old_stream_back():
+    old = refold(Liar().events, BuyerState()).streams[SESSION]
+    text = of_a_transaction(revision=1)
+    for verified in (False, True):
+        buyer = Buyer(recall=lambda session: old)
+        step = buyer.handle(cmd.ReceiptChecked(SESSION, text, "sig", verified, {}), 10**9)
+        assert bool(step.events) is verified and (SESSION in buyer.state.streams) is verified
+
+
+def test_what_a_receipt_says_was_given_back_may_turn_up_as_credit_of_a_later_stream():
+    w = Liar()
+    w.ask(0)
+    w.close()
+    w.receipt(1, charged_msat=3_000, refunded_msat=7_000)
+    assert w.p.disputed and w.p.closing.carried_on_msat == 0
+    w.open(OTHER, carried=7_000)
+    assert (w.p.disputed, w.p.closing.carried_on_msat) == (False, 7_000)
+
+
+def test_a_stream_that_was_refused_for_a_breach_owes_nothing():
+    w = Liar(**ARREARS)
+    w.ask(100)
+    w.ask(50)  # the count goes back: a breach
+    w.close()
+    w.receipt(1, charged_msat=15_000, debt_msat=5_000)
+    assert w.p.breached and w.p.closing.verified and w.p.debt_msat == 0
+    paid = len(w.paid)
+    w.ask(150, 5_000)
+    assert len(w.paid) == paid
+
+
+def test_what_was_refused_is_shown_with_its_reason_and_its_evidence():
+    w = Liar()
+    w.ask(0, 20_000)  # more than the quantum
+    (shown,) = views.stream_status(w.p).refusals
+    refused = w.p.refusals[0]
+    assert (shown.at, shown.n, shown.why, shown.evidence) == (w.now, 1, refused.why, refused.evidence) and shown.why
+
+
+@pytest.mark.parametrize("text", ["[]", "7", '"x"', "null", "{", '{"price_msat":1}'])
+def test_terms_that_are_none_are_refused_and_the_stream_goes_on(text):
+    buyer = Buyer()
+    buyer.handle(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY), 10**9)
+    step = buyer.handle(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", text, 0)), 10**9)
+    assert buyer.state.streams[SESSION].tariff is None and not any(isinstance(a, do.Pay) for a in step.effects)
+
+
+def test_a_stream_that_was_closing_waits_as_long_again_after_a_restart():
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.Send}
+    w.buy(cmd.CloseStream(SESSION))
+    assert w.purchase.state == "closing"
+    w.restart_buyer()
+    assert w.buyer.state.streams[SESSION].memory.closing_at == w.now

@@ -359,3 +359,20 @@ def test_a_buyer_that_refuses_the_first_invoice_ends_its_opening_and_nothing_els
     (number,) = w.first().out
     w.sell(cmd.FromPeer(BUYER_ID, msg.Error(SESSION, w.now + 1, msg.BUYER, ClockWrong.code, "late", number)))
     assert w.first() is None and len(w.seller_events) == before
+
+
+def test_an_open_that_nobody_could_pay_locks_no_plug():
+    """The node made no invoice for it: that it is not paid is not its buyer's doing."""
+    w = World({"allowance_ticks": 20}, limits=SILENT)
+    w.hold = {do.MakeInvoice}
+    ask(w, 1)
+    w.report(20)
+    w.pass_ms(40_000, step=1_000)
+    assert not w.seller.waiting and w.meter.state == "standby"
+
+
+def test_who_waits_for_a_meter_is_told_when_an_opening_of_it_is_dropped():
+    w = World(limits=SILENT)
+    ask(w, 1)
+    step = w.seller.handle(cmd.FromPeer(stranger(1), msg.Close(session_of(1), w.now, msg.BUYER, "no", 0, "")), w.now)
+    assert session_of(1) in step.touched

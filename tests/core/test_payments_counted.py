@@ -12,6 +12,7 @@ from satmeter.core import effects as do
 from satmeter.core.errors import WrongState
 from satmeter.core.labels import session_label
 from satmeter.core.seller.context import Limits
+from satmeter.core.seller.payments import LOST_PART
 from satmeter.core.seller.state import SellerState
 from satmeter.core.snapshot import DAY_MS
 
@@ -207,3 +208,45 @@ def test_a_label_that_is_paid_twice_is_credited_twice_to_whoever_keeps_it():
     w.sell(settle(w, spare))
     (kept,) = [s for s in w.seller.state.sessions.values() if s.buyer == BUYER_ID]
     assert (kept.payments, kept.owed_msat, w.seller.state.pay_index) == (2, 5_000, w.paid_index)
+
+
+def test_an_invoice_that_is_made_after_it_was_given_up_is_cancelled_and_told_to_nobody():
+    w = streaming(window=1)
+    w.hold = {do.MakeInvoice}
+    w.report(95)
+    (number,) = w.sale.out
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    assert not w.sale.out
+    w.sent.clear()
+    w.todo.clear()
+    step = w.seller.handle(cmd.InvoiceMade(session_label("0", SESSION, number), "late"), w.now)
+    assert not [a for a in step.effects if isinstance(a, do.Send)]
+
+
+def test_a_wallets_invoice_that_was_paid_in_a_lost_part_is_asked_for_no_more():
+    w = World()
+    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.pump()
+    copied = len(w.seller_events)
+    w.pay(label)
+    w.pump()
+    w.replace_seller(copied)
+    assert not w.meter.wallet_invoices and w.seller.state.unowned == {LOST_PART: 10_000}
+
+
+def test_a_label_that_is_paid_again_after_its_session_has_ended_is_one_more_credit_of_the_same_buyer():
+    w = streaming(window=1)
+    w.channel_can_refund = False
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.channel_can_refund = True
+    w.pass_ms(400_000, step=5_000)
+    assert SESSION not in w.seller.state.sessions
+    w.channel_can_refund = False
+    label = session_label("0", SESSION, 1)
+    for n in (1, 2):
+        w.paid_index += 1
+        w.sell(cmd.InvoiceSettled(label, 4_000, w.paid_index, f"h{n}", after=w.paid_index - 1))
+    assert not w.seller.state.unowned
+    assert [s.received_msat for s in w.seller.state.sessions.values()] == [8_000]

@@ -274,3 +274,10 @@ def test_a_refund_that_a_version_without_claims_began_finds_its_own_payment(begu
     again = SellerState()
     again.load(json.loads(json.dumps(state.dump())))
     assert again.refund_hashes == {"h": SESSION}
+
+
+def test_news_of_another_invoice_is_none_of_the_refund_under_way():
+    w = refunding()
+    before = len(w.seller_events)
+    w.sell(cmd.RefundSettled(SESSION, "another", w.sale.refund.amount_msat, 0, "h"))
+    assert len(w.seller_events) == before and w.sale.refund.under_way and w.sale.refunded_msat == 0
