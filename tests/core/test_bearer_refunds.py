@@ -11,7 +11,7 @@ from world import SESSION, World, identity
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import BadParam, TooMany, UnknownSession, WrongState
-from satmeter.core.labels import parse_label
+from satmeter.core.labels import wallet_of
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.refunds import BEARERS, FIRST_MS, INVOICES
@@ -148,7 +148,7 @@ def feed(w, amount_msat):
     w.pump()
     assert w.pay(label)
     w.pump()
-    return parse_label(label)[3], w.meter.session
+    return wallet_of(label).number, w.meter.session
 
 
 def test_each_payer_gets_back_what_is_left_of_its_own_payment():
@@ -233,7 +233,7 @@ def test_numbers_go_on_beyond_those_of_a_lost_part():
     w.replace_seller(upto=upto)
     w.report(0)
     label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
-    assert parse_label(label)[3] > parse_label(lost)[3]
+    assert wallet_of(label).number > wallet_of(lost).number
 
 
 def test_the_board_shows_what_gives_it_back():

@@ -18,7 +18,7 @@ from satmeter.core.buyer.policy import Policy
 from satmeter.core.buyer.session import BuyerSession, FinalReceipt, PaymentInFlight
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
 from satmeter.core.journal import canonical
-from satmeter.core.labels import First, parse_opening
+from satmeter.core.labels import First, OpeningLabel, parse
 from satmeter.core.seller import events as selling
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.session import SellerSession
@@ -370,8 +370,8 @@ def test_a_growing_transaction_is_pending_while_it_stands_for_something():
 
 def test_the_first_invoice_names_its_buyer_in_as_many_bytes_as_a_node_takes():
     longest = first_label(meter="m" * 32, journal="0" * 8)
-    assert parse_opening(longest) == ("0" * 8, First("m" * 32, SESSION, BUYER_ID, T.mark))
-    assert len(longest) <= LABEL_MOST and parse_opening(longest[:-1] + "!") is None
+    assert parse(longest) == OpeningLabel("0" * 8, First("m" * 32, SESSION, BUYER_ID, T.mark))
+    assert len(longest) <= LABEL_MOST and parse(longest[:-1] + "!") is None
 
 
 # --- what mutants showed that no test saw

@@ -16,7 +16,7 @@ from satmeter.core.errors import (
     ClockWrong,
     WrongState,
 )
-from satmeter.core.labels import parse_opening
+from satmeter.core.labels import OpeningLabel, parse
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
 from satmeter.core.seller.session import SellerSession
@@ -345,7 +345,7 @@ def test_the_first_invoice_of_an_open_that_was_given_up_can_not_be_paid():
     w = World()
     w.hold = {do.Pay}
     w.open()
-    (label,) = [label for label in w.invoices if parse_opening(label)]
+    (label,) = [label for label in w.invoices if isinstance(parse(label), OpeningLabel)]
     w.sell(cmd.CloseSession(SESSION, "by hand"))
     w.pump()
     assert w.invoices[label][1] == "gone"

@@ -9,7 +9,7 @@ from processes import kill_plugin, start_plugin
 
 from satmeter import devnet
 from satmeter.core import messages as msg
-from satmeter.core.labels import parse_label, parse_opening
+from satmeter.core.labels import OpeningLabel, SessionLabel, parse
 from satmeter.wire import peer
 from shop import Shop, close, error_of, identity, open_stream, settled, status
 from waiting import until
@@ -118,8 +118,12 @@ def test_strangers_who_never_pay_keep_nobody_out(net, shop):
 
 def of(label):
     """The session that an invoice of the seller's is for."""
-    opening, parsed = parse_opening(label), parse_label(label)
-    return opening[1].session if opening else parsed[2] if parsed else ""
+    match parse(label):
+        case OpeningLabel(_, first):
+            return first.session
+        case SessionLabel(_, session, _):
+            return session
+    return ""
 
 
 def told_ahead(net, session):

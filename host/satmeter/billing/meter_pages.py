@@ -12,7 +12,7 @@ from pyln.client import RpcError
 from ..core.bearer_link import SECRET, BearerLinks
 from ..core.choices import Choice
 from ..core.errors import BadParam, NodeTrouble, UnknownMeter, WrongState, by_code
-from ..core.labels import bearer_session, parse_label
+from ..core.labels import bearer_session, wallet_of
 from ..core.money import MSAT_PER_BTC, msat, whole_sat_msat
 from ..core.plain import JsonObject
 from ..core.status import MeterStatus, PartStatus, SellerStatus, SessionStatus, read_as
@@ -138,13 +138,13 @@ class MeterPages:
     def purchase(self, name: str, link: str) -> Purchase:
         """Returns what became of a purchase; UnknownMeter for a link that is none of this meter's."""
         label = self._links.label(name, link)
-        parsed, invoice = parse_label(label), self._node.find_invoice(label) if label else None
-        if invoice is None or parsed is None:
+        named, invoice = wallet_of(label), self._node.find_invoice(label) if label else None
+        if invoice is None or named is None:
             raise UnknownMeter("link: leads to no purchase at this meter", param="link")
         self._known(name)
         if invoice.status != "paid":
             return Purchase(invoice, None, None, None)
-        session, part = self._fed_by(name, parsed[0], parsed[3])
+        session, part = self._fed_by(name, named.journal, named.number)
         if session is not None:
             return Purchase(invoice, session, part, None)
         own = bearer_session(label)
@@ -181,9 +181,9 @@ class MeterPages:
 
     def _left(self, name: str, link: str) -> tuple[SessionStatus | None, int | None, int]:
         """Returns the session that a link leads to, the wallet invoice whose rest is meant, and that rest in msat."""
-        whole = parse_label(self._links.label(name, link, whole=True))
+        whole = wallet_of(self._links.label(name, link, whole=True))
         if whole is not None:  # the code that a board shows, to whoever stands there
-            session, _ = self._fed_by(name, whole[0], whole[3])
+            session, _ = self._fed_by(name, whole.journal, whole.number)
             rest = session.refundable_msat if session is not None else 0
             return session, None, rest if rest is not UNSET else 0
         found = self.purchase(name, link)

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import hmac
 
-from .labels import parse_label, wallet_label
+from .labels import wallet_label, wallet_of
 
 SECRET = "satmeter meter pages"
 """What makesecret of the seller's node is asked for: plugin and pages make the same links."""
@@ -23,9 +23,9 @@ class BearerLinks:
         """Returns the link (a word of a URL) of a wallet invoice, by its label.
 
         `whole`: the one to all that is left of the session that the invoice fed, and to nothing else."""
-        parsed = parse_label(label)
-        assert parsed is not None and parsed[1] == "m"
-        named = f"{parsed[0]}{'+' if whole else '/'}{parsed[3]}"
+        invoice = wallet_of(label)
+        assert invoice is not None
+        named = f"{invoice.journal}{'+' if whole else '/'}{invoice.number}"
         return base64.urlsafe_b64encode(self._mac(f"{label}{'+' * whole}") + named.encode()).decode().rstrip("=")
 
     def label(self, meter: str, link: str, whole: bool = False) -> str:
@@ -37,7 +37,7 @@ class BearerLinks:
         except (binascii.Error, ValueError):
             return ""
         # A decoder forgives much: of all texts for the same bytes one is the link.
-        known = parse_label(label) is not None and link.isascii()
+        known = wallet_of(label) is not None and link.isascii()
         return label if known and hmac.compare_digest(self.of(label, whole), link) else ""
 
     def word(self, what: str) -> str:

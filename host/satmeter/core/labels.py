@@ -24,10 +24,9 @@ FIRST = 1
 _OPENING = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([A-Za-z0-9_-]{{71}})")
 _SESSION, _BUYER = 32, 66
 """Hex digits of a session and of a node id."""
-_LABEL = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
-
+_NUMBERED = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/([sm])/([a-z0-9-]{{1,32}})/([0-9]{{1,15}})")
 _OFFER = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/b/([a-z0-9-]{{1,32}})/([0-9]{{1,18}})")
-_OF_OFFER = re.compile(r"([0-9a-f]{64})-([0-9a-f]{66})-[0-9]{1,10}")
+_FETCHED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{66})-[0-9]{1,10}")
 
 
 def session_label(journal: str, session_id: str, number: int) -> str:
@@ -43,30 +42,6 @@ def wallet_label(journal: str, meter: str, number: int) -> str:
 def offer_label(journal: str, meter: str, amount_msat: int) -> str:
     """Returns the label of a meter's offer; `amount_msat` 0 is any amount."""
     return f"{PREFIX}/{journal}/b/{meter}/{amount_msat}"
-
-
-def parse_offer(label: str) -> tuple[str, str, int] | None:
-    """Returns (journal, meter, amount in msat) of the label of a meter's offer, None for any other label."""
-    found = _OFFER.fullmatch(label)
-    return (found[1], found[2], int(found[3])) if found else None
-
-
-def parse_of_offer(label: str) -> tuple[str, str] | None:
-    """Returns (offer_id, payer's key) of the label of an invoice of an offer, whoever's that is; None for any other."""
-    found = _OF_OFFER.fullmatch(label)
-    return (found[1], found[2]) if found else None
-
-
-def parse_label(label: str) -> tuple[str, str, str, int] | None:
-    """Return (journal, "s" or "m", session or meter, n) of a label of a seller's, None for any other."""
-    found = _LABEL.fullmatch(label)
-    return (found[1], found[2], found[3], int(found[4])) if found else None
-
-
-def journal_of(label: str) -> str:
-    """Return the journal that a seller's label names, "" for any other label."""
-    parsed, opening = parse_label(label), parse_opening(label)
-    return parsed[0] if parsed is not None else opening[0] if opening is not None else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +60,84 @@ def opening_label(journal: str, first: First) -> str:
     return f"{PREFIX}/{journal}/o/{first.meter}/{packed.decode().rstrip('=')}"
 
 
-def parse_opening(label: str) -> tuple[str, First] | None:
-    """Return (journal, what it says) of the label of a first invoice, None for any other."""
-    found = _OPENING.fullmatch(label)
-    if found is None:
-        return None
-    said = base64.urlsafe_b64decode(found[3] + "=").hex()
-    first = First(found[2], said[:_SESSION], said[_SESSION : _SESSION + _BUYER], said[_SESSION + _BUYER :])
-    return (found[1], first) if opening_label(found[1], first) == label else None
+@dataclass(frozen=True, slots=True)
+class SessionLabel:
+    """Invoice `number` of a session."""
+
+    journal: str
+    session: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalletLabel:
+    """Wallet invoice `number` of a meter."""
+
+    journal: str
+    meter: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningLabel:
+    """The first invoice of a session that is not open yet."""
+
+    journal: str
+    first: First
+
+
+@dataclass(frozen=True, slots=True)
+class OfferLabel:
+    """A meter's offer; `amount_msat` 0 is any amount."""
+
+    journal: str
+    meter: str
+    amount_msat: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedLabel:
+    """An invoice that was fetched by an offer, whoever's that is; `payer` is the key that asked for it."""
+
+    offer_id: str
+    payer: str
+
+
+Label = SessionLabel | WalletLabel | OpeningLabel | OfferLabel | FetchedLabel
+
+
+def parse(label: str) -> Label | None:
+    """Returns what a label says; None for one that is none of these, whoever made it."""
+    if found := _NUMBERED.fullmatch(label):
+        kind = WalletLabel if found[2] == "m" else SessionLabel
+        return kind(found[1], found[3], int(found[4]))
+    if found := _OPENING.fullmatch(label):
+        said = base64.urlsafe_b64decode(found[3] + "=").hex()
+        first = First(found[2], said[:_SESSION], said[_SESSION : _SESSION + _BUYER], said[_SESSION + _BUYER :])
+        return OpeningLabel(found[1], first) if opening_label(found[1], first) == label else None
+    if found := _FETCHED.fullmatch(label):
+        return FetchedLabel(found[1], found[2])
+    if found := _OFFER.fullmatch(label):
+        return OfferLabel(found[1], found[2], int(found[3]))
+    return None
+
+
+def wallet_of(label: str) -> WalletLabel | None:
+    """Returns what the label of a wallet invoice says; None for any other label."""
+    named = parse(label)
+    return named if isinstance(named, WalletLabel) else None
+
+
+def offer_of(label: str) -> str:
+    """Returns the offer by which an invoice was fetched; "" for any other label."""
+    named = parse(label)
+    return named.offer_id if isinstance(named, FetchedLabel) else ""
+
+
+def journal_of(label: str) -> str:
+    """Returns the journal that the label of a seller's invoice names; "" for any other label."""
+    named = parse(label)
+    return named.journal if isinstance(named, (SessionLabel, WalletLabel, OpeningLabel)) else ""
 
 
 def bearer_session(label: str) -> str:

@@ -12,7 +12,7 @@ from ..core.audit import EventRow, Proof, audit
 from ..core.commands import OWED, PAID
 from ..core.errors import BadParam, JournalTrouble, SatmeterError
 from ..core.journal import Event, decode
-from ..core.labels import parse_label, parse_of_offer, parse_opening
+from ..core.labels import journal_of, offer_of
 from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
 from ..wire.signature import signer
@@ -267,11 +267,7 @@ def _refunds(sent: dict[str, int], call: Call) -> Iterator[Proof]:
 
 
 def _ours(label: str, name: str, offers: set[str]) -> bool:
-    offer = parse_of_offer(label)
-    if offer is not None:
-        return offer[0] in offers
-    found = parse_label(label) or parse_opening(label)
-    return found is not None and found[0] == name
+    return offer_of(label) in offers or journal_of(label) == name
 
 
 def _invoices(call: Call) -> Iterator[JsonObject]:

@@ -12,7 +12,7 @@ from ..core import messages as msg
 from ..core.bearer_link import SECRET, BearerLinks
 from ..core.errors import BadParam, JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.labels import PREFIX, journal_of, parse_of_offer, parse_offer, wallet_label
+from ..core.labels import PREFIX, OfferLabel, journal_of, offer_of, parse, wallet_label
 from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
 from ..core.seller import events as ev
@@ -251,10 +251,10 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
         Returns once they are; raises the trouble where they can't be."""
         for each in self.node.offers(f"{PREFIX}/"):
-            parsed = parse_offer(each.label)
-            if parsed is not None and self.runtime.journal is not None and parsed[0] == self.runtime.journal.name:
-                _, meter, amount = parsed
-                self.runtime.ask(cmd.OfferMade(meter, amount, each.offer_id, each.bolt12, each.active))
+            of = parse(each.label)
+            journal = self.runtime.journal
+            if isinstance(of, OfferLabel) and journal is not None and of.journal == journal.name:
+                self.runtime.ask(cmd.OfferMade(of.meter, of.amount_msat, each.offer_id, each.bolt12, each.active))
 
     def _block_added(self, **kwargs: object) -> None:
         self.runtime.post(cmd.BlockAdded())
@@ -277,14 +277,14 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         What is accepted is told to the core, which may ask for the next invoice while this one is settled.
         """
         label = str(payment.get("label", ""))
-        of_offer = parse_of_offer(label)
-        if not label.startswith(f"{PREFIX}/") and (of_offer is None or of_offer[0] not in self.offer_ids):
+        offer = offer_of(label)
+        if not label.startswith(f"{PREFIX}/") and offer not in self.offer_ids:
             return {"result": "continue"}
         try:
             core, amount = self.runtime.core, int(str(payment["msat"]).removesuffix("msat"))
             if core is None:
                 why = self.runtime.trouble
-            elif of_offer is not None and not core.acceptance.is_of_offer(label):
+            elif offer and not core.acceptance.is_of_offer(label):
                 why = "the offer is of another journal"
             else:
                 why = core.rejects(label, self.runtime.clock.now(), amount)

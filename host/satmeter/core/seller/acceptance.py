@@ -8,7 +8,7 @@ takes its place.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..labels import First, parse_label, parse_of_offer, parse_opening
+from ..labels import FetchedLabel, First, OpeningLabel, SessionLabel, WalletLabel, journal_of, offer_of, parse
 from ..settlement.rules import rules_of
 from ..states import MeterState
 from ..tariff import Tariff
@@ -124,25 +124,22 @@ class Acceptance:
 
     def is_of_offer(self, label: str) -> bool:
         """Whether the invoice of a label was fetched by an offer of ours."""
-        parsed = parse_of_offer(label)
-        return parsed is not None and parsed[0] in self._offers
+        return offer_of(label) in self._offers
 
     def rejects(self, label: str, now: int, amount_msat: int | None = None) -> str:
         """Return why a payment of `label` can't be delivered now, or "" where it can, or is none of ours."""
-        of_offer = parse_of_offer(label)
-        if of_offer is not None and of_offer[0] in self._offers:
-            return self._rejects_offer(of_offer[0], now, amount_msat)
-        parsed, opening = parse_label(label), parse_opening(label)
-        known = opening[0] if opening is not None else parsed[0] if parsed is not None else None
-        if known is None:
-            return ""
-        if known != self._journal:
+        if journal_of(label) not in ("", self._journal):
             return "the invoice is of another journal"
-        if opening is not None:
-            return self._rejects_first(opening[1], now)
-        assert parsed is not None
-        _, kind, name, number = parsed
-        return self._rejects_wallet(name, number, now) if kind == "m" else self._rejects_invoice(name, number, now)
+        match parse(label):
+            case FetchedLabel(offer_id) if offer_id in self._offers:
+                return self._rejects_offer(offer_id, now, amount_msat)
+            case OpeningLabel(_, first):
+                return self._rejects_first(first, now)
+            case WalletLabel(_, meter, number):
+                return self._rejects_wallet(meter, number, now)
+            case SessionLabel(_, session_id, number):
+                return self._rejects_invoice(session_id, number, now)
+        return ""
 
     def _undeliverable(self, meter: _MeterEntry, now: int) -> str:
         if now - meter.seen_at > self._silent_ms:

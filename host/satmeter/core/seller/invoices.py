@@ -4,7 +4,7 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..journal import canonical
-from ..labels import FIRST, opening_label, parse_label, parse_opening, session_label
+from ..labels import FIRST, OpeningLabel, SessionLabel, WalletLabel, opening_label, parse, session_label
 from ..ratelimit import RESEND_MOST_MS, RESEND_MS, backoff_ms
 from . import events as ev
 from .context import NODE_RETRY_MS, Part
@@ -38,26 +38,24 @@ class Invoices(Part):
 
         A meter is found by an unpaid wallet invoice, an opening by its first invoice, a session by an
         outstanding or dropped invoice. For any other label the first value is None."""
-        opening = parse_opening(label)
-        if opening is not None:
-            return (self.context.opening_of(opening[1]) if opening[0] == self.context.journal else None), FIRST
-        parsed = parse_label(label)
-        if parsed is None or parsed[0] != self.context.journal:
-            return None, 0
-        _, kind, name, number = parsed
-        if kind == "m":
-            meter = self.state.meters.get(name)
-            return (meter, number) if meter is not None and number in meter.wallet_invoices else (None, number)
-        session = self.state.sessions.get(name)
-        known = session is not None and (number in session.out or number in session.dropped)
-        return (session if known else None), number
+        match parse(label):
+            case OpeningLabel(journal, first) if journal == self.context.journal:
+                return self.context.opening_of(first), FIRST
+            case WalletLabel(journal, name, number) if journal == self.context.journal:
+                meter = self.state.meters.get(name)
+                return (meter if meter is not None and number in meter.wallet_invoices else None), number
+            case SessionLabel(journal, session_id, number) if journal == self.context.journal:
+                session = self.state.sessions.get(session_id)
+                known = session is not None and (number in session.out or number in session.dropped)
+                return (session if known else None), number
+        return None, 0
 
     def session_of(self, label: str) -> tuple[SellerSession | None, int]:
         """Return the live session that a label names, whatever became of its invoice, and its number."""
-        parsed = parse_label(label)
-        if parsed is None or parsed[0] != self.context.journal or parsed[1] == "m":
+        named = parse(label)
+        if not isinstance(named, SessionLabel) or named.journal != self.context.journal:
             return None, 0
-        return self.state.sessions.get(parsed[2]), parsed[3]
+        return self.state.sessions.get(named.session), named.number
 
     def send_terms(self, session: SellerSession) -> None:
         """Say to the buyer what the meter costs, and what credit the session began with."""
@@ -119,7 +117,7 @@ class Invoices(Part):
             self.context.settlement(of).tell(of, number)
         elif of is not None:
             self.context.settlement(of).cancel(of)
-        elif parse_opening(command.label) is not None:
+        elif isinstance(parse(command.label), OpeningLabel):
             self.act(do.CancelInvoice(command.label))  # nobody waits for it any more
         else:
             session, number = self.session_of(command.label)

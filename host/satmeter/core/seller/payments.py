@@ -3,11 +3,10 @@
 from .. import commands as cmd
 from .. import effects as do
 from .. import receipt
-from ..labels import bearer_session, parse_label, parse_of_offer, parse_opening
+from ..labels import FetchedLabel, OpeningLabel, SessionLabel, WalletLabel, bearer_session, journal_of, offer_of, parse
 from . import events as ev
 from .context import Part
 from .meter import Meter
-from .offer import Offer
 from .session import SellerSession
 
 UNOWNED = "unowned"
@@ -26,9 +25,7 @@ class Payments(Part):
         no more) still gets its owner.
         """
         owned_up_to = command.pay_index if command.after is not None and command.after <= self.state.pay_index else 0
-        opening, parsed = parse_opening(command.label), parse_label(command.label)
-        known = opening or parsed
-        ours = (known is not None and known[0] == self.context.journal) or self._offer(command.label) is not None
+        ours = journal_of(command.label) == self.context.journal or offer_of(command.label) in self.state.offers
         new = ours and not self.state.known_payment(command.pay_index)
         if ours and not new:
             self._credited_before(command)
@@ -44,38 +41,37 @@ class Payments(Part):
 
     def _kept(self, label: str) -> bool:
         """Whether the older copy of the journal has the session that a label names."""
-        opening, parsed = parse_opening(label), parse_label(label)
-        session_id = opening[1].session if opening is not None else parsed[2] if parsed is not None else ""
-        session = self.state.sessions.get(session_id)
+        match parse(label):
+            case OpeningLabel(_, first):
+                session = self.state.sessions.get(first.session)
+            case SessionLabel(_, session_id, _):
+                session = self.state.sessions.get(session_id)
+            case _:
+                return False
         return session is not None and session.of_older
 
     def _owned(self, command: cmd.InvoiceSettled, owned_up_to: int) -> bool:
         """Credit a payment to whom its label names; False where nobody knows that one any more."""
-        opening, parsed = parse_opening(command.label), parse_label(command.label)
-        offer = self._offer(command.label)
-        if offer is not None:
-            meter = self.state.meters.get(offer.meter)
-            if meter is not None:
-                self.context.wallet_invoices.paid_by_offer(meter, command, owned_up_to)
-            return meter is not None
-        if opening is not None or parsed is None:
-            return opening is not None and self.context.openings.paid(opening[1], command, owned_up_to)
-        _, kind, name, number = parsed
-        if kind == "m":
-            meter = self.state.meters.get(name)
-            if meter is not None:
-                self.context.wallet_invoices.paid(meter, number, command, owned_up_to)
-            return meter is not None
-        session = self.state.sessions.get(name)
-        if session is None:
-            return self._ended_paid(name, command, owned_up_to)
-        self.credit(session, number, command, owned_up_to)
-        return True
-
-    def _offer(self, label: str) -> Offer | None:
-        """Returns our offer by which the invoice of a label was fetched, None for any other invoice."""
-        parsed = parse_of_offer(label)
-        return self.state.offers.get(parsed[0]) if parsed is not None else None
+        match parse(command.label):
+            case FetchedLabel(offer_id) as by:
+                meter = self.state.meters.get(self.state.offers[offer_id].meter)
+                if meter is not None:
+                    self.context.wallet_invoices.paid_by_offer(meter, by, command, owned_up_to)
+                return meter is not None
+            case OpeningLabel(_, first):
+                return self.context.openings.paid(first, command, owned_up_to)
+            case WalletLabel(_, name, number):
+                meter = self.state.meters.get(name)
+                if meter is not None:
+                    self.context.wallet_invoices.paid(meter, number, command, owned_up_to)
+                return meter is not None
+            case SessionLabel(_, session_id, number):
+                session = self.state.sessions.get(session_id)
+                if session is None:
+                    return self._ended_paid(session_id, command, owned_up_to)
+                self.credit(session, number, command, owned_up_to)
+                return True
+        return False
 
     def record(self, session_id: str, number: int, command: cmd.InvoiceSettled, count: int, owned_up_to: int) -> None:
         """Record a payment as a session's."""

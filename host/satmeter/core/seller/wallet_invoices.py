@@ -4,7 +4,7 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..errors import BadParam, BoardSilent, TooMany, WrongState
-from ..labels import bearer_session, parse_of_offer, wallet_label
+from ..labels import FetchedLabel, bearer_session, wallet_label
 from ..money import whole_sat_msat
 from ..settlement.rules import rules_of
 from ..states import MeterState
@@ -91,14 +91,11 @@ class WalletInvoices(Part):
         meter.memory.looked_at.pop(number, None)
         self._feed(meter, number, command, owned_up_to, "", note)
 
-    def paid_by_offer(self, meter: Meter, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
+    def paid_by_offer(self, meter: Meter, by: FetchedLabel, command: cmd.InvoiceSettled, owned_up_to: int) -> None:
         """Credits a paid invoice of an offer as a wallet invoice of the next number, and keeps who paid."""
-        parsed = parse_of_offer(command.label)
-        assert parsed is not None
-        offer_id, key = parsed
         number = self.state.newest_wallet_invoice + 1
-        self.emit(ev.OfferPaid(at=self.now, subject=meter.subject, offer_id=offer_id, number=number))
-        self._feed(meter, number, command, owned_up_to, key, msg.words(command.payer_note))
+        self.emit(ev.OfferPaid(at=self.now, subject=meter.subject, offer_id=by.offer_id, number=number))
+        self._feed(meter, number, command, owned_up_to, by.payer, msg.words(command.payer_note))
 
     def _feed(
         self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int, key: str, note: str
