@@ -177,3 +177,23 @@ def test_a_session_ends_when_its_board_could_not_deliver_for_just_the_grace_time
     w.now += 1
     w.sell(cmd.Tick())
     assert w.sale.ending and "can't deliver" in w.sale.reason
+
+
+def test_nothing_is_made_ahead_for_a_session_that_is_over():
+    w = World({**ARREARS, "window": 4})
+    w.open()
+    w.fail = 10**6
+    w.report(120)
+    ahead = []
+    kept = w.perform
+
+    def perform(side, action):
+        if isinstance(action, do.MakeInvoice) and not action.hurry and w.sale.ending_at:
+            ahead.append(action.label)
+        kept(side, action)
+
+    w.perform = perform
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.pass_ms(5_000, step=1_000)
+    assert w.sale.debt_msat and not ahead

@@ -33,3 +33,15 @@ def test_no_more_is_owed_than_was_paid_and_did_not_come_back():
     with pytest.raises(BadParam, match="9500"):
         w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_501))
     assert w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_500))["owed_msat"] == 9_500
+
+
+def test_what_was_carried_on_was_not_used_either():
+    w = unrefunded()
+    for e in (
+        selling.CreditTaken(at=1, subject=SESSION, amount_msat=2_000, target="07" * 16),
+        selling.RefundHeld(at=2, subject=SESSION, why="look"),
+        selling.AlarmEnded(at=3, subject=SESSION, how=cmd.OWED, amount_msat=6_000, note=""),
+    ):
+        w.seller.state.apply(e)
+    s = w.seller.state.sessions[SESSION]
+    assert (s.received_msat, s.charged_msat, s.taken_msat, s.owed_msat) == (10_000, 2_000, 2_000, 6_000)

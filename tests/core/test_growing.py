@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from growing import FEE, STEP, TARIFF, Till, Wallet
-from world import BUYER_ID, SELLER_ID, SESSION, refold
+from world import BUYER_ID, OTHER, SELLER_ID, SESSION, refold
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -14,7 +14,10 @@ from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import BadParam
 from satmeter.core.journal import canonical
 from satmeter.core.seller.state import SellerState
+from satmeter.core.settlement.transaction import TxInput
 from satmeter.core.tariff import Tariff
+
+STRANGER = "02" + "dd" * 32
 
 
 def test_what_an_honest_seller_asks_for_is_signed():
@@ -271,3 +274,60 @@ def test_a_message_that_comes_late_is_no_breach():
     assert w.signed == [(1, STEP, ["c1:0"]), (2, STEP, ["c2:0"])]
     w.ask(2 * STEP, k=2, n=4)
     assert w.purchase.paid_msat == 3 * STEP * 1000
+
+
+def test_an_address_that_the_node_has_not_given_is_asked_for_again():
+    t = Till()
+    asked = []
+    t.seller.handle(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, t.now, "m")), t.now)
+    for _ in range(4):
+        t.now += 2_000
+        step = t.seller.handle(cmd.Tick(), t.now)
+        asked.append(sum(isinstance(a, do.GiveAddress) for a in step.effects))
+    assert asked == [0, 0, 1, 0]
+
+
+def conflicted(t, height):
+    t.seen(conflict="other", conflict_height=height)
+
+
+def test_a_double_spend_that_moves_to_another_block_is_told_once():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    for height in (101, 102):
+        conflicted(t, height)
+    told = [a for a in t.done(do.Notify) if "spent elsewhere" in str(a.payload)]
+    assert len(told) == 1 and sum(e.kind() == "tx_conflicted" for e in t.events) == 2
+
+
+def test_a_double_spend_does_not_lock_the_plug_of_who_came_after():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    t.read()
+    t.open(session=OTHER, buyer=STRANGER)
+    t.pay(coin="c9:0", session=OTHER)
+    assert t.seller.state.meters["m"].session == OTHER
+    conflicted(t, 101)
+    assert t.sale.onchain.lost_sat == STEP
+    assert t.seller.state.meters["m"].state == "delivering" and t.seller.state.sessions[OTHER].open
+
+
+def test_coins_for_what_is_wanted_no_more_are_not_taken():
+    """The wallet has chosen them meanwhile; the seller's request was for another transaction, or the stream is over."""
+    for number, closes in ((2, False), (1, True)):
+        w = Wallet()
+        m = msg.Increment(SESSION, w.now + 1, 1, STEP * 1000, 1, STEP, "to", 1_000, 0, 0, 0)
+        w.buyer.handle(cmd.FromPeer(SELLER_ID, m), w.now + 1)
+        if closes:
+            w.buyer.handle(cmd.CloseStream(SESSION), w.now + 2)
+        coin = TxInput("c1:0", 10**7, "5120" + "11" * 32, 100)
+        step = w.buyer.handle(cmd.Funded(SESSION, number, FEE, "51", [coin]), w.now + 3)
+        assert not [a for a in step.effects if isinstance(a, do.SignUpdate)], (number, closes)

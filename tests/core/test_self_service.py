@@ -13,6 +13,7 @@ from satmeter.core import effects as do
 from satmeter.core.errors import BadParam
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
+from satmeter.core.seller.self_service import SHOWN_MS
 from satmeter.core.tariff import Tariff
 
 THREE = {"choices": "2sat, 0.5unit, 10sat"}
@@ -330,3 +331,21 @@ def test_a_board_that_restarts_turns_nothing():
 def test_a_way_to_choose_that_is_none_is_refused():
     with pytest.raises(BadParam, match="choose_by: must be button or potentiometer"):
         shop("button", choose_by="knob")
+
+
+def test_what_was_chosen_long_ago_is_chosen_no_more():
+    w = shop("always")
+    press(w, 2)
+    assert shown(w) == 10_000
+    w.pass_ms(SHOWN_MS + 1_000, step=30_000)
+    assert shown(w) == 2_000
+
+
+def test_time_alone_makes_the_next_invoice():
+    w = shop("always")
+    first = shown(w)
+    label = next(iter(w.invoices))
+    w.now += 175_000
+    w.sell(cmd.Tick())
+    w.pump()
+    assert shown(w) == first and len(w.invoices) == 2 and w.meter.wallet_invoice(w.now) != w.invoices[label][3]

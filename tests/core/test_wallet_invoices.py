@@ -164,3 +164,15 @@ def test_a_session_that_goes_on_at_an_earlier_price_takes_no_payment_that_was_ma
     assert w.pay(label)
     w.pump()
     assert w.seller.state.sessions[session].grant_count == 50 + 100
+
+
+def test_whoever_asks_for_an_invoice_for_later_gets_one_while_a_session_is_ending():
+    w = World()
+    w.open()
+    w.report(5)
+    w.sell(cmd.Reading("m", "b1", 6, 0, 0, True, 10**6))  # the board would still deliver: its word is waited for
+    w.sell(cmd.CloseSession(SESSION))
+    assert w.sale.ending
+    with pytest.raises(WrongState):
+        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
+    assert w.sell(cmd.MakeWalletInvoice("m", 0))[0]

@@ -17,7 +17,7 @@ KINDS = {
     "operand": "one side of an `and` or `or` is gone",
     "arithmetic": "+ and -, * and //, << and >> change places, a sign is gone",
     "rounding": "// rounds up instead of down, or down instead of up",
-    "number": "a whole number is one more or one less",
+    "number": "a whole number is one more or one less; a setting of 10 and more is twice or half of that",
     "flag": "True and False change places",
     "bound": "min and max change places, or one of their arguments is gone",
     "return": "what is returned is nothing, 0 or its opposite",
@@ -141,6 +141,16 @@ def of_number(node):
             yield "number", ast.Constant(value - 1)
 
 
+def of_setting(node):
+    """A bound that a module or a class sets is wrong by more than one: whether it is 500 or 501 is a choice."""
+    yield "number", ast.Constant(node.value * 2)
+    yield "number", ast.Constant(node.value // 2)
+
+
+def is_setting(node):
+    return isinstance(node, ast.Constant) and type(node.value) is int and node.value >= 10
+
+
 def of_call(node):
     if not isinstance(node.func, ast.Name) or node.func.id not in CALLS:
         return
@@ -262,6 +272,8 @@ class Walk:
             made = of_return(node, returns)
         elif isinstance(node, ast.stmt) and not self.inside:
             return
+        elif not self.inside and is_setting(node):
+            made = of_setting(node)
         else:
             made = OF[type(node)](node) if type(node) in OF else ()
         for kind, *where, new in made:

@@ -51,6 +51,10 @@ def test_what_returns_a_number_returns_0_and_what_returns_a_flag_the_opposite():
     assert ("return", "return not a") in made("def f() -> bool:\n    return a\n")
 
 
+def test_a_setting_is_wrong_by_more_than_one():
+    assert made("LIMIT = 500\nFIRST = 1\n") == {("number", n) for n in ("1000", "250", "2", "0")}
+
+
 def test_a_name_outlives_edits_elsewhere():
     text = "class A:\n    x: int = 0\n\n    def f(self):\n        return self.x + 1\n"
     before = {m.id for m in mutants("core/x.py", text)}
