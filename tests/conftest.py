@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from audit import Accountant  # noqa: E402
 from lanes import LANES, RAN, lane, version  # noqa: E402
 
-pytest_plugins = ["browsing", "openid_provider"]
+pytest_plugins = ["browsing", "openid_provider", "served"]
 
 
 def pytest_addoption(parser):

@@ -13,10 +13,10 @@ import httpx
 import sqlalchemy as sa
 from ground import Figure, interleaved, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "billing"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from billing import Service, free_port
 from satmeter.billing.tables import INVOICE, SERVICE
+from services import Service, free_port
 
 THREADS, CLIENTS, ROUNDS = 8, 100, 5
 EVERY_S = 1.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from billing import free_port
+from services import free_port
 from waiting import until
 
 SHOP = Path(__file__).parents[2] / "contrib" / "catshop" / "catshop.py"

@@ -17,10 +17,10 @@ from markupsafe import escape
 from pyln.client import RpcError
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from billing import Service, Shop, in_a_loop
 from satmeter.billing import forms as body
 from satmeter.billing.ssrf import TIMEOUT_S
 from satmeter.node.payments import PAY_REJECTED
+from services import Service, Shop, in_a_loop
 from waiting import until
 
 

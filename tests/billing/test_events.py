@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 import shop as meters
-from billing import Shop
+from services import Shop
 from waiting import until
 
 

@@ -21,8 +21,8 @@ import l402_requests
 import pytest
 
 import shop as meters
-from billing import MARKET, Service, free_port, in_a_loop
 from satmeter.wire.lnurl import encode
+from services import MARKET, Service, free_port, in_a_loop
 from waiting import until
 
 pytestmark = pytest.mark.parametrize("net", ["emulated"], indirect=True)

@@ -5,7 +5,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from billing import MARKET, Service, Visitor
+from services import MARKET, Service, Visitor
 
 ENDLESS = ("/payment-stream", "/events", "/checkout/{id}/wait", "/invoice/{id}/wait")
 """Streams, and long polls: those are tried with ids that nobody has."""

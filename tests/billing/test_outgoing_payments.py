@@ -2,7 +2,7 @@
 
 import pytest
 
-from satmeter.billing.outgoing_payments import _judged
+from satmeter.billing.outgoing_payments import OutgoingPayments, _judged
 from satmeter.node.payments import Outcome
 
 ROW = {"msatoshi": 1_000, "maxfee": 10}
@@ -25,3 +25,19 @@ def test_a_payment_is_complete_where_what_left_and_what_arrived_is_as_agreed(sen
 
 def test_what_did_not_arrive_at_all_has_failed():
     assert _judged(ROW, Outcome("failed", 0, 0)) == ("failed", "")
+
+
+def test_the_nodes_own_invoices_are_told_from_others():
+    """A payment to itself settles without a channel: what it credits would have come from nowhere."""
+
+    class Node:
+        asked = 0
+
+        def info(self):
+            self.asked += 1
+            return {"id": "02" + "aa" * 32}
+
+    node = Node()
+    outgoing = OutgoingPayments(None, node, 0)
+    assert outgoing.is_own({"payee": "02" + "aa" * 32}) and not outgoing.is_own({"payee": "02" + "bb" * 32})
+    assert node.asked == 1

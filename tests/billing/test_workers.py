@@ -13,7 +13,7 @@ import psutil
 import psycopg
 import pytest
 
-from billing import MARKET, Service, Visitor, books
+from services import MARKET, Service, Visitor, books
 from waiting import until
 
 CLIENTS = 200

@@ -23,14 +23,14 @@ QUICK = (
     "journal",
     "node",
     "plugin",
-    "billing/test_ledger.py",
-    "billing/test_parts_of_billing.py",
+    "market/test_ledger.py",
+    "billing/test_outgoing_payments.py",
 )
 """Tests that run in one process: which lines each of them reaches is measured."""
 
 SERVED = {
-    "gate/": ("billing/test_gate.py", "billing/test_omi.py", "billing/test_credit.py"),
-    "billing/outgoing_payments.py": ("billing/test_credit.py", "billing/test_gate.py"),
+    "gate/": ("gate/test_gate.py", "gate/test_omi.py", "gate/test_credit.py"),
+    "billing/outgoing_payments.py": ("gate/test_credit.py", "gate/test_gate.py"),
     "node/payments.py": ("regtest/test_payments.py",),
 }
 """Tests that start plugins and services as processes of their own; they come last, and only for these modules."""

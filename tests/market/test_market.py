@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pyln.client import RpcError
 
-from billing import MARKET, Service, books, stranger
 from satmeter.node.payments import PAY_REJECTED
+from services import MARKET, Service, books, stranger
 from waiting import until
 
 PRICE = 10_000

@@ -9,18 +9,17 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import gates
 import httpx
 import numpy as np
 import pytest
 import uvicorn
 import websockets.sync.client
-from gates import SECRET
 from hypothesis import given
 from hypothesis import strategies as st
 from pymacaroons import Macaroon
 
-from billing import Service, free_port
+import gates
+from gates import SECRET
 from satmeter.core.errors import BadParam
 from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
@@ -29,6 +28,7 @@ from satmeter.gate.prices import Price, find, parse
 from satmeter.gate.proxy import plain_path
 from satmeter.http import server as httpd
 from satmeter.qr import read
+from services import Service, free_port
 from waiting import until
 
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 import shop as meters
-from billing import MARKET, Service, Visitor
 from satmeter.core.bearer_link import SECRET, BearerLinks
 from satmeter.core.labels import wallet_label
 from satmeter.node.rpc import Node
+from services import MARKET, Service, Visitor
 from waiting import until
 
 ASKS = {"Accept": "application/json"}

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from joserfc.jwk import RSAKey
 
-from billing import MARKET, Service
+from services import MARKET, Service
 
 
 @pytest.fixture(scope="module")

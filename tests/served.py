@@ -4,13 +4,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import gates
 import pytest
 
-from billing import Service, Shop, Visitor
+import gates
 from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec
+from services import Service, Shop, Visitor
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}
 NODES = (NodeSpec("seller", (devnet.METER,)), NodeSpec("hop"), NodeSpec("buyer", (devnet.STREAM,)), NodeSpec("far"))

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from omi import CAPACITY, CONTRIB, PATH
 
-from billing import MARKET, Service, free_port
+from services import MARKET, Service, free_port
 from waiting import until
 
 

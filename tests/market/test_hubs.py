@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from billing import MARKET, Service, Visitor, books
+from services import MARKET, Service, Visitor, books
 from waiting import until
 
 

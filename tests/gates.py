@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import httpx
 
-from billing import free_port
+from services import free_port
 from waiting import until
 
 SECRET = "a secret of the gate, long enough"

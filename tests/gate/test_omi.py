@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omi import CAPACITY, CONTRIB, PATH, READ
 
-from billing import free_port
 from satmeter.core.errors import BadParam
 from satmeter.gate.omi import asked
+from services import free_port
 from waiting import until
 
 

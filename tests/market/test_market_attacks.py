@@ -14,7 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from billing import MARKET, Service, Visitor, books, stranger
+from services import MARKET, Service, Visitor, books, stranger
 from waiting import until
 
 

@@ -1,12 +1,12 @@
 """The market's pages, the gate's 402 and /docs for who can't see them well: axe-core finds nothing; what acts instead
 of being seen is shown as an escape; a reload sends nothing twice. On emulated nodes: real ones have the same pages."""
 
-import gates
 import pytest
 
+import gates
 import shop as meters
 from accessible import Judge
-from billing import MARKET, Service, Visitor, stranger
+from services import MARKET, Service, Visitor, stranger
 
 pytestmark = [pytest.mark.parametrize("net", ["emulated"], indirect=True), pytest.mark.timeout(400)]
 
