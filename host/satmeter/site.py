@@ -44,7 +44,7 @@ def build(config: Config) -> FastAPI:
     app = FastAPI(
         title="Satmeter billing",
         version=__version__,
-        lifespan=_lifespan(billing, market),
+        lifespan=_lifespan(billing),
         responses={"4XX": errors.PROBLEM},
         docs_url=None,
         redoc_url=None,
@@ -72,7 +72,7 @@ def build(config: Config) -> FastAPI:
     return app
 
 
-def _lifespan(billing: Container, market: Market | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(billing: Container) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return what starts the parts of a worker, and ends them when it ends."""
 
     @asynccontextmanager
@@ -80,8 +80,6 @@ def _lifespan(billing: Container, market: Market | None) -> Callable[[FastAPI], 
         billing.hub.start()
         billing.happenings.start()
         server.on_ending(billing.end_streams)
-        if market is not None:
-            await asyncio.to_thread(market.start)
         await asyncio.to_thread(billing.start)
         hooks = asyncio.create_task(billing.hooks.run())
         yield

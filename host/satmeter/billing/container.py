@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
@@ -60,6 +61,8 @@ class Container:
         self.hub, self.happenings = Broadcast(), Broadcast()
         self.news = News(self.database, self.events, self._told)
         self.meters = Meters(self.node, self.database, self.events)
+        self.forgetters: list[Callable[[int], None]] = [self.invoices.forget]
+        """What deletes invoices that nobody paid; called with a time (s) that no clock of ours puts ahead."""
         self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
         """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""
         self.follower = Follower(self.node, self.invoices, lambda row: self.hub.say(row))
@@ -104,9 +107,9 @@ class Container:
                 self._forget(part.forget)
             # What was paid while we were away is counted first; and a clock that is wrong makes nothing old.
             if self.follower.caught_up.wait(CLEAN_S / 2):
-                self._forget(
-                    lambda: self.invoices.forget(min(int(time.time()), newest + int(time.monotonic() - began)))
-                )
+                now = min(int(time.time()), newest + int(time.monotonic() - began))
+                for forget in self.forgetters:
+                    self._forget(partial(forget, now))
             self._closed.wait(CLEAN_S)
 
     @staticmethod

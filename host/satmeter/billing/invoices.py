@@ -163,11 +163,12 @@ class Invoices:
     def delete(self, row: Row, status: str) -> None:
         """Deletes an invoice that has the given status: unpaid, paid or expired.
 
-        An unpaid invoice is deleted on the node first, so that nobody can pay it. Raises BadParam where the
-        invoice has another status, and WrongState where its status changed during the call."""
+        One that is not paid is deleted on the node first, so that nobody can pay it; the node is asked for an expired
+        one, too: its payment may not be counted yet. Raises BadParam where the invoice has another status, and
+        WrongState where its status changed during the call."""
         if status_of(row) != status:
             raise BadParam(f"status: invoice {row['id']} is {status_of(row)}, not {status}", param="status")
-        if status == "unpaid":
+        if status != "paid":
             found = self._node.delete_invoice(LABEL + row["id"])
             if found is not None:
                 raise WrongState(f"status: invoice {row['id']} is {found.status} by now", param="status")

@@ -41,8 +41,5 @@ class Market:
         billing.invoices.settlers.append(self.orders.settle)
         billing.spending.watchers.append(self.sending.ended)
         billing.spending.chores.append(self.orders.take_up)
+        billing.forgetters.append(self.orders.forget)
         billing.renewal = self.orders.renew
-
-    def start(self) -> None:
-        """Deletes orders and deposits that nobody paid for 7 days."""
-        self.orders.forget()

@@ -24,7 +24,7 @@ ORDER, DEPOSIT = "order", "deposit"
 MOST_IN_CART = 20
 UNPAID_S = 7 * 86_400
 PAGE = 50
-MOST_STALE = 10_000
+MOST_STALE = 1_000
 DAY_S, MINUTE_S = 86_400, 60
 DAYS_RENEWALS = 10
 """A day's renewals of a token, at the price it was bought for, where its holder names no amount for a day."""
@@ -387,15 +387,27 @@ class Orders:
             "payment_hash": row.rhash if by_wallet else None,
         }
 
-    def forget(self) -> None:
-        """Let go of orders that nobody paid."""
-        old = PURCHASE.c.created_at < int(time.time()) - UNPAID_S
-        stale = sa.select(INVOICE.c.id).join(BILL, BILL.c.invoice == INVOICE.c.id)
-        stale = stale.where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at < int(time.time()) - UNPAID_S)
+    def forget(self, now: int) -> None:
+        """Lets go of orders and deposits that nobody paid, a while after they expired; `now` in s since 1970.
+
+        The node is asked for each: one that was paid, and is not counted yet, stays until it is."""
+        before = now - UNPAID_S
+        stale = sa.select(INVOICE).join(BILL, BILL.c.invoice == INVOICE.c.id)
+        stale = stale.where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at < before)
+        unmade = PURCHASE.c.invoice.not_in(sa.select(INVOICE.c.id))
+        with self._database.reading() as db:
+            rows = [dict(row._mapping) for row in db.execute(stale.limit(MOST_STALE))]
+        gone = [row["id"] for row in rows if self._invoices.shut(row)]
         with self._database.writing() as db:
-            gone = list(db.execute(stale.limit(MOST_STALE)).scalars())
-            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.paid_at == 0, old))
-            db.execute(sa.delete(INVOICE).where(INVOICE.c.id.in_(gone), INVOICE.c.pay_index.is_(None)))
+            gone = list(
+                db.execute(
+                    sa.delete(INVOICE)
+                    .where(INVOICE.c.id.in_(gone), INVOICE.c.pay_index.is_(None))
+                    .returning(INVOICE.c.id)
+                ).scalars()
+            )
+            db.execute(sa.delete(PURCHASE).where(PURCHASE.c.invoice.in_(gone), PURCHASE.c.paid_at == 0))
+            db.execute(sa.delete(PURCHASE).where(unmade, PURCHASE.c.paid_at == 0, PURCHASE.c.created_at < before))
             db.execute(sa.delete(BILL).where(BILL.c.invoice.in_(gone)))
 
     def _open(self, purchase: Row) -> str:
