@@ -10,8 +10,9 @@ from world import BUYER_ID, OTHER, SELLER_ID, SESSION, refold
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
-from satmeter.core.errors import BadParam
+from satmeter.core.errors import BadParam, UnknownSession
 from satmeter.core.journal import canonical
 from satmeter.core.seller.state import SellerState
 from satmeter.core.settlement.transaction import TxInput
@@ -331,3 +332,45 @@ def test_coins_for_what_is_wanted_no_more_are_not_taken():
         coin = TxInput("c1:0", 10**7, "5120" + "11" * 32, 100)
         step = w.buyer.handle(cmd.Funded(SESSION, number, FEE, "51", [coin]), w.now + 3)
         assert not [a for a in step.effects if isinstance(a, do.SignUpdate)], (number, closes)
+
+
+def reserved(w):
+    return {outpoint: r.blocks for r in w.did if isinstance(r, do.Reserve) for outpoint in r.inputs}
+
+
+def test_the_inputs_of_an_earlier_transaction_stay_reserved():
+    """It may be stuck: spent for anything else, they would make an honest buyer a double spender."""
+    w = Wallet(hold_msat=STEP * 1000)
+    w.ask(STEP, 1)
+    w.ask(STEP, 2)
+    w.did.clear()
+    w.now += 1_800_001
+    w.tell(cmd.Tick())
+    assert reserved(w) == {"c1:0": 72, "c2:0": 72}
+    w.restart()
+    w.did.clear()
+    w.tell(cmd.CloseStream(SESSION, "done"))
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over")))
+    assert w.purchase.closed and reserved(w)["c1:0"] == reserved(w)["c2:0"] == 1008
+
+
+def test_an_older_copy_of_the_buyers_journal_frees_no_inputs():
+    """What was signed over them since the copy was made is not in it."""
+    w = Wallet()
+    w.ask(STEP)
+    chosen = [e.kind() for e in w.events].index("inputs_chosen")
+    w.buyer, w.did = Buyer(state=refold(w.events[: chosen + 1], BuyerState()), older=True), []
+    w.done(w.buyer.resume(w.now))
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over")))
+    assert w.purchase.closed and reserved(w) == {"c1:0": 1008}
+
+
+def test_what_is_over_the_budget_of_a_transactions_beginning_is_no_breach():
+    w = Wallet(policy={"budget_msat": 3 * STEP * 1000 + 400_000, "max_fee_msat": 0})
+    w.ask(STEP)
+    w.ask(2 * STEP)
+    w.tell(cmd.SetBudget(SESSION, {"budget_msat": 10**9}))
+    w.ask(3 * STEP)
+    w.ask(4 * STEP)
+    assert [value for _, value, _ in w.signed][-1] == 3 * STEP
+    assert not w.purchase.breached and "when it began" in w.purchase.reason

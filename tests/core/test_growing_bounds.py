@@ -5,7 +5,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from growing import STEP, Till, Wallet
-from world import BUYER_ID, SELLER_ID, SESSION, TARIFF
+from world import BUYER_ID, SELLER_ID, SESSION, TARIFF, refold
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -17,6 +17,8 @@ from satmeter.core.errors import (
     PolicyBreach,
 )
 from satmeter.core.seller import views
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
 from satmeter.core.settlement.onchain_buyer import LEFT_BLOCKS
 from satmeter.core.settlement.transaction import TxInput
 from satmeter.core.tariff import Tariff
@@ -244,3 +246,64 @@ def test_opens_whose_first_update_is_refused_grow_ever_slower():
             t.tell(cmd.UpdateRefused(session, number, 1, "not as agreed"))
         t.now += 100
     assert let_in < 10
+
+
+def leaves(t, session, buyer=BUYER_ID):
+    t.tell(cmd.FromPeer(buyer, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    t.tell(cmd.Tick())
+
+
+def test_in_arrears_a_stranger_takes_the_bound_and_one_limit_at_most():
+    """A debt that is paid by an update lifts the lockout; what was paid is not confirmed for all that."""
+    limit = 2 * STEP * 1000
+    t = Till(mode="arrears", limit_msat=limit, quantum_msat=limit, hold_msat=limit, unconfirmed_msat=limit)
+    for n in range(1, 11):
+        session = f"{n:02x}" * 16
+        t.open(session)
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        if session not in t.seller.state.sessions:
+            break
+        for ticks in (10, 10, 10, 9):
+            t.read(ticks)
+        leaves(t, session)
+        coins = iter(range(5))
+        while t.seller.state.sessions[session].out:
+            t.pay(f"c{n}-{next(coins)}:0", session)
+            t.tell(cmd.Tick())
+    assert t.seller.state.at_risk_msat()["m"] <= 2 * limit and n == 2
+    (told,) = [each.message for each in t.done(do.Send) if isinstance(each.message, msg.Close)][-1:]
+    assert "come again after the next block" in told.reason
+
+
+def test_openings_that_wait_beside_one_another_do_not_pass_the_bound_one_by_one():
+    bound = STEP * 1000
+    t = Till(hold_msat=bound, unconfirmed_msat=bound, grace_s=600)
+    sessions = {f"{n:02x}" * 16: "02" + f"{n:02x}" * 32 for n in range(1, 21)}
+    for session, buyer in sessions.items():
+        t.open(session, buyer)
+    assert len(t.seller.waiting) == 20
+    for n, (session, buyer) in enumerate(sessions.items()):
+        t.pay(f"c{n}:0", session)
+        if session in t.seller.state.sessions:
+            t.read(20)
+            leaves(t, session, buyer)
+    assert t.seller.state.at_risk_msat() == {"m": bound}
+
+
+def test_debts_that_are_too_small_to_be_paid_add_up_over_restarts():
+    t = Till(mode="arrears", limit_msat=2 * STEP * 1000, lockout_s=3600)
+    taken = 0
+    for n in range(1, 30):
+        session = f"{n:02x}" * 16
+        t.seller = Seller(SELLER_ID, t.seller.limits, refold(t.events, SellerState()))
+        t.seller.resume(t.now)
+        t.read()
+        t.open(session)
+        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        if session not in t.seller.state.sessions:
+            break
+        t.read(5)  # 500,000 msat: under the dust limit of 546 sat
+        taken += 500_000
+        leaves(t, session)
+    assert t.seller.state.meters["m"].state == "lockout" and taken <= 2 * STEP * 1000

@@ -3,6 +3,7 @@
 import pytest
 from world import (
     BUYER_ID,
+    SELLER_ID,
     SESSION,
     TARIFF,
     World,
@@ -19,6 +20,7 @@ from satmeter.core.errors import (
 from satmeter.core.labels import OpeningLabel, parse
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
+from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.session import SellerSession
 
 SILENT = Limits(silent_ms=10**9)
@@ -376,3 +378,52 @@ def test_who_waits_for_a_meter_is_told_when_an_opening_of_it_is_dropped():
     ask(w, 1)
     step = w.seller.handle(cmd.FromPeer(stranger(1), msg.Close(session_of(1), w.now, msg.BUYER, "no", 0, "")), w.now)
     assert session_of(1) in step.touched
+
+
+def test_who_left_a_debt_at_one_meter_begins_at_none_where_it_waits():
+    now, register = 10**9, {}
+    seller = Seller(SELLER_ID, SILENT)
+
+    def tell(what):
+        nonlocal now
+        now += 10
+        return seller.handle(what, now)
+
+    def read(meter, ticks=0, **how):
+        register[meter] = register.get(meter, 0) + ticks
+        tell(cmd.Reading(meter, f"b{meter}", register[meter], **how))
+
+    meters = {f"m{n}": session_of(n) for n in range(5)}
+    for meter in meters:
+        tell(cmd.AddMeter(meter, {**TARIFF, "mode": "arrears", "limit_msat": 10_000}))
+        read(meter)
+    for meter, session in meters.items():
+        tell(cmd.FromPeer(BUYER_ID, msg.Open(session, now, meter)))
+    for meter, session in meters.items():
+        step = tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, now)))
+        if session in seller.state.sessions:
+            read(meter, 100)
+            tell(cmd.FromPeer(BUYER_ID, msg.Close(session, now, msg.BUYER, "", 0, "")))
+            read(meter, grant=0)
+        else:
+            assert session not in seller.waiting and any(
+                "debt" in str(a.message) for a in step.effects if isinstance(a, do.Send)
+            )
+    assert sum(s.debt_msat for s in seller.state.sessions.values()) == 10_000
+
+
+def test_strangers_in_arrears_are_counted_over_a_restart():
+    w = World({"mode": "arrears", "limit_msat": 10_000}, limits=SILENT)
+    begun = 0
+    for n in range(3 * AGREED_BURST):
+        if n % 10 == 0:
+            w.restart_seller()
+            w.report(0)
+        ask(w, n)
+        w.sell(cmd.FromPeer(stranger(n), msg.Agree(session_of(n), w.now)))
+        if session_of(n) in w.seller.state.sessions:
+            begun += 1
+            w.sell(cmd.FromPeer(stranger(n), msg.Close(session_of(n), w.now + 1, msg.BUYER, "", 0, "")))
+            w.pump()
+        w.now += 30
+    assert begun == AGREED_BURST

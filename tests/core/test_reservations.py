@@ -113,3 +113,15 @@ def test_what_a_removed_meters_session_had_reserved_is_confirmed():
     session = w.seller.state.sessions[SESSION]
     w.sell(cmd.RemoveMeter("m"))
     assert w.seller.confirmed(session)
+
+
+def test_a_gate_that_died_gets_nothing_held_by_another_that_goes_on():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "dead", "reserve", 4_000))
+    for n in range(30):
+        w.now += 60_000
+        w.sell(cmd.Spend(SESSION, f"alive{n}", "reserve", 100))
+        w.sell(cmd.Spend(SESSION, f"alive{n}", "settle", 0))
+        w.sell(cmd.Tick())
+    assert not w.sale.reserved_msat

@@ -172,6 +172,8 @@ class BuyerSession:
     sensor: OwnSensor = field(default_factory=OwnSensor)
     signed: SignedTransaction | None = None
     """On-chain: the transaction that grows, or the last one."""
+    earlier_inputs: list[tuple[str, ...]] = field(default_factory=list)
+    """What the transactions before it spend, as TXID:VOUT: they may wait in a mempool, and have to stay reserved."""
     transactions: int = 0
     memory: StreamMemory = field(default_factory=StreamMemory)
 

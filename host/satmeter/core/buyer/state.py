@@ -20,6 +20,8 @@ from .session import AfterClose, BuyerSession, FinalReceipt, PaymentInFlight, Re
 
 HASHES = 10_000
 """Hashes of payments that are remembered; of older ones the node knows that they were paid."""
+EARLIER = 50
+"""Transactions before the last one whose inputs stay reserved."""
 REFUSALS = 20
 
 
@@ -161,6 +163,8 @@ class BuyerState:
 
     def inputs_chosen(self, stream: BuyerSession, event: ev.InputsChosen) -> None:
         """Folds InputsChosen: a growing transaction begins in place of the last one."""
+        if stream.signed is not None and stream.signed.value_sat:
+            stream.earlier_inputs = [*stream.earlier_inputs, stream.signed.outpoints][-EARLIER:]
         stream.transactions = event.tx_number
         stream.signed = SignedTransaction(
             event.tx_number,

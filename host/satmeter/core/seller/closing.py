@@ -10,7 +10,7 @@ from ..ratelimit import RESEND_MS
 from ..settlement.rules import DUST_MSAT
 from ..states import MeterState
 from . import events as ev
-from .context import NODE_RETRY_MS, Part, SellerContext
+from .context import NODE_RETRY_MS, Part
 from .meter import Meter
 from .session import SellerSession
 
@@ -19,11 +19,6 @@ CLAIM_WAIT_MS = 10_000
 
 class Closing(Part):
     """What follows when a session ends, whoever ended it."""
-
-    def __init__(self, context: SellerContext) -> None:
-        super().__init__(context)
-        self.dust_debts: dict[str, list[tuple[int, int]]] = {}
-        """By meter: when sessions ended with a debt that is too small to be paid by itself (ms), and what each was."""
 
     def close_session(self, command: cmd.CloseSession) -> SellerSession:
         """meter-close."""
@@ -138,15 +133,12 @@ class Closing(Part):
         """Whether debts of a meter that are too small to be paid come to the limit within a lockout time.
 
         One is nobody's fault. Session after session, they would be more than the seller chose to trust."""
-        debt, tariff = session.debt_msat, session.tariff
-        if not debt or tariff.prepaid:
+        if not session.debt_msat or session.tariff.prepaid:
             return False
-        since = self.now - tariff.lockout_s * 1000
-        debts = [each for each in self.dust_debts.get(session.meter, []) if each[0] > since]
-        debts.append((self.now, debt))
-        full = sum(each for _, each in debts) + session.dust_msat > tariff.limit_msat
-        self.dust_debts[session.meter] = [] if full else debts
-        return full
+        since = self.now - session.tariff.lockout_s * 1000
+        debts = self.state.meter(session.meter).dust_debts.items()
+        recent_msat = sum(debt for at, debt in debts if at > since)
+        return recent_msat + session.dust_msat > session.tariff.limit_msat
 
     def _unlock_paid(self, session: SellerSession) -> None:
         """Lift the lockout of a session in arrears that owes nothing any more."""

@@ -92,6 +92,9 @@ class Meter:
     count: int = 0
     period_at: int = 0
     period_count: int = 0
+    dust_debts: dict[int, int] = field(default_factory=dict)
+    """Debts of ended sessions that are too small to be paid by themselves, by when they ended (ms); since the last
+    lockout."""
     lock_until: int = 0
     lock_buyer: str = ""
     lock_session: str = ""

@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from .. import commands as cmd
 from .. import messages as msg
-from ..errors import TooMany, UnknownSession
+from ..errors import LockedOut, TooMany, UnknownSession
 from ..labels import FIRST, First, bearer_session, opening_label
 from ..plain import keep_newest
 from ..ratelimit import RateLimit, backoff_ms
@@ -42,13 +42,17 @@ class Openings(Part):
         super().__init__(context)
         self.strangers = RateLimit(STRANGERS_PER_S, STRANGERS_BURST)
         self.agreed_at: dict[str, list[int]] = {}
-        """By meter: when strangers began their sessions in arrears, as far as that still counts."""
+        """By meter: when strangers began their sessions in arrears, as far as that still counts; after a restart those
+        of the sessions that are remembered."""
         self.unpaid: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """Openings of a node id that were not paid in a row, and when the last one ended."""
         self.payers: OrderedDict[str, None] = OrderedDict.fromkeys(
             session.buyer for session in self.state.sessions.values() if session.buyer and session.received_msat
         )
         """Buyers that have paid; those whose sessions memory has no more, too."""
+        for session in self.state.sessions.values():
+            if session.buyer and not session.tariff.prepaid and not self._known(session.buyer):
+                self.agreed_at.setdefault(session.meter, []).append(session.opened_at)
 
     def _known(self, peer: str) -> bool:
         return peer in self.payers
@@ -98,12 +102,29 @@ class Openings(Part):
     # --- paid, or agreed to
 
     def open_for(self, session: SellerSession) -> SellerSession | None:
-        """Open the session of an opening that is paid now; None where its meter is not free."""
+        """Open the session of an opening that is paid now by an update.
+
+        None where its meter is not free, or where it would not be begun any more (see _why_not)."""
         meter = self.state.meters.get(session.meter)
         if meter is None or meter.state != MeterState.STANDBY:
             return None
+        why = self._why_not(meter, session, sum(session.out.values()))
+        if why:
+            self.drop(session, why)
+            return None
         self.paid_before(session.buyer)
         return self._promote(meter, session)
+
+    def _why_not(self, meter: Meter, session: SellerSession, amount_msat: int) -> str:
+        """Returns why the session of an opening is not begun, though nothing was against it when it came; "" if it is.
+
+        While it waited its buyer may have left a debt at another meter, or others may have taken the room that
+        there was on-chain."""
+        try:
+            self.context.peers.refuse_debtor(meter, session.buyer)
+        except LockedOut as error:
+            return error.message
+        return self.context.settlement(session).why_full(session, amount_msat)
 
     def _promote(self, meter: Meter, session: SellerSession, parked: bool = False) -> SellerSession:
         """Open the session of an opening: what was asked for so far is recorded with it."""
@@ -177,6 +198,10 @@ class Openings(Part):
             return
         meter = self.state.meters.get(session.meter)
         if meter is None or session.tariff.prepaid or meter.undeliverable(self.now, self.limits.silent_ms):
+            return
+        why = self._why_not(meter, session, session.tariff.slice_msat)
+        if why:
+            self.drop(session, why)
             return
         if not self._may_agree(meter, session.buyer):
             raise TooMany("this meter takes no more buyers in arrears now who have never paid; try again later")

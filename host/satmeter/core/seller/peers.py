@@ -116,8 +116,9 @@ class Peers(Part):
         self.context.notify("meter_state", meter, buyer=peer)
         return new
 
-    def _may_open(self, meter: Meter, peer: str, theirs: list[SellerSession]) -> None:
-        for session in theirs:
+    def refuse_debtor(self, meter: Meter, peer: str) -> None:
+        """Raises LockedOut for a buyer with a debt or a lockout, or a meter that is locked. A debt is asked for."""
+        for session in [each for each in self.state.sessions.values() if each.buyer == peer]:
             if session.debt_msat >= session.dust_msat and not session.open:
                 self._want_debt(session)
                 raise LockedOut(f"session {session.id} left a debt of {session.debt_msat} msat; pay that first")
@@ -125,6 +126,9 @@ class Peers(Part):
             if other.state == MeterState.LOCKOUT and (other is meter or other.lock_buyer == peer):
                 left = max(1, (other.lock_until - self.now + 999) // 1000)
                 raise LockedOut(f"locked for another {left} s after a session that was not paid", seconds=left)
+
+    def _may_open(self, meter: Meter, peer: str, theirs: list[SellerSession]) -> None:
+        self.refuse_debtor(meter, peer)
         holder = self.state.sessions.get(meter.session)
         if holder is not None and not self.context.openings.unused(holder):
             raise MeterTaken(f"another session has meter {meter.name}")

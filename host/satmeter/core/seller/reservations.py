@@ -86,7 +86,8 @@ class Reservations(Part):
         return session.reserved[command.id]
 
     def release_old(self, session: SellerSession) -> None:
-        """Release what gates have reserved and not settled for too long."""
-        if session.reserved_msat and self.now >= max(session.reserved_at, self.context.resumed_at) + RESERVED_MS:
-            for held in list(session.reserved):
+        """Release each reservation that its gate has not settled for too long."""
+        for held in list(session.reserved):
+            since = session.reserved_since.get(held, session.reserved_at)
+            if self.now >= max(since, self.context.resumed_at) + RESERVED_MS:
                 self.emit(ev.CreditReleased(at=self.now, subject=session.id, id=held))

@@ -165,6 +165,9 @@ class SellerSession:
     reserved: dict[str, int] = field(default_factory=dict)
     """Reservations of gates (msat), by the gate's id."""
     reserved_at: int = 0
+    """When credit was reserved last."""
+    reserved_since: dict[str, int] = field(default_factory=dict)
+    """When each of the reservations was made."""
     """When the newest reservation was made."""
     captured: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""

@@ -26,6 +26,8 @@ REMEMBERED = 64
 """Ids of gates, and numbers of updates, that a session remembers."""
 HASHES = 10_000
 """Hashes of refunds that are remembered; of older ones the node knows that they were paid."""
+DUST_DEBTS = 1_000
+"""Debts too small to be paid by themselves that a meter remembers."""
 REVISIONS_LOST = 100
 """So many receipts of one session may be in the part of the journal that is lost."""
 Value = TypeVar("Value")
@@ -212,6 +214,7 @@ class SellerState:
         meter = self._meter_of(event)
         meter.state = self._next(meter, event)
         meter.lock_until, meter.lock_buyer, meter.lock_session = event.until, event.buyer, event.session
+        meter.dust_debts = {}
 
     def unlocked(self, event: ev.Unlocked) -> None:
         """Ends the lockout of a meter, which is in standby again."""
@@ -352,12 +355,14 @@ class SellerState:
         if event.id in session.reserved:
             raise WrongState(f"session {session.id} has a reservation {event.id!r} already")
         session.reserved[event.id], session.reserved_at = event.amount_msat, event.at
+        session.reserved_since[event.id] = event.at
 
     def credit_spent(self, event: ev.CreditSpent) -> None:
         """Ends a reservation and charges what was captured of it; WrongState where it is unknown."""
         session = self._session_of(event)
         _known(session.reserved, event.id, event)
         del session.reserved[event.id]
+        session.reserved_since.pop(event.id, None)
         session.spent_msat += event.amount_msat
         session.captured = [*session.captured, event.id][-REMEMBERED:]
 
@@ -366,6 +371,7 @@ class SellerState:
         session = self._session_of(event)
         _known(session.reserved, event.id, event)
         del session.reserved[event.id]
+        session.reserved_since.pop(event.id, None)
 
     def credit_brought(self, event: ev.CreditBrought) -> None:
         """Adds what an earlier session left to what this session has received."""
@@ -428,13 +434,17 @@ class SellerState:
         session.since, session.reason, session.closed_at = event.at, event.reason, event.at
         session.end_boot, session.end_register = event.boot, event.register
         session.final_charge_msat = event.charged_msat
-        session.reserved = {}
+        session.reserved, session.reserved_since = {}, {}
         if meter is not None:
             # What was paid for was not of the allowance; whatever else was, is.
             meter.period_count += session.ticks_paid_for
         if session.tariff.prepaid:
             session.dropped.update(session.out)
             session.out = {}
+        elif 0 < session.debt_msat < session.dust_msat and session.meter in self.meters:
+            debts = self.meters[session.meter].dust_debts
+            debts[event.at] = debts.get(event.at, 0) + session.debt_msat
+            keep_newest(debts, DUST_DEBTS)
 
     # --- the end
 

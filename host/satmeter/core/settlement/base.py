@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class SellerSettlement(Protocol):
     """A seller's way to be paid for a session."""
 
+    def why_full(self, session: "SellerSession", amount_msat: int) -> str:
+        """Return why an opening may not become a session that is paid `amount_msat` first, "" where it may."""
+
     def ask_first(self, session: "SellerSession") -> None:
         """Ask for the first payment of an opening, which is in memory only."""
 

@@ -56,6 +56,10 @@ class LightningSeller(Part):
             )
         )
 
+    def why_full(self, session: SellerSession, amount_msat: int) -> str:
+        """Returns "": what is paid by Lightning is final."""
+        return ""
+
     def make(self, session: SellerSession, number: int) -> None:
         """Have the node make an invoice, or find it."""
         session.memory.asked(number).asked_at = self.now

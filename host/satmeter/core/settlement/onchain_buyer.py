@@ -170,6 +170,8 @@ class OnchainBuyer(Part):
         try:
             self.context.payments.check_due(stream, tariff, message, stream.credited_msat)
             self.context.payments.check_caps(stream, message.amount_msat, fee)
+            if transaction.maximum_sat < message.value_sat <= tariff.hold_msat // 1000:
+                raise OverCap(f"the budget had {transaction.maximum_sat} sat for this transaction when it began")
         except OverCap as error:
             self.context.payments.over_cap(stream, error, message.number)
             return
@@ -250,9 +252,12 @@ class OnchainBuyer(Part):
             self._renew(stream, RESERVED_BLOCKS)
 
     def _renew(self, stream: BuyerSession, blocks: int) -> None:
+        """Keep the inputs reserved, those of earlier transactions, too: they may be stuck, and no double spends."""
         if stream.signed is not None:
             stream.memory.renewed_at = self.now
             self.act(do.Reserve(stream.signed.outpoints, blocks))
+            for outpoints in stream.earlier_inputs:
+                self.act(do.Reserve(outpoints, blocks or LEFT_BLOCKS))
 
     def reconcile(self, stream: BuyerSession, text: str) -> None:
         """A signed receipt says what the seller took: what it does not count, it did not take."""
@@ -270,12 +275,13 @@ class OnchainBuyer(Part):
         """Keeps or frees the reserved inputs of a stream that ended.
 
         Inputs under an update that the seller may hold stay reserved for LEFT_BLOCKS more; others are
-        freed. Without a receipt, an update in flight counts as taken."""
+        freed. Without a receipt, an update in flight counts as taken. An older copy of the journal does not know what
+        was signed since."""
         if stream.signed is None:
             return
         for number, payment in [] if stream.closing.receipt else list(stream.in_flight.items()):
             self.emit(ev.PaymentSettled(at=self.now, subject=stream.id, number=number, sent_msat=payment.most_msat))
-        self._renew(stream, LEFT_BLOCKS if stream.signed.value_sat else 0)
+        self._renew(stream, LEFT_BLOCKS if stream.signed.value_sat or self.context.older else 0)
 
 
 def _adding_up(total: int, amounts: dict[int, int]) -> list[int]:

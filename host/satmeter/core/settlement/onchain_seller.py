@@ -15,6 +15,7 @@ from ..seller import events as ev
 from ..seller.context import NODE_RETRY_MS, Part
 from ..seller.session import SellerSession
 from ..states import MeterState
+from .rules import rules_of
 from .transaction import DUST_SAT, FEES_ROSE, GrowingTransaction
 
 GIVE_UP_BLOCKS = 144
@@ -28,6 +29,12 @@ class OnchainSeller(Part):
     """See base.SellerSettlement."""
 
     # --- asking
+
+    def why_full(self, session: SellerSession, amount_msat: int) -> str:
+        """Returns why unconfirmed_msat has no room for a session that waits: others may have taken it since."""
+        at_risk_msat = self.state.at_risk_msat().get(session.meter, 0)
+        fits = rules_of(session.tariff).fitting_msat(session.tariff, amount_msat, 0, at_risk_msat)
+        return "" if fits >= amount_msat else FULL
 
     def ask_first(self, session: SellerSession) -> None:
         """Ask the node for an address, for the first transaction of an opening."""
@@ -181,7 +188,7 @@ class OnchainSeller(Part):
         session.memory.checking.clear()
         opened = session if session.id in self.state.sessions else self.context.openings.open_for(session)
         if opened is None:
-            self._tell_taken(session, command.number, command.tx_number)  # somebody else has the meter by now
+            self._tell_taken(session, command.number, command.tx_number)  # it is not taken: the meter is not free
         else:
             self._take(opened, command)
 
