@@ -246,15 +246,26 @@ class Judge:
                 s.credit_msat + lost >= (0 if t.prepaid else -t.limit_msat), "credit", s.credit_msat, "under its limit"
             )
             self.that(s.debt_msat - lost <= t.limit_msat, "debt", s.debt_msat, "over the limit of", t.limit_msat)
-            if t.settlement == "onchain":
-                at_risk = s.onchain.held_msat + s.onchain.unconfirmed_msat
-                self.that(s.onchain.held_msat <= t.hold_msat and at_risk <= t.unconfirmed_msat, at_risk, "msat at risk")
+            self.that(s.onchain.held_msat <= t.hold_msat or t.settlement != "onchain", s.onchain.held_msat, "msat held")
             if s.open and t.prepaid and s.buyer and self._honest(s.buyer):
                 asked = s.received_msat - s.charged_msat + s.out_msat
                 # what was dropped or came late is the buyer's, and more than was asked for
                 others = self.sim.money.left(STRANGER, "complete", "pending")  # what a third wallet paid comes on top
                 most = t.quantum_msat + s.brought_msat + others
                 self.that(asked <= most or not s.out_msat or s.refund.held, "asked for more than the quantum")
+
+        self._unconfirmed(process)
+
+    def _unconfirmed(self, process):
+        """What all sessions at a meter hold or have unconfirmed: one buyer may be behind all of them."""
+        at_risk, most = {}, {}
+        for s in process.core.state.sessions.values():
+            if s.tariff.settlement == "onchain":
+                limit = 0 if s.tariff.prepaid else s.tariff.limit_msat  # a debt is asked for all the same
+                at_risk[s.meter] = at_risk.get(s.meter, 0) + s.onchain.held_msat + s.onchain.unconfirmed_msat
+                most[s.meter] = max(most.get(s.meter, 0), s.tariff.unconfirmed_msat + limit)
+        for meter, msat in at_risk.items():
+            self.that(msat <= most[meter], f"{msat} msat at risk at {meter}, and {most[meter]} may be")
 
     def _honest(self, buyer):
         return buyer != BUYER or self.sim.plan.hostile != "buyer"
