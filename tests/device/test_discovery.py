@@ -7,18 +7,16 @@ import pytest
 
 from broker import Broker
 from lanes import lane
+from satmeter.core.seller import views
+from satmeter.core.seller.meter import Meter
+from satmeter.core.status import answer
+from satmeter.core.tariff import Tariff
 from satmeter.device.discovery import Discovery
 from satmeter.device.fields import Fields
 
-METER = {
-    "name": "socket",
-    "state": "delivering",
-    "session": "s1",
-    "count": 1_500,
-    "credit_msat": 12_500,
-    "fault": "",
-    "tariff": {"unit": "kWh", "ticks_per_unit": 1_000, "price_msat": 300_000},
-}
+TARIFF = Tariff(300_000, 1_000, 1_000_000, unit="kWh")
+AT_REST = answer(views.meter_status(Meter("socket", TARIFF), None, 0, 3_000, 0, {}))
+METER = {**AT_REST, "state": "delivering", "session": "s1", "count": 1_500, "credit_msat": 12_500}
 
 
 class Node:
@@ -31,7 +29,8 @@ class Node:
             self.meter |= {"session": "", "state": "standby"}
             self.closed.set()
             return {}
-        return {"meters": [self.meter, {**self.meter, "name": "another"}]}
+        meters = [self.meter, {**self.meter, "name": "another"}]
+        return {"meters": meters, "sessions": [], "unowned": [], "journal": "j"}
 
 
 @pytest.fixture

@@ -83,3 +83,11 @@ def test_a_switch_that_stays_and_a_token_of_another_are_said(home, monkeypatch):
     for wrong in ("127.0.0.1:8123", "ftp://h", "http://"):
         with pytest.raises(BadParam, match="must be http"):
             HomeAssistant(Fields("device", {"url": wrong, "token": TOKEN}))
+
+
+def test_a_unit_that_is_not_known_is_refused_and_not_taken_for_another(home):
+    home.states["sensor.plug"] = ("12.5", "GWh", 0)
+    trouble(home, "is in GWh, and Wh, kWh, MWh are known")
+    home.states["sensor.plug"] = ("12.5", "kWh", 0)
+    home.states["sensor.power"] = ("60", "mW", 0)
+    trouble(home, "is in mW")

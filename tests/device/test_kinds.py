@@ -276,3 +276,55 @@ def test_an_outlet_that_is_stuck_keeps_systemd_from_hearing_that_all_is_well(tmp
     assert systemd.hears() == "READY=1"
     with pytest.raises(TimeoutError):
         systemd.hears()
+
+
+def refused(tmp_path, text, words):
+    (tmp_path / "bridge.toml").write_text(text)
+
+    async def act():
+        with pytest.raises(BadParam, match=words):
+            read(tmp_path / "bridge.toml")
+
+    asyncio.run(act())
+
+
+def two(first, second):
+    one = "[[meter]]\nname = {name}\nrating = 1\ndevice = {device}\n"
+    return one.format(name='"socket"', device=first) + one.format(name='"other"', device=second)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        '{ kind = "shelly", host = "HOST" }',
+        '{ kind = "tasmota", broker = "HOST", topic = "plug" }',
+        '{ kind = "mqtt", broker = "HOST", count_topic = "c", command_topic = "d" }',
+    ],
+)
+def test_a_device_is_one_by_whatever_name_its_host_is_given(tmp_path, device):
+    text = two(device.replace("HOST", "127.0.0.1"), device.replace("HOST", "localhost"))
+    refused(tmp_path, text, "meter other: its valve is that of meter socket")
+
+
+def test_a_source_of_two_meters_is_refused(tmp_path):
+    refused(
+        tmp_path, TWO.replace('"another"', '"h"').replace('"plug", password', '"plug2", password'), "its source is that"
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ('{ kind = "mqtt", broker = "b", count_topic = "c" }', "command_topic is missing"),
+        ('{ kind = "mqtt", broker = "b", command_topic = "c" }', "count_topic is missing"),
+        ('{ kind = "homeassistant", url = "http://h:1", token = "t", switch = "s" }', "count is missing"),
+        ('{ kind = "homeassistant", url = "http://h:1", token = "t", count = "s" }', "switch is missing"),
+        (
+            '{ kind = "mqtt", broker = "mqtt://127.0.0.1", count_topic = "c", command_topic = "d" }',
+            "broker: must be HOST",
+        ),
+        ('{ kind = "mqtt", broker = "a b", count_topic = "c", command_topic = "d" }', "broker: must be HOST"),
+    ],
+)
+def test_what_is_missing_or_no_host_is_said_before_anything_begins(tmp_path, device, words):
+    refused(tmp_path, f'[[meter]]\nname = "socket"\nrating = 1\ndevice = {device}\n', words)

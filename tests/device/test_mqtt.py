@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -197,3 +198,60 @@ def test_a_count_of_before_is_no_reading(broker):
 def test_fields_that_can_not_be_are_named(wrong, words):
     with pytest.raises(BadParam, match=words):
         Mqtt(Fields("device", {"broker": "localhost", **wrong}))
+
+
+def test_what_is_wrong_with_messages_that_come_is_said(broker):
+    async def act():
+        fields = {"count_topic": "plug/count", "count_path": "energi", "command_topic": "plug/set", "cadence_s": 0.3}
+        fields |= {"state_topic": "plug/state", "state_path": "relay"}
+        made = Mqtt(Fields("device", {**fields, **broker.fields}))
+
+        async def plug():
+            async with broker.client() as client:
+                while True:
+                    await client.publish("plug/count", json.dumps({"energy": 12}))
+                    await client.publish("plug/state", json.dumps({"power": "ON"}))
+                    await asyncio.sleep(0.05)
+
+        sending = asyncio.create_task(plug())
+        try:
+            with pytest.raises(DeviceTrouble, match=r"no number at 'energi': .*energy"):
+                await made.read()
+            with pytest.raises(DeviceTrouble, match=r"says .*power.* after ON; state_on is 'ON', at 'relay'"):
+                await made.allow()
+        finally:
+            sending.cancel()
+            await made.close()
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+def test_power_is_brought_to_the_unit_of_the_count(broker):
+    async def act():
+        fields = {"count_topic": "plug/sum", "count_path": "energy", "power_path": "power", "power_scale": 0.001}
+        made = Mqtt(Fields("device", {**fields, "cadence_s": 0.3, **broker.fields}))
+
+        async def plug():
+            async with broker.client() as client:
+                while True:
+                    await client.publish("plug/sum", json.dumps({"energy": 12.5, "power": 100}))
+                    await asyncio.sleep(0.05)
+
+        sending = asyncio.create_task(plug())
+        try:
+            count = await made.read()
+            assert (count.value, count.power) == (Decimal("12.5"), Decimal("0.1"))
+        finally:
+            sending.cancel()
+            await made.close()
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+def test_a_plug_without_a_dead_mans_switch_is_refused_though_it_answers(broker):
+    async def act(made, plug):
+        plug.takes_pulse = False
+        with pytest.raises(DeviceTrouble, match="does not take PulseTime1 112"):
+            await made.allow()
+
+    with_plug(broker, act)

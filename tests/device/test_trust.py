@@ -59,6 +59,53 @@ def test_a_new_epoch_is_a_restart_too():
     assert says(1, epoch="b") == (20, False)
 
 
+def test_nothing_for_a_moment_is_no_restart_and_charges_nothing():
+    """A plug that boots, or a sensor that is not ready, says 0 before it says what it has."""
+    says = Told()
+    says(5)
+    for _ in range(30):
+        says(0)
+        assert says(5) == (0, False)
+    says(0)
+    assert says(6) == (10, False)  # what flowed meanwhile is
+
+
+def test_a_little_for_a_moment_is_taken_back_from_what_comes():
+    says = Told()
+    says(100)
+    assert says(2) == (20, False)
+    assert says(100) == (20, False)
+    assert says(101) == (20, False)
+    assert says(103) == (30, False)
+
+
+def test_a_restart_that_counts_past_where_it_was_is_one():
+    says = Told()
+    says(4)
+    says(0)
+    for value in range(1, 8):
+        says(value)
+    assert says(8) == (80, False)
+
+
+def test_a_day_that_flaps_between_two_answers_is_charged_once():
+    says = Told()
+    says(5, epoch="monday")
+    for _ in range(20):
+        says(5, epoch="tuesday")
+        assert says(5, epoch="monday") == (0, False)
+    says(5, epoch="tuesday")  # the date rolls over before the day's count does
+    assert says(0, epoch="tuesday") == (0, False)
+    assert says(1, epoch="tuesday") == (10, False)
+
+
+def test_power_in_another_unit_than_the_count_is_not_believed():
+    trust = Trust(Fraction(1_000), 5, "b1")  # kWh, and W beside it
+    for second in range(0, 300, 2):
+        trust.take(Count(Decimal("12.00"), Decimal(100)), 1_000.0 + second)
+        assert (trust.fault, trust.flow) == ("", 0)
+
+
 def test_a_little_less_is_no_restart():
     says = Told()
     says(500)

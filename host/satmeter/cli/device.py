@@ -54,7 +54,9 @@ def test(
         from ..device.run import tried
 
         found = asyncio.run(tried(config.expanduser(), meter))
-    dead = f"it goes off by itself after {found.dead_man_s:.0f} s" if found.dead_man_s else "NO dead man's switch"
+    dead = (
+        f"it is told to go off by itself after {found.dead_man_s:.0f} s" if found.dead_man_s else "NO dead man's switch"
+    )
     for words in (
         f"it counts {found.counts}",
         f"a reading takes {found.read_s * 1000:.0f} ms, a switch {found.switch_s * 1000:.0f} ms; {dead}",

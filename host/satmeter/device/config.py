@@ -104,6 +104,11 @@ def _checked(values: JsonObject) -> BridgeConfig:
         other = switched.setdefault(meter.switched, meter.name)
         if other != meter.name:
             raise BadParam(f"meter {meter.name}: its valve is that of meter {other}", param="valve")
+    counted: dict[str, str] = {}
+    for each in meters:
+        other = counted.setdefault(each.identity, each.name)
+        if other != each.name:
+            raise BadParam(f"meter {each.name}: its source is that of meter {other}, too", param="source")
     wholes = tuple(each for each in made if isinstance(each, WholeConfig))
     return BridgeConfig(rpc, state, report_s, meters, wholes, discovery)
 
@@ -131,6 +136,8 @@ def _meter(values: object) -> MeterConfig | WholeConfig:
     for what, made, needed in (("source", source, "read"), ("valve", valve, "allow")):
         if not hasattr(made, needed):
             raise BadParam(f"{where}: {type(made).__name__} is no {what}: give another as {what} = {{...}}", param=what)
+        if field := getattr(made, "missing", {}).get(what):
+            raise BadParam(f"{where}: {field} is missing: without it the device is no {what}", param=field)
     dead_man_s = getattr(valve, "dead_man_s", 0)
     if 0 < dead_man_s <= 2 * source.cadence_s:
         raise BadParam(

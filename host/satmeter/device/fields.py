@@ -1,10 +1,20 @@
 """The fields of a device's config: each is checked as it is taken, and what is left over is a mistake."""
 
+import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
+
+
+def place(host: str) -> str:
+    """Returns the address that a host's name stands for, so that one device is known by any name of it."""
+    name, colon, port = host.rpartition(":") if host.count(":") == 1 else (host, "", "")
+    try:
+        return socket.gethostbyname(name or port) + colon + (port if name else "")
+    except (OSError, UnicodeError):  # not known now: it is told by its name
+        return host.lower()
 
 
 class Fields:
@@ -56,7 +66,8 @@ class Fields:
         """Returns http://HOST[:PORT] of a field's value; BadParam where it is no host."""
         try:
             parts = urlsplit(f"http://{host}")
-            good = parts.netloc == host and parts.hostname and "@" not in host and parts.port != 0
+            whole = parts.netloc == host and "@" not in host and not any(map(str.isspace, host))
+            good = whole and parts.hostname and parts.port != 0
         except ValueError:
             good = False
         if not good:

@@ -6,6 +6,7 @@ bridge and the device stands one machine more; what can be reached directly is b
 
 import asyncio
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -48,6 +49,11 @@ class HomeAssistant:
         self.switches = f"homeassistant {self._url} {self._switch}"
         self._http = httpx.AsyncClient(base_url=self._url, headers=token, timeout=TIMEOUT_S, trust_env=False)
         self._unit: str | None = None
+        self.missing = {
+            what: name
+            for what, name, given in (("source", "count", self._count), ("valve", "switch", self._switch))
+            if not given
+        }
 
     async def read(self) -> Count:
         """Returns what the sensor counts."""
@@ -63,14 +69,26 @@ class HomeAssistant:
         power = None
         if self._power:
             found, of = self._number(self._power, (await self._state(self._power))[0])
-            power = found * POWER.get(of, 1)
-        return Count(value * ENERGY.get(unit, 1), power, age_s=age_s)
+            power = found * self._factor(self._power, of, POWER)
+        return Count(value * self._factor(self._count, unit, ENERGY), power, age_s=age_s)
+
+    @staticmethod
+    def _factor(entity: str, unit: str, known: Mapping[str, int]) -> int:
+        """Returns what makes of a unit that of the count (Wh, W); 1 for what is no energy or power."""
+        of = next(iter(known))
+        if unit not in known and unit.endswith(of):
+            raise DeviceTrouble(f"{entity}: is in {unit}, and {', '.join(known)} are known")
+        return known.get(unit, 1)
 
     def _number(self, entity: str, said: JsonObject) -> tuple[Decimal, str]:
         value, attributes = number(said.get("state")), said.get("attributes")
         if value is None:
             raise DeviceTrouble(f"{entity}: is {str(said.get('state'))[:20]!r}, and no number")
-        return value, str(attributes.get("unit_of_measurement", "")) if isinstance(attributes, dict) else ""
+        given = attributes if isinstance(attributes, dict) else {}
+        unit = str(given.get("unit_of_measurement") or "")
+        if not unit and given.get("device_class") in ("energy", "power"):
+            raise DeviceTrouble(f"{entity}: says {given['device_class']}, and not in which unit")
+        return value, unit
 
     async def allow(self) -> None:
         """Switches on."""
@@ -116,7 +134,7 @@ class HomeAssistant:
             raise DeviceTrouble(f"{self._url}: {path} answered {answer.status_code}: {answer.text[:80]!r}")
         try:
             answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DeviceTrouble(f"{self._url}: what answers there is no Home Assistant") from None
         return answer
 

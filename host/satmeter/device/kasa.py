@@ -13,7 +13,7 @@ from typing import TypeVar
 from kasa import AuthenticationError, Credentials, Device, DeviceConfig, Discover, KasaException, Module
 
 from .boundary import Count, DeviceTrouble
-from .fields import Fields
+from .fields import Fields, place
 from .mqtt import number
 
 ANSWER_S = 5
@@ -35,7 +35,7 @@ class Kasa:
         user, password = fields.text("user", ""), fields.text("password", "")
         self._known = Credentials(user, password) if user else None
         self._outlet = fields.whole("outlet", 0, 64, 0)
-        self.switches = f"kasa {self._host}:{self._port} {self._outlet}"
+        self.switches = f"kasa {place(self._host)}:{self._port} {self._outlet}"
         self._whole: Device | None = None
         self._asked = asyncio.Lock()
         """It answers one at a time."""

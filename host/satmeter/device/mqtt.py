@@ -16,7 +16,7 @@ import aiomqtt
 
 from ..core.errors import BadParam
 from .boundary import Count, DeviceTrouble, nobody
-from .fields import Fields
+from .fields import Fields, place
 from .tasks import ended, within
 
 MOST = 65_536
@@ -36,6 +36,7 @@ class Broker:
         self, fields: Fields, topics: tuple[str, ...], heard: Callable[[str, bytes, bool], None], alive: str = ""
     ) -> None:
         self._host = fields.text("broker")
+        fields.base_url("broker", f"[{self._host}]" if ":" in self._host else self._host)
         tls = bool(fields.whole("tls", 0, 1, 0))
         self._port = fields.whole("port", 1, 65_535, 8_883 if tls else 1_883)
         self._user, self._password = fields.text("user", "") or None, fields.text("password", "") or None
@@ -45,7 +46,7 @@ class Broker:
         except OSError as error:
             raise BadParam(f"ca: {ca}: {error.strerror or error}", param="ca") from None
         self._topics, self._heard, self._alive = topics, heard, alive
-        self.where = f"{self._host}:{self._port}"
+        self.where = f"{place(self._host)}:{self._port}"
         self._client: aiomqtt.Client | None = None
         self._running: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -131,14 +132,16 @@ def number(value: object) -> Decimal | None:
 class Mqtt:
     """A device that its config describes.
 
-    Fields: those of the broker; count_topic, count_path (""), power_path; command_topic, on, off, state_topic,
-    state_path, state_on; cadence_s (10), dead_man_s (0: it has none)."""
+    Fields: those of the broker; count_topic, count_path (""), power_path, power_scale (1: what makes of the power there
+    units of the count an hour, as 0.001 of W beside kWh); command_topic, on, off, state_topic, state_path, state_on;
+    cadence_s (10), dead_man_s (0: it has none)."""
 
     latency_s, cut_s = 0.5, 1.0
 
     def __init__(self, fields: Fields) -> None:
         self._count, self._path = fields.topic("count_topic", ""), fields.text("count_path", "")
         self._power = fields.text("power_path", "")
+        self._power_scale = Decimal(str(fields.number("power_scale", 1e-9, 1e9, 1)))
         self._command, self._on, self._off = (
             fields.topic("command_topic", ""),
             fields.text("on", "ON"),
@@ -151,22 +154,40 @@ class Mqtt:
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)
         self.switches = f"mqtt {self._broker.where} {self._command}"
+        self.missing = {
+            what: name
+            for what, name, given in (
+                ("source", "count_topic", self._count),
+                ("valve", "command_topic", self._command),
+            )
+            if not given
+        }
         self._newest: Count | None = None
+        self._unread: bytes | None = None
+        """The last message under count_topic in which no number was found."""
         self._heard_at = 0.0
         self.heard: Callable[[], None] = nobody
-        self._counted, self._is_on = asyncio.Event(), False
+        self._counted, self._says = asyncio.Event(), ""
         self._switched = asyncio.Event()
 
     def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        if topic == self._count and not retained and (value := number(at(payload, self._path))) is not None:
-            self._newest = Count(value, number(at(payload, self._power)) if self._power else None)
-            self._heard_at = asyncio.get_running_loop().time()
-            self._counted.set()
-            self.heard()
+        if topic == self._count and not retained:
+            self._take(payload)
         if topic == self._state:
             said = at(payload, self._state_path)
-            self._is_on = (payload.decode("utf-8", "replace") if said is None else str(said)) == self._state_on
+            self._says = payload.decode("utf-8", "replace") if said is None else str(said)
             self._switched.set()
+
+    def _take(self, payload: bytes) -> None:
+        value = number(at(payload, self._path))
+        if value is None:
+            self._unread = payload
+            return
+        power = number(at(payload, self._power)) if self._power else None
+        self._newest = Count(value, None if power is None else power * self._power_scale)
+        self._unread, self._heard_at = None, asyncio.get_running_loop().time()
+        self._counted.set()
+        self.heard()
 
     async def read(self) -> Count:
         """Returns the newest count, or the next one that the device sends where that is older than its cadence.
@@ -180,10 +201,15 @@ class Mqtt:
             try:
                 await within(self._counted.wait(), 2 * self.cadence_s)
             except TimeoutError:
-                why = "no count came for a while: is it on, and is that its topic?"
-                raise DeviceTrouble(f"{self._count}: {why}") from None
+                raise DeviceTrouble(f"{self._count}: {self._why_no_count()}") from None
         assert self._newest is not None
         return replace(self._newest, age_s=asyncio.get_running_loop().time() - self._heard_at)
+
+    def _why_no_count(self) -> str:
+        if self._unread is None:
+            return "no count came for a while: is it on, and is that its topic?"
+        where = f"at {self._path!r}" if self._path else "in it (count_path is not set)"
+        return f"messages come, and there is no number {where}: {self._unread[:60].decode('utf-8', 'replace')!r}"
 
     async def allow(self) -> None:
         """Has it switched on."""
@@ -203,8 +229,11 @@ class Mqtt:
                 await within(self._switched.wait(), 3)
             except TimeoutError:
                 raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
-            if self._is_on != on:
-                raise DeviceTrouble(f"{self._state}: it says that it is {'on' if self._is_on else 'off'}")
+            if (self._says == self._state_on) != on:
+                wanted = f"state_on is {self._state_on!r}" + (f", at {self._state_path!r}" if self._state_path else "")
+                raise DeviceTrouble(
+                    f"{self._state}: it says {self._says[:60]!r} after {self._on if on else self._off}; {wanted}"
+                )
 
     async def close(self) -> None:
         """Disconnects."""

@@ -6,6 +6,7 @@ then it charges by a profile that ends by itself, where the charger knows chargi
 """
 
 import asyncio
+import errno
 import logging
 import time
 from base64 import b64encode
@@ -280,7 +281,8 @@ class Ocpp:
                     self._accept, self._listen, self._port, select_subprotocol=self._select
                 )
             except OSError as error:
-                raise DeviceTrouble(f"port {self._port}: {error.strerror}: does another bridge run?") from error
+                why = ": does another bridge run?" if error.errno == errno.EADDRINUSE else ""
+                raise DeviceTrouble(f"listen {self._listen}, port {self._port}: {error.strerror}{why}") from error
         await self._until(lambda: self._charger is not None)
         if self._charger is None:
             other = f"; {self._stranger} asked instead" if self._stranger else ""

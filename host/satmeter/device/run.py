@@ -5,6 +5,7 @@ import fcntl
 import logging
 import signal
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,12 +18,13 @@ from ..core.status import SellerStatus, read_as
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import words_of
 from ..watch.notify import notify, watchdog_s
-from .boundary import DeviceTrouble
+from .boundary import Count, DeviceTrouble
 from .config import BridgeConfig, MeterConfig, WholeConfig, read
 from .discovery import Discovery
-from .outlet import Outlet
-from .tasks import ended
+from .outlet import ANSWER_S, Outlet
+from .tasks import Answer, ended, within
 from .together import Calls, Together
+from .trust import POWER_MOST, sound
 
 log = logging.getLogger("satmeter.device")
 
@@ -46,6 +48,7 @@ async def run(path: Path, figures_at: str = "") -> None:
         log.info("meter %s: at most %d ticks flow beyond a grant", outlet.meter, outlet.overshoot)
         if not getattr(outlet.valve, "dead_man_s", 0):
             log.warning("meter %s: its valve has no dead man's switch: it stays open if this bridge dies", outlet.meter)
+    discovery = _discovery(config, node)
     for whole in config.wholes:
         whole.device.sell(whole.name, config.rpc)
     if figures_at:
@@ -56,7 +59,7 @@ async def run(path: Path, figures_at: str = "") -> None:
     tasks = [asyncio.create_task(outlet.run()) for outlet in outlets]
     if shared is not None:
         tasks.append(asyncio.create_task(shared.run()))
-    if (discovery := _discovery(config, node)) is not None:
+    if discovery is not None:
         tasks.append(asyncio.create_task(discovery.run()))
     tasks.append(asyncio.create_task(_alive(outlets)))
     told = asyncio.Event()
@@ -137,6 +140,27 @@ class Tried:
     least_quantum_msat: int
 
 
+async def _answer(meter: MeterConfig, what: str, call: Awaitable[Answer]) -> Answer:
+    """Awaits a device, as long as the bridge would."""
+    limit_s = max(ANSWER_S, 3 * meter.source.cadence_s)
+    try:
+        return await within(call, limit_s)
+    except TimeoutError:
+        raise DeviceTrouble(f"meter {meter.name}: the device did not {what} within {limit_s:.0f} s") from None
+
+
+def _believed(meter: MeterConfig, count: Count) -> str:
+    """Returns what a source says, in words; DeviceTrouble for what no bridge would believe."""
+    if not sound(count.value):
+        raise DeviceTrouble(f"meter {meter.name}: the source counts {str(count.value)[:20]}: nobody can believe that")
+    if count.power is None:
+        return str(count.value)
+    if Fraction(count.power) * meter.ticks > POWER_MOST * meter.rating * 3600:
+        why = "is far over the rating: is the power in another unit than the count (power_scale)?"
+        raise DeviceTrouble(f"meter {meter.name}: {count.power} units an hour {why}")
+    return f"{count.value}, {count.power} an hour"
+
+
 async def tried(path: Path, name: str) -> Tried:
     """Reads and switches a meter's device a few times; nothing may be sold there meanwhile.
 
@@ -160,16 +184,16 @@ async def tried(path: Path, name: str) -> Tried:
     try:
         for _ in range(TRIES):
             began = time.monotonic()
-            count = await meter.source.read()
+            count = await _answer(meter, "read", meter.source.read())
             reads.append(time.monotonic() - began)
-            said = f"{count.value}" + (f", {count.power} an hour" if count.power is not None else "")
+            said = _believed(meter, count)
             began = time.monotonic()
-            await meter.valve.allow()
-            await meter.valve.cut()
+            await _answer(meter, "switch on", meter.valve.allow())
+            await _answer(meter, "switch off", meter.valve.cut())
             switches.append((time.monotonic() - began) / 2)
     finally:
         try:
-            await meter.valve.cut()
+            await _answer(meter, "switch off", meter.valve.cut())
         except DeviceTrouble as error:
             log.warning("it may still be on: %s", error)
         await _close(meter)

@@ -11,7 +11,7 @@ import httpx
 
 from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
-from .fields import Fields
+from .fields import Fields, place
 
 USER = "admin"
 """The one user that a Shelly has."""
@@ -33,7 +33,7 @@ class Shelly:
             base_url=fields.base_url("host", self._host), auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=False
         )
         self._looked = False
-        self.switches = f"shelly {self._host} {self._channel}"
+        self.switches = f"shelly {place(self._host)} {self._channel}"
 
     async def read(self) -> Count:
         """Returns the energy in Wh, and the power in W."""
@@ -84,7 +84,7 @@ class Shelly:
             raise DeviceTrouble(
                 f"{self._host}: {str(error) or type(error).__name__}: is it on, and is that its address?"
             ) from error
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DeviceTrouble(f"{self._host}: what answers there is no Shelly") from None
         if answer.status_code != 200 or not isinstance(said, dict):
             raise DeviceTrouble(f"{self._host}: {method} answered {answer.status_code}: {str(said)[:80]}")

@@ -28,15 +28,19 @@ class Tasmota:
         self.dead_man_s = float(fields.whole("dead_man_s", 12, 600, 15))
         self._broker = Broker(fields, (f"stat/{self._topic}/+",), self._heard)
         self.switches = f"mqtt {self._broker.where} {self._topic}"
-        self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[JsonObject], str | None]] = {}
+        self._other: JsonObject | None = None
+        """The last answer to the present question that said something else."""
         self._ready = False
 
     def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
         said = at(payload, "")
         if retained or not isinstance(said, dict):
             return
-        for key, waiting in list(self._waiting.items()):
-            if key in said and not waiting.done():
+        for key, (waiting, until) in list(self._waiting.items()):
+            if key in said and until not in (None, said[key]):
+                self._other = said
+            elif key in said and not waiting.done():
                 waiting.set_result(said)
 
     async def read(self) -> Count:
@@ -45,6 +49,8 @@ class Tasmota:
         said = (await self._ask("Status", "10", "StatusSNS"))["StatusSNS"]
         energy = said.get("ENERGY") if isinstance(said, dict) else None
         total = number(energy.get("Total")) if isinstance(energy, dict) else None
+        if isinstance(energy, dict) and isinstance(energy.get("Total"), list):
+            raise DeviceTrouble(f"{self._topic}: counts several channels together: a plug with one is needed")
         if energy is None or total is None:
             raise DeviceTrouble(f"{self._topic}: measures no energy: a plug with power metering is needed")
         power = number(energy.get("Power"))
@@ -60,29 +66,40 @@ class Tasmota:
         await self._switch("OFF")
 
     async def _switch(self, to: str) -> None:
-        said = await self._ask("Power1", to, "POWER", "POWER1")
-        if to not in (said.get("POWER"), said.get("POWER1")):
-            raise DeviceTrouble(f"{self._topic}: is still {said.get('POWER', said.get('POWER1'))} after Power1 {to}")
+        said = await self._ask("Power1", to, "POWER", "POWER1", until=to)
+        now = said.get("POWER", said.get("POWER1"))
+        if now != to:
+            texts = "" if now in ("ON", "OFF") else "; its StateText1 and 2 have to be OFF and ON"
+            raise DeviceTrouble(f"{self._topic}: is still {str(now)[:20]} after Power1 {to}{texts}")
 
     async def _set_up(self) -> None:
-        """Once: its timer, and that it comes back switched off."""
+        """Once, and again after it was away: its timer, and that it comes back switched off."""
         if self._ready:
             return
-        await self._ask("PulseTime1", str(int(self.dead_man_s) + PULSE_BASE), "PulseTime1")
+        pulse = str(int(self.dead_man_s) + PULSE_BASE)
+        told = (await self._ask("PulseTime1", pulse, "PulseTime1"))["PulseTime1"]
+        if str(told.get("Set") if isinstance(told, dict) else told).split(" ")[0] != pulse:
+            raise DeviceTrouble(f"{self._topic}: does not take PulseTime1 {pulse}: it would have no dead man's switch")
         said = await self._ask("PowerOnState", "0", "PowerOnState")
         if str(said["PowerOnState"]) != "0":
             raise DeviceTrouble(f"{self._topic}: does not take PowerOnState 0: it would be on after a power cut")
         self._ready = True
 
-    async def _ask(self, command: str, payload: str, *keys: str) -> JsonObject:
-        """Gives a command, and returns the answer that has one of these keys."""
+    async def _ask(self, command: str, payload: str, *keys: str, until: str | None = None) -> JsonObject:
+        """Gives a command, and returns the answer that has one of these keys.
+
+        `until`: the value to wait for; an answer to an earlier command may come late, or twice."""
         answer: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
+        self._other = None
         for key in keys:
-            self._waiting[key] = answer
+            self._waiting[key] = (answer, until)
         try:
             await self._broker.send(f"cmnd/{self._topic}/{command}", payload)
             return await within(answer, ANSWER_S)
         except TimeoutError:
+            self._ready = False
+            if self._other is not None:
+                return self._other
             raise DeviceTrouble(f"{self._topic}: {command} is not answered: is it on, and is that its topic?") from None
         finally:
             for key in keys:

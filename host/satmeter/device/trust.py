@@ -3,8 +3,12 @@
 A source that is not believed is in quarantine: delivery stops, nothing is charged of what it says meanwhile, and the
 meter says what is wrong. It is believed again as soon as it goes on from where it was, or has counted plausibly from
 where it is for CONFIRMED readings; what it jumped by is never charged.
+
+A count that falls to nothing, or is of another epoch, began anew: what it has by now is charged. Where it turns out to
+have said so for a moment only, and goes on from where it was before, only what flowed since is charged.
 """
 
+import math
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -22,6 +26,17 @@ EXPONENT = 30
 """Numbers of more digits, or longer ones, are no counts; a text may name one that takes minutes to work with."""
 RESTARTED = Fraction(1, 20)
 """A count that fell to less than this of itself began anew from 0."""
+POWER_MOST = 2
+"""A stated power of more than so many times the rating is in another unit than the count: W beside kWh."""
+
+
+@dataclass(slots=True)
+class Fall:
+    """A count before it began anew, when that was read, and the ticks that were charged since."""
+
+    count: Count
+    at: float
+    charged: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +59,11 @@ class Known:
             value = Decimal(self.value)
         except InvalidOperation:
             return False
-        return bool(self.boot) and self.register >= 0 and _sound(value) and self.at > 0
+        return bool(self.boot) and self.register >= 0 and sound(value) and self.at > 0
 
 
-def _sound(value: Decimal) -> bool:
+def sound(value: Decimal) -> bool:
+    """Whether a number can be a count: none that is negative, endless, or of more digits than a register has."""
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and abs(exponent) <= EXPONENT and 0 <= value <= MOST
 
@@ -67,6 +83,7 @@ class Trust:
         self._step_most = self._expected = Fraction(0)
         """The largest step so far, and what should have been counted since the last one, by the stated power."""
         self._doubted: list[tuple[Decimal, float]] = []
+        self._fall: Fall | None = None
 
     def resume(self, known: Known, now: float) -> None:
         """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows."""
@@ -89,15 +106,15 @@ class Trust:
 
     def take(self, count: Count, now: float) -> None:
         """Takes a count that was read at `now` (s); `fault` says afterwards whether the source is believed."""
-        if count.power is not None and not _sound(count.power.copy_abs()):
+        if count.power is not None and not self._may_be(count.power):
             count = replace(count, power=None)
-        if not _sound(count.value):
+        if not sound(count.value):
             self.fault = f"source counts {str(count.value)[:12]}"
             return
         if self._last is None:
             self._rest_at(count, now)
             return
-        step = self._step(count)
+        step = self._step(count, now)
         if step is None:
             self._doubt(count, now, f"went back to {count.value}")
         elif self._rating and step > self._most(now - self._at):
@@ -105,21 +122,56 @@ class Trust:
         else:
             self._count(step, count, now)
 
-    def _step(self, count: Count) -> Fraction | None:
+    def _may_be(self, power: Decimal) -> bool:
+        """Whether a stated power can be one: what is far over the rating is in another unit than the count."""
+        if not sound(power.copy_abs()):
+            return False
+        return not self._rating or Fraction(power) * self._ticks <= POWER_MOST * self._rating * 3600
+
+    def _step(self, count: Count, now: float) -> Fraction | None:
         """Returns the ticks since the last count that was believed, None where it went back."""
         assert self._last is not None
         value, last = Fraction(count.value), Fraction(self._last.value)
+        if self._fall is not None and self._is_back(self._fall, count, now):
+            return (value - Fraction(self._fall.count.value)) * self._ticks - self._fall.charged
+        if count.epoch != self._last.epoch and value == last:
+            return Fraction(0)  # it tells of a new epoch before it has begun to count in it
         if count.epoch != self._last.epoch or (value < last and value <= last * RESTARTED):
             return value * self._ticks
         return (value - last) * self._ticks if value >= last else None
+
+    def _is_back(self, fall: Fall, count: Count, now: float) -> bool:
+        """Whether a count goes on from where it was before it fell, so that it had not begun anew."""
+        assert self._last is not None
+        rise = Fraction(count.value) - Fraction(fall.count.value)
+        if count.epoch != fall.count.epoch or rise < 0:
+            return False
+        fallen = Fraction(fall.count.value) - Fraction(self._last.value)
+        at_once = count.epoch != self._last.epoch or rise + fallen >= max(Fraction(fall.count.value), fallen * 2) / 2
+        return at_once and (not self._rating or rise * self._ticks <= self._most(now - fall.at))
+
+    def _note_fall(self, step: Fraction, count: Count) -> None:
+        """Remembers where a count was before it began anew, until it goes on from there or has passed that."""
+        assert self._last is not None
+        fall, value = self._fall, Fraction(count.value)
+        if count.epoch != self._last.epoch or value < Fraction(self._last.value):
+            if fall is None or count.epoch != fall.count.epoch or value < Fraction(fall.count.value):
+                self._fall = Fall(self._last, self._at, max(Fraction(0), step))
+            else:
+                self._fall = None
+        elif fall is not None:
+            fall.charged += step
+            if count.epoch == fall.count.epoch and value >= Fraction(fall.count.value):
+                self._fall = None
 
     def _most(self, seconds: float) -> Fraction:
         return self._rating * (Fraction(max(0.0, seconds)) + SLACK_S)
 
     def _count(self, step: Fraction, count: Count, now: float) -> None:
         assert self._last is not None
+        self._note_fall(step, count)
         self._part += step
-        whole = int(self._part)
+        whole = max(0, math.floor(self._part))  # what was charged too much is taken from what comes
         self._part -= whole
         self.register += whole
         self.flow = self._flow(step, count, now)
@@ -136,7 +188,7 @@ class Trust:
     def _flow(self, step: Fraction, count: Count, now: float) -> int:
         if count.power is not None and count.power.is_finite() and count.power >= 0:
             return int(Fraction(count.power) * self._ticks)
-        return int(step * 3600 / Fraction(now - self._at)) if now > self._at else self.flow
+        return max(0, int(step * 3600 / Fraction(now - self._at))) if now > self._at else self.flow
 
     def _doubt(self, count: Count, now: float, why: str) -> None:
         """Not believed; from where it is now it may show that it counts plausibly again."""

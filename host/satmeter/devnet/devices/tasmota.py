@@ -19,7 +19,7 @@ class TasmotaPlug:
     ) -> None:
         self._client, self.topic, self.metered, self.stubborn = client, topic, metered, stubborn
         self.energy, self.power, self.pulse, self.power_on_state, self.off_at = 1_000.0, 0.0, 0, 3, 0.0
-        self.silent = False
+        self.silent, self.takes_pulse = False, True
 
     @property
     def on(self) -> bool:
@@ -48,7 +48,7 @@ class TasmotaPlug:
                 self.off_at = time.monotonic() + lasts if payload == "ON" else 0.0
             return "RESULT", {"POWER": "ON" if self.on else "OFF"}
         if command == "pulsetime1":
-            self.pulse = int(payload)
+            self.pulse = int(payload) if self.takes_pulse else 0
             return "RESULT", {"PulseTime1": {"Set": self.pulse, "Remaining": self.pulse}}
         if command == "poweronstate":
             self.power_on_state = int(payload)
