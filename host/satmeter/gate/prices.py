@@ -26,8 +26,17 @@ class Price:
     uses: int = 1
 
     def fits(self, method: str, path: str) -> bool:
-        """Returns whether the price is for a request of this method and path. The path is decoded."""
-        return (not self.methods or method in self.methods) and _pattern(self.path).fullmatch(path) is not None
+        """Returns whether the price is for a request of this method and path.
+
+        The path is decoded. HEAD costs what GET does. A slash at the end makes no difference: to many servers it
+        makes none."""
+        methods = {*self.methods, "HEAD"} if "GET" in self.methods else self.methods
+        return (not methods or method in methods) and self.covers(path)
+
+    def covers(self, path: str) -> bool:
+        """Returns whether the price is for a path, whatever the method."""
+        pattern = _pattern(self.path)
+        return any(pattern.fullmatch(each) for each in (path, path.removesuffix("/") or "/"))
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -38,6 +47,11 @@ def _pattern(path: str) -> re.Pattern[str]:
 def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
     """Returns the first price that fits a request, or None: then nothing is sold there."""
     return next((price for price in prices if price.fits(method, path)), None)
+
+
+def methods_of(prices: tuple[Price, ...], path: str) -> tuple[str, ...]:
+    """Returns the methods that something is sold for at a path."""
+    return tuple(method for method in METHODS if find(prices, method, path) is not None)
 
 
 def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:

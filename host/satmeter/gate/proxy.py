@@ -39,7 +39,7 @@ from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses
 from .page import Pages, wanted, without_ours
-from .prices import METHODS, Price, find, together
+from .prices import METHODS, Price, find, methods_of, together
 
 log = logging.getLogger("satmeter.gate")
 
@@ -154,13 +154,22 @@ class Gate:
         else:
             price = find(self.config.prices, request.method, path)
         if price is None:
-            return problem(403, "Forbidden", "nothing is sold at this address")
+            return self._not_sold(path)
         if not price.msatoshi:
             return await self._forward(request, None, body)
         spent = await self._spend(request.headers, price, paths) or await self._spend_cookie(request, price)
         if spent is None:
             return await self._challenge(request, price)
         return await self._forward(request, spent, body)
+
+    def _not_sold(self, path: str) -> Response:
+        """Returns what is answered where no price fits: 405 where one does for other methods."""
+        others = () if self.config.omi else methods_of(self.config.prices, path)
+        if not others:
+            return problem(403, "Forbidden", "nothing is sold at this address")
+        answer = problem(405, "Method Not Allowed", f"at this address {', '.join(others)} is sold")
+        answer.headers["Allow"] = ", ".join(others)
+        return answer
 
     async def _spend(self, headers: Mapping[str, str], price: Price, paths: tuple[str, ...]) -> Spent | None:
         """Spends a use, or reserves credit, by a request's headers; None if they have nothing good.
@@ -209,7 +218,7 @@ class Gate:
         invoice again for a while."""
         person = wanted(request) and not self.config.omi
         shown = self.pages.shown(self.pages.payment_of(request, price.service)) if person else None
-        asked = shown or await self._ask(asker(request), price)
+        asked = shown or await self._ask(asker(request), price, of_a_page=person)
         answer: Response
         if person:
             answer = self.pages.page(request, asked, price)
@@ -220,19 +229,21 @@ class Gate:
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
-    async def _ask(self, who: str, price: Price) -> Asked:
+    async def _ask(self, who: str, price: Price, of_a_page: bool) -> Asked:
         """Returns an invoice for a price: a new one while `who` is within mint_per_minute.
 
         Beyond that, returns the last one for `who` and this price again if it is at most AGAIN_S (60 s) old.
-        Else raises TooMany. `who` is the payer's network (server.asker)."""
+        Else raises TooMany. `who` is the payer's network (server.asker). A page's invoice is shown to nobody else:
+        its cookie is good for what is bought, whoever pays; else only who has the preimage is."""
         now = time.monotonic()
         if self._minted.take(who, self.config.mint_per_minute):
             asked = await self.billing.ask(price)
-            self._open.pop((who, price), None)
-            self._open[who, price] = asked, now
-            keep_newest(self._open, REMEMBERED)
+            if not of_a_page:
+                self._open.pop((who, price), None)
+                self._open[who, price] = asked, now
+                keep_newest(self._open, REMEMBERED)
             return asked
-        before = self._open.get((who, price))
+        before = None if of_a_page else self._open.get((who, price))
         if before is None or now > before[1] + AGAIN_S:
             raise TooMany("too many invoices asked for; try again in a minute")
         return before[0]
