@@ -2,9 +2,11 @@
 
 import http.server
 import re
+import secrets
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 
 import httpx
@@ -87,6 +89,15 @@ class Upstream:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def pledge(node, session, gate, path="/", msat=100_000, lasts_s=60, **other):
+    """What a buyer puts into the header: a line, signed by its node."""
+    name = other.get("name", f"{gate.base_url.host}:{gate.base_url.port}")
+    nonce = other.get("nonce", secrets.token_hex(8))
+    line = f"satmeter-gate {session} {name} {path} {msat} {int(time.time()) + lasts_s} {nonce}"
+    zbase = node.rpc.call("signmessage", [line])["zbase"]
+    return {"Authorization": f"Meter {zbase} {other.get('sent', line)}"}
 
 
 def start(service, directory, config=CONFIG, token=None):

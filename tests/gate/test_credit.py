@@ -1,11 +1,10 @@
 """One credit for a socket and an API: a metered session's credit is spent at the gate, by who pays for the session."""
 
-import secrets
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from gates import pledge
 from shop import Shop, close, open_stream, status
 from waiting import until
 
@@ -14,15 +13,6 @@ from waiting import until
 def shop(net):
     with Shop(net["seller"]) as running:
         yield running
-
-
-def pledge(node, session, gate, path="/", msat=100_000, lasts_s=60, **other):
-    """What a buyer puts into the header: a line, signed by its node."""
-    name = other.get("name", f"{gate.base_url.host}:{gate.base_url.port}")
-    nonce = other.get("nonce", secrets.token_hex(8))
-    line = f"satmeter-gate {session} {name} {path} {msat} {int(time.time()) + lasts_s} {nonce}"
-    zbase = node.rpc.call("signmessage", [line])["zbase"]
-    return {"Authorization": f"Meter {zbase} {other.get('sent', line)}"}
 
 
 def spent(net, session):

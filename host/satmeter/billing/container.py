@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import or_
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
@@ -38,6 +39,11 @@ USER = "api-token"
 CLEAN_S = 3600
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
+
+
+def late_of(id: str) -> str:
+    """Returns the id under which uses are tried again whose payments were counted meanwhile; "" for none."""
+    return f"{id} late" if id else ""
 
 
 class Container:
@@ -83,15 +89,22 @@ class Container:
         self.meters.start()
         self.follower.start()
 
-    def spend(self, uses: Sequence[Use | None], seller: str = "") -> list[bool]:
+    def spend(self, uses: Sequence[Use | None], seller: str = "", id: str = "", undo: bool = False) -> list[bool]:
         """Spends several uses at once and returns for each whether it passed, in the same order.
+
+        With an `id` they are spent once, however often it is asked; `undo` gives back what was spent under it.
 
         A use by payment hash whose payment is not counted yet is looked up at the node and tried again, so
         that a payer is not asked to pay twice. `seller` is as for Tokens.spend. None in `uses` never passes."""
-        passed = self.tokens.spend_all(uses, seller)
+        if undo:
+            for each in (id, late_of(id)):
+                self.tokens.unspend_all(uses, seller, each)
+            return [False] * len(uses)
+        passed = self.tokens.spend_all(uses, seller, id)
         late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
-        for n, good in zip(late, self.tokens.spend_all([uses[each] for each in late], seller), strict=True):
-            passed[n] = good
+        if late:
+            again = [use if n in late else None for n, use in enumerate(uses)]
+            passed = list(map(or_, passed, self.tokens.spend_all(again, seller, late_of(id))))
         return passed
 
     def _counted_now(self, use: Use) -> bool:

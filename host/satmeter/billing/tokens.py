@@ -4,9 +4,10 @@ Stored hashed, so that a stolen database opens nothing; spent atomically, so tha
 use one passes. Who asks for an unknown token and for one that is spent hears the same.
 """
 
+import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -90,6 +91,14 @@ class Use:
         return digest(self.which) if self.kind == "hash" else self.which
 
 
+def _by_kind(uses: Sequence[Use | None]) -> Iterator[tuple[str, dict[int, Use]]]:
+    """Yields the uses of each kind with their places."""
+    for kind in ("rhash", "hash"):
+        some = {n: use for n, use in enumerate(uses) if use is not None and use.kind == kind}
+        if some:
+            yield kind, some
+
+
 class Tokens:
     """The hash tokens in the database: made for paid invoices, spent, given back and looked up."""
 
@@ -126,19 +135,48 @@ class Tokens:
         the token's sale (api_tokens.covers). Services of two sellers with the same name are different."""
         return self.spend_all([Use("hash", token, services)], seller)[0]
 
-    def spend_all(self, uses: Sequence["Use | None"], seller: str = "") -> list[bool]:
+    def spend_all(self, uses: Sequence["Use | None"], seller: str = "", id: str = "") -> list[bool]:
         """Spends several uses and returns for each whether it passed, in the same order.
 
         All uses of one kind are one transaction. It locks tokens in the order of their hashes and records
-        events last, so that two such transactions can't deadlock. `seller` is as for spend()."""
+        events last, so that two such transactions can't deadlock. `seller` is as for spend(). With an `id` they are
+        spent once: the same call again returns the same."""
         passed = [False] * len(uses)
-        for kind in ("rhash", "hash"):
-            some = {n: use for n, use in enumerate(uses) if use is not None and use.kind == kind}
-            if some:
-                with self._database.writing() as db:
-                    for n in self._alone(db, some, seller) or self._spend(db, kind, some, seller):
-                        passed[n] = True
+        for kind, some in _by_kind(uses):
+            with self._database.writing() as db:
+                known = self._spent_under(db, seller, f"{id} {kind}") if id else None
+                good = self._alone(db, some, seller) or self._spend(db, kind, some, seller) if known is None else known
+                if id and known is None and good:
+                    self._note_spent(db, seller, f"{id} {kind}", good)
+            for n in good:
+                passed[n] = True
         return passed
+
+    def unspend_all(self, uses: Sequence["Use | None"], seller: str, id: str) -> None:
+        """Gives back what was spent under an id, once; should the spending come late, it spends nothing."""
+        for kind, some in _by_kind(uses):
+            with self._database.writing() as db:
+                key = f"{id} {kind}"
+                good = self._spent_under(db, seller, key)
+                if good is None:
+                    self._note_spent(db, seller, key, [])
+                    continue
+                mine = sa.update(ONCE).where(ONCE.c.client == seller, ONCE.c.key == f"uses {key}")
+                db.execute(mine.values(body="[]"))
+                for use in (some[n] for n in good):
+                    found = sa.select(INVOICE.c.id).where(INVOICE.c.rhash == use.key).scalar_subquery()
+                    which = TOKEN.c.hash == use.key if kind == "hash" else TOKEN.c.invoice == found
+                    db.execute(sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1))
+
+    @staticmethod
+    def _spent_under(db: sa.Connection, seller: str, key: str) -> list[int] | None:
+        """Returns the places of the uses that were spent under an id, None where it was not heard of."""
+        body = db.execute(sa.select(ONCE.c.body).where(ONCE.c.client == seller, ONCE.c.key == f"uses {key}")).scalar()
+        return None if body is None else [int(n) for n in json.loads(body)]
+
+    def _note_spent(self, db: sa.Connection, seller: str, key: str, good: list[int]) -> None:
+        row = {"client": seller, "key": f"uses {key}", "fingerprint": "", "ref": "", "status": 200}
+        db.execute(sa.insert(ONCE), {**row, "body": json.dumps(good), "created_at": int(time.time())})
 
     def _alone(self, db: sa.Connection, uses: dict[int, "Use"], seller: str) -> list[int]:
         """Spends one use in one SQL statement where it is the only one and of one service.

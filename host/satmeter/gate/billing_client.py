@@ -1,9 +1,11 @@
 """Where the gate asks about money: the billing service, over HTTP, on this host or another."""
 
 import asyncio
+import json
 import logging
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -11,7 +13,7 @@ import aiohttp
 from ..core.errors import NodeTrouble, TooMany
 from ..core.plain import JsonObject, Plain, keep_newest
 from ..wire.pledge import Pledge
-from .owed import OwedUse
+from .owed import STEPS, USES, OwedUse
 from .prices import Price
 
 log = logging.getLogger("satmeter.gate")
@@ -22,6 +24,8 @@ KEPT_S = 4
 SPENT_MOST, SPENT_S = 10_000, 5
 RENEWAL = "renewal"
 TOGETHER, AT_ONCE = 100, 3
+AGAIN_AFTER_S = (0.2, 1.0)
+"""When a question is asked again whose answer was lost."""
 
 
 def _short(services: str) -> str:
@@ -50,7 +54,9 @@ class BillingClient:
     The scopes are invoice, verify (or verify-own), and meter to spend credit of sessions. That a token is
     used up is remembered for SPENT_S (5 s). That a token is good is never remembered."""
 
-    def __init__(self, url: str, secret: str):
+    def __init__(self, url: str, secret: str, owe: Callable[[OwedUse], None]):
+        """owe: keeps what is to be given back once the service answers again."""
+        self.owe = owe
         self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth("api-token", secret).encode()
         self._http: aiohttp.ClientSession | None = None
         self._spent: dict[tuple[str, str, str], float] = {}
@@ -76,7 +82,7 @@ class BillingClient:
             "service": price.service,
             "uses": price.uses,
         }
-        answer = await self._post("/invoice", json=fields)
+        answer = await self._post("/invoice", body=fields)
         if answer.status == 429:
             raise TooMany("the gate may make no more invoices just now")
         if answer.status != 201:
@@ -112,11 +118,12 @@ class BillingClient:
             raise NodeTrouble(f"the billing service answered {answer.status}")
         return True
 
-    async def end_credit(self, session: str, id: str, step: str) -> None:
-        """Settles or releases a reservation; `step`: settle or release. NodeTrouble if refused."""
-        answer = await self._post(f"/payment/credit/{step}", params={"session": session, "id": id})
-        if answer.status != 200:
-            raise NodeTrouble(f"credit under {id} was not {step}d: the billing service answered {answer.status}")
+    async def settle(self, session: str, id: str) -> bool:
+        """Settles a reservation; False where it is refused. NodeTrouble where it is not known to be done."""
+        answer = await self._post("/payment/credit/settle", params={"session": session, "id": id})
+        if answer.status >= 500 or answer.status == 429:
+            raise NodeTrouble(f"credit under {id} was not settled: the billing service answered {answer.status}")
+        return answer.status == 200
 
     async def spend_payment(self, payment_hash: str, service: str) -> bool:
         """Spends one use of a paid invoice by its payment hash; returns whether it passed."""
@@ -127,13 +134,16 @@ class BillingClient:
 
         Where the service knows no such use, that is logged as an error and not tried again. Raises
         NodeTrouble where the service can't do it now."""
-        if use.kind == "credit":
-            params, path = {"session": use.which, "id": use.id}, "/payment/credit/release"
+        if use.kind == USES:
+            given = {"uses": json.loads(use.which), "id": use.id, "undo": True}
+            answer = await self._post("/payment/uses", body=given)
+        elif use.kind in STEPS:
+            params = {"session": use.which, "id": use.id}
+            answer = await self._post(f"/payment/credit/{STEPS[use.kind]}", params=params)
         else:
-            params, path = {use.kind: use.which, "id": use.id}, "/payment/return"
-        answer = await self._post(path, params=params)
-        if answer.status == 404:
-            log.error("a use can't be given back: the billing service knows of none (%s %s)", use.kind, use.which[:8])
+            answer = await self._post("/payment/return", params={use.kind: use.which, "id": use.id})
+        if 400 <= answer.status < 500 and answer.status != 429:
+            log.error("a use can't be given back: the service answered %d (%s %s)", answer.status, use.kind, use.id)
         elif answer.status != 200:
             raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status}")
         which = use.which
@@ -161,14 +171,14 @@ class BillingClient:
     async def _ask_all(self) -> None:
         while self._waiting:
             some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            uses, id = [use for use, _ in some], secrets.token_hex(16)
             try:
-                answer = await self._post("/payment/uses", json={"uses": [use for use, _ in some]})
-                if answer.status != 200:
-                    raise NodeTrouble(f"the billing service answered {answer.status}")
-                for (_, passed), good in zip(some, answer.data["passed"], strict=True):
+                goods = await self._spend_once(uses, id)
+                for (_, passed), good in zip(some, goods, strict=True):
                     if not passed.done():
                         passed.set_result(bool(good))
             except Exception as error:
+                self.owe(OwedUse(id, USES, json.dumps(uses)))
                 trouble = (
                     error
                     if isinstance(error, NodeTrouble)
@@ -178,15 +188,30 @@ class BillingClient:
                     if not passed.done():
                         passed.set_exception(trouble)
 
+    async def _spend_once(self, uses: list[dict[str, str]], id: str) -> list[bool]:
+        """Returns whether each of the uses passed. An answer that was lost is asked for again, under the same id."""
+        for wait_s in (*AGAIN_AFTER_S, None):
+            try:
+                answer = await self._post("/payment/uses", body={"uses": uses, "id": id})
+                if answer.status < 500 or wait_s is None:
+                    break
+            except NodeTrouble:
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
+        if answer.status != 200:
+            raise NodeTrouble(f"the billing service answered {answer.status}")
+        return [bool(good) for good in answer.data["passed"]]
+
     def _remember(self, key: tuple[str, str, str]) -> None:
         self._spent.pop(key, None)
         self._spent[key] = time.monotonic() + SPENT_S
         keep_newest(self._spent, SPENT_MOST)
 
-    async def _post(self, path: str, params: Mapping[str, str | int] | None = None, json: Plain | None = None) -> Said:
+    async def _post(self, path: str, params: Mapping[str, str | int] | None = None, body: Plain | None = None) -> Said:
         assert self._http is not None, "a BillingClient is used within `async with`"
         try:
-            async with self._http.post(self._url + path, params=params, json=json) as answer:
+            async with self._http.post(self._url + path, params=params, json=body) as answer:
                 is_json = answer.content_type.endswith("json")
                 return Said(answer.status, await answer.json(content_type=None) if is_json else {})
         except (

@@ -1,4 +1,7 @@
-"""Uses that were spent for nothing while the billing service was away: kept in a file until they are given back."""
+"""What the gate owes while the billing service is away: uses to be given back, credit to be settled or released.
+
+It is kept in a file until that is done.
+"""
 
 import logging
 import sqlite3
@@ -10,13 +13,18 @@ from ..core.errors import BadParam
 log = logging.getLogger("satmeter.gate")
 
 
+USES = "uses"
+STEPS = {"credit": "release", "settle": "settle"}
+"""What is done to a reservation, by the kind of what is owed."""
+
+
 @dataclass(frozen=True, slots=True)
 class OwedUse:
     """A use that has to be given back, or reserved credit that has to be released.
 
-    kind: hash, rhash or credit.
-    which: the hash token, the payment hash, or the session.
-    id: under this id it is given back once; for credit the id of the reservation."""
+    kind: hash or rhash (one use), uses (of a question whose answer was lost), credit (to be released), settle.
+    which: the hash token, the payment hash, the uses as JSON, or the session.
+    id: under this id it is given back once; the one that the uses were spent under, or of the reservation."""
 
     id: str
     kind: str

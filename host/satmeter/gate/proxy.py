@@ -86,10 +86,10 @@ class Gate:
 
     def __init__(self, config: Config):
         self.config = config
-        self.billing = BillingClient(config.service, config.api_token)
         self.l402 = L402(config.secret, config.earlier_secrets)
         self.pages = Pages(config.secret, config.earlier_secrets)
         self.owed = OwedUses(config.owed)
+        self.billing = BillingClient(config.service, config.api_token, self.owed.add)
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self._upstream: aiohttp.ClientSession | None = None
         self._base = config.upstream.rstrip("/")
@@ -207,9 +207,12 @@ class Gate:
         pledge, id = Pledge.parse(line), secrets.token_hex(16)
         if pledge is None or not is_signature(signature) or not pledge.covers(self.config.name, paths):
             return None
-        return (
-            Spent("credit", pledge.session, id) if await self.billing.hold_credit(pledge, signature, id, msat) else None
-        )
+        try:
+            held = await self.billing.hold_credit(pledge, signature, id, msat)
+        except NodeTrouble:  # it may be held all the same
+            self.owed.add(OwedUse(id, "credit", pledge.session))
+            raise
+        return Spent("credit", pledge.session, id) if held else None
 
     async def _challenge(self, request: Request, price: Price) -> Response:
         """Returns a 402 answer with an invoice, as JSON or, for a browser, as a page.
@@ -341,12 +344,20 @@ class Gate:
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Settles reserved credit before the upstream's answer goes to the payer.
 
-        Raises NodeTrouble where that is not possible; the answer is then closed and not sent."""
+        Where it is refused, the answer is closed and not sent (NodeTrouble). Where it is not known whether it is done,
+        it is done later, and the payer gets the answer: it may have been taken."""
         try:
-            await self.billing.end_credit(spent.which, spent.id, "settle")
-        except BaseException:
+            good = await self.billing.settle(spent.which, spent.id)
+        except BaseException as error:
+            self.owed.add(OwedUse(spent.id, "settle", spent.which))
+            if not isinstance(error, NodeTrouble):
+                answer.close()
+                raise
+            log.error("%s; it is settled later (%s)", error, spent.id)
+            return
+        if not good:
             answer.close()
-            raise
+            raise NodeTrouble(f"credit under {spent.id} was not settled: it is not held any more")
 
     def _ours(self, place: bytes) -> bytes:
         """Return an address of the upstream's own, where an answer leads to it, as one of the gate's."""
