@@ -358,8 +358,10 @@ def test_inputs_spent_elsewhere_while_it_is_held(net, shop):
 
 
 def test_inputs_spent_elsewhere_after_the_broadcast(net, shop):
-    """A reorganisation takes ours out and puts another spend in: what was paid is a loss after all."""
-    sale = Sale(net, shop, buyer="rogue")
+    """A reorganisation takes ours out and puts another spend in: what was paid is a loss after all.
+
+    It stays known however deep it lies, and is final as deep as ours would have had to be."""
+    sale = Sale(net, shop, buyer="rogue", confirmations=10)
     sale.use(2)
     raw = spend_twice(sale.buyer, broadcast=False)
     txid = sale.end()["receipt"]["onchain"]["txids"][0]
@@ -370,6 +372,36 @@ def test_inputs_spent_elsewhere_after_the_broadcast(net, shop):
     assert lost["lost_msat"] == 2 * STEP_SAT * 1000 and raw in lost["transactions"][0]["evidence"]
     r = until(lambda: (r := sale.shop.receipt(sale.session))["onchain"]["lost_msat"] and r)
     assert r["paid_msat"] == 0 and r["debt_msat"] == r["charged_msat"] and identity(r) and r["revision"] > 1
+    for _ in range(8):
+        net.mine(1)
+    lost = sale.seen
+    assert lost["lost_msat"] == 2 * STEP_SAT * 1000 and raw in lost["transactions"][0]["evidence"]
+    net.mine(2)
+    until(lambda: not sale.pending)
+    told = shop.rpc.call("meter-history", {"stream": sale.session, "limit": 1000})["events"]
+    assert [event["kind"] for event in told].count("tx_conflicted") == 1
+
+
+def test_a_child_that_was_not_recorded_accuses_nobody(net, shop):
+    """The plugin may fall after a child is out: ours is confirmed all the same, and no double spend."""
+    sale = Sale(net, shop, confirmations=10)
+    sale.use(2)
+    end = sale.end()
+    txid = end["receipt"]["onchain"]["txids"][0]
+    until(lambda: txid in net.mempool())
+    mine = until(
+        lambda: next((o for o in sale.net["seller"].rpc.call("listfunds")["outputs"] if o["txid"] == txid), None)
+    )
+    params = {"satoshi": 0, "feerate": "5000perkw", "startweight": 42, "utxos": [f"{txid}:{mine['output']}"]}
+    made = shop.rpc.call("utxopsbt", {**params, "reserve": 72, "reservedok": True, "excess_as_change": True})
+    shop.rpc.call("sendpsbt", {"psbt": shop.rpc.call("signpsbt", {"psbt": made["psbt"]})["signed_psbt"]})
+    for _ in range(9):
+        net.mine(1)
+        assert not sale.seen["lost_msat"]
+    net.mine(2)
+    until(lambda: not sale.pending)
+    r = sale.shop.receipt(sale.session)
+    assert r["onchain"]["lost_msat"] == 0 and r["paid_msat"] == 2 * STEP_SAT * 1000 and not r["debt_msat"]
 
 
 def test_a_reorganisation_takes_it_out_and_it_comes_in_again(net, shop):

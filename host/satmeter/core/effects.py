@@ -180,7 +180,9 @@ class Broadcast(Effect):
 
 @dataclass(frozen=True, slots=True)
 class LookAt(Effect):
-    """Seller: find out how a growing transaction stands on the chain; answered by TxSeen."""
+    """Seller: find out how a growing transaction stands on the chain; answered by TxSeen.
+
+    What spends its inputs instead is looked for in block `conflict_at` (0: not known), and in the newest `blocks`."""
 
     session: str
     tx_number: int
@@ -191,6 +193,8 @@ class LookAt(Effect):
     outpoints: tuple[str, ...]
     sent: bool
     tip: str = ""
+    conflict_at: int = 0
+    blocks: int = 6
 
 
 @dataclass(frozen=True, slots=True)

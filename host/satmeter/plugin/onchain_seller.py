@@ -11,13 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 from embit.psbt import PSBT
+from embit.transaction import Transaction
 from pyln.client import RpcError
 
 from ..chain import block, update
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core.errors import BadParam, BadUpdate, NodeTrouble
-from ..core.plain import JsonObject
+from ..core.plain import JsonObject, keep_newest
 from ..core.settlement.transaction import FEERATE_MOST, TxInput
 from ..node.rpc import Node, words_of
 
@@ -25,7 +26,8 @@ log = logging.getLogger("satmeter")
 
 CHILD_WEIGHT = 450
 """At most, of a transaction with one input and one output of the node's wallet."""
-SPENDER_BLOCKS = 6
+REORGANISED, SEARCHES = 6, 1_000
+"""Blocks that are searched again, and transactions of which it is remembered how far they were searched."""
 COINBASE_BLOCKS = 100
 RPC_TIMEOUT_S = 10
 
@@ -37,6 +39,10 @@ class OnchainEffects:
         self._node = node
         self._feerate = feerate
         self._bitcoind = bitcoind
+        self._searched: dict[tuple[str, int], int] = {}
+        """Up to which height no spend of a transaction's inputs was found."""
+        self._found: dict[tuple[str, int], int] = {}
+        """In which block one was found last."""
 
     def feerate(self) -> int:
         """Return the node's estimate for a confirmation within about twelve blocks, in sat per 1,000 weight units."""
@@ -137,8 +143,13 @@ class OnchainEffects:
             known = not refused
         if not known:
             spent = [outpoint for outpoint in effect.outpoints if self._unspent(outpoint) is None]
-            if spent:
-                conflict, at, arrived = self._conflict(effect, spent, refused, height)
+            tx, found_at = self._spender(effect, spent, height) if spent else (None, 0)
+            if tx is not None and tx.txid().hex() == effect.txid:  # ours: a child of it spent our output meanwhile
+                known, refused = True, ""
+                arrived, confirmations = int(tx.vout[effect.vout].value), height - found_at + 1
+            elif spent:
+                at, arrived = found_at, _to(update.script_of(effect.address), tx)
+                conflict = _words(spent, refused, tx, at)
         seen = (effect.session, effect.tx_number, effect.sent, known, refused, conflict, at)
         return cmd.TxSeen(*seen, arrived, confirmations, height, self.feerate())
 
@@ -170,20 +181,25 @@ class OnchainEffects:
             return words_of(error) or "refused"
         return "" if done.get("success", True) else str(done.get("errmsg") or "refused")
 
-    def _conflict(self, effect: do.LookAt, spent: list[str], refused: str, height: int) -> tuple[str, int, int]:
-        """Returns what spends a transaction's inputs: text, block height, and sat to our address.
+    def _spender(self, effect: do.LookAt, spent: list[str], height: int) -> tuple[Transaction | None, int]:
+        """Returns the transaction in a block that spends a transaction's inputs, and that block's height.
 
-        The text has the spending transaction in hex where one of the last SPENDER_BLOCKS blocks has it;
-        else height and sat are 0. An amount over 0 means that the spender is an older update."""
-        words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
-        ours = update.script_of(effect.address)
-        for at in range(height, max(0, height - SPENDER_BLOCKS), -1):
-            found = self._node.call("getrawblockbyheight", height=at).get("block")
-            tx = block.spender(str(found), set(spent)) if found else None
+        It is looked for where it was found before, and then in the newest blocks. Those that were searched once are not
+        searched again, but for the last few: a reorganisation may have changed them."""
+        key = (effect.session, effect.tx_number)
+        searched = self._searched.get(key, 0)
+        first = max(1, height - effect.blocks + 1, min(searched, height) - REORGANISED)
+        before = {self._found.get(key, 0), effect.conflict_at} - {0}
+        for at in (*before, *range(height, first - 1, -1)):
+            raw = self._node.call("getrawblockbyheight", height=at).get("block")
+            tx = block.spender(str(raw), set(spent)) if raw else None
             if tx is not None:
-                arrived = sum(out.value for out in tx.vout if bytes(out.script_pubkey.data).hex() == ours)
-                return f"{words}; by {bytes(tx.serialize()).hex()} in block {at}"[:4000], at, arrived
-        return f"{words}; in no block yet", 0, 0
+                self._found[key] = at
+                keep_newest(self._found, SEARCHES)
+                return tx, at
+        self._searched[key] = height
+        keep_newest(self._searched, SEARCHES)
+        return None, 0
 
     def bump(self, effect: do.Bump) -> cmd.Command | None:
         """Spend our output by a child whose fee lifts both to the feerate, within a budget."""
@@ -210,6 +226,19 @@ class OnchainEffects:
         vout = int(made["change_outnum"])
         value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
         return cmd.BumpMade(effect.session, effect.tx_number, f"{sent['txid']}:{vout}", value, effect.value_sat - value)
+
+
+def _to(ours: str, tx: Transaction | None) -> int:
+    """Returns what a transaction pays to a script, in sat; over 0 it is an older update of the buyer's."""
+    outs = tx.vout if tx is not None else []
+    return sum(int(out.value) for out in outs if bytes(out.script_pubkey.data).hex() == ours)
+
+
+def _words(spent: list[str], refused: str, tx: Transaction | None, at: int) -> str:
+    """Returns the evidence of a spend elsewhere, with the spending transaction in hex where a block has it."""
+    words = f"spent elsewhere: {', '.join(spent)}; {refused}".rstrip("; ")
+    by = f"by {bytes(tx.serialize()).hex()} in block {at}" if tx is not None else "in no block yet"
+    return f"{words}; {by}"[:4000]
 
 
 class Bitcoind:

@@ -20,6 +20,9 @@ from .transaction import DUST_SAT, FEES_ROSE, GrowingTransaction
 
 GIVE_UP_BLOCKS = 144
 """Blocks after which a conflicting spend that is in none counts as final all the same."""
+SPENDER_BLOCKS, BLOCK_MS = 6, 300_000
+"""How far back a spend elsewhere is looked for: so many blocks, and one more for each of these times since the first
+update: it is half of what a block takes."""
 LOOK_MS, LOST_LOOK_MS, UNANSWERED_MS = 3_000, 30_000, 30_000
 """How often a transaction of ours is looked at, where a spend elsewhere would be a loss."""
 FULL = "as much as this meter takes is not confirmed yet; come again after the next block"
@@ -303,6 +306,8 @@ class OnchainSeller(Part):
                 outpoints=transaction.outpoints,
                 sent=not transaction.growing,
                 tip=transaction.tip,
+                conflict_at=transaction.lost_height,
+                blocks=min(SPENDER_BLOCKS + (self.now - transaction.first_at) // BLOCK_MS, GIVE_UP_BLOCKS),
             )
         )
 
@@ -373,6 +378,8 @@ class OnchainSeller(Part):
     def _conflicted(self, session: SellerSession, transaction: GrowingTransaction, command: cmd.TxSeen) -> None:
         """Another transaction has the inputs: a loss, and a final one when that is as deep as ours would have to be."""
         lost = max(0, transaction.value_sat - command.arrived_sat)
+        if transaction.lost_height and not command.conflict_height:
+            return  # it was in a block, and is not found there now: what is known of it stays
         if lost != transaction.lost_sat or command.conflict_height != transaction.lost_height:
             first = not transaction.lost_sat
             self._lost(session, transaction, lost, command.conflict_height, command.conflict)
