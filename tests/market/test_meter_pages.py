@@ -150,6 +150,24 @@ def test_a_link_finds_its_purchase_after_a_restart(net, public, phone, meter):
     assert phone.get(link).json()["payreq"] == bolt11
 
 
+def test_who_topped_up_has_the_receipt_too_when_the_session_is_forgotten(net, phone, plain):
+    links = []
+    for ticks in (5, 35):  # of 20 and 20: the second one pays before the first is used up
+        bolt11, link = bought(phone, plain, msatoshi="2000")
+        net["buyer"].rpc.call("xpay", {"invstring": bolt11, "maxfee": 5_000})
+        until(lambda link=link: phone.get(link).json()["status"] == "paid")
+        plain.use_all(ticks)
+        links.append(link)
+    plain.unplug()
+    until(lambda: all(phone.get(link).json()["receipt"] for link in links))
+    net["seller"].stop()
+    net["seller"].start()
+    until(lambda: plain.tried() and not plain.shop.rpc.call("meter-status", {"name": plain.name})["sessions"])
+    receipts = [phone.get(f"{link}/receipt") for link in links]
+    assert [receipt.status_code for receipt in receipts] == [200, 200]
+    assert receipts[0].json()["receipt"] == receipts[1].json()["receipt"]
+
+
 def test_what_is_not_public_is_not_named(net, tmp_path, meter):
     some = Service(tmp_path, net["seller"], meters=["ghost"])
     try:

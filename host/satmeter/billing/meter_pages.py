@@ -74,6 +74,11 @@ def offer_sticker_of(node: Node, name: str) -> Sticker:
     return Sticker(offer.upper(), "BOLT 12 offer", name, f"{amount(tariff.price_msat)} for a {tariff.unit}")
 
 
+CREDITED_S, NEAR = 600, 100
+"""How long after its payment a session of its own may be opened at the latest (the plugin may have been away), and how
+many sessions are looked at before that."""
+
+
 def why_not(meter: MeterStatus) -> str:
     """Returns why a meter can't deliver now, "" where it can."""
     if meter.board != "heard":
@@ -111,7 +116,14 @@ class MeterPages:
         tariff = meter.tariff
         return whole_sat_msat(tariff.tick_msat, tariff.quantum_msat), tariff.quantum_msat
 
-    def buy(self, name: str, amount_msat: object, metadata: str = "", note: str = "") -> tuple[str, str]:
+    def payable(self, name: str, amount_msat: object) -> int:
+        """Returns an amount in msat that may be paid at a meter; BadParam for none, or one out of bounds."""
+        amount, (least, most) = msat("amount_msat", amount_msat, 1), self.bounds_msat(self.meter(name))
+        if amount > most or amount < least:
+            raise BadParam(f"amount_msat: must be from {least} to {most}, got {amount}", param="amount_msat")
+        return amount
+
+    def buy(self, name: str, amount_msat: int, metadata: str = "", note: str = "") -> tuple[str, str]:
         """Makes an invoice; returns it and the purchase's link (a word of a URL).
 
         Args:
@@ -122,12 +134,12 @@ class MeterPages:
 
         Raises:
             UnknownMeter: It is not there or not public.
-            BadParam: No amount, or one out of bounds.
+            BadParam: The amount is out of bounds.
             BoardSilent: It can't deliver now; the message says why.
             SatmeterError: The meter can't sell now; the message says why.
         """
         self._known(name)
-        params: JsonObject = {"name": name, "amount_msat": msat("amount_msat", amount_msat, 1), "deliverable": True}
+        params: JsonObject = {"name": name, "amount_msat": amount_msat, "deliverable": True}
         if metadata:
             params["metadata"] = metadata
         if note:
@@ -147,9 +159,17 @@ class MeterPages:
         session, part = self._fed_by(name, named.journal, named.number)
         if session is not None:
             return Purchase(invoice, session, part, None)
-        own = bearer_session(label)
-        rows = self._call("meter-sessions", name=name, limit=100)["sessions"]
-        return Purchase(invoice, None, None, next((row for row in rows if row["id"] == own), None))
+        return Purchase(invoice, None, None, self._ended(name, bearer_session(label), invoice.paid_at))
+
+    def _ended(self, name: str, own: str, paid_at: int) -> JsonObject | None:
+        """Returns the session that a payment fed and that is over: its own, or the bearer's that ran when it came."""
+        rows = self._call("meter-sessions", name=name, before=(paid_at + CREDITED_S) * 1000, limit=NEAR)["sessions"]
+        ran = (
+            row
+            for row in rows
+            if not row["peer"] and row["opened_at"] < (paid_at + 1) * 1000 and row["closed_at"] >= paid_at * 1000
+        )
+        return next((row for row in rows if row["id"] == own), None) or next(ran, None)
 
     def end(self, name: str, link: str) -> None:
         """Ends the session that a purchase feeds; nothing where it is over already.

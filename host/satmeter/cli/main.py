@@ -203,7 +203,7 @@ def bridge(
         if meter or stream or port:
             raise fail("give either --config, or a board's --port, --meter and --stream")
         log()
-        for noisy in ("httpx", "pymodbus"):
+        for noisy in ("httpx", "pymodbus", "ocpp", "websockets"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         with failing("device", ValueError):
             import asyncio  # 4 MB that a board's bridge has no use for

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyln.client import LightningRpc
 
-from ..parts import root
+from ..parts import how_to_install, root
 
 METER = root() / "plugins" / "meter" / "meter.py"
 STREAM = root() / "plugins" / "stream" / "stream.py"
@@ -166,6 +166,11 @@ def start(
         from .real import RealNet
 
         return RealNet(directory, nodes, channels, say)
-    from .emulated.net import EmulatedNet
+    try:
+        import bech32  # noqa: F401 - else the first invoice would find that it is not there
+        import bolt11  # noqa: F401
 
+        from .emulated.net import EmulatedNet
+    except ModuleNotFoundError as error:
+        raise SystemExit(how_to_install(error.name, "devnet")) from None
     return EmulatedNet(directory, nodes, channels, say)

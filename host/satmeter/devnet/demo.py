@@ -1,5 +1,6 @@
 """The demo: both activities of the main job on a devnet, shown live, with the sums proved equal on both sides."""
 
+import importlib.util
 import json
 import os
 import tempfile
@@ -273,6 +274,9 @@ def main(wanted: str = "", board: str = "", device: str = "") -> bool:
     device = device or os.environ.get("DEVICE", "")
     if device and device not in DEVICES:
         raise SystemExit(f"DEVICE is {device!r}; it must be one of {', '.join(DEVICES)}")
+    for module in ("qrcode", "bech32", "bolt11"):
+        if importlib.util.find_spec(module) is None:
+            raise SystemExit(how_to_install(module, "demo"))
     shown = "a virtual board" if board == "virtual" else "an emulated RP2040 that runs MicroPython"
     if device:
         shown = f"a simulated device: {device}"

@@ -38,6 +38,8 @@ class Made:
     expires_at: int = 0
     payer_note: str = ""
     """What who fetched it by an offer wrote."""
+    paid_at: int = 0
+    """In seconds since 1970; 0 until it is paid."""
 
 
 def code_of(error: RpcError) -> int:
@@ -285,6 +287,7 @@ def _made(row: JsonObject) -> Made:
         int(row["pay_index"]) if paid else 0,
         int(row["expires_at"]),
         str(row.get("invreq_payer_note", "")),
+        int(row.get("paid_at", 0)),
     )
 
 

@@ -310,9 +310,11 @@ def _amount(billing: Container, given: JsonObject) -> tuple[int | None, tuple[st
     """Return the amount in msat (None: any), and what was quoted in a currency."""
     amount = check_amount(given.get("msatoshi"))
     currency = given.get("currency")
-    if given.get("amount") not in (None, "") and not currency and amount is None:
+    if amount is not None and (currency or given.get("amount") not in (None, "")):
+        raise BadParam("msatoshi: must not stand beside currency and amount: which of them is meant?", param="msatoshi")
+    if given.get("amount") not in (None, "") and not currency:
         raise BadParam("currency: is required beside amount", param="currency")
-    if amount is not None or not currency:
+    if not currency:
         return amount, None
     value = _decimal(given.get("amount"))
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isalpha() or not currency.isascii():

@@ -1,6 +1,7 @@
 """The lightning-rpc socket: requests without any frame from clients, answers ended by a blank line."""
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -9,8 +10,10 @@ from pathlib import Path
 
 from ...core.plain import Plain
 from ...wire.tokens import Requests
-from .errors import INVALID_REQUEST, RpcFault
+from .errors import INTERNAL_ERROR, INVALID_REQUEST, RpcFault
 from .requests import Request
+
+log = logging.getLogger("satmeter.devnet")
 
 Handle = Callable[[Request], object]
 
@@ -62,6 +65,9 @@ class RpcSocket:
             answer = {"error": _error(error)}
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             answer = {"error": {"code": INVALID_REQUEST, "message": f"Invalid request: {error!r}"}}
+        except Exception as error:  # a bug of ours: whoever asked must not wait for ever
+            answer = {"error": {"code": INTERNAL_ERROR, "message": f"Internal error: {error!r}"}}
+            log.exception("a request of the emulated node failed")
         self._send(connection, lock, request.text[request.id], answer)
 
     def _send(self, connection: socket.socket, lock: threading.Lock, id: bytes, answer: Plain) -> None:

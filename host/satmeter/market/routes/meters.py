@@ -108,8 +108,9 @@ def show(request: Request, name: str, meters: Meters, visit: ThisVisit) -> Respo
 @router.post("/m/{name}/buy", openapi_extra=takes(sat="100"))
 def buy(request: Request, name: str, given: Form, meters: Meters, billing: Billing, visit: ThisVisit) -> Response:
     """Make an invoice of `sat` (or `msatoshi`), and lead to the purchase's own link."""
+    amount = meters.payable(name, priced(given).get("msatoshi"))
     billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
-    bolt11, link = meters.buy(name, priced(given).get("msatoshi"))
+    bolt11, link = meters.buy(name, amount)
     return visit.done(request, f"/m/{name}/{link}", {"payreq": bolt11})
 
 
@@ -138,10 +139,11 @@ def asked(
     """An invoice of `amount` msat; its success action leads to the purchase's page (LUD-06, 09, 11, 12, 21)."""
     base = _base(request, visit, name)
     try:
-        billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
         if not amount.isdecimal():
             raise BadParam("amount: must be a whole number of msat", param="amount")
-        bolt11, link = meters.buy(name, amount, meters.metadata(name, urlsplit(base).netloc), comment)
+        payable = meters.payable(name, amount)
+        billing.may_mint(f"meter/{name}/{asker(request)}", A_MINUTE)
+        bolt11, link = meters.buy(name, payable, meters.metadata(name, urlsplit(base).netloc), comment)
     except SatmeterError as error:
         return for_wallets({"status": "ERROR", "reason": error.message})
     action = {"tag": "url", "description": "What is left, and the receipt:", "url": f"{base}/{link}"}
