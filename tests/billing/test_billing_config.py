@@ -20,6 +20,8 @@ from satmeter.core.errors import BadParam
         ("rates = {EUR = 0}", "rates"),
         ("hook_hosts = 'x'", "hook_hosts"),
         ("host = 5", "host"),
+        ("database = 'mysql://x@y/z'", "database: must be sqlite:////PATH or postgresql://"),
+        ("database = 'postgresql://x@y:abc/z'", "database: must be"),
         ("[", r"c\.toml: \w+"),
     ],
 )
@@ -35,3 +37,9 @@ def test_a_config_that_is_right(tmp_path):
     path.write_text('port = 9000\npayment_cap_msat = "50sat"\nrates = {EUR = "60000.5"}\n')
     found = config.load(path)
     assert (found.port, found.payment_cap_msat, str(found.rates["EUR"])) == (9000, 50_000, "60000.5")
+
+
+def test_a_database_may_be_the_path_of_a_file(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text(f"database = '{tmp_path}/my.sqlite3'\n")
+    assert config.load(path).database == f"sqlite:///{tmp_path}/my.sqlite3"

@@ -348,6 +348,8 @@ def test_the_same_key_at_once_makes_one_invoice_and_all_are_told_it(http):
         {"msatoshi": 10**30},
         {"msatoshi": True},
         {"currency": "EURO", "amount": 1},
+        {"msatoshi": 1000, "currency": "EUR", "amount": "1"},
+        {"msatoshi": 1000, "amount": "1"},
         {"currency": "EUR"},
         {"currency": "EUR", "amount": "NaN"},
         {"currency": "EUR", "amount": -1},

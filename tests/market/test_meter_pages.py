@@ -338,10 +338,12 @@ def test_a_flood_from_one_address_is_bounded_and_others_are_served(net, tmp_path
     try:
         with httpx.Client(base_url=proxied.url, headers=ASKS, timeout=30) as phones:
 
-            def buys(address):
+            def buys(address, sat="2"):
                 headers = {"X-Forwarded-For": address}
-                return phones.post(f"/m/{meter.name}/buy", data={"sat": "2"}, headers=headers).status_code
+                return phones.post(f"/m/{meter.name}/buy", data={"sat": sat}, headers=headers).status_code
 
+            # What is refused makes no invoice, and counts as none.
+            assert [buys("203.0.113.9", sat) for sat in ("0", "abc", "999999", "", "-1")] == [400] * 5
             assert [buys("203.0.113.9") for _ in range(10)] == [200] * 4 + [429] * 6
             assert buys("203.0.113.10") == 200
             asked = {"amount": 2_000}

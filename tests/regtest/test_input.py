@@ -132,3 +132,15 @@ def test_any_parameters_get_an_answer_or_a_named_error(net, side, params):
         assert error["code"] in (-32602, -32600) or 2100 <= error["code"] < 2200, error
         assert "internal error" not in error["message"], (method, params, error)
     assert net[node].rpc.call("meter-list" if node == "seller" else "stream-list")
+
+
+@pytest.mark.parametrize("method", ["meter-sessions", "meter-export", "meter-totals"])
+def test_what_nobody_knows_is_no_empty_answer(net, method):
+    """A typo must not look like a meter that earned nothing."""
+    error = error_of(net["seller"].rpc, method, {"name": "soket"})
+    assert error["code"] == 2102 and "no meter 'soket'" in error["message"]
+
+
+def test_a_session_that_nobody_knows_is_called_so(net):
+    error = error_of(net["seller"].rpc, "meter-close", {"name": "01" * 16})
+    assert error["code"] == 2103 and "no meter, and no session" in error["message"]

@@ -136,8 +136,8 @@ def test_one_site_that_is_down_hides_no_other(tmp_path):
     ("args", "why"),
     [
         (("fleet", "--month", "9999-12", "postgresql://x@127.0.0.1:1/d"), "must be one such as 2026-11"),
-        (("journal", "backup", "postgresql://x@127.0.0.1:abc/d", "to"), "must be a database URL"),
-        (("journal", "move", "postgres://x@127.0.0.1/d", "to"), "must be a database URL"),
+        (("journal", "backup", "postgresql://x@127.0.0.1:abc/d", "to"), "must be sqlite:////PATH or postgresql://"),
+        (("journal", "move", "postgres://x@127.0.0.1/d", "to"), "must be sqlite:////PATH or postgresql://"),
         (("journal", "backup", "~nosuch/j", "to"), "no home directory"),
         (("journal", "audit", "~nosuch/j"), "no home directory"),
         (("metrics", "--host", ""), "must be an address"),

@@ -115,7 +115,7 @@ def test_what_is_no_source_is_refused(tmp_path):
         (f"sqlite:///{tmp_path}/j", "source: must be postgresql://"),
         ("journal.sqlite3", "source: must be postgresql://"),
         ("ftp://x/y", "source: must be postgresql://"),
-        ("postgresqlx://y", "source: must be a database URL"),
+        ("postgresqlx://y", "source: must be sqlite:////PATH or postgresql://"),
     ):
         with pytest.raises(BadParam, match=why):
             of_database(source)

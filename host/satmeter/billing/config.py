@@ -12,6 +12,7 @@ from ..core.plain import JsonObject
 from ..core.tariff import check_name
 from ..http.openid import OpenID
 from ..http.server import checked_proxies
+from ..journal.store import check_url, sqlite_url
 from ..node import DEFAULT_SOCKET
 
 
@@ -92,6 +93,10 @@ def checked(given: JsonObject) -> Config:
     values["proxies"] = checked_proxies(given.get("proxies", []))
     values["openid"] = OpenID.parse(given.get("openid"))
     values["meters"] = _meters(given.get("meters", []))
+    database = str(values.get("database", ""))
+    if database and "://" not in database:
+        values["database"] = database = sqlite_url(Path(database).expanduser().absolute())
+    check_url("database", database)
     config = Config(**values)
     if config.public_url and not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", config.public_url):
         raise BadParam(f"public_url: must be http(s)://HOST[/PATH], got {config.public_url!r}", param="public_url")

@@ -73,6 +73,16 @@ class BillingClient:
         if self._http is not None:
             await self._http.close()
 
+    async def try_token(self) -> None:
+        """Says in the log, at the gate's start, whether the service knows its token: else a visitor would find out."""
+        try:
+            answer = await self._post("/payment/uses", body={"uses": [{"hash": "none", "service": "none"}]})
+        except NodeTrouble as error:
+            log.warning("%s: until it does, nothing is sold here", error)
+            return
+        if answer.status in (401, 403):
+            log.error("api_token: the billing service answers %d: is it a client of it, with verify?", answer.status)
+
     async def ask(self, price: Price) -> Asked:
         """Make an invoice for a price. NodeTrouble where the service does not."""
         described = _short(price.service)

@@ -108,9 +108,10 @@ class Gate:
                     connector=limits, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
                 ) as self._upstream,
             ):
-                giving = asyncio.create_task(self._give_back())
+                tasks = [asyncio.create_task(each()) for each in (self._give_back, self.billing.try_token)]
                 yield
-                giving.cancel()
+                for task in tasks:
+                    task.cancel()
 
         pages = Middleware(  # a preflight is answered here, and costs nothing
             CORSMiddleware,
@@ -134,7 +135,9 @@ class Gate:
             return answer
         except SatmeterError as error:
             log.warning("%s %s: %s", request.method, request.url.path, error)
-            return problem(502 if isinstance(error, NodeTrouble) else 400, error.name, error.message)
+            if isinstance(error, NodeTrouble):  # what stands behind the gate is no visitor's business
+                return problem(502, error.name, "the gate can't ask its billing service just now; try again soon")
+            return problem(400, error.name, error.message)
 
     async def _handle(self, request: Request) -> Response:
         if int(request.headers.get("content-length") or 0) > self.config.most_bytes:

@@ -138,15 +138,19 @@ class Snapshot:
     state: Plain
 
 
+KNOWN = ("sqlite", "postgresql")
+"""Databases that are tried."""
+
+
 def check_url(name: str, url: str) -> None:
     """Raise BadParam that names it for what is no database URL; "" is none, and good."""
     try:
-        if url:
-            sa.make_url(url).get_dialect()
+        known = not url or sa.make_url(url).get_backend_name() in KNOWN
+        why = f"got {shown(url)}" if not known else ""
     except (SQLAlchemyError, ValueError) as error:
-        raise BadParam(
-            f"{name}: must be a database URL such as postgresql://USER@HOST/NAME; {error}", param=name
-        ) from error
+        why = str(error)
+    if why:
+        raise BadParam(f"{name}: must be sqlite:////PATH or postgresql://USER@HOST/NAME; {why}", param=name)
 
 
 def shown(url: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core import receipt
-from ..core.errors import BadParam
+from ..core.errors import BadParam, UnknownMeter
 from ..core.journal import decode
 from ..core.money import flag, whole
 from ..core.plain import Plain
@@ -40,7 +40,12 @@ class HistoryRpc:
     def sessions(self, call: Call, name: str | None = None, before: int = 0, limit: int = 100, since: int = 0) -> None:
         """List sessions, newest first, opened from {since} to before a time in ms; page by the last one's opened_at."""
         (since, before), limit = period(since, before), page(limit)
-        self.p.read(call, lambda journal: {"sessions": journal.sessions(name or "", before, limit, since)})
+
+        def read(journal: Journal) -> Plain:
+            self._check_known(journal, name)
+            return {"sessions": journal.sessions(name or "", before, limit, since)}
+
+        self.p.read(call, read)
 
     def history(
         self,
@@ -64,6 +69,7 @@ class HistoryRpc:
         (since, before), limit = period(since, before), page(limit)
 
         def read(journal: Journal) -> Plain:
+            self._check_known(journal, name)
             rows = journal.sessions(name or "", before, limit, since)
             rates = journal.rates(min((row["opened_at"] for row in rows), default=0), 0)
             return {"csv": _csv(rows, rates), "next": rows[-1]["opened_at"] if len(rows) >= limit else 0}
@@ -77,10 +83,16 @@ class HistoryRpc:
         since, before = period(since, before)
 
         def read(journal: Journal) -> Plain:
+            self._check_known(journal, name)
             rows, rates = _pages(journal, name or "", before, since), journal.rates(since, 0)
             return {"totals": totals.of(rows, by, rates)}
 
         self.p.read(call, read)
+
+    def _check_known(self, journal: Journal, name: str | None) -> None:
+        """Raises UnknownMeter for a meter that is not there and never had a session."""
+        if name is not None and name not in self.p.runtime.present.state.meters and not journal.sessions(name, limit=1):
+            raise UnknownMeter(f"name: there is no meter {name!r}, and there was no session of one", param="name")
 
 
 def _told(rows: "list[StoredEvent]") -> "list[Plain]":

@@ -96,7 +96,9 @@ class SessionRpc:
         def look(core: Seller) -> str:
             if name in core.state.sessions:
                 return name
-            meter = core.state.meter(name)
+            meter = core.state.meters.get(name)
+            if meter is None:
+                raise UnknownSession(f"name: {name!r} is no meter, and no session that is live")
             if not meter.session:
                 raise UnknownSession(f"name: meter {name} has no session; it is in {meter.state}")
             return meter.session

@@ -85,7 +85,9 @@ def with_unit(caps: Mapping[str, object]) -> Mapping[str, object]:
         return caps
     amount, _, unit = price.partition("/")
     unit = unit.strip()
-    if not unit or caps.get("unit") not in (None, "", unit):
+    if not unit:
+        raise BadParam(f"max_price_msat: {price!r} names no unit after the /, as in 300sat/kWh", param="max_price_msat")
+    if caps.get("unit") not in (None, "", unit):
         raise BadParam(f"unit: the price is per {unit!r}, the unit {caps.get('unit')!r}", param="unit")
     return {**caps, "max_price_msat": amount, "unit": unit}
 
