@@ -20,7 +20,7 @@ from .board import lease
 from .board.ports import OTHER_KEY, find, troubles
 from .core.errors import BadParam, BoardTrouble, Implausible, NodeTrouble, SatmeterError, UnknownMeter, UnknownSession
 from .core.money import MAX_TICKS
-from .core.plain import Plain
+from .core.reading import Reading
 from .core.status import BoardView, RelayView, read_as
 from .node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from .parts import how_to_install
@@ -43,7 +43,7 @@ def now_ms() -> int:
 class Side(Protocol):
     """What a board is connected to: a seller's meter, or a buyer's stream."""
 
-    def report(self, node: Node, reading: Plain) -> View | None:
+    def report(self, node: Node, reading: Reading) -> View | None:
         """Report a reading, and return the view that answers it, if one does."""
         ...
 
@@ -66,9 +66,9 @@ class MeterSide:
     def __init__(self, meter: str):
         self.meter = meter
 
-    def report(self, node: Node, reading: Plain) -> View | None:
+    def report(self, node: Node, reading: Reading) -> View | None:
         """Reports a reading by meter-report; returns the view of the meter that answers it."""
-        answer = node.call("meter-report", name=self.meter, **reading)
+        answer = node.call("meter-report", name=self.meter, **reading.params())
         return view_of(read_as(BoardView, answer)) if answer else None
 
     def wait(self, node: Node, index: int) -> tuple[int, View | None]:
@@ -83,9 +83,9 @@ class StreamSide:
     def __init__(self, stream: str):
         self.stream = stream
 
-    def report(self, node: Node, reading: Plain) -> None:
+    def report(self, node: Node, reading: Reading) -> None:
         """Reports a reading's boot id, register, base and age by stream-report; no view answers it."""
-        own = {each: reading[each] for each in ("boot", "register", "base", "age")}
+        own = {"boot": reading.boot, "register": reading.register, "base": reading.base, "age": reading.age_ms}
         node.call("stream-report", session=self.stream, **own)
 
     def wait(self, node: Node, index: int) -> tuple[int, View | None]:
@@ -237,19 +237,19 @@ class Bridge:
         """Report the newest reading of the oldest boot; it is let go of only when it has been taken."""
         with self._fresh:
             self._fresh.wait_for(lambda: self.talk.pending or self._stopping.is_set(), 1)
-            reading, age_ms = self.talk.oldest(), self.talk.age_ms(now_ms())
-        if reading is None:
+            told = self.talk.oldest()
+        if told is None:
             return
         view, taken = None, True
         try:
-            view = self.side.report(self.node, {**reading, "age": age_ms})
+            view = self.side.report(self.node, told.said(now_ms()))
         except RpcError as error:
             if code_of(error) not in (Implausible.code, BadParam.code):
                 raise
             taken = False
             self._refused(words_of(error))
         with self._lock:
-            self.talk.reported(reading, view, taken)
+            self.talk.reported(told, view, taken)
 
     def _refused(self, why: str) -> None:
         """Say that a reading was refused; not of each of them, while they go on coming."""

@@ -11,6 +11,7 @@ from satmeter.core import messages as msg
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.journal import canonical
 from satmeter.core.labels import opening_label, session_label
+from satmeter.core.reading import Reading
 from satmeter.core.seller.seller import Seller
 from satmeter.core.tariff import Tariff
 from satmeter.journal.store import Journal, sqlite_url
@@ -32,7 +33,7 @@ class Pair:
         self.seller, self.buyer = Seller(SELLER, journal="0"), Buyer()
         self.kept = [[], []]
         self.sell(cmd.AddMeter("m", TARIFF))
-        self.sell(cmd.Reading("m", "b1", 0))
+        self.sell(cmd.Report("m", Reading("b1", 0)))
         self.buy(cmd.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
         self.sell(cmd.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
         terms = canonical(Tariff.from_dict(TARIFF).terms())
@@ -69,7 +70,7 @@ class Pair:
         self.sell(cmd.InvoiceSettled(label, amount, self.n, h, self.n - 1))
         self.buy(cmd.PaymentDone(SESSION, n, amount))
         self.register += STEP
-        self.sell(cmd.Reading("m", "b1", self.register))
+        self.sell(cmd.Report("m", Reading("b1", self.register)))
 
     def age(self, payments):
         while self.n < payments:

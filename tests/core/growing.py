@@ -8,6 +8,7 @@ from satmeter.core import messages as msg
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import canonical
+from satmeter.core.reading import Reading
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.seller import Seller
 from satmeter.core.settlement.transaction import TxInput
@@ -103,7 +104,7 @@ class Till:
 
     def read(self, ticks=0, plugged=True):
         self.register += ticks
-        self.tell(cmd.Reading("m", "b1", self.register, plugged=plugged, grant=0 if not plugged else None))
+        self.tell(cmd.Report("m", Reading("b1", self.register, plugged=plugged, grant=0 if not plugged else None)))
 
     def open(self, session=SESSION, buyer=BUYER_ID):
         self.tell(cmd.FromPeer(buyer, msg.Open(session, self.now, "m")))

@@ -10,6 +10,7 @@ from world import ARREARS, BUYER_ID, OTHER, SELLER_ID, SESSION, World, identity
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.reading import Reading
 
 FOUR_IN_ARREARS = {"mode": "arrears", "limit_msat": 20_000, "window": 4}
 
@@ -170,7 +171,7 @@ def test_a_session_ends_when_its_board_could_not_deliver_for_just_the_grace_time
     w = World()
     w.open()
     w.report(5)
-    w.sell(cmd.Reading("m", "b1", 5, 0, 0, True, fault="relay"))
+    w.sell(cmd.Report("m", Reading("b1", 5, 0, 0, True, fault="relay")))
     w.now += 29_999
     w.sell(cmd.Tick())
     assert w.sale.open and not w.sale.ending

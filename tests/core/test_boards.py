@@ -5,6 +5,7 @@ from world import TARIFF, World
 
 from satmeter.core import commands as cmd
 from satmeter.core.errors import Implausible
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.seller import Seller
@@ -14,7 +15,7 @@ SILENT = Limits(silent_ms=3_000)
 
 
 def report(w, register, boot, board, meter="m"):
-    w.sell(cmd.Reading(meter, boot, register, board=board))
+    w.sell(cmd.Report(meter, Reading(boot, register, board=board)))
     w.pump()
 
 
@@ -67,10 +68,10 @@ def test_a_board_that_ran_elsewhere_brings_nothing_of_what_it_counted_there(base
     report(w, 10, "a1", "aaaa")
     before = w.balance
     w.sell(cmd.BindBoard("m", "bbbb"))
-    w.sell(cmd.Reading("m", "b9", 5_000, base, board="bbbb"))
+    w.sell(cmd.Report("m", Reading("b9", 5_000, base, board="bbbb")))
     w.pump()
     assert (w.meter.count, w.balance) == (10, before)
-    w.sell(cmd.Reading("m", "b9", 5_003, base, board="bbbb"))
+    w.sell(cmd.Report("m", Reading("b9", 5_003, base, board="bbbb")))
     assert w.meter.count == 13
     w.sell(cmd.BindBoard("m", "aaaa"))  # and back, without a power cycle
     report(w, 300, "a1", "aaaa")
@@ -89,7 +90,7 @@ def test_a_restart_knows_whose_board_it_is():
     again.load(books.dump())
     seller = Seller("02" + "aa" * 32, SILENT, again)
     with pytest.raises(Implausible):
-        seller.handle(cmd.Reading("m", "b1", 5, board="bbbb"), w.now)
+        seller.handle(cmd.Report("m", Reading("b1", 5, board="bbbb")), w.now)
 
 
 def test_a_board_without_an_id_is_taken_as_it_was():

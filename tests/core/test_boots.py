@@ -7,6 +7,7 @@ from world import SESSION, World
 
 from satmeter.core import commands as cmd
 from satmeter.core.errors import Implausible
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 
@@ -37,11 +38,13 @@ def test_a_boot_that_was_never_heard_of_is_earlier_where_it_spoke_before_the_pre
         if restarted:
             w.restart_seller()
         with pytest.raises(Implausible, match="boot b2 of meter m was before its boot b3"):
-            w.sell(cmd.Reading("m", "b2", 50, 50, age_ms=5_000))
+            w.sell(cmd.Report("m", Reading("b2", 50, 50, age_ms=5_000)))
         w.report(30, boot="b3")
         assert (w.meter.boot, w.meter.count) == ("b3", 80)
     w.now += 1_000
-    w.sell(cmd.Reading("m", "b4", 30, 30, age_ms=900))  # told late, and later than the present one: it restarted
+    w.sell(
+        cmd.Report("m", Reading("b4", 30, 30, age_ms=900))
+    )  # told late, and later than the present one: it restarted
     assert (w.meter.boot, w.meter.count) == ("b4", 80)
 
 

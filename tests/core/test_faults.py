@@ -6,13 +6,14 @@ from world import SESSION, World
 from satmeter.board.virtual import FIRMWARE
 from satmeter.core import commands as cmd
 from satmeter.core.errors import BoardSilent
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.meter import LESSER_FAULTS
 
 
 def told(w, fault, register=None):
     m = w.meter
-    w.sell(cmd.Reading("m", m.boot, m.register if register is None else register, 0, 0, True, fault=fault))
+    w.sell(cmd.Report("m", Reading(m.boot, m.register if register is None else register, 0, 0, True, fault=fault)))
     w.pump()
 
 

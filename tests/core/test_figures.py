@@ -19,6 +19,7 @@ from satmeter.core.buyer.session import BuyerSession, FinalReceipt, PaymentInFli
 from satmeter.core.errors import BadParam, OverCap, PolicyBreach, WrongState
 from satmeter.core.journal import canonical
 from satmeter.core.labels import First, OpeningLabel, parse
+from satmeter.core.reading import Reading
 from satmeter.core.seller import events as selling
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.session import SellerSession
@@ -294,7 +295,7 @@ def test_a_debt_of_dust_keeps_nobody_out_and_one_msat_more_does():
 def test_a_remainder_stays_on_its_own_meter():
     w = World()
     w.sell(cmd.AddMeter("n", TARIFF))
-    w.sell(cmd.Reading("n", "b1", 0))
+    w.sell(cmd.Report("n", Reading("b1", 0)))
     label, first = w.sell(cmd.MakeWalletInvoice("m", 0))
     w.pump()
     w.pay(label)

@@ -16,6 +16,7 @@ from satmeter.core.buyer.policy import Policy
 from satmeter.core.errors import (
     PolicyBreach,
 )
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
@@ -174,7 +175,7 @@ def test_what_is_not_confirmed_is_bounded_over_all_sessions_of_a_meter():
         t.open(session)
         t.pay(f"c{n}:0", session)
         t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-        t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+        t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
     assert t.seller.state.at_risk_msat() == {"m": bound}
     t.open(sessions[2], "02" + "cc" * 32)
     assert sessions[2] not in t.seller.waiting and sessions[2] not in t.seller.state.sessions
@@ -200,7 +201,7 @@ def test_a_debt_is_asked_for_whatever_others_have_unconfirmed():
     t.read(STEP * 1000 // 100_000)
     assert t.sale.open and not t.sale.out
     t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
     t.tell(cmd.Tick())
     assert not t.sale.open and t.sale.debt_msat == STEP * 1000 and list(t.sale.out.values()) == [STEP * 1000]
 
@@ -218,7 +219,7 @@ def test_debts_that_are_too_small_to_be_paid_lock_once_they_come_to_the_limit():
             break
         t.read(545)
         t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-        t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+        t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
         taken += t.seller.state.sessions[session].debt_msat
     assert (n, taken, t.seller.state.meters["m"].state) == (4, 3 * 545_000, "lockout")
 
@@ -229,7 +230,7 @@ def test_one_debt_that_is_too_small_to_be_paid_locks_nobody():
     t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
     t.read(545)
     t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
     assert t.seller.state.meters["m"].state == "standby"
 
 
@@ -250,7 +251,7 @@ def test_opens_whose_first_update_is_refused_grow_ever_slower():
 
 def leaves(t, session, buyer=BUYER_ID):
     t.tell(cmd.FromPeer(buyer, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Reading("m", "b1", t.register, grant=0))
+    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
     t.tell(cmd.Tick())
 
 

@@ -18,6 +18,7 @@ from satmeter.core.errors import (
     WrongState,
 )
 from satmeter.core.labels import OpeningLabel, parse
+from satmeter.core.reading import Reading
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.openings import AGREED_BURST, STRANGERS_BURST, STRANGERS_PER_S, UNUSED_MS
 from satmeter.core.seller.seller import Seller
@@ -221,12 +222,12 @@ def test_a_meter_is_not_opened_at_another_meters_price():
     for restarts in (True, False):
         w = World(limits=SILENT)
         w.sell(cmd.AddMeter("cheap", {**TARIFF, "price_msat": 1}))
-        w.sell(cmd.Reading("cheap", "c1", 0))
+        w.sell(cmd.Report("cheap", Reading("c1", 0)))
         ask(w, 9, SESSION, peer)
         if restarts:
             w.restart_seller()
             w.report(0)
-            w.sell(cmd.Reading("cheap", "c1", 0))
+            w.sell(cmd.Report("cheap", Reading("c1", 0)))
         else:
             w.sell(cmd.FromPeer(peer, msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
         w.sell(cmd.FromPeer(peer, msg.Open(SESSION, w.now + 20, "cheap")))
@@ -391,7 +392,7 @@ def test_who_left_a_debt_at_one_meter_begins_at_none_where_it_waits():
 
     def read(meter, ticks=0, **how):
         register[meter] = register.get(meter, 0) + ticks
-        tell(cmd.Reading(meter, f"b{meter}", register[meter], **how))
+        tell(cmd.Report(meter, Reading(f"b{meter}", register[meter], **how)))
 
     meters = {f"m{n}": session_of(n) for n in range(5)}
     for meter in meters:

@@ -11,6 +11,7 @@ from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.seller import Seller
@@ -32,7 +33,7 @@ class Orders(RuleBasedStateMachine):
         self.todo, self.news = [], []
         self.invoices, self.parts, self.left = {}, {}, {}
         self.tell("seller", cmd.AddMeter("m", {**TARIFF, "window": window}))
-        self.tell("seller", cmd.Reading("m", "b1", 0))
+        self.tell("seller", cmd.Report("m", Reading("b1", 0)))
 
     # --- the cores
 
@@ -58,7 +59,7 @@ class Orders(RuleBasedStateMachine):
             self.cores[side] = Buyer(state=refold(self.events[side], BuyerState()))
         self.take(side, self.cores[side].resume(self.now))
         if side == "seller":
-            self.tell("seller", cmd.Reading("m", "b1", self.delivered))
+            self.tell("seller", cmd.Report("m", Reading("b1", self.delivered)))
             known = self.cores["seller"].state.pay_index
             self.news = [label for label, row in self.invoices.items() if row[2] > known]
 
@@ -82,7 +83,7 @@ class Orders(RuleBasedStateMachine):
         m = state.meters["m"]
         grant = views.grant_register(m, state.sessions.get(m.session))
         self.delivered += min(ticks, max(0, grant - self.delivered))
-        self.tell("seller", cmd.Reading("m", "b1", self.delivered, plugged=plugged))
+        self.tell("seller", cmd.Report("m", Reading("b1", self.delivered, plugged=plugged)))
 
     @precondition(lambda self: self.todo)
     @rule(which=st.integers(0, 10**6), lost=st.booleans())

@@ -14,6 +14,7 @@ from satmeter.core.errors import (
     TooMany,
     WrongState,
 )
+from satmeter.core.reading import Reading
 
 
 def test_a_gate_reserves_settles_and_releases():
@@ -42,10 +43,10 @@ def test_a_gate_is_confirmed_only_when_the_board_has_let_go():
     w.board_on = False
     w.open()
     w.hold = {do.Pay}
-    w.sell(cmd.Reading("m", "b1", 0, 0, 0, True, 100))
+    w.sell(cmd.Report("m", Reading("b1", 0, 0, 0, True, 100)))
     s = w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
     assert not w.seller.confirmed(s)
-    w.sell(cmd.Reading("m", "b1", 20, 0, 0, True, 40))
+    w.sell(cmd.Report("m", Reading("b1", 20, 0, 0, True, 40)))
     assert w.seller.confirmed(s) and w.grant() == 40
 
 
@@ -54,9 +55,9 @@ def test_a_gate_gives_way_to_what_the_board_used_before_it_knew():
     w.board_on = False
     w.open()
     w.hold = {do.Pay}
-    w.sell(cmd.Reading("m", "b1", 0, 0, 0, True, 100))
+    w.sell(cmd.Report("m", Reading("b1", 0, 0, 0, True, 100)))
     w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
-    w.sell(cmd.Reading("m", "b1", 90, 0, 0, True, 40))
+    w.sell(cmd.Report("m", Reading("b1", 90, 0, 0, True, 40)))
     with pytest.raises(NoCredit, match="had used the credit"):
         w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
     assert w.sale.charged_msat == 9_000 and not w.sale.reserved_msat

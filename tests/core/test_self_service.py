@@ -11,6 +11,7 @@ from world import TARIFF, World
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import BadParam
+from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
 from satmeter.core.seller.self_service import SHOWN_MS
@@ -35,7 +36,7 @@ def page(w):
 
 
 def press(w, times, register=0):
-    w.sell(cmd.Reading("m", "b1", register, presses=(w.meter.memory.presses or 0) + times))
+    w.sell(cmd.Report("m", Reading("b1", register, presses=(w.meter.memory.presses or 0) + times)))
     w.pump()
 
 
@@ -131,7 +132,7 @@ def test_a_board_that_restarts_presses_no_button():
     w = shop("button")
     press(w, 3)
     before = count(w)
-    w.sell(cmd.Reading("m", "b2", 0, presses=1))
+    w.sell(cmd.Report("m", Reading("b2", 0, presses=1)))
     w.pump()
     assert count(w) == before
 
@@ -139,7 +140,7 @@ def test_a_board_that_restarts_presses_no_button():
 @pytest.mark.parametrize("wrong", [{"plugged": False}, {"fault": "adc"}])
 def test_nothing_is_offered_that_can_not_be_delivered(wrong):
     w = shop("always")
-    w.sell(cmd.Reading("m", "b1", 0, **wrong))
+    w.sell(cmd.Report("m", Reading("b1", 0, **wrong)))
     w.pass_ms(200_000, step=1_000)
     assert shown(w) is None
     w.report(0)
@@ -279,7 +280,7 @@ def _figures(session):
 
 
 def turn(w, position):
-    w.sell(cmd.Reading("m", "b1", 0, position=position))
+    w.sell(cmd.Report("m", Reading("b1", 0, position=position)))
     w.pump()
 
 
@@ -321,9 +322,9 @@ def test_the_potentiometer_chooses_among_what_is_named():
 
 def test_a_board_that_restarts_turns_nothing():
     w = shop("button", choices="", choose_by="potentiometer")
-    w.sell(cmd.Reading("m", "b2", 0, position=700))
+    w.sell(cmd.Report("m", Reading("b2", 0, position=700)))
     w.now += 1_000
-    w.sell(cmd.Reading("m", "b2", 0, position=700))
+    w.sell(cmd.Report("m", Reading("b2", 0, position=700)))
     w.pump()
     assert shown(w) is None
 

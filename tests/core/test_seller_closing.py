@@ -13,6 +13,7 @@ from satmeter.core.errors import (
     LockedOut,
     WrongState,
 )
+from satmeter.core.reading import Reading
 from satmeter.core.seller import events as selling
 from satmeter.core.seller.context import Limits
 
@@ -27,7 +28,7 @@ def test_non_payment_locks_buyer_and_plug_and_a_new_node_does_not_evade_it():
     w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Open(OTHER, 1, "m")))
     assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)] == [LockedOut.code]
     w.sell(cmd.AddMeter("m2", w.meter.tariff.to_dict()))
-    w.sell(cmd.Reading("m2", "b2", 0))
+    w.sell(cmd.Report("m2", Reading("b2", 0)))
     w.sell(cmd.FromPeer(BUYER_ID, msg.Open(OTHER, 1, "m2")))  # the buyer is locked out everywhere
     assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)][1:] == [LockedOut.code]
     w.pass_ms(60_000)
@@ -85,11 +86,11 @@ def test_the_charge_is_final_only_when_the_board_has_stopped():
     w.buy(cmd.CloseStream(SESSION))
     w.pump()
     assert w.sale.state == "ending" and w.grant() == 0 and not w.receipts() and w.balance == 10_000
-    w.sell(cmd.Reading("m", "b1", 57, 0, 0, True, 100))  # it had not heard of the end yet
+    w.sell(cmd.Report("m", Reading("b1", 57, 0, 0, True, 100)))  # it had not heard of the end yet
     w.pump()
     assert w.sale.state == "ending"
     w.now += 1
-    w.sell(cmd.Reading("m", "b1", 61, 0, 0, True, 0))
+    w.sell(cmd.Report("m", Reading("b1", 61, 0, 0, True, 0)))
     w.pump()
     assert (w.receipts()[-1]["charged_msat"], w.receipts()[-1]["refunded_msat"]) == (6_100, 3_900)
     assert w.purchase.closing.verified and not w.purchase.closing.why

@@ -15,6 +15,7 @@ from satmeter.core.errors import (
     BadParam,
     Implausible,
 )
+from satmeter.core.reading import Reading
 from satmeter.core.seller import events as selling
 from satmeter.core.seller import views
 from satmeter.core.seller.context import Limits
@@ -88,7 +89,7 @@ def test_a_reading_that_was_said_before_the_start_and_is_told_late_is_of_the_all
         w.report(0)
         w.open()  # the board has delivered 15 ticks by now, and nobody heard of the last 10
         w.now += 1_000
-        w.sell(cmd.Reading("m", "b1", 5, 0, age_ms=2_000))
+        w.sell(cmd.Report("m", Reading("b1", 5, 0, age_ms=2_000)))
         w.seller_events.append(selling.Counted(at=w.now, subject="meter/m", count=5))
         w.seller.state.apply(w.seller_events[-1])
         assert (w.meter.count, w.sale.ticks, w.sale.charged_msat) == (5, 0, 0)
@@ -260,12 +261,12 @@ def test_unplugged_with_a_grant_in_hand_is_not_yet_stopped():
     w = World()
     w.board_on = False
     w.open()
-    w.sell(cmd.Reading("m", "b1", 50, 0, 0, False, 100))
+    w.sell(cmd.Report("m", Reading("b1", 50, 0, 0, False, 100)))
     w.now += 1
     assert w.sale.state in ("open", "ending") and w.grant() == 0
-    w.sell(cmd.Reading("m", "b1", 100, 0, 0, True, 100))
+    w.sell(cmd.Report("m", Reading("b1", 100, 0, 0, True, 100)))
     w.now += 1
-    w.sell(cmd.Reading("m", "b1", 100, 0, 0, True, 0))
+    w.sell(cmd.Report("m", Reading("b1", 100, 0, 0, True, 0)))
     w.pump()
     assert w.sale.state != "open" and w.sale.charged_msat == 10_000
 

@@ -7,6 +7,7 @@ from world import World
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import Implausible
+from satmeter.core.reading import Reading
 
 
 def flow(w, seconds, register, a_second=10):
@@ -14,7 +15,7 @@ def flow(w, seconds, register, a_second=10):
     for _ in range(seconds * 2):
         w.now += 500
         register = max(register, min(w.grant(), register + a_second // 2))
-        w.sell(cmd.Reading("m", "b1", register, 0, a_second))
+        w.sell(cmd.Report("m", Reading("b1", register, 0, a_second)))
         w.sell(cmd.Tick())
         w.buy(cmd.Tick())
         w.pump()

@@ -16,6 +16,7 @@ from satmeter.core.errors import (
     WrongState,
 )
 from satmeter.core.labels import wallet_label
+from satmeter.core.reading import Reading
 from satmeter.core.seller.context import Limits
 
 
@@ -170,7 +171,9 @@ def test_whoever_asks_for_an_invoice_for_later_gets_one_while_a_session_is_endin
     w = World()
     w.open()
     w.report(5)
-    w.sell(cmd.Reading("m", "b1", 6, 0, 0, True, 10**6))  # the board would still deliver: its word is waited for
+    w.sell(
+        cmd.Report("m", Reading("b1", 6, 0, 0, True, 10**6))
+    )  # the board would still deliver: its word is waited for
     w.sell(cmd.CloseSession(SESSION))
     assert w.sale.ending
     with pytest.raises(WrongState):

@@ -25,6 +25,7 @@ from satmeter.core import effects as do  # noqa: E402
 from satmeter.core import messages as msg  # noqa: E402
 from satmeter.core.errors import SatmeterError  # noqa: E402
 from satmeter.core.machine import StateMachine  # noqa: E402
+from satmeter.core.reading import Reading  # noqa: E402
 from satmeter.core.receipt import read  # noqa: E402
 from satmeter.core.seller.context import Limits  # noqa: E402
 from satmeter.core.seller.events import ReceiptSigned  # noqa: E402
@@ -242,7 +243,7 @@ def standing_offer():
 def buttons():
     """A meter that shows an invoice of its own; a press goes on to the next amount, and one is paid."""
     w = World({"self_service": "always", "choices": "3sat, 5sat"})
-    w.sell(cmd.Reading("m", "b1", 0, presses=1))
+    w.sell(cmd.Report("m", Reading("b1", 0, presses=1)))
     w.pump()
     (label,) = [label for label, row in w.invoices.items() if row[3] == w.meter.wallet_invoice(w.now)]
     w.pay(label)

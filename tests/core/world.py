@@ -9,6 +9,7 @@ from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import canonical, decode, encode
 from satmeter.core.labels import First, opening_label
+from satmeter.core.reading import Reading
 from satmeter.core.seller.context import Ended, Limits
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
@@ -87,7 +88,7 @@ class World:
             self.remembered |= {("purchase", k): v for k, v in self.buyer.state.streams.items()}
 
     def report(self, register, boot="b1", plugged=True, base=0):
-        self.sell(cmd.Reading("m", boot, register, base, 0, plugged))
+        self.sell(cmd.Report("m", Reading(boot, register, base, 0, plugged)))
         self.pump()
 
     def open(self, session=SESSION, **policy):
@@ -145,7 +146,7 @@ class World:
                 self.now += 1
                 m = self.meter
                 self.sell(
-                    cmd.Reading("m", m.boot, m.register, 0, 0, m.memory.plugged)
+                    cmd.Report("m", Reading(m.boot, m.register, 0, 0, m.memory.plugged))
                 )  # the board says that it has stopped
                 continue
             side, action = self.todo.popleft()

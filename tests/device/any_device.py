@@ -55,7 +55,7 @@ class Seller:
     async def call(self, method, **params):
         if method == "meter-wait":
             await asyncio.Event().wait()
-        self.said.append(params)
+        self.said.append({"fault": "", "plugged": True, **params})
         if self.hangs:
             await asyncio.Event().wait()
         if self.fails is not None:

@@ -11,6 +11,7 @@ from satmeter.core import messages as msg
 from satmeter.core.buyer.events import InvoiceRefused
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.labels import opening_label, session_label
+from satmeter.core.reading import Reading
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
 from satmeter.journal import compaction, store
@@ -37,7 +38,7 @@ class Shop:
 
     def reading(self, ticks=0, plugged=True):
         self.register += ticks
-        self.do(cmd.Reading("m", "b1", self.register, 0, 0, plugged))
+        self.do(cmd.Report("m", Reading("b1", self.register, 0, 0, plugged)))
 
     def session(self, payments, end):
         self.sessions += 1
@@ -262,7 +263,7 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
             shop.now += 10
             paid = shop.payment(session)
             shop.register += 90
-            for what in (paid, cmd.Reading("m", "b1", shop.register)):
+            for what in (paid, cmd.Report("m", Reading("b1", shop.register))):
                 kept += shop.core.handle(what, shop.now).events
         rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
         shop.journal.commit(kept, sessions=rows)

@@ -2,6 +2,7 @@
 
 from satmeter.core import commands as cmd
 from satmeter.core.errors import JournalTrouble
+from satmeter.core.reading import Reading
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
 from satmeter.journal.store import Journal, sqlite_url
@@ -74,4 +75,4 @@ class Role:
 
 def ready(service):
     service.ask(cmd.AddMeter("m", TARIFF))
-    service.ask(cmd.Reading("m", "b1", 0))
+    service.ask(cmd.Report("m", Reading("b1", 0)))

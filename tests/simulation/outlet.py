@@ -1,7 +1,5 @@
 """The seller's outlet: the board's own firmware, the line, and the bridge's end of it, in virtual time."""
 
-from dataclasses import replace
-
 from clockwork import START_MS
 
 from satmeter.board.virtual import HostHal, firmware
@@ -121,22 +119,20 @@ class Outlet:
         self.sim.after(down, self.start_bridge)
 
     def _report(self):
-        reading = self.talk.oldest()
-        if reading is None:
+        waiting = self.talk.oldest()
+        if waiting is None:
             return
         talk = self.talk
 
         def answered(answer):
             if answer is not None and not (isinstance(answer, SatmeterError) and answer.name not in REFUSALS):
-                talk.reported(reading, self.sim.board_view(self.meter))
+                talk.reported(waiting, self.sim.board_view(self.meter))
 
-        r, said_at = reading, self.sim.now - talk.age_ms(self.sim.now)
-        told = cmd.Reading(self.meter, r["boot"], r["register"], r["base"], r["flow"], r["plugged"], r["grant"])
-        self.reported.append((told, said_at))
-        self._tell(told, said_at, answered)
+        self.reported.append((waiting.reading, waiting.heard_at))
+        self._tell(waiting.reading, waiting.heard_at, answered)
 
     def _tell(self, told, said_at, answered=lambda answer: None):
-        self.sim.seller.feed(replace(told, age_ms=self.sim.now - said_at), answered)
+        self.sim.seller.feed(cmd.Report(self.meter, told.aged(self.sim.now - said_at)), answered)
 
     def report_again(self, dice):
         """A bridge that hung tells a reading of before."""

@@ -251,7 +251,7 @@ def _a_rest_that_is_asked_for_goes_along_with_the_next_one(patch):
 
 
 def _an_offer_is_nobodys(patch):
-    patch.setattr(seller_payments.Payments, "_offer", lambda part, label: None)
+    patch.setattr(seller_payments, "offer_of", lambda label: "")
 
 
 def _payments_are_followed_before_offers_are_told(patch):

@@ -172,9 +172,9 @@ def test_a_board_that_was_believed_has_no_other_key():
 
 def test_that_the_plug_was_pulled_is_reported_before_what_came_after(line):
     pulled = line.host.oldest()
-    assert (pulled["plugged"], pulled["grant"]) == (False, 0)
+    assert (pulled.reading.plugged, pulled.reading.grant) == (False, 0)
     line.host.reported(pulled, line.view(0))
-    assert line.host.oldest()["plugged"]
+    assert line.host.oldest().reading.plugged
 
 
 def test_a_seller_that_answers_slowly_is_heard_all_the_same(line):
@@ -223,7 +223,8 @@ def test_while_nothing_is_plugged_in_nothing_is_told_again_and_again():
     told = []
     line.host.link.send = lambda kind, **values: told.append(kind)
     for _ in range(20):
-        line.host.reported(line.host.oldest() or {"boot": ""}, line.view(15))
+        if (waiting := line.host.oldest()) is not None:
+            line.host.reported(waiting, line.view(15))
         line.host.show(line.view(15))
         line.pass_ms(500)
     assert "grant" not in told
@@ -282,8 +283,7 @@ def test_where_a_code_does_not_fit_the_page_of_the_meter_is_shown(line):
 
 def test_a_reading_that_waits_says_how_old_it_is():
     line = Line()
-    line.host.oldest()
-    before = line.host.age_ms(line.hal.ms)
+    before = line.host.oldest().said(line.hal.ms)
     line.pass_ms(1_000, up=False)
-    reading = line.host.oldest()
-    assert reading["boot"] == line.board.boot and line.host.age_ms(line.hal.ms) == before + 1_000
+    said = line.host.oldest().said(line.hal.ms)
+    assert said.boot == line.board.boot and said.age_ms == before.age_ms + 1_000

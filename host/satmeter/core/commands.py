@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .messages import Invoice, Message
+from .reading import Reading
 from .settlement.transaction import TxInput
 
 Fields = Mapping[str, object]
@@ -71,29 +72,11 @@ class RemoveMeter(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Command):
-    """A report of a meter's board; counts in ticks, `flow` in ticks per hour.
-
-    `boot` is the id of the board's present boot, `base` the register at which that boot began, and
-    `register` the register now. `grant` is the register up to which the board would deliver now,
-    None where the board does not state it. `display` is the display's size as WxH. `fault` is what
-    is wrong with the board, "" for nothing. `board` is the board's own id, "" where it has none. `presses` is how
-    often its button was pressed since the boot began, `position` where its potentiometer stands, in permille. `age_ms`
-    is how long ago the board said it."""
+class Report(Command):
+    """meter-report: a reading of a meter's board or device."""
 
     meter: str
-    boot: str
-    register: int
-    base: int = 0
-    flow: int = 0
-    plugged: bool = True
-    grant: int | None = None
-    display: str = ""
-    fault: str = ""
-    board: str = ""
-    presses: int = 0
-    position: int = 0
-    age_ms: int = 0
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ import msgspec
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, Implausible, SatmeterError, UnknownMeter
+from ..core.reading import Reading
 from ..core.status import BoardView, read_as
 from ..node.rpc import code_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
@@ -301,11 +302,17 @@ class Outlet:
         if said == self._said and time.monotonic() < self._said_at + self.report_s * SPREAD:
             return
         register = self.trust.register
-        reading = {"boot": self.trust.boot, "register": register, "flow": self.trust.flow}
-        state = {"plugged": self._plugged, "fault": fault, "grant": self._grant if self.open else 0}
+        reading = Reading(
+            boot=self.trust.boot,
+            register=register,
+            flow=self.trust.flow,
+            plugged=self._plugged,
+            fault=fault,
+            grant=self._grant if self.open else 0,
+        )
         asked = self._views
         try:
-            answer = await within(self._node.call("meter-report", name=self.meter, **reading, **state), ANSWER_S)
+            answer = await within(self._node.call("meter-report", name=self.meter, **reading.params()), ANSWER_S)
             view = read_as(BoardView, answer) if answer else None  # None: the meter was removed meanwhile
         except RpcError as error:
             if code_of(error) == Implausible.code:

@@ -9,6 +9,7 @@ from ..core import commands as cmd
 from ..core.errors import BadParam, LocalError, SatmeterError
 from ..core.money import MAX_TICKS, flag, whole
 from ..core.plain import Plain
+from ..core.reading import Reading
 from ..core.seller.seller import Seller
 from ..core.tariff import check_name
 from .params import PAGE, Method, board_id, boot_id, extended, waiting, word
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .meter import MeterPlugin
 
 
-def _reading(
+def _report(
     name: str,
     boot: str,
     register: int,
@@ -34,10 +35,10 @@ def _reading(
     presses: int = 0,
     position: int = 0,
     age: int = 0,
-) -> cmd.Reading:
+) -> cmd.Report:
     """The reading that the parameters of meter-report say; BadParam names the one that is wrong."""
-    return cmd.Reading(
-        check_name(name),
+    name = check_name(name)
+    reading = Reading(
         boot_id(boot),
         whole("register", register, 0, MAX_TICKS),
         whole("base", base, 0, MAX_TICKS),
@@ -51,14 +52,15 @@ def _reading(
         whole("position", position, 0, 1000),
         whole("age", age, 0, MAX_TICKS),
     )
+    return cmd.Report(name, reading)
 
 
-_OF_READING = inspect.signature(_reading)
+_OF_REPORT = inspect.signature(_report)
 
 
-def _as_reading(method: Method) -> Method:
+def _as_report(method: Method) -> Method:
     """Give a method the parameters of a reading."""
-    return extended(method, _OF_READING.parameters.values())
+    return extended(method, _OF_REPORT.parameters.values())
 
 
 class ReadingRpc:
@@ -69,10 +71,10 @@ class ReadingRpc:
     def __init__(self, plugin: "MeterPlugin"):
         self.p = plugin
 
-    @_as_reading
+    @_as_report
     def report(self, call: Call, **given: Any) -> None:  # Any: what a caller sends, checked one by one
         """Report a board's reading: {register} in ticks within {boot}, begun at {base}. Answers the board's view."""
-        self.p.runtime.post(_reading(**given), call.showing(self._reported))
+        self.p.runtime.post(_report(**given), call.showing(self._reported))
 
     def _reported(self, meter: "Meter") -> object:
         return self.p.board_view(self.p.runtime.present, meter.name) or {}
@@ -83,16 +85,16 @@ class ReadingRpc:
         Answers `answers`, one for each in their order: the view, or the `error` of that reading, with its code."""
         if not isinstance(readings, Sequence) or isinstance(readings, str) or len(readings) > PAGE:
             raise BadParam(f"readings: must be a list of at most {PAGE} readings", param="readings")
-        parsed: list[cmd.Reading | SatmeterError] = []
+        parsed: list[cmd.Report | SatmeterError] = []
         for each in readings:
             try:
                 if not isinstance(each, dict):
                     raise BadParam("readings: each must be an object", param="readings")
-                parsed.append(_reading(**bind("meter-reports", _OF_READING, each)))
+                parsed.append(_report(**bind("meter-reports", _OF_REPORT, each)))
             except SatmeterError as error:
                 parsed.append(error)
         answers: list[object] = [_refused(each) if isinstance(each, SatmeterError) else {} for each in parsed]
-        left = sum(isinstance(each, cmd.Reading) for each in parsed)
+        left = sum(isinstance(each, cmd.Report) for each in parsed)
         if not left:
             call.reply({"answers": answers})
 
@@ -104,7 +106,7 @@ class ReadingRpc:
                 call.reply({"answers": answers})
 
         for at, reading in enumerate(parsed):
-            if isinstance(reading, cmd.Reading):
+            if isinstance(reading, cmd.Report):
                 self.p.runtime.post(reading, partial(answered, at))
 
     def wait(self, call: Call, name: str, lastindex: int = 0, timeout: int = 60) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..core.errors import BadFrame
 from ..core.plain import JsonObject
+from ..core.reading import Reading
 from .fit import QUIET_LEAST
 from .link import HOST, PROTOCOL, Link
 
@@ -45,6 +46,19 @@ class View:
         return self.grant if self.boot in (None, boot) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """A reading that was not reported yet: its number, and when it was heard (ms)."""
+
+    number: int
+    reading: Reading
+    heard_at: int
+
+    def said(self, now_ms: int) -> Reading:
+        """Returns the reading with its age by now."""
+        return self.reading.aged(now_ms - self.heard_at)
+
+
 def pieces(n: int, bits: bytes) -> Iterator[JsonObject]:
     """Cut a code into what the `code` frames say of it; n of 0 takes a code away."""
     tag = f"{binascii.crc32(bits) & 0xFFFF:04x}"
@@ -67,13 +81,13 @@ class Dialogue:
         self.views = 0
         """How many views were taken. Of two that were asked for at the same time nobody knows which one is newer: who
         asks for one notes this, and where it has changed when the answer comes, asks again."""
-        self.pending: dict[str, tuple[int, JsonObject, int]] = {}
+        self.pending: dict[str, Unreported] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
-        plugged in, if that was another. Each with its number, and when it was heard (ms)."""
+        plugged in, if that was another."""
         self._heard = 0
         self._numbers = 0
         """How many readings there were."""
-        self._handed: tuple[int, JsonObject, int] = (0, {}, 0)
+        self._handed: Unreported | None = None
         """The reading that is being reported."""
         self._asked = 0
         """How many views had been taken when it was handed out."""
@@ -129,29 +143,25 @@ class Dialogue:
         self._tell()
         return True
 
-    def oldest(self) -> JsonObject | None:
-        """Return the reading to report next: the newest of the oldest boot."""
-        self._handed, self._asked = next(iter(self.pending.values()), (0, {}, 0)), self.views
-        return self._handed[1] or None
+    def oldest(self) -> Unreported | None:
+        """Return what to report next: the newest reading of the oldest boot."""
+        self._handed, self._asked = next(iter(self.pending.values()), None), self.views
+        return self._handed
 
-    def age_ms(self, now_ms: int) -> int:
-        """Return how long ago the board said the reading that oldest() gave."""
-        return now_ms - self._handed[2]
-
-    def reported(self, reading: JsonObject, view: View | None = None, taken: bool = True) -> None:
+    def reported(self, told: Unreported, view: View | None = None, taken: bool = True) -> None:
         """Removes a reading that was answered from `pending`; a newer one of its boot stays there.
 
         A board that dropped its grant at unplugging is granted again once a reading that shows this was
         taken, by an answer that is not older than the view that it has.
 
         Args:
-            reading: the one that oldest() gave.
+            told: what oldest() gave.
             view: the node's answer, if it is a view.
             taken: False where the node refused the reading.
         """
-        number = self._handed[0] if self._handed[1] is reading else 0
-        self.pending = {key: each for key, each in self.pending.items() if each[1] is not reading}
-        if not (taken and 0 < self._let_go <= number and reading["boot"] == self.board.get("boot")):
+        number, boot = told.number if told is self._handed else 0, told.reading.boot
+        self.pending = {key: each for key, each in self.pending.items() if each is not told}
+        if not (taken and 0 < self._let_go <= number and boot == self.board.get("boot")):
             return
         if view is not None and self._asked != self.views:
             return  # the next reading's answer will do
@@ -159,7 +169,7 @@ class Dialogue:
         if view is not None:
             self.show(view)
         elif self.view is not None:
-            self._tell_grant(reading["boot"])
+            self._tell_grant(boot)
 
     def _hello(self, frame: JsonObject) -> None:
         if frame["proto"] != PROTOCOL:
@@ -176,22 +186,22 @@ class Dialogue:
         boot, plugged, here = frame["boot"], bool(frame["plugged"]), self.board
         self._numbers += 1
         before = self.pending.pop(boot, None)
-        if before is not None and plugged and not before[1]["plugged"]:
+        if before is not None and plugged and not before.reading.plugged:
             self.pending[f"{boot} unplugged"] = before
-        reading = {
-            "boot": boot,
-            "register": frame["register"],
-            "grant": frame["grant"],
-            "base": here["base"],
-            "flow": frame["flow"],
-            "plugged": plugged,
-            "display": here["display"],
-            "fault": frame["fault"],
-            "board": here["uid"],
-            "presses": int(frame.get("presses") or 0),
-            "position": int(frame.get("position") or 0),
-        }
-        self.pending[boot] = (self._numbers, reading, self._heard)
+        reading = Reading(
+            boot=boot,
+            register=frame["register"],
+            grant=frame["grant"],
+            base=here["base"],
+            flow=frame["flow"],
+            plugged=plugged,
+            display=here["display"],
+            fault=frame["fault"],
+            board=here["uid"],
+            presses=int(frame.get("presses") or 0),
+            position=int(frame.get("position") or 0),
+        )
+        self.pending[boot] = Unreported(self._numbers, reading, self._heard)
         if frame["grant"] == 0 and self._told and (self._said or not plugged) and not self._let_go:
             self._let_go = self._numbers
             self.link.send("grant", boot=boot, register=0)  # one that is still on its way came too late

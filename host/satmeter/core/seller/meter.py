@@ -6,8 +6,8 @@ The board counts a register within one boot. The meter's count goes on over boot
 from dataclasses import dataclass, field
 
 from ..boots import is_earlier
-from ..commands import Reading
 from ..errors import Implausible
+from ..reading import Reading
 from ..states import MeterState
 from ..tariff import OFF, Tariff
 

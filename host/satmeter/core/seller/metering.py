@@ -6,6 +6,7 @@ Delivery starts when there is credit, is suspended when it is used up, and ends 
 from .. import commands as cmd
 from .. import messages as msg
 from ..errors import BadParam, Implausible
+from ..reading import Reading
 from ..states import MeterState
 from . import events as ev
 from .context import Part
@@ -18,36 +19,36 @@ LINGER_MS = 60_000
 class Metering(Part):
     """Readings, and what is due."""
 
-    def reading(self, command: cmd.Reading) -> Meter:
+    def report(self, command: cmd.Report) -> Meter:
         """Take a board's reading.
 
         Raises:
             Implausible: Another board's, of an earlier boot, or a register that went back or rose too fast.
             BadParam: The register is under the base of its boot.
         """
-        meter = self.state.meter(command.meter)
-        if command.register < command.base:
+        meter, reading = self.state.meter(command.meter), command.reading
+        if reading.register < reading.base:
             raise BadParam(
-                f"register: {command.register} is under the base {command.base} of its boot", param="register"
+                f"register: {reading.register} is under the base {reading.base} of its boot", param="register"
             )
         try:
-            meter.check_reporter(command.board, command.boot, self.now - command.age_ms)
-            if command.board and not meter.board:
-                self.emit(ev.BoardBound(at=self.now, subject=meter.subject, board=command.board))
-            fresh_boot = meter.boot != command.boot
+            meter.check_reporter(reading.board, reading.boot, self.now - reading.age_ms)
+            if reading.board and not meter.board:
+                self.emit(ev.BoardBound(at=self.now, subject=meter.subject, board=reading.board))
+            fresh_boot = meter.boot != reading.boot
             if fresh_boot:
-                self._booted(meter, command)
-            count = meter.count_at(command.register, self.now)
+                self._booted(meter, reading)
+            count = meter.count_at(reading.register, self.now)
         except Implausible as error:
             meter.memory.refused, meter.memory.refused_at = error.message, self.now
             raise
-        if count != meter.offset + command.register:
-            self._jumped(meter, count, command.register)
-        self.context.self_service.reading(meter, command, fresh_boot)
-        meter.take(command, self.now)
+        if count != meter.offset + reading.register:
+            self._jumped(meter, count, reading.register)
+        self.context.self_service.reading(meter, reading, fresh_boot)
+        meter.take(reading, self.now)
         self.touch(meter.subject)
         if meter.session:
-            self._count_session(meter, self.state.sessions[meter.session], self.now - command.age_ms)
+            self._count_session(meter, self.state.sessions[meter.session], self.now - reading.age_ms)
         self.advance(meter)
         self.context.self_service.look_after(meter)
         self.context.offers.look_after(meter)
@@ -55,15 +56,15 @@ class Metering(Part):
             self.emit(ev.Counted(at=self.now, subject=meter.subject, count=meter.count))
         return meter
 
-    def _booted(self, meter: Meter, command: cmd.Reading) -> None:
+    def _booted(self, meter: Meter, reading: Reading) -> None:
         """The board has begun a new boot; what it counted before that is not lost where it kept its register."""
-        kept, offset = meter.offset, meter.offset_after_boot(command.base, command.register, self.now)
+        kept, offset = meter.offset, meter.offset_after_boot(reading.base, reading.register, self.now)
         heard = not meter.rebound and meter.memory.seen_at
-        jumped = max(0, kept + command.base - meter.count) if offset != kept and heard else 0
-        count = max(meter.count, offset + command.base)
-        self.emit(ev.BoardBooted(at=self.now, subject=meter.subject, boot=command.boot, offset=offset, count=count))
+        jumped = max(0, kept + reading.base - meter.count) if offset != kept and heard else 0
+        count = max(meter.count, offset + reading.base)
+        self.emit(ev.BoardBooted(at=self.now, subject=meter.subject, boot=reading.boot, offset=offset, count=count))
         if jumped:
-            self._tell_jump(meter, command.base, jumped)
+            self._tell_jump(meter, reading.base, jumped)
 
     def _jumped(self, meter: Meter, count: int, register: int) -> None:
         """A register stays where it jumped to: the count goes on as it was, and a person is told."""

@@ -5,6 +5,7 @@ from .. import effects as do
 from ..choices import Choice
 from ..labels import wallet_label
 from ..ratelimit import RateLimit
+from ..reading import Reading
 from ..states import MeterState
 from ..tariff import ALWAYS, BUTTON, OFF, PLUG, POTENTIOMETER
 from .context import Part, SellerContext
@@ -32,7 +33,7 @@ class SelfService(Part):
         """By currency: msat for one of it, and when that was so (ms)."""
         self._asked: dict[str, int] = {}
 
-    def reading(self, meter: Meter, reading: cmd.Reading, fresh_boot: bool) -> None:
+    def reading(self, meter: Meter, reading: Reading, fresh_boot: bool) -> None:
         """Takes from a reading, before the meter does, what a person did: a plug, a press, a turn.
 
         Args:

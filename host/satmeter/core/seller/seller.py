@@ -121,7 +121,7 @@ class Seller(StateMachine):
 def _handlers(context: SellerContext) -> Handlers:
     return {
         cmd.Tick: context.metering.tick,
-        cmd.Reading: context.metering.reading,
+        cmd.Report: context.metering.report,
         cmd.AddMeter: context.meters.add,
         cmd.SetMeter: context.meters.change,
         cmd.RemoveMeter: context.meters.remove,
