@@ -190,8 +190,11 @@ class OnchainEffects:
         searched = self._searched.get(key, 0)
         first = max(1, height - effect.blocks + 1, min(searched, height) - REORGANISED)
         before = {self._found.get(key, 0), effect.conflict_at} - {0}
-        for at in (*before, *range(height, first - 1, -1)):
+        ahead = range(height + 1, height + REORGANISED)  # bitcoind may know blocks that lightningd has not taken yet
+        for at in (*before, *range(height, first - 1, -1), *ahead):
             raw = self._node.call("getrawblockbyheight", height=at).get("block")
+            if not raw and at > height:
+                break
             tx = block.spender(str(raw), set(spent)) if raw else None
             if tx is not None:
                 self._found[key] = at
