@@ -40,8 +40,8 @@ def test_a_payment_that_is_counted_while_we_look_opens_the_gate(net, service, mo
     net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
     spend_all = service.tokens.spend_all
 
-    def counted_meanwhile(uses, seller="", id=""):
-        passed = spend_all(uses, seller, id)
+    def counted_meanwhile(*asked):
+        passed = spend_all(*asked)
         assert service.follower.catch_up(row)
         return passed
 

@@ -308,3 +308,16 @@ def test_debts_that_are_too_small_to_be_paid_add_up_over_restarts():
         taken += 500_000
         leaves(t, session)
     assert t.seller.state.meters["m"].state == "lockout" and taken <= 2 * STEP * 1000
+
+
+def test_a_spend_elsewhere_that_is_found_in_no_block_any_more_is_final_after_144():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(plugged=False)
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    t.seen(known=False, conflict="other", conflict_height=101, height=101)
+    for height in range(102, 250):
+        t.seen(known=False, conflict="other; in no block yet", height=height)
+    assert t.sale.onchain.firm and t.sale.onchain.lost_sat == STEP

@@ -15,6 +15,8 @@ from satmeter.core.errors import (
     WrongState,
 )
 from satmeter.core.reading import Reading
+from satmeter.core.seller.state import SellerState
+from satmeter.core.snapshot import dated_back
 
 
 def test_a_gate_reserves_settles_and_releases():
@@ -126,3 +128,12 @@ def test_a_gate_that_died_gets_nothing_held_by_another_that_goes_on():
         w.sell(cmd.Spend(SESSION, f"alive{n}", "settle", 0))
         w.sell(cmd.Tick())
     assert not w.sale.reserved_msat
+
+
+def test_a_clock_that_was_ahead_holds_no_reservation_up():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "dead", "reserve", 4_000))
+    state = SellerState()
+    state.load(dated_back(w.seller.state.dump(), lambda at: min(at, 7)))
+    assert state.sessions[SESSION].reserved_since == {"dead": 7} and state.sessions[SESSION].reserved_at == 7

@@ -306,6 +306,14 @@ def test_a_device_is_one_by_whatever_name_its_host_is_given(tmp_path, device):
     refused(tmp_path, text, "meter other: its valve is that of meter socket")
 
 
+def test_a_source_is_one_by_whatever_name_its_host_is_given(tmp_path):
+    one = '[[meter]]\nname = "NAME"\nrating = 1\nsource = SOURCE\nvalve = { kind = "shelly", host = "VALVE" }\n'
+    text = one.replace("NAME", "a").replace("VALVE", "h1").replace("SOURCE", '{ kind = "shelly", host = "127.0.0.1" }')
+    other = '{ kind = "shelly", host = "localhost", channel = 0 }'
+    text += one.replace("NAME", "b").replace("VALVE", "h2").replace("SOURCE", other)
+    refused(tmp_path, text, "its source is that of meter a")
+
+
 def test_a_source_of_two_meters_is_refused(tmp_path):
     refused(
         tmp_path, TWO.replace('"another"', '"h"').replace('"plug", password', '"plug2", password'), "its source is that"

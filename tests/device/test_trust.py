@@ -88,6 +88,44 @@ def test_a_restart_that_counts_past_where_it_was_is_one():
     assert says(8) == (80, False)
 
 
+def test_a_restart_is_one_though_later_a_large_step_reaches_where_it_was():
+    """After a gap in which nothing was heard: what flowed since the restart is charged, all of it."""
+    says = Told(rating=1_000)
+    says(500)
+    says(0)
+    for value in range(20, 201, 20):
+        says.now += 59
+        says(value)
+    says.now += 1_200
+    assert says(520) == (5_200, False)
+
+
+def test_a_count_that_comes_back_after_more_than_a_moment_had_begun_anew():
+    says = Told()
+    says(5)
+    says(0)
+    says.now += 61
+    assert says(5) == (50, False)
+
+
+def test_the_day_after_is_counted_though_its_date_was_told_too_early():
+    says = Told(rating=1_000)
+    says(100, epoch="monday")
+    says(100, epoch="tuesday")
+    assert says(20, epoch="tuesday") == (200, False)
+
+
+def test_a_count_that_may_still_come_back_is_not_kept_for_the_next_bridge():
+    says = Told()
+    says(5)
+    assert says.trust.known("s") is not None
+    says(0)
+    assert says.trust.known("s") is None
+    for _ in range(61):
+        says(0)
+    assert says.trust.known("s").value == "0"
+
+
 def test_a_day_that_flaps_between_two_answers_is_charged_once():
     says = Told()
     says(5, epoch="monday")

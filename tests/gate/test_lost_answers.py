@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -11,6 +12,8 @@ from gates import pledge
 from satmeter.billing.config import Config
 from satmeter.billing.container import Container
 from satmeter.billing.tokens import Use
+from satmeter.core.errors import BadParam
+from satmeter.gate.owed import MOST_CREDIT, OwedUse, OwedUses
 from shop import Shop, close, open_stream, status
 from waiting import until
 
@@ -152,3 +155,55 @@ def test_credit_that_was_settled_while_the_answer_was_lost_is_delivered_for(net,
     assert gate.get("/weather/paris", headers=pledge(net["buyer"], session, gate)).status_code == 200
     assert not line.drop
     until(lambda: (sold(net, session)["spent_msat"], sold(net, session)["reserved_msat"]) == (1_000, 0))
+
+
+def test_what_is_owed_waits_while_the_service_does_not_know_us(net, service, tmp_path):
+    """A token that was revoked, or typed wrong at a new start, empties no list of what payers are owed."""
+    path = tmp_path / "gate.owed"
+    owed = OwedUses(path)
+    owed.add(OwedUse("1", "hash", "token"))
+    owed.close()
+    _, stop = gates.start(service, tmp_path, token="a wrong one")
+    try:
+        until(lambda: "401" in (tmp_path / "gate.log").read_text())
+        assert [each.id for each in OwedUses(path).all()] == ["1"]
+    finally:
+        stop()
+
+
+def test_credit_that_strangers_have_owed_is_bounded(tmp_path):
+    owed = OwedUses(None)
+    for n in range(3_000):
+        owed.add(OwedUse(str(n), "credit", "s"))
+    owed.add(OwedUse("payer", "hash", "t"))
+    assert len(owed.all()) == MOST_CREDIT + 1
+
+
+def test_an_id_is_of_its_uses_and_its_client(tokens):
+    opened, use = tokens
+    assert opened.spend([use], id="1", who="gate") == [True]
+    with pytest.raises(BadParam, match="used for other uses"):
+        opened.spend([use, use], id="1", who="gate")
+    assert opened.spend([use], id="1", who="another") == [True] and left(opened, use) == 1
+
+
+def test_a_payment_that_is_counted_late_is_spent_once_under_an_id(net, tokens):
+    opened, _ = tokens
+    row = opened.invoices.make("shop", 1_000, services=("/a",), uses=3)
+    late = Use("rhash", row["rhash"], ("/a",))
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    assert [opened.spend([late], id="7") for _ in range(3)] == [[True]] * 3 and left(opened, late) == 2
+
+
+def test_many_workers_give_back_once(postgresql, net):
+    rpc = net["seller"].lightning_dir / "lightning-rpc"
+    opened = Container(Config(rpc=rpc, database=postgresql))
+    opened.follower.begin()
+    row = opened.invoices.make("shop", 1_000, services=("/a",), uses=20)
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    use = Use("rhash", row["rhash"], ("/a",))
+    assert opened.spend([use] * 5, id="kept") == [True] * 5 and opened.spend([use] * 5, id="lost") == [True] * 5
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: opened.spend([use] * 5, id="lost", undo=True), range(12)))
+    assert left(opened, use) == 15
+    opened.hub.stop()

@@ -15,6 +15,13 @@ def test_a_slash_at_the_end_and_head_cost_the_same(method, path):
     assert find((PAID, FREE), method, path) is PAID
 
 
+@pytest.mark.parametrize("path", ["/private", "/private/", "/open/secret", "/open/secret/"])
+def test_of_two_prices_with_and_without_the_slash_the_dearer_holds(path):
+    dear = (Price("/private/", "private", 10_000), Price("/open/*/*", "secret", 5_000), Price("/**", "", 0))
+    assert find(dear, "GET", path).msatoshi > 0
+    assert find((Price("/open/*", "", 0), *dear), "GET", "/open/secret/").service == "secret"
+
+
 def test_the_first_price_that_fits_holds():
     assert find((PAID, FREE), "GET", "/weather/paris/today") is FREE
     assert find((PAID,), "GET", "/weather/paris/today") is None and find((PAID, FREE), "POST", "/weather/paris") is None
@@ -33,11 +40,9 @@ def test_what_is_sold_at_a_path_is_said_by_method():
 def test_any_path_has_the_first_price_that_fits(parts, method):
     prices = (Price("/a/*", "one part", 1), Price("/a/**", "several", 2, ("GET",)))
     found = find(prices, method, "/".join(parts))
-    service = None
-    if len(parts) == 4 and not parts[3]:
-        parts = parts[:3]  # a slash at the end
-    if parts[:2] == ["", "a"] and len(parts) == 3:
-        service = "one part"
-    elif parts[:2] == ["", "a"] and len(parts) > 3 and method == "GET":
+    both = (parts, parts[:-1] if parts[-1:] == [""] else [*parts, ""])
+    lengths = [len(each) for each in both if each[:2] == ["", "a"]]
+    service = "one part" if 3 in lengths else None
+    if method == "GET" and max(lengths, default=0) > 3:
         service = "several"
     assert (found.service if found else None) == service

@@ -89,22 +89,25 @@ class Container:
         self.meters.start()
         self.follower.start()
 
-    def spend(self, uses: Sequence[Use | None], seller: str = "", id: str = "", undo: bool = False) -> list[bool]:
+    def spend(
+        self, uses: Sequence[Use | None], seller: str = "", id: str = "", undo: bool = False, who: str = ""
+    ) -> list[bool]:
         """Spends several uses at once and returns for each whether it passed, in the same order.
 
-        With an `id` they are spent once, however often it is asked; `undo` gives back what was spent under it.
+        With an `id` of the client `who` they are spent once, however often it is asked; `undo` gives back what was
+        spent under it.
 
         A use by payment hash whose payment is not counted yet is looked up at the node and tried again, so
         that a payer is not asked to pay twice. `seller` is as for Tokens.spend. None in `uses` never passes."""
         if undo:
             for each in (id, late_of(id)):
-                self.tokens.unspend_all(uses, seller, each)
+                self.tokens.unspend_all(uses, each, who)
             return [False] * len(uses)
-        passed = self.tokens.spend_all(uses, seller, id)
+        passed = self.tokens.spend_all(uses, seller, id, who)
         late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
         if late:
             again = [use if n in late else None for n, use in enumerate(uses)]
-            passed = list(map(or_, passed, self.tokens.spend_all(again, seller, late_of(id))))
+            passed = list(map(or_, passed, self.tokens.spend_all(again, seller, late_of(id), who)))
         return passed
 
     def _counted_now(self, use: Use) -> bool:
@@ -181,6 +184,11 @@ class Container:
             return found.name
         self.client(connection, "verify")
         return ""
+
+    def named(self, connection: HTTPConnection) -> str:
+        """Returns the name of the client who asks, "" for nobody we know."""
+        found = self._client(connection.headers.get("authorization", ""))
+        return found.name if found is not None else ""
 
     def maybe(self, connection: HTTPConnection, scope: str) -> Client | None:
         """The same for what strangers may ask as well."""

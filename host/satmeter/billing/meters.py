@@ -8,10 +8,10 @@ from contextlib import suppress
 import sqlalchemy as sa
 from pyln.client import RpcError
 
-from ..core.errors import BadParam, SatmeterError, UnknownSession, WrongState
+from ..core.errors import BadParam, NodeTrouble, SatmeterError, UnknownSession, WrongState
 from ..core.plain import keep_newest
 from ..core.status import SellerStatus, SessionEvent, SessionStatus, read_as
-from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
+from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
 from .database import Database, Row
@@ -127,6 +127,7 @@ class Meters:
             try:
                 held = self._node.call("meter-spend", session=session, id=id, step="reserve", amount_msat=amount_msat)
             except RpcError as error:
+                _not_away(error)
                 log.info("credit of session %s: %s", session[:8], words_of(error))
                 return False
             if held["confirmed"]:
@@ -146,6 +147,7 @@ class Meters:
         try:
             self._node.call("meter-spend", session=session, id=id, step=step)
         except RpcError as error:
+            _not_away(error)
             # A session that ended has given everything back that was held of it.
             if step != "release" or code_of(error) != UnknownSession.code:
                 raise WrongState(f"credit: {words_of(error)}") from None
@@ -164,6 +166,12 @@ class Meters:
             self._buyers |= {each.session: each.buyer for each in live if each.session == session}
             keep_newest(self._buyers, BUYERS)
         return self._buyers.get(session, "")
+
+
+def _not_away(error: RpcError) -> None:
+    """Raises NodeTrouble where it was not the plugin that refused: it is away, and what it did is not known."""
+    if code_of(error) in (PLUGIN_GONE, UNKNOWN_COMMAND):
+        raise NodeTrouble(f"credit: the meter plugin is away: {words_of(error)}") from None
 
 
 def _brief(session: SessionStatus) -> Row:

@@ -120,7 +120,7 @@ ONCE = sa.Table(
     sa.Column("ref", sa.String(32), nullable=False),
     sa.Column("status", sa.BigInteger, nullable=False),
     sa.Column("body", sa.Text, nullable=False),
-    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False, index=True),
 )
 """Idempotency keys: what was asked, under which id it is done, and what was answered (status 0: not yet)."""
 

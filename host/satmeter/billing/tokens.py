@@ -7,6 +7,7 @@ use one passes. Who asks for an unknown token and for one that is spent hears th
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from ..formatting import readable
 from .api_tokens import SELLER, covers, digest
 from .database import Database, Row, insert_new, only
 from .events import Events
+from .idempotency import SPENT
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
@@ -99,6 +101,15 @@ def _by_kind(uses: Sequence[Use | None]) -> Iterator[tuple[str, dict[int, Use]]]
             yield kind, some
 
 
+_NOTED = sa.select(ONCE.c.fingerprint, ONCE.c.body).where(
+    ONCE.c.client == sa.bindparam("of_client"), ONCE.c.key == sa.bindparam("of_key")
+)
+
+
+def _fingerprint(uses: dict[int, Use]) -> str:
+    return digest(json.dumps([[n, use.kind, use.key, use.services] for n, use in uses.items()]))
+
+
 class Tokens:
     """The hash tokens in the database: made for paid invoices, spent, given back and looked up."""
 
@@ -135,48 +146,68 @@ class Tokens:
         the token's sale (api_tokens.covers). Services of two sellers with the same name are different."""
         return self.spend_all([Use("hash", token, services)], seller)[0]
 
-    def spend_all(self, uses: Sequence["Use | None"], seller: str = "", id: str = "") -> list[bool]:
+    def spend_all(self, uses: Sequence["Use | None"], seller: str = "", id: str = "", who: str = "") -> list[bool]:
         """Spends several uses and returns for each whether it passed, in the same order.
 
         All uses of one kind are one transaction. It locks tokens in the order of their hashes and records
-        events last, so that two such transactions can't deadlock. `seller` is as for spend(). With an `id` they are
-        spent once: the same call again returns the same."""
+        events last, so that two such transactions can't deadlock. `seller` is as for spend(). With an `id` of the
+        client `who` they are spent once: the same call again returns the same. BadParam for other uses under it."""
         passed = [False] * len(uses)
         for kind, some in _by_kind(uses):
             with self._database.writing() as db:
-                known = self._spent_under(db, seller, f"{id} {kind}") if id else None
+                known = self._spent_under(db, who, f"{id} {kind}", some) if id else None
                 good = self._alone(db, some, seller) or self._spend(db, kind, some, seller) if known is None else known
-                if id and known is None and good:
-                    self._note_spent(db, seller, f"{id} {kind}", good)
+                # A payment that is counted in a moment is tried again under another id, once: so "none" is noted, too.
+                if id and known is None and (good or kind == "rhash"):
+                    self._note_spent(db, who, f"{id} {kind}", some, good)
             for n in good:
                 passed[n] = True
         return passed
 
-    def unspend_all(self, uses: Sequence["Use | None"], seller: str, id: str) -> None:
+    def unspend_all(self, uses: Sequence["Use | None"], id: str, who: str) -> None:
         """Gives back what was spent under an id, once; should the spending come late, it spends nothing."""
         for kind, some in _by_kind(uses):
             with self._database.writing() as db:
                 key = f"{id} {kind}"
-                good = self._spent_under(db, seller, key)
+                good = self._spent_under(db, who, key, some)
                 if good is None:
-                    self._note_spent(db, seller, key, [])
-                    continue
-                mine = sa.update(ONCE).where(ONCE.c.client == seller, ONCE.c.key == f"uses {key}")
-                db.execute(mine.values(body="[]"))
-                for use in (some[n] for n in good):
-                    found = sa.select(INVOICE.c.id).where(INVOICE.c.rhash == use.key).scalar_subquery()
-                    which = TOKEN.c.hash == use.key if kind == "hash" else TOKEN.c.invoice == found
-                    db.execute(sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1))
+                    self._note_spent(db, who, key, some, [])
+                elif self._take_note(db, who, key, good):
+                    self._give_back(db, kind, [some[n].key for n in good])
 
     @staticmethod
-    def _spent_under(db: sa.Connection, seller: str, key: str) -> list[int] | None:
-        """Returns the places of the uses that were spent under an id, None where it was not heard of."""
-        body = db.execute(sa.select(ONCE.c.body).where(ONCE.c.client == seller, ONCE.c.key == f"uses {key}")).scalar()
-        return None if body is None else [int(n) for n in json.loads(body)]
+    def _give_back(db: sa.Connection, kind: str, keys: list[str]) -> None:
+        """Takes one use back of each, in the order of the tokens' hashes, as they are spent."""
+        counts = Counter(keys)
+        column = TOKEN.c.hash if kind == "hash" else INVOICE.c.rhash
+        query = sa.select(TOKEN.c.hash, column.label("key"))
+        if kind == "rhash":
+            query = query.join(INVOICE, INVOICE.c.id == TOKEN.c.invoice)
+        query = query.where(column.in_(counts)).order_by(TOKEN.c.hash).with_for_update(of=TOKEN)
+        for row in db.execute(query).all():
+            mine = sa.update(TOKEN).where(TOKEN.c.hash == row.hash, TOKEN.c.spent >= counts[row.key])
+            db.execute(mine.values(spent=TOKEN.c.spent - counts[row.key]))
 
-    def _note_spent(self, db: sa.Connection, seller: str, key: str, good: list[int]) -> None:
-        row = {"client": seller, "key": f"uses {key}", "fingerprint": "", "ref": "", "status": 200}
+    @staticmethod
+    def _spent_under(db: sa.Connection, who: str, key: str, uses: dict[int, "Use"]) -> list[int] | None:
+        """Returns the places of the uses that were spent under an id, None where it was not heard of."""
+        row = db.execute(_NOTED, {"of_client": who, "of_key": f"{SPENT} {key}"}).first()
+        if row is None:
+            return None
+        if row.fingerprint != _fingerprint(uses):
+            raise BadParam("id: was used for other uses before", param="id")
+        return [int(n) for n in json.loads(row.body)]
+
+    @staticmethod
+    def _note_spent(db: sa.Connection, who: str, key: str, uses: dict[int, "Use"], good: list[int]) -> None:
+        row = {"client": who, "key": f"{SPENT} {key}", "fingerprint": _fingerprint(uses), "ref": "", "status": 200}
         db.execute(sa.insert(ONCE), {**row, "body": json.dumps(good), "created_at": int(time.time())})
+
+    @staticmethod
+    def _take_note(db: sa.Connection, who: str, key: str, good: list[int]) -> bool:
+        """Notes that what was spent under an id is given back; False where another worker does just that."""
+        mine = sa.update(ONCE).where(ONCE.c.client == who, ONCE.c.key == f"{SPENT} {key}")
+        return bool(good) and only(db.execute(mine.where(ONCE.c.body == json.dumps(good)).values(body="[]")))
 
     def _alone(self, db: sa.Connection, uses: dict[int, "Use"], seller: str) -> list[int]:
         """Spends one use in one SQL statement where it is the only one and of one service.

@@ -41,6 +41,10 @@ def part(values: Plain, name: str) -> object:
     return values[name]
 
 
+TIMES = ("_at", "since", "until")
+"""How the names of fields end that are times."""
+
+
 def dated_back(state: object, back: Callable[[int], int]) -> object:
     """Return a dumped state with each of its times (ms) as `back` says; days (`days`: by day since 1970) with them."""
     if isinstance(state, list):
@@ -55,8 +59,10 @@ def dated_back(state: object, back: Callable[[int], int]) -> object:
                 to = str(back(int(day) * DAY_MS) // DAY_MS)
                 days[to] = days.get(to, 0) + spent_msat
             found[name] = days
-        elif isinstance(value, int) and name.endswith(("_at", "since", "until")):
+        elif isinstance(value, int) and name.endswith(TIMES):
             found[name] = back(value)
+        elif isinstance(value, Mapping) and name.endswith(TIMES):  # times by what they are of
+            found[name] = {key: back(at) for key, at in value.items()}
         else:
             found[name] = dated_back(value, back)
     return found

@@ -106,7 +106,8 @@ def _checked(values: JsonObject) -> BridgeConfig:
             raise BadParam(f"meter {meter.name}: its valve is that of meter {other}", param="valve")
     counted: dict[str, str] = {}
     for each in meters:
-        other = counted.setdefault(each.identity, each.name)
+        counts = getattr(each.source, "counts", "") or getattr(each.source, "switches", "") or each.identity
+        other = counted.setdefault(counts, each.name)
         if other != each.name:
             raise BadParam(f"meter {each.name}: its source is that of meter {other}, too", param="source")
     wholes = tuple(each for each in made if isinstance(each, WholeConfig))

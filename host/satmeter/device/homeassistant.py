@@ -47,6 +47,7 @@ class HomeAssistant:
             raise BadParam("token: must be the one that Home Assistant made, in ASCII", param="token")
         token = {"Authorization": f"Bearer {given}"}
         self.switches = f"homeassistant {self._url} {self._switch}"
+        self.counts = f"homeassistant {self._url} {self._count}"
         self._http = httpx.AsyncClient(base_url=self._url, headers=token, timeout=TIMEOUT_S, trust_env=False)
         self._unit: str | None = None
         self.missing = {

@@ -154,6 +154,7 @@ class Mqtt:
         topics = tuple(each for each in (self._count, self._state) if each)
         self._broker = Broker(fields, topics, self._heard)
         self.switches = f"mqtt {self._broker.where} {self._command}"
+        self.counts = f"mqtt {self._broker.where} {self._count} {self._path}"
         self.missing = {
             what: name
             for what, name, given in (

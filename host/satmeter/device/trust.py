@@ -26,6 +26,8 @@ EXPONENT = 30
 """Numbers of more digits, or longer ones, are no counts; a text may name one that takes minutes to work with."""
 RESTARTED = Fraction(1, 20)
 """A count that fell to less than this of itself began anew from 0."""
+MOMENT_S = 60
+"""For so long a count that fell may go on from where it was; after that it had begun anew."""
 POWER_MOST = 2
 """A stated power of more than so many times the rating is in another unit than the count: W beside kWh."""
 
@@ -84,6 +86,8 @@ class Trust:
         """The largest step so far, and what should have been counted since the last one, by the stated power."""
         self._doubted: list[tuple[Decimal, float]] = []
         self._fall: Fall | None = None
+        self._unbegun = ""
+        """The epoch that was told with the count of the one before: its own count begins with the next fall."""
 
     def resume(self, known: Known, now: float) -> None:
         """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows."""
@@ -92,8 +96,10 @@ class Trust:
         self._moved_at = now
 
     def known(self, source: str) -> Known | None:
-        """Returns what the next bridge goes on from, by a source's identity; None before the first count."""
-        if self._last is None:
+        """Returns what the next bridge goes on from, by a source's identity.
+
+        None before the first count, and for the moment in which a count that fell may still come back."""
+        if self._last is None or (self._fall is not None and self._at <= self._fall.at + MOMENT_S):
             return None
         return Known(
             source,
@@ -136,7 +142,8 @@ class Trust:
             return (value - Fraction(self._fall.count.value)) * self._ticks - self._fall.charged
         if count.epoch != self._last.epoch and value == last:
             return Fraction(0)  # it tells of a new epoch before it has begun to count in it
-        if count.epoch != self._last.epoch or (value < last and value <= last * RESTARTED):
+        begins = value <= last * RESTARTED or count.epoch == self._unbegun
+        if count.epoch != self._last.epoch or (value < last and begins):
             return value * self._ticks
         return (value - last) * self._ticks if value >= last else None
 
@@ -146,14 +153,20 @@ class Trust:
         rise = Fraction(count.value) - Fraction(fall.count.value)
         if count.epoch != fall.count.epoch or rise < 0:
             return False
-        fallen = Fraction(fall.count.value) - Fraction(self._last.value)
-        at_once = count.epoch != self._last.epoch or rise + fallen >= max(Fraction(fall.count.value), fallen * 2) / 2
-        return at_once and (not self._rating or rise * self._ticks <= self._most(now - fall.at))
+        last, before = Fraction(self._last.value), Fraction(fall.count.value)
+        from_nothing = last <= before * RESTARTED or (last == before and count.epoch != self._last.epoch)
+        if not from_nothing or now > fall.at + MOMENT_S:
+            return False
+        return not self._rating or rise * self._ticks <= self._most(now - fall.at)
 
     def _note_fall(self, step: Fraction, count: Count) -> None:
         """Remembers where a count was before it began anew, until it goes on from there or has passed that."""
         assert self._last is not None
         fall, value = self._fall, Fraction(count.value)
+        if count.epoch != self._last.epoch:
+            self._unbegun = count.epoch if value == Fraction(self._last.value) else ""
+        elif value < Fraction(self._last.value):
+            self._unbegun = ""
         if count.epoch != self._last.epoch or value < Fraction(self._last.value):
             if fall is None or count.epoch != fall.count.epoch or value < Fraction(fall.count.value):
                 self._fall = Fall(self._last, self._at, max(Fraction(0), step))

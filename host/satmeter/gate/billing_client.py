@@ -24,6 +24,8 @@ KEPT_S = 4
 SPENT_MOST, SPENT_S = 10_000, 5
 RENEWAL = "renewal"
 TOGETHER, AT_ONCE = 100, 3
+FINAL = (400, 404, 409)
+"""Answers that another try would not change: what is asked for is wrong, not known, or not held any more."""
 AGAIN_AFTER_S = (0.2, 1.0)
 """When a question is asked again whose answer was lost."""
 
@@ -46,6 +48,10 @@ class Said:
 
     status: int
     data: JsonObject
+
+
+class NotAsked(NodeTrouble):
+    """There was no connection, so that the service has not heard the question."""
 
 
 class BillingClient:
@@ -131,7 +137,7 @@ class BillingClient:
     async def settle(self, session: str, id: str) -> bool:
         """Settles a reservation; False where it is refused. NodeTrouble where it is not known to be done."""
         answer = await self._post("/payment/credit/settle", params={"session": session, "id": id})
-        if answer.status >= 500 or answer.status == 429:
+        if answer.status != 200 and answer.status not in FINAL:
             raise NodeTrouble(f"credit under {id} was not settled: the billing service answered {answer.status}")
         return answer.status == 200
 
@@ -142,8 +148,8 @@ class BillingClient:
     async def undo(self, use: OwedUse) -> None:
         """Gives a spent use back, or releases reserved credit. Repeated calls give it back only once.
 
-        Where the service knows no such use, that is logged as an error and not tried again. Raises
-        NodeTrouble where the service can't do it now."""
+        Where the service knows no such use, or holds none, that is logged as an error and not tried again. Raises
+        NodeTrouble where the service can't do it now, or does not let us."""
         if use.kind == USES:
             given = {"uses": json.loads(use.which), "id": use.id, "undo": True}
             answer = await self._post("/payment/uses", body=given)
@@ -152,7 +158,7 @@ class BillingClient:
             answer = await self._post(f"/payment/credit/{STEPS[use.kind]}", params=params)
         else:
             answer = await self._post("/payment/return", params={use.kind: use.which, "id": use.id})
-        if 400 <= answer.status < 500 and answer.status != 429:
+        if answer.status in FINAL:
             log.error("a use can't be given back: the service answered %d (%s %s)", answer.status, use.kind, use.id)
         elif answer.status != 200:
             raise NodeTrouble(f"a use was not given back: the billing service answered {answer.status}")
@@ -187,8 +193,11 @@ class BillingClient:
                 for (_, passed), good in zip(some, goods, strict=True):
                     if not passed.done():
                         passed.set_result(bool(good))
-            except Exception as error:
-                self.owe(OwedUse(id, USES, json.dumps(uses)))
+            except BaseException as error:
+                if not isinstance(error, NotAsked):
+                    self.owe(OwedUse(id, USES, json.dumps(uses)))
+                if not isinstance(error, Exception):
+                    raise
                 trouble = (
                     error
                     if isinstance(error, NodeTrouble)
@@ -200,7 +209,9 @@ class BillingClient:
 
     async def _spend_once(self, uses: list[dict[str, str]], id: str) -> list[bool]:
         """Returns whether each of the uses passed. An answer that was lost is asked for again, under the same id."""
+        began = time.monotonic()
         for wait_s in (*AGAIN_AFTER_S, None):
+            wait_s = wait_s if time.monotonic() < began + TIMEOUT_S / 2 else None  # one that hangs is not asked thrice
             try:
                 answer = await self._post("/payment/uses", body={"uses": uses, "id": id})
                 if answer.status < 500 or wait_s is None:
@@ -224,6 +235,8 @@ class BillingClient:
             async with self._http.post(self._url + path, params=params, json=body) as answer:
                 is_json = answer.content_type.endswith("json")
                 return Said(answer.status, await answer.json(content_type=None) if is_json else {})
+        except aiohttp.ClientConnectorError as error:
+            raise NotAsked(f"the billing service does not answer: {error}") from None
         except (
             aiohttp.ClientError,
             TimeoutError,

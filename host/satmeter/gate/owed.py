@@ -14,6 +14,7 @@ log = logging.getLogger("satmeter.gate")
 
 
 USES = "uses"
+MOST_CREDIT = 1_000
 STEPS = {"credit": "release", "settle": "settle"}
 """What is done to a reservation, by the kind of what is owed."""
 
@@ -47,7 +48,11 @@ class OwedUses:
             path.chmod(0o600)  # which token it was is in it
 
     def add(self, use: OwedUse) -> None:
-        """Stores a use in memory and in the file. An error of the file is logged and not raised."""
+        """Stores a use in memory and in the file. An error of the file is logged and not raised.
+
+        Credit beyond MOST_CREDIT is not stored: it is released by itself ten minutes later, and strangers can ask."""
+        if use.kind == "credit" and sum(each.kind == "credit" for each in self._all.values()) >= MOST_CREDIT:
+            return
         self._all[use.id] = use
         self._write("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (use.id, use.kind, use.which))
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from ..core.errors import BadParam
 from ..core.money import msat, whole
@@ -28,15 +29,9 @@ class Price:
     def fits(self, method: str, path: str) -> bool:
         """Returns whether the price is for a request of this method and path.
 
-        The path is decoded. HEAD costs what GET does. A slash at the end makes no difference: to many servers it
-        makes none."""
+        The path is decoded. HEAD costs what GET does."""
         methods = {*self.methods, "HEAD"} if "GET" in self.methods else self.methods
-        return (not methods or method in methods) and self.covers(path)
-
-    def covers(self, path: str) -> bool:
-        """Returns whether the price is for a path, whatever the method."""
-        pattern = _pattern(self.path)
-        return any(pattern.fullmatch(each) for each in (path, path.removesuffix("/") or "/"))
+        return (not methods or method in methods) and _pattern(self.path).fullmatch(path) is not None
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -45,8 +40,14 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def find(prices: tuple[Price, ...], method: str, path: str) -> Price | None:
-    """Returns the first price that fits a request, or None: then nothing is sold there."""
-    return next((price for price in prices if price.fits(method, path)), None)
+    """Returns the first price that fits a request, or None: then nothing is sold there.
+
+    A slash at the end of a path makes no difference, since to many servers it makes none: where two prices fit, with
+    and without it, the dearer one holds."""
+    other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    both = [next((price for price in prices if price.fits(method, each)), None) for each in (path, other or "/")]
+    fitting = [price for price in both if price is not None]
+    return max(fitting, key=lambda price: Fraction(price.msatoshi, price.uses), default=None)
 
 
 def methods_of(prices: tuple[Price, ...], path: str) -> tuple[str, ...]:

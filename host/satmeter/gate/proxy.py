@@ -34,7 +34,7 @@ from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
-from .billing_client import KEPT_S, Asked, BillingClient
+from .billing_client import KEPT_S, Asked, BillingClient, NotAsked
 from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses
@@ -212,6 +212,8 @@ class Gate:
             return None
         try:
             held = await self.billing.hold_credit(pledge, signature, id, msat)
+        except NotAsked:
+            raise
         except NodeTrouble:  # it may be held all the same
             self.owed.add(OwedUse(id, "credit", pledge.session))
             raise
@@ -351,13 +353,14 @@ class Gate:
         it is done later, and the payer gets the answer: it may have been taken."""
         try:
             good = await self.billing.settle(spent.which, spent.id)
-        except BaseException as error:
+        except NodeTrouble as error:
             self.owed.add(OwedUse(spent.id, "settle", spent.which))
-            if not isinstance(error, NodeTrouble):
-                answer.close()
-                raise
             log.error("%s; it is settled later (%s)", error, spent.id)
             return
+        except BaseException:  # the payer went away, or we are ending: nothing is delivered
+            self.owed.add(OwedUse(spent.id, "credit", spent.which))
+            answer.close()
+            raise
         if not good:
             answer.close()
             raise NodeTrouble(f"credit under {spent.id} was not settled: it is not held any more")

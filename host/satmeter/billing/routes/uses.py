@@ -5,6 +5,7 @@ request.
 """
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
@@ -29,19 +30,22 @@ WORKER = ThreadPoolExecutor(1, "billing-uses")
 async def uses(request: Request) -> Response:
     """Spends several uses at once, each {hash or rhash, service}: whether each passed, in the same order.
 
-    With an `id` (1 to 64 characters) they are spent once, however often the call is repeated: its answer may have been
-    lost. `undo` true gives back what was spent under that id, and nothing is spent under it from then on."""
+    With an `id` (1 to 64 letters, digits and -) they are spent once, however often the call is repeated within a day:
+    its answer may have been lost. 400 for other uses under it. `undo` true gives back what was spent under that id, and
+    nothing is spent under it from then on."""
     billing: Container = request.app.state.billing
     seller = await billing.verifier(request)
     given = forms.only(
         forms.fields(await forms.raw(request), request.headers.get("content-type", "")), "uses", "id", "undo"
     )
     wanted, id, undo = _uses(given.get("uses")), given.get("id", ""), given.get("undo", False)
-    if not isinstance(id, str) or len(id) > 64:
-        raise BadParam("id: must be 1 to 64 characters", param="id")
+    if not isinstance(id, str) or not re.fullmatch(r"[A-Za-z0-9-]{0,64}", id):
+        raise BadParam("id: must be 1 to 64 letters, digits and -", param="id")
     if undo not in (True, False) or (undo and not id):
         raise BadParam("undo: must be true or false, beside an id", param="undo")
-    passed = await asyncio.get_running_loop().run_in_executor(WORKER, billing.spend, wanted, seller, id, bool(undo))
+    passed = await asyncio.get_running_loop().run_in_executor(
+        WORKER, billing.spend, wanted, seller, id, bool(undo), billing.named(request)
+    )
     return JSONResponse({"passed": passed})
 
 

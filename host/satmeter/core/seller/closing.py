@@ -136,8 +136,8 @@ class Closing(Part):
         if not session.debt_msat or session.tariff.prepaid:
             return False
         since = self.now - session.tariff.lockout_s * 1000
-        debts = self.state.meter(session.meter).dust_debts.items()
-        recent_msat = sum(debt for at, debt in debts if at > since)
+        debts = self.state.meter(session.meter).dust_debts
+        recent_msat = sum(each.debt_msat for each in debts if each.ended_at > since)
         return recent_msat + session.dust_msat > session.tariff.limit_msat
 
     def _unlock_paid(self, session: SellerSession) -> None:

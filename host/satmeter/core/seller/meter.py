@@ -71,6 +71,14 @@ class MeterMemory:
     own_invoice: OwnInvoice = OwnInvoice()
 
 
+@dataclass(frozen=True, slots=True)
+class DustDebt:
+    """A debt of a session that ended at `ended_at` (ms)."""
+
+    ended_at: int
+    debt_msat: int
+
+
 @dataclass(slots=True)
 class Meter:
     """A meter as its events leave it; times in milliseconds, counts in ticks."""
@@ -92,9 +100,8 @@ class Meter:
     count: int = 0
     period_at: int = 0
     period_count: int = 0
-    dust_debts: dict[int, int] = field(default_factory=dict)
-    """Debts of ended sessions that are too small to be paid by themselves, by when they ended (ms); since the last
-    lockout."""
+    dust_debts: list[DustDebt] = field(default_factory=list)
+    """Debts of ended sessions that are too small to be paid by themselves."""
     lock_until: int = 0
     lock_buyer: str = ""
     lock_session: str = ""

@@ -60,7 +60,7 @@ class Openings(Part):
     def _may_agree(self, meter: Meter, peer: str) -> bool:
         """Whether a session in arrears may begin: of strangers so many at a meter, and then one each time."""
         begun = self.agreed_at.get(meter.name, [])
-        self.agreed_at[meter.name] = [at for at in begun if self.now < at + AGREED_EACH_MS * AGREED_BURST]
+        self.agreed_at[meter.name] = [at for at in begun if at <= self.now < at + AGREED_EACH_MS * AGREED_BURST]
         return self._known(peer) or len(self.agreed_at[meter.name]) < AGREED_BURST
 
     def begin(self, meter: Meter, session_id: str, peer: str) -> SellerSession | None:

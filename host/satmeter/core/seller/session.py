@@ -168,7 +168,6 @@ class SellerSession:
     """When credit was reserved last."""
     reserved_since: dict[str, int] = field(default_factory=dict)
     """When each of the reservations was made."""
-    """When the newest reservation was made."""
     captured: list[str] = field(default_factory=list)
     """The gates' last ids, so that a repeated settle or release is answered and not done again."""
     fed_by: dict[int, int] = field(default_factory=dict)

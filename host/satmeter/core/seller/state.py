@@ -18,7 +18,7 @@ from ..settlement.transaction import GrowingTransaction
 from ..snapshot import dump, part, revive
 from ..states import MeterState, RefundState, SessionState, TransactionState
 from . import events as ev
-from .meter import Meter
+from .meter import DustDebt, Meter
 from .offer import Offer
 from .session import UNRECORDED, Refund, SellerSession
 
@@ -214,7 +214,6 @@ class SellerState:
         meter = self._meter_of(event)
         meter.state = self._next(meter, event)
         meter.lock_until, meter.lock_buyer, meter.lock_session = event.until, event.buyer, event.session
-        meter.dust_debts = {}
 
     def unlocked(self, event: ev.Unlocked) -> None:
         """Ends the lockout of a meter, which is in standby again."""
@@ -442,9 +441,8 @@ class SellerState:
             session.dropped.update(session.out)
             session.out = {}
         elif 0 < session.debt_msat < session.dust_msat and session.meter in self.meters:
-            debts = self.meters[session.meter].dust_debts
-            debts[event.at] = debts.get(event.at, 0) + session.debt_msat
-            keep_newest(debts, DUST_DEBTS)
+            meter = self.meters[session.meter]
+            meter.dust_debts = [*meter.dust_debts, DustDebt(event.at, session.debt_msat)][-DUST_DEBTS:]
 
     # --- the end
 

@@ -255,9 +255,12 @@ class OnchainBuyer(Part):
         """Keep the inputs reserved, those of earlier transactions, too: they may be stuck, and no double spends."""
         if stream.signed is not None:
             stream.memory.renewed_at = self.now
-            self.act(do.Reserve(stream.signed.outpoints, blocks))
-            for outpoints in stream.earlier_inputs:
-                self.act(do.Reserve(outpoints, blocks or LEFT_BLOCKS))
+            earlier = tuple(outpoint for outpoints in stream.earlier_inputs for outpoint in outpoints)
+            if blocks:
+                self.act(do.Reserve((*earlier, *stream.signed.outpoints), blocks))
+            else:
+                self.act(do.Reserve(stream.signed.outpoints, 0))
+                self.act(do.Reserve(earlier, LEFT_BLOCKS))
 
     def reconcile(self, stream: BuyerSession, text: str) -> None:
         """A signed receipt says what the seller took: what it does not count, it did not take."""

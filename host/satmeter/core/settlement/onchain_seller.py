@@ -377,18 +377,20 @@ class OnchainSeller(Part):
 
     def _conflicted(self, session: SellerSession, transaction: GrowingTransaction, command: cmd.TxSeen) -> None:
         """Another transaction has the inputs: a loss, and a final one when that is as deep as ours would have to be."""
-        lost = max(0, transaction.value_sat - command.arrived_sat)
+        lost, arrived = max(0, transaction.value_sat - command.arrived_sat), command.arrived_sat
         if transaction.lost_height and not command.conflict_height:
-            return  # it was in a block, and is not found there now: what is known of it stays
-        if lost != transaction.lost_sat or command.conflict_height != transaction.lost_height:
+            # It was in a block, and is not found there now: what is known of it stays.
+            arrived = transaction.value_sat - transaction.lost_sat
+        elif lost != transaction.lost_sat or command.conflict_height != transaction.lost_height:
             first = not transaction.lost_sat
             self._lost(session, transaction, lost, command.conflict_height, command.conflict)
             if first and lost:
                 self._stop_for(session, transaction, lost)
-        deep = transaction.lost_height and command.height >= transaction.lost_height + session.tariff.confirmations - 1
+        since = command.conflict_height
+        deep = since and command.height >= since + session.tariff.confirmations - 1
         watch = session.memory.watch(transaction.number)
         if deep or command.height >= (watch.seen_height or 0) + GIVE_UP_BLOCKS:
-            self._final(session, transaction, command.arrived_sat)
+            self._final(session, transaction, arrived)
             watch.known = False
 
     def _stop_for(self, session: SellerSession, transaction: GrowingTransaction, lost: int) -> None:
