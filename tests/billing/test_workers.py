@@ -210,7 +210,7 @@ def test_killed_while_accounts_pay_the_books_agree(net, hub):
 
 def test_many_who_renew_at_once_pay_once(net, hub):
     sue, ben = Visitor(hub, "sue", net), Visitor(hub, "ben", net)
-    offer = sue.publish("snow", 1_000, f"{hub.url}/openapi.json")
+    offer = sue.publish("snow", 1_000, f"{hub.url}/health")
     ben.fund(20_000)
     (bought,) = ben.buy_from_account(offer)
     ben.post(f"/dashboard/{bought['id']}/renew", msatoshi=10_000)
@@ -241,7 +241,7 @@ def test_buyers_and_payers_at_once_on_four_workers(net, hub):
     people = [Visitor(hub, f"person-{n}", net) for n in range(8)]
     for each in people:
         each.fund(20_000)
-    offers = [p.publish(f"service-{n}", 700 + n, f"{hub.url}/openapi.json") for n, p in enumerate(people)]
+    offers = [p.publish(f"service-{n}", 700 + n, f"{hub.url}/health") for n, p in enumerate(people)]
 
     def busy(n):
         me = people[n]

@@ -45,7 +45,7 @@ def test_axe_finds_nothing_on_the_market(net, hub, entered, tab):
     sue, theirs = entered("sue-seen")
     ann, page = entered("ann-seen")
     ann.fund(50_000)
-    url = hub.url + "/openapi.json"
+    url = hub.url + "/health"
     offer = sue.publish("parking/a", 10_000, url, uses=2, description="Parking in Brussels")
     sue.publish("parking/" + "x" * 120, 3_000, url, uses=10, description="Parking " + "long " * 50)
     (bought,) = ann.buy_from_account(offer)
@@ -103,7 +103,7 @@ def test_axe_finds_nothing_at_the_gate_and_in_the_docs(net, hub, tab, tmp_path):
 
 def test_what_acts_instead_of_being_seen_is_an_escape(net, hub, entered):
     sue, page = entered("sue-escapes")
-    sue.publish("file\u202egpj.exe", 1000, hub.url + "/openapi.json", description="d\u2066e\u200bf \x07 \x1b[31m")
+    sue.publish("file\u202egpj.exe", 1000, hub.url + "/health", description="d\u2066e\u200bf \x07 \x1b[31m")
     page.goto(hub.url + "/sell")
     text = page.locator(".offer").first.inner_text()
     assert "file\\u202egpj.exe" in text and "d\\u2066e\\u200bf \\u0007 \\u001b[31m" in text
@@ -127,7 +127,7 @@ def test_a_reload_after_send_says_what_was_said(net, hub, entered):
 def test_the_price_that_is_sorted_by_is_shown(net, hub, entered):
     sue, page = entered("sue-sorts")
     for name, msat, uses in (("a", 10_000, 100), ("b", 3_000, 1), ("c", 20_000, 1000)):
-        sue.publish(f"zzsort-{name}", msat, hub.url + "/openapi.json", uses=uses)
+        sue.publish(f"zzsort-{name}", msat, hub.url + "/health", uses=uses)
     page.goto(hub.url + "/market?q=zzsort&sort=price")
     each = [found.inner_text() for found in page.locator(".offer .price").all()]
     assert ["0.02 sat" in each[0], "0.1 sat" in each[1], "3 sat" in each[2]] == [True] * 3, each

@@ -55,7 +55,7 @@ def test_an_order_at_one_hub_is_paid_from_an_account_at_the_other(net, hubs, ann
     """Nobody needs a wallet, nor an account at the hub where they buy more than a token's place."""
     ann.fund(50_000)
     sue, buyer = Visitor(hubs["hop"], "sue", net), Visitor(hubs["hop"], "buyer", net)
-    offer = sue.publish("radar", 10_000, f"{hubs['hop'].url}/openapi.json")
+    offer = sue.publish("radar", 10_000, f"{hubs['hop'].url}/health")
     order = buyer.buy(offer)
     had = ann.balance
     sent = ann.post("/account/send", to=order["payreq"])

@@ -181,7 +181,7 @@ def test_a_meter_is_added_and_found(net, panels, tab):
     row.click()
     expect(page.get_by_text("is it connected, and its bridge running?")).to_be_visible()
     net["seller"].rpc.call("meter-remove", ["tap"])
-    expect(page.get_by_text("there is no meter 'tap'")).to_be_visible()
+    expect(page.get_by_text("there is no meter 'tap'", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/sell", "/sell/socket", "/buy"])
