@@ -10,7 +10,7 @@ import pytest
 from any_device import Device, Seller, made, steps, told
 from pyln.client import RpcError
 
-from satmeter.core.errors import Implausible, NodeTrouble, UnknownMeter
+from satmeter.core.errors import Implausible, NodeTrouble, NotAsked, UnknownMeter
 from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.outlet import Outlet
 
@@ -208,14 +208,49 @@ def test_what_a_boot_that_is_over_did_not_tell_is_told_in_the_next():
     steps(outlet, 1)
     device.value += 1
     steps(outlet, 1)
-    seller.fails = NodeTrouble("away")
+    seller.fails = NotAsked("away")
     device.value += 2
     steps(outlet, 1)
-    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "another boot"})
+    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "too fast"})
     steps(outlet, 1)
     seller.fails = None
     steps(outlet, 1)
     assert outlet.trust.register == 20 and seller.said[-1]["boot"] != seller.said[0]["boot"]
+
+
+@pytest.mark.parametrize("lost", [NodeTrouble("went away"), TimeoutError()])
+def test_what_the_seller_may_have_taken_is_not_told_again_in_the_next(lost):
+    outlet, device, seller = made()
+    steps(outlet, 1)
+    device.value += 5
+    seller.fails = lost
+    steps(outlet, 1)
+    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "too fast"})
+    steps(outlet, 1)
+    assert outlet.trust.register == 0
+
+
+def test_what_another_bridge_may_have_counted_meanwhile_is_not_told_again():
+    outlet, device, seller = made()
+    steps(outlet, 1)
+    device.value += 5
+    refused = {"code": Implausible.code, "message": "an earlier boot", "data": {"boot": "b"}}
+    seller.fails = RpcError("meter-report", {}, refused)
+    steps(outlet, 1)
+    assert outlet.trust.register == 0
+
+
+def test_what_the_bridge_before_told_is_not_told_again_in_a_new_boot(tmp_path):
+    """A device that counts from 0 with its bridge: the seller knows more of the boot than the file does."""
+    outlet, device, seller = made(state=tmp_path / "m.json", identity="one")
+    steps(outlet, 1)
+    kept = json.loads((tmp_path / "m.json").read_text())
+    (tmp_path / "m.json").write_text(json.dumps({**kept, "register": 50}))
+    after, device, seller = made(state=tmp_path / "m.json", identity="one")
+    after._resume()
+    seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "went back"})
+    steps(after, 1)
+    assert after.trust.register == 0
 
 
 def test_a_register_that_is_refused_again_is_given_up():

@@ -112,6 +112,10 @@ class NodeTrouble(LocalError):
     code = 2114
 
 
+class NotAsked(NodeTrouble):
+    """There was no connection, so that nobody has heard the question; it has the number of NodeTrouble."""
+
+
 class UnreadableAnswer(NodeTrouble):
     """The plugin's answer is not what this version expects; it has the number of NodeTrouble."""
 

@@ -24,10 +24,10 @@ from pathlib import Path
 import msgspec
 from pyln.client import RpcError
 
-from ..core.errors import BadParam, Implausible, SatmeterError, UnknownMeter
+from ..core.errors import BadParam, Implausible, NotAsked, SatmeterError, UnknownMeter
 from ..core.reading import Reading
 from ..core.status import BoardView, read_as
-from ..node.rpc import code_of, words_of
+from ..node.rpc import code_of, data_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
 from .tasks import ended, within
 from .together import Calls
@@ -91,8 +91,8 @@ class Outlet:
         self._against = 0
         self._guarded = (-1, 0, 0.0)
         """Register and grant when the guard cut, and until when it stays so unless one of them changes."""
-        self._taken = 0
-        """The register that the seller took last, of this boot."""
+        self._taken = self._maybe_taken = 0
+        """The register that the seller took last, of this boot; and one whose answer was lost."""
         self._refused = False
         self._told = asyncio.Event()
         """A count has come by itself."""
@@ -316,21 +316,25 @@ class Outlet:
             view = read_as(BoardView, answer) if answer else None  # None: the meter was removed meanwhile
         except RpcError as error:
             if code_of(error) == Implausible.code:
-                self._begin_boot(register)
+                self._begin_boot(register, another="boot" in data_of(error))
             log.warning("meter %s: %s", self.meter, words_of(error))
             self._view = None if code_of(error) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
         except (SatmeterError, OSError, TimeoutError) as error:
+            self._maybe_taken = self._maybe_taken if isinstance(error, NotAsked) else register
             log.warning("meter %s: %s", self.meter, error or "the node does not answer")
         else:
             self._said, self._said_at = said, time.monotonic()
-            self._taken, self._refused = register, False
+            self._taken, self._maybe_taken, self._refused = register, 0, False
             self._see(view, asked)
 
-    def _begin_boot(self, said: int) -> None:
-        """Another bridge, or a boot that is over: begins a new one, with what the seller did not take of this one."""
+    def _begin_boot(self, said: int, another: bool) -> None:
+        """A boot that is over: begins a new one, with what the seller can't have taken of this one.
+
+        `another`: another bridge has reported since. What flowed meanwhile may be in its count: it is not told again."""
+        taken = max(self._taken, self._maybe_taken)
         self.trust.boot = secrets.token_hex(4)
-        self.trust.register -= said if self._refused else self._taken
-        self._cut_at, self._taken, self._refused = -1, 0, True
+        self.trust.register -= self.trust.register if another else said if self._refused else taken
+        self._cut_at, self._taken, self._maybe_taken, self._refused = -1, 0, 0, True
 
     def _see(self, view: BoardView | None, asked: int) -> bool:
         """Takes what the seller says of the meter, and acts on it at once where it is another than before.
@@ -374,6 +378,7 @@ class Outlet:
             known = None
         if known is not None and known.sound and known.source == self._identity:
             self.trust.resume(known, time.time())
+            self._taken = self.trust.register  # by the bridge before this one, as far as is known
 
     def _save(self) -> None:
         known = self.trust.known(self._identity)

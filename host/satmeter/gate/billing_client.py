@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from ..core.errors import NodeTrouble, TooMany
+from ..core.errors import NodeTrouble, NotAsked, TooMany
 from ..core.plain import JsonObject, Plain, keep_newest
 from ..wire.pledge import Pledge
 from .owed import STEPS, USES, OwedUse
@@ -48,10 +48,6 @@ class Said:
 
     status: int
     data: JsonObject
-
-
-class NotAsked(NodeTrouble):
-    """There was no connection, so that the service has not heard the question."""
 
 
 class BillingClient:

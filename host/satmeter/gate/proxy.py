@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import Scope
 from yarl import URL
 
-from ..core.errors import BadParam, NodeTrouble, SatmeterError, TooMany
+from ..core.errors import BadParam, NodeTrouble, NotAsked, SatmeterError, TooMany
 from ..core.plain import keep_newest
 from ..http.last_minute import LastMinute
 from ..http.problem import problem
@@ -34,7 +34,7 @@ from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
-from .billing_client import KEPT_S, Asked, BillingClient, NotAsked
+from .billing_client import KEPT_S, Asked, BillingClient
 from .config import Config
 from .l402 import L402, carries
 from .owed import OwedUse, OwedUses

@@ -6,7 +6,7 @@ import json
 
 from pyln.client import RpcError
 
-from ..core.errors import NodeTrouble
+from ..core.errors import NodeTrouble, NotAsked
 from ..core.plain import JsonObject
 
 PIECE = 65_536
@@ -24,7 +24,7 @@ class AsyncNode:
         try:
             reader, writer = await asyncio.open_unix_connection(self.path, limit=2**26)
         except OSError as error:
-            raise NodeTrouble(
+            raise NotAsked(
                 f"{method}: the node at {self.path} does not answer: {error.strerror}", path=self.path
             ) from error
         try:

@@ -47,6 +47,12 @@ def code_of(error: RpcError) -> int:
     return int(error.error.get("code", 0)) if isinstance(error.error, dict) else 0
 
 
+def data_of(error: RpcError) -> JsonObject:
+    """Return what an error says beside its words, by name; {} for nothing."""
+    data = error.error.get("data") if isinstance(error.error, dict) else None
+    return data if isinstance(data, dict) else {}
+
+
 def words_of(error: Exception) -> str:
     """Returns the message of an error; of an RPC error the node's, which can be bare text when it stops."""
     if not isinstance(error, RpcError):
