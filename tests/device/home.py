@@ -16,6 +16,7 @@ class Home:
     def __init__(self):
         self.states = {"sensor.plug": ("1.5", "kWh", 0), "sensor.power": ("60", "W", 0), "switch.plug": ("off", "", 0)}
         self.stubborn = self.broken = False
+        self.reports = True
         home = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -57,7 +58,7 @@ class Home:
             "entity_id": entity,
             "state": state,
             "attributes": attributes,
-            "last_reported": reported.isoformat(),
+            **({"last_reported": reported.isoformat()} if self.reports else {}),
         }
 
     def close(self):

@@ -91,3 +91,9 @@ def test_a_unit_that_is_not_known_is_refused_and_not_taken_for_another(home):
     home.states["sensor.plug"] = ("12.5", "kWh", 0)
     home.states["sensor.power"] = ("60", "mW", 0)
     trouble(home, "is in mW")
+
+
+def test_a_state_that_does_not_say_when_it_was_renewed_is_not_believed(home):
+    """Before 2024.8 there is no last_reported: a sensor whose integration died would count on for ever."""
+    home.reports = False
+    trouble(home, "Home Assistant 2024.8 or later")

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -269,6 +270,25 @@ def test_a_start_that_is_told_again_gets_the_same_number():
         assert not charger.car.charging
 
     tried(act)
+
+
+def test_a_start_that_is_told_again_after_its_end_gets_another_number():
+    """Else the charger goes on in a transaction that is over, and can't be told to stop it."""
+    made = Ocpp(Fields("device", {"charger": "c", "port": free_port()}))
+    made.wanted = True
+    first = made.told_request(1, 5_000, "tag", "2026-01-01T00:00:00Z")
+    assert made.told_request(1, 5_000, "tag", "2026-01-01T00:00:00Z") == first
+    made.told_end(str(first), None)
+    assert made.told_request(1, 5_000, "tag", "2026-01-01T00:00:00Z") > first
+
+
+def test_a_start_in_whole_watt_hours_takes_nothing_from_what_was_read():
+    made = Ocpp(Fields("device", {"charger": "c", "port": free_port()}))
+    made.wanted, made._energy = True, Decimal("5000.7")
+    made.told_request(1, 5_000)
+    assert made._energy == Decimal("5000.7")
+    made.told_request(1, 6_000)
+    assert made._energy == 6_000
 
 
 def test_a_charger_that_starts_anew_in_a_transaction_sells_again(version):

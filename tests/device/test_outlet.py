@@ -135,11 +135,11 @@ def test_readings_that_change_nothing_are_not_said():
     assert len(seller.said) == 2
 
 
-def flowing(act, grant=20, rating=100):
+def flowing(act, grant=20, rating=100, **more):
     """Run an act beside an outlet that has flowed; `rating` ticks a second of which 10 are a unit."""
 
     async def whole():
-        outlet, device, seller = made()
+        outlet, device, seller = made(**more)
         outlet.rating, seller.grant = rating, grant
         running = asyncio.create_task(outlet.run())
         try:
@@ -242,11 +242,11 @@ def test_what_another_bridge_may_have_counted_meanwhile_is_not_told_again():
 
 def test_what_the_bridge_before_told_is_not_told_again_in_a_new_boot(tmp_path):
     """A device that counts from 0 with its bridge: the seller knows more of the boot than the file does."""
-    outlet, device, seller = made(state=tmp_path / "m.json", identity="one")
+    outlet, _, seller = made(state=tmp_path / "m.json", identity="one")
     steps(outlet, 1)
     kept = json.loads((tmp_path / "m.json").read_text())
     (tmp_path / "m.json").write_text(json.dumps({**kept, "register": 50}))
-    after, device, seller = made(state=tmp_path / "m.json", identity="one")
+    after, _, seller = made(state=tmp_path / "m.json", identity="one")
     after._resume()
     seller.fails = RpcError("meter-report", {}, {"code": Implausible.code, "message": "went back"})
     steps(after, 1)
@@ -440,3 +440,52 @@ def test_an_older_view_that_comes_last_is_not_taken():
     asyncio.run(act())
     assert seen == [(0, True), (100, False), (3, True)] and answered == [0, 0]
     assert outlet._grant == 3
+
+
+def test_while_a_valve_can_not_be_cut_its_grant_is_said_as_held():
+    """Else the seller takes it for stopped, and what flows on is nobody's."""
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    assert device.on and seller.said[-1]["grant"] == 100
+    device.fails["cut"] = DeviceTrouble("jammed")
+    seller.grant = 0
+    steps(outlet, 3)
+    assert device.on and seller.said[-1]["grant"] == 100 and "can't be cut" in seller.said[-1]["fault"]
+    device.fails.clear()
+    steps(outlet, 2)
+    assert not device.on and seller.said[-1]["grant"] == 0
+
+
+def test_a_plug_that_was_out_for_a_moment_sells_nothing_before_the_seller_has_heard_of_it():
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    seller.fails = NotAsked("away")
+    device.plugged = False
+    steps(outlet, 1)
+    device.plugged = True
+    steps(outlet, 2)
+    assert not device.on
+    seller.fails = None
+    steps(outlet, 1)
+    assert seller.said[-1]["plugged"] is False
+    steps(outlet, 2)
+    assert seller.said[-1]["plugged"] is True and device.on
+
+
+def test_an_answer_that_takes_its_time_may_be_as_old_as_its_question():
+    outlet, device, _ = made()
+    device.hangs_s = 0.3
+    steps(outlet, 1)
+    assert outlet.reading_age_s >= 0.3
+
+
+def test_what_was_counted_last_is_kept_at_the_end(tmp_path):
+    async def act(outlet, device, seller):
+        device.value += 1
+        while outlet.trust.register < 10:
+            await asyncio.sleep(0.005)
+
+    flowing(act, state=tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text())["register"] == 10

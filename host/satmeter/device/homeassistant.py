@@ -7,7 +7,7 @@ bridge and the device stands one machine more; what can be reached directly is b
 import asyncio
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -141,9 +141,10 @@ class HomeAssistant:
 
 
 def _age_s(date: str | None, reported: object) -> float:
-    if date is None or not isinstance(reported, str):
-        return 0.0
     try:
-        return max(0.0, (parsedate_to_datetime(date) - datetime.fromisoformat(reported)).total_seconds())
+        there = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return max(0.0, (there - datetime.fromisoformat(str(reported))).total_seconds())
     except (ValueError, TypeError):
-        return 0.0
+        raise DeviceTrouble(
+            "it is not said when an entity was renewed: Home Assistant 2024.8 or later is needed"
+        ) from None

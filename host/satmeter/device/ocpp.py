@@ -109,6 +109,8 @@ class Ocpp:
         self._charger: Charger | None = None
         self._connection: ServerConnection | None = None
         self._plugged: bool | None = None
+        self._pulled = False
+        """The car was out, and no reading has said so yet: another may be in by now."""
         self._draws, self._transaction = False, ""
         self._energy: Decimal | None = None
         self._told, self._told_at, self._ready, self._held, self._asking = 0, 0.0, False, False, False
@@ -148,7 +150,8 @@ class Ocpp:
                 raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
         if self._energy is None:
             raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
-        return Count(self._energy, None, "", self._plugged is not False, time.monotonic() - self._told_at)
+        plugged, self._pulled = self._plugged is not False and not self._pulled, False
+        return Count(self._energy, None, "", plugged, time.monotonic() - self._told_at)
 
     async def allow(self) -> None:
         """Has it charge, for dead_man_s if that is given; nothing where it does already, without."""
@@ -204,11 +207,13 @@ class Ocpp:
     def told_status(self, connector: int, plugged: bool, draws: bool | None, idle: bool = False) -> None:
         """A connector's state has changed; `draws` is None where that is not said, `idle`: no transaction is there."""
         if connector == self.connector:
-            self._plugged = plugged
+            self._plugged, self._pulled = plugged, self._pulled or not plugged
             self._draws = self._draws if draws is None else draws
             if idle:
                 self._transaction = ""  # its end may have been lost; if it goes on all the same it says so
             self._news.set()
+            if not plugged:
+                self.heard()
 
     def told_request(self, connector: int, meter_start: int, *more: object) -> int:
         """A charger wants to begin (1.6); returns the transaction's number, 0 where it may not.
@@ -217,10 +222,13 @@ class Ocpp:
         if connector != self.connector or not self.wanted:
             return 0  # asked for, and cut before it came: it does not begin
         asked = (meter_start, *more)
-        if self._request[0] != asked:
+        if self._request[0] != asked or str(self._request[1]) in self._over:
             self._numbers += 1
             self._request = asked, self._numbers
-            self._energy, self._told_at = Decimal(meter_start), time.monotonic()
+            begun = Decimal(meter_start)
+            if self._energy is None or not 0 <= self._energy - begun < 1:  # it is in whole Wh: what was read is finer
+                self._energy = begun
+            self._told_at = time.monotonic()
         self.told_transaction(connector, str(self._request[1]))
         return self._request[1]
 

@@ -86,6 +86,10 @@ class Outlet:
         """When it last went through a reading, whatever came of it."""
         self._read_at = 0.0
         self._begun_at = time.monotonic()
+        self._held = 0
+        """The grant for which the valve was opened last."""
+        self._out = False
+        """The plug was out, and no report of that was taken yet."""
         self._cut_at = -1
         """The register when the valve was cut last."""
         self._against = 0
@@ -148,6 +152,8 @@ class Outlet:
         else:
             log.error("meter %s: ends, and %s", self.meter, self.trouble)
         await ended(beside)
+        self._saved_at = -math.inf
+        self._save()
 
     async def step(self) -> None:
         """Reads once, switches, and says what has changed."""
@@ -167,15 +173,17 @@ class Outlet:
         self._news.set()
 
     async def _read(self) -> None:
-        now = time.time()
+        now, asked = time.time(), time.monotonic()
         try:
             count = await within(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
         except (DeviceTrouble, TimeoutError) as error:
             self._is_troubled(str(error) or "no answer in time")
         else:
+            self._out = self._out or (self._plugged and not count.plugged)
             self.trouble, self._plugged = "", count.plugged
             self.trust.take(count, now - count.age_s)
-            self._read_at = time.monotonic() - count.age_s
+            # Where it does not say how old it is, it may be as old as the question: an answer may take its time.
+            self._read_at = time.monotonic() - count.age_s if count.age_s else asked
 
     def _is_troubled(self, why: str) -> None:
         if why != self.trouble:
@@ -189,7 +197,7 @@ class Outlet:
         return self._view.grant if self._view is not None and self._view.boot == self.trust.boot else 0
 
     def _may_flow(self) -> bool:
-        good = self._plugged and not self.trouble and not self.trust.fault
+        good = self._plugged and not self._out and not self.trouble and not self.trust.fault
         if self._guarded[:2] == (self.trust.register, self._grant) and time.monotonic() < self._guarded[2]:
             return False  # it would be for the same count: the next one may say that nothing is left
         return good and self.trust.register < self._grant
@@ -201,6 +209,7 @@ class Outlet:
                 async with self._valve:
                     # A cut of the guard may have taken its time; and it is told again only so often.
                     if self._may_flow() and self._left_s() > 0 and not self._stays_open():
+                        self._held = self._grant
                         self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
                         self._moved.set()
                         # Not beyond the guard's moment: what may be open has to be cut then.
@@ -298,7 +307,8 @@ class Outlet:
             return
         fault = (self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
-        said = (self.trust.register, self._plugged, fault, self.open)
+        plugged = self._plugged and not self._out
+        said = (self.trust.register, plugged, fault, self.open)
         if said == self._said and time.monotonic() < self._said_at + self.report_s * SPREAD:
             return
         register = self.trust.register
@@ -306,9 +316,9 @@ class Outlet:
             boot=self.trust.boot,
             register=register,
             flow=self.trust.flow,
-            plugged=self._plugged,
+            plugged=plugged,
             fault=fault,
-            grant=self._grant if self.open else 0,
+            grant=max(self._grant, self._held, 1) if self.open else 0,  # not 0 while it can't be cut: it may flow
         )
         asked = self._views
         try:
@@ -325,12 +335,15 @@ class Outlet:
         else:
             self._said, self._said_at = said, time.monotonic()
             self._taken, self._maybe_taken, self._refused = register, 0, False
+            if not plugged and self._out:
+                self._out = False
+                self._changed.set()  # it may be in again by now
             self._see(view, asked)
 
     def _begin_boot(self, said: int, another: bool) -> None:
         """A boot that is over: begins a new one, with what the seller can't have taken of this one.
 
-        `another`: another bridge has reported since. What flowed meanwhile may be in its count: it is not told again."""
+        `another`: another bridge has reported since. What flowed may be in its count, and is not told again."""
         taken = max(self._taken, self._maybe_taken)
         self.trust.boot = secrets.token_hex(4)
         self.trust.register -= self.trust.register if another else said if self._refused else taken
