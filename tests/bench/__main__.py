@@ -16,12 +16,12 @@ import devices
 import hooks
 import kiosk
 import panels
-import services
 import thousand
 import trading
 import years
 
 import board
+import services
 from lanes import chromium
 from satmeter import devnet
 from satmeter.board import rp2040

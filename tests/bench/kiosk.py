@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 from ground import Board, Figure, interleaved, invoice_and_pay, until
-from services import Service
 
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide
 from satmeter.node.rpc import Node
+from services import Service
 
 ROUNDS = 9
 METERS, EACH, THREADS = 40, 15, 8
