@@ -14,10 +14,10 @@ from functools import cache
 
 import sqlalchemy as sa
 
-from ..core.errors import BadParam
+from ..core.errors import BadParam, JournalTrouble
 from ..formatting import readable
 from .api_tokens import SELLER, covers, digest
-from .database import Database, Row, insert_new, only
+from .database import Database, Row, already_there, insert_new, only
 from .events import Events
 from .idempotency import SPENT
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
@@ -167,13 +167,20 @@ class Tokens:
     def unspend_all(self, uses: Sequence["Use | None"], id: str, who: str) -> None:
         """Gives back what was spent under an id, once; should the spending come late, it spends nothing."""
         for kind, some in _by_kind(uses):
-            with self._database.writing() as db:
-                key = f"{id} {kind}"
-                good = self._spent_under(db, who, key, some)
-                if good is None:
-                    self._note_spent(db, who, key, some, [])
-                elif self._take_note(db, who, key, good):
-                    self._give_back(db, kind, [some[n].key for n in good])
+            try:
+                self._unspend(kind, some, f"{id} {kind}", who)
+            except JournalTrouble as error:
+                if not already_there(error):
+                    raise
+                self._unspend(kind, some, f"{id} {kind}", who)  # another worker has noted something just now
+
+    def _unspend(self, kind: str, some: dict[int, "Use"], key: str, who: str) -> None:
+        with self._database.writing() as db:
+            good = self._spent_under(db, who, key, some)
+            if good is None:
+                self._note_spent(db, who, key, some, [])
+            elif self._take_note(db, who, key, good):
+                self._give_back(db, kind, [some[n].key for n in good])
 
     @staticmethod
     def _give_back(db: sa.Connection, kind: str, keys: list[str]) -> None:
