@@ -2,6 +2,7 @@
 
 import time
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
@@ -9,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 
 from satmeter.billing import tables
 from satmeter.billing.api_tokens import ApiTokens
-from satmeter.billing.database import Database
+from satmeter.billing.database import Database, insert_new
 from satmeter.billing.events import Events, hook_row
 from satmeter.billing.invoices import Invoices
 from satmeter.billing.ssrf import Outward
@@ -133,3 +134,16 @@ def test_open_invoices_are_read_by_the_page(url):
     stored(database, tables.INVOICE, [invoice_row(f"i{n:05}", expires_at=int(time.time()) + 60) for n in range(2300)])
     found = [row["id"] for row in Invoices(database, None, Events(database), 0).open()]
     assert len(found) == len(set(found)) == 2300
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_row_is_inserted_once_and_that_is_known(kind, url, request):
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgresql")
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute("CREATE DATABASE inserted_once")
+        url = url.replace("/postgres?", "/inserted_once?")
+    database = Database(url, NODE)
+    row = {"name": "x", "value": "1"}
+    with database.writing() as db:
+        assert [insert_new(db, ABOUT, row) for _ in range(3)] == [True, False, False]

@@ -118,7 +118,8 @@ def only(result: sa.CursorResult[tuple[object, ...]]) -> bool:
 def insert_new(db: sa.Connection, table: sa.Table, row: Mapping[str, object]) -> bool:
     """Insert a row, unless one with its key is there; whether it was inserted."""
     insert = postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert
-    return only(db.execute(insert(table).on_conflict_do_nothing(), row))
+    kept = {"preserve_rowcount": True}  # of an INSERT, psycopg's count is gone with its cursor
+    return only(db.execute(insert(table).on_conflict_do_nothing(), row, execution_options=kept))
 
 
 def already_there(trouble: JournalTrouble) -> bool:
