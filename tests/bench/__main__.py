@@ -21,7 +21,7 @@ import trading
 import years
 
 import board
-import services
+import serving
 from lanes import chromium
 from satmeter import devnet
 from satmeter.board import rp2040
@@ -89,9 +89,9 @@ def measured(kind, wanted):
                     yield from panels.panels(net)
             else:
                 print("SKIPPED: figures of the pages: `make deps` brings a browser")
-        if asked(services.services):
+        if asked(serving.services):
             with devnet.start(kind, Path(directory) / "e", nodes(), CHANNEL) as net:
-                yield from services.services(net, directory)
+                yield from serving.services(net, directory)
         if asked(kiosk.kiosk):
             with devnet.start(kind, Path(directory) / "g", nodes(), CHANNEL) as net:
                 trading.plain_rate(net, 3)  # warm
