@@ -16,12 +16,12 @@ import devices
 import hooks
 import kiosk
 import panels
+import serving
 import thousand
 import trading
 import years
 
 import board
-import serving
 from lanes import chromium
 from satmeter import devnet
 from satmeter.board import rp2040
