@@ -22,7 +22,7 @@ test: lint
 
 # Every figure, on real nodes where they are installed; BENCH names some of them, or `emulated`.
 bench: venv
-	$(BIN)/python tests/bench $(BENCH)
+	PYTHONPATH=tests $(BIN)/python tests/bench $(BENCH)
 
 # Small changes of money code, each of which has to fail a test: a sample, or MUTANTS="--all", "--sample 50 --seed 7",
 # "--module core/seller/session.py".

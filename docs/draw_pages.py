@@ -9,10 +9,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "panel"), str(ROOT / "tests" / "billing")]
 
-from running import RunningPanel  # noqa: E402
-
 from billing import MARKET, Service, Visitor, stranger  # noqa: E402
 from lanes import chromium  # noqa: E402
+from running import RunningPanel  # noqa: E402
 from satmeter import devnet  # noqa: E402
 
 METER = {

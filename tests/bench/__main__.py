@@ -1,6 +1,6 @@
 """`make bench`: every figure of the product, as a ratio to something measured in the same run.
 
-python tests/bench [real|emulated] [FIGURE ...]
+PYTHONPATH=tests python tests/bench [real|emulated] [FIGURE ...]
 """
 
 import os

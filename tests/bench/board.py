@@ -13,10 +13,7 @@ from pathlib import Path
 import psutil
 from ground import Figure, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "board"))
-
 from pico import KEY, PLUG, Host, config, flashed, started
-
 from satmeter.board import flash, image
 from satmeter.board.virtual import VirtualBoard
 from satmeter.qr.make import fitted

@@ -2,21 +2,16 @@
 
 import os
 import random
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import cv2
 import zxingcpp
 from ground import Figure, interleaved
 from pyzbar import pyzbar
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "qr"))
-
 import camera
-
 from satmeter.qr.meaning import plausible
 from satmeter.qr.read import read
 

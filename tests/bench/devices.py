@@ -13,9 +13,6 @@ from pathlib import Path
 
 import psutil
 from ground import Figure, until
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from plugs import Plugs
 
 from broker import Broker

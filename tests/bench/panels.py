@@ -2,7 +2,6 @@
 
 import re
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -11,12 +10,8 @@ from pathlib import Path
 
 from ground import Figure, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "panel"))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from running import RunningPanel
-
 from lanes import chromium
+from running import RunningPanel
 from satmeter.board.virtual import VirtualBoard
 from satmeter.bridge import Bridge, MeterSide
 from satmeter.node.rpc import Node

@@ -13,8 +13,6 @@ import httpx
 import sqlalchemy as sa
 from ground import Figure, interleaved, until
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from satmeter.billing.tables import INVOICE, SERVICE
 from services import Service, free_port
 

@@ -2,18 +2,14 @@
 
 import json
 import sqlite3
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from ground import Board, Figure, opened, paid_of, until
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "panel"))
-
-from running import RunningPanel
-
 from lanes import chromium
+from running import RunningPanel
 from satmeter.core.seller.state import SellerState
 from satmeter.journal.store import Journal, sqlite_url
 

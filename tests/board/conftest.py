@@ -1,9 +1,9 @@
 """Boards on the emulated RP2040 for the tests of this folder."""
 
 import pytest
-from pico import Host, flashed, started
 
 from lanes import lane
+from pico import Host, flashed, started
 from satmeter.board import flash
 
 

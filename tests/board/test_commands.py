@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import serial
-from pico import started
 from typer.testing import CliRunner
 
 from lanes import lane
+from pico import started
 from satmeter.board import flash, ports
 from satmeter.cli import board as commands
 from satmeter.cli.main import app

@@ -4,9 +4,9 @@ import itertools
 import random
 
 import pytest
-from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, changed, config, flashed, started
 
 from lanes import lane
+from pico import BUTTON, CONFIG, KEY, LED, PER_S, PLUG, PULSE, RELAY, Host, changed, config, flashed, started
 from satmeter.board import flash, image
 from waiting import until
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from pico import CONFIG, Host, flashed
 
 from lanes import lane
+from pico import CONFIG, Host, flashed
 from satmeter.qr.make import fitted
 from waiting import until
 

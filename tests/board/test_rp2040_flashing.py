@@ -4,10 +4,10 @@ import json
 
 import pytest
 import serial
-from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, started
 from typer.testing import CliRunner
 
 from lanes import lane
+from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, started
 from satmeter.board import flash, image
 from satmeter.board.virtual import load_key
 from satmeter.cli.main import app

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from omi import CAPACITY, CONTRIB, PATH, READ
 
+from omi import CAPACITY, CONTRIB, PATH, READ
 from satmeter.core.errors import BadParam
 from satmeter.gate.omi import asked
 from services import free_port

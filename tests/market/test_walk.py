@@ -12,8 +12,8 @@ import sys
 
 import httpx
 import pytest
-from omi import CAPACITY, CONTRIB, PATH
 
+from omi import CAPACITY, CONTRIB, PATH
 from services import MARKET, Service, free_port
 from waiting import until
 

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from running import RunningPanel
 
 from lanes import lane
+from running import RunningPanel
 from satmeter import devnet
 
 LANE = {"emulated": "emulated nodes", "real": "real nodes (regtest)"}

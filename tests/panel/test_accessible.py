@@ -7,9 +7,9 @@ import pytest
 from looking import fact, opened, shot
 from playwright.sync_api import expect
 from pyln.client import RpcError
-from running import RunningPanel
 
 from accessible import Judge
+from running import RunningPanel
 from satmeter import devnet
 from waiting import until
 

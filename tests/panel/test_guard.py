@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from playwright.sync_api import expect
-from running import RunningPanel, free_port
 
+from running import RunningPanel, free_port
 from satmeter.core.errors import TooMany
 from satmeter.http import last_minute
 from satmeter.http import password_tries as tries

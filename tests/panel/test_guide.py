@@ -11,14 +11,11 @@ import sys
 import termios
 from pathlib import Path
 
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "qr"))
-
-import camera
 import cv2
 import numpy as np
+import pytest
 
+import camera
 from lanes import lane
 from satmeter import devnet
 from satmeter.devnet import ChannelSpec, NodeSpec

@@ -3,8 +3,8 @@
 import pytest
 from joserfc.jwk import RSAKey
 from playwright.sync_api import expect
-from running import RunningPanel
 
+from running import RunningPanel
 from satmeter.core.errors import BadParam
 from satmeter.node.rpc import Node
 from satmeter.panel.config import load

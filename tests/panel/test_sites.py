@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import expect
-from running import RunningPanel
 
+from running import RunningPanel
 from satmeter.core.errors import BadParam, NotPermitted
 from satmeter.panel.config import Roles
 from satmeter.panel.layout import Panel

@@ -1,10 +1,10 @@
 """What scanned texts mean, and which are refused with which words."""
 
-import camera
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import camera
 from satmeter.core.errors import BadParam
 from satmeter.devnet.emulated.invoices import sign
 from satmeter.qr.make import as_code

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-import camera
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import camera
 from satmeter.core.errors import BadParam
 from satmeter.qr import draw, read
 from satmeter.qr.make import as_code, fitted, make

@@ -4,12 +4,12 @@ import builtins
 import random
 import sys
 
-import camera
 import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import camera
 from pictures import invoice, saved
 from satmeter.cli.main import app
 from satmeter.qr.source import frames

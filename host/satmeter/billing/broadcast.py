@@ -3,20 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
 
-from .database import Row
+from .rows import EventRow, InvoiceRow
+
+Told = TypeVar("Told", InvoiceRow, EventRow)
 
 REMEMBERED = 10_000
 BEHIND = 1000
 """A reader who is so many payments behind is dropped: what waits for it would fill the memory."""
 
 
-class Broadcast:
+class Broadcast(Generic[Told]):
     """Lives on one event loop; say() may be called from any thread."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._queues: set[asyncio.Queue[Row | None]] = set()
+        self._queues: set[asyncio.Queue[Told | None]] = set()
         self._said: dict[object, None] = {}
         self._stopped = False
 
@@ -24,7 +27,7 @@ class Broadcast:
         """Binds the hub to the running event loop. What say() gets before this call is dropped."""
         self._loop = asyncio.get_running_loop()
 
-    def say(self, paid: Row) -> None:
+    def say(self, paid: Told) -> None:
         """Tell everybody of a payment (or an event), by its id once: it may be heard of in two ways."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._put, paid)
@@ -35,7 +38,7 @@ class Broadcast:
         for queue in self._queues:
             queue.put_nowait(None)
 
-    def _put(self, paid: Row) -> None:
+    def _put(self, paid: Told) -> None:
         if paid["id"] in self._said:
             return
         self._said[paid["id"]] = None
@@ -49,9 +52,9 @@ class Broadcast:
                 queue.put_nowait(paid)
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["asyncio.Queue[Row | None]"]:
+    async def listening(self) -> AsyncIterator["asyncio.Queue[Told | None]"]:
         """A queue of payments from now on; None in it ends the stream."""
-        queue: asyncio.Queue[Row | None] = asyncio.Queue()
+        queue: asyncio.Queue[Told | None] = asyncio.Queue()
         self._queues.add(queue)
         if self._stopped:
             queue.put_nowait(None)
@@ -61,7 +64,9 @@ class Broadcast:
             self._queues.discard(queue)
 
     @staticmethod
-    async def first_of(queue: "asyncio.Queue[Row | None]", good: Callable[[Row], bool], timeout_s: float) -> Row | None:
+    async def first_of(
+        queue: "asyncio.Queue[Told | None]", good: Callable[[Told], bool], timeout_s: float
+    ) -> Told | None:
         """Return the first payment of a queue for which it holds, None if none comes in time."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -21,7 +21,7 @@ from ..node.rpc import Node
 from .api_tokens import ApiTokens, Client
 from .broadcast import Broadcast
 from .config import Config
-from .database import Database, Row
+from .database import Database
 from .events import Events, News
 from .idempotency import IdempotencyKeys
 from .invoices import Invoices
@@ -29,6 +29,7 @@ from .lightning_address import Addresses
 from .meters import Meters
 from .outgoing_payments import OutgoingPayments
 from .payment_follower import Follower
+from .rows import EventRow, InvoiceRow
 from .ssrf import Outward
 from .tokens import Bought, Tokens, Use
 from .webhooks import Webhooks
@@ -64,12 +65,13 @@ class Container:
         outward = Outward(config.hook_hosts, "hook_hosts")
         self.addresses = Addresses(Outward(config.hub_hosts, "hub_hosts"), lambda text: self.spending.decoded(text))
         self.hooks = Webhooks(self.database, self.invoices, self.events, self._root(), outward)
-        self.hub, self.happenings = Broadcast(), Broadcast()
+        self.hub: Broadcast[InvoiceRow] = Broadcast()
+        self.happenings: Broadcast[EventRow] = Broadcast()
         self.news = News(self.database, self.events, self._told)
         self.meters = Meters(self.node, self.database, self.events)
         self.forgetters: list[Callable[[int], None]] = [self.invoices.forget]
         """What deletes invoices that nobody paid; called with a time (s) that no clock of ours puts ahead."""
-        self.renewal: Callable[[Bought, bool], str | Row | None] = self._unknown_renewal
+        self.renewal: Callable[[Bought, bool], str | InvoiceRow | None] = self._unknown_renewal
         """What a used-up token that was not bought by an invoice of a client is renewed by; the market's."""
         self.follower = Follower(self.node, self.invoices, lambda row: self.hub.say(row))
         self._known: dict[str, tuple[Client, float]] = {}
@@ -149,7 +151,7 @@ class Container:
         self.hub.stop()
         self.happenings.stop()
 
-    def _told(self, event: Row) -> None:
+    def _told(self, event: EventRow) -> None:
         """An event that any worker recorded. An invoice that was paid from an account is told from here."""
         self.happenings.say(event)
         if event["kind"] == "paid":
@@ -158,7 +160,7 @@ class Container:
                 self.hub.say(row)
 
     @staticmethod
-    def _unknown_renewal(bought: Bought, ask: bool) -> str | Row | None:
+    def _unknown_renewal(bought: Bought, ask: bool) -> str | InvoiceRow | None:
         return None
 
     async def admit(self, connection: HTTPConnection, scope: str) -> Client:

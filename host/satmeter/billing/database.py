@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,8 +19,6 @@ from ..core.errors import JournalTrouble
 from ..journal.store import engine, trouble
 from .tables import ABOUT
 
-Row = dict[str, Any]
-"""A row of a table, by column. Any: what a column holds is in tables.py, where types don't reach."""
 CONNECTIONS = 8
 SAID = "satmeter_said"
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..core.errors import BadParam
-from .database import SAID, Database, Row
+from ..core.plain import JsonObject
+from .database import SAID, Database
 from .ids import new_id
+from .rows import EventRow, HookRow, SubscriptionRow, every, first
 from .ssrf import check_url
 from .tables import EVENT, HOOK, SECRET, SUBSCRIPTION
 
@@ -32,7 +34,7 @@ class Events:
     def __init__(self, database: Database):
         self._database = database
 
-    def emit(self, db: sa.Connection, client: str, kind: str, body: Row, key: str = "") -> None:
+    def emit(self, db: sa.Connection, client: str, kind: str, body: JsonObject, key: str = "") -> None:
         """Records an event in a transaction, and makes the webhooks due that want it.
 
         It must be the last step of the transaction. On PostgreSQL a lock makes such transactions end one
@@ -67,19 +69,18 @@ class Events:
         if hooks:
             db.execute(sa.insert(HOOK), hooks)
 
-    def after(self, id: int, clients: tuple[str, ...] | None = None, limit: int = PAGE) -> list[Row]:
+    def after(self, id: int, clients: tuple[str, ...] | None = None, limit: int = PAGE) -> list[EventRow]:
         """Return the events after an id, of some clients or of all, oldest first."""
         query = sa.select(EVENT).where(EVENT.c.id > id).order_by(EVENT.c.id).limit(limit)
         if clients is not None:
             query = query.where(EVENT.c.client.in_(clients))
         with self._database.reading() as db:
-            return [dict(row._mapping) for row in db.execute(query)]
+            return every(db, query, EventRow)
 
-    def find(self, id: int) -> Row | None:
+    def find(self, id: int) -> EventRow | None:
         """Returns the event with an id, or None if there is none (it may be too old)."""
         with self._database.reading() as db:
-            row = db.execute(sa.select(EVENT).where(EVENT.c.id == id)).first()
-        return dict(row._mapping) if row is not None else None
+            return first(db, sa.select(EVENT).where(EVENT.c.id == id), EventRow)
 
     def newest(self) -> int:
         """Returns the id of the newest event, or 0 if there is none."""
@@ -95,13 +96,14 @@ class Events:
 
     # --- webhooks for all events of some kinds
 
-    def subscribe(self, client: str, url: object, kinds: object) -> Row:
+    def subscribe(self, client: str, url: object, kinds: object) -> JsonObject:
         """Have a URL told of every event of some kinds from now on. BadParam."""
         good = check_url(url)
         if not isinstance(kinds, list) or not kinds or not all(kind in KINDS for kind in kinds):
             raise BadParam(f"events: must be a list of some of {', '.join(KINDS)}, got {kinds!r}", param="events")
         named = " ".join(each for each in KINDS if each in kinds)
-        row = {"id": new_id(), "client": client, "url": good, "kinds": named, "created_at": int(time.time())}
+        now = int(time.time())
+        row: SubscriptionRow = {"id": new_id(), "client": client, "url": good, "kinds": named, "created_at": now}
         with self._database.writing() as db:
             have = sa.select(sa.func.count()).select_from(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
             if db.execute(have).scalar_one() >= MOST_SUBSCRIPTIONS:
@@ -109,11 +111,11 @@ class Events:
             db.execute(sa.insert(SUBSCRIPTION), row)
         return _shown(row)
 
-    def subscriptions(self, client: str) -> list[Row]:
+    def subscriptions(self, client: str) -> list[JsonObject]:
         """Returns a client's webhook subscriptions, without their secrets."""
         with self._database.reading() as db:
-            rows = db.execute(sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client))
-            return [_shown(dict(row._mapping)) for row in rows]
+            mine = sa.select(SUBSCRIPTION).where(SUBSCRIPTION.c.client == client)
+            return [_shown(row) for row in every(db, mine, SubscriptionRow)]
 
     def unsubscribe(self, client: str, id: str) -> bool:
         """Deletes a client's subscription with what is due to it; returns False if it has none with this id."""
@@ -125,7 +127,7 @@ class Events:
             return there
 
 
-def told(event: Row) -> Row:
+def told(event: EventRow) -> JsonObject:
     """Return an event as streams and webhooks tell it."""
     return {
         "id": event["id"],
@@ -135,16 +137,26 @@ def told(event: Row) -> Row:
     }
 
 
-def _shown(row: Row) -> Row:
+def _shown(row: SubscriptionRow) -> JsonObject:
     return {"id": row["id"], "url": row["url"], "events": row["kinds"].split(), "created_at": row["created_at"]}
 
 
-def hook_row(client: str, url: str, invoice: str = "", event: int | None = None, subscription: str = "") -> Row:
+def hook_row(client: str, url: str, invoice: str = "", event: int | None = None, subscription: str = "") -> HookRow:
     """Return the row of a client's webhook: of an event, due at once; of an invoice, waiting for its payment."""
     now = int(time.time())
-    row = {"id": new_id(), "client": client, "invoice": invoice, "url": url, "tries": 0, "said": "", "created_at": now}
-    row |= {"event": event, "subscription": subscription}
-    return {**row, "state": "waiting" if event is None else "due", "next_at": 0 if event is None else now}
+    return {
+        "id": new_id(),
+        "client": client,
+        "invoice": invoice,
+        "event": event,
+        "subscription": subscription,
+        "url": url,
+        "state": "waiting" if event is None else "due",
+        "next_at": 0 if event is None else now,
+        "tries": 0,
+        "said": "",
+        "created_at": now,
+    }
 
 
 class News:
@@ -152,7 +164,7 @@ class News:
 
     Events of this worker are read at once. Those of other workers are read within EVERY_S (0.3 s)."""
 
-    def __init__(self, database: Database, events: Events, tell: Callable[[Row], None]):
+    def __init__(self, database: Database, events: Events, tell: Callable[[EventRow], None]):
         self._events, self._tell = events, tell
         self._every_s = EVERY_S if database.shared else ALONE_S
         self._stopping, self._said = False, threading.Event()

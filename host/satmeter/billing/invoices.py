@@ -9,11 +9,13 @@ import sqlalchemy as sa
 
 from ..core.errors import BadParam, JournalTrouble, WrongState
 from ..core.money import MAX_MSAT, msat, whole
+from ..core.plain import JsonObject
 from ..formatting import readable
 from ..node.rpc import Made, Node
-from .database import Database, Row, already_there, only
+from .database import Database, already_there, only
 from .events import Events, hook_row
 from .ids import new_id
+from .rows import InvoiceRow, every, first
 from .tables import ABOUT, HOOK, INVOICE, SECRET, SERVICE
 
 LABEL = "bill/"
@@ -37,7 +39,7 @@ class Invoices:
     def __init__(self, database: Database, node: Node, events: Events, cap_msat: int = 0):
         """cap_msat: most that an invoice may be of; 0: no cap."""
         self._database, self._node, self._events, self._cap = database, node, events, cap_msat
-        self.settlers: list[Callable[[sa.Connection, Row, str | None], None]] = []
+        self.settlers: list[Callable[[sa.Connection, InvoiceRow, str | None], None]] = []
         """Called in the transaction that counts a payment, with the invoice and the account that paid it (None: by the
         node's channels): whatever a payment moves, moves with it or not at all."""
 
@@ -55,7 +57,7 @@ class Invoices:
         uses: int = 1,
         hash_only: bool = False,
         redirect_url: str = "",
-    ) -> Row:
+    ) -> InvoiceRow:
         """Makes an invoice on the node, records it and returns it.
 
         With an `id` that is in use, the invoice with that id is returned. So a call can be repeated safely
@@ -85,10 +87,11 @@ class Invoices:
         check_cap(amount_msat, self._cap)
         now = int(time.time())
         made = self._node.invoice(LABEL + id, amount_msat, description, expiry_s, hash_only)
-        row = {
+        row: InvoiceRow = {
             "id": id,
             "client": client,
             "msatoshi": amount_msat,
+            "msatoshi_received": None,
             "quoted_currency": quoted[0] if quoted else None,
             "quoted_amount": quoted[1] if quoted else None,
             "rhash": made.hash,
@@ -96,6 +99,8 @@ class Invoices:
             "description": description,
             "created_at": now,
             "expires_at": made.expires_at,
+            "pay_index": None,
+            "paid_at": None,
             "uses": uses,
             "metadata": json.dumps(metadata),
             "redirect_url": redirect_url,
@@ -112,15 +117,15 @@ class Invoices:
             if known is None:
                 raise
             return known  # the same request came twice at once, and the other one was first
-        return {**row, "msatoshi_received": None, "pay_index": None, "paid_at": None}
+        return row
 
-    def find(self, id: str, client: str = "") -> Row | None:
+    def find(self, id: str, client: str = "") -> InvoiceRow | None:
         """Return an invoice; with `client` only if it is theirs."""
         if not _ID.fullmatch(id):
             return None
         return self._one(INVOICE.c.id == id, *([INVOICE.c.client == client] if client else []))
 
-    def by_payreq(self, payreq: str) -> Row | None:
+    def by_payreq(self, payreq: str) -> InvoiceRow | None:
         """Found by the hash that stands in it, which is what has an index; None for what is no invoice of ours.
 
         NodeTrouble where the node can't decode just now: then it is not known whose it is."""
@@ -134,11 +139,13 @@ class Invoices:
         row = self.by_hash(rhash)
         return row if row is not None and row["payreq"] == lower else None
 
-    def by_hash(self, rhash: str) -> Row | None:
+    def by_hash(self, rhash: str) -> InvoiceRow | None:
         """Returns the invoice with a payment hash (64 hex digits, lower case), or None."""
         return self._one(INVOICE.c.rhash == rhash) if re.fullmatch(r"[0-9a-f]{64}", rhash) else None
 
-    def of(self, client: str, limit: int = PAGE, before: str = "", status: str = "", since: int = 0) -> list[Row]:
+    def of(
+        self, client: str, limit: int = PAGE, before: str = "", status: str = "", since: int = 0
+    ) -> list[InvoiceRow]:
         """Returns a client's invoices: the newest ones that match, sorted with the oldest first.
 
         Args:
@@ -157,10 +164,10 @@ class Invoices:
             same = sa.and_(INVOICE.c.created_at == edge, INVOICE.c.id > before)
             query = query.where(sa.or_(INVOICE.c.created_at < edge, same))
         with self._database.reading() as db:
-            rows = db.execute(query.order_by(INVOICE.c.created_at.desc(), INVOICE.c.id).limit(limit))
-            return [dict(row._mapping) for row in rows][::-1]
+            newest = query.order_by(INVOICE.c.created_at.desc(), INVOICE.c.id).limit(limit)
+            return every(db, newest, InvoiceRow)[::-1]
 
-    def delete(self, row: Row, status: str) -> None:
+    def delete(self, row: InvoiceRow, status: str) -> None:
         """Deletes an invoice that has the given status: unpaid, paid or expired.
 
         One that is not paid is deleted on the node first, so that nobody can pay it; the node is asked for an expired
@@ -183,7 +190,7 @@ class Invoices:
 
     # --- payments that came in
 
-    def paid(self, label: str, found: Made, in_turn: bool = True, payer: str | None = None) -> Row | None:
+    def paid(self, label: str, found: Made, in_turn: bool = True, payer: str | None = None) -> InvoiceRow | None:
         """Counts a payment once, and returns the invoice if this call counted it, else None.
 
         The invoice, its webhooks and the stored pay_index change in one transaction.
@@ -202,27 +209,27 @@ class Invoices:
             counted = label.startswith(LABEL) and self._count(db, id, found.index, found.received_msat, payer)
         return self.find(id) if counted else None
 
-    def shut(self, row: Row) -> bool:
+    def shut(self, row: InvoiceRow) -> bool:
         """Delete an invoice on the node, so that no wallet can pay it; False where one did, or is just doing so."""
         return self._node.delete_invoice(LABEL + row["id"]) is None
 
-    def count_internal(self, db: sa.Connection, row: Row, account: str) -> bool:
+    def count_internal(self, db: sa.Connection, row: InvoiceRow, account: str) -> bool:
         """Count an invoice that was shut as paid in full from an account with us; False where it is paid already."""
-        return self._count(db, row["id"], INTERNAL, row["msatoshi"], account)
+        return self._count(db, row["id"], INTERNAL, int(row["msatoshi"] or 0), account)
 
     def _count(self, db: sa.Connection, id: str, index: int, received: int, payer: str | None) -> bool:
         """Mark an invoice as paid, with all that follows; whether this call was the one that did. The event is last."""
         now = int(time.time())
         mine = sa.update(INVOICE).where(INVOICE.c.id == id, INVOICE.c.pay_index.is_(None))
         values = {"pay_index": index, "paid_at": now, "msatoshi_received": received}
-        row = db.execute(mine.values(values).returning(*INVOICE.c)).first()
+        row = first(db, mine.values(values).returning(*INVOICE.c), InvoiceRow)
         if row is None:
             return False
         due = sa.update(HOOK).where(HOOK.c.invoice == id, HOOK.c.state == "waiting")
         db.execute(due.values(state="due", next_at=now))
         for settle in self.settlers:
-            settle(db, dict(row._mapping), payer)
-        self._events.emit(db, row.client, "paid", shown(dict(row._mapping)), f"paid/{id}")
+            settle(db, row, payer)
+        self._events.emit(db, row["client"], "paid", shown(row), f"paid/{id}")
         return True
 
     def index(self) -> int | None:
@@ -236,14 +243,14 @@ class Invoices:
         with self._database.writing() as db:
             self._note_index(db, index)
 
-    def open(self) -> Iterator[Row]:
+    def open(self) -> Iterator[InvoiceRow]:
         """Yield the invoices that may have been paid while nobody looked: unpaid ones, expired a day ago at most."""
         since, after = int(time.time()) - 86_400, ""
         unpaid = sa.select(INVOICE).where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at > since)
         while True:
             with self._database.reading() as db:
                 page = unpaid.where(INVOICE.c.id > after).order_by(INVOICE.c.id).limit(PAGE)
-                rows = [dict(row._mapping) for row in db.execute(page)]
+                rows = every(db, page, InvoiceRow)
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -278,20 +285,19 @@ class Invoices:
         elif int(there) < index:
             db.execute(sa.update(ABOUT).where(ABOUT.c.name == "pay_index").values(value=str(index)))
 
-    def _one(self, *conditions: sa.ColumnElement[bool]) -> Row | None:
+    def _one(self, *conditions: sa.ColumnElement[bool]) -> InvoiceRow | None:
         with self._database.reading() as db:
-            row = db.execute(sa.select(INVOICE).where(*conditions)).first()
-        return dict(row._mapping) if row is not None else None
+            return first(db, sa.select(INVOICE).where(*conditions), InvoiceRow)
 
 
-def status_of(row: Row) -> str:
+def status_of(row: InvoiceRow) -> str:
     """Return unpaid, paid or expired."""
     if row["pay_index"] is not None:
         return "paid"
     return "unpaid" if row["expires_at"] > time.time() else "expired"
 
 
-def shown(row: Row) -> Row:
+def shown(row: InvoiceRow) -> JsonObject:
     """Return an invoice with the fields of Lightning Charge's API: amounts as text, times in seconds."""
     status = status_of(row)
     return {

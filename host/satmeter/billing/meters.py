@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from pyln.client import RpcError
 
 from ..core.errors import BadParam, NodeTrouble, SatmeterError, UnknownSession, WrongState
-from ..core.plain import keep_newest
+from ..core.plain import JsonObject, keep_newest
 from ..core.status import SellerStatus, SessionEvent, SessionStatus, read_as
 from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, Node, code_of, words_of
 from ..wire.pledge import Pledge
 from ..wire.signature import verify
-from .database import Database, Row
+from .database import Database
 from .events import Events
 from .pledges import Pledges
 from .tables import ABOUT
@@ -85,12 +85,12 @@ class Meters:
             value = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == CURSOR)).scalar()
         return None if value is None else int(value)
 
-    def _tell(self, told: list[tuple[str, Row, str]]) -> None:
+    def _tell(self, told: list[tuple[str, JsonObject, str]]) -> None:
         with self._database.writing() as db:
             for kind, body, key in told:
                 self._events.emit(db, "", kind, body, key)
 
-    def _move(self, was: int | None, now: int, told: list[tuple[str, Row, str]]) -> None:
+    def _move(self, was: int | None, now: int, told: list[tuple[str, JsonObject, str]]) -> None:
         with self._database.writing() as db:
             if was is None:
                 db.execute(sa.insert(ABOUT), {"name": CURSOR, "value": str(now)})
@@ -174,11 +174,11 @@ def _not_away(error: RpcError) -> None:
         raise NodeTrouble(f"credit: the meter plugin is away: {words_of(error)}") from None
 
 
-def _brief(session: SessionStatus) -> Row:
+def _brief(session: SessionStatus) -> JsonObject:
     return {each: getattr(session, each) for each in ("session", "meter", "buyer", "credit_msat", "paid_msat")}
 
 
-def _told(row: Row) -> tuple[str, Row, str] | None:
+def _told(row: JsonObject) -> tuple[str, JsonObject, str] | None:
     """Returns kind, body and key of a journal event that clients can follow, None for other events.
 
     A request for a later invoice becomes the event "low". It is sent only to buyers with the plugin. For

@@ -16,8 +16,9 @@ from ..core.plain import JsonObject
 from ..node.pay import fee_cap
 from ..node.payments import Outcome, Payments
 from ..node.rpc import Node
-from .database import Database, Row, already_there, only
+from .database import Database, already_there, only
 from .ids import new_id
+from .rows import PaymentRow, every, first
 from .tables import PAYMENT
 
 log = logging.getLogger("satmeter.billing")
@@ -42,7 +43,7 @@ class OutgoingPayments:
     def __init__(self, database: Database, node: Node, cap_msat: int):
         self._database, self._node, self._cap = database, node, cap_msat
         self._payments = Payments(node)
-        self.watchers: list[Callable[[sa.Connection, Row, str, int], None]] = []
+        self.watchers: list[Callable[[sa.Connection, PaymentRow, str, int], None]] = []
         """Called in the transaction in which a payment ends otherwise than it stood: with its row as it was, its status
         from now on, and what was sent."""
         self.chores: list[Callable[[], None]] = []
@@ -81,7 +82,7 @@ class OutgoingPayments:
             self._id = str(self._node.info()["id"])
         return str(decoded["payee"]) == self._id
 
-    def pay(self, client: str, payreq: str) -> Row:
+    def pay(self, client: str, payreq: str) -> PaymentRow:
         """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
         decoded = self.decoded(payreq)
         amount = int(decoded["amount_msat"])
@@ -95,8 +96,8 @@ class OutgoingPayments:
         payreq: str,
         decoded: JsonObject,
         fee: int = 0,
-        held: Callable[[sa.Connection, Row], None] | None = None,
-    ) -> Row:
+        held: Callable[[sa.Connection, PaymentRow], None] | None = None,
+    ) -> PaymentRow:
         """Pays a decoded invoice, waits up to WAIT_S (5 s) for the outcome, and returns the payment.
 
         Where the payment is recorded already and has not failed, its present state is returned. The watchers
@@ -129,11 +130,10 @@ class OutgoingPayments:
         self._wait(rhash)
         return self.find(rhash) or begun
 
-    def find(self, rhash: str) -> Row | None:
+    def find(self, rhash: str) -> PaymentRow | None:
         """Returns a payment by its hash, or None. Its status: pending, complete, failed or alarm."""
         with self._database.reading() as db:
-            row = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash)).first()
-        return dict(row._mapping) if row is not None else None
+            return first(db, sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash), PaymentRow)
 
     def _not_paid_otherwise(self, rhash: str) -> None:
         """Raises WrongState for an invoice that the node pays or has paid for no client.
@@ -176,13 +176,13 @@ class OutgoingPayments:
         now = int(time.time())
         left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", PAYMENT.c.lease_until < now)
         with self._database.reading() as db:
-            rows = [dict(each._mapping) for each in db.execute(left)]
+            rows = every(db, left, PaymentRow)
         for row in rows:
             self._learn(row)
         for chore in self.chores:
             chore()
 
-    def _learn(self, row: Row) -> None:
+    def _learn(self, row: PaymentRow) -> None:
         """Records the node's outcome of a payment that this worker does not send.
 
         A failure, or that the payment was never sent, is recorded only once its lease is over: another
@@ -227,11 +227,11 @@ class OutgoingPayments:
         rhash: str,
         amount: int,
         fee: int,
-        held: Callable[[sa.Connection, Row], None] | None,
-    ) -> Row:
+        held: Callable[[sa.Connection, PaymentRow], None] | None,
+    ) -> PaymentRow:
         """Record a payment as pending; "new" or "failed" in what is returned means that it is ours to send."""
         now = int(time.time())
-        row = {
+        fresh: PaymentRow = {
             "rhash": rhash,
             "client": client,
             "payreq": payreq,
@@ -240,8 +240,12 @@ class OutgoingPayments:
             "fee": fee,
             "worker": self._me,
             "lease_until": now + LEASE_S,
+            "status": "pending",
+            "sent": 0,
+            "why": "",
+            "created_at": now,
+            "done_at": 0,
         }
-        fresh = {**row, "status": "pending", "sent": 0, "why": "", "created_at": now, "done_at": 0}
         try:
             with self._database.writing() as db:
                 db.execute(sa.insert(PAYMENT), fresh)
@@ -283,9 +287,13 @@ class OutgoingPayments:
     def _wait(self, rhash: str) -> None:
         """Wait a little for how it ends; 202 says that it is not known yet."""
         end, pause = time.monotonic() + WAIT_S, 0.01
-        while time.monotonic() < end and (self.find(rhash) or {}).get("status") == "pending":
+        while time.monotonic() < end and self._is_pending(rhash):
             time.sleep(pause)
             pause = min(0.2, pause * 2)
+
+    def _is_pending(self, rhash: str) -> bool:
+        row = self.find(rhash)
+        return row is not None and row["status"] == "pending"
 
     def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
         """Records how a payment ended, and calls the watchers in the same transaction.
@@ -294,22 +302,22 @@ class OutgoingPayments:
         With `left`, the worker itself must wait for the end of the lease, too. A payment that is recorded as
         complete or alarm never changes again; one that is recorded as failed can still become either."""
         with self._database.writing() as db:
-            was = db.execute(sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update()).first()
-            if was is None or was.status in (COMPLETE, ALARM):
+            was = first(db, sa.select(PAYMENT).where(PAYMENT.c.rhash == rhash).with_for_update(), PaymentRow)
+            if was is None or was["status"] in (COMPLETE, ALARM):
                 return
-            status, odd = _judged(dict(was._mapping), outcome)
-            held = was.lease_until >= time.time() and (left or was.worker != self._me)
-            if status == was.status or (status == FAILED and held):
+            status, odd = _judged(was, outcome)
+            held = was["lease_until"] >= time.time() and (left or was["worker"] != self._me)
+            if status == was["status"] or (status == FAILED and held):
                 return
             values = {"status": status, "sent": outcome.sent_msat, "why": odd or why, "done_at": int(time.time())}
             db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
             for watch in self.watchers:
-                watch(db, dict(was._mapping), status, outcome.sent_msat)
+                watch(db, was, status, outcome.sent_msat)
         if status == ALARM:
             log.error("payment %s needs a person: %s", rhash, odd)
 
 
-def _judged(row: Row, outcome: Outcome) -> tuple[str, str]:
+def _judged(row: PaymentRow, outcome: Outcome) -> tuple[str, str]:
     """Return the status that an outcome gives a payment, and for an alarm what is wrong, in words."""
     if outcome.status != "complete":
         return FAILED, ""

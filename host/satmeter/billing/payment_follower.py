@@ -4,9 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ..core.plain import JsonObject
 from ..node.rpc import Made, Node
 from .invoices import LABEL, OPERATOR, Invoices
+from .rows import InvoiceRow
 
 log = logging.getLogger("satmeter.billing")
 
@@ -21,7 +21,7 @@ class Follower:
     so that the start does not wait for it. `seen` is called with the invoice of each payment that this
     worker saw, also where another worker counted it."""
 
-    def __init__(self, node: Node, invoices: Invoices, seen: Callable[[JsonObject], None]):
+    def __init__(self, node: Node, invoices: Invoices, seen: Callable[[InvoiceRow], None]):
         self._node, self._invoices, self._seen = node, invoices, seen
         self._stopping = threading.Event()
         self.caught_up = threading.Event()
@@ -61,7 +61,7 @@ class Follower:
         if row is not None:
             self._seen(row)
 
-    def catch_up(self, row: JsonObject) -> bool:
+    def catch_up(self, row: InvoiceRow) -> bool:
         """Looks up an invoice at the node and counts its payment; returns whether the invoice is paid.
 
         For an invoice that somebody claims to have paid: a payer can know of the payment a moment before

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from ..core.errors import BadParam, JournalTrouble
 from ..formatting import readable
 from .api_tokens import SELLER, covers, digest
-from .database import Database, Row, already_there, insert_new, only
+from .database import Database, already_there, insert_new, only
 from .events import Events
 from .idempotency import SPENT
+from .rows import InvoiceRow
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 MOST_SERVICES = 50
@@ -125,7 +126,7 @@ class Tokens:
             if not there:
                 db.execute(sa.insert(SERVICE), [{"invoice": invoice, "service": service} for service in services])
 
-    def issue(self, row: Row, services: tuple[str, ...]) -> str | None:
+    def issue(self, row: InvoiceRow, services: tuple[str, ...]) -> str | None:
         """Makes a new hash token for an invoice; returns None if it is unpaid or for other services.
 
         `services` must be exactly those of the invoice. An earlier token of the invoice ends: only its hash is

@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 import sqlalchemy as sa
 
-from .database import Database, Row, only
+from ..core.plain import JsonObject
+from .database import Database, only
 from .events import Events, hook_row, told
 from .invoices import Invoices, shown
+from .rows import HookRow, every
 from .ssrf import TIMEOUT_S, Outward, check_url
 from .tables import HOOK, INVOICE
 
@@ -83,10 +85,10 @@ class Webhooks:
             paid = db.execute(sa.select(INVOICE.c.pay_index).where(INVOICE.c.id == invoice).with_for_update()).scalar()
             db.execute(sa.insert(HOOK), {**row, "state": "waiting" if paid is None else "due"})
 
-    def dead(self) -> list[Row]:
+    def dead(self) -> list[HookRow]:
         """Return the dead letters."""
         with self._database.reading() as db:
-            return [dict(each._mapping) for each in db.execute(sa.select(HOOK).where(HOOK.c.state == "dead"))]
+            return every(db, sa.select(HOOK).where(HOOK.c.state == "dead"), HookRow)
 
     def replay(self, id: str = "") -> int:
         """Have dead letters (all, or one) tried anew; returns how many."""
@@ -109,7 +111,7 @@ class Webhooks:
                 loop.call_soon_threadsafe(said.set)
 
         self._database.hearers.append(hear)
-        sending: dict[asyncio.Task[None], Row] = {}
+        sending: dict[asyncio.Task[None], HookRow] = {}
         async with httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             while True:
                 said.clear()
@@ -126,12 +128,12 @@ class Webhooks:
                     if task.exception() is not None:  # whatever one of them is like, the others go on
                         log.warning("could not send webhooks; trying again: %s", task.exception())
 
-    def _claim(self, sending: list[Row]) -> list[Row]:
+    def _claim(self, sending: list[HookRow]) -> list[HookRow]:
         """Claims due webhooks for this worker, for LEASE_S (60 s), and returns them.
 
         `sending` are those that this worker sends already. Together with them at most AT_ONCE are claimed,
         OF_CLIENT of one client and OF_HOST to one host, however many wait."""
-        mine: list[Row] = []
+        mine: list[HookRow] = []
         hosts, clients = (Counter(of(row) for row in sending) for of in (_host, _client))
         for row in self._due(hosts, clients):
             if len(sending) + len(mine) >= AT_ONCE:
@@ -147,7 +149,7 @@ class Webhooks:
                     clients[_client(row)] += 1
         return mine
 
-    def _due(self, hosts: Counter[str], clients: Counter[str]) -> Iterator[Row]:
+    def _due(self, hosts: Counter[str], clients: Counter[str]) -> Iterator[HookRow]:
         """Yield what is due, oldest first, but for the hosts and clients that have their part already."""
         after, now = (-1, ""), int(time.time())
         while True:
@@ -158,13 +160,13 @@ class Webhooks:
             for host in [host for host, count in hosts.items() if count >= OF_HOST]:
                 due = due.where(HOOK.c.url.not_like(f"http%://{_plain(host)}/%", escape="\\"))
             with self._database.reading() as db:
-                rows = [dict(each._mapping) for each in db.execute(due.order_by(HOOK.c.next_at, HOOK.c.id).limit(PAGE))]
+                rows = every(db, due.order_by(HOOK.c.next_at, HOOK.c.id).limit(PAGE), HookRow)
             yield from rows
             if len(rows) < PAGE:
                 return
             after = rows[-1]["next_at"], rows[-1]["id"]
 
-    async def _send(self, client: httpx.AsyncClient, row: Row) -> None:
+    async def _send(self, client: httpx.AsyncClient, row: HookRow) -> None:
         found = await asyncio.to_thread(self._what, row)
         said = "what it tells of is gone"
         if found is not None:
@@ -178,7 +180,7 @@ class Webhooks:
                 said = str(error) or type(error).__name__
         await asyncio.to_thread(self._done, row, said)
 
-    def _what(self, row: Row) -> Row | None:
+    def _what(self, row: HookRow) -> JsonObject | None:
         """Return what a webhook tells: an event, or a paid invoice as Lightning Charge does."""
         if row["event"] is not None:
             event = self._events.find(row["event"])
@@ -192,7 +194,7 @@ class Webhooks:
         await answer.aclose()
         return "" if answer.is_success else f"HTTP {answer.status_code}"
 
-    def _done(self, row: Row, said: str) -> None:
+    def _done(self, row: HookRow, said: str) -> None:
         state = "done" if not said else "dead" if row["tries"] >= TRIES else "due"
         pause = FIRST_S * 4 ** (row["tries"] - 1)
         values = {"state": state, "said": said[:500], "next_at": int(time.time()) + pause}
@@ -203,11 +205,11 @@ class Webhooks:
             db.execute(mine.values(values))
 
 
-def _host(row: Row) -> str:
+def _host(row: HookRow) -> str:
     return urlsplit(row["url"]).netloc.lower()
 
 
-def _client(row: Row) -> str:
+def _client(row: HookRow) -> str:
     return str(row["client"])
 
 

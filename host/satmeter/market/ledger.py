@@ -8,8 +8,9 @@ import time
 
 import sqlalchemy as sa
 
-from ..billing.database import Database, Row, insert_new, only
+from ..billing.database import Database, insert_new, only
 from ..core.errors import NoCredit
+from ..core.plain import JsonObject
 from ..formatting import amount
 from .tables import ACCOUNT, ENTRY, TRANSFER
 
@@ -77,7 +78,7 @@ class Ledger:
         with self._database.reading() as db:
             return self.in_account(db, name)
 
-    def entries(self, name: str, before: int = 0, limit: int = PAGE) -> list[Row]:
+    def entries(self, name: str, before: int = 0, limit: int = PAGE) -> list[JsonObject]:
         """Return an account's entries, newest first, those before a transfer's id (0: from the newest)."""
         joined = sa.join(ENTRY, TRANSFER, ENTRY.c.transfer == TRANSFER.c.id)
         columns = (TRANSFER.c.id, TRANSFER.c.kind, TRANSFER.c.about, TRANSFER.c.created_at, ENTRY.c.msat)

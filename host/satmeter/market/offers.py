@@ -4,12 +4,15 @@ import time
 
 import sqlalchemy as sa
 
-from ..billing.database import Database, Row, already_there, only
+from ..billing.database import Database, already_there, only
 from ..billing.ids import new_id
+from ..billing.rows import every
 from ..billing.ssrf import Outward, check_url
 from ..billing.tokens import services_of
 from ..core.errors import BadParam, JournalTrouble, NameTaken
 from ..core.money import msat, whole
+from ..core.plain import JsonObject
+from .rows import NamedOfferRow
 from .tables import OFFER, USER
 
 PAGE = 20
@@ -34,7 +37,7 @@ class Offers:
         status, _ = await self._outward.get(check_url(url, "node_url"), PROBE_S)
         return "asks for payment" if status == 402 else f"answers ({status})"
 
-    def publish(self, seller: str, given: Row, checked: str) -> Row:
+    def publish(self, seller: str, given: JsonObject, checked: str) -> NamedOfferRow:
         """Publish a service, or change the price and description of one that the seller has. BadParam, NameTaken."""
         (service,) = _one(services_of(given.get("service")))
         described = given.get("description") or ""
@@ -72,20 +75,20 @@ class Offers:
         with self._database.writing() as db:
             return only(db.execute(mine.values(shown=shown)))
 
-    def find(self, id: str) -> Row | None:
+    def find(self, id: str) -> NamedOfferRow | None:
         """Returns a service by its id, also one that is off the market; None for an unknown id."""
         found = self._rows(sa.select(OFFER).where(OFFER.c.id == id[:24]))
         return found[0] if found else None
 
-    def among(self, ids: list[str]) -> list[Row]:
+    def among(self, ids: list[str]) -> list[NamedOfferRow]:
         """Return those of the offers that are on the market."""
         return self._rows(sa.select(OFFER).where(OFFER.c.id.in_(ids), OFFER.c.shown).order_by(OFFER.c.service))
 
-    def of(self, seller: str) -> list[Row]:
+    def of(self, seller: str) -> list[NamedOfferRow]:
         """Returns all services of a seller, also those off the market, sorted by name."""
         return self._rows(sa.select(OFFER).where(OFFER.c.seller == seller).order_by(OFFER.c.service))
 
-    def search(self, words: str, sort: str = "price", page: int = 1) -> tuple[list[Row], int]:
+    def search(self, words: str, sort: str = "price", page: int = 1) -> tuple[list[NamedOfferRow], int]:
         """Return a page of the offers that have all the words, and how many there are."""
         if sort not in SORTS:
             raise BadParam(f"sort: must be one of {', '.join(SORTS)}, got {sort[:40]!r}", param="sort")
@@ -105,13 +108,13 @@ class Offers:
         paged = query.order_by(*order, OFFER.c.id).limit(PAGE).offset((page - 1) * PAGE)
         return self._rows(paged), count
 
-    def _rows(self, query: sa.Select[tuple[object, ...]]) -> list[Row]:
+    def _rows(self, query: sa.Select[tuple[object, ...]]) -> list[NamedOfferRow]:
         with_name = query.join(USER, USER.c.id == OFFER.c.seller).add_columns(USER.c.name.label("seller_name"))
         with self._database.reading() as db:
-            return [dict(row._mapping) for row in db.execute(with_name)]
+            return every(db, with_name, NamedOfferRow)
 
 
-def shown(offer: Row) -> Row:
+def shown(offer: NamedOfferRow) -> JsonObject:
     """Return an offer as buyers see it. reputation: mean of the ratings in tenths of a star, None without any."""
     named = {
         each: offer[each]

@@ -4,20 +4,24 @@ In the transaction that counts the payment, each service gets its own hash token
 and the hub its fee, whether the payment came from a wallet or from an account."""
 
 import time
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet
 
 from ..billing.api_tokens import SELLER
-from ..billing.database import Database, Row, already_there, insert_new, only
+from ..billing.database import Database, already_there, insert_new, only
 from ..billing.ids import new_id
 from ..billing.invoices import Invoices, status_of
+from ..billing.rows import InvoiceRow, every, first
 from ..billing.tables import INVOICE, SERVICE, TOKEN
 from ..billing.tokens import Bought, Tokens, new_token
 from ..core.errors import BadParam, JournalTrouble, SatmeterError, WrongState
 from ..core.money import MAX_MSAT
+from ..core.plain import JsonObject
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .offers import Offers
+from .rows import BillRow, HoldRow, NamedOfferRow, OfferRow, PurchaseRow, SpentPurchaseRow
 from .tables import BILL, CART, HOLD, OFFER, PURCHASE
 
 ORDER, DEPOSIT = "order", "deposit"
@@ -48,7 +52,7 @@ class Orders:
 
     # --- the cart
 
-    def cart(self, user: str) -> list[Row]:
+    def cart(self, user: str) -> list[NamedOfferRow]:
         """Returns the services in a user's cart, sorted by name; without those taken off the market."""
         with self._database.reading() as db:
             ids = list(db.execute(sa.select(CART.c.offer).where(CART.c.user == user)).scalars())
@@ -77,11 +81,11 @@ class Orders:
 
     # --- orders
 
-    def check_out(self, user: str) -> Row:
+    def check_out(self, user: str) -> InvoiceRow:
         """Make the order of all that is in the cart, at the prices of now; returns its invoice."""
         return self.order(user, self.cart(user))
 
-    def order(self, user: str, offers: list[Row]) -> Row:
+    def order(self, user: str, offers: Sequence[OfferRow]) -> InvoiceRow:
         """Makes the order of some services at their present prices, and returns its invoice.
 
         Raises BadParam for no services, or for a sum that no invoice can be of."""
@@ -98,14 +102,14 @@ class Orders:
         described = names if len(names.encode()) <= 600 else f"{len(offers)} services"
         return self._billed(id, user, total, described)
 
-    def deposit(self, user: str, msat: int, description: str, hash_only: bool = False) -> Row:
+    def deposit(self, user: str, msat: int, description: str, hash_only: bool = False) -> InvoiceRow:
         """Make an invoice whose payment goes to the user's account."""
         id = new_id()
         with self._database.writing() as db:
             db.execute(sa.insert(BILL), {"invoice": id, "user": user, "kind": DEPOSIT})
         return self._billed(id, user, msat, description, hash_only)
 
-    def _billed(self, id: str, user: str, msat: int, description: str, hash_only: bool = False) -> Row:
+    def _billed(self, id: str, user: str, msat: int, description: str, hash_only: bool = False) -> InvoiceRow:
         """Makes the invoice of a recorded bill; where there can be none, the bill goes, too."""
         try:
             return self._invoices.make(of_user(user), msat, description, id=id, hash_only=hash_only)
@@ -119,13 +123,12 @@ class Orders:
             db.execute(sa.delete(PURCHASE).where(PURCHASE.c.invoice == invoice, PURCHASE.c.paid_at == 0))
             db.execute(sa.delete(BILL).where(BILL.c.invoice == invoice))
 
-    def bill(self, invoice: str) -> Row | None:
+    def bill(self, invoice: str) -> BillRow | None:
         """Return whose order or deposit an invoice is, None for a client's."""
         with self._database.reading() as db:
-            row = db.execute(sa.select(BILL).where(BILL.c.invoice == invoice)).first()
-        return dict(row._mapping) if row is not None else None
+            return first(db, sa.select(BILL).where(BILL.c.invoice == invoice), BillRow)
 
-    def pay(self, user: str, row: Row) -> None:
+    def pay(self, user: str, row: InvoiceRow) -> None:
         """Pays an invoice of this hub from a user's account.
 
         The money is set aside, then the invoice is deleted on the node so that no wallet can pay it, then the
@@ -140,7 +143,7 @@ class Orders:
             raise BadParam("invoice: has no amount of its own; pay it from a wallet", param="invoice")
         if status_of(row) != "unpaid":
             raise WrongState(f"invoice {row['id']} is {status_of(row)}")
-        hold = {"invoice": row["id"], "user": user, "msat": row["msatoshi"]}
+        hold: HoldRow = {"invoice": row["id"], "user": user, "msat": row["msatoshi"]}
         try:
             with self._database.writing() as db:
                 db.execute(sa.insert(HOLD), hold)
@@ -153,7 +156,7 @@ class Orders:
         if not self._finish(hold):
             raise WrongState(f"invoice {row['id']} is paid already, or being paid by a wallet")
 
-    def _finish(self, hold: Row) -> bool:
+    def _finish(self, hold: HoldRow) -> bool:
         """Shut the invoice of a hold and count it, or give the money back; whether it was counted."""
         row = self._invoices.find(hold["invoice"])
         shut = row is not None and status_of(row) != "paid" and self._invoices.shut(row)
@@ -169,12 +172,12 @@ class Orders:
     def take_up(self) -> None:
         """Finish what a worker that fell had begun: holds that are there at two looks in turn."""
         with self._database.reading() as db:
-            there = {row.invoice: dict(row._mapping) for row in db.execute(sa.select(HOLD))}
+            there = {row["invoice"]: row for row in every(db, sa.select(HOLD), HoldRow)}
         for invoice in there.keys() & self._seen:
             self._finish(there[invoice])
         self._seen = set(there)
 
-    def cancel(self, user: str, row: Row) -> None:
+    def cancel(self, user: str, row: InvoiceRow) -> None:
         """Let an unpaid order or deposit of the user's go; nobody can pay it then. WrongState where it is paid."""
         bill = self.bill(row["id"])
         if bill is None or bill["user"] != user:
@@ -182,14 +185,14 @@ class Orders:
         self._invoices.delete(row, "unpaid")
         self._forget_bill(row["id"])
 
-    def settle(self, db: sa.Connection, row: Row, payer: str | None) -> None:
+    def settle(self, db: sa.Connection, row: InvoiceRow, payer: str | None) -> None:
         """Moves the money of a paid invoice to the accounts that it is due to (a settler of Invoices).
 
         What an order's buyer paid beyond the price goes to the buyer's account. A client's invoice that a
         wallet paid moves nothing: that money is the operator's own. `payer` is the account that paid, None for
         the node's channels, and HUB where the node paid its own invoice."""
-        received, source, about = int(row["msatoshi_received"]), payer or NODE, f"invoice/{row['id']}"
-        bill = db.execute(sa.select(BILL).where(BILL.c.invoice == row["id"])).first()
+        received, source, about = int(row["msatoshi_received"] or 0), payer or NODE, f"invoice/{row['id']}"
+        bill = first(db, sa.select(BILL).where(BILL.c.invoice == row["id"]), BillRow)
         if bill is None:
             if row["client"].startswith(SELLER):
                 seller = of_user(row["client"].removeprefix(SELLER))
@@ -198,30 +201,47 @@ class Orders:
             elif payer is not None:
                 self._ledger.move(db, "sale", about, _sum({payer: -received}, {HUB: received}))
             return
-        if bill.kind == DEPOSIT:
-            moved = _sum({source: -received}, {of_user(bill.user): received})
+        if bill["kind"] == DEPOSIT:
+            moved = _sum({source: -received}, {of_user(bill["user"]): received})
             self._ledger.move(db, "deposit", about, moved)
             return
-        bought = db.execute(sa.select(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0))
+        bought = sa.select(PURCHASE).where(PURCHASE.c.invoice == row["id"], PURCHASE.c.paid_at == 0)
         parts: list[dict[str, int]] = [{source: -received}]
         left = received
-        for purchase in bought.all():
-            parts.append({of_user(purchase.seller): purchase.msatoshi - purchase.fee, HUB: purchase.fee})
-            left -= purchase.msatoshi
-            self._deliver(db, dict(purchase._mapping))
-        parts.append({of_user(bill.user): left})
+        for purchase in every(db, bought, PurchaseRow):
+            fee = purchase["fee"]
+            parts.append({of_user(purchase["seller"]): purchase["msatoshi"] - fee, HUB: fee})
+            left -= purchase["msatoshi"]
+            self._deliver(db, purchase)
+        parts.append({of_user(bill["user"]): left})
         self._ledger.move(db, "sale", about, _sum(*parts))
         offers = sa.select(PURCHASE.c.offer).where(PURCHASE.c.invoice == row["id"])
-        db.execute(sa.delete(CART).where(CART.c.user == bill.user, CART.c.offer.in_(offers)))
+        db.execute(sa.delete(CART).where(CART.c.user == bill["user"], CART.c.offer.in_(offers)))
 
-    def _purchase(self, user: str, offer: Row, invoice: str) -> Row:
-        copied = {each: offer[each] for each in ("seller", "service", "node_url", "msatoshi", "uses")}
+    def _purchase(self, user: str, offer: OfferRow, invoice: str) -> PurchaseRow:
         id = new_id()
-        row = {"id": id, "chain": id, "invoice": invoice, "user": user, "offer": offer["id"], **copied}
-        row |= {"fee": self._ledger.fee(offer["msatoshi"]), "sealed": "", "renewed_by": "", "stars": 0, "paid_at": 0}
-        return {**row, "renew_msat": 0, "renew_day_msat": 0, "created_at": int(time.time())}
+        return {
+            "id": id,
+            "chain": id,
+            "invoice": invoice,
+            "user": user,
+            "offer": offer["id"],
+            "seller": offer["seller"],
+            "service": offer["service"],
+            "node_url": offer["node_url"],
+            "msatoshi": offer["msatoshi"],
+            "uses": offer["uses"],
+            "fee": self._ledger.fee(offer["msatoshi"]),
+            "sealed": "",
+            "renewed_by": "",
+            "stars": 0,
+            "renew_msat": 0,
+            "renew_day_msat": 0,
+            "created_at": int(time.time()),
+            "paid_at": 0,
+        }
 
-    def _deliver(self, db: sa.Connection, purchase: Row) -> str:
+    def _deliver(self, db: sa.Connection, purchase: PurchaseRow) -> str:
         """Give a paid purchase its token: stored hashed to be spent, sealed to be shown to its holder."""
         token = new_token()
         db.execute(sa.insert(SERVICE), {"invoice": purchase["id"], "service": purchase["service"]})
@@ -233,31 +253,28 @@ class Orders:
 
     # --- what was bought
 
-    def purchases(self, user: str, page: int = 1) -> list[Row]:
+    def purchases(self, user: str, page: int = 1) -> list[JsonObject]:
         """Return a page of what a user bought, newest first, with its token and the uses left."""
         mine = sa.select(PURCHASE, TOKEN.c.spent).join(TOKEN, TOKEN.c.invoice == PURCHASE.c.id)
         mine = mine.where(PURCHASE.c.user == user, PURCHASE.c.paid_at > 0)
         with self._database.reading() as db:
-            rows = db.execute(
-                mine.order_by(PURCHASE.c.created_at.desc(), PURCHASE.c.id).limit(PAGE).offset((page - 1) * PAGE)
-            )
-            return [self._shown(dict(row._mapping)) for row in rows]
+            newest = mine.order_by(PURCHASE.c.created_at.desc(), PURCHASE.c.id)
+            paged = newest.limit(PAGE).offset((page - 1) * PAGE)
+            return [self._shown(row) for row in every(db, paged, SpentPurchaseRow)]
 
-    def of_invoice(self, invoice: str) -> list[Row]:
+    def of_invoice(self, invoice: str) -> list[JsonObject]:
         """Return the purchases of an order, paid or not; without their tokens."""
         query = sa.select(PURCHASE).where(PURCHASE.c.invoice == invoice).order_by(PURCHASE.c.service)
         with self._database.reading() as db:
-            rows = [dict(each._mapping) for each in db.execute(query)]
-        return [{one: row[one] for one in ("id", "service", "node_url", "msatoshi", "fee", "uses")} for row in rows]
+            rows = every(db, query, PurchaseRow)
+        return [_of(row, "id", "service", "node_url", "msatoshi", "fee", "uses") for row in rows]
 
-    def sales(self, seller: str, limit: int = 100) -> list[Row]:
+    def sales(self, seller: str, limit: int = 100) -> list[JsonObject]:
         """Return a seller's sales in the market, newest first; nothing of who bought."""
         mine = sa.select(PURCHASE).where(PURCHASE.c.seller == seller, PURCHASE.c.paid_at > 0)
         with self._database.reading() as db:
-            rows = [dict(each._mapping) for each in db.execute(mine.order_by(PURCHASE.c.paid_at.desc()).limit(limit))]
-        return [
-            {one: row[one] for one in ("id", "service", "msatoshi", "fee", "uses", "paid_at", "stars")} for row in rows
-        ]
+            rows = every(db, mine.order_by(PURCHASE.c.paid_at.desc()).limit(limit), PurchaseRow)
+        return [_of(row, "id", "service", "msatoshi", "fee", "uses", "paid_at", "stars") for row in rows]
 
     def rate(self, user: str, id: str, stars: int) -> None:
         """Rates a purchase with 1 to 5 stars, after at least one use of its token.
@@ -308,7 +325,7 @@ class Orders:
             mine = sa.update(PURCHASE).where(PURCHASE.c.id == last["id"])
             db.execute(mine.values(renew_msat=msat, renew_day_msat=day))
 
-    def renew(self, bought: Bought, ask: bool) -> str | Row | None:
+    def renew(self, bought: Bought, ask: bool) -> str | InvoiceRow | None:
         """Renews a purchase whose token is used up, and returns the next token.
 
         The new purchase is paid from the holder's account within the limits that the holder set. Where they do
@@ -322,14 +339,14 @@ class Orders:
             left = db.execute(sa.select(TOKEN.c.uses - TOKEN.c.spent).where(TOKEN.c.invoice == last["id"])).scalar()
             if left:
                 return self._open(last)
-            offer = db.execute(sa.select(OFFER).where(OFFER.c.id == last["offer"], OFFER.c.shown)).first()
+            offer = first(db, sa.select(OFFER).where(OFFER.c.id == last["offer"], OFFER.c.shown), OfferRow)
             if offer is None:
                 return None
-            if self._may_renew(db, last, dict(offer._mapping)):
-                return self._renewed(db, last, dict(offer._mapping))
-        return self.order(last["user"], [dict(offer._mapping)]) if ask else None
+            if self._may_renew(db, last, offer):
+                return self._renewed(db, last, offer)
+        return self.order(last["user"], [offer]) if ask else None
 
-    def _may_renew(self, db: sa.Connection, last: Row, offer: Row) -> bool:
+    def _may_renew(self, db: sa.Connection, last: PurchaseRow, offer: OfferRow) -> bool:
         """Returns whether the holder's limits allow one more renewal now.
 
         Anybody with the token can cause a renewal, also the seller's gate. So it must be the same service at
@@ -348,19 +365,19 @@ class Orders:
         enough = price <= self._ledger.in_account(db, of_user(last["user"]))
         return enough and int(db.execute(lately).scalar_one()) < RENEWALS_A_MINUTE
 
-    def _newest(self, db: sa.Connection, id: str) -> Row | None:
+    def _newest(self, db: sa.Connection, id: str) -> PurchaseRow | None:
         """Follow a purchase to the last one that renewed it, and lock that."""
         while True:
-            row = db.execute(sa.select(PURCHASE).where(PURCHASE.c.id == id).with_for_update()).first()
-            if row is None or not row.renewed_by:
-                return dict(row._mapping) if row is not None else None
-            id = row.renewed_by
+            row = first(db, sa.select(PURCHASE).where(PURCHASE.c.id == id).with_for_update(), PurchaseRow)
+            if row is None or not row["renewed_by"]:
+                return row
+            id = row["renewed_by"]
 
-    def _renewed(self, db: sa.Connection, last: Row, offer: Row) -> str:
+    def _renewed(self, db: sa.Connection, last: PurchaseRow, offer: OfferRow) -> str:
         price = int(offer["msatoshi"])
         fresh = self._purchase(last["user"], offer, "")
-        fresh |= {"chain": last["chain"], "renew_day_msat": last["renew_day_msat"]}
-        fresh |= {"renew_msat": last["renew_msat"] - price}
+        fresh["chain"], fresh["renew_day_msat"] = last["chain"], last["renew_day_msat"]
+        fresh["renew_msat"] = last["renew_msat"] - price
         db.execute(sa.insert(PURCHASE), fresh)
         mine = sa.update(PURCHASE).where(PURCHASE.c.id == last["id"])
         db.execute(mine.values(renewed_by=fresh["id"], renew_msat=0))
@@ -369,7 +386,7 @@ class Orders:
         self._ledger.move(db, "renewal", f"purchase/{fresh['id']}", _sum({of_user(last["user"]): -price}, moved))
         return token
 
-    def receipt(self, user: str, id: str) -> Row | None:
+    def receipt(self, user: str, id: str) -> JsonObject | None:
         """Return what a receipt of a purchase says, for its buyer."""
         mine = sa.select(PURCHASE, INVOICE.c.rhash, INVOICE.c.pay_index)
         mine = mine.outerjoin(INVOICE, INVOICE.c.id == PURCHASE.c.invoice)
@@ -396,7 +413,7 @@ class Orders:
         stale = stale.where(INVOICE.c.pay_index.is_(None), INVOICE.c.expires_at < before)
         unmade = PURCHASE.c.invoice.not_in(sa.select(INVOICE.c.id))
         with self._database.reading() as db:
-            rows = [dict(row._mapping) for row in db.execute(stale.limit(MOST_STALE))]
+            rows = every(db, stale.limit(MOST_STALE), InvoiceRow)
         gone = [row["id"] for row in rows if self._invoices.shut(row)]
         with self._database.writing() as db:
             gone = list(
@@ -410,10 +427,10 @@ class Orders:
             db.execute(sa.delete(PURCHASE).where(unmade, PURCHASE.c.paid_at == 0, PURCHASE.c.created_at < before))
             db.execute(sa.delete(BILL).where(BILL.c.invoice.in_(gone)))
 
-    def _open(self, purchase: Row) -> str:
+    def _open(self, purchase: PurchaseRow) -> str:
         return self._seal.decrypt(str(purchase["sealed"]).encode()).decode()
 
-    def _shown(self, row: Row) -> Row:
+    def _shown(self, row: SpentPurchaseRow) -> JsonObject:
         kept = (
             "id",
             "invoice",
@@ -429,12 +446,16 @@ class Orders:
         )
         renewed = bool(row["renewed_by"])
         return {
-            **{each: row[each] for each in kept},
+            **_of(row, *kept),
             "hash": self._open(row),
             "left": row["uses"] - row["spent"],
             "used": row["spent"] > 0,
             "renewed": renewed,
         }
+
+
+def _of(row: PurchaseRow, *names: str) -> JsonObject:
+    return {name: value for name, value in row.items() if name in names}
 
 
 def _sum(*parts: dict[str, int]) -> dict[str, int]:

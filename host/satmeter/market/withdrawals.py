@@ -8,13 +8,14 @@ import json
 
 import sqlalchemy as sa
 
-from ..billing.database import Row
 from ..billing.idempotency import Attempt, IdempotencyKeys
 from ..billing.invoices import Invoices
 from ..billing.lightning_address import Addresses
 from ..billing.outgoing_payments import ALARM, COMPLETE, FAILED, OutgoingPayments
+from ..billing.rows import InvoiceRow, PaymentRow
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
+from ..core.plain import JsonObject
 from ..node.pay import fee_cap
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .orders import Orders
@@ -42,7 +43,7 @@ class Withdrawals:
         self._orders, self._ledger, self._addresses = orders, ledger, addresses
         self.host = host
 
-    def quote(self, amount_msat: int) -> Row:
+    def quote(self, amount_msat: int) -> JsonObject:
         """Returns what a payment of an amount may cost, all in msat.
 
         `fee` is the hub's fee, `maxfee` the most that routing may cost, and `held` both together with the
@@ -62,7 +63,7 @@ class Withdrawals:
         """Keep which invoice an attempt pays, and return it: the first one that was kept, which is never paid twice."""
         return self._once.end(attempt, 200, payreq)
 
-    def send(self, user: str, payreq: str) -> Row:
+    def send(self, user: str, payreq: str) -> JsonObject:
         """Pays an invoice from a user's account, and returns the status with the costs in msat.
 
         The status is paid, pending, failed or alarm. An invoice of this hub is paid from account to account,
@@ -79,7 +80,7 @@ class Withdrawals:
             return self._inside(user, payreq, amount)
         quote = self.quote(amount)
 
-        def held(db: sa.Connection, row: Row) -> None:
+        def held(db: sa.Connection, row: PaymentRow) -> None:
             moved = {of_user(user): -quote["held"], PAYING: quote["held"]}
             self._ledger.move(db, "sending", f"payment/{row['rhash']}", moved)
 
@@ -90,7 +91,7 @@ class Withdrawals:
         cost = {"msatoshi": amount, "fee": row["fee"], "routing": max(0, row["sent"] - amount), "why": row["why"]}
         return {"status": status, "payment_hash": row["rhash"], **cost}
 
-    def _inside(self, user: str, payreq: str, amount: int) -> Row:
+    def _inside(self, user: str, payreq: str, amount: int) -> JsonObject:
         """Pay an invoice of this very node: from account to account."""
         row = self._invoices.by_payreq(payreq)
         if row is None:
@@ -98,7 +99,7 @@ class Withdrawals:
         self._orders.pay(user, row)
         return {"status": "paid", "payment_hash": row["rhash"], "msatoshi": amount, "fee": 0, "routing": 0, "why": ""}
 
-    def ended(self, db: sa.Connection, was: Row, status: str, sent: int) -> None:
+    def ended(self, db: sa.Connection, was: PaymentRow, status: str, sent: int) -> None:
         """Moves the money that was held for a payment, once it has ended (a watcher of Spending).
 
         A payment that was recorded as failed and is complete after all is charged again; where the account has
@@ -138,12 +139,12 @@ class Withdrawals:
         """Returns a user's Lightning Address (LUD-16), or "" where the hub has no public name."""
         return f"{user.name}@{self.host}" if self.host else ""
 
-    def terms(self, user: User, callback: str) -> Row:
+    def terms(self, user: User, callback: str) -> JsonObject:
         """Return what an address answers."""
         bounds = {"minSendable": LEAST_MSAT, "maxSendable": MOST_MSAT}
         return {"tag": "payRequest", "callback": callback, **bounds, "metadata": self._metadata(user)}
 
-    def asked(self, user: User, amount: object) -> Row:
+    def asked(self, user: User, amount: object) -> InvoiceRow:
         """Return a new invoice of an address. BadParam for an amount out of bounds."""
         asked = msat("amount", amount, LEAST_MSAT)
         if asked > MOST_MSAT:

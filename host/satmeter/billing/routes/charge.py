@@ -22,7 +22,6 @@ from ...node.rpc import words_of
 from .. import forms
 from ..api_tokens import Client
 from ..container import Container
-from ..database import Row
 from ..described import (
     NEEDS_TOKEN,
     Address,
@@ -85,7 +84,7 @@ async def list_(
     before: str = "",
     status: str = "",
     since: int = 0,
-) -> list[Row]:
+) -> list[JsonObject]:
     """Returns the client's invoices, oldest first: the newest `limit` of those that match.
 
     `before` is an invoice's id: only older ones match. `status` is unpaid, paid or expired. `since` is a
@@ -101,7 +100,7 @@ async def list_(
 
 
 @router.get("/invoice/{id}", **gives(Invoice))
-async def fetch(row: OwnInvoice) -> Row:
+async def fetch(row: OwnInvoice) -> JsonObject:
     """An invoice of this client."""
     return shown(row)
 
@@ -191,7 +190,7 @@ async def events(request: Request, shop: Shop, billing: Billing) -> StreamingRes
 
 
 @router.post("/hooks", **gives(NewSubscription, 201), openapi_extra=takes(url=INVOICE["webhook"], events=["paid"]))
-async def subscribe(request: Request, shop: Shop, billing: Billing) -> Row:
+async def subscribe(request: Request, shop: Shop, billing: Billing) -> JsonObject:
     """Makes a webhook: `url` gets a POST for each event of the kinds in `events`.
 
     The kinds are paid, low and closed. The answer has the `secret` that signs the webhooks. A client may
@@ -203,13 +202,13 @@ async def subscribe(request: Request, shop: Shop, billing: Billing) -> Row:
 
 
 @router.get("/hooks/secret", **gives(Secret))
-async def secret(shop: Shop, billing: Billing) -> Row:
+async def secret(shop: Shop, billing: Billing) -> JsonObject:
     """Return the secret that signs the webhooks of this client's invoices."""
     return {"secret": billing.hooks.secret(shop.name)}
 
 
 @router.get("/hooks/{id}/secret", **gives(Secret))
-async def subscriptions_secret(id: str, shop: Shop, billing: Billing) -> Row:
+async def subscriptions_secret(id: str, shop: Shop, billing: Billing) -> JsonObject:
     """Return the secret that signs the webhooks of a subscription."""
     if id not in {row["id"] for row in await run_in_threadpool(billing.events.subscriptions, shop.name)}:
         raise HTTPException(404, "Not Found")
@@ -217,7 +216,7 @@ async def subscriptions_secret(id: str, shop: Shop, billing: Billing) -> Row:
 
 
 @router.get("/hooks", **gives(list[Subscription]))
-async def subscriptions(shop: Shop, billing: Billing) -> list[Row]:
+async def subscriptions(shop: Shop, billing: Billing) -> list[JsonObject]:
     """This client's webhooks."""
     return await run_in_threadpool(billing.events.subscriptions, shop.name)
 
@@ -264,7 +263,7 @@ async def pay(request: Request, payer: Payer, billing: Billing) -> Response:
 
 
 @router.get("/listinvoice", **gives(Invoice))
-async def listinvoice(shop: Shop, billing: Billing, token: str = "", payreq: str = "") -> Row:
+async def listinvoice(shop: Shop, billing: Billing, token: str = "", payreq: str = "") -> JsonObject:
     """An invoice by its token: its payreq, or its id."""
     given = token or payreq
     row = await run_in_threadpool(billing.invoices.find, given, shop.name)
@@ -373,11 +372,11 @@ async def _events(billing: Container, client: str, secret: str) -> AsyncIterator
                     paid = await queue.get()
             except TimeoutError:
                 yield ": keepalive\n\n"
-                paid = {}
+                if await asyncio.to_thread(billing.still, secret):
+                    continue
+                return
             if paid is None or not await asyncio.to_thread(billing.still, secret):
                 return
-            if not paid:
-                continue
             if paid["client"] == client:
                 yield f"id:{paid['pay_index']}\ndata:{json.dumps(shown(paid))}\n\n"
 

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from ..api_tokens import Client
 from ..container import Container
-from ..database import Row
+from ..rows import InvoiceRow
 
 
 def container(connection: HTTPConnection) -> Container:
@@ -39,7 +39,7 @@ async def verifier(connection: HTTPConnection, billing: Billing) -> str:
 Verifier = Annotated[str, Depends(verifier)]
 
 
-async def own(id: str, shop: Shop, billing: Billing) -> Row:
+async def own(id: str, shop: Shop, billing: Billing) -> InvoiceRow:
     """Returns an invoice of the client that asks; HTTPException 404 for any other id."""
     row = await run_in_threadpool(billing.invoices.find, id, shop.name)
     if row is None:
@@ -47,4 +47,4 @@ async def own(id: str, shop: Shop, billing: Billing) -> Row:
     return row
 
 
-OwnInvoice = Annotated[Row, Depends(own)]
+OwnInvoice = Annotated[InvoiceRow, Depends(own)]

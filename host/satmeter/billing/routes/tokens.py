@@ -14,9 +14,9 @@ from ...core.money import MAX_MSAT, whole
 from ...core.plain import JsonObject
 from ..api_tokens import covers
 from ..container import Container
-from ..database import Row
 from ..described import NEEDS_TOKEN, TOKEN_OR_NOBODY, Done, HashToken, gives
 from ..invoices import shown
+from ..rows import InvoiceRow
 from ..tokens import Use, services_of
 from .parameters import Billing, CreditGate, Verifier
 
@@ -39,7 +39,7 @@ PAID = {402: "an invoice; paid, it gives a new hash token"}
 router = APIRouter(tags=["web"])
 
 
-def _invoice(billing: Container, token: str) -> Row:
+def _invoice(billing: Container, token: str) -> InvoiceRow:
     row = billing.invoices.find(token) or billing.invoices.by_payreq(token)
     if row is None:
         raise HTTPException(404, "Not Found")
@@ -66,14 +66,14 @@ async def pay(request: Request, token: Token, service: Service, billing: Billing
     return RedirectResponse(f"{base}/checkout/{id}", 303)
 
 
-def _sold(billing: Container, token: str, seller: str) -> Row:
+def _sold(billing: Container, token: str, seller: str) -> InvoiceRow:
     row = _invoice(billing, token)
     if not covers(seller, row["client"]):
         raise HTTPException(404, "Not Found")
     return row
 
 
-def _by_hash(billing: Container, rhash: str, seller: str) -> Row | None:
+def _by_hash(billing: Container, rhash: str, seller: str) -> InvoiceRow | None:
     row = billing.invoices.by_hash(rhash)
     return row if row is not None and covers(seller, row["client"]) else None
 
@@ -153,7 +153,7 @@ async def credit_ends(gate: CreditGate, billing: Billing, step: str, session: st
     return {"status": "success"}
 
 
-def _renewed(billing: Container, hash: str, seller: str, ask: bool) -> str | Row:
+def _renewed(billing: Container, hash: str, seller: str, ask: bool) -> str | InvoiceRow:
     bought = billing.tokens.find(hash)
     if bought is None or not covers(seller, bought.client):
         raise HTTPException(404, "Not Found")

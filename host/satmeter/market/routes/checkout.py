@@ -9,15 +9,16 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from ...billing.container import Container
-from ...billing.database import Row
 from ...billing.described import PAGES
 from ...billing.invoices import status_of
 from ...billing.routes.parameters import Billing
+from ...billing.rows import InvoiceRow
 from ...core.plain import JsonObject
 from ...qr import draw
 from ...qr.make import make
 from ..http import LOGGED_IN
 from ..ledger import of_user
+from ..orders import ORDER
 from .parameters import Form, MaybeMarket, ThisMarket, ThisVisit, Visitor
 
 WAIT_S = 60
@@ -31,7 +32,7 @@ WAITED: dict[int | str, JsonObject] = {
 router = APIRouter(tags=["checkout"], **PAGES)
 
 
-def _found(billing: Container, id: str) -> Row:
+def _found(billing: Container, id: str) -> InvoiceRow:
     row = billing.invoices.find(id)
     if row is None:
         raise HTTPException(404, "Not Found")
@@ -43,7 +44,7 @@ def show(request: Request, id: str, market: MaybeMarket, visit: ThisVisit, billi
     """What the invoice is for, and every way to pay it."""
     row, user = _found(billing, id), visit.user(request)
     services = billing.tokens.services_of_invoice(id)
-    data = {
+    data: JsonObject = {
         "id": id,
         "description": row["description"],
         "msatoshi": row["msatoshi"],
@@ -83,9 +84,11 @@ def cancel(
 ) -> Response:
     """Let an order go that is not paid."""
     row = _found(billing, id)
-    order = (market.orders.bill(id) or {}).get("kind") == "order"
+    bill = market.orders.bill(id)
     market.orders.cancel(user.id, row)
-    return visit.done(request, "/market/cart" if order else "/account", {"status": "cancelled"})
+    return visit.done(
+        request, "/market/cart" if bill is not None and bill["kind"] == ORDER else "/account", {"status": "cancelled"}
+    )
 
 
 @router.get("/checkout/{id}/wait", status_code=204, response_class=Response, responses=WAITED)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-CONTRIB = Path(__file__).parents[2] / "contrib" / "omi"
+CONTRIB = Path(__file__).parents[1] / "contrib" / "omi"
 
 
 PATH = "Objects/ParkingFacilitiesBrussels/75496896-CC7B-463A-96B7-B9868E78EC5B/capacity"
