@@ -25,16 +25,15 @@ import draw_wiring  # noqa: E402
 OPERATING = (ROOT / "docs" / "operating.md").read_text()
 
 
-def options(role):
-    source = (ROOT / "host" / "satmeter" / "plugin" / f"{role}.py").read_text()
-    return dict(re.findall(r'add_option\(\s*"([a-z-]+)",\s*"?(\w*)"?', source))
-
-
-@pytest.mark.parametrize(("plugin", "role"), [(MeterPlugin, "meter"), (StreamPlugin, "stream")])
-def test_every_method_and_option_is_in_the_docs(plugin, role):
-    names = {f"{role}-{name}" for name in plugin.methods(None)}
+@pytest.mark.parametrize(("kind", "role"), [(MeterPlugin, "meter"), (StreamPlugin, "stream")])
+def test_every_method_and_option_is_in_the_docs(kind, role):
+    plugin = kind().plugin
+    names = {name for name in plugin.methods if name.startswith(f"{role}-")}
+    assert f"{role}-figures" in names
     assert names <= set(re.findall(rf"`({role}-[a-z-]+)", OPERATING))
-    for option, default in options(role).items():
+    defaults = {option.name: str(option.default) for option in plugin.options.values()}
+    assert f"{role}-db" in defaults
+    for option, default in defaults.items():
         assert f"`{option}`" in OPERATING, option
         if default.isdecimal() and default != "0":
             assert re.search(rf"`{option}`\s\({default}\)", OPERATING), (option, default)

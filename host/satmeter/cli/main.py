@@ -112,8 +112,8 @@ def plugin_path(
 JOURNAL = "the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3, or a database URL"
 
 
-def _say_journal(what: str, found: "About") -> None:
-    text = f"{what}journal of {found.role} on {found.node_id}, {found.events:,} events"
+def _say_journal(where: str, found: "About", what: str = "") -> None:
+    text = f"{where}journal of {found.role} on {found.node_id}, {found.events:,} events{what}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -130,9 +130,7 @@ def journal_backup(
             found = move.copy(move.url_of(journal), move.url_of(str(to)))
         else:
             found = backup.backup(Path(journal).expanduser(), to.expanduser())
-    console.print(
-        f"{to}: journal of {found.role} on {found.node_id}, {found.events:,} events", markup=False, soft_wrap=True
-    )
+    _say_journal(f"{to}: ", found)
 
 
 @journal_app.command("restore")
@@ -148,9 +146,7 @@ def journal_restore(
             found = move.copy(move.url_of(str(saved)), move.url_of(journal))
         else:
             found = backup.restore(saved.expanduser(), Path(journal).expanduser())
-    console.print(
-        f"{journal}: journal of {found.role} on {found.node_id}, {found.events:,} events", markup=False, soft_wrap=True
-    )
+    _say_journal(f"{journal}: ", found)
 
 
 @journal_app.command("move")
@@ -163,9 +159,7 @@ def journal_move(
 
     with failing(""):
         found = move.move(move.url_of(journal), move.url_of(to))
-    console.print(
-        f"journal of {found.role} on {found.node_id}, {found.events:,} events, moved", markup=False, soft_wrap=True
-    )
+    _say_journal("", found, ", moved")
 
 
 @journal_app.command("audit")

@@ -70,7 +70,7 @@ SESSIONS: tuple[Gauge[SessionStatus], ...] = (
         "What of it is owed to nodes, which is paid by itself.",
         lambda session: owed_to_node(session),
     ),
-    Gauge("held_msat", "What refunds on their way hold.", lambda session: session.held_msat),
+    Gauge("held_msat", "Signed on-chain value that is not broadcast yet.", lambda session: session.held_msat),
     Gauge("alarms", "Sessions that a person has to look at.", lambda session: bool(session.alarm)),
 )
 STREAMS: tuple[Gauge[StreamStatus], ...] = (
