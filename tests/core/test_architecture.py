@@ -61,6 +61,11 @@ def test_pages_never_parse_what_strangers_say():
                     assert re.match(r"f['\"](data-fact=|data-figure=|dense name=|color=)", text), f"{path}: {text}"
 
 
+def test_nobody_outside_the_core_reads_events_of_a_journal():
+    for path in set(modules()) - set(modules("core")):
+        assert not any(re.match(r"satmeter\.core\.(seller|buyer)\.events\b", name) for name in imports(path)), path
+
+
 def test_core_does_not_import_wire():
     for path in modules("core"):
         assert not any(name.startswith("satmeter.wire") for name in imports(path)), path

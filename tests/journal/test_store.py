@@ -6,7 +6,8 @@ import pytest
 
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
-from satmeter.journal.store import Journal, SessionRow, sqlite_url
+from satmeter.core.status import SessionRow
+from satmeter.journal.store import Journal, sqlite_url
 
 NODE = "02" + "aa" * 32
 

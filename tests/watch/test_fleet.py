@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from satmeter.cli.main import app
 from satmeter.core.errors import BadParam, JournalTrouble, NodeTrouble
 from satmeter.core.seller import events as selling
+from satmeter.core.status import SessionRow
 from satmeter.core.tariff import Tariff
-from satmeter.journal.store import SCHEMA, Journal, SessionRow
+from satmeter.journal.store import SCHEMA, Journal
 from satmeter.watch import months
 from satmeter.watch.fleet import of_database, of_prometheus
 

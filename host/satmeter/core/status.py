@@ -7,7 +7,7 @@ milliseconds since 1970, flow in ticks an hour.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -300,3 +300,30 @@ def read_as(kind: type[Status], values: object) -> Status:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         raise UnreadableAnswer(f"the plugin's answer can't be read, it is of another version: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as a journal's index has it. Times in ms since 1970; closed_at is 0 while it runs."""
+
+    id: str
+    opened_at: int
+    meter: str
+    peer: str
+    closed_at: int = 0
+    reason: str = ""
+    receipt: str = ""
+    signature: str = ""
+
+
+class StoredSession(TypedDict):
+    """A SessionRow, as it is read."""
+
+    id: str
+    opened_at: int
+    meter: str
+    peer: str
+    closed_at: int
+    reason: str
+    receipt: str
+    signature: str

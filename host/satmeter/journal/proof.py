@@ -5,19 +5,19 @@ It reads a copy (backup.py), so that the plugin goes on meanwhile.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..core import receipt
 from ..core.audit import EventRow, Proof, audit
-from ..core.commands import OWED, PAID
 from ..core.errors import BadParam, JournalTrouble, SatmeterError
-from ..core.journal import Event, decode
+from ..core.journal import decode
 from ..core.labels import journal_of, offer_of
 from ..core.plain import JsonObject, Plain
-from ..core.seller import events as ev
+from ..core.seller.history import Recorded
+from ..core.status import StoredSession
 from ..wire.signature import signer
 from .compaction import Fold
-from .store import Journal, StoredSession
+from .store import Journal
 
 READ, PAGE, MOST = 1_000, 200, 200_000
 """Events, and sessions, that are read at once; of a session with more events than MOST the chain is not proved."""
@@ -40,40 +40,6 @@ class Whose:
     taken_at: float = 0.0
 
 
-@dataclass(slots=True)
-class _Told:
-    """What the events say that receipts and payments are compared with."""
-
-    signed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Newest receipt, and its signature, by session."""
-    attended: set[str] = field(default_factory=set)
-    """Sessions of which a person has stated what is owed: what then remains is charged."""
-    credited: dict[str, int] = field(default_factory=dict)
-    """msat by payment hash; a payment is in one event."""
-    refunds: dict[str, int] = field(default_factory=dict)
-    offers: set[str] = field(default_factory=set)
-    first_at: int = 0
-    """When the first event that is kept was, in ms."""
-    whole: bool = True
-    """Whether all events could be read."""
-
-    def take(self, number: int, event: Event) -> Iterator[Proof]:
-        """Takes an event and its number; yields what can't be."""
-        self.first_at = self.first_at or event.at
-        if isinstance(event, (ev.InvoicePaid, ev.PaymentUnowned)) and event.payment_hash:
-            if event.payment_hash in self.credited:
-                yield Proof(False, f"payment {event.payment_hash} counts twice (event {number})")
-            self.credited[event.payment_hash] = event.amount_msat
-        elif isinstance(event, ev.RefundPaid) and event.payment_hash:
-            self.refunds[event.payment_hash] = event.amount_msat
-        elif isinstance(event, ev.ReceiptSigned):
-            self.signed[event.subject] = event.text, event.signature
-        elif isinstance(event, ev.AlarmEnded) and event.how in (OWED, PAID):
-            self.attended.add(event.subject)
-        elif isinstance(event, ev.OfferAdded):
-            self.offers.add(event.offer_id)
-
-
 def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call | None) -> Iterator[Proof]:
     """Yields what is proved of a journal, and each thing that is not so.
 
@@ -86,7 +52,7 @@ def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call 
     Raises:
         SatmeterError, RpcError: The journal, or the node, can't be read.
     """
-    told = _Told()
+    told = Recorded()
     for part in (_states(journal, fold, told), _receipts(journal, whose, told)):
         try:
             yield from part
@@ -103,7 +69,7 @@ def proofs(journal: Journal, whose: Whose, fold: Callable[[], Fold], call: Call 
         yield from _payments(journal, whose, told, call)
 
 
-def _states(journal: Journal, fold: Callable[[], Fold], told: _Told) -> Iterator[Proof]:
+def _states(journal: Journal, fold: Callable[[], Fold], told: Recorded) -> Iterator[Proof]:
     """The events after the base, folded, have to come to what each snapshot says."""
     base, snapshots = journal.base(), {each.upto: each.state for each in journal.snapshots()}
     state, upto = fold(), 0
@@ -157,7 +123,7 @@ def _copied(state: Plain) -> Plain:
 # --- receipts
 
 
-def _receipts(journal: Journal, whose: Whose, told: _Told) -> Iterator[Proof]:
+def _receipts(journal: Journal, whose: Whose, told: Recorded) -> Iterator[Proof]:
     base = journal.base()
     held, chained, before = 0, 0, 0
     seen: set[str] = set()
@@ -196,7 +162,7 @@ def _events(journal: Journal, session: str, base: int) -> list[EventRow] | None:
     return [EventRow(kind=each["kind"], at=each["at"], data=each["data"]) for each in rows]
 
 
-def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told: _Told) -> Iterator[Proof]:
+def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told: Recorded) -> Iterator[Proof]:
     """Yields what is not so of a receipt."""
     about = f"receipt of session {row['id']}"
     try:
@@ -222,7 +188,7 @@ def _wrong(row: StoredSession, events: list[EventRow] | None, whose: Whose, told
 # --- the node's payments
 
 
-def _payments(journal: Journal, whose: Whose, told: _Told, call: Call) -> Iterator[Proof]:
+def _payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iterator[Proof]:
     """Each paid invoice of this journal is in one event, and each such event is a paid invoice, of the same amount."""
     left, begins, paid, good, fresh = dict(told.credited), journal.base(), 0, True, 0
     for invoice in _invoices(call):

@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..core.errors import BadParam, JournalTrouble
 from ..core.journal import E, Event, decode, encode
 from ..core.plain import Plain
+from ..core.status import SessionRow, StoredSession
 from . import stalls
 from .rates import MOST_MS, Rates, StoredRate
 
@@ -90,34 +91,7 @@ MOVED = "moved_to"
 """In ABOUT: where the journal is now (move.py)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """A session in the index; closed_at is 0 while it runs."""
-
-    id: str
-    opened_at: int
-    meter: str
-    peer: str
-    closed_at: int = 0
-    reason: str = ""
-    receipt: str = ""
-    signature: str = ""
-
-
 Stored = TypeVar("Stored")
-
-
-class StoredSession(TypedDict):
-    """A SessionRow, as it is read."""
-
-    id: str
-    opened_at: int
-    meter: str
-    peer: str
-    closed_at: int
-    reason: str
-    receipt: str
-    signature: str
 
 
 class StoredEvent(TypedDict):

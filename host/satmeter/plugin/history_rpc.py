@@ -12,8 +12,9 @@ from ..core.money import flag, whole
 from ..core.plain import Plain
 from ..core.receipt import Sum
 from ..core.seller.history import session_event
+from ..core.status import StoredSession
 from ..journal.rates import Rates
-from ..journal.store import Journal, StoredEvent, StoredSession
+from ..journal.store import Journal, StoredEvent
 from . import totals
 from .params import PAGE, page, period
 from .rpc_methods import Call

@@ -15,15 +15,14 @@ from ..core.journal import Event
 from ..core.labels import PREFIX, OfferLabel, journal_of, offer_of, parse, wallet_label
 from ..core.money import MSAT_PER_BTC
 from ..core.plain import JsonObject, Plain
-from ..core.seller import events as ev
-from ..core.seller import views
+from ..core.seller import history, views
 from ..core.seller.context import Ended
 from ..core.seller.meter import Meter
 from ..core.seller.seller import Seller
 from ..core.seller.state import SellerState
-from ..core.status import BoardView
+from ..core.status import BoardView, SessionRow
 from ..core.tariff import OFF
-from ..journal.store import Journal, SessionRow
+from ..journal.store import Journal
 from ..node.currency import per_btc
 from ..node.rpc import Made, words_of
 from ..wire.address import Address
@@ -52,7 +51,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     """The seller's plugin: it joins lightningd, the journal and the seller's core."""
 
     role = "meter"
-    patient = (ev.Counted,)
+    patient = history.PATIENT
     state = SellerState
 
     # What `init` makes.
@@ -151,25 +150,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
 
     def rows(self, core: Seller, events: Iterable[Event]) -> list[SessionRow]:
         """Returns the index rows of the sessions that events opened, ended or gave a signed receipt."""
-        touched = {
-            event.subject
-            for event in events
-            if isinstance(event, (ev.SessionOpened, ev.SessionClosing, ev.ReceiptSigned))
-        }
-        found = [core.state.sessions[session] for session in touched if session in core.state.sessions]
-        return [
-            SessionRow(
-                each.id,
-                each.opened_at,
-                each.meter,
-                each.buyer,
-                each.closed_at,
-                each.reason,
-                each.receipt,
-                each.signature,
-            )
-            for each in found
-        ]
+        return history.rows(core.state, events)
 
     def check_options(self) -> None:
         """Takes the seller's options; raises BadParam that names the one that is wrong."""

@@ -20,7 +20,8 @@ from ..core.journal import Event
 from ..core.machine import Step
 from ..core.plain import Plain
 from ..core.snapshot import DAY_MS, dated_back, revive
-from ..journal.store import Journal, SessionRow
+from ..core.status import SessionRow
+from ..journal.store import Journal
 from .clock import AHEAD_MS, Clock, wall_ms
 from .timings import Timings
 

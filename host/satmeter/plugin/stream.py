@@ -8,8 +8,7 @@ from pyln.client import Plugin, RpcError
 from ..core import commands as cmd
 from ..core import effects as do
 from ..core import messages as msg
-from ..core.buyer import events as ev
-from ..core.buyer import views
+from ..core.buyer import history, views
 from ..core.buyer.buyer import Buyer
 from ..core.buyer.session import BuyerSession
 from ..core.buyer.state import BuyerState
@@ -17,8 +16,8 @@ from ..core.errors import NodeTrouble
 from ..core.journal import Event
 from ..core.plain import Plain
 from ..core.states import StreamState
-from ..core.status import RelayView, StreamStatus
-from ..journal.store import Journal, SessionRow
+from ..core.status import RelayView, SessionRow, StreamStatus
+from ..journal.store import Journal
 from ..node.payments import LastHop
 from ..node.rpc import words_of
 from ..wire import signature
@@ -39,7 +38,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
     """The buyer's plugin: it joins lightningd, the journal and the buyer's core."""
 
     role = "stream"
-    patient = (ev.PaymentSettled,)
+    patient = history.PATIENT
     state = BuyerState
 
     # What `init` makes.
@@ -93,7 +92,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         """Fold a stream that memory has no more; runs on the service's thread, for unknown ids only."""
         assert self.runtime.journal is not None
         events = self.runtime.journal.events(session, RECALLED)
-        whole = len(events) < RECALLED and events and isinstance(events[0], ev.StreamOpened)
+        whole = len(events) < RECALLED and history.begins(events)
         state: BuyerState = self.folded(None, events if whole else [])
         return state.streams.get(session)
 
@@ -107,12 +106,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
 
     def rows(self, core: Buyer, events: Iterable[Event]) -> list[SessionRow]:
         """Returns the index rows of the streams that events opened or closed."""
-        rows = []
-        for event in events:
-            stream = core.state.streams.get(event.subject)
-            if stream is not None and isinstance(event, (ev.StreamOpened, ev.StreamClosed)):
-                rows.append(_row(stream, event.at if stream.closed else 0))
-        return rows
+        return history.rows(core.state, events)
 
     # --- effects
 
@@ -214,21 +208,6 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         """Return what the buyer's own board has to know of a stream, None where it is no more."""
         stream = core.state.streams.get(session)
         return RelayView(state=stream.state.value, relay=stream.relay) if stream is not None else None
-
-
-def _row(stream: BuyerSession, closed_at: int) -> SessionRow:
-    closing = stream.closing
-    why = stream.reason or closing.why
-    return SessionRow(
-        stream.id,
-        stream.opened_at,
-        stream.meter,
-        stream.seller,
-        closed_at,
-        why,
-        closing.receipt,
-        closing.signature,
-    )
 
 
 def main() -> None:

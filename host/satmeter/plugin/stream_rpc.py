@@ -13,9 +13,8 @@ from pyln.client import RpcError
 
 from ..core import commands as cmd
 from ..core import receipt
-from ..core.buyer import views
+from ..core.buyer import history, views
 from ..core.buyer.buyer import Buyer
-from ..core.buyer.events import InvoiceRefused
 from ..core.errors import BadParam, NodeTrouble, OverCap, Refused, SatmeterError, Unreachable, WrongState, by_code
 from ..core.money import MAX_TICKS, flag, whole
 from ..core.plain import Plain
@@ -226,7 +225,7 @@ def _old(journal: Journal, session: str, otherwise: Exception) -> Plain:
     if row is None:
         raise otherwise
     stated = receipt.read(row["receipt"])
-    refused = journal.latest(session, InvoiceRefused)
+    refused = journal.latest(session, history.REFUSED)
     return {
         "session": row["id"],
         "seller": row["peer"],

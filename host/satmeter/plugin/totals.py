@@ -8,8 +8,8 @@ from decimal import Decimal
 from ..core import receipt
 from ..core.plain import Plain
 from ..core.receipt import Sum
+from ..core.status import StoredSession
 from ..journal.rates import Rates
-from ..journal.store import StoredSession
 
 FORMATS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 SUMS: tuple[Sum, ...] = (
