@@ -70,7 +70,7 @@ def install(app: FastAPI, page: Callable[[Request, int, str, str], Response]) ->
         request: Request, status: int, name: str, detail: str, code: int = 0, headers: Mapping[str, str] | None = None
     ) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            with suppress(SatmeterError):  # a page without a database is none
+            with suppress(SatmeterError):  # the page needs the database, the JSON does not
                 return page(request, status, name, detail)
         return problem(status, name, detail, code, headers)
 

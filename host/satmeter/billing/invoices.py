@@ -21,7 +21,7 @@ from .tables import ABOUT, HOOK, INVOICE, SECRET, SERVICE
 LABEL = "bill/"
 """Before the id, in the node's label: the meter plugin lets such invoices pass."""
 OPERATOR = "hub"
-"""Who pays an invoice of ours from the node itself, which needs no channel: the account of the hub's own money."""
+"""The account that pays an invoice of ours where the node itself paid it: the hub's own."""
 INTERNAL = 0
 """The pay_index of what was paid from an account: the node has none for it."""
 EXPIRY_S = 3600

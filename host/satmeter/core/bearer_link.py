@@ -36,7 +36,7 @@ class BearerLinks:
             label = wallet_label(journal, meter, int(number))
         except (binascii.Error, ValueError):
             return ""
-        # A decoder forgives much: of all texts for the same bytes one is the link.
+        # Base64 has several spellings of the same bytes; only the one that we write is the link.
         known = wallet_of(label) is not None and link.isascii()
         return label if known and hmac.compare_digest(self.of(label, whole), link) else ""
 

@@ -15,6 +15,6 @@ def with_earlier(boots: list[str], boot: str) -> list[str]:
 def is_earlier(boot: str, said_at: int, present: str, present_at: int, before: list[str]) -> bool:
     """Return whether what was said of `boot` at `said_at` (ms) is of a boot before the `present` one.
 
-    `present_at` is when that was first taken (ms), `before` names earlier ones. Nothing is lost with what an unknown
-    boot said before that: a boot that nobody knows has no grant."""
+    `present_at` is when that was first taken (ms), `before` names earlier ones. What an unknown boot said
+    before that counts nothing: without a grant it delivered nothing."""
     return boot in before or (boot != present and said_at < present_at)

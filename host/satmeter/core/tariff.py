@@ -26,7 +26,7 @@ CHOOSE_BY = (BUTTON, POTENTIOMETER)
 OWN = ("self_service", "choices", "choose_by", "overshoot_ticks")
 """Fields that are the seller's own affair: no part of the terms that a buyer agrees to."""
 RATING_SLACK_S = 5
-"""So many seconds' flow more than the rating may be read at once: readings are sent in steps, and may come late."""
+"""Slack for readings that come in steps, or late: a count may be beyond the rating by the flow of so many seconds."""
 BEHIND_MS = 60_000
 """For so long counts may be on their way, and then come at once: a report that hangs, a connection that stalls."""
 
@@ -126,9 +126,9 @@ class Tariff:
         return mine == others
 
     def paced_ms(self, since: int, ticks: int, now: int) -> int:
-        """Returns the time (ms) since which the next ticks may have flowed, after `ticks` that may have since `since`.
+        """Returns the earliest time (ms) at which the next ticks can have flowed, after `ticks` from `since` on.
 
-        It is when those could have ended by the rating at the soonest, and at most BEHIND_MS (60 s) ago."""
+        That is when those had flowed at full rating, but at most BEHIND_MS (60 s) ago."""
         return max(min(now, since + self.soonest_ms(ticks)), now - BEHIND_MS)
 
     def to_dict(self) -> dict[str, str | int]:

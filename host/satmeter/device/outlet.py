@@ -3,9 +3,9 @@
 It reads the source, says the register to the plugin when something has changed (and now and then when nothing has, so
 that the meter counts as heard), and has the valve open while the register is under the grant of this boot.
 
-Four things go on side by side, so that none waits for another: reading, saying, following the grant, and the guard. The
+Four tasks run side by side, so that none waits for another: read, report, follow the grant, and the guard. The
 guard cuts at the moment by which the grant may be reached, by the flow that was read last or at the latest by the
-rating: a device or a node that does not answer moves it by nothing.
+rating: a device or a node that does not answer does not delay it.
 """
 
 import asyncio

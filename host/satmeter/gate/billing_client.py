@@ -76,7 +76,7 @@ class BillingClient:
             await self._http.close()
 
     async def try_token(self) -> None:
-        """Says in the log, at the gate's start, whether the service knows its token: else a visitor would find out."""
+        """Says in the log, at the start, whether the service knows the gate's token: no visitor should be the first."""
         try:
             answer = await self._post("/payment/uses", body={"uses": [{"hash": "none", "service": "none"}]})
         except NodeTrouble as error:

@@ -1,8 +1,8 @@
 """A 402 for a person: a page with the code to scan, which opens by itself once it is paid, in any browser.
 
-A browser has no preimage to show. What it has is a cookie, made with the challenge: it says which payment this browser
-asked for, under the gate's secret. Whoever holds it and whose invoice is paid has the uses, as whoever holds a macaroon
-and its preimage does.
+A browser has no preimage to show. It gets a cookie with the challenge, signed with the gate's secret, that names the
+invoice which this browser was shown. Whoever holds it and whose invoice is paid has the uses, as whoever holds a
+macaroon and its preimage does.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from .prices import Price
 COOKIE = "satmeter-gate"
 LASTS_S = 30 * 86_400
 LOOK_S = 6
-"""The page looks so often whether it is paid; a "no" is remembered for five seconds (till.py)."""
+"""Seconds between the page's looks; the gate remembers a "no" for a little less (billing_client.SPENT_S)."""
 SHOWN_S, SHOWN_MOST = 300, 10_000
 """For so long a browser that comes again is shown the same invoice."""
 _VALUE = re.compile("([0-9a-f]{64})\\.([0-9a-f]{64})")

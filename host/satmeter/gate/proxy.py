@@ -135,7 +135,7 @@ class Gate:
             return answer
         except SatmeterError as error:
             log.warning("%s %s: %s", request.method, request.url.path, error)
-            if isinstance(error, NodeTrouble):  # what stands behind the gate is no visitor's business
+            if isinstance(error, NodeTrouble):  # visitors are not told of internal addresses
                 return problem(502, error.name, "the gate can't ask its billing service just now; try again soon")
             return problem(400, error.name, error.message)
 

@@ -100,7 +100,7 @@ class Withdrawals:
         return {"status": "paid", "payment_hash": row["rhash"], "msatoshi": amount, "fee": 0, "routing": 0, "why": ""}
 
     def ended(self, db: sa.Connection, was: PaymentRow, status: str, sent: int) -> None:
-        """Moves the money that was held for a payment, once it has ended (a watcher of Spending).
+        """Moves the money that was held for a payment, once it has ended (a watcher of OutgoingPayments).
 
         A payment that was recorded as failed and is complete after all is charged again; where the account has
         too little by then, the hub bears the loss. An alarm returns nothing: what left the node is recorded,

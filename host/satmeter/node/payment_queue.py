@@ -1,8 +1,8 @@
 """A queue a payee, for payments that wait until a channel takes another one: first come, first served.
 
 A channel takes few payments at once (30 on mainnet), and the node turns away what is beyond. Left to try again by
-themselves, some would never get in between the others. Here they stand in line: each payment that ends lets the next
-one try, and who comes later stands behind. Payees have lines of their own, since each may be behind another channel.
+themselves, some would never get in between the others. Here each payment that ends lets the next one try, in the
+order in which they came. Each payee has a queue of its own, since it may be behind another channel.
 """
 
 import itertools

@@ -16,7 +16,7 @@ class _Absent:
 
 
 class _Absentee(ModuleType):
-    """A module whose every public name is there, and is nothing."""
+    """A module in which every public name is an empty class."""
 
     def __getattr__(self, name: str) -> type[_Absent]:
         if name.startswith("__"):

@@ -13,7 +13,7 @@ from ..formatting import UNITS, amount
 from ..node.currency import per_btc
 from ..node.far import AnyNode
 
-log = logging.getLogger("satmeter.web")
+log = logging.getLogger("satmeter.panel")
 
 FRESH_S = 300
 

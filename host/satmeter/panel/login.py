@@ -24,7 +24,7 @@ from ..http.server import network_of
 from .config import Roles
 from .users import NOBODY, User, load
 
-log = logging.getLogger("satmeter.web")
+log = logging.getLogger("satmeter.panel")
 
 COOKIE = "satmeter"
 LASTS_S = 12 * 3600

@@ -28,7 +28,7 @@ from ..core.status import (
 from ..node.far import AnyNode
 from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, code_of, words_of
 
-log = logging.getLogger("satmeter.web")
+log = logging.getLogger("satmeter.panel")
 
 EVERY_S = 0.1
 SHARE = 5

@@ -29,7 +29,7 @@ from .poller import Feed, Flows
 from .sell import MeterPage, meters
 from .sites import sites
 
-log = logging.getLogger("satmeter.web")
+log = logging.getLogger("satmeter.panel")
 
 RATE_EVERY_S = 60
 AGAIN_S = 5

@@ -24,7 +24,7 @@ TRIES = 5
 
 
 RETRY_S = 1.0
-POSTMEN = 6
+SENDERS = 6
 """Threads that send messages: a busy node takes tens of milliseconds for each."""
 LATER_S = 0.04
 """About the time in which a payment gets its way through the node's channel."""
@@ -38,7 +38,7 @@ class Executor:
 
     def __init__(self, node: Node, pool: int = 8):
         self._node = node
-        self._outboxes: list[queue.SimpleQueue[tuple[str, Message]]] = [queue.SimpleQueue() for _ in range(POSTMEN)]
+        self._outboxes: list[queue.SimpleQueue[tuple[str, Message]]] = [queue.SimpleQueue() for _ in range(SENDERS)]
         self._pool = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-rpc")
         self._slow = ThreadPoolExecutor(pool, thread_name_prefix="satmeter-slow")
         self._payments = ThreadPoolExecutor(PAYMENTS_AT_ONCE, thread_name_prefix="satmeter-pay")
@@ -49,7 +49,7 @@ class Executor:
 
     def send(self, to: str, message: Message) -> None:
         """Send a message, after those that were sent before in its session."""
-        self._outboxes[hash(message.session) % POSTMEN].put((to, message))
+        self._outboxes[hash(message.session) % SENDERS].put((to, message))
 
     def quick(self, job: Callable[..., object], *args: object) -> None:
         """Runs a short job, such as one RPC call, on a pool; its failure is only logged."""

@@ -31,7 +31,7 @@ _FIAT = ("currency", "per_btc", "charged_fiat", "rate_source")
 
 
 class HistoryRpc:
-    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+    """Bound to its plugin; every method answers its Call from the core's thread or at once."""
 
     METHODS = ("sessions", "history", "export", "totals")
 

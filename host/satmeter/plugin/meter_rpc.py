@@ -41,7 +41,7 @@ def _tariff(required: bool) -> Callable[[Method], Method]:
 
 
 class MeterRpc:
-    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+    """Bound to its plugin; every method answers its Call from the core's thread or at once."""
 
     METHODS = ("add", "list", "set", "remove", "bind", "status", "unlock")
 

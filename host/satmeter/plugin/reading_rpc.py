@@ -64,7 +64,7 @@ def _as_report(method: Method) -> Method:
 
 
 class ReadingRpc:
-    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+    """Bound to its plugin; every method answers its Call from the core's thread or at once."""
 
     METHODS = ("report", "reports", "wait", "changes")
 
@@ -98,7 +98,7 @@ class ReadingRpc:
         if not left:
             call.reply({"answers": answers})
 
-        def answered(at: int, found: Answer) -> None:  # on the service's thread, one after another
+        def answered(at: int, found: Answer) -> None:  # on the core's thread, one after another
             nonlocal left
             answers[at] = _refused(found) if isinstance(found, Exception) else self._reported(found)
             left -= 1

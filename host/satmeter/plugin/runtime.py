@@ -1,8 +1,8 @@
 """One thread that owns a core: takes commands in turn, commits their events, and only then acts and answers.
 
 Commands that are waiting are handled together and committed in one transaction (group commit), so that many streams
-share the price of one. When the journal fails, the core in memory is worth nothing: no effect is taken, every caller
-gets the reason, and the state is folded again from the journal as soon as it can be read.
+share the price of one. When the journal fails, the core in memory is discarded: no effect is carried out, every
+caller gets the reason, and the state is folded again from the journal as soon as it can be read.
 """
 
 import logging
@@ -139,7 +139,7 @@ class Runtime(Generic[CoreT]):
         return self.core
 
     def post(self, what: Command, reply: Reply | None = None) -> None:
-        """Queues a command; `reply` gets its result or error, on the service's thread."""
+        """Queues a command; `reply` gets its result or error, on the core's thread."""
         self._queue.put((what, reply))
 
     def run(self, look: Callable[[CoreT], object], reply: Reply) -> None:
@@ -172,7 +172,7 @@ class Runtime(Generic[CoreT]):
             try:
                 self._cycle(items)
             except Exception as error:
-                log.exception("the service thread met an error of its own")
+                log.exception("the core's thread met an error of its own")
                 self._fail(error)
                 for _, reply in items:
                     _answer(reply, JournalTrouble(self.trouble))

@@ -23,7 +23,7 @@ COMMENT = 200
 
 
 class SessionRpc:
-    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+    """Bound to its plugin; every method answers its Call from the core's thread or at once."""
 
     METHODS = ("invoice", "offer", "spend", "close", "refund", "attend")
 

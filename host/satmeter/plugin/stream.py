@@ -30,7 +30,7 @@ from .stream_rpc import StreamRpc
 
 REFUND_EXPIRY_S = 30 * 86400
 RECALLED = 5_000
-"""Events of a stream that is folded again after memory has let it go; a longer one stays let go."""
+"""Most events that are folded to recall a stream that memory has no more; a longer one is not recalled."""
 TOPICS = ("stream_low", "stream_state")
 
 
@@ -89,7 +89,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         self._sellers = {stream.id: stream.seller for stream in state.streams.values()}
 
     def _recall(self, session: str) -> BuyerSession | None:
-        """Fold a stream that memory has no more; runs on the service's thread, for unknown ids only."""
+        """Fold a stream that memory has no more; runs on the core's thread, for unknown ids only."""
         assert self.runtime.journal is not None
         events = self.runtime.journal.events(session, RECALLED)
         whole = len(events) < RECALLED and history.begins(events)

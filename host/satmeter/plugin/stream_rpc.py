@@ -46,7 +46,7 @@ def _with_caps(*names: str) -> Callable[[Method], Method]:
 
 
 class StreamRpc:
-    """Bound to its plugin; every method answers its Call from the service's thread or at once."""
+    """Bound to its plugin; every method answers its Call from the core's thread or at once."""
 
     METHODS = ("open", "list", "status", "pause", "resume", "budget", "report", "wait", "close", "giveup", "receipts")
 

@@ -18,7 +18,7 @@ from .fit import QUIET_LEAST
 from .link import HOST, PROTOCOL, Link
 
 SILENCE_MS = 5_000
-"""A board that is not heard for so long is asked anew: it may have lost the session, or the line its sense."""
+"""After such a silence the handshake begins again: the board may have restarted, or the line is out of step."""
 
 PIECE = 75
 """Bytes of a code in a frame: with base64 and all else it has to be within a line."""
@@ -79,8 +79,8 @@ class Dialogue:
         """The board's last hello."""
         self.view: View | None = None
         self.views = 0
-        """How many views were taken. Of two that were asked for at the same time nobody knows which one is newer: who
-        asks for one notes this, and where it has changed when the answer comes, asks again."""
+        """How many views were taken. It is noted before a view is asked for; where it has changed when the answer
+        comes, that answer may be old, and the view is asked for again."""
         self.pending: dict[str, Unreported] = {}
         """By boot, oldest first: the newest reading that was not reported yet, and before it the last one with nothing
         plugged in, if that was another."""

@@ -47,8 +47,8 @@ class Sensor(Part):
     def waited_for(self, stream: BuyerSession, ticks: int) -> bool:
         """Whether nothing is paid now because an own sensor that was heard before is not: `ticks` are the seller's.
 
-        It is silent; or it is late, and what it said last does not reach to that count: the seller asks again, and is
-        only called a breach by a sensor that is heard."""
+        It is silent; or it is late, and what it said last does not reach to that count: the seller asks again. A
+        late sensor alone is never a breach."""
         streaming = bool(stream.sensor.boot) and stream.state == StreamState.STREAMING
         old_ms = self.now - stream.memory.sensor_at
         own = stream.own_ticks

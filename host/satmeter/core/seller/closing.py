@@ -132,7 +132,7 @@ class Closing(Part):
     def _dust_adds_up(self, session: SellerSession) -> bool:
         """Whether debts of a meter that are too small to be paid come to the limit within a lockout time.
 
-        One is nobody's fault. Session after session, they would be more than the seller chose to trust."""
+        One such debt is accepted; many in a row would be more than limit_msat."""
         if not session.debt_msat or session.tariff.prepaid:
             return False
         since = self.now - session.tariff.lockout_s * 1000
@@ -171,7 +171,9 @@ class Closing(Part):
         return True
 
     def ask_debt(self, session: SellerSession) -> None:
-        """Ask for a debt until an invoice of it expires, then when its buyer comes, or daily: each is two events."""
+        """Asks for a debt until its invoice has expired; then once a day, or when the buyer connects.
+
+        Each try is two events of the journal."""
         if self.now >= session.memory.debt_asked_at:
             self.context.settlement(session).ask(session)
 

@@ -90,7 +90,7 @@ class Meter:
     board: str = ""
     """The id of the board that counts for it; "" until the first one reports."""
     rebound: bool = False
-    """Bound anew: the next reading says where its board stands, and counts nothing."""
+    """Another board was bound: its first reading says where its register stands, and adds no ticks."""
     boot: str = ""
     boots: list[str] = field(default_factory=list)
     """Boots before this one, newest last: what a bridge tells of them late was counted before."""

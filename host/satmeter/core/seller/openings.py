@@ -5,8 +5,8 @@ first payment takes the meter. Its invoice's label names meter, session and buye
 even where a crash has forgotten the opening. In arrears there is no first payment: the meter is taken when the buyer
 agrees, and goes on to the next one who agrees as long as nothing was used.
 
-What openings cost (an invoice of the node, a place in memory) is bounded over all strangers, and for each node id they
-grow ever slower. Who has paid before goes past the first bound.
+Openings (each costs an invoice of the node, and a place in memory) have a limit over all strangers, and each unpaid one
+doubles the wait of its node id. The first limit is not for buyers that have paid before.
 """
 
 from collections import OrderedDict

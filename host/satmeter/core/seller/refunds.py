@@ -17,20 +17,19 @@ FEE_SHARE, LAST_STEP = 100, 2
 no more than that. Beyond, a refund bears its own: less than 1 sat at first, then up to its cap."""
 PER_PEER, BUYERS, BEARERS = 1, 5, 3
 """Refunds under way to one buyer, and, of sessions that earned as much and of those that did not, to buyers and to
-bearers: who gets one can hold it for a day, and node ids cost nothing, so that bearers, who can be anybody, never keep
-a buyer's waiting. A channel takes 30 payments at once on mainnet: half of them stay free for whatever else the node
-pays."""
+bearers. A payee can hold a refund for a day, and node ids cost nothing; so buyers and bearers have limits of their own.
+A channel takes 30 payments at once on mainnet: half of them stay free for whatever else the node pays."""
 INVOICES = 50
 """Invoices that the refunds of one buyer, or of one wallet invoice, may use up."""
 FIRST_MS = 300_000
 """For so long after the end, or half of the time for which the rest is kept, only who paid most of what is left is
-given it back: a session has one refund under way, and who paid next to nothing could hold that."""
+given it back: a session has one refund at a time, and a payer of next to nothing could block it."""
 USED = "the hash of the refund invoice was paid before, for something else"
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
 def _kind(session: SellerSession) -> tuple[bool, bool]:
-    """Whether it has a buyer, and whether it earned as much as it gives back: to hold that costs as much."""
+    """Whether it has a buyer, and whether it earned as much as it gives back: to block that cost as much."""
     return bool(session.buyer), session.charged_msat >= session.owed_msat
 
 

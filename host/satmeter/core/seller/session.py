@@ -36,7 +36,7 @@ class Refund:
     invoice_msat: int = 0
     """What the invoice asks for; 0 where it has no amount, and takes what is paid."""
     number: int = 0
-    """Of a bearer: the wallet invoice whose payment it gives back what is left of; 0: all that the session owes."""
+    """Of a bearer: the number of the wallet invoice that is refunded; 0: all that the session owes."""
     given: dict[int, int] = field(default_factory=dict)
     """What each wallet invoice's payer got back by it (msat), fees that the refunds bear included."""
     tries: dict[int, int] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Refund:
     claimed_msat: int = 0
     """What the buyer says that it paid."""
     payment_hash: str = ""
-    """Of its invoice, once it is this refund's: until then the node was not asked to pay anything. UNRECORDED: the
+    """Of its invoice; it is recorded before the node is first asked to pay. UNRECORDED: the
     refund was begun by a version that recorded no hash, and the node may have been asked."""
     amount_msat: int = 0
     maxfee_msat: int = 0
@@ -80,7 +80,7 @@ class Asking:
 
 @dataclass(slots=True)
 class Watch:
-    """What the node is known to know of a growing transaction."""
+    """What the node last said of a growing transaction."""
 
     look_at: int = 0
     """When it is looked at again."""
@@ -118,7 +118,7 @@ class SessionMemory:
     refund_tried_at: int = 0
     refund_fails: int = 0
     refund_step: int = 0
-    """How far the fee of the next try goes: a refund begins with what the seller bears, and then bears more itself."""
+    """Which fee the next try may cost: 0: what the seller bears; 1: less than 1 sat more; 2: up to the refund's cap."""
     address_at: int = 0
     """When an address for the next transaction was asked for."""
     checking: dict[int, int] = field(default_factory=dict)

@@ -58,7 +58,7 @@ class OnchainBuyer(Part):
         if signed:
             self._sign_again(stream)
         elif stream.in_flight:
-            stream.memory.later = message  # first of all, what of the last update?
+            stream.memory.later = message  # it waits until the last update is counted
             self._sign_again(stream)
         elif stream.signed is not None and message.tx_number == stream.signed.number:
             self._sign(stream, tariff, message)

@@ -55,7 +55,7 @@ class OnchainSeller(Part):
         """The node knows nothing of it."""
 
     def make(self, session: SellerSession, number: int) -> None:
-        """Ask the buyer once more: nothing has to be made."""
+        """Repeats the request to the buyer; no invoice has to be made."""
         session.memory.asked(number).asked_at = self.now
         if number in session.out:
             self.tell(session, number)
