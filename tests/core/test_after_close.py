@@ -287,15 +287,23 @@ def test_payments_that_fail_after_the_close_leave_no_room_behind():
     assert w.p.paid_msat <= LIMIT
 
 
-def test_a_close_before_the_sensor_is_heard_again_pays_nothing_more():
-    w = Liar(sensor=0, **ARREARS)
+def test_a_close_before_the_sensor_is_heard_again_pays_nothing_until_it_is():
+    w = SensorFirst(**ARREARS)
     w.sense(100)
     w.ask(100)
     w.buyer = Buyer(state=refold(w.events, BuyerState()))
     w.buyer.resume(w.now)
     w.tell(cmd.FromPeer(SELLER_ID, msg.Close(SESSION, w.now, msg.SELLER, "over")))
     w.ask(200)
-    assert w.p.paid_msat == 10_000 == w.p.after_close.most_msat
+    assert w.p.paid_msat == 10_000 and not w.p.breached and "sensor" in w.p.memory.waits
+    w.sense(150)
+    w.sense(10_000)  # what it counts after that is no longer the stream's
+    for _ in range(5):
+        w.ask(200)
+    assert w.p.paid_msat == 20_000 and w.p.ticks_after_close == 207 and not w.p.memory.waits
+    w.ask(220)
+    w.ask(300)
+    assert w.p.paid_msat == 20_000
 
 
 def test_terms_again_and_again_fill_no_journal():

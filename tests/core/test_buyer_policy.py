@@ -4,15 +4,13 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from liar import Liar
-from world import ARREARS, OTHER, SESSION, Victim, World, identity, refold
+from liar import SensorFirst
+from world import ARREARS, OTHER, SESSION, Victim, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.buyer import views as buyer_views
-from satmeter.core.buyer.buyer import Buyer
-from satmeter.core.buyer.state import BuyerState
 from satmeter.core.errors import (
     OverCap,
 )
@@ -178,15 +176,13 @@ def test_an_honest_route_may_cost_its_fee_at_every_slice():
 
 
 def test_a_bound_of_nothing_is_one_too():
-    w = Liar(sensor=0, **ARREARS)
-    w.buyer = Buyer(state=refold(w.events, BuyerState()))
-    w.buyer.resume(w.now)
-    w.close()  # before the sensor is heard again: nothing more is paid
-    assert w.p.after_close.most_msat == 0
+    w = SensorFirst(policy={"tolerance_ticks": 0, "tolerance_pct": 0}, **ARREARS)
+    w.close()  # its own sensor has counted nothing
+    assert w.p.after_close.most_ticks == 0
     w.sense(500)
     w.receipt(charged_msat=10_000, debt_msat=10_000)
     w.ask(100)
-    assert (w.p.after_close.most_msat, w.p.paid_msat) == (0, 0)
+    assert (w.p.after_close.most_ticks, w.p.paid_msat) == (0, 0)
 
 
 def test_what_is_left_of_a_budget_is_what_was_not_sent():

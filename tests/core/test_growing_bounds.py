@@ -13,9 +13,7 @@ from satmeter.core import messages as msg
 from satmeter.core import receipt
 from satmeter.core.buyer import policy
 from satmeter.core.buyer.policy import Policy
-from satmeter.core.errors import (
-    PolicyBreach,
-)
+from satmeter.core.errors import OverCap
 from satmeter.core.reading import Reading
 from satmeter.core.seller import views
 from satmeter.core.seller.seller import Seller
@@ -119,14 +117,14 @@ def test_with_the_time_a_further_transaction_is_due():
     p = Policy.from_dict({"max_price_msat": 1000, "budget_msat": 10**9, "unit": "unit", "max_feerate": 5_000})
     t = Tariff.from_dict({**TARIFF, "settlement": "onchain", "quantum_msat": 2_000_000, "hold_s": 3_600})
     m = msg.Increment(SESSION, 1, 1, 2_000_000, 4, 2_000, "to", 1_000, 0, 0, 0)
-    policy.check_new_transaction(p, t, m, 3, 0, 3_600_000)
-    with pytest.raises(PolicyBreach):
-        policy.check_new_transaction(p, t, m, 3, 0, 3_599_999)
+    policy.check_new_transaction(p, t, m, 4, 0, 3_600_000)
+    with pytest.raises(OverCap):
+        policy.check_new_transaction(p, t, m, 4, 0, 3_599_999)
 
 
-@pytest.mark.parametrize(("transactions", "good"), [(6, True), (7, False)])
+@pytest.mark.parametrize(("transactions", "good"), [(7, True), (8, False)])
 def test_with_each_half_step_a_further_transaction_is_due(transactions, good):
-    """Where one holds no more than a step: 8,000 sat paid are four halves of 4,000, and three more may be early."""
+    """A step each: four halves of 4,000 are paid, and the first one and three early ones are beside them."""
     p = Policy.from_dict({"max_price_msat": 1000, "budget_msat": 10**9, "unit": "unit", "max_feerate": 5_000})
     step = {"quantum_msat": 4_000_000, "low_water_msat": 0, "hold_msat": 4_000_000}
     t = Tariff.from_dict({**TARIFF, "settlement": "onchain", **step})
@@ -134,7 +132,7 @@ def test_with_each_half_step_a_further_transaction_is_due(transactions, good):
     if good:
         policy.check_new_transaction(p, t, m, transactions, 8_000_000, 0)
     else:
-        with pytest.raises(PolicyBreach, match="at most 7 are due"):
+        with pytest.raises(OverCap, match="at most 8 are due"):
             policy.check_new_transaction(p, t, m, transactions, 8_000_000, 0)
 
 

@@ -146,3 +146,14 @@ def test_what_is_kept_ends_by_the_time_that_passed(machine):
     fresh.begin(0)
     machine.passes(5)
     assert fresh.surely() == machine.wall
+
+
+def test_a_journal_that_fails_for_a_moment_reads_no_date_anew(machine, tmp_path):
+    service = start(tmp_path / "j.sqlite3")
+    record(service, selling.MeterAdded(at=service.clock.now(), subject="meter/m", tariff=Tariff.from_dict(TARIFF)))
+    before = service.clock.now()
+    machine.wall += 3 * DAY_MS  # the date is put right
+    machine.up += 1_000
+    service._fail(Exception("database is locked"))
+    service._recover()
+    assert service.clock.now() == before + 1_000 and service._tick().surely <= before + 1_000

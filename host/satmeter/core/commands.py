@@ -18,7 +18,9 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Tick(Command):
-    """Time has passed."""
+    """Time has passed. `surely`: a time (ms since 1970) that has come for sure; None: the present one has."""
+
+    surely: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

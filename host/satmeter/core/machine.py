@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .commands import Command
+from .commands import Command, Tick
 from .effects import Effect
 from .journal import Event
 
@@ -39,6 +39,8 @@ class Context:
         self._fold = fold
         self.step = Step()
         self.now = 0
+        self.surely = 0
+        """A time that has come for sure, for what can't be undone; 0 until the first Tick."""
 
     def emit(self, event: Event) -> None:
         """Fold an event into the state, to be committed with this step. WrongState where it can't happen."""
@@ -76,6 +78,8 @@ class StateMachine:
     def handle(self, command: Command, now: int) -> Step:
         """Decide on one command at time `now` (ms). After a SatmeterError, `step` has what was folded before it."""
         self._begin(now)
+        if isinstance(command, Tick):
+            self._context.surely = now if command.surely is None else command.surely
         try:
             self.step.result = self._handlers[type(command)](command)
         finally:

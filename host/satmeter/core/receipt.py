@@ -5,6 +5,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast
 
 from .journal import canonical
+from .money import MAX_MSAT, MAX_TICKS
 from .settlement.rules import rules_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def read(receipt_text: str) -> Statement | None:
     if not isinstance(stated, dict) or stated.get("format") != FORMAT or not isinstance(stated.get("tariff"), dict):
         return None
     stated.setdefault("refund_fee_msat", 0)
-    whole = all(type(stated.get(name)) is int and stated[name] >= 0 for name in _WHOLE)
+    whole = all(_is_whole(name, stated.get(name)) for name in _WHOLE)
     sound = whole and all(_is_plain(stated.get(name)) for name in _TEXT)
     if not sound or ("onchain" in stated and not _sound_onchain(stated["onchain"])):
         return None
@@ -169,7 +170,7 @@ def _sound_onchain(figures: object) -> bool:
         or len(figures["txids"]) > TXIDS_MOST
     ):
         return False
-    whole = all(type(figures.get(name)) is int and figures[name] >= 0 for name in _ONCHAIN)
+    whole = all(_is_whole(name, figures.get(name)) for name in _ONCHAIN)
     return whole and all(isinstance(txid, str) and re.fullmatch("[0-9a-f]{64}", txid) for txid in figures["txids"])
 
 
@@ -177,6 +178,12 @@ def _sound_payers(payers: object) -> bool:
     if not isinstance(payers, list) or len(payers) > PAYERS_MOST:
         return False
     return all(isinstance(each, dict) and _is_plain(each.get("key")) and _is_plain(each.get("note")) for each in payers)
+
+
+def _is_whole(name: str, value: object) -> bool:
+    """Whether it is a whole number that its kind can have: sums of such numbers can still be stored and shown."""
+    most = MAX_MSAT if name.endswith("_msat") else MAX_TICKS
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _is_plain(value: object) -> bool:

@@ -6,6 +6,7 @@ HTLC could not do.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,9 @@ class Payments:
         self._turns = PaymentQueue()
         self._channels: dict[str, tuple[str, float]] = {}
         self._begins_until = time.monotonic() + BEGUN_S
+        self._paying: set[str] = set()
+        """Hashes that a thread of ours is paying, under `_one_ended`."""
+        self._one_ended = threading.Condition()
 
     def outcome(self, payment_hash: str) -> Outcome:
         """Return what became of a payment. One hash can have failed tries beside the complete one.
@@ -120,8 +124,30 @@ class Payments:
         outcome is known. An error of a call decides nothing; the outcome does. Blocks while an HTLC is held, however
         long: giving up on a payment that may still settle would free money that is not free. `amount_msat` only for an
         invoice without one; `last` allows a direct HTLC. `may` is asked before each try: when it is False, there is
-        none.
+        none. A second call for a hash waits for the first one, and then learns what became of it.
         """
+        with self._one_ended:
+            self._one_ended.wait_for(lambda: payment_hash not in self._paying)
+            self._paying.add(payment_hash)
+        try:
+            return self._pay(payee, bolt11, payment_hash, maxfee_msat, maxdelay, amount_msat, fresh, last, may)
+        finally:
+            with self._one_ended:
+                self._paying.discard(payment_hash)
+                self._one_ended.notify_all()
+
+    def _pay(
+        self,
+        payee: str,
+        bolt11: str,
+        payment_hash: str,
+        maxfee_msat: int,
+        maxdelay: int,
+        amount_msat: int | None,
+        fresh: bool,
+        last: LastHop | None,
+        may: Callable[[], bool],
+    ) -> tuple[Outcome, str]:
         if not fresh and self._begun(payment_hash):
             return self._landed(payment_hash), ""
         if not bolt11:
@@ -131,13 +157,14 @@ class Payments:
             params["amount_msat"] = amount_msat
         if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
             last = None
-        since = int(time.time())
+        since, begun = time.time(), time.monotonic()
         try:
             paid, why = self._tried(payee, params, payment_hash, last, may)
         except NodeTrouble:
             self._begins_until = time.monotonic() + BEGUN_S
             raise
-        if fresh and (_is_known(paid) or self._older(payment_hash, paid, since)):
+        since = min(since, time.time() - (time.monotonic() - begun))  # the clock may have been set back meanwhile
+        if fresh and (_is_known(paid) or (why and self._older(payment_hash, paid, int(since)))):
             return Outcome("known"), why or "the node paid this payment hash before"
         return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
 

@@ -115,6 +115,7 @@ class Runtime(Generic[CoreT]):
         self._queue: queue.SimpleQueue[Item[CoreT] | None] = queue.SimpleQueue()
         self._since_snapshot = self._snapshot_at = 0
         self._retry_at = 0.0
+        self._timed = False
         self._held: list[Event] = []
         """Events that wait to be committed with others (Role.patient)."""
         self._looked = threading.Event()
@@ -186,7 +187,7 @@ class Runtime(Generic[CoreT]):
         try:
             batch = [self._queue.get(timeout=TICK_S)]
         except queue.Empty:
-            return [(Tick(), None)]
+            return [(self._tick(), None)]
         while len(batch) < BATCH:
             try:
                 batch.append(self._queue.get_nowait())
@@ -229,7 +230,7 @@ class Runtime(Generic[CoreT]):
         if now - self._ticked < TICK_S:
             return [item for item in batch if not isinstance(item[0], Tick)]
         self._ticked = now
-        return [*[item for item in batch if not isinstance(item[0], Tick)], (Tick(), None)]
+        return [*[item for item in batch if not isinstance(item[0], Tick)], (self._tick(), None)]
 
     def _handle(
         self, core: CoreT, what: Command | Callable[[CoreT], object], events: list[Event], effects: list[Effect]
@@ -251,6 +252,9 @@ class Runtime(Generic[CoreT]):
         events.extend(core.step.events)
         effects.extend(core.step.effects)
         return answer
+
+    def _tick(self) -> Tick:
+        return Tick(self.clock.surely())
 
     def _commit(self) -> bool:
         events, self._held = self._held, []
@@ -301,10 +305,12 @@ class Runtime(Generic[CoreT]):
             self.journal = self.role.open_journal()
             snapshot, events = self.journal.load()
             core = self.role.build(snapshot, events, self.role.is_older(self.journal))
-            ahead = self._ahead(self.journal.newest_at)
-            if ahead:
-                self._set_back(self.journal, core, ahead)
-            self.clock.begin(self.journal.newest_at - ahead)
+            if not self._timed:  # once: from then on only the clock of the boot counts
+                ahead = self._ahead(self.journal.newest_at)
+                if ahead:
+                    self._set_back(self.journal, core, ahead)
+                self.clock.begin(self.journal.newest_at - ahead)
+                self._timed = True
             step = core.resume(self.clock.now())
         except SatmeterError as error:
             self._fail(error)

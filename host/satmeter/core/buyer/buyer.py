@@ -63,8 +63,10 @@ class Buyer(StateMachine):
     def _repeat(self) -> None:
         """Outcomes of payments first."""
         context = self.context
+        context.resumed_at = context.now
         for stream in self.state.streams.values():
             stream.memory.heard_at = stream.memory.touched_at = context.now
+            stream.memory.resumed = True
             context.settlement(stream).find_out(stream)
             if stream.unsettled:
                 context.act(do.Connect(stream.seller, stream.address))

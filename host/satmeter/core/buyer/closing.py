@@ -9,9 +9,11 @@ from ..states import StreamState
 from . import events as ev
 from . import policy
 from .context import Part
-from .session import BuyerSession
+from .session import UNHEARD, BuyerSession
 
 LAND_MS = 10_000
+REFUNDS = 50
+"""Refund invoices of a stream that a seller may have made by its word that it can't pay the last one."""
 REFUND_MS = 29 * 86_400_000
 """Refund invoices are made for 30 days (plugin/stream.py)."""
 
@@ -58,14 +60,14 @@ class Closing(Part):
         Both are None in prepaid and before terms are agreed. The msat are of the whole stream, what is
         paid or in flight included. Use after the close is not the buyer's to pay: at most the tariff's
         limit is added, and no ticks beyond those of the buyer's own sensor, within its tolerance. The
-        count is None where no such sensor is heard; one that was heard before our restart, and not
-        since, allows no further payment."""
+        count is None without such a sensor, and UNHEARD where it was heard before our restart and not
+        since: what it says first is the count, and until then nothing is paid."""
         tariff = stream.tariff
         if tariff is None or tariff.prepaid:
             return None, None
-        if stream.own_ticks is None and stream.sensor.boot:
-            return stream.committed_msat, None  # a sensor was heard, and is not since our restart: nothing more is paid
-        most_ticks = policy.most_ticks(stream.policy, stream.own_ticks) if stream.own_ticks is not None else None
+        most_ticks = UNHEARD if stream.sensor.boot else None
+        if stream.own_ticks is not None:
+            most_ticks = policy.most_ticks(stream.policy, stream.own_ticks)
         return stream.committed_msat + tariff.limit_msat, most_ticks
 
     def close_when_landed(self, stream: BuyerSession) -> None:
@@ -85,7 +87,14 @@ class Closing(Part):
 
     def refundable(self, stream: BuyerSession) -> bool:
         """Whether the seller can still pay the refund invoice that it has, or may be sent."""
-        return bool(stream.refund_bolt11) and self.now < stream.refund_at + REFUND_MS
+        usable = stream.refund_bolt11 not in ("", stream.memory.refund_refused)
+        return usable and self.now < stream.refund_at + REFUND_MS
+
+    def offer_another(self, stream: BuyerSession) -> None:
+        """The seller has used up the refund invoice that it was given: our node makes another."""
+        if stream.refund_made < REFUNDS:
+            stream.memory.refund_refused = stream.refund_bolt11
+            self.close_when_landed(stream)
 
     def refund_made(self, command: cmd.RefundInvoiceMade) -> None:
         """Our node has made the invoice by which a refund can reach us."""

@@ -53,6 +53,7 @@ class BuyerContext(Context):
         self.sellers, self.max_streams, self.state, self.recall = sellers, max_streams, state, recall
         self.older = older
         """Whether the state is of an older copy of the journal: what was paid since is not in it."""
+        self.resumed_at = 0
 
     def settlement(self, stream: BuyerSession) -> "BuyerSettlement":
         """Returns the way of settlement of the stream's tariff; before terms are agreed nothing is paid, by either."""

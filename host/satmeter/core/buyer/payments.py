@@ -21,11 +21,27 @@ class Payments(Part):
         last, since = (memory.told_ticks, memory.told_at) if memory.told_at else (stream.ticks, stream.ticks_at)
         if message.ticks < last and (not memory.told_at or message.seq < memory.told_sequence):
             return
-        policy.check_progress(tariff, message.ticks, last, self.now - since)
-        policy.check_progress(tariff, message.ticks, 0, self.now - stream.agreed_at)
-        memory.told_at = tariff.paced_ms(since, message.ticks - last, self.now)
+        if memory.resumed and not memory.told_at:
+            self._go_on(stream, tariff, message.ticks, last, since)
+        else:
+            policy.check_progress(tariff, message.ticks, last, self.now - since)
+            start, start_at = (memory.rated_from, memory.rated_at) if memory.rated_at else (0, stream.agreed_at)
+            policy.check_progress(tariff, message.ticks, start, self.now - start_at)
+            memory.told_at = tariff.paced_ms(since, message.ticks - last, self.now)
         memory.told_ticks = message.ticks
         memory.told_sequence = max(memory.told_sequence, message.seq)
+
+    def _go_on(self, stream: BuyerSession, tariff: Tariff, ticks: int, last: int, since: int) -> None:
+        """Takes the first count after our restart, from which on the rating holds.
+
+        How much time has passed is not known: a machine may start with the date at which it was switched off. So
+        beyond the rating a count is taken up to what was at risk."""
+        at_risk = stream.committed_msat + tariff.slice_msat + (0 if tariff.prepaid else tariff.limit_msat)
+        if ticks > tariff.ticks(at_risk):
+            policy.check_progress(tariff, ticks, last, self.now - since)
+        memory = stream.memory
+        memory.told_at = memory.rated_at = self.now
+        memory.rated_from = ticks
 
     def check_due(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, paid: int) -> None:
         """Raise PolicyBreach or OverCap for a demand that is not due, with `paid` msat paid without it."""
@@ -65,9 +81,9 @@ class Payments(Part):
         bound = stream.after_close
         if bound is None:
             return
-        most = bound.most_msat
-        if bound.most_ticks is not None:
-            most = min(most, charged - used + tariff.charge(bound.most_ticks))
+        most, ticks = bound.most_msat, stream.ticks_after_close
+        if ticks is not None:
+            most = min(most, charged - used + tariff.charge(max(0, ticks)))
         if paid + amount > most:
             left = max(0, most - stream.committed_msat)
             raise OverCap(f"{amount} msat asked after the close; {left} of {most} in all are left")
@@ -80,7 +96,8 @@ class Payments(Part):
         spent = stream.sent_msat + stream.astray_msat + stream.in_flight_msat
         if spent + most + stream.kept_back_msat > stream.policy.budget_msat:
             raise OverCap(f"the budget of {stream.policy.budget_msat} msat is used up")
-        if stream.policy.day_msat and self.state.spent_on(self.now) + most > stream.policy.day_msat:
+        spent_today = self.state.spent_on(self.now)
+        if stream.policy.day_msat and spent_today + most + stream.kept_back_msat > stream.policy.day_msat:
             raise OverCap(f"the day's budget of {stream.policy.day_msat} msat is used up")
 
     def breach(self, stream: BuyerSession, error: SatmeterError, number: int, **evidence: str | int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
-from ..errors import BadUpdate, OverCap, Refused, SatmeterError, UnknownSession, Unreachable, by_code
+from ..errors import BadParam, BadUpdate, OverCap, Refused, SatmeterError, UnknownSession, Unreachable, by_code
 from ..ratelimit import RESEND_MS
 from ..states import StreamState
 from .context import Part
@@ -110,3 +110,5 @@ class Peers(Part):
         elif message.code == UnknownSession.code and not stream.closed and (stream.signed or not stream.in_flight):
             why = f"the seller does not know the session any more: {msg.words(message.text)}"
             self.context.closing.end(stream, why)
+        elif message.code == BadParam.code and stream.ending:
+            self.context.closing.offer_another(stream)

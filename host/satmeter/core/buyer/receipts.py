@@ -16,8 +16,8 @@ from .context import BuyerContext, Part
 from .session import BuyerSession
 
 REFUNDS_LOOKED_AT = 50
-REVISIONS = 1_000
-"""Newest revision of a receipt that is looked at: each one is recorded."""
+RECEIPTS = 1_000
+"""Receipts of a stream that are recorded. Their revisions may be any: a seller leaves out what it may have lost."""
 LOOKS = 20
 """Receipts of a seller's old streams that are looked up at once; then one a second. Each costs its stream's events."""
 LOOKED_UP = 1_000
@@ -56,7 +56,7 @@ class Receipts(Part):
             why = "the signature is not the seller's" if not command.verified else "signed, but not a receipt"
             self.context.refuse(stream, 0, why, {"receipt": command.text[:4000]})
             return
-        if stream.closing.revision and not stream.closing.revision < stated["revision"] <= REVISIONS:
+        if stream.closing.revision and not self._is_newer(stream, stated):
             return
         self.carried_in(stream, stated["carried_in_msat"])  # where its terms never reached us
         self.context.settlement(stream).reconcile(stream, command.text)
@@ -110,10 +110,13 @@ class Receipts(Part):
     def _recall_for(self, session_id: str, stated: receipt.Statement) -> BuyerSession | None:
         """Take a stream into memory again for a newer receipt of its seller; anything else is no reason."""
         old = self.recalled(session_id, stated["seller"])
-        if old is None or not old.closing.revision < stated["revision"] <= REVISIONS:
+        if old is None or not self._is_newer(old, stated):
             return None
         self.emit(ev.StreamRecalled(at=self.now, subject=session_id, state=old))
         return self.state.streams[session_id]
+
+    def _is_newer(self, stream: BuyerSession, stated: receipt.Statement) -> bool:
+        return stated["revision"] > stream.closing.revision and stream.closing.recorded < RECEIPTS
 
     def recalled(self, session_id: str, seller: str) -> BuyerSession | None:
         """Return a seller's stream that memory has no more, from the journal."""
@@ -169,7 +172,7 @@ class Receipts(Part):
         stated = receipt.read(message.text)
         if stated is None or (stated["seller"], stated["session"]) != (peer, message.session):
             return False
-        if not self.looked_up.get(message.session, 0) < stated["revision"] <= REVISIONS:
+        if stated["revision"] <= self.looked_up.get(message.session, 0):
             return False
         if not self.looks.take(peer, self.now):
             return False

@@ -8,7 +8,7 @@ from ..tariff import Tariff
 from . import events as ev
 from . import policy
 from .context import Part
-from .session import BuyerSession
+from .session import UNHEARD, BuyerSession
 
 SILENT_MS, LATE_MS = 30_000, 5_000
 
@@ -31,6 +31,8 @@ class Sensor(Part):
         if stream.sensor.start is None and stream.tariff is not None:
             start = count - self._may_have_run(stream, stream.tariff)
             self.starts(stream, stream.sensor.boot, stream.sensor.offset, start)
+        if stream.ticks_after_close == UNHEARD and stream.own_ticks is not None:
+            stream.memory.sensed_ticks = policy.most_ticks(stream.policy, stream.own_ticks)
         return stream
 
     def starts(self, stream: BuyerSession, boot: str, offset: int, start: int | None) -> None:
@@ -55,7 +57,9 @@ class Sensor(Part):
         reached = max(ticks, stream.memory.told_ticks, stream.ticks)
         short = own is not None and reached > policy.most_ticks(stream.policy, own)
         waits = ""
-        if streaming and old_ms >= SILENT_MS:
+        if stream.ticks_after_close == UNHEARD:
+            waits = "the own sensor was not heard since the start"
+        elif streaming and old_ms >= SILENT_MS:
             waits = "the own sensor is silent"
         elif streaming and short and old_ms >= LATE_MS:
             waits = "the own sensor is late"

@@ -11,6 +11,8 @@ from ..tariff import Tariff
 from .policy import Policy, kept_back_msat
 
 HANDLED = 1_000
+UNHEARD = -1
+"""In AfterClose.most_ticks: at the close the own sensor was not heard since our start. Nothing is paid until it is."""
 Evidence = dict[str, str | int | None]
 """What a refusal is about, by name."""
 
@@ -47,7 +49,7 @@ class AfterClose:
     """The bound of what a stream in arrears may still pay after its close.
 
     `most_msat` is the bound in all, what was paid before included; `most_ticks` is the highest count
-    that is paid for (None: the buyer's own sensor was not heard). `in_flight` has the numbers of the
+    that is paid for (None: the buyer has no sensor of its own; UNHEARD: it has one). `in_flight` has the numbers of the
     payments that were in flight at the close: when one of them fails, its amount is taken off the
     bound."""
 
@@ -88,6 +90,8 @@ class FinalReceipt:
     """What came by refund invoices of this stream, by label; our node may have cleaned them away since."""
     carried_on_msat: int = 0
     """What of the refunds that its receipt states is explained by credit in a later stream."""
+    recorded: int = 0
+    """How many receipts of its were recorded."""
 
 
 @dataclass(slots=True)
@@ -99,6 +103,8 @@ class StreamMemory:
     asked_at: int = 0
     tries: int = 0
     closing_at: int = 0
+    refund_refused: str = ""
+    """The refund invoice that the seller says it can't pay."""
     touched_at: int = 0
     cut_off: bool = False
     told_ticks: int = 0
@@ -106,11 +112,20 @@ class StreamMemory:
     told_sequence: int = 0
     told_at: int = 0
     """Since when what it states next may have flowed (Tariff.paced_ms); 0 before the first."""
+    rated_at: int = 0
+    """Since when the whole count is held against the rating, from `rated_from` ticks on; 0: from the beginning."""
+    rated_from: int = 0
+    resumed: bool = False
+    """Whether it goes on from the journal: its clock may have stood still meanwhile, while the seller delivered."""
+    of_older: bool = False
+    """Whether an older copy of the journal had it when that was put in its place."""
     expired_number: int = 0
     """The invoice that had expired when it came, where none was paid since, and when that was."""
     expired_at: int = 0
     sensor_count: int = 0
     sensor_at: int = 0
+    sensed_ticks: int | None = None
+    """The highest count that the own sensor agrees with, as it was first heard after a close (UNHEARD)."""
     waits: str = ""
     """Why nothing is paid just now."""
     credit_msat: int = 0
@@ -251,6 +266,16 @@ class BuyerSession:
         start = self.sensor.start
         return None if start is None or not self.memory.sensor_at else self.memory.sensor_count - start
 
+    @property
+    def ticks_after_close(self) -> int | None:
+        """The highest count that is paid for after a close; None where no own sensor bounds it.
+
+        UNHEARD where the own sensor was not heard since our start: nothing is paid now."""
+        bound = self.after_close
+        if bound is None or bound.most_ticks != UNHEARD:
+            return bound.most_ticks if bound is not None else None
+        return UNHEARD if self.memory.sensed_ticks is None else self.memory.sensed_ticks
+
     # --- money
 
     @property
@@ -303,9 +328,9 @@ class BuyerSession:
         bound = self.after_close
         if bound is None or not self.pays or self.tariff is None:
             return 0
-        most = bound.most_msat
-        if bound.most_ticks is not None:
-            most = min(most, self.tariff.charge(bound.most_ticks) + self.policy.max_spend_msat)
+        most, ticks = bound.most_msat, self.ticks_after_close
+        if ticks not in (None, UNHEARD):
+            most = min(most, self.tariff.charge(ticks) + self.policy.max_spend_msat)
         return max(0, most - self.committed_msat)
 
     @property

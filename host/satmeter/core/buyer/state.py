@@ -18,6 +18,8 @@ from ..states import StreamState
 from . import events as ev
 from .session import AfterClose, BuyerSession, FinalReceipt, PaymentInFlight, Refusal
 
+DAYS = 8
+"""Days of which the cost is kept: the newest that anything was spent on."""
 HASHES = 10_000
 """Hashes of payments that are remembered; of older ones the node knows that they were paid."""
 EARLIER = 50
@@ -150,8 +152,8 @@ class BuyerState:
 
     def _spend(self, at: int, amount_msat: int) -> None:
         day = at // DAY_MS
-        self.days = {each: spent for each, spent in self.days.items() if each >= day - 1}
-        self.days[day] = self.days.get(day, 0) + amount_msat
+        self.days[day] = self.days.pop(day, 0) + amount_msat
+        keep_newest(self.days, DAYS)  # by number: a clock that was ahead for a moment makes no day forgotten
 
     def invoice_refused(self, stream: BuyerSession, event: ev.InvoiceRefused) -> None:
         """Folds InvoiceRefused: keeps the newest REFUSALS; after a PolicyBreach no debt is paid."""
@@ -224,6 +226,7 @@ class BuyerState:
             owed_msat=found.owed_msat if found is not None and event.verified else 0,
             arrivals_msat={**old.arrivals_msat, **event.arrivals_msat},
             carried_on_msat=event.carried_on_msat,
+            recorded=old.recorded + bool(event.text),
         )
         explained = event.carried_on_msat - old.carried_on_msat
         self.carried[stream.seller] = self.carried.get(stream.seller, 0) - explained

@@ -18,7 +18,8 @@ PING_MS, FIRST_PING_MS = 30_000, 5_000
 """A seller that starts anew has forgotten who has not paid yet: until then it is asked more often."""
 OPEN_MS = 60_000
 LINGER_MS = 5_000
-GIVE_UP_MS = 60 * DAY_MS
+GIVE_UP_MS, ASKED_MS = 60 * DAY_MS, DAY_MS
+"""A receipt is waited for so long after the end, and so long after a start."""
 ACTIVE = (StreamState.OPENING, StreamState.STREAMING, StreamState.PAUSED)
 
 
@@ -117,7 +118,8 @@ class Streams(Part):
     def _hopeless(self, stream: BuyerSession) -> bool:
         """Whether a receipt is waited for no longer."""
         closing = stream.state == StreamState.CLOSING and not stream.in_flight
-        return closing and self.now >= stream.ended_at + GIVE_UP_MS
+        since = max(stream.ended_at + GIVE_UP_MS, self.context.resumed_at + ASKED_MS)  # it is really asked before that
+        return closing and self.now >= since
 
     def _quiet(self, stream: BuyerSession) -> bool:
         """Whether nothing was said for so long that the seller has to be asked whether it is there."""
@@ -149,6 +151,7 @@ class Streams(Part):
     def go_on_from_older(self) -> None:
         """What was paid since counts in no cap: no stream goes on."""
         for stream in list(self.state.streams.values()):
+            stream.memory.of_older = True
             if stream.state in ACTIVE:
                 self.context.closing.close(
                     cmd.CloseStream(stream.id, "the journal is an older copy: what was paid since is not in it")

@@ -15,6 +15,8 @@ from .meter import Meter
 from .session import SellerSession
 
 CLAIM_WAIT_MS = 10_000
+ASK_AGAIN_MS = 3_600_000
+"""A remainder does not lapse sooner after a refund of it has failed."""
 
 
 class Closing(Part):
@@ -117,7 +119,7 @@ class Closing(Part):
             return  # the receipt waits for the broadcast
         waited = self.now - session.since
         self._unlock_paid(session)
-        self._let_lapse(session, waited)
+        self._let_lapse(session)
         told = self.state.pay_index >= self.state.lost_up_to
         if session.refund.held and not session.owed_msat and not session.refund.under_way and told:
             self.emit(ev.AlarmEnded(at=self.now, subject=session.id, how=SEEN, amount_msat=0, note="nothing is owed"))
@@ -148,11 +150,17 @@ class Closing(Part):
             if meter.state == MeterState.LOCKOUT and meter.lock_session == session.id:
                 self.context.meters.lift_lockout(meter, "the debt is paid")
 
-    def _let_lapse(self, session: SellerSession, waited: int) -> None:
+    def _asked_long_ago(self, session: SellerSession) -> bool:
+        """Whether it is a while since a refund that was asked for failed: there is time to give another invoice."""
+        failed_at = session.memory.refund_failed_at
+        return not failed_at or self.now >= failed_at + ASK_AGAIN_MS
+
+    def _let_lapse(self, session: SellerSession) -> None:
         """Keep a bearer's remainder, or anybody's dust, once its stated time is over."""
         # In all: a buyer believes no more than that.
         dust = session.lapsed_msat + session.owed_msat < DUST_MSAT and not session.refund.under_way
-        over = waited >= session.tariff.remainder_s * 1000
+        ends_at = session.since + session.tariff.remainder_s * 1000
+        over = self.context.surely >= ends_at and self._asked_long_ago(session)
         kept = bool(session.buyer) or bool(session.refund.bolt11)  # what a bearer asks for back does not lapse
         if session.owed_msat and not session.refund.held and (dust or not kept) and over:
             self.emit(ev.RemainderLapsed(at=self.now, subject=session.id, amount_msat=session.owed_msat))

@@ -4,6 +4,7 @@ from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
 from ..errors import (
+    BadParam,
     BoardSilent,
     ClockWrong,
     JournalTrouble,
@@ -173,6 +174,9 @@ class Peers(Part):
                 )
             )
             session.memory.refund_tried_at = 0
+        elif message.bolt11 in refund.used and session.owed_msat and not refund.bolt11:
+            why = "the refund invoice was used up, or can't be paid: make another"
+            self.context.send(session, msg.Error, by=msg.SELLER, code=BadParam.code, text=why, number=0)
         if session.closed and (session.void or (session.receipt and not session.owed_msat)):
             self.context.closing.tell_end(session)
         self.context.closing.wind_up(session)

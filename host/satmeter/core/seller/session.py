@@ -116,6 +116,8 @@ class SessionMemory:
     signed_at: int = 0
     touched_at: int = 0
     refund_tried_at: int = 0
+    refund_failed_at: int = 0
+    """When a refund that was asked for failed for good."""
     refund_fails: int = 0
     refund_step: int = 0
     """Which fee the next try may cost: 0: what the seller bears; 1: less than 1 sat more; 2: up to the refund's cap."""

@@ -1,0 +1,212 @@
+"""A side that was away, started with another date, or went on with an older copy: nobody is accused or shut out for it.
+
+Figures are worked out by hand: 1,000 msat for 10 ticks is 100 msat a tick.
+"""
+
+import pytest
+from liar import ARREARS, Liar
+from older import Older
+from world import DAY_MS, OTHER, SELLER_ID, SESSION, World, refold
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core.buyer.buyer import Buyer
+from satmeter.core.buyer.receipts import RECEIPTS
+from satmeter.core.buyer.state import BuyerState
+from satmeter.core.errors import BadParam
+
+RATED = {"mode": "arrears", "limit_msat": 60_000, "rating_ticks_per_s": 2, "grace_s": 3_600}
+
+
+def resumed(w):
+    """The same liar's buyer after a restart."""
+    w.buyer = Buyer(state=refold(w.events, BuyerState()))
+    w.buyer.resume(w.now)
+    return w
+
+
+# --- the buyer was off, and its clock stood still
+
+
+@pytest.mark.parametrize(("ticks", "good"), [(500, True), (800, True), (801, False)])
+def test_what_flowed_while_the_clock_stood_is_taken_up_to_what_was_at_risk(ticks, good):
+    """20,000 are paid, and the limit is 60,000: 800 ticks."""
+    w = Liar(**RATED)
+    for n in range(1, 3):
+        w.now += 50_000
+        w.ask(100 * n)
+    assert w.p.paid_msat == 20_000
+    resumed(w).ask(ticks)
+    assert (w.p.paid_msat, w.p.breached) == ((30_000, False) if good else (20_000, True))
+
+
+@pytest.mark.parametrize(("ticks", "good"), [(200, True), (201, False)])
+def test_prepaid_no_more_can_have_flowed_than_was_paid_for_and_a_slice(ticks, good):
+    w = Liar(rating_ticks_per_s=2)
+    w.ask(0)
+    resumed(w).ask(ticks)
+    assert (w.p.paid_msat, w.p.breached) == ((20_000, False) if good else (10_000, True))
+
+
+def test_from_then_on_the_rating_holds():
+    w = Liar(**RATED)
+    w.now += 50_000
+    w.ask(100)
+    resumed(w).ask(400)
+    w.ask(400 + 200)
+    assert w.p.breached and "rating" in w.p.refusals[-1].why
+
+
+def test_a_stream_that_ends_is_asked_about_before_it_is_given_up():
+    w = World()
+    w.open()
+    w.report(30)
+    w.lose = lambda message: True
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.now += 61 * DAY_MS
+    w.restart_buyer()
+    w.lose = lambda message: False
+    w.sell(cmd.PeerConnected(w.sale.buyer))
+    w.pass_ms(60_000, step=1_000)
+    assert w.purchase.arrived_msat == 7_000 and w.purchase.done
+
+
+# --- an older copy
+
+
+def test_a_payment_of_the_lost_part_that_hangs_is_our_own():
+    w = Older(ARREARS | {"grace_s": 60})
+    w.open()
+    for register in range(5, 105, 5):
+        w.report(register)
+        w.pass_ms(1000)
+    copy = len(w.buyer_events)
+    w.hangs = True
+    for register in range(105, 205, 5):
+        w.report(register)
+        w.pass_ms(500)
+    assert w.purchase.in_flight
+    w.replace_buyer(copy)
+    w.sell(cmd.PeerConnected(w.sale.buyer))
+    w.pass_ms(10_000)
+    w.hangs = False
+    w.pass_ms(300_000, step=1000)
+    assert not w.purchase.breached and w.sale.debt_msat == 0 == w.purchase.debt_msat
+    assert w.purchase.paid_msat == sum(w.paid_by_buyer.values())
+
+
+def test_receipts_of_any_revision_count_and_so_many_are_recorded():
+    w = Liar()
+    w.ask(0)
+    w.close()
+    w.receipt(revision=1, charged_msat=3_000, owed_msat=7_000)
+    w.receipt(revision=3_701, charged_msat=4_000, owed_msat=6_000)
+    assert (w.p.closing.revision, w.p.closing.owed_msat) == (3_701, 6_000)
+    for revision in range(4_000, 4_000 + 2 * RECEIPTS):
+        w.receipt(revision=revision, charged_msat=4_000 + revision % 2, owed_msat=6_000 - revision % 2)
+    assert w.p.closing.recorded == RECEIPTS == sum(e.kind() == "stream_closed" for e in w.events)
+
+
+# --- what is left of a bearer's money
+
+
+def bought(w, amount=10_000):
+    """A session of a bearer that ended with 9,000 msat left."""
+    label, session = w.sell(cmd.MakeWalletInvoice("m", amount, "", False, ""))
+    w.pump()
+    w.pay(label)
+    w.report(10)
+    w.sell(cmd.CloseSession(session))
+    w.pump()
+    return w.seller.state.sessions[session]
+
+
+def test_a_remainder_lapses_by_a_time_that_has_surely_come():
+    w = World({"remainder_s": 86_400})
+    ended = bought(w)
+    ended_at = ended.closed_at
+    w.now += 400 * DAY_MS
+    w.sell(cmd.Tick(surely=ended_at + DAY_MS - 60_000))
+    assert ended.owed_msat == 9_000
+    w.sell(cmd.Tick(surely=ended_at + DAY_MS + 60_000))
+    assert (ended.owed_msat, ended.lapsed_msat) == (0, 9_000)
+
+
+def test_who_asked_in_time_can_ask_again_when_the_payment_fails():
+    w = World({"remainder_s": 86_400})
+    ended = bought(w)
+    w.pass_ms(DAY_MS - 600_000, step=60_000)
+    w.hold = {do.PayRefund}
+    w.sell(cmd.AskRefund(ended.id, "first", 8_000, 1))
+    w.pass_ms(3_600_000, step=60_000)
+    w.todo.clear()
+    w.sell(cmd.RefundLost(ended.id, "first", "a hop was away"))
+    w.hold = set()
+    w.pass_ms(600_000, step=60_000)
+    w.sell(cmd.AskRefund(ended.id, "second", 8_000, 1))
+    w.pump()
+    assert w.refunds == {"second": 8_000}
+    w.pass_ms(2 * 3_600_000, step=60_000)
+    assert ended.owed_msat == 0
+
+
+def test_a_refund_invoice_that_can_not_be_paid_is_made_anew():
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.PayRefund}
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    (_, refund) = next(each for each in w.todo if isinstance(each[1], do.PayRefund))
+    w.todo.clear()
+    w.hold = set()
+    w.sell(cmd.RefundLost(refund.session, refund.bolt11, "the refund invoice has expired", True))
+    w.pass_ms(600_000, step=1_000)
+    assert sum(w.refunds.values()) == 7_000 and w.purchase.refund_made == 2 and w.purchase.done
+
+
+def test_a_seller_can_not_have_invoices_made_without_end():
+    w = Liar()
+    w.ask(0)
+    w.close()
+    w.receipt(charged_msat=3_000, owed_msat=7_000)
+    for _ in range(200):
+        w.now += 1_000
+        w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, BadParam.code, "another")))
+    assert w.p.refund_made == 50
+
+
+# --- budgets
+
+
+def test_a_day_that_seemed_to_come_makes_no_day_forgotten():
+    w = Liar(policy={"day_msat": 30_000, "max_fee_msat": 0}, quantum_msat=20_000, window=2)
+    w.now = 20_000 * DAY_MS
+    for n in range(3):
+        w.ask(100 * n)
+    w.now += 2 * DAY_MS
+    w.ask(300)
+    w.now -= 2 * DAY_MS
+    before = w.p.paid_msat
+    for n in range(4, 9):
+        w.ask(100 * n)
+    assert w.p.paid_msat == before and w.buyer.state.days[20_000] == 30_000
+
+
+def test_in_arrears_what_may_be_owed_at_the_end_is_kept_back_of_the_day_too():
+    w = World(ARREARS)
+    w.now = 20_000 * DAY_MS + 3_600_000
+    w.report(0)
+    w.open(day_msat=40_000)
+    register = 0
+    while w.meter.session:
+        register += 5
+        assert register < 1_000
+        w.report(register)
+        w.pass_ms(1000)
+    w.pass_ms(600_000, step=1000)
+    assert w.purchase.paid_msat == 20_000 and w.sale.debt_msat == 0
+    w.open(session=OTHER)
+    assert w.remembered["purchase", OTHER].state == "streaming"

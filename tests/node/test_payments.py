@@ -1,0 +1,94 @@
+"""Paying an invoice once, against a node of a few lines; real nodes are tried by regtest/test_payments.py."""
+
+import threading
+import time
+
+import pytest
+from pyln.client import RpcError
+
+from satmeter.node import payments as module
+from satmeter.node.payments import Outcome, Payments
+from waiting import until
+
+PAYEE, HASH = "02" + "aa" * 32, "11" * 32
+PAID = {"status": "complete", "amount_sent_msat": 5_010, "amount_msat": 5_000}
+
+
+class Node:
+    """Has no channel with the payee, so that all is xpay's. There is no room for a payment while `full`."""
+
+    def __init__(self):
+        self.full, self.parts, self.tries = False, [], 0
+        self.answer = {"successful_parts": 1, "amount_sent_msat": 5_010, "amount_msat": 5_000}
+
+    def call(self, method, **params):
+        if method == "listsendpays":
+            return {"payments": list(self.parts)}
+        if method == "listpeerchannels":
+            return {"channels": []}
+        assert method == "xpay", method
+        self.tries += 1
+        if self.full:
+            raise RpcError("xpay", params, {"code": 205, "message": "Too many HTLCs"})
+        self.parts.append({**PAID, "created_at": int(time.time())})
+        if isinstance(self.answer, RpcError):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def node(monkeypatch):
+    monkeypatch.setattr(module, "BEGUN_S", 0)
+    return Node()
+
+
+def test_who_asks_again_waits_for_the_payment_that_waits_for_room(node):
+    """A core that was folded again asks what became of a payment that one of our threads has still to begin."""
+    payments, found = Payments(node), {}
+    node.full = True
+
+    def ask(name, bolt11, fresh):
+        found[name] = payments.pay(PAYEE, bolt11, HASH, 0, 100, fresh=fresh)
+
+    first = threading.Thread(target=ask, args=("first", "lnbc1", True))
+    first.start()
+    until(lambda: node.tries)
+    second = threading.Thread(target=ask, args=("second", "", False))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive() and not found
+    node.full = False
+    first.join(10)
+    second.join(10)
+    assert {outcome for outcome, _ in found.values()} == {Outcome("complete", 5_010, 5_000)}
+
+
+def test_a_payment_that_nobody_begins_was_not_begun(node):
+    assert Payments(node).pay(PAYEE, "", HASH, 0, 100) == (Outcome("none"), "the payment was not begun")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_date_that_is_set_back_while_it_pays_makes_it_nobody_elses(node, monkeypatch, parts):
+    moved = [0.0]
+    monkeypatch.setattr(module.time, "time", lambda: 1_790_000_000.0 + moved[0])
+    if parts == 1:
+        node.answer = RpcError("xpay", {}, {"code": -1, "message": "something else"})
+    else:
+        node.answer = {**node.answer, "successful_parts": 2}
+    answer = node.call
+
+    def call(method, **params):
+        if method == "xpay":
+            moved[0] = -3_600.0
+        return answer(method, **params)
+
+    monkeypatch.setattr(node, "call", call)
+    outcome, _ = Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True)
+    assert outcome == Outcome("complete", 5_010, 5_000)
+
+
+def test_what_was_paid_before_is_known_by_its_time(node):
+    node.parts = [{**PAID, "created_at": int(time.time()) - 60}]
+    node.answer = RpcError("xpay", {}, {"code": -1, "message": "no route"})
+    outcome, _ = Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True)
+    assert outcome.status == "known"
