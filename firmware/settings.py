@@ -199,7 +199,9 @@ def _pins(c) -> list:  # type: ignore[no-untyped-def, type-arg]
         pin = pins[name]
         if pin == -1 and not isinstance(pin, bool) and name in ("plug", "pulse", "button", "reset", "light"):
             continue
-        if isinstance(pin, bool) or not isinstance(pin, (int, str)) or pin not in mcu["pins"]:
+        # A display and its reset need a number: LED is behind the radio's chip.
+        kinds = (int,) if name in BUS or name in SPI else (int, str)
+        if isinstance(pin, bool) or not isinstance(pin, kinds) or pin not in mcu["pins"]:
             found.append(("pins.%s" % name, "%r is no pin of a %s" % (pin, c["mcu"])))
         elif pin in used:
             found.append(("pins.%s" % name, "%s is used by %s too" % (pin, used[pin])))

@@ -37,6 +37,8 @@ def test_the_defaults_are_good():
     ("changes", "field"),
     [
         ({"pins": {"pot": 99}}, "pins.pot"),
+        ({"mcu": "pico-w", "display": {"type": "ssd1306"}, "pins": {"sda": "LED"}}, "pins.sda"),
+        ({"mcu": "pico-w", "display": {"type": "st7789"}, "pins": {"sck": "LED"}}, "pins.sck"),
         ({"pins": {"pot": 2, "relay": 26}}, "pins.pot"),
         ({"pins": {"relay": 15}}, "pins.relay"),
         ({"pins": {"valve": 3}}, "pins.valve"),

@@ -71,3 +71,28 @@ def test_a_sensor_that_is_late_stops_payment_and_accuses_nobody_until_it_is_hear
     w.sense(100 if honest else 10)
     w.ask(100, amount=5_000)
     assert (w.p.payments, w.p.breached) == ((2, False) if honest else (1, True))
+
+
+def test_what_flowed_while_a_device_was_away_is_counted_when_it_is_back():
+    """Its bridge says how old the count is: half an hour at the rating may have flowed since."""
+    w = World({"rating_ticks_per_s": 1, "quantum_msat": 200_000, "grace_s": 3_600})
+    w.open()
+    w.now += 10_000
+    w.report(10)
+    for minute in range(1, 31):
+        w.now += 60_000
+        w.sell(cmd.Report("m", Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
+    w.report(1_810)
+    assert w.meter.count == 1_810
+
+
+def test_a_device_that_was_heard_all_the_time_and_jumps_is_not_believed():
+    w = World({"rating_ticks_per_s": 1, "quantum_msat": 200_000, "grace_s": 3_600})
+    w.open()
+    w.now += 10_000
+    w.report(10)
+    for _ in range(30):
+        w.now += 60_000
+        w.report(10)
+    with pytest.raises(Implausible):
+        w.report(1_810)

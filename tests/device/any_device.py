@@ -65,11 +65,8 @@ class Seller:
 
 def made(**more):
     device, seller = Device(), Seller()
-    return (
-        Outlet("m", device, device, Fraction(10), 1_000, seller, more.get("state"), 0.0, more.get("identity", "")),
-        device,
-        seller,
-    )
+    told = (more.get("state"), 0.0, more.get("identity", ""), more.get("bridge", ""))
+    return Outlet("m", device, device, Fraction(10), 1_000, seller, *told), device, seller
 
 
 def steps(outlet, many):

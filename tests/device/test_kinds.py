@@ -23,7 +23,7 @@ from satmeter.device.boundary import DeviceTrouble
 from satmeter.device.config import read
 from satmeter.device.fields import Fields
 from satmeter.device.run import _alive as alive
-from satmeter.device.run import run
+from satmeter.device.run import bridge_id, run
 
 DOCS = Path(__file__).parents[2] / "docs" / "devices.md"
 
@@ -312,6 +312,43 @@ def test_a_source_is_one_by_whatever_name_its_host_is_given(tmp_path):
     other = '{ kind = "shelly", host = "localhost", channel = 0 }'
     text += one.replace("NAME", "b").replace("VALVE", "h2").replace("SOURCE", other)
     refused(tmp_path, text, "its source is that of meter a")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('host = "127.0.0.1"', 'host = "127.0.0.1", port = 502, unit = 1'),
+        ('host = "127.0.0.1"', 'host = "localhost"'),
+        ('serial = "/dev/null"', 'serial = "/dev/../dev/null"'),
+    ],
+)
+def test_a_modbus_meter_is_one_however_it_is_written(tmp_path, first, second):
+    one = '[[meter]]\nname = "NAME"\nrating = 1\nsource = { kind = "modbus", registers = "sdm120", WHERE }\n'
+    one += 'valve = { kind = "shelly", host = "NAME" }\n'
+    text = one.replace("NAME", "a").replace("WHERE", first) + one.replace("NAME", "b").replace("WHERE", second)
+    refused(tmp_path, text, "its source is that of meter a")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('kind = "shelly", host = "127.0.0.1"', 'kind = "shelly", host = "127.0.0.1:80"'),
+        (
+            'kind = "homeassistant", url = "http://127.0.0.1", token = "t", count = "s", switch = "w"',
+            'kind = "homeassistant", url = "http://localhost:80/", token = "t", count = "s", switch = "w"',
+        ),
+    ],
+)
+def test_neither_do_a_port_that_is_usual_and_a_url_make_another_device(tmp_path, first, second):
+    refused(tmp_path, two("{ " + first + " }", "{ " + second + " }"), "its valve is that of meter socket")
+
+
+def test_a_bridge_has_one_lasting_id(tmp_path):
+    made = bridge_id(tmp_path)
+    assert bridge_id(tmp_path) == made and len(made) == 16
+    (tmp_path / "bridge.id").write_text("nonsense")
+    assert bridge_id(tmp_path) != made
+    assert bridge_id(tmp_path) == (tmp_path / "bridge.id").read_text()
 
 
 def test_a_source_of_two_meters_is_refused(tmp_path):

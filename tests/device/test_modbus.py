@@ -96,3 +96,25 @@ def test_meters_at_one_serial_line_ask_in_turn():
             at(3, 19_200)
 
     asyncio.run(act())
+
+
+def test_a_unit_that_does_not_answer_leaves_the_line_to_the_others(monkeypatch):
+    async def act():
+        dead = Modbus(Fields("source", {"registers": "sdm120", "serial": "/dev/null", "unit": 2}))
+        asked = []
+
+        async def none(register):
+            asked.append(register)
+            raise DeviceTrouble("unit 2 does not answer")
+
+        monkeypatch.setattr(dead, "_value", none)
+        for _ in range(50):
+            with pytest.raises(DeviceTrouble, match="unit 2 does not answer"):
+                await dead.read()
+        assert len(asked) == 1
+        dead._again_at = 0.0
+        with pytest.raises(DeviceTrouble):
+            await dead.read()
+        assert len(asked) == 2 and dead._again_at > 0
+
+    asyncio.run(act())

@@ -255,3 +255,34 @@ def test_a_plug_without_a_dead_mans_switch_is_refused_though_it_answers(broker):
             await made.allow()
 
     with_plug(broker, act)
+
+
+def test_a_state_that_was_on_its_way_before_the_command_is_waited_out(broker):
+    """A plug that sends count and state together: its old state comes after the command."""
+
+    async def act():
+        fields = {"count_topic": "k/c", "command_topic": "k/set", "state_topic": "k/state", "cadence_s": 1}
+        made = Mqtt(Fields("device", {**fields, **broker.fields}))
+
+        async def plug():
+            async with broker.client() as client:
+                await client.subscribe("k/set")
+                async for message in client.messages:
+                    before = {b"ON": b"OFF", b"OFF": b"ON"}[message.payload]
+                    await client.publish("k/state", before)
+                    await asyncio.sleep(0.05)
+                    await client.publish("k/state", message.payload)
+
+        answering = asyncio.create_task(plug())
+        try:
+            await made._broker.start()
+            for _ in range(3):
+                await made.allow()
+                assert made._says == "ON"
+                await made.cut()
+                assert made._says == "OFF"
+        finally:
+            answering.cancel()
+            await made.close()
+
+    asyncio.run(act())

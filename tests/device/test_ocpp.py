@@ -282,6 +282,18 @@ def test_a_start_that_is_told_again_after_its_end_gets_another_number():
     assert made.told_request(1, 5_000, "tag", "2026-01-01T00:00:00Z") > first
 
 
+def test_a_number_of_a_transaction_that_is_over_is_never_given_again():
+    """After a power cut a Pi without a clock begins at the same second again; its charger remembers."""
+    made = Ocpp(Fields("device", {"charger": "c", "port": free_port()}))
+    made.wanted = True
+    first = made.told_request(1, 5_000, "tag", "x")
+    again = Ocpp(Fields("device", {"charger": "c", "port": free_port()}))
+    again.wanted, again._numbers = True, first - 1
+    again.told_transaction(1, str(first))
+    again.told_end(str(first), None)
+    assert again.told_request(1, 5_001, "tag", "y") == first + 1 and again._transaction == str(first + 1)
+
+
 def test_a_start_in_whole_watt_hours_takes_nothing_from_what_was_read():
     made = Ocpp(Fields("device", {"charger": "c", "port": free_port()}))
     made.wanted, made._energy = True, Decimal("5000.7")

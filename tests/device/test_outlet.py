@@ -11,7 +11,7 @@ from any_device import Device, Seller, made, steps, told
 from pyln.client import RpcError
 
 from satmeter.core.errors import Implausible, NodeTrouble, NotAsked, UnknownMeter
-from satmeter.device.boundary import DeviceTrouble
+from satmeter.device.boundary import Count, DeviceTrouble
 from satmeter.device.outlet import Outlet
 
 
@@ -489,3 +489,61 @@ def test_what_was_counted_last_is_kept_at_the_end(tmp_path):
 
     flowing(act, state=tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text())["register"] == 10
+
+
+def test_of_two_bridges_the_one_that_the_seller_refuses_leaves_the_valve_alone():
+    outlet, device, seller = made(bridge="aa" * 8)
+    steps(outlet, 1)
+    assert seller.said[-1]["board"] == "aa" * 8
+    boot, device.calls, device.on = outlet.trust.boot, [], True
+    code = {"code": Implausible.code, "message": "another bridge?", "data": {"board": "aa" * 8}}
+    seller.fails = RpcError("meter-report", {}, code)
+    steps(outlet, 1)
+    device.value += 1
+    steps(outlet, 3)
+    assert outlet.trust.boot == boot and outlet.trouble == "" and device.on
+    assert "cut" not in device.calls and seller.said[-1]["fault"] == "another bridge sells this meter"
+    seller.fails, seller.grant = None, 100
+    steps(outlet, 3)
+    assert device.on and "allow" in device.calls and seller.said[-1]["fault"] == ""
+
+
+def test_a_device_that_is_away_and_may_deliver_on_is_not_said_to_stand_still(monkeypatch):
+    """By its age the seller knows since when nothing was counted: what flowed meanwhile is due when it is back."""
+    outlet, device, seller = made()
+    seller.grant = 100
+    steps(outlet, 2)
+    assert device.on and "age" not in seller.said[-1]
+    device.fails = {"read": DeviceTrouble("away"), "cut": DeviceTrouble("away")}
+    steps(outlet, 1)
+    outlet._read_at -= 90
+    steps(outlet, 1)
+    assert 90_000 <= seller.said[-1]["age"] < 100_000
+    device.dead_man_s = 6.0
+    outlet._said_at = -1e9
+    steps(outlet, 1)
+    assert "age" not in seller.said[-1]
+
+
+def test_why_a_report_is_not_taken_is_logged_once(caplog):
+    outlet, _, seller = made()
+    seller.fails = RpcError("meter-report", {}, {"code": UnknownMeter.code, "message": "no meter 'm'"})
+    steps(outlet, 5)
+    assert len(seller.said) == 5
+    assert [record.getMessage() for record in caplog.records] == ["meter m: no meter 'm'"]
+
+
+def test_a_count_that_came_while_it_was_waited_for_is_as_old_as_it_says():
+    class Waits(Device):
+        async def read(self):
+            await asyncio.sleep(0.2)
+            return Count(self.value, age_s=0.01)
+
+    async def act():
+        device = Waits()
+        outlet = Outlet("m", device, device, Fraction(10), 1_000, Seller(), None)
+        before = time.time()
+        await outlet.step()
+        assert outlet.trust._at >= before + 0.18
+
+    asyncio.run(act())

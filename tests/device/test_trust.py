@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from satmeter.device.boundary import Count
-from satmeter.device.trust import CONFIRMED, SLACK_S, STUCK_S, Known, Trust
+from satmeter.device.trust import CONFIRMED, JUMPS, JUMPS_S, SLACK_S, STUCK_S, Known, Trust
 
 TICKS, RATING = 10, 20
 
@@ -237,3 +237,109 @@ def test_never_back_and_never_beyond_the_rating(trace, rating):
         if first is not None:
             # each reading may bring its slack; in all no more than the time and one slack for each reading
             assert trust.register <= rating * (now - first + SLACK_S * len(trace)) + 1
+
+
+# --- coarse steps, gaps, and what a restart keeps
+
+
+def test_a_coarse_counter_is_charged_for_what_flowed_since_its_last_step():
+    """Five units at once, a hundred readings apart: more than ten readings' slack, less than what may have flowed."""
+    says = Told(rating=2)
+    says(0)
+    for n in range(1, 5):
+        for _ in range(24):
+            says(5 * (n - 1))
+        assert says(5 * n) == (50 * n, False)
+
+
+def test_while_nothing_can_flow_no_step_is_saved_up():
+    says = Told(rating=2)
+    says(0)
+    for _ in range(100):
+        says.now += 1
+        says.trust.take(Count(Decimal(0)), says.now, flowing=False)
+    says.now += 1
+    says.trust.take(Count(Decimal(5)), says.now)
+    assert says.trust.register == 0 and "jumped" in says.trust.fault
+
+
+def test_who_jumps_again_and_again_sells_nothing_more():
+    says = Told()
+    says(0)
+    for n in range(1, JUMPS + 1):
+        for _ in range(CONFIRMED):
+            says(1_000 * n)
+    assert says(1_000 * JUMPS + 1) == (10, True) and "again and again" in says.trust.fault
+    says.now += JUMPS_S
+    assert says(1_000 * JUMPS + 1) == (10, False)
+
+
+def test_a_gap_does_not_hide_a_counter_that_stands_still():
+    says = Told()
+    says(0, power=Decimal(3600))
+    says.now += 1_800
+    assert not says(1_800, power=Decimal(3600))[1]
+    for _ in range(STUCK_S + 2):
+        last = says(1_800, power=Decimal(3600))
+    assert last[1] and "does not count" in says.trust.fault
+
+
+def test_what_goes_back_a_little_and_returns_is_not_charged_again():
+    says = Told()
+    says(100)
+    for _ in range(20):
+        for _ in range(8):
+            says(95)
+        assert says(100) == (0, False)
+    for _ in range(8):
+        says(95)
+    assert says(96) == (10, False)
+    assert says(101) == (10, False)  # since the fall one unit flowed, and was charged
+    assert says(102) == (20, False)
+
+
+def test_what_really_began_at_a_lower_count_is_charged_from_there():
+    says = Told()
+    says(100)
+    for _ in range(CONFIRMED):
+        says(95)
+    for n in range(1, 11):
+        assert says(95 + n) == (10 * n, False)
+
+
+def test_what_is_less_than_a_tick_outlives_a_restart():
+    says, register = Told(), 0
+    says("0.00")
+    for n in range(1, 41):
+        register, _ = says(Decimal(n) / 20)  # half a tick
+        known = says.trust.known("s")
+        assert known.sound
+        says.trust = Trust(Fraction(TICKS), RATING, "b2")
+        says.trust.resume(known, says.now)
+    assert register == 20
+
+
+@pytest.mark.parametrize(("left", "register"), [(300, 300), (299, 0)])
+def test_with_a_clock_that_is_behind_what_flowed_is_counted_up_to_the_grant(left, register):
+    says = Told()
+    says(0)
+    known = says.trust.known("s", left)
+    trust = Trust(Fraction(TICKS), RATING, "b2")
+    trust.resume(known, says.now - 3_600)
+    trust.take(Count(Decimal(30)), says.now - 3_599)
+    assert trust.register == register and bool(trust.fault) == (register == 0)
+
+
+@pytest.mark.parametrize("part", ["x", "1", "1/0", "2/1"])
+def test_a_state_with_a_part_that_is_none_is_as_none(part):
+    assert not Known("s", "b1", 0, "1", "", 1.0, part).sound
+
+
+def test_a_count_that_was_scaled_shows_no_finer_step_than_it_has():
+    """5.001 kWh are 5001 Wh, not 5001.000: a small load needs its time for the first step."""
+    says, count = Told(), Count(Decimal("5.001"), Decimal(8)).scaled(1000)
+    assert (count.value, count.step) == (5001, 1)
+    for _ in range(3 * STUCK_S):
+        says.now += 1
+        says.trust.take(count, says.now)
+    assert not says.trust.fault

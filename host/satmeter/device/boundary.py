@@ -4,12 +4,15 @@ One device may be both, as a smart plug is, or each may be another: an energy me
 says in its docstring what it can't do. Everything is asyncio; what a device does not do in time is a DeviceTrouble.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
 from ..core.errors import LocalError
+
+EXPONENT = 30
+"""Numbers of more digits, or longer ones, are no counts; a text may name one that takes minutes to work with."""
 
 
 class DeviceTrouble(LocalError):
@@ -24,13 +27,27 @@ class Count:
 
     `power` is the present flow in units an hour, None where the source does not say. `epoch` changes where the count
     began anew, "" where the source does not say. `plugged`: whether something is plugged in. `age_s`: how long before
-    the reading it was counted, as far as that is known."""
+    the reading it was counted, as far as that is known. `resolution` is the smallest step that the count shows, where
+    its digits are more: it was scaled, or is a binary number."""
 
     value: Decimal
     power: Decimal | None = None
     epoch: str = ""
     plugged: bool = True
     age_s: float = 0.0
+    resolution: Decimal | None = None
+
+    @property
+    def step(self) -> Decimal:
+        """The smallest step that the count shows: of its last digit, where no resolution is stated."""
+        exponent = self.value.as_tuple().exponent
+        shown = Decimal(10) ** exponent if isinstance(exponent, int) and abs(exponent) <= EXPONENT else Decimal(0)
+        return shown if self.resolution is None else self.resolution
+
+    def scaled(self, by: Decimal | int, power_by: Decimal | int = 1) -> "Count":
+        """Returns the same count in a unit of which one is `by` of those that are wanted."""
+        power = None if self.power is None else self.power * power_by
+        return replace(self, value=self.value * by, power=power, resolution=self.step * by)
 
 
 class Source(Protocol):

@@ -34,7 +34,7 @@ from ..node import DEFAULT_SOCKET
 from .boundary import Source, Valve, Whole
 from .fields import Fields
 from .kinds import Made, load
-from .outlet import REPORT_S
+from .outlet import REPORT_MOST_S, REPORT_S
 
 ALIKE = ("user", "password", "cadence_s", "dead_man_s", "cut_s")
 """Fields by which a source is not another one."""
@@ -88,7 +88,7 @@ def _checked(values: JsonObject) -> BridgeConfig:
     fields = Fields("bridge", values)
     rpc = Path(fields.text("rpc", str(DEFAULT_SOCKET))).expanduser()
     state = Path(fields.text("state", "~/.local/state/satmeter")).expanduser()
-    report_s = fields.number("report_s", 0.5, 60, REPORT_S)
+    report_s = fields.number("report_s", 0.5, REPORT_MOST_S, REPORT_S)
     discovery = Fields("homeassistant", fields.table("homeassistant")) if fields.has("homeassistant") else None
     fields.end()
     if not isinstance(listed, list) or not listed:

@@ -17,11 +17,12 @@ import httpx
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
-from .fields import Fields
+from .fields import Fields, place
 from .mqtt import number
 
 ENERGY = {"Wh": 1, "kWh": 1_000, "MWh": 1_000_000}
 POWER = {"W": 1, "kW": 1_000}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 TIMEOUT_S, SWITCH_S, AGAIN_S = 5.0, 5.0, 0.2
 GONE = ("unavailable", "unknown", "")
 
@@ -46,8 +47,8 @@ class HomeAssistant:
         if not given.isascii():
             raise BadParam("token: must be the one that Home Assistant made, in ASCII", param="token")
         token = {"Authorization": f"Bearer {given}"}
-        self.switches = f"homeassistant {self._url} {self._switch}"
-        self.counts = f"homeassistant {self._url} {self._count}"
+        there = place(parts.hostname) + f":{parts.port or DEFAULT_PORTS[parts.scheme]}"
+        self.switches, self.counts = (f"homeassistant {there} {each}" for each in (self._switch, self._count))
         self._http = httpx.AsyncClient(base_url=self._url, headers=token, timeout=TIMEOUT_S, trust_env=False)
         self._unit: str | None = None
         self.missing = {
@@ -71,7 +72,7 @@ class HomeAssistant:
         if self._power:
             found, of = self._number(self._power, (await self._state(self._power))[0])
             power = found * self._factor(self._power, of, POWER)
-        return Count(value * self._factor(self._count, unit, ENERGY), power, age_s=age_s)
+        return Count(value, power, age_s=age_s).scaled(self._factor(self._count, unit, ENERGY))
 
     @staticmethod
     def _factor(entity: str, unit: str, known: Mapping[str, int]) -> int:

@@ -52,10 +52,9 @@ class Kasa:
             total, epoch = number(day.get("today_energy")), str(day.get("local_time", ""))[:10]
         else:
             total, epoch = number(energy.consumption_total), ""
-            total = None if total is None else total * 1000
         if total is None:
             raise DeviceTrouble(f"{self._host}: says no energy")
-        return Count(total, power, epoch)
+        return Count(total, power, epoch) if day is not None else Count(total, power).scaled(1000)
 
     async def allow(self) -> None:
         """Switches on; nothing where it is."""

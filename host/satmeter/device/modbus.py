@@ -6,6 +6,8 @@ be another device.
 
 import asyncio
 import math
+import os
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,10 +20,10 @@ from .. import config_file
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
-from .fields import Fields
+from .fields import Fields, place
 
 REGISTERS = Path(__file__).parent / "registers"
-TIMEOUT_S = 2.0
+TIMEOUT_S, AGAIN_MOST_S = 2.0, 30.0
 WORDS = {"float32": 2, "uint32": 2, "uint32-little": 2, "uint16": 1}
 
 
@@ -35,6 +37,11 @@ class Register:
         fields.end()
         if self.kind not in WORDS:
             raise BadParam(f"type: must be one of {', '.join(WORDS)}, got {self.kind!r}", param="type")
+
+    @property
+    def step(self) -> Decimal:
+        """The smallest step that it shows; meters with binary numbers show hundredths of their unit."""
+        return self.scale / 100 if self.kind == "float32" else self.scale
 
     def value(self, words: list[int]) -> Decimal:
         """Returns what registers come to; DeviceTrouble for no number."""
@@ -81,22 +88,40 @@ class Modbus:
     def __init__(self, fields: Fields) -> None:
         self._unit = fields.whole("unit", 1, 247, 1)
         self._map = registers(fields.text("registers"))
-        if fields.has("serial"):
-            self._where = fields.text("serial")
+        self._fails, self._why, self._again_at, self._serial = 0, "", 0.0, fields.has("serial")
+        if self._serial:
+            self._where = os.path.realpath(fields.text("serial"))
             baud = fields.whole("baud", 1_200, 115_200, 9_600)
             line = _line(self._where, baud)
             self._client: AsyncModbusTcpClient | AsyncModbusSerialClient = line.client
-            self._turn = line.turn
+            self._turn, there = line.turn, self._where
         else:
             self._where, port = fields.text("host"), fields.whole("port", 1, 65_535, 502)
             self._client = AsyncModbusTcpClient(self._where, port=port, timeout=TIMEOUT_S, retries=1)
-            self._turn = asyncio.Lock()
+            self._turn, there = asyncio.Lock(), f"{place(self._where)}:{port}"
+        self.counts = f"modbus {there} {self._unit}"
 
     async def read(self) -> Count:
-        """Returns the energy, and the power where the map has it, in the map's units (Wh and W)."""
+        """Returns the energy, and the power where the map has it, in the map's units (Wh and W).
+
+        A unit of a serial line that did not answer is asked ever more seldom: the others need the line meanwhile."""
+        if time.monotonic() < self._again_at:
+            raise DeviceTrouble(self._why)
+        try:
+            count = await self._read()
+        except DeviceTrouble as error:
+            self._fails, self._why = self._fails + 1, error.message
+            if self._serial:
+                self._again_at = time.monotonic() + min(AGAIN_MOST_S, 2.0**self._fails)
+            raise
+        self._fails = 0
+        return count
+
+    async def _read(self) -> Count:
         async with self._turn:
             energy = await self._value(self._map["energy"])
-            return Count(energy, await self._value(self._map["power"]) if "power" in self._map else None)
+            power = await self._value(self._map["power"]) if "power" in self._map else None
+            return Count(energy, power, resolution=self._map["energy"].step)
 
     async def close(self) -> None:
         """Closes the connection."""

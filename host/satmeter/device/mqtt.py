@@ -23,6 +23,7 @@ MOST = 65_536
 """Bytes of a message that are looked at."""
 KEEP_ALIVE_S = 15
 RETRY_S = 2.0
+SWITCH_S = 3.0
 
 
 class Broker:
@@ -223,18 +224,22 @@ class Mqtt:
     async def _switch(self, on: bool) -> None:
         if not self._command:
             raise DeviceTrouble("command_topic: is missing: this device switches nothing")
-        self._switched.clear()
-        await self._broker.send(self._command, self._on if on else self._off)
+        told, self._says = self._on if on else self._off, ""
+        await self._broker.send(self._command, told)
         if self._state:
             try:
-                await within(self._switched.wait(), 3)
+                await within(self._until_it_says(on), SWITCH_S)
             except TimeoutError:
-                raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
-            if (self._says == self._state_on) != on:
+                if not self._says:
+                    raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
                 wanted = f"state_on is {self._state_on!r}" + (f", at {self._state_path!r}" if self._state_path else "")
-                raise DeviceTrouble(
-                    f"{self._state}: it says {self._says[:60]!r} after {self._on if on else self._off}; {wanted}"
-                )
+                raise DeviceTrouble(f"{self._state}: it says {self._says[:60]!r} after {told}; {wanted}") from None
+
+    async def _until_it_says(self, on: bool) -> None:
+        """Waits for a state that agrees: the first one may have been on its way before the command."""
+        while not self._says or (self._says == self._state_on) != on:
+            self._switched.clear()
+            await self._switched.wait()
 
     async def close(self) -> None:
         """Disconnects."""

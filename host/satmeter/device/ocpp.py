@@ -7,7 +7,9 @@ then it charges by a profile that ends by itself, where the charger knows chargi
 
 import asyncio
 import errno
+import itertools
 import logging
+import secrets
 import time
 from base64 import b64encode
 from collections import deque
@@ -124,7 +126,9 @@ class Ocpp:
         self._ended: deque[str] = deque(maxlen=ENDED)
         self._over: deque[str] = deque(maxlen=ENDED)
         """Transactions that have ended; those of them that never go on again."""
-        self._numbers = int(time.time())  # so that no number comes again after a restart
+        self._numbers = secrets.randbelow(
+            2**30
+        )  # so that no number comes again after a restart, whatever the clock says
         self._news = asyncio.Event()
         self._stranger = ""
 
@@ -223,7 +227,7 @@ class Ocpp:
             return 0  # asked for, and cut before it came: it does not begin
         asked = (meter_start, *more)
         if self._request[0] != asked or str(self._request[1]) in self._over:
-            self._numbers += 1
+            self._numbers = next(n for n in itertools.count(self._numbers + 1) if str(n) not in self._over)
             self._request = asked, self._numbers
             begun = Decimal(meter_start)
             if self._energy is None or not 0 <= self._energy - begun < 1:  # it is in whole Wh: what was read is finer

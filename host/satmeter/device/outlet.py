@@ -37,6 +37,8 @@ log = logging.getLogger("satmeter.device")
 
 REPORT_S = 4.0
 """Seconds between readings that change nothing; a meter counts as silent after 15 s (meter-silent-s)."""
+REPORT_MOST_S = 10.0
+"""With more between two of them a meter would count as silent now and then."""
 SPREAD = 0.6
 """Such a reading comes after a random part of report_s, at least this much of it: meters do not report together."""
 ANSWER_S = 10.0
@@ -47,6 +49,7 @@ LAST_TRIES = 5
 TOLD_LEAST_S, TOLD_AGAIN_S = 0.2, 5.0
 """So far apart are readings of counts that come by themselves; and so often a valve without a dead man's switch is told
 again to be open, since somebody may have closed it."""
+OTHERS = "another bridge sells this meter"
 AGAINST, STANDING = 5, 20
 """So many readings in turn with a flow past a valve that was cut are a fault, which a person has to look at; a flow of
 less than a twentieth of the rating may be that of what stands before the valve."""
@@ -66,9 +69,11 @@ class Outlet:
         state: Path | None,
         report_s: float = REPORT_S,
         identity: str = "",
+        bridge: str = "",
     ) -> None:
+        """`bridge` is the lasting id of this bridge: of two that sell one meter the seller refuses the other."""
         self.meter, self.source, self.valve, self._node, self._state = meter, source, valve, node, state
-        self.rating, self.report_s, self._identity = rating, report_s, identity
+        self.rating, self.report_s, self._identity, self._bridge = rating, report_s, identity, bridge
         self.trust = Trust(ticks, rating, secrets.token_hex(4))
         self.trouble = ""
         self.open = False
@@ -98,6 +103,11 @@ class Outlet:
         self._taken = self._maybe_taken = 0
         """The register that the seller took last, of this boot; and one whose answer was lost."""
         self._refused = False
+        self._said_why = ""
+        self._opened = False
+        """The valve was open at some time since the last reading."""
+        self._others = False
+        """Another bridge sells this meter: its valve is that one's to switch."""
         self._told = asyncio.Event()
         """A count has come by itself."""
         self._allowed_at = -math.inf
@@ -173,7 +183,7 @@ class Outlet:
         self._news.set()
 
     async def _read(self) -> None:
-        now, asked = time.time(), time.monotonic()
+        asked, flowing = time.monotonic(), self.open or self._opened
         try:
             count = await within(self.source.read(), max(ANSWER_S, 3 * self.source.cadence_s))
         except (DeviceTrouble, TimeoutError) as error:
@@ -181,9 +191,17 @@ class Outlet:
         else:
             self._out = self._out or (self._plugged and not count.plugged)
             self.trouble, self._plugged = "", count.plugged
-            self.trust.take(count, now - count.age_s)
+            self._opened = self.open
             # Where it does not say how old it is, it may be as old as the question: an answer may take its time.
-            self._read_at = time.monotonic() - count.age_s if count.age_s else asked
+            at = time.monotonic() - count.age_s if count.age_s else asked
+            self.trust.take(count, time.time() - (time.monotonic() - at), flowing)
+            self._read_at = at
+
+    def _is_refused(self, why: str) -> None:
+        """Logs why a report was not taken: once, however often it is tried again."""
+        if why != self._said_why:
+            log.warning("meter %s: %s", self.meter, why)
+        self._said_why = why
 
     def _is_troubled(self, why: str) -> None:
         if why != self.trouble:
@@ -211,11 +229,12 @@ class Outlet:
                     if self._may_flow() and self._left_s() > 0 and not self._stays_open():
                         self._held = self._grant
                         self.open, self._cut_at, self._against = True, -1, 0  # or it may be, where the call fails
+                        self._opened = True
                         self._moved.set()
                         # Not beyond the guard's moment: what may be open has to be cut then.
                         await within(self.valve.allow(), max(0.0, min(ANSWER_S, self._left_s())))
                         self._allowed_at = time.monotonic()
-            elif self.open or self._flows_past():
+            elif self.open or (not self._others and self._flows_past()):
                 await self._cut()
                 if self._against >= AGAINST:
                     self._is_troubled("flows although it is cut")
@@ -305,7 +324,7 @@ class Outlet:
         """Says a reading that changes something, or one in report_s; nothing before the first."""
         if not self._read_at and not self.trouble:
             return
-        fault = (self.trouble or self.trust.fault)[:40]
+        fault = (OTHERS if self._others else self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
         plugged = self._plugged and not self._out
         said = (self.trust.register, plugged, fault, self.open)
@@ -319,26 +338,37 @@ class Outlet:
             plugged=plugged,
             fault=fault,
             grant=max(self._grant, self._held, 1) if self.open else 0,  # not 0 while it can't be cut: it may flow
+            board=self._bridge,
+            age_ms=self._age_ms(),
         )
         asked = self._views
         try:
             answer = await within(self._node.call("meter-report", name=self.meter, **reading.params()), ANSWER_S)
             view = read_as(BoardView, answer) if answer else None  # None: the meter was removed meanwhile
         except RpcError as error:
-            if code_of(error) == Implausible.code:
+            self._others = "board" in data_of(error)
+            if code_of(error) == Implausible.code and not self._others:
                 self._begin_boot(register, another="boot" in data_of(error))
-            log.warning("meter %s: %s", self.meter, words_of(error))
+            self._is_refused(words_of(error))
             self._view = None if code_of(error) in (Implausible.code, UnknownMeter.code, BadParam.code) else self._view
         except (SatmeterError, OSError, TimeoutError) as error:
             self._maybe_taken = self._maybe_taken if isinstance(error, NotAsked) else register
-            log.warning("meter %s: %s", self.meter, error or "the node does not answer")
+            self._is_refused(str(error) or "the node does not answer")
         else:
+            self._said_why = ""
             self._said, self._said_at = said, time.monotonic()
-            self._taken, self._maybe_taken, self._refused = register, 0, False
+            self._taken, self._maybe_taken, self._refused, self._others = register, 0, False, False
             if not plugged and self._out:
                 self._out = False
                 self._changed.set()  # it may be in again by now
             self._see(view, asked)
+
+    def _age_ms(self) -> int:
+        """Returns how old the count is, in ms, while its device does not answer and may deliver on; else 0.
+
+        With a dead man's switch nothing flows any more by then."""
+        away = self.trouble and self.open and not self.valve.dead_man_s
+        return int(self.reading_age_s * 1000) if away else 0
 
     def _begin_boot(self, said: int, another: bool) -> None:
         """A boot that is over: begins a new one, with what the seller can't have taken of this one.
@@ -394,7 +424,8 @@ class Outlet:
             self._taken = self.trust.register  # by the bridge before this one, as far as is known
 
     def _save(self) -> None:
-        known = self.trust.known(self._identity)
+        left = max(0, max(self._grant, self._held) - self.trust.register) if self.open else 0
+        known = self.trust.known(self._identity, left)
         if self._state is None or known is None or time.monotonic() < self._saved_at + STATE_S:
             return
         self._saved_at = time.monotonic()

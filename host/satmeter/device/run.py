@@ -3,9 +3,12 @@
 import asyncio
 import fcntl
 import logging
+import re
+import secrets
 import signal
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -119,8 +122,31 @@ def outlet_of(meter: MeterConfig, config: BridgeConfig, node: Calls) -> Outlet:
     """Returns the outlet of a meter."""
     state = config.state / f"{meter.name}.json"
     return Outlet(
-        meter.name, meter.source, meter.valve, meter.ticks, meter.rating, node, state, config.report_s, meter.identity
+        meter.name,
+        meter.source,
+        meter.valve,
+        meter.ticks,
+        meter.rating,
+        node,
+        state,
+        config.report_s,
+        meter.identity,
+        bridge_id(config.state),
     )
+
+
+def bridge_id(state: Path) -> str:
+    """Returns the lasting id of the bridge whose registers are in a folder; it is made there once."""
+    path = state / "bridge.id"
+    with suppress(OSError):
+        if re.fullmatch("[0-9a-f]{16}", known := path.read_text().strip()):
+            return known
+    made = secrets.token_hex(8)
+    try:
+        path.write_text(made)
+    except OSError as error:
+        raise BadParam(f"state: {path}: {error.strerror}", param="state") from None
+    return made
 
 
 async def _close(meter: MeterConfig) -> None:

@@ -33,7 +33,7 @@ class Shelly:
             base_url=fields.base_url("host", self._host), auth=auth, timeout=TIMEOUT_S, trust_env=False, verify=False
         )
         self._looked = False
-        self.switches = f"shelly {place(self._host)} {self._channel}"
+        self.switches = f"shelly {place(self._host.removesuffix(':80'))} {self._channel}"
 
     async def read(self) -> Count:
         """Returns the energy in Wh, and the power in W."""

@@ -5,7 +5,6 @@ set, so that it comes back switched off after a power cut. It does not tell whet
 """
 
 import asyncio
-from decimal import Decimal
 
 from ..core.plain import JsonObject
 from .boundary import Count, DeviceTrouble
@@ -54,7 +53,7 @@ class Tasmota:
         if energy is None or total is None:
             raise DeviceTrouble(f"{self._topic}: measures no energy: a plug with power metering is needed")
         power = number(energy.get("Power"))
-        return Count(total * Decimal(1000), power)
+        return Count(total, power).scaled(1000)
 
     async def allow(self) -> None:
         """Switches on; the time until it goes off by itself begins anew."""

@@ -13,21 +13,24 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
-from .boundary import Count
+from .boundary import EXPONENT, Count
 
 SLACK_S = 5
 """So many seconds of the rating may be read at once: counts come in steps, and late."""
 MOST = Decimal(2**53)
 CONFIRMED = 5
+STEP_S = 60
+"""A step may be what flowed since the last one, in so much time at most: the seller looks back no further."""
+JUMPS, JUMPS_S = 3, 3_600
+"""So many jumps within that time, none of which is charged, and nothing more is sold: a person has to look."""
 STUCK_S, STUCK_STEPS = 60, 3
 """A source that does not count for so long is stuck, if by the power that it states it should have made so many steps:
 of the largest that it made so far, or of the last digit that it shows."""
-EXPONENT = 30
-"""Numbers of more digits, or longer ones, are no counts; a text may name one that takes minutes to work with."""
 RESTARTED = Fraction(1, 20)
 """A count that fell to less than this of itself began anew from 0."""
-MOMENT_S = 60
-"""For so long a count that fell may go on from where it was; after that it had begun anew."""
+MOMENT_S, RESTED_S = 60, 3_600
+"""For so long a count that fell may go on from where it was; after that it had begun anew. And so long one that went
+back a little, and was believed there."""
 POWER_MOST = 2
 """A stated power of more than so many times the rating is in another unit than the count: W beside kWh."""
 
@@ -39,13 +42,16 @@ class Fall:
     count: Count
     at: float
     charged: Fraction = Fraction(0)
+    rested: Decimal | None = None
+    """Where it was believed, if it went back a little and did not begin anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What a register is continued from after a restart of the bridge: `at` in s since 1970.
 
-    `source` says which one counted: another's count is not gone on from."""
+    `source` says which one counted: another's count is not gone on from. `part` is what was counted and is less than
+    a tick yet (a fraction, as text), `left` how many ticks could still flow by the grant."""
 
     source: str
     boot: str
@@ -53,15 +59,18 @@ class Known:
     value: str
     epoch: str
     at: float
+    part: str = "0"
+    left: int = 0
 
     @property
     def sound(self) -> bool:
         """Whether it can be: a file may have been broken, or written by hand."""
         try:
-            value = Decimal(self.value)
-        except InvalidOperation:
+            value, part = Decimal(self.value), Fraction(self.part)
+        except (InvalidOperation, ValueError, ZeroDivisionError):
             return False
-        return bool(self.boot) and self.register >= 0 and sound(value) and self.at > 0
+        counted = self.register >= 0 and sound(value) and part < 1 and 0 <= self.left <= MOST
+        return bool(self.boot) and counted and self.at > 0
 
 
 def sound(value: Decimal) -> bool:
@@ -86,17 +95,26 @@ class Trust:
         """The largest step so far, and what should have been counted since the last one, by the stated power."""
         self._doubted: list[tuple[Decimal, float]] = []
         self._fall: Fall | None = None
+        self._seen_at = 0.0
+        self._flowing_s = 0.0
+        """For how long it may have flowed since the count moved last."""
+        self._may_have = Fraction(0)
+        """What may have flowed while no bridge ran, where the clock does not say for how long that was."""
+        self._jumps: list[float] = []
         self._unbegun = ""
         """The epoch that was told with the count of the one before: its own count begins with the next fall."""
 
     def resume(self, known: Known, now: float) -> None:
-        """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows."""
+        """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows.
+
+        Where the clock is behind that bridge's, it is counted as far as the grant of then allowed."""
+        self._part, self._may_have = Fraction(known.part), Fraction(known.left if now <= known.at else 0)
         self.boot, self.register = known.boot, known.register
         self._last, self._at = Count(Decimal(known.value), None, known.epoch), min(known.at, now)
-        self._moved_at = now
+        self._moved_at = self._seen_at = now
 
-    def known(self, source: str) -> Known | None:
-        """Returns what the next bridge goes on from, by a source's identity.
+    def known(self, source: str, left: int = 0) -> Known | None:
+        """Returns what the next bridge goes on from, by a source's identity; `left` ticks could flow by the grant.
 
         None before the first count, and for the moment in which a count that fell may still come back."""
         if self._last is None or (self._fall is not None and self._at <= self._fall.at + MOMENT_S):
@@ -108,10 +126,14 @@ class Trust:
             str(self._last.value),
             self._last.epoch,
             self._at,
+            str(self._part),
+            left,
         )
 
-    def take(self, count: Count, now: float) -> None:
-        """Takes a count that was read at `now` (s); `fault` says afterwards whether the source is believed."""
+    def take(self, count: Count, now: float, flowing: bool = True) -> None:
+        """Takes a count that was read at `now` (s); `fault` says afterwards whether the source is believed.
+
+        `flowing`: whether anything may have flowed since the count before."""
         if count.power is not None and not self._may_be(count.power):
             count = replace(count, power=None)
         if not sound(count.value):
@@ -120,10 +142,13 @@ class Trust:
         if self._last is None:
             self._rest_at(count, now)
             return
+        if flowing:
+            self._flowing_s += max(0.0, now - self._seen_at)
+        self._seen_at = now
         step = self._step(count, now)
         if step is None:
             self._doubt(count, now, f"went back to {count.value}")
-        elif self._rating and step > self._most(now - self._at):
+        elif self._rating and step > max(self._most(max(now - self._at, min(self._flowing_s, STEP_S))), self._may_have):
             self._doubt(count, now, f"jumped to {count.value}")
         else:
             self._count(step, count, now)
@@ -154,6 +179,10 @@ class Trust:
         if count.epoch != fall.count.epoch or rise < 0:
             return False
         last, before = Fraction(self._last.value), Fraction(fall.count.value)
+        if fall.rested is not None:
+            low = Fraction(fall.rested)
+            near = 2 * (last - low) <= before - low and now <= fall.at + RESTED_S
+            return near and (not self._rating or rise * self._ticks <= self._most(now - fall.at))
         from_nothing = last <= before * RESTARTED or (last == before and count.epoch != self._last.epoch)
         if not from_nothing or now > fall.at + MOMENT_S:
             return False
@@ -187,16 +216,22 @@ class Trust:
         whole = max(0, math.floor(self._part))  # what was charged too much is taken from what comes
         self._part -= whole
         self.register += whole
+        self._may_have = Fraction(0)
+        if step > 0:
+            self._flowing_s = 0.0
         self.flow = self._flow(step, count, now)
         if step > 0 or count.power is None or count.power <= 0:
             self._moved_at, self._expected = now, Fraction(0)
         else:
             self._expected += Fraction(count.power) * self._ticks * Fraction(max(0.0, now - self._at)) / 3600
-        digit = Fraction(10) ** int(count.value.as_tuple().exponent) * self._ticks
-        self._step_most = max(self._step_most, step, digit)
+        shown = (
+            count.resolution if count.resolution is not None else Decimal(10) ** int(count.value.as_tuple().exponent)
+        )
+        at_once = step if now - self._at <= STUCK_S else Fraction(0)  # after a gap it is many steps
+        self._step_most = max(self._step_most, at_once, Fraction(shown) * self._ticks)
         self._last, self._at, self._doubted = count, now, []
         stuck = now - self._moved_at > STUCK_S and self._expected > STUCK_STEPS * self._step_most
-        self.fault = "source does not count" if stuck else ""
+        self.fault = "source does not count" if stuck else self._restless(now)
 
     def _flow(self, step: Fraction, count: Count, now: float) -> int:
         if count.power is not None and count.power.is_finite() and count.power >= 0:
@@ -210,7 +245,21 @@ class Trust:
         good = before is not None and self._plausible(before, count.value, now)
         self._doubted = [*self._doubted, (count.value, now)] if good else [(count.value, now)]
         if len(self._doubted) >= CONFIRMED:
-            self._rest_at(count, now)
+            self._rest_after_doubt(count, now)
+
+    def _rest_after_doubt(self, count: Count, now: float) -> None:
+        assert self._last is not None
+        if count.epoch == self._last.epoch and count.value < self._last.value:
+            if self._fall is None or self._fall.rested is None:
+                self._fall = Fall(self._last, now, rested=count.value)
+        else:
+            self._jumps = [*self._jumps, now][-JUMPS:]
+        self._rest_at(count, now)
+
+    def _restless(self, now: float) -> str:
+        """Returns what is wrong where the source jumps again and again: its steps are larger than the rating allows."""
+        lately = [each for each in self._jumps if each > now - JUMPS_S]
+        return "source jumps again and again" if len(lately) >= JUMPS else ""
 
     def _plausible(self, before: tuple[Decimal, float], value: Decimal, now: float) -> bool:
         step = (Fraction(value) - Fraction(before[0])) * self._ticks
@@ -218,4 +267,5 @@ class Trust:
 
     def _rest_at(self, count: Count, now: float) -> None:
         """Counts on from here; what lies before is not charged."""
-        self._last, self._at, self._moved_at, self._doubted, self.fault = replace(count), now, now, [], ""
+        self._last, self._at, self._moved_at, self._doubted = replace(count), now, now, []
+        self._seen_at, self._flowing_s, self.fault = now, 0.0, self._restless(now)

@@ -138,5 +138,5 @@ class ReadingRpc:
 
 def _refused(error: Exception) -> Plain:
     if isinstance(error, SatmeterError):
-        return {"error": {"code": error.code, "message": f"{error.name}: {error.message}"}}
+        return {"error": {"code": error.code, "message": f"{error.name}: {error.message}", "data": error.data}}
     return {"error": {"code": LocalError.code, "message": f"internal error: {type(error).__name__}"}}

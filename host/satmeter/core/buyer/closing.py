@@ -90,7 +90,7 @@ class Closing(Part):
         usable = stream.refund_bolt11 not in ("", stream.memory.refund_refused)
         return usable and self.now < stream.refund_at + REFUND_MS
 
-    def offer_another(self, stream: BuyerSession) -> None:
+    def make_another(self, stream: BuyerSession) -> None:
         """The seller has used up the refund invoice that it was given: our node makes another."""
         if stream.refund_made < REFUNDS:
             stream.memory.refund_refused = stream.refund_bolt11

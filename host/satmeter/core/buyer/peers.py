@@ -111,4 +111,4 @@ class Peers(Part):
             why = f"the seller does not know the session any more: {msg.words(message.text)}"
             self.context.closing.end(stream, why)
         elif message.code == BadParam.code and stream.ending:
-            self.context.closing.offer_another(stream)
+            self.context.closing.make_another(stream)

@@ -252,7 +252,7 @@ class Meter:
         """Take over what a reading says of the count and the board, once it is checked."""
         board, before = self.memory, self.count
         self.count = self.offset + reading.register
-        board.paced_at = self.tariff.paced_ms(board.paced_at, self.count - before, now)
+        board.paced_at = self.tariff.paced_ms(board.paced_at, self.count - before, now - reading.age_ms)
         board.flow, board.plugged, board.grant_held = reading.flow, reading.plugged, reading.grant
         board.display, board.fault = reading.display, reading.fault
         board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
