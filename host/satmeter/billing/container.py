@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import or_
 
 from fastapi import HTTPException
 from fastapi.concurrency import run_in_threadpool
@@ -42,9 +41,11 @@ FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
 
-def late_of(id: str) -> str:
-    """Returns the id under which uses are tried again whose payments were counted meanwhile; "" for none."""
-    return f"{id} late" if id else ""
+def late_of(id: str, n: int) -> str:
+    """Returns the id under which use `n` is tried again, whose payment was counted meanwhile; "" for none.
+
+    Each has one of its own: at another try other payments may be counted."""
+    return f"{id} late {n}" if id else ""
 
 
 class Container:
@@ -102,14 +103,15 @@ class Container:
         A use by payment hash whose payment is not counted yet is looked up at the node and tried again, so
         that a payer is not asked to pay twice. `seller` is as for Tokens.spend. None in `uses` never passes."""
         if undo:
-            for each in (id, late_of(id)):
-                self.tokens.unspend_all(uses, each, who)
+            self.tokens.unspend_all(uses, id, who)
+            for n, use in enumerate(uses):
+                if use is not None and use.kind == "rhash":
+                    self.tokens.unspend_all([use], late_of(id, n), who)
             return [False] * len(uses)
         passed = self.tokens.spend_all(uses, seller, id, who)
-        late = [n for n, use in enumerate(uses) if use is not None and not passed[n] and self._counted_now(use)]
-        if late:
-            again = [use if n in late else None for n, use in enumerate(uses)]
-            passed = list(map(or_, passed, self.tokens.spend_all(again, seller, late_of(id), who)))
+        for n, use in enumerate(uses):
+            if use is not None and not passed[n] and self._counted_now(use):
+                (passed[n],) = self.tokens.spend_all([use], seller, late_of(id, n), who)
         return passed
 
     def _counted_now(self, use: Use) -> bool:

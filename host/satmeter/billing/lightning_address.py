@@ -20,14 +20,14 @@ class Addresses:
     def __init__(self, outward: Outward, decoded: Callable[[str], JsonObject]) -> None:
         self._outward, self._decoded = outward, decoded
 
-    async def invoice_of(self, to: str, amount_msat: int) -> str:
-        """Return an invoice of an address for an amount. BadParam with what is wrong there."""
+    async def invoice_of(self, to: str, amount_msat: int, who: str = "") -> str:
+        """Return an invoice of an address for an amount, for `who`. BadParam with what is wrong there."""
         found = ADDRESS.fullmatch(to)
         if found is None:
             raise BadParam(f"to: must be a BOLT 11 invoice, or NAME@HUB, got {to[:80]!r}", param="to")
         name, host = found.groups()
         scheme = "http" if host.partition(":")[0] in self._outward.allowed else "https"
-        terms = await self._json(f"{scheme}://{host}/.well-known/lnurlp/{name}")
+        terms = await self._json(f"{scheme}://{host}/.well-known/lnurlp/{name}", who)
         least, most, text = terms.get("minSendable"), terms.get("maxSendable"), terms.get("metadata")
         if (
             terms.get("tag") != "payRequest"
@@ -40,7 +40,7 @@ class Addresses:
             raise BadParam(f"to: {to} takes {least} to {most} msat, not {amount_msat}", param="msatoshi")
         callback = check_url(terms.get("callback"), "to")
         joint = "&" if urlsplit(callback).query else "?"
-        answer = await self._json(f"{callback}{joint}{urlencode({'amount': amount_msat})}")
+        answer = await self._json(f"{callback}{joint}{urlencode({'amount': amount_msat})}", who)
         payreq = answer.get("pr")
         if not isinstance(payreq, str) or not payreq.lower().startswith("ln") or not payreq.isascii():
             raise BadParam(f"to: {to} gives no invoice", param="to")
@@ -51,8 +51,8 @@ class Addresses:
             raise BadParam(f"to: the invoice of {to} is of {decoded['amount_msat']} msat", param="to")
         return payreq.lower()
 
-    async def _json(self, url: str) -> JsonObject:
-        _, data = await self._outward.get(url)
+    async def _json(self, url: str, who: str) -> JsonObject:
+        _, data = await self._outward.get(url, who=who)
         try:
             found = json.loads(data)
             check_text("answer", found)

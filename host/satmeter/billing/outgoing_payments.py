@@ -4,12 +4,17 @@ A payment may have several parts. It ends when none of them can still settle: th
 One that was made over another amount than was asked ends as an alarm: a person has to look at it.
 """
 
+import asyncio
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import sqlalchemy as sa
+from fastapi.concurrency import run_in_threadpool
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
 from ..core.plain import JsonObject
@@ -24,7 +29,7 @@ from .tables import PAYMENT
 log = logging.getLogger("satmeter.billing")
 
 MAXDELAY = 500
-WAIT_S = 5
+WAIT_S, LOOK_AGAIN_S, WAITING = 5, 1.0, 10
 LEASE_S, BEAT_S = 120, 15
 """A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
 for its end. Twice the minute for which the node's xpay goes on trying after its caller has died: between two tries
@@ -50,6 +55,9 @@ class OutgoingPayments:
         """What else is looked after every LOOK_S, and at the start."""
         self._me, self._id = new_id(), ""
         self._sending: dict[str, str] = {}
+        self._hearers: dict[str, list[Callable[[], object]]] = {}
+        """By hash: told when a payment has ended."""
+        self._waiting: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="billing-payments", daemon=True)
@@ -83,7 +91,7 @@ class OutgoingPayments:
         return str(decoded["payee"]) == self._id
 
     def pay(self, client: str, payreq: str) -> PaymentRow:
-        """Pay an invoice and return the payment when its outcome is known. BadParam, OverCap where it must not be."""
+        """Begin to pay an invoice, and return the payment as it stands. BadParam, OverCap where it must not be paid."""
         decoded = self.decoded(payreq)
         amount = int(decoded["amount_msat"])
         if amount > self._cap:
@@ -98,7 +106,7 @@ class OutgoingPayments:
         fee: int = 0,
         held: Callable[[sa.Connection, PaymentRow], None] | None = None,
     ) -> PaymentRow:
-        """Pays a decoded invoice, waits up to WAIT_S (5 s) for the outcome, and returns the payment.
+        """Begins to pay a decoded invoice, and returns the payment as it stands; ended() waits for its outcome.
 
         Where the payment is recorded already and has not failed, its present state is returned. The watchers
         are called when it ends, which may be later.
@@ -127,7 +135,6 @@ class OutgoingPayments:
                 self._send(client, payreq, rhash, str(decoded["payee"]), int(begun["maxfee"]))
         elif begun["status"] == "pending" and rhash not in self._sending:
             self._learn(begun)
-        self._wait(rhash)
         return self.find(rhash) or begun
 
     def find(self, rhash: str) -> PaymentRow | None:
@@ -284,16 +291,34 @@ class OutgoingPayments:
             pause = min(PARTS_MOST_S, pause * 2)
         return outcome
 
-    def _wait(self, rhash: str) -> None:
-        """Wait a little for how it ends; 202 says that it is not known yet."""
-        end, pause = time.monotonic() + WAIT_S, 0.01
-        while time.monotonic() < end and self._is_pending(rhash):
-            time.sleep(pause)
-            pause = min(0.2, pause * 2)
+    async def ended(self, row: PaymentRow) -> PaymentRow:
+        """Waits up to WAIT_S (5 s) for the end of a payment, and returns it as it stands then.
 
-    def _is_pending(self, rhash: str) -> bool:
-        row = self.find(rhash)
-        return row is not None and row["status"] == "pending"
+        Only WAITING of a client wait at once, and no thread does: whoever asks again and again holds up nobody."""
+        rhash, client, end = row["rhash"], row["client"], time.monotonic() + WAIT_S
+        if row["status"] != "pending" or self._waiting[client] >= WAITING:
+            return row
+        told, loop = asyncio.Event(), asyncio.get_running_loop()
+        hear = partial(loop.call_soon_threadsafe, told.set)
+        self._waiting[client] += 1
+        self._hearers.setdefault(rhash, []).append(hear)
+        try:
+            while True:
+                told.clear()
+                found = await run_in_threadpool(self.find, rhash)
+                row = found if found is not None else row
+                left_s = end - time.monotonic()
+                if row["status"] != "pending" or left_s <= 0:
+                    return row
+                with suppress(TimeoutError):  # another worker may be the one that learns of it
+                    async with asyncio.timeout(min(left_s, LOOK_AGAIN_S)):
+                        await told.wait()
+        finally:
+            self._waiting[client] -= 1
+            self._hearers[rhash].remove(hear)
+            if not self._hearers[rhash]:
+                del self._hearers[rhash]
+            self._waiting += Counter()  # without those that are 0
 
     def _end(self, rhash: str, outcome: Outcome, why: str, left: bool = False) -> None:
         """Records how a payment ended, and calls the watchers in the same transaction.
@@ -313,6 +338,9 @@ class OutgoingPayments:
             db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
             for watch in self.watchers:
                 watch(db, was, status, outcome.sent_msat)
+        for hear in tuple(self._hearers.get(rhash, ())):
+            with suppress(RuntimeError):  # its loop has ended
+                hear()
         if status == ALARM:
             log.error("payment %s needs a person: %s", rhash, odd)
 

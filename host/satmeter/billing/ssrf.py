@@ -7,6 +7,9 @@ goes to that very address.
 import asyncio
 import ipaddress
 import socket
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,6 +18,9 @@ from ..core.errors import BadParam
 
 TIMEOUT_S = 15
 MOST_BYTES = 65_536
+LOOKUPS, RESOLVERS = 4, 64
+"""Names of one client that are looked up at once, and of all."""
+_RESOLVERS = ThreadPoolExecutor(RESOLVERS, "resolver")
 
 INWARD = tuple(
     ipaddress.ip_network(one) for one in ("64:ff9b::/96", "2002::/16", "fec0::/10", "::/96", "::ffff:0:0:0/96")
@@ -48,6 +54,7 @@ class Outward:
 
     def __init__(self, allowed: tuple[str, ...], setting: str):
         self.allowed, self._setting = allowed, setting
+        self._looking_up: Counter[str] = Counter()
 
     async def send(
         self,
@@ -56,18 +63,21 @@ class Outward:
         url: str,
         content: bytes | None = None,
         headers: dict[str, str] | None = None,
+        who: str = "",
     ) -> httpx.Response:
-        """Send a request to the one address that was looked at; returns the answer, its body not yet read."""
+        """Send a request to the one address that was looked at; returns the answer, its body not yet read.
+
+        `who`: for whom it is. A few of its names are looked up at once, so that its names hold up nobody else."""
         parts = urlsplit(check_url(url))
         host = parts.hostname or ""
-        address = await self.address(host, parts.port or (443 if parts.scheme == "https" else 80))
+        address = await self.address(host, parts.port or (443 if parts.scheme == "https" else 80), who)
         target = httpx.URL(url).copy_with(host=address)
         named = {**(headers or {}), "host": parts.netloc.rpartition("@")[2]}
         extensions = {"sni_hostname": host} if parts.scheme == "https" else {}
         request = client.build_request(method, target, content=content, headers=named, extensions=extensions)
         return await client.send(request, stream=True)
 
-    async def get(self, url: str, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    async def get(self, url: str, timeout_s: float = TIMEOUT_S, who: str = "") -> tuple[int, bytes]:
         """Returns the HTTP status and the body of a URL; redirects are not followed.
 
         Raises BadParam where the host has a private address that the config does not allow, where it does
@@ -75,7 +85,7 @@ class Outward:
         try:
             async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, trust_env=False) as client:
                 async with asyncio.timeout(timeout_s):
-                    answer = await self.send(client, "GET", url, headers={"accept-encoding": "identity"})
+                    answer = await self.send(client, "GET", url, headers={"accept-encoding": "identity"}, who=who)
                     if answer.headers.get("content-encoding", "identity") != "identity":
                         # A small answer may be a very large one when it is unpacked.
                         raise BadParam(f"url: {url[:200]} answers packed, which was not asked for", param="url")
@@ -90,10 +100,24 @@ class Outward:
             said = str(error) or type(error).__name__
             raise BadParam(f"url: {url[:200]} does not answer: {said}", param="url") from None
 
-    async def address(self, host: str, port: int) -> str:
+    async def _resolved(self, host: str, port: int, who: str) -> list[str]:
+        """Looks a name up, on a thread: one that no server answers for holds it for a minute, whoever waits no more."""
+        if self._looking_up[who] >= LOOKUPS:
+            raise BadParam("url: too many names are being looked up that no server answers for", param="url")
+        self._looking_up[who] += 1
+        find = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        asked = asyncio.get_running_loop().run_in_executor(_RESOLVERS, find)
+        asked.add_done_callback(lambda _: self._looked_up(who))
+        return [str(each[4][0]) for each in await asyncio.shield(asked)]
+
+    def _looked_up(self, who: str) -> None:
+        self._looking_up[who] -= 1
+        if not self._looking_up[who]:
+            del self._looking_up[who]
+
+    async def address(self, host: str, port: int, who: str = "") -> str:
         """Return the address of a host; BadParam where it leads to a private one."""
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        addresses = [str(each[4][0]) for each in found]
+        addresses = await self._resolved(host, port, who)
         if not addresses:
             raise OSError(f"{host} has no address")
         for each in addresses:

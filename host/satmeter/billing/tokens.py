@@ -23,6 +23,7 @@ from .idempotency import SPENT
 from .rows import InvoiceRow
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
+ISSUED = "issued anew"
 MOST_SERVICES = 50
 LOW = 5
 """A token is low when a fifth of its uses is left, or one."""
@@ -111,6 +112,11 @@ def _fingerprint(uses: dict[int, Use]) -> str:
     return digest(json.dumps([[n, use.kind, use.key, use.services] for n, use in uses.items()]))
 
 
+def _issued_anew(db: sa.Connection, hash: str) -> str:
+    """Returns the invoice of a token that another took the place of, by its hash; "" for none."""
+    return str(db.execute(sa.select(ONCE.c.ref).where(ONCE.c.key == f"{ISSUED} {hash}")).scalar() or "")
+
+
 class Tokens:
     """The hash tokens in the database: made for paid invoices, spent, given back and looked up."""
 
@@ -136,8 +142,11 @@ class Tokens:
             uses = self._paid_for(db, invoice)
             if uses is None or set(self._services(db, invoice)) != set(services):
                 return None
-            old = db.execute(sa.delete(TOKEN).where(TOKEN.c.invoice == invoice).returning(TOKEN.c.spent)).scalar()
-            self.insert(db, token, invoice, row["client"], uses, old or 0)
+            gone = sa.delete(TOKEN).where(TOKEN.c.invoice == invoice).returning(TOKEN.c.hash, TOKEN.c.spent)
+            old = db.execute(gone).first()
+            self.insert(db, token, invoice, row["client"], uses, old.spent if old is not None else 0)
+            if old is not None:  # a use that was spent by it may be given back yet
+                self._once(db, row["client"], f"{ISSUED} {old.hash}", invoice)
         return token
 
     def spend(self, token: str, services: tuple[str, ...], seller: str = "") -> bool:
@@ -192,7 +201,12 @@ class Tokens:
         if kind == "rhash":
             query = query.join(INVOICE, INVOICE.c.id == TOKEN.c.invoice)
         query = query.where(column.in_(counts)).order_by(TOKEN.c.hash).with_for_update(of=TOKEN)
-        for row in db.execute(query).all():
+        found = db.execute(query).all()
+        for key in counts.keys() - {row.key for row in found} if kind == "hash" else ():
+            invoice = _issued_anew(db, key)
+            back = sa.update(TOKEN).where(TOKEN.c.invoice == invoice, TOKEN.c.spent >= counts[key])
+            db.execute(back.values(spent=TOKEN.c.spent - counts[key]))
+        for row in found:
             mine = sa.update(TOKEN).where(TOKEN.c.hash == row.hash, TOKEN.c.spent >= counts[row.key])
             db.execute(mine.values(spent=TOKEN.c.spent - counts[row.key]))
 
@@ -297,6 +311,9 @@ class Tokens:
         which = TOKEN.c.hash == digest(token) if token else TOKEN.c.invoice == invoice
         with self._database.writing() as db:
             row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
+            if row is None and token:
+                which = TOKEN.c.invoice == _issued_anew(db, digest(token))
+                row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
             if row is None or not covers(seller, row.client):
                 return False
             if id and not self._once(db, row.client, f"returned {id}"):
@@ -305,9 +322,9 @@ class Tokens:
             return only(db.execute(back))
 
     @staticmethod
-    def _once(db: sa.Connection, client: str, key: str) -> bool:
+    def _once(db: sa.Connection, client: str, key: str, ref: str = "") -> bool:
         """Record that something is done; False where it was before."""
-        row = {"client": client, "key": key, "fingerprint": "", "ref": "", "status": 200, "body": ""}
+        row = {"client": client, "key": key, "fingerprint": "", "ref": ref, "status": 200, "body": ""}
         return insert_new(db, ONCE, {**row, "created_at": int(time.time())})
 
     def find(self, token: str) -> Bought | None:

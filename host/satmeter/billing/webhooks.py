@@ -175,7 +175,7 @@ class Webhooks:
             headers = {"content-type": "application/json", **signed(secret, row["id"], int(time.time()), body)}
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    said = await self._post(client, row["url"], body, headers)
+                    said = await self._post(client, row, body, headers)
             except Exception as error:  # the address is a stranger's, and so is the server
                 said = str(error) or type(error).__name__
         await asyncio.to_thread(self._done, row, said)
@@ -188,9 +188,9 @@ class Webhooks:
         invoice = self._invoices.find(row["invoice"])
         return shown(invoice) if invoice is not None else None
 
-    async def _post(self, client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> str:
+    async def _post(self, client: httpx.AsyncClient, row: HookRow, body: bytes, headers: dict[str, str]) -> str:
         """Returns "" where it was taken, else what was answered."""
-        answer = await self._outward.send(client, "POST", url, content=body, headers=headers)
+        answer = await self._outward.send(client, "POST", row["url"], body, headers, row["client"])
         await answer.aclose()
         return "" if answer.is_success else f"HTTP {answer.status_code}"
 

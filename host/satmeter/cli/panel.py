@@ -93,7 +93,7 @@ def panel(
             shown = f"[{host}]" if ":" in host else host
             console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
-            server.serve(app, host, port, tls)
+            server.serve(app, host, port, tls, given.proxies)
 
 
 def _is_loopback(host: str) -> bool:

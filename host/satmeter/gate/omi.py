@@ -29,8 +29,9 @@ def asked(envelope: bytes) -> tuple[str, ...]:
     verbs = [child for child in root if isinstance(child.tag, str)]
     if len(verbs) != 1 or _name(verbs[0]) != "read":
         raise BadParam("envelope: must hold one read; nothing else is sold here", param="envelope")
-    if "interval" in verbs[0].attrib or "callback" in verbs[0].attrib:
-        raise BadParam("envelope: a subscription is more than the one read that is sold here", param="envelope")
+    more = sorted(verbs[0].attrib.keys() - {"msgformat"})
+    if more:  # a subscription, or values of the past
+        raise BadParam(f"envelope: {more[0][:40]!r}: only the present value is sold here", param="envelope")
     paths: dict[str, None] = {}
     for message in (each for each in verbs[0] if _name(each) == "msg"):
         for objects in (each for each in message if _name(each) == "Objects"):

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from ..core.plain import keep_newest
 from ..formatting import amount
 from ..http import security
 from ..qr import draw
@@ -26,7 +27,9 @@ from .prices import Price
 COOKIE = "satmeter-gate"
 LASTS_S = 30 * 86_400
 LOOK_S = 6
-"""Seconds between the page's looks; the gate remembers a "no" for a little less (billing_client.SPENT_S)."""
+"""Seconds between the page's looks."""
+LOOK_LEAST_S = 1.0
+DRAWN_MOST = 1_000
 SHOWN_S, SHOWN_MOST = 300, 10_000
 """For so long a browser that comes again is shown the same invoice."""
 _VALUE = re.compile("([0-9a-f]{64})\\.([0-9a-f]{64})")
@@ -48,6 +51,9 @@ class Pages:
     def __init__(self, secret: str, earlier: Iterable[str] = ()):
         self._secrets = [secret.encode(), *(each.encode() for each in earlier)]
         self._shown: OrderedDict[str, tuple[Asked, float]] = OrderedDict()
+        self._drawn: dict[str, str] = {}
+        """Pages by payment hash: to draw a code takes as long as many requests."""
+        self._looked: dict[str, float] = {}
 
     def payment_of(self, request: Request, service: str) -> str:
         """Return the payment hash that a browser's cookie stands for, "" for none, or for another service."""
@@ -62,18 +68,31 @@ class Pages:
         known = self._shown.get(payment_hash)
         return known[0] if known is not None and time.monotonic() < known[1] + SHOWN_S else None
 
+    def may_look(self, payment_hash: str) -> bool:
+        """Whether the service is asked now whether it is paid: once in LOOK_LEAST_S, however many pages look."""
+        now = time.monotonic()
+        if now < self._looked.get(payment_hash, -LOOK_LEAST_S) + LOOK_LEAST_S:
+            return False
+        self._looked.pop(payment_hash, None)
+        self._looked[payment_hash] = now
+        keep_newest(self._looked, SHOWN_MOST)
+        return True
+
     def opened(self, payment_hash: str) -> None:
         """It was paid: when its uses are used up, another invoice is due."""
         self._shown.pop(payment_hash, None)
+        self._looked.pop(payment_hash, None)
 
     def page(self, request: Request, asked: Asked, price: Price) -> HTMLResponse:
         """Return the page of an invoice, with its cookie."""
         self._shown.pop(asked.payment_hash, None)
         self._shown[asked.payment_hash] = asked, time.monotonic()
-        while len(self._shown) > SHOWN_MOST:
-            self._shown.popitem(last=False)
+        keep_newest(self._shown, SHOWN_MOST)
+        drawn = self._drawn.get(asked.payment_hash) or _page(asked, price)
+        self._drawn[asked.payment_hash] = drawn
+        keep_newest(self._drawn, DRAWN_MOST)
         value = f"{asked.payment_hash}.{_mac(self._secrets[0], asked.payment_hash, price.service)}"
-        answer = HTMLResponse(_page(asked, price), 402)
+        answer = HTMLResponse(drawn, 402)
         answer.headers["Refresh"] = str(LOOK_S)
         answer.headers.update(security.headers("default-src 'none'", "style-src 'unsafe-inline'"))
         https = request.url.scheme == "https"

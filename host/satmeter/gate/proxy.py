@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aiohttp
 from multidict import CIMultiDict
@@ -44,9 +44,10 @@ from .prices import METHODS, Price, find, methods_of, together
 log = logging.getLogger("satmeter.gate")
 
 HOP = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
+    "connection expect keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
 )
-"""Headers that end at a proxy (RFC 9110, 7.6.1), and the host, which is the upstream's own."""
+"""Headers that end at a proxy (RFC 9110, 7.6.1), the host, which is the upstream's own, and Expect: who expects a 100
+gets it from here, and an upstream that knows of none would hold a body up for ever."""
 
 
 CLAIMS = re.compile(
@@ -60,7 +61,7 @@ REMEMBERED = 10_000
 AGAIN_S = 60
 """For so long the last invoice is given again to who asks for very many."""
 RETRY_S = 60
-OWED_EVERY_S = 5
+OWED_EVERY_S, SLACK_S = 5, 1.0
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
 """Headers of the gate's own answers that a script may read."""
@@ -199,7 +200,11 @@ class Gate:
     async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:
         """Spend a use of what this browser was shown the invoice of, once that is paid."""
         asked_for = self.pages.payment_of(request, price.service) if request.method in ("GET", "HEAD") else ""
-        if not asked_for or not await self.billing.spend_payment(asked_for, price.service):
+        if (
+            not asked_for
+            or not self.pages.may_look(asked_for)
+            or not await self.billing.spend_payment(asked_for, price.service)
+        ):
             return None
         self.pages.opened(asked_for)
         return Spent("rhash", asked_for)
@@ -260,6 +265,7 @@ class Gate:
         """Returns the upstream's answer; gives the use back where nothing came of the request."""
         try:
             answer = await self._upstream_answer(request, body)
+            begins = await _beginning(request.method, answer) if spent is not None else b""
         except BaseException as error:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             charged = await asyncio.shield(self._undo(spent))
@@ -269,7 +275,7 @@ class Gate:
             await self._undo(spent)
         elif spent is not None and spent.kind == "credit":
             await self._settle(spent, answer)
-        return self._passed_on(answer, spent)
+        return self._passed_on(answer, spent, begins)
 
     async def _upstream_answer(self, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
         """Asks the upstream, and returns its answer as soon as its headers are there.
@@ -279,10 +285,11 @@ class Gate:
         headers = self._headers(request)
         length = request.headers.get("content-length")
         has_body = length is not None or "transfer-encoding" in request.headers
-        content = body if body is not None else self._body(request) if has_body else None
+        moved = Moved()
+        content = body if body is not None else self._body(request, moved) if has_body else None
         if content is not None and length is not None:
             headers["content-length"] = length
-        return await self._upstream.request(
+        asked = self._upstream.request(
             request.method,
             self._target(request.scope),
             headers=headers,
@@ -290,12 +297,29 @@ class Gate:
             allow_redirects=False,
             skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
         )
+        return await self._in_time(asyncio.ensure_future(asked), moved)
+
+    async def _in_time(
+        self, asking: "asyncio.Future[aiohttp.ClientResponse]", moved: "Moved"
+    ) -> aiohttp.ClientResponse:
+        """Awaits an upstream's answer; TimeoutError where it neither takes of the body nor answers for timeout_s.
+
+        aiohttp's own limit begins when the body is sent: an upstream may stop reading it."""
+        try:
+            while not asking.done():
+                left_s = moved.at + self.config.timeout_s + SLACK_S - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError
+                await asyncio.wait({asking}, timeout=left_s)
+            return asking.result()
+        finally:
+            asking.cancel()
 
     def _headers(self, request: Request) -> CIMultiDict[str]:
         """Returns the headers for the upstream: nothing that paid for the request, and no claims of a stranger."""
         here = HOP | named(request.headers.getlist("connection")) | {"content-length"}
         headers = CIMultiDict(
-            (name, text)
+            (name, _sent_alike(text))
             for raw_name, raw_value in request.headers.raw
             if (name := raw_name.decode("latin-1").lower()) not in here
             and not CLAIMS.fullmatch(name.replace("_", "-"))
@@ -333,10 +357,12 @@ class Gate:
         status = 504 if isinstance(error, TimeoutError) else 502
         return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
 
-    def _passed_on(self, answer: aiohttp.ClientResponse, spent: Spent | None) -> Response:
-        """Returns the upstream's answer for the payer, its body as it comes."""
-        out = StreamingResponse(answer.content.iter_any(), answer.status, background=BackgroundTask(_closed, answer))
+    def _passed_on(self, answer: aiohttp.ClientResponse, spent: Spent | None, begins: bytes) -> Response:
+        """Returns the upstream's answer for the payer, its body as it comes after what it `begins` with."""
+        out = StreamingResponse(_whole(answer, begins), answer.status, background=BackgroundTask(_closed, answer))
         ends = HOP | named(answer.headers.getall("connection", []))
+        if answer.status == 304:  # it may name the length of what it has not
+            ends |= {"content-length"}
         out.raw_headers = [
             (name.lower(), self._ours(value) if name.lower() in PLACES else value)
             for name, value in answer.raw_headers
@@ -419,13 +445,46 @@ class Gate:
                 raise TooSlow from None
             yield piece
 
-    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+    async def _body(self, request: Request, moved: "Moved") -> AsyncIterator[bytes]:
+        """The body as it comes, no more than most_bytes; `moved` says when the upstream took of it last."""
         seen = 0
         async for piece in self._pieces(request):
             seen += len(piece)
             if seen > self.config.most_bytes:
                 raise TooLarge
+            moved.at = time.monotonic()
             yield piece
+            moved.at = time.monotonic()
+
+
+@dataclass(slots=True)
+class Moved:
+    """When (of the monotonic clock) something of a request's body went on."""
+
+    at: float = field(default_factory=time.monotonic)
+
+
+async def _beginning(method: str, answer: aiohttp.ClientResponse) -> bytes:
+    """Returns the first piece of an answer's body, b"" where it has none; ClientError where it breaks before.
+
+    An upstream that dies after its headers has delivered nothing. What breaks later the payer may have caused."""
+    has_body = method != "HEAD" and answer.status not in (204, 304) and answer.content_length != 0
+    return await answer.content.readany() if has_body else b""
+
+
+async def _whole(answer: aiohttp.ClientResponse, begins: bytes) -> AsyncIterator[bytes]:
+    if begins:
+        yield begins
+    async for piece in answer.content.iter_any():
+        yield piece
+
+
+def _sent_alike(text: str) -> str:
+    """Returns a header's value, read byte by byte, so that aiohttp (which writes UTF-8) sends the bytes that came."""
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return text
 
 
 async def _closed(answer: aiohttp.ClientResponse) -> None:

@@ -17,6 +17,8 @@ from ..core.errors import BadParam
 from ..core.plain import Fields
 
 HEADERS_S = 20.0
+STREAM_S = 1.0
+"""A body that HEAD leaves out is made for so long at most."""
 GRACE_S = 30
 """What is under way when a server is told to end may come to its end for so long."""
 
@@ -93,12 +95,25 @@ class Heads:
             await self._app(scope, receive, send)
             return
 
-        async def bare(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
+        begun = asyncio.Event()
 
-        await self._app({**scope, "method": "GET"}, receive, bare)
+        async def bare(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b""})
+                begun.set()
+
+        answering = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, bare))
+        waiting = asyncio.ensure_future(begun.wait())
+        await asyncio.wait({answering, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({answering}, timeout=STREAM_S)
+        waiting.cancel()
+        if answering.done():
+            answering.result()
+        else:  # a stream of events, which has no end
+            answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
 
 
 class Deadline(AutoHTTPProtocol):  # type: ignore[misc, valid-type]

@@ -29,12 +29,12 @@ class Offers:
     def __init__(self, database: Database, outward: Outward):
         self._database, self._outward = database, outward
 
-    async def probe(self, url: object) -> str:
+    async def probe(self, url: object, seller: str) -> str:
         """Calls a seller's URL and returns what buyers are shown about its answer.
 
         Raises BadParam for a private address, where nothing answers within PROBE_S (5 s), or for an answer
         that is compressed or over 65,536 bytes."""
-        status, _ = await self._outward.get(check_url(url, "node_url"), PROBE_S)
+        status, _ = await self._outward.get(check_url(url, "node_url"), PROBE_S, seller)
         return "asks for payment" if status == 402 else f"answers ({status})"
 
     def publish(self, seller: str, given: JsonObject, checked: str) -> NamedOfferRow:

@@ -366,12 +366,15 @@ class Orders:
         return enough and int(db.execute(lately).scalar_one()) < RENEWALS_A_MINUTE
 
     def _newest(self, db: sa.Connection, id: str) -> PurchaseRow | None:
-        """Follow a purchase to the last one that renewed it, and lock that."""
+        """Find the last one of those that a purchase was renewed by, and lock that."""
+        chain = sa.select(PURCHASE.c.chain).where(PURCHASE.c.id == id).scalar_subquery()
+        last = sa.select(PURCHASE).where(PURCHASE.c.chain == chain, PURCHASE.c.renewed_by == "").with_for_update()
         while True:
-            row = first(db, sa.select(PURCHASE).where(PURCHASE.c.id == id).with_for_update(), PurchaseRow)
-            if row is None or not row["renewed_by"]:
+            row = first(db, last, PurchaseRow)
+            # On PostgreSQL it may have been renewed while this waited for its lock: then it is not found, and looked
+            # for again.
+            if row is not None or first(db, sa.select(PURCHASE).where(PURCHASE.c.id == id), PurchaseRow) is None:
                 return row
-            id = row["renewed_by"]
 
     def _renewed(self, db: sa.Connection, last: PurchaseRow, offer: OfferRow) -> str:
         price = int(offer["msatoshi"])

@@ -7,6 +7,7 @@ end of the payment moves that money on."""
 import json
 
 import sqlalchemy as sa
+from fastapi.concurrency import run_in_threadpool
 
 from ..billing.idempotency import Attempt, IdempotencyKeys
 from ..billing.invoices import Invoices
@@ -51,9 +52,9 @@ class Withdrawals:
         fee, maxfee = self._ledger.fee(amount_msat), fee_cap(amount_msat)
         return {"msatoshi": amount_msat, "fee": fee, "maxfee": maxfee, "held": amount_msat + fee + maxfee}
 
-    async def invoice_of(self, to: str, amount_msat: int) -> str:
-        """Return an invoice of an address for an amount. BadParam with what is wrong there."""
-        return await self._addresses.invoice_of(to, amount_msat)
+    async def invoice_of(self, user: str, to: str, amount_msat: int) -> str:
+        """Return an invoice of an address for an amount, for a user. BadParam with what is wrong there."""
+        return await self._addresses.invoice_of(to, amount_msat, user)
 
     def begin(self, user: str, key: str, what: str) -> Attempt:
         """Return the attempt that a form's key stands for: its `body` is the invoice, once there is one."""
@@ -63,8 +64,8 @@ class Withdrawals:
         """Keep which invoice an attempt pays, and return it: the first one that was kept, which is never paid twice."""
         return self._once.end(attempt, 200, payreq)
 
-    def send(self, user: str, payreq: str) -> JsonObject:
-        """Pays an invoice from a user's account, and returns the status with the costs in msat.
+    async def send(self, user: str, payreq: str) -> JsonObject:
+        """Pays an invoice from a user's account, waits a little, and returns the status with the costs in msat.
 
         The status is paid, pending, failed or alarm. An invoice of this hub is paid from account to account,
         without fees.
@@ -74,6 +75,16 @@ class Withdrawals:
             NoCredit: The account has less than the payment may cost at most.
             WrongState: Somebody else pays or has paid this invoice, or it can't be paid any more.
         """
+        begun = await run_in_threadpool(self._begin, user, payreq)
+        if not isinstance(begun, tuple):
+            return begun
+        amount, row = begun[0], await self._spending.ended(begun[1])
+        status = {COMPLETE: "paid", "new": "pending"}.get(str(row["status"]), str(row["status"]))
+        cost = {"msatoshi": amount, "fee": row["fee"], "routing": max(0, row["sent"] - amount), "why": row["why"]}
+        return {"status": status, "payment_hash": row["rhash"], **cost}
+
+    def _begin(self, user: str, payreq: str) -> JsonObject | tuple[int, PaymentRow]:
+        """Has a payment begin; returns its amount (msat) and its row, or the answer where it stays in this hub."""
         decoded = self._spending.decoded(payreq)
         amount = int(decoded["amount_msat"])
         if self._spending.is_own(decoded):
@@ -87,9 +98,7 @@ class Withdrawals:
         row = self._spending.send(of_user(user), payreq, decoded, quote["fee"], held)
         if row["client"] != of_user(user):
             raise WrongState("to: this invoice is being paid, or was paid, by somebody else")
-        status = {COMPLETE: "paid", "new": "pending"}.get(str(row["status"]), str(row["status"]))
-        cost = {"msatoshi": amount, "fee": row["fee"], "routing": max(0, row["sent"] - amount), "why": row["why"]}
-        return {"status": status, "payment_hash": row["rhash"], **cost}
+        return amount, row
 
     def _inside(self, user: str, payreq: str, amount: int) -> JsonObject:
         """Pay an invoice of this very node: from account to account."""

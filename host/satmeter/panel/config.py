@@ -10,11 +10,12 @@ from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from ..core.tariff import check_name
 from ..http.openid import OpenID
+from ..http.server import checked_proxies
 from ..node.far import AnyNode, FarNode
 from ..node.rpc import Node
 from .roles import Role
 
-FIELDS = ("openid", "public_url", "roles", "sites")
+FIELDS = ("openid", "proxies", "public_url", "roles", "sites")
 ADDRESS = re.compile(r"(?!(?i:sub|group):)[!-?A-~]+@[!-?A-~]+")
 """In ASCII: other letters can look alike, or be the same in small letters."""
 PERSON = re.compile(rf"{ADDRESS.pattern}|(sub|group):.+")
@@ -65,6 +66,8 @@ class PanelConfig:
     openid: OpenID | None = None
     roles: Roles = field(default_factory=Roles)
     public_url: str = ""
+    proxies: tuple[str, ...] = ()
+    """Addresses of reverse proxies whose X-Forwarded-For is believed."""
 
 
 def load(path: Path, near: Node) -> PanelConfig:
@@ -95,7 +98,7 @@ def _checked(given: JsonObject, near: Node) -> PanelConfig:
     if not isinstance(sites, dict):
         raise BadParam("sites: must be tables such as [sites.cellar]", param="sites")
     nodes = {check_name(name): _site(name, each, near) for name, each in sites.items()}
-    return PanelConfig(nodes, openid, roles, public_url)
+    return PanelConfig(nodes, openid, roles, public_url, checked_proxies(given.get("proxies", [])))
 
 
 def _site(name: str, given: object, near: Node) -> AnyNode:

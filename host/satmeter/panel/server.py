@@ -185,8 +185,8 @@ async def _rates(rate: Rate, near: AnyNode) -> None:
         await asyncio.sleep(RATE_EVERY_S)
 
 
-def serve(app: FastAPI, host: str, port: int, tls: tuple[Path, Path] | None) -> None:
-    """Run until SIGINT or SIGTERM."""
+def serve(app: FastAPI, host: str, port: int, tls: tuple[Path, Path] | None, proxies: tuple[str, ...] = ()) -> None:
+    """Run until SIGINT or SIGTERM. `proxies`: reverse proxies whose X-Forwarded-For is believed."""
     cert, key = tls if tls is not None else (None, None)
     uvicorn.run(
         app,
@@ -198,4 +198,6 @@ def serve(app: FastAPI, host: str, port: int, tls: tuple[Path, Path] | None) -> 
         ws_max_size=1 << 20,
         timeout_graceful_shutdown=2,
         server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
     )

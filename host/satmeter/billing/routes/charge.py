@@ -7,18 +7,16 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, HTTPException, Request, WebSocket, WebSocketDisconnect
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from pyln.client import RpcError
 
 from ...core.errors import BadParam
-from ...core.money import MAX_MSAT, MSAT_PER_BTC, whole
+from ...core.money import MAX_MSAT, whole
 from ...core.plain import JsonObject
-from ...node.rpc import words_of
 from .. import forms
 from ..api_tokens import Client
 from ..container import Container
@@ -36,8 +34,9 @@ from ..described import (
     takes,
 )
 from ..events import told
-from ..invoices import check_amount, check_description, check_expiry, check_metadata, shown, status_of
+from ..invoices import check_amount, check_cap, check_description, check_expiry, check_metadata, shown, status_of
 from ..outgoing_payments import ALARM, COMPLETE, FAILED
+from ..rates import converted, quoted
 from ..ssrf import check_url
 from ..tokens import services_of
 from .parameters import Billing, OwnInvoice, Payer, Shop, own
@@ -245,7 +244,7 @@ async def pay(request: Request, payer: Payer, billing: Billing) -> Response:
     """Pay an invoice with the node's money: the body is `payreq`, or the invoice itself as text."""
     data = await forms.raw(request)
     payreq = _payreq(data, request.headers.get("content-type", ""))
-    row = await run_in_threadpool(billing.spending.pay, payer.name, payreq)
+    row = await billing.spending.ended(await run_in_threadpool(billing.spending.pay, payer.name, payreq))
     mine = await run_in_threadpool(billing.invoices.by_hash, row["rhash"])
     done = row["status"] == COMPLETE
     answer = {
@@ -284,6 +283,7 @@ def _make(billing: Container, client: Client, data: bytes, kind: str, key: str) 
     metadata = check_metadata(given.get("metadata"))
     services = services_of(given["service"]) if given.get("service") else ()
     uses = whole("uses", given.get("uses", billing.config.uses), 1, 10**6)
+    check_cap(amount, billing.config.invoice_cap_msat)  # before the key is used up by a request that can't be done
     attempt = billing.once.begin(client.name, key, b"POST /invoice\n" + data)
     if attempt.status:
         return Response(attempt.body, attempt.status, media_type="application/json")
@@ -318,12 +318,12 @@ def _amount(billing: Container, given: JsonObject) -> tuple[int | None, tuple[st
     value = _decimal(given.get("amount"))
     if not isinstance(currency, str) or len(currency) != 3 or not currency.isalpha() or not currency.isascii():
         raise BadParam(f"currency: must be three letters such as EUR, got {currency!r}", param="currency")
-    found = _converted(billing, currency.upper(), value)
+    found = converted(billing.config.rates, billing.node, currency.upper(), value)
     if not 1 <= found <= MAX_MSAT:
         raise BadParam(
             f"amount: {value} {currency.upper()} is {found} msat, which no invoice can be of", param="amount"
         )
-    return found, (currency.upper(), str(given["amount"])[:32])
+    return found, (currency.upper(), quoted(value))
 
 
 def _decimal(value: object) -> Decimal:
@@ -334,22 +334,6 @@ def _decimal(value: object) -> Decimal:
     if not found.is_finite() or not 0 < found < Decimal(10) ** 12 or found.adjusted() < -20:
         raise BadParam(f"amount: must be a number over 0, got {str(value)[:40]!r}", param="amount")
     return found
-
-
-def _converted(billing: Container, currency: str, value: Decimal) -> int:
-    """Return msat for an amount of a currency, rounded up: by the operator's rate, or by the node's."""
-    if currency == "BTC":
-        return int((value * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
-    rate = billing.config.rates.get(currency)
-    if rate is not None:
-        return int((value / rate * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
-    try:
-        found = billing.node.call("currencyrate", currency=currency)["rate"]
-    except RpcError as error:
-        source = f"rates in the config, or the node's currencyrate: {words_of(error)}"
-        why = f"currency: there is no rate of {currency} ({source})"
-        raise BadParam(why, param="currency") from None
-    return int((value / Decimal(str(found)) * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
 
 
 def _payreq(data: bytes, kind: str) -> str:

@@ -3,6 +3,7 @@
 An invoice token is an invoice's payreq or id. Parameters stand in the URL, as the document has them.
 """
 
+from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -16,6 +17,7 @@ from ..api_tokens import covers
 from ..container import Container
 from ..described import NEEDS_TOKEN, TOKEN_OR_NOBODY, Done, HashToken, gives
 from ..invoices import shown
+from ..rates import converted
 from ..rows import InvoiceRow
 from ..tokens import Use, services_of
 from .parameters import Billing, CreditGate, Verifier
@@ -166,8 +168,14 @@ def _renewed(billing: Container, hash: str, seller: str, ask: bool) -> str | Inv
         found = billing.renewal(bought, ask)
     elif ask:
         billing.may_mint(old["client"])
+        amount, quote = old["msatoshi"], None
+        if old["quoted_currency"] and old["quoted_amount"]:  # at the rate of now
+            quote = old["quoted_currency"], old["quoted_amount"]
+            amount = converted(billing.config.rates, billing.node, quote[0], Decimal(quote[1]))
         services, uses = bought.services, old["uses"]
-        found = billing.invoices.make(old["client"], old["msatoshi"], old["description"], services=services, uses=uses)
+        found = billing.invoices.make(
+            old["client"], amount, old["description"], quoted=quote, services=services, uses=uses
+        )
     else:
         found = None
     if found is None:

@@ -131,9 +131,9 @@ async def send(request: Request, given: Form, user: Visitor, market: ThisMarket,
     to, amount = await run_in_threadpool(_target, market, given)
     key = request.headers.get("idempotency-key") or str(given.get("once") or "")
     attempt = await run_in_threadpool(market.sending.begin, user.id, key, f"{to} {amount}")
-    payreq = attempt.body or (to if to.startswith("ln") else await market.sending.invoice_of(to, amount))
+    payreq = attempt.body or (to if to.startswith("ln") else await market.sending.invoice_of(user.id, to, amount))
     payreq = await run_in_threadpool(market.sending.fix, attempt, payreq)
-    sent_ = await run_in_threadpool(market.sending.send, user.id, payreq)
+    sent_ = await market.sending.send(user.id, payreq)
     said = SAID.get(sent_["status"], f"It failed: {sent_['why']}")
     if "json" in request.headers.get("accept", ""):
         status = {"paid": 200, "pending": 202, ALARM: 409}.get(sent_["status"], 402)

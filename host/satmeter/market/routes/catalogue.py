@@ -99,7 +99,7 @@ def sell(request: Request, user: Visitor, market: ThisMarket, visit: ThisVisit) 
 @router.post("/sell", dependencies=LOGGED_IN, openapi_extra=takes(**OFFER))
 async def publish(request: Request, given: Form, user: Visitor, market: ThisMarket, visit: ThisVisit) -> Response:
     """Publish a `service` at `node_url` for `sat` (or `msatoshi`), with a `description` and `uses`."""
-    checked = await market.offers.probe(given.get("node_url"))
+    checked = await market.offers.probe(given.get("node_url"), user.id)
     row = await run_in_threadpool(market.offers.publish, user.id, priced(given), checked)
     return visit.done(request, "/sell", {"offer": shown(row)})
 

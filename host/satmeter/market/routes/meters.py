@@ -202,7 +202,7 @@ async def refund(
     rest = await run_in_threadpool(meters.rest, name, link)
     billing.may_mint(f"refund/{link}", BACK_A_MINUTE)
     if "@" in to:
-        invoice = await billing.addresses.invoice_of(to, rest.msat)
+        invoice = await billing.addresses.invoice_of(to, rest.msat, asker(request))
     elif to.startswith("lno1"):
         invoice = await run_in_threadpool(meters.invoice_of_offer, to, rest.msat)
     else:
