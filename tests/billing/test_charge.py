@@ -293,6 +293,21 @@ def test_an_idempotency_key_makes_one_invoice(http):
     assert other.status_code == 400 and "another request" in other.json()["detail"]
 
 
+def test_a_request_that_is_refused_uses_up_no_idempotency_key(http):
+    headers = {"Idempotency-Key": f"refused {time.time_ns()}"}
+    most = 21_000_000 * 10**11
+    assert http.post("/invoice", json={"msatoshi": most + 1}, headers=headers).status_code == 400
+    assert http.post("/invoice", json={"msatoshi": -1}, headers=headers).status_code == 400
+    assert http.post("/invoice", json={"msatoshi": 1000}, headers=headers).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/payment-stream", "/events"])
+def test_the_head_of_a_stream_is_no_stream(http, path):
+    answer = http.head(path, timeout=10)
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+    assert http.get("/info", timeout=10).status_code == 200  # on the same connection
+
+
 def test_the_least_amount_of_bitcoin_is_a_millisatoshi_and_a_number_may_describe(http):
     assert http.post("/invoice", json={"currency": "BTC", "amount": "1e-16"}).json()["msatoshi"] == "1"
     assert http.post("/invoice", json={"msatoshi": 1000, "description": 1984}).json()["description"] == "1984"

@@ -77,3 +77,42 @@ def test_many_who_paid_are_all_let_through_at_once(net, service):
         net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
     assert service.spend([use(row) for row in rows]) == [True] * 12
     assert service.spend([use(row) for row in rows]) == [False] * 12
+
+
+def test_what_was_counted_late_is_given_back_with_the_rest(net, service):
+    counted, late = (service.invoices.make("shop", 1_000, services=("/a",)) for _ in range(2))
+    for row in (counted, late):
+        net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    assert service.follower.catch_up(counted)
+    both = [use(counted), use(late)]
+    assert service.spend(both, id="1", who="gate") == [True, True]
+    for _ in range(2):
+        service.spend(both, id="1", undo=True, who="gate")
+    assert service.spend(both) == [True, True] and service.spend(both) == [False, False]
+
+
+def test_a_question_that_is_asked_again_is_answered_also_when_more_was_paid_meanwhile(net, service):
+    first, second = (service.invoices.make("shop", 1_000, services=("/a",)) for _ in range(2))
+    net["buyer"].rpc.call("xpay", {"invstring": first["payreq"]})
+    both = [use(first), use(second)]
+    assert service.spend(both, id="1", who="gate") == [True, False]
+    net["buyer"].rpc.call("xpay", {"invstring": second["payreq"]})
+    for _ in range(2):
+        assert service.spend(both, id="1", who="gate") == [True, True]
+    service.spend(both, id="1", undo=True, who="gate")
+    assert service.spend(both, id="1", who="gate") == [False, False]
+    assert service.spend(both) == [True, True] and service.spend(both) == [False, False]
+
+
+def test_a_use_is_given_back_also_where_its_token_was_issued_anew(net, service):
+    row = service.invoices.make("shop", 1_000, services=("/a",), uses=2)
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    assert service.follower.catch_up(row)
+    old = Use("hash", service.tokens.issue(service.invoices.find(row["id"]), ("/a",)), ("/a",))
+    assert service.spend([old], id="1", who="gate") == [True] and service.spend([old]) == [True]
+    new = Use("hash", service.tokens.issue(service.invoices.find(row["id"]), ("/a",)), ("/a",))
+    assert service.spend([new]) == [False]
+    for _ in range(2):
+        service.spend([old], id="1", undo=True, who="gate")
+        assert service.tokens.give_back(old.which, id="2") is True
+    assert service.spend([new]) == [True] and service.spend([new]) == [True] and service.spend([new]) == [False]

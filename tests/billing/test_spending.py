@@ -1,5 +1,6 @@
 """Payments in several parts, against a node made of lists: what is given back, what is booked, what is an alarm."""
 
+import asyncio
 import time
 
 import pytest
@@ -68,7 +69,8 @@ class Hub:
         def held(db, row):
             self.ledger.move(db, "sending", f"payment/{row['rhash']}", {of_user(USER): -HELD, PAYING: HELD})
 
-        return (worker or self.spending).send(of_user(USER), "lnbc1", decoded, 200, held)
+        spending = worker or self.spending
+        return asyncio.run(spending.ended(spending.send(of_user(USER), "lnbc1", decoded, 200, held)))
 
     @property
     def balances(self):
@@ -174,3 +176,27 @@ def test_an_invoice_of_the_own_node_is_refused(tmp_path):
 @pytest.mark.parametrize(("amount", "most"), [(1, 1_000), (100_000, 1_000), (101_000, 1_010), (10**9, 10**7)])
 def test_a_payment_may_cost_a_hundredth_and_a_sat_at_least(amount, most):
     assert fee_cap(amount) == most
+
+
+def test_who_waits_for_a_payment_again_and_again_holds_no_thread(tmp_path, monkeypatch):
+    hub = Hub(tmp_path, Node(NOTHING, UNDER_WAY))
+    monkeypatch.setattr(module, "WAIT_S", 60)
+
+    async def act():
+        row = hub.spending.find(RHASH)
+        waiting = [asyncio.create_task(hub.spending.ended(row)) for _ in range(500)]
+        done, left = await asyncio.wait(waiting, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        while len(left) > module.WAITING:
+            done, left = await asyncio.wait(left, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+            assert done
+        hub.node.said = [Outcome("complete", ASKED, ASKED)]
+        hub.change(lease_until=1)
+        await asyncio.to_thread(hub.spending._look)
+        found = await asyncio.wait_for(asyncio.gather(*left), 5)
+        assert [each["status"] for each in found] == ["complete"] * module.WAITING
+        assert not hub.spending._waiting and not hub.spending._hearers
+
+    monkeypatch.setattr(module, "WAIT_S", 0)
+    hub.send()
+    monkeypatch.setattr(module, "WAIT_S", 60)
+    asyncio.run(act())

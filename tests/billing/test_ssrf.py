@@ -1,10 +1,15 @@
 """Addresses that clients name: none leads into our own network."""
 
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from satmeter.billing.ssrf import Outward, check_url
+from satmeter.billing.ssrf import LOOKUPS, Outward, check_url
 from satmeter.core.errors import BadParam
 from satmeter.journal.store import sqlite_url
 from services import in_a_loop
@@ -43,3 +48,35 @@ def test_no_request_leads_into_our_own_network(host):
     with pytest.raises((BadParam, OSError), match=r"private network.*hook_hosts|address"):
         in_a_loop(Outward((), "hook_hosts").address(host.strip("[]"), 80))
     assert in_a_loop(Outward(("127.0.0.1",), "hook_hosts").address("127.0.0.1", 80)) == "127.0.0.1"
+
+
+def test_names_that_no_server_answers_for_hold_up_nobody_else(monkeypatch):
+    """Whoever waits for one gives up; the thread that looks it up does not."""
+    hangs = threading.Event()
+
+    def getaddrinfo(host, port, **_):
+        if host == "slow.example":
+            hangs.wait(30)
+        return [(0, 0, 0, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    outward = Outward((), "hook_hosts")
+
+    async def act():
+        async def given_up():
+            async with asyncio.timeout(0.05):
+                await outward.address("slow.example", 80, "one client")
+
+        for _ in range(LOOKUPS):
+            with pytest.raises(TimeoutError):
+                await given_up()
+        with pytest.raises(BadParam, match="too many names"):
+            await outward.address("good.example", 80, "one client")
+        assert await outward.address("good.example", 80, "another") == "8.8.8.8"
+        hangs.set()
+        while True:  # as soon as its lookups have ended
+            with suppress(BadParam):
+                return await outward.address("good.example", 80, "one client")
+            await asyncio.sleep(0.01)
+
+    assert asyncio.run(asyncio.wait_for(act(), 20)) == "8.8.8.8"

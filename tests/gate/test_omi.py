@@ -109,6 +109,8 @@ OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>' + CAPACITY.re
         OUTSIDE,
         CAPACITY.replace("read", "write"),
         CAPACITY.replace("<read ", '<read interval="5" '),
+        CAPACITY.replace("<read ", '<read newest="100000" '),
+        CAPACITY.replace("<read ", '<read begin="2020-01-01T00:00:00Z" '),
         CAPACITY.replace('name="capacity"', 'name="a/b"'),
         CAPACITY.replace('name="capacity"', 'name="a,b"'),
         CAPACITY.replace('name="capacity"', ""),

@@ -8,6 +8,9 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -168,6 +171,33 @@ def test_after_many_wrong_passwords_none_is_looked_at(net, tmp_path):
         assert status(login(running.port, "x" * 5000)) == 413
     finally:
         running.stop()
+
+
+def test_nobody_is_another_by_saying_so(net, tmp_path):
+    """Also not from this machine: a reverse proxy is one that the config names."""
+
+    def tries(running):
+        def one(n):
+            body = urllib.parse.urlencode({"password": f"wrong {n}"})
+            ask = urllib.request.Request(running.url + "/login", body.encode(), {"X-Forwarded-For": f"192.0.2.{n}"})
+            try:
+                with urllib.request.urlopen(ask, timeout=30) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        return sorted(one(n) for n in range(8))
+
+    config = tmp_path / "panel.toml"
+    for text, expected in (("", [401] * 5 + [429] * 3), ('proxies = ["127.0.0.1"]', [401] * 8)):
+        config.write_text(text)
+        config.chmod(0o600)
+        rpc = net["buyer"].lightning_dir / "lightning-rpc"
+        running = RunningPanel(tmp_path, rpc, "--config", str(config), password=PASSWORD)
+        try:
+            assert tries(running) == expected
+        finally:
+            running.stop()
 
 
 def test_a_websocket_client_that_sends_garbage_hurts_nobody(panels, tab):

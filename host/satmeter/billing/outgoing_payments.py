@@ -338,11 +338,11 @@ class OutgoingPayments:
             db.execute(sa.update(PAYMENT).where(PAYMENT.c.rhash == rhash).values(values))
             for watch in self.watchers:
                 watch(db, was, status, outcome.sent_msat)
+        if status == ALARM:
+            log.error("payment %s needs a person: %s", rhash, odd)
         for hear in tuple(self._hearers.get(rhash, ())):
             with suppress(RuntimeError):  # its loop has ended
                 hear()
-        if status == ALARM:
-            log.error("payment %s needs a person: %s", rhash, odd)
 
 
 def _judged(row: PaymentRow, outcome: Outcome) -> tuple[str, str]:

@@ -28,7 +28,7 @@ COOKIE = "satmeter-gate"
 LASTS_S = 30 * 86_400
 LOOK_S = 6
 """Seconds between the page's looks."""
-LOOK_LEAST_S = 1.0
+REFUSED_S = 1.0
 DRAWN_MOST = 1_000
 SHOWN_S, SHOWN_MOST = 300, 10_000
 """For so long a browser that comes again is shown the same invoice."""
@@ -53,7 +53,7 @@ class Pages:
         self._shown: OrderedDict[str, tuple[Asked, float]] = OrderedDict()
         self._drawn: dict[str, str] = {}
         """Pages by payment hash: to draw a code takes as long as many requests."""
-        self._looked: dict[str, float] = {}
+        self._refused: dict[str, float] = {}
 
     def payment_of(self, request: Request, service: str) -> str:
         """Return the payment hash that a browser's cookie stands for, "" for none, or for another service."""
@@ -68,20 +68,20 @@ class Pages:
         known = self._shown.get(payment_hash)
         return known[0] if known is not None and time.monotonic() < known[1] + SHOWN_S else None
 
-    def may_look(self, payment_hash: str) -> bool:
-        """Whether the service is asked now whether it is paid: once in LOOK_LEAST_S, however many pages look."""
-        now = time.monotonic()
-        if now < self._looked.get(payment_hash, -LOOK_LEAST_S) + LOOK_LEAST_S:
-            return False
-        self._looked.pop(payment_hash, None)
-        self._looked[payment_hash] = now
-        keep_newest(self._looked, SHOWN_MOST)
-        return True
+    def was_refused(self, payment_hash: str) -> bool:
+        """Whether it was not paid a moment ago: the service is not asked again at once, however many pages look."""
+        return time.monotonic() < self._refused.get(payment_hash, -REFUSED_S) + REFUSED_S
+
+    def refused(self, payment_hash: str) -> None:
+        """It is not paid, or its uses are used up."""
+        self._refused.pop(payment_hash, None)
+        self._refused[payment_hash] = time.monotonic()
+        keep_newest(self._refused, SHOWN_MOST)
 
     def opened(self, payment_hash: str) -> None:
         """It was paid: when its uses are used up, another invoice is due."""
         self._shown.pop(payment_hash, None)
-        self._looked.pop(payment_hash, None)
+        self._refused.pop(payment_hash, None)
 
     def page(self, request: Request, asked: Asked, price: Price) -> HTMLResponse:
         """Return the page of an invoice, with its cookie."""

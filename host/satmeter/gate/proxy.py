@@ -44,8 +44,8 @@ from .prices import METHODS, Price, find, methods_of, together
 log = logging.getLogger("satmeter.gate")
 
 HOP = frozenset(
-    "connection expect keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
-)
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
+) | {"expect", "host"}
 """Headers that end at a proxy (RFC 9110, 7.6.1), the host, which is the upstream's own, and Expect: who expects a 100
 gets it from here, and an upstream that knows of none would hold a body up for ever."""
 
@@ -200,11 +200,10 @@ class Gate:
     async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:
         """Spend a use of what this browser was shown the invoice of, once that is paid."""
         asked_for = self.pages.payment_of(request, price.service) if request.method in ("GET", "HEAD") else ""
-        if (
-            not asked_for
-            or not self.pages.may_look(asked_for)
-            or not await self.billing.spend_payment(asked_for, price.service)
-        ):
+        if not asked_for or self.pages.was_refused(asked_for):
+            return None
+        if not await self.billing.spend_payment(asked_for, price.service):
+            self.pages.refused(asked_for)
             return None
         self.pages.opened(asked_for)
         return Spent("rhash", asked_for)
