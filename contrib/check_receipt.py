@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Checks a receipt of satmeter, with Python alone: no node, no seller, and no package of ours has to be trusted.
 
-    python3 check_receipt.py RECEIPT.json [EVENTS.json]
+    python3 check_receipt.py RECEIPT.json [EVENTS.json ...]
 
 RECEIPT.json is {"receipt": TEXT, "signature": ZBASE}, or an answer that has such rows (meter-sessions, stream-receipts,
-a webhook's body); EVENTS.json is what meter-history SESSION answers. Each line says yes, NO or ? (this can't show it).
-Exit code 1: something that the receipt states is not so; 2: there is no receipt in it.
+a webhook's body); EVENTS.json is what meter-history SESSION answers, in pages. Each line says yes, NO or ? (this can't
+show it). Exit code 1: something that the receipt states is not so; 2: there is no receipt in it.
 
 What a receipt proves is in docs/metering.md. The signature is that of lightningd's signmessage: ECDSA on secp256k1 over
 SHA-256 twice of a prefix and the text, one byte (31 and the recovery id) and 64 of signature, written in zbase32.
@@ -133,7 +133,8 @@ def proofs(text, zbase, events):
     for number, event in enumerate(events, 1):
         head = head_of(head, event)
         found = number if head == stated["head"] else found
-    yield bool(found), f"{found} of {len(events)} events make the chain that it ends with"
+    more = ": whole pages of meter-history; are there more?" if events and len(events) % 1000 == 0 else ""
+    yield bool(found) or (None if more else False), f"{found} of {len(events)} events make the chain it ends with{more}"
 
 
 def receipts(given):
@@ -158,7 +159,7 @@ def read(path):
 
 def main(paths):
     """Prints what the receipts of a file prove; returns the exit code."""
-    if len(paths) not in (1, 2):
+    if not paths:
         print(__doc__)
         return 2
     try:
@@ -167,13 +168,14 @@ def main(paths):
         print("it can't be read:", e)
         return 2
     events = None
-    if len(given) == 2:
-        events = given[1].get("events") if isinstance(given[1], dict) else given[1]
-        if not isinstance(events, list) or not all(
-            isinstance(e, dict) and {"kind", "at", "data"} <= e.keys() for e in events
+    for page in given[1:]:
+        rows = page.get("events") if isinstance(page, dict) else page
+        if not isinstance(rows, list) or not all(
+            isinstance(e, dict) and {"kind", "at", "data"} <= e.keys() for e in rows
         ):
             print("EVENTS can't be read: it must be an answer of meter-history")
             return 2
+        events = (events or []) + rows
     found = list(receipts(given[0]))
     if not found:
         print("there is no receipt with its signature")

@@ -154,7 +154,8 @@ def serve(config: Config, path: Path | None) -> None:
     """Run until SIGINT or SIGTERM; what is under way ends in order."""
     given = {**server.settings(config.host, config.port, config.proxies), "log_config": None, "limit_concurrency": 2000}
     if config.workers == 1:
-        uvicorn.run(build(config), **given)
+        server.run(build(config), f"billing at http://{config.host}:{config.port}/", **given)
     else:
+        print(f"billing begins at http://{config.host}:{config.port}/, with {config.workers} workers", flush=True)
         os.environ[CONFIG] = str(path or "")
         uvicorn.run("satmeter.site:worker", factory=True, workers=config.workers, **given)

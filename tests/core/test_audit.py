@@ -11,6 +11,7 @@ from world import SELLER_ID
 
 from satmeter.core.audit import audit
 from satmeter.core.errors import BadParam
+from satmeter.core.journal import CHAIN_START, next_head
 
 
 def test_a_sound_receipt_holds_in_every_sentence(sold):
@@ -52,3 +53,21 @@ def test_events_of_which_one_is_missing_are_not_those_of_the_receipt(sold):
 def test_anything_else_is_no_receipt(text):
     with pytest.raises(BadParam, match="is no receipt"):
         audit(text, SELLER_ID)
+
+
+def test_whole_pages_of_events_without_the_last_one_prove_nothing_and_disprove_nothing(sold):
+    """A session of more than 1,000 events: meter-history answers a page at once."""
+    text, events = sold
+    first = [{"kind": "session_counted", "at": 1, "data": "{}"}] * 1000
+    ended = head(first + events)
+    whole = changed(text, head=ended)
+    assert audit(whole, SELLER_ID, first + events)[-1].holds is True
+    assert audit(whole, SELLER_ID, first)[-1].holds is None
+    assert audit(whole, SELLER_ID, first[:-1])[-1].holds is False
+
+
+def head(events):
+    found = CHAIN_START
+    for event in events:
+        found = next_head(found, event["kind"], event["at"], event["data"])
+    return found

@@ -100,3 +100,18 @@ def test_what_can_not_be_read_is_a_line_and_exit_2(script, tmp_path, capsys):
     (tmp_path / "given.json").write_text("no JSON")
     for path in (tmp_path / "given.json", tmp_path / "nothing"):
         assert script.main([str(path)]) == 2 and "can't be read" in capsys.readouterr().out
+
+
+def test_events_may_be_given_in_pages(script, sold, tmp_path, capsys):
+    text, events = sold
+    (tmp_path / "one.json").write_text(json.dumps({"receipt": text, "signature": "d" * 104}))
+    pages = []
+    for n, some in enumerate((events[:2], events[2:])):
+        pages.append(tmp_path / f"{n}.json")
+        pages[-1].write_text(json.dumps({"events": some}))
+    script.main([str(tmp_path / "one.json"), *map(str, pages)])
+    assert f"yes {len(events)} of {len(events)} events" in capsys.readouterr().out
+    many = [{"kind": "x", "at": 1, "data": "{}"}] * 1000
+    assert (
+        list(script.proofs(text, "", many))[-1][0] is None and list(script.proofs(text, "", many[1:]))[-1][0] is False
+    )

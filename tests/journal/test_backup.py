@@ -1,5 +1,6 @@
 """Backups of a journal: whole while it is written to, refused in words where they can't be, put back beside the old."""
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -235,3 +236,32 @@ def test_closing_a_journal_whose_file_is_gone_makes_no_other(tmp_path):
     for _ in range(3):  # at each try to open it again
         used.close()
     assert not path.exists()
+
+
+def test_a_journal_that_was_moved_is_not_put_back_in_its_old_place(tmp_path):
+    path, saved, moved = tmp_path / "j.sqlite3", tmp_path / "saved", tmp_path / "moved.sqlite3"
+    used = journal(path)
+    used.commit([counted(1)])
+    used.close()
+    backup.backup(path, saved)
+    move.move(sqlite_url(path), sqlite_url(moved))
+    with pytest.raises(JournalTrouble, match=r"was moved to .*moved\.sqlite3, and is in force there"):
+        backup.restore(saved, path)
+    assert backup.about(path).moved_to
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+def test_what_root_restores_belongs_to_whom_it_belonged(tmp_path):
+    path, saved, fresh = tmp_path / "j.sqlite3", tmp_path / "saved", tmp_path / "theirs"
+    used = journal(path)
+    used.commit([counted(1)])
+    used.close()
+    backup.backup(path, saved)
+    os.chown(path, 12_345, 12_346)
+    backup.restore(saved, path)
+    fresh.mkdir()
+    os.chown(fresh, 12_345, 12_346)
+    backup.restore(saved, fresh / "j.sqlite3")
+    move.move(sqlite_url(saved), sqlite_url(fresh / "moved.sqlite3"))
+    for each in (path, fresh / "j.sqlite3", fresh / "moved.sqlite3"):
+        assert (each.stat().st_uid, each.stat().st_gid, each.stat().st_mode & 0o777) == (12_345, 12_346, 0o600)

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from prometheus_client import Metric
 from typer.testing import CliRunner
 
+from satmeter.billing.api_tokens import ApiTokens
+from satmeter.billing.database import Database
 from satmeter.cli.main import app
 from satmeter.core.errors import NodeTrouble
 from satmeter.journal.store import Journal, sqlite_url
@@ -162,3 +165,80 @@ def test_events_that_are_none_are_not_held_against_the_receipt(tmp_path, events)
         [sys.executable, CHECK, tmp_path / "receipt.json", tmp_path / "events.json"], capture_output=True, text=True
     )
     assert done.returncode == 2 and "EVENTS can't be read" in done.stdout and not done.stderr
+
+
+@pytest.fixture
+def service(tmp_path):
+    """The config of a billing service whose database is there, and whose node is not; it has the client z9."""
+    database = Database(f"sqlite:///{tmp_path / 'billing.sqlite3'}", "02" * 33)
+    ApiTokens(database).add("z9", ["invoice"])
+    database.close()
+    config = tmp_path / "billing.toml"
+    config.write_text(f'rpc = "{tmp_path / "nothing"}"\ndatabase = "sqlite:///{tmp_path / "billing.sqlite3"}"\n')
+    return config
+
+
+def test_a_token_can_be_revoked_while_the_node_is_away(service):
+    """A leaked one, say; whoever spends by it does not wait for the node either."""
+    assert run("client", "revoke", "z9", "--config", service).exit_code == 0
+    listed = run("client", "list", "--config", service)
+    assert listed.exit_code == 0 and "z9" in listed.stdout
+    assert run("hooks", "dead", "--config", service).exit_code == 0
+    made = run("client", "add", "other", "--scope", "invoice", "--config", service)
+    assert made.exit_code == 1 and "does not answer" in made.stderr
+
+
+def test_a_webhook_that_is_none_is_not_replayed_in_silence(service):
+    found = run("hooks", "replay", "nope", "--config", service)
+    assert found.exit_code == 1 and "no dead webhook 'nope'" in found.stderr
+    assert run("hooks", "replay", "--config", service).exit_code == 0
+
+
+def test_a_token_that_could_not_be_written_is_not_lost_in_silence(service):
+    command = [sys.executable, "-m", "satmeter.cli", "client", "renew", "z9", "--config", service]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "satmeter client renew z9 gives another" in done.stderr
+
+
+def test_a_picture_that_can_not_be_written_leaves_the_one_that_is_there(tmp_path, monkeypatch):
+    out = tmp_path / "code.svg"
+    assert run("code", "hello", "--out", out).exit_code == 0
+    before = out.read_bytes()
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    found = run("code", "other", "--out", out)
+    assert found.exit_code == 1 and f"{out}: can't be written: No space left" in found.stderr.replace("\n", "")
+    assert out.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["code.svg"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_server_says_where_it_is_once_it_listens(tmp_path, taken):
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        if not taken:
+            busy.close()
+        text = f"""
+            from satmeter.http.server import run, settings
+            async def app(scope, receive, send):
+                assert scope["type"] == "lifespan"
+                await receive()
+                await send({{"type": "lifespan.startup.complete"}})
+                await receive()
+                await send({{"type": "lifespan.shutdown.complete"}})
+            run(app, "here it is", **settings("127.0.0.1", {port}, ()))
+        """
+        command = [sys.executable, "-c", textwrap.dedent(text)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            said = running.stdout.readline()
+            running.terminate()
+            running.communicate(timeout=30)
+        assert said == ("" if taken else "here it is\n") and running.returncode in ((1, 3) if taken else (0, -15))
+
+
+def test_a_command_for_lightning_cli_works_without_it(tmp_path):
+    found = run("rpc", "-k", "meter-status", "socket", "--rpc", tmp_path / "nothing")
+    assert found.exit_code == 1 and "-k: each parameter has to be name=value" in found.stderr

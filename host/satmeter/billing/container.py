@@ -37,6 +37,8 @@ log = logging.getLogger("satmeter.billing")
 
 USER = "api-token"
 CLEAN_S = 3600
+STARTS_S = 30.0
+"""A node that does not answer for so long is away, at the start."""
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
@@ -54,7 +56,7 @@ class Container:
     def __init__(self, config: Config):
         self.config = config
         self.node = Node(str(config.rpc))
-        self.info = self.node.info()
+        self.info = Node(str(config.rpc), STARTS_S).info()
         url = config.database or sqlite_url(config.rpc.parent / "satmeter-billing.sqlite3")
         self.database = Database(url, str(self.info["id"]))
         self.secrets = ApiTokens(self.database)

@@ -84,7 +84,9 @@ class Database:
             command.upgrade(config, "head")
 
     def _belongs_to(self, node_id: str) -> None:
-        """A database follows the payments of one node; another node's would be credited wrongly."""
+        """A database follows the payments of one node: another's would be credited wrongly. "": that is not asked."""
+        if not node_id:
+            return
         with self.writing() as db:
             found = db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == "node_id")).scalar()
             if found is None:

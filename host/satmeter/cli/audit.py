@@ -28,7 +28,8 @@ Source = Annotated[Path, typer.Argument(help="JSON with `receipt` and `signature
 def audit(
     receipt: Source,
     events: Annotated[
-        Path | None, typer.Option(help="the session's events: what meter-history SESSION answers")
+        list[Path] | None,
+        typer.Option(help="the session's events: what meter-history SESSION answers; once for each page of them"),
     ] = None,
 ) -> None:
     """Say what a receipt proves: signature, sums, charge, registers and, with --events, the chain of its events.
@@ -37,7 +38,7 @@ def audit(
     {"receipt": TEXT, "signature": ZBASE}. Exit code 1: something that it states is not so.
     """
     with failing("", ValueError):
-        rows = None if events is None else _events(_json(events))
+        rows = [row for each in events for row in _events(_json(each))] if events else None
         found = list(_receipts(_json(receipt)))
         if not found:
             raise BadParam(f"{receipt}: holds no receipt with its signature", param="receipt")

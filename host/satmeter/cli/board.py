@@ -188,7 +188,7 @@ def reset(port: Port = "", key: Key = KEY) -> None:
 def virtual(
     link: Annotated[Path | None, typer.Option(help="make this a link to the board's serial port")] = None,
     key: Annotated[Path, typer.Option(help="key file; made if missing")] = KEY,
-    percent: Annotated[int, typer.Option(help="where the potentiometer stands at first, 0 to 100")] = 0,
+    percent: Annotated[int, typer.Option(min=0, max=100, help="where the potentiometer stands at first")] = 0,
     rp2040: Annotated[bool, typer.Option("--rp2040", help="MicroPython on an emulated Pico, flashed now")] = False,
 ) -> None:
     """Run a board in software: keys + and - turn its potentiometer, p plugs and unplugs, r reboots, q ends."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import typer
 from rich.console import Console
 
-from ..core.errors import SatmeterError
+from ..core.errors import BadParam, SatmeterError
 from ..parts import how_to_install
 
 console = Console(stderr=True)
@@ -16,6 +17,18 @@ def fail(text: str) -> typer.Exit:
     """Show a line in red; the caller raises what is returned."""
     console.print(text, style="red", markup=False, soft_wrap=True)
     return typer.Exit(1)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Writes a file whole, or leaves what was there and raises BadParam: a disk may be full."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise BadParam(f"{path}: can't be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from ..node import DEFAULT_SOCKET
 from . import device
 from .audit import audit
 from .board import KEY, Port, board_app, flash_board
-from .failing import fail, failing
+from .failing import fail, failing, write
 from .logs import log
 from .panel import panel
 from .scan import scan
@@ -109,6 +109,8 @@ def plugin_path(
         print(path)
 
 
+AUDIT_S = 120.0
+"""A node that does not answer one question for so long is away."""
 JOURNAL = "the journal, such as ~/.lightning/bitcoin/satmeter-meter.sqlite3, or a database URL"
 
 
@@ -175,7 +177,7 @@ def journal_audit(
 
     with failing(""):
         try:
-            good = audit_journal(journal, Node(str(rpc.expanduser())) if rpc is not None else None)
+            good = audit_journal(journal, Node(str(rpc.expanduser()), AUDIT_S) if rpc is not None else None)
         except RpcError as error:
             raise fail(f"{rpc}: {words_of(error)}") from None
     raise typer.Exit(0 if good else 1)
@@ -252,7 +254,7 @@ def code(
         if out is None:
             print(draw.blocks(made) if _encodes("█") else draw.spaces(made))
         elif out.suffix in (".png", ".svg"):
-            out.write_bytes(draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
+            write(out, draw.png(made) if out.suffix == ".png" else draw.svg(made).encode())
         else:
             raise fail(f"--out: must end in .png or .svg, got {out}")
 
@@ -315,12 +317,15 @@ def rpc(
     method: Annotated[str, typer.Argument(help="the node's method")],
     params: Annotated[list[str] | None, typer.Argument(help="values by position, or name=value each")] = None,
     socket: Annotated[Path, typer.Option("--rpc", help="the node's lightning-rpc socket")] = DEFAULT_SOCKET,
+    keywords: Annotated[bool, typer.Option("-k", help="params are name=value, as of lightning-cli -k")] = False,
 ) -> None:
     """Call a method of a node and print its answer, where lightning-cli is not installed."""
     from pyln.client import LightningRpc, RpcError
 
     given = [(name, value) for name, _, value in (each.partition("=") for each in params or [])]
     named = bool(given) and all("=" in one for one in params or [])
+    if keywords and not named:
+        raise fail("-k: each parameter has to be name=value")
     payload = {name: _value(value) for name, value in given} if named else [_value(param) for param in params or []]
     try:
         answer = LightningRpc(str(socket.expanduser())).call(method, payload)

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from ..core.errors import BadParam
+from ..formatting import UNITS
 from ..node import DEFAULT_SOCKET
 from ..panel.roles import Role
 from .board import KEY
@@ -71,6 +72,8 @@ def panel(
         near = Node(str(rpc.expanduser()))
         given = load(config.expanduser(), near) if config is not None else PanelConfig()
         logins = _logins(password_file.expanduser(), no_password, loopback, given.openid is not None)
+        if unit not in UNITS:
+            raise BadParam(f"--unit: must be one of {', '.join(UNITS)}, got {unit!r}")
         if (tls_cert is None) != (tls_key is None):
             raise BadParam("--tls-cert and --tls-key come together")
         if given.sites and virtual:
@@ -91,9 +94,9 @@ def panel(
 
                 in_background(figures(panels), metrics)
             shown = f"[{host}]" if ":" in host else host
-            console.print(f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/", highlight=False)
+            said = f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/"
             tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
-            server.serve(app, host, port, tls, given.proxies)
+            server.serve(app, said, host, port, tls, given.proxies)
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ..core.errors import BadParam, SatmeterError
 from .failing import failing
 from .logs import log
 
@@ -37,7 +38,6 @@ def serve(config: Where = None) -> None:
             share_between_workers()
         from .. import site
 
-        console.print(f"billing at http://{given.host}:{given.port}/", highlight=False)
         site.serve(given, config)
 
 
@@ -46,18 +46,21 @@ def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); se
     log()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("billing"):
-        import uvicorn
-
         from ..gate.config import load
         from ..gate.proxy import Gate
-        from ..http.server import settings
+        from ..http.server import run, settings
 
         given = load(config)
-        console.print(f"gate at http://{given.host}:{given.port}/ before {given.upstream}", highlight=False)
-        uvicorn.run(Gate(given).app(), **settings(given.host, given.port, given.proxies))
+        said = f"gate at http://{given.host}:{given.port}/ before {given.upstream}"
+        run(Gate(given).app(), said, **settings(given.host, given.port, given.proxies))
 
 
-def _database(config: Path | None) -> "tuple[Config, Database]":
+NODE_S = 10.0
+"""A node that does not answer for so long is away, for a command."""
+
+
+def _database(config: Path | None, without_node: bool = False) -> "tuple[Config, Database]":
+    """Returns config and database; `without_node`: also where the node is away, of a database that is there."""
     from ..billing.config import load
     from ..billing.database import Database
     from ..journal.store import sqlite_url
@@ -65,13 +68,19 @@ def _database(config: Path | None) -> "tuple[Config, Database]":
 
     given = load(config)
     url = given.database or sqlite_url(given.rpc.parent / "satmeter-billing.sqlite3")
-    return given, Database(url, str(Node(str(given.rpc)).info()["id"]))
+    try:
+        node_id = str(Node(str(given.rpc), NODE_S).info()["id"])
+    except SatmeterError:
+        if not without_node:
+            raise
+        node_id = ""
+    return given, Database(url, node_id)
 
 
 @client_app.command("add")
 def add(
     name: Annotated[str, typer.Argument(help="a-z, 0-9 and -")],
-    scope: Annotated[list[str], typer.Option(help="invoice, pay or verify; several times for several")],
+    scope: Annotated[list[str], typer.Option(help="invoice, pay, verify, verify-own, meter or metrics; once for each")],
     days: Days = 0,
     config: Where = None,
 ) -> None:
@@ -79,7 +88,7 @@ def add(
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 
-        print(ApiTokens(_database(config)[1]).add(name, scope, expires_at=_after(days)))
+        _say_token(name, ApiTokens(_database(config)[1]).add(name, scope, expires_at=_after(days)))
 
 
 @client_app.command("renew")
@@ -93,7 +102,15 @@ def renew(
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 
-        print(ApiTokens(_database(config)[1]).replace(name, keep_hours * 3600, _after(days)))
+        _say_token(name, ApiTokens(_database(config, True)[1]).replace(name, keep_hours * 3600, _after(days)))
+
+
+def _say_token(name: str, token: str) -> None:
+    try:
+        print(token, flush=True)
+    except OSError as error:
+        text = f"the client {name} is made, and its api-token could not be written: {error.strerror}"
+        raise BadParam(f"{text}; satmeter client renew {name} gives another") from None
 
 
 def _after(days: int) -> int:
@@ -109,7 +126,7 @@ def list_(config: Where = None) -> None:
         from ..billing.api_tokens import ApiTokens
 
         table = Table("name", "scopes", "made", "ends", "revoked")
-        for row in ApiTokens(_database(config)[1]).all():
+        for row in ApiTokens(_database(config, True)[1]).all():
             days = (_day(row[each]) for each in ("created_at", "expires_at", "revoked_at"))
             table.add_row(str(row["name"]), str(row["scopes"]), *days)
         console.print(table)
@@ -125,7 +142,7 @@ def revoke(name: str, config: Where = None) -> None:
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 
-        ApiTokens(_database(config)[1]).revoke(name)
+        ApiTokens(_database(config, True)[1]).revoke(name)
         console.print(f"{name} is revoked", highlight=False)
 
 
@@ -141,7 +158,10 @@ def dead(config: Where = None) -> None:
 def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")] = "", config: Where = None) -> None:
     """Have given-up webhooks tried anew by the running service."""
     with failing("billing"):
-        console.print(f"{_hooks(config).replay(id)} will be tried again")
+        count = _hooks(config).replay(id)
+        if id and not count:
+            raise BadParam(f"id: there is no dead webhook {id!r}; satmeter hooks dead lists them")
+        console.print(f"{count} will be tried again")
 
 
 def books(config: Where = None) -> None:
@@ -159,7 +179,7 @@ def books(config: Where = None) -> None:
         wrong = sums.pop("wrong")
         for name, msat in sums.items():
             console.print(f"{name:<30} {msat:>20,} msat", highlight=False)
-        for line in differences(database, Payments(Node(str(given.rpc))).outcome):
+        for line in differences(database, Payments(Node(str(given.rpc), NODE_S)).outcome):
             console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
             wrong += 1
         console.print("[red]they do not agree[/red]" if wrong else "they agree")
@@ -174,7 +194,7 @@ def _hooks(config: Path | None):  # type: ignore[no-untyped-def]
     from ..billing.webhooks import Webhooks
     from ..node.rpc import Node
 
-    given, database = _database(config)
+    given, database = _database(config, True)
     events = Events(database)
-    invoices = Invoices(database, Node(str(given.rpc)), events)
+    invoices = Invoices(database, Node(str(given.rpc), NODE_S), events)
     return Webhooks(database, invoices, events, given.hook_secret.encode(), Outward(given.hook_hosts, "hook_hosts"))

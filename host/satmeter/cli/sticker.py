@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ..core.errors import BadParam
 from ..node import DEFAULT_SOCKET
-from .failing import failing
+from .failing import failing, write
 
 console = Console()
 
@@ -31,7 +31,7 @@ def sticker(
         from ..node.rpc import Node
         from ..qr import sticker as drawn
 
-        node = Node(str(rpc.expanduser()))
+        node = Node(str(rpc.expanduser()), 10.0)
         if bool(url) == offer:
             raise BadParam("give either --url https://HOST, where the meter's page is, or --offer", param="url")
         made = offer_sticker_of(node, meter) if offer else sticker_of(MeterPages(node, (ALL,)), meter, url)
@@ -46,7 +46,7 @@ def sticker(
             data = drawn.svg(made, mm).encode()
         else:
             raise BadParam(f"out: must be a .pdf, .png or .svg, got {out}", param="out")
-        out.write_bytes(data)
+        write(out, data)
     module = made.module_mm(mm)
     console.print(f"{out}: {mm} mm wide, modules of {module:.2f} mm, for {made.page}", highlight=False, soft_wrap=True)
     if module < drawn.LEAST_MODULE_MM:

@@ -10,6 +10,9 @@ from .plain import JsonObject
 from .receipt import Statement, figures_of, read
 from .tariff import Tariff
 
+PAGE = 1000
+"""Events that meter-history answers at once, at the most."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -108,4 +111,7 @@ def _chain(stated: Statement, events: Sequence[EventRow] | None) -> Proof:
             return Proof(
                 True, f"the first {number} of the {len(events)} events given are those that it was made of", "chain"
             )
+    if events and len(events) % PAGE == 0:
+        words = f"the {len(events):,} events given are whole pages of meter-history: give the ones after them, too"
+        return Proof(None, words, "chain")
     return Proof(False, f"none of the {len(events)} events given ends the chain that it was made of", "chain")

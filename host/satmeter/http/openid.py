@@ -90,4 +90,10 @@ class Provider:
             ) from None
         except Exception as error:  # Authlib lets through what its own libraries raise: any error means a failed login
             log.warning("%s: %s", self.name, error)
-            raise HTTPException(401, f"{self.name} did not say who you are: {type(error).__name__}") from None
+            raise HTTPException(401, f"{self.name} did not say who you are: {_wrong(error)}") from None
+
+
+def _wrong(error: Exception) -> str:
+    """Returns what is wrong with what a provider said, in words: Authlib names a claim."""
+    claim = getattr(error, "claim_name", "")
+    return f"its answer has a wrong {claim!r}" if claim else "its answer is not as it should be"

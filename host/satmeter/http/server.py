@@ -4,11 +4,15 @@ Headers of a reverse proxy are believed only where the config names that proxy."
 
 import asyncio
 import signal
+import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
 from types import FrameType
+from typing import Any
 
+import uvicorn
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
@@ -17,6 +21,8 @@ from ..core.errors import BadParam
 from ..core.plain import Fields
 
 HEADERS_S = 20.0
+NOT_STARTED = 3
+"""The exit code of a server that could not begin, as uvicorn has it."""
 STREAM_S = 1.0
 """A body that HEAD leaves out is made for so long at most."""
 GRACE_S = 30
@@ -35,6 +41,30 @@ def settings(host: str, port: int, proxies: tuple[str, ...]) -> Fields:
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": list(proxies),
     }
+
+
+class _Announced(uvicorn.Server):
+    """Says where it is once it listens there."""
+
+    said = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, or exits where the application can't begin or the port is taken."""
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            print(self.said, flush=True)
+
+
+def run(app: ASGIApp, said: str, **given: Any) -> None:
+    """Runs an application until SIGINT or SIGTERM; prints `said` once it listens. SystemExit where it can't.
+
+    `given` are uvicorn's settings. Any: each has its own type."""
+    running = _Announced(uvicorn.Config(app, **given))
+    running.said = said
+    with suppress(KeyboardInterrupt):
+        running.run()
+    if not running.started:
+        sys.exit(NOT_STARTED)
 
 
 def on_ending(call: Callable[[], None]) -> None:

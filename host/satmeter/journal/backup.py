@@ -86,11 +86,19 @@ def backup(journal: Path, to: Path) -> About:
     return found
 
 
+def give_to_owner(made: Path, like: Path) -> None:
+    """Gives a file that root made to who owns what it stands for, or else its folder: a plugin has to read it."""
+    if os.geteuid() == 0:
+        owner = (like if like.exists() else like.parent).stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
+
+
 def restore(saved: Path, journal: Path) -> About:
     """Put a backup in a journal's place. What is there, damaged or not, is kept beside it as .before-N.
 
     Raises:
-        JournalTrouble: The journal is in use, is of another role or node or no journal at all, or can't be written.
+        JournalTrouble: The journal is in use, was moved elsewhere, is of another role or node or no journal at all, or
+            can't be written.
     """
     found = about(saved)
     _check_in_force(found, saved)
@@ -120,6 +128,7 @@ def _check_same(saved: Path, found: About, journal: Path) -> None:
         return
     if (present.role, present.node_id) != (found.role, found.node_id):
         raise JournalTrouble(f"{saved} is of {found.role} on {found.node_id}, {journal} is another's")
+    _check_in_force(present, journal)
 
 
 @contextmanager
@@ -133,6 +142,7 @@ def _copied(source: Path, to: Path) -> Iterator[tuple[Path, About]]:
             with closing(sqlite3.connect(partial)) as made:
                 read.backup(made)
                 made.execute("PRAGMA journal_mode=DELETE")  # one file
+        give_to_owner(partial, to)
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         yield partial, about(partial)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import JournalTrouble
 from . import store
-from .backup import About, about, in_use
+from .backup import About, about, give_to_owner, in_use
 from .store import SCHEMA, engine, shown, sqlite_url, trouble
 
 ROWS = 1_000
@@ -130,6 +130,8 @@ def _writing(url: str) -> Iterator[sa.Connection]:
                 if db.execute(sa.select(store.ABOUT)).first() is not None:
                     raise JournalTrouble(f"{shown(url)}: there is a journal already")
                 yield db
+            if path is not None:
+                give_to_owner(path, path.parent)
         except BaseException:
             if path is not None:
                 made.dispose()

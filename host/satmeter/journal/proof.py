@@ -207,7 +207,7 @@ def _payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Ite
                 good = False
                 yield Proof(False, f"payment {hash} of {received:,} msat ({invoice['label']}) was never credited")
     if fresh:
-        yield Proof(None, f"{fresh:,} payments arrived as this was read")
+        yield Proof(None, f"{fresh:,} payments of the last minute are not in it yet; in a minute this can tell")
     if left:
         words = f"{len(left):,} payments, {sum(left.values()):,} msat together, are on record"
         yield Proof(None, f"{words} without an invoice of the node: settled on-chain, or deleted there since")

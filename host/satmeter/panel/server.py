@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
-import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 from nicegui import app as pages
@@ -17,6 +16,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import RedirectResponse, Response
 
 from ..http.openid import Provider
+from ..http.server import run
 from ..node.far import AnyNode
 from . import login, scanning
 from . import poller as feeds
@@ -185,11 +185,16 @@ async def _rates(rate: Rate, near: AnyNode) -> None:
         await asyncio.sleep(RATE_EVERY_S)
 
 
-def serve(app: FastAPI, host: str, port: int, tls: tuple[Path, Path] | None, proxies: tuple[str, ...] = ()) -> None:
-    """Run until SIGINT or SIGTERM. `proxies`: reverse proxies whose X-Forwarded-For is believed."""
+def serve(
+    app: FastAPI, said: str, host: str, port: int, tls: tuple[Path, Path] | None, proxies: tuple[str, ...] = ()
+) -> None:
+    """Run until SIGINT or SIGTERM; `said` is printed once it listens.
+
+    `proxies`: reverse proxies whose X-Forwarded-For is believed."""
     cert, key = tls if tls is not None else (None, None)
-    uvicorn.run(
+    run(
         app,
+        said,
         host=host,
         port=port,
         ssl_certfile=cert,
