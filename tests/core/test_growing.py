@@ -121,7 +121,7 @@ def test_a_session_from_open_to_final():
     assert sent.raw == f"raw-1-{2 * STEP}" and t.sale.receipt and not t.sale.done
     assert refold(t.events, SellerState()).sessions[SESSION].onchain.transactions[1].value_sat == 2 * STEP
     t.seen(arrived_sat=2 * STEP, confirmations=2)
-    assert t.sale.onchain.firm and t.sale.onchain.arrived_sat == 2 * STEP and t.sale.owed_msat == 5 * 100_000
+    assert t.sale.onchain.firm and t.sale.onchain.lost_sat == 0 and t.sale.owed_msat == 5 * 100_000
 
 
 def test_one_input_is_under_one_transaction_only():

@@ -1,5 +1,7 @@
 """What a command says when it fails: one line in red, and exit code 1."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +50,9 @@ def failing(extra: str, *also: type[Exception]) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise fail(how_to_install(error.name, extra)) from None
+    except BrokenPipeError:  # who read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except shown as error:
         raise fail(str(error)) from None
     except RuntimeError as error:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..journal.backup import About
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
-journal_app = typer.Typer(help="A plugin's journal in SQLite: back it up, and put it back.")
+journal_app = typer.Typer(help="A plugin's journal: back it up, put it back, move it, prove it.")
 devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)

@@ -197,6 +197,12 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
         self.executor.quick(job)
 
+    def open_journal(self) -> Journal:
+        """Opens the role's journal; JournalTrouble where it can't be used, or its file is gone.
+
+        Once a journal was open, a missing file is an error, and no new one is made in its place."""
+        return Journal(self.db_url, self.role, self.node_id, existing=self.runtime.journal is not None)
+
     def is_older(self, journal: Journal) -> bool:
         """Whether a journal is an older copy of what the node knows it was, and our operator goes on with it."""
         accepted = str(self.plugin.get_option(f"{self.role}-older-journal") or "")

@@ -22,7 +22,6 @@ from ..core.seller.seller import Seller
 from ..core.seller.state import SellerState
 from ..core.status import BoardView, SessionRow
 from ..core.tariff import OFF
-from ..journal.store import Journal
 from ..node.currency import per_btc
 from ..node.rpc import Made, words_of
 from ..wire.address import Address
@@ -86,12 +85,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return methods_of(MeterRpc(self), ReadingRpc(self), SessionRpc(self), HistoryRpc(self))
 
     # --- start
-
-    def open_journal(self) -> Journal:
-        """Opens the seller's journal; JournalTrouble where it can't be used, or its file is gone.
-
-        Once a journal was open, a missing file is an error, and no new one is made in its place."""
-        return Journal(self.db_url, self.role, self.node_id, existing=self.runtime.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Seller:
         """Returns the seller's core, folded from a snapshot and the events after it.

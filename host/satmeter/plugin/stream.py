@@ -17,7 +17,6 @@ from ..core.journal import Event
 from ..core.plain import Plain
 from ..core.states import StreamState
 from ..core.status import RelayView, SessionRow, StreamStatus
-from ..journal.store import Journal
 from ..node.payments import LastHop
 from ..node.rpc import words_of
 from ..wire import signature
@@ -71,12 +70,6 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         """Makes what effects and messages use: the wallet and the decoder."""
         self.onchain = OnchainEffects(self.node)
         self.decoder = Decoder(self.node, self.runtime.clock)
-
-    def open_journal(self) -> Journal:
-        """Opens the buyer's journal; JournalTrouble where it can't be used, or its file is gone.
-
-        Once a journal was open, a missing file is an error, and no new one is made in its place."""
-        return Journal(self.db_url, self.role, self.node_id, existing=self.runtime.journal is not None)
 
     def build(self, snapshot: Plain | None, events: list[Event], older: bool) -> Buyer:
         """Returns the buyer's core, folded from the journal."""

@@ -184,7 +184,6 @@ class BuyerState:
         if stream.signed is None or stream.signed.number != event.tx_number:
             raise WrongState(f"stream {stream.id} has no transaction {event.tx_number} to sign")
         stream.signed.value_sat, stream.signed.request = event.value_sat, event.number
-        stream.signed.updates += 1
         stream.in_flight[event.number] = PaymentInFlight(event.amount_msat, event.fee_msat, "", event.at)
         stream.ticks, stream.ticks_at = max(stream.ticks, event.ticks), event.at
 

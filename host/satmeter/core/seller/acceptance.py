@@ -13,7 +13,7 @@ from ..settlement.rules import rules_of
 from ..states import MeterState
 from ..tariff import Tariff
 from .context import SellerContext
-from .meter import Meter
+from .meter import Meter, why_not
 from .session import SellerSession
 
 
@@ -142,11 +142,7 @@ class Acceptance:
         return ""
 
     def _undeliverable(self, meter: _MeterEntry, now: int) -> str:
-        if now - meter.seen_at > self._silent_ms:
-            return "the board is silent"
-        if meter.fault:
-            return f"the board can't deliver: {meter.fault}"
-        return "" if meter.plugged else "nothing is plugged in"
+        return why_not(meter.seen_at, meter.fault, meter.plugged, now, self._silent_ms)
 
     def _rejects_invoice(self, session_id: str, number: int, now: int) -> str:
         session = self._sessions.get(session_id)

@@ -16,6 +16,15 @@ LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
 grace time."""
 
 
+def why_not(seen_at: int, fault: str, plugged: bool, now: int, silent_ms: int) -> str:
+    """Returns why a board can't deliver at `now`, "" where it can; it was heard at `seen_at` (ms), and says `fault`."""
+    if now - seen_at > silent_ms:
+        return "the board is silent"
+    if fault:
+        return f"the board can't deliver: {fault}"
+    return "" if plugged else "nothing is plugged in"
+
+
 @dataclass(frozen=True, slots=True)
 class OwnInvoice:
     """The wallet invoice that a meter made by itself last (self_service.py): its number, 0 for none, and its choice."""
@@ -157,11 +166,8 @@ class Meter:
 
     def undeliverable(self, now: int, silent_ms: int) -> str:
         """Return why nothing can be delivered now, "" if it can."""
-        if self.silent(now, silent_ms):
-            return "the board is silent"
-        if self.memory.fault_at:
-            return f"the board can't deliver: {self.memory.fault}"
-        return "" if self.memory.plugged else "nothing is plugged in"
+        board = self.memory
+        return why_not(board.seen_at, board.fault if board.fault_at else "", board.plugged, now, silent_ms)
 
     def period_over(self, now: int) -> bool:
         """True where a new allowance is due; nothing is due while the present one is untouched."""

@@ -588,12 +588,11 @@ class SellerState:
         transaction.evidence = event.evidence or transaction.evidence
 
     def tx_bumped(self, event: ev.TxBumped) -> None:
-        """Stores the newest child of a transaction, and adds its fee to what the seller paid."""
+        """Stores the newest child of a transaction, and its fee."""
         session = self._session_of(event)
         transaction = self._transaction_of(session, event.tx_number, event)
         transaction.tip, transaction.tip_value_sat = event.tip, event.value_sat
         transaction.bump_fee_sat += event.fee_sat
-        session.onchain.bump_fees_sat += event.fee_sat
 
     def tx_settled(self, event: ev.TxSettled) -> None:
         """Sets a transaction to settled; what did not arrive of its value is lost."""
@@ -603,7 +602,6 @@ class SellerState:
         lost = max(0, transaction.value_sat - event.arrived_sat)
         session.onchain.lost_sat += lost - transaction.lost_sat
         transaction.lost_sat = lost
-        session.onchain.arrived_sat += min(transaction.value_sat, event.arrived_sat)
 
     def at_risk_msat(self) -> dict[str, int]:
         """Returns by meter what its sessions hold on-chain or have unconfirmed, over all its live sessions."""

@@ -94,10 +94,6 @@ class OnchainAccount:
     first_fee_sat: int = 0
     lost_sat: int = 0
     """What conflicting spends took."""
-    arrived_sat: int = 0
-    """What is confirmed as deep as agreed."""
-    bump_fees_sat: int = 0
-    """What we paid to have stuck ones confirmed."""
 
     @property
     def growing(self) -> GrowingTransaction | None:
@@ -140,7 +136,6 @@ class SignedTransaction:
     """Script of our own change output, in hex."""
     inputs: list[TxInput] = field(default_factory=list)
     value_sat: int = 0
-    updates: int = 0
     request: int = 0
     """The number of the seller's request that the highest update answers."""
 
