@@ -17,7 +17,7 @@ from satmeter.core.buyer import events as buying
 from satmeter.core.buyer import payments, receipts
 from satmeter.core.buyer import state as buyer_state
 from satmeter.core.buyer.state import BuyerState
-from satmeter.core.seller import attention, metering, refunds, views
+from satmeter.core.seller import attention, fold_refunds, metering, refunds, views
 from satmeter.core.seller import events as selling
 from satmeter.core.seller import payments as seller_payments
 from satmeter.core.seller import state as seller_state
@@ -179,7 +179,7 @@ def _pays_whatever_is_claimed_after_the_close(patch):
 
 def _refunds_cost_the_seller(patch):
     patch.setattr(refunds, "FEE_SHARE", 1)
-    was = SellerState.refund_started
+    was = fold_refunds.refund_started
 
     def started(state, e):
         was(state, e)

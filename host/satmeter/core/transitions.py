@@ -15,6 +15,7 @@ from .seller import events as selling
 from .states import MeterState, PaymentState, RefundState, SessionState, StreamState, TransactionState
 
 State = TypeVar("State")
+Value = TypeVar("Value")
 Table = Mapping[tuple[State, type[Event]], tuple[State, ...]]
 
 
@@ -149,3 +150,11 @@ PAYMENT: Table[PaymentState] = {
     (_P.IN_FLIGHT, buying.PaymentGivenUp): (_P.ASTRAY,),
     (_P.IN_FLIGHT, buying.UpdateStrayed): (_P.ASTRAY,),
 }
+
+
+def known(values: dict[object, Value] | dict[int, Value] | dict[str, Value], name: int | str, event: Event) -> Value:
+    """Return what an event names, or raise WrongState."""
+    found: Value | None = values.get(name)  # type: ignore[arg-type]
+    if found is None:
+        raise WrongState(f"{event.kind()} of {event.subject} names {name!r}, which is not there")
+    return found

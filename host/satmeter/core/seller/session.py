@@ -18,6 +18,8 @@ from ..states import RefundState, SessionState
 from ..tariff import Tariff
 from .prefetch import Prefetched
 
+REMEMBERED = 64
+"""Ids of gates, and numbers of updates, that a session remembers."""
 UNRECORDED = "unrecorded"
 
 
