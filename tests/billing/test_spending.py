@@ -15,8 +15,7 @@ from satmeter.journal.store import sqlite_url
 from satmeter.market.audit import differences
 from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user
 from satmeter.market.withdrawals import Withdrawals
-from satmeter.node.pay import fee_cap
-from satmeter.node.payments import Outcome
+from satmeter.node.payments import Outcome, fee_cap
 
 OWN, PAYEE, RHASH, USER = "02" * 33, "03" * 33, "ab" * 32, "ann"
 ASKED, HELD = 20_000, 20_000 + 1_000 + 200

@@ -82,6 +82,24 @@ def test_nothing_imports_the_commands_or_the_pages():
             assert not any(re.match(r"satmeter\.panel\b", name) for name in found), path
 
 
+ABOVE = {
+    "wire": "journal node plugin device board qr scan http billing market gate panel devnet cli watch",
+    "chain": "journal node plugin device board qr scan http billing market gate panel devnet cli watch",
+    "journal": "node plugin device board qr scan http billing market gate panel devnet cli watch",
+    "node": "plugin device board qr scan http billing market gate panel devnet cli watch",
+    "qr": "plugin device board scan http billing market gate panel devnet cli watch",
+    "http": "plugin device board scan billing market gate panel devnet cli watch",
+}
+"""What each of the lower rooms may not know."""
+
+
+@pytest.mark.parametrize("room", ABOVE)
+def test_arrows_point_down(room):
+    above = "|".join(ABOVE[room].split())
+    for path in modules(room):
+        assert not [name for name in imports(path) if re.match(rf"satmeter\.({above})\b", name)], path
+
+
 def test_the_gate_is_alone():
     """It may stand on another host than everything else."""
     others = r"satmeter\.(?!config_file\b|core\b|formatting\b|gate\b|http\b|qr\b|wire\b)"

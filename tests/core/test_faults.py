@@ -6,9 +6,8 @@ from world import SESSION, World
 from satmeter.board.virtual import FIRMWARE
 from satmeter.core import commands as cmd
 from satmeter.core.errors import BoardSilent
-from satmeter.core.reading import Reading
+from satmeter.core.reading import LESSER_FAULTS, Reading
 from satmeter.core.seller import views
-from satmeter.core.seller.meter import LESSER_FAULTS
 
 
 def told(w, fault, register=None):

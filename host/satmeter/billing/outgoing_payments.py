@@ -18,8 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
 from ..core.plain import JsonObject
-from ..node.pay import fee_cap
-from ..node.payments import Outcome, Payments
+from ..node.payments import Outcome, Payments, fee_cap
 from ..node.rpc import Node
 from .database import Database, already_there, only
 from .ids import new_id

@@ -4,6 +4,10 @@ from dataclasses import dataclass, fields, replace
 
 from .plain import Plain
 
+LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
+"""Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
+grace time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

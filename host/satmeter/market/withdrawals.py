@@ -17,7 +17,7 @@ from ..billing.rows import InvoiceRow, PaymentRow
 from ..core.errors import BadParam, NoCredit, WrongState
 from ..core.money import msat
 from ..core.plain import JsonObject
-from ..node.pay import fee_cap
+from ..node.payments import fee_cap
 from .ledger import HUB, NODE, PAYING, Ledger, of_user
 from .orders import Orders
 from .users import User

@@ -285,6 +285,11 @@ class Payments:
         return outcome
 
 
+def fee_cap(amount_msat: int) -> int:
+    """Returns the default cap of a payment's routing fee, in msat: 1 % of it, at least 1 sat."""
+    return max(1000, amount_msat // 100)
+
+
 def _outcome(parts: list[JsonObject]) -> Outcome:
     live = [part for part in parts if part["status"] != "failed"]
     if not live:

@@ -18,9 +18,10 @@ from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
 from ..formatting import duration, visible
-from ..node import pay as buying
+from ..node.payments import fee_cap
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble
+from ..scan import paying as buying
 from ..wire.address import Address
 from .amounts import Money, sat_field
 from .layout import Panel, doing, heading, named, on_enter, words
@@ -136,7 +137,7 @@ class Scan:
         ):
             ui.label(line)
         cap = sat_field("pay at most", invoice.amount_msat or "")
-        fee = sat_field("fees at most", buying.fee_cap(invoice.amount_msat or 0))
+        fee = sat_field("fees at most", fee_cap(invoice.amount_msat or 0))
 
         async def pay() -> None:
             if not button.enabled:  # Enter, twice

@@ -15,13 +15,14 @@ from rich.text import Text
 
 from ..core.errors import BadParam
 from ..formatting import amount, visible
-from ..node.pay import fee_cap, may_pay, open_stream
-from ..node.pay import pay as pay_invoice
+from ..node.payments import fee_cap
 from ..node.rpc import Node
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import Found, Picture, read, trouble
 from ..qr.source import Frame, frames
 from ..wire.address import Address
+from .paying import may_pay, open_stream
+from .paying import pay as pay_invoice
 
 Meaning = Invoice | Address | str
 """What a code means; a text where it is neither invoice nor address: why not."""

@@ -15,7 +15,7 @@ from pyln.client import RpcError
 
 from ..core.errors import JournalTrouble, NodeTrouble
 from ..core.plain import JsonObject
-from ..core.seller.meter import LESSER_FAULTS
+from ..core.reading import LESSER_FAULTS
 from ..core.status import BuyerStatus, MeterStatus, SellerStatus, SessionStatus, StreamStatus, UnownedPayment, read_as
 from ..node.rpc import UNKNOWN_COMMAND, Node, code_of, words_of
 

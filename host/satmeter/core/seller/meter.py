@@ -7,13 +7,9 @@ from dataclasses import dataclass, field
 
 from ..boots import is_earlier
 from ..errors import Implausible
-from ..reading import Reading
+from ..reading import LESSER_FAULTS, Reading
 from ..states import MeterState
 from ..tariff import OFF, Tariff
-
-LESSER_FAULTS = ("", "display", "adc at its end", "pulses while off")
-"""Faults with which a board still delivers and counts; with any other nothing is sold, and a session ends after its
-grace time."""
 
 
 def why_not(seen_at: int, fault: str, plugged: bool, now: int, silent_ms: int) -> str:

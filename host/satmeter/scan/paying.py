@@ -12,10 +12,11 @@ from ..core.buyer.policy import with_unit
 from ..core.errors import BadParam, NodeTrouble, OverCap
 from ..core.money import msat
 from ..core.plain import JsonObject
+from ..node.far import AnyNode
+from ..node.payments import fee_cap
+from ..node.rpc import code_of, words_of
 from ..qr.meaning import Invoice, objections
 from ..wire.address import Address
-from .far import AnyNode
-from .rpc import code_of, words_of
 
 RETRY_S = 30
 IN_FLIGHT = -3
@@ -27,11 +28,6 @@ HINTS = {
     209: "it did not get through in time; look with listpays before you try again",
     219: "it is paid already",
 }
-
-
-def fee_cap(amount_msat: int) -> int:
-    """Returns the default cap of a payment's routing fee, in msat: 1 % of it, at least 1 sat."""
-    return max(1000, amount_msat // 100)
 
 
 def may_pay(node: AnyNode, invoice: Invoice, max_msat: object, payee: str = "") -> None:
