@@ -210,3 +210,16 @@ def test_in_arrears_what_may_be_owed_at_the_end_is_kept_back_of_the_day_too():
     assert w.purchase.paid_msat == 20_000 and w.sale.debt_msat == 0
     w.open(session=OTHER)
     assert w.remembered["purchase", OTHER].state == "streaming"
+
+
+def test_a_close_without_an_invoice_is_told_of_none():
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.PayRefund}
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    w.todo.clear()
+    w.sell(cmd.FromPeer(w.sale.buyer, msg.Close(SESSION, w.now, msg.BUYER, "again", 10_000, "")))
+    w.pump()
+    assert w.sale.owed_msat == 7_000 and not [m for m in w.sent if isinstance(m, msg.Error)]

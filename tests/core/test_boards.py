@@ -99,3 +99,13 @@ def test_a_board_without_an_id_is_taken_as_it_was():
     report(w, 4, "b1", "aaaa")
     report(w, 5, "b1", "")
     assert (w.meter.count, w.meter.board) == (5, "aaaa")
+
+
+def test_another_board_that_was_bound_has_not_jumped():
+    """Its register is its own: nobody has to look."""
+    w = two_meters()
+    report(w, 40, "a1", "aaaa")
+    w.sell(cmd.BindBoard("m", "bbbb"))
+    w.sell(cmd.Report("m", Reading("b9", 4_000, base=4_000, board="bbbb")))
+    w.pump()
+    assert not [payload for topic, payload in w.notes if topic == "meter_alarm"] and w.meter.count == 40

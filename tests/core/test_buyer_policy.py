@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from liar import SensorFirst
+from liar import ARREARS, Liar, SensorFirst
 from world import ARREARS, OTHER, SESSION, Victim, World, identity
 
 from satmeter.core import commands as cmd
@@ -195,3 +195,21 @@ def test_a_prepaid_stream_risks_a_quantum_and_a_fee():
     w = World(policy={"max_fee_msat": 100})
     w.open()
     assert buyer_views.stream_status(w.purchase).exposure_bound_msat == 10_200
+
+
+def test_of_a_budget_that_is_used_up_nothing_is_left():
+    w = Liar(policy={"budget_msat": 20_000, "max_fee_msat": 0})
+    for ticks in (0, 100):
+        w.ask(ticks)
+    assert w.p.paid_msat == 20_000 and buyer_views.stream_status(w.p).budget_left_msat == 0
+
+
+def test_what_somebody_else_paid_for_us_is_no_debt():
+    """A receipt of 100 ticks: 4,000 msat were paid by us, and 2,000 by another."""
+    w = Liar(**ARREARS)
+    w.ask(40, 4_000)
+    w.close()
+    w.receipt(paid_msat=6_000, charged_msat=10_000, debt_msat=4_000)
+    assert w.p.debt_msat == 4_000
+    w.receipt(revision=2, paid_msat=4_000, charged_msat=6_000, debt_msat=9_000)
+    assert w.p.debt_msat == 2_000

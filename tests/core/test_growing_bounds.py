@@ -19,7 +19,8 @@ from satmeter.core.seller import views
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
 from satmeter.core.settlement.onchain_buyer import LEFT_BLOCKS
-from satmeter.core.settlement.transaction import TxInput
+from satmeter.core.settlement.rules import rules_of
+from satmeter.core.settlement.transaction import DUST_SAT, TxInput
 from satmeter.core.tariff import Tariff
 from statement import statement
 
@@ -319,3 +320,10 @@ def test_a_spend_elsewhere_that_is_found_in_no_block_any_more_is_final_after_144
     for height in range(102, 250):
         t.seen(known=False, conflict="other; in no block yet", height=height)
     assert t.sale.onchain.firm and t.sale.onchain.lost_sat == STEP
+
+
+def test_what_is_dust_is_asked_for_only_beside_what_is_held():
+    t = Tariff.from_dict({**TARIFF, "settlement": "onchain", "quantum_msat": 2_000_000})
+    ask = rules_of(t).fitting_msat
+    least = DUST_SAT * 1_000
+    assert (ask(t, least - 1_000, 0, 0), ask(t, least, 0, 0), ask(t, 1_000, least, 0)) == (0, least, 1_000)

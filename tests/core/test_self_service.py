@@ -350,3 +350,12 @@ def test_time_alone_makes_the_next_invoice():
     w.sell(cmd.Tick())
     w.pump()
     assert shown(w) == first and len(w.invoices) == 2 and w.meter.wallet_invoice(w.now) != w.invoices[label][3]
+
+
+def test_a_press_wakes_a_meter_whose_potentiometer_chooses():
+    w = shop("button", choose_by="potentiometer")
+    w.report(0)
+    assert shown(w) is None
+    press(w, 1)
+    w.pass_ms(5_000)
+    assert shown(w) == 2_000

@@ -29,7 +29,7 @@ QUICK = (
 """Tests that run in one process: which lines each of them reaches is measured."""
 
 SERVED = {
-    "gate/": ("gate/test_gate.py", "gate/test_omi.py", "gate/test_credit.py"),
+    "gate/": ("gate/test_gate.py", "gate/test_upstreams.py", "gate/test_omi.py", "gate/test_credit.py"),
     "billing/outgoing_payments.py": ("gate/test_credit.py", "gate/test_gate.py"),
     "node/payments.py": ("regtest/test_payments.py",),
 }
