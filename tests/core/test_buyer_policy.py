@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from liar import ARREARS, Liar, SensorFirst
+from liar import Liar, SensorFirst
 from world import ARREARS, OTHER, SESSION, Victim, World, identity
 
 from satmeter.core import commands as cmd
