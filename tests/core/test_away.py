@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks is 100 msat a tick.
 """
 
 import pytest
-from liar import ARREARS, Liar
+from liar import ARREARS, Liar, SensorFirst
 from older import Older
 from world import DAY_MS, OTHER, SELLER_ID, SESSION, World, refold
 
@@ -223,3 +223,71 @@ def test_a_close_without_an_invoice_is_told_of_none():
     w.sell(cmd.FromPeer(w.sale.buyer, msg.Close(SESSION, w.now, msg.BUYER, "again", 10_000, "")))
     w.pump()
     assert w.sale.owed_msat == 7_000 and not [m for m in w.sent if isinstance(m, msg.Error)]
+
+
+def test_a_first_message_that_is_late_makes_no_breach():
+    """After a restart it comes eight seconds late, at the flow of the rating, and then the next ones as ever."""
+    w = Liar(rating_ticks_per_s=10, quantum_msat=100_000)
+    w.ask(0)
+    w.now += 20_000
+    w.ask(200)
+    resumed(w)
+    w.now += 8_000
+    w.ask(200)
+    w.ask(315)
+    assert not w.p.breached and w.p.payments == 4
+
+
+def test_a_journal_that_was_opened_anew_makes_no_clock_stand_still():
+    """A commit that failed: the process went on, and knows how much time has passed."""
+    w = Liar(rating_ticks_per_s=2)
+    w.ask(0)
+    w.buyer = Buyer(state=refold(w.events, BuyerState()))
+    w.buyer.resume(w.now, started=False)
+    w.ask(200)
+    assert w.p.paid_msat == 10_000 and w.p.breached
+
+
+def test_what_an_older_copy_had_is_known_after_the_next_start_too():
+    w = Older(ARREARS | {"grace_s": 60})
+    w.open()
+    w.report(50)
+    w.replace_buyer(len(w.buyer_events))
+    w.restart_buyer()
+    assert w.buyer.state.streams[SESSION].of_older
+
+
+def test_what_the_sensor_said_first_after_a_close_is_the_bound_over_restarts():
+    w = SensorFirst(**ARREARS)
+    w.sense(100)
+    w.ask(100)
+    resumed(w)
+    w.tell(cmd.FromPeer(SELLER_ID, msg.Close(SESSION, w.now, msg.SELLER, "over")))
+    w.sense(110)
+    most = w.p.ticks_after_close
+    for register in (500, 1_000):
+        resumed(w)
+        w.sense(register)
+        w.ask(300)
+    assert w.p.ticks_after_close == most == 165 and w.p.paid_msat == 10_000
+
+
+def test_the_hour_after_a_refund_that_failed_outlives_a_restart():
+    w = World({"remainder_s": 86_400})
+    ended = bought(w)
+    w.pass_ms(DAY_MS - 600_000, step=60_000)
+    w.hold = {do.PayRefund}
+    w.sell(cmd.AskRefund(ended.id, "first", 8_000, 1))
+    w.pass_ms(3_600_000, step=60_000)
+    w.todo.clear()
+    w.sell(cmd.RefundLost(ended.id, "first", "a hop was away"))
+    w.restart_seller()
+    w.pass_ms(600_000, step=60_000)
+    assert w.seller.state.sessions[ended.id].owed_msat == 9_000
+
+
+def test_a_budget_of_a_day_under_what_may_be_owed_agrees_to_nothing():
+    """The limit of 20,000 and three fees are kept back: beside one invoice and its fee that is 34,000."""
+    for day_msat, state in ((33_999, "closed"), (34_000, "streaming")):
+        w = Liar(policy={"day_msat": day_msat}, **ARREARS)
+        assert w.p.state == state

@@ -316,7 +316,7 @@ def test_a_buyer_with_an_older_copy_pays_no_more_for_its_streams():
     w.report(30)
     buyer = Buyer(state=refold(w.buyer_events, BuyerState()), older=True)
     step = buyer.resume(w.now)
-    assert [e.kind() for e in step.events] == ["stream_closing"]
+    assert [e.kind() for e in step.events] == ["copy_replaced", "stream_closing"]
     w.buyer = buyer
     w.todo += [("buyer", a) for a in step.effects]
     w.pump()

@@ -96,3 +96,35 @@ def test_a_device_that_was_heard_all_the_time_and_jumps_is_not_believed():
         w.report(10)
     with pytest.raises(Implausible):
         w.report(1_810)
+
+
+def test_while_a_device_is_away_its_old_count_is_told_to_nobody():
+    """Told again and again, it would seem to the buyer that all has flowed at once when the device is back."""
+    w = World({"rating_ticks_per_s": 1, "quantum_msat": 200_000, "low_water_msat": 200_000, "grace_s": 3_600})
+    w.open()
+    w.fail = 10**9  # no payment gets through just now
+    for second in range(1, 21):
+        w.now += 1_000
+        w.report(second)
+    assert w.unpaid()
+    for ten in range(1, 13):
+        w.sell(cmd.Report("m", Reading("b1", 20, age_ms=ten * 10_000, fault="away", grant=2_000)))
+        w.pass_ms(10_000, step=1_000)
+    w.fail = 0
+    w.report(140)
+    w.pass_ms(60_000, step=1_000)
+    assert w.meter.count == 140 and not w.purchase.breached and w.purchase.state == "streaming"
+
+
+def test_a_seller_that_starts_while_a_device_is_away_charges_what_flowed():
+    w = World({"rating_ticks_per_s": 1, "quantum_msat": 200_000, "grace_s": 7_200})
+    w.open()
+    w.now += 10_000
+    w.report(10)
+    w.now += 600_000
+    w.restart_seller()
+    for minute in range(10, 31):
+        w.sell(cmd.Report("m", Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
+        w.now += 60_000
+    w.report(1_800)
+    assert w.meter.count == 1_800

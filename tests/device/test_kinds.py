@@ -329,6 +329,23 @@ def test_a_modbus_meter_is_one_however_it_is_written(tmp_path, first, second):
     refused(tmp_path, text, "its source is that of meter a")
 
 
+def test_two_channels_of_one_modbus_unit_are_two_meters(tmp_path):
+    """A meter of three phases, each with a map of its own."""
+    text = ""
+    for n in (1, 2):
+        (tmp_path / f"l{n}.toml").write_text(f'[energy]\naddress = {n * 100}\ntype = "uint32"\n')
+        source = f'{{ kind = "modbus", registers = "{tmp_path / f"l{n}.toml"}", host = "127.0.0.1" }}'
+        text += (
+            f'[[meter]]\nname = "l{n}"\nrating = 1\nsource = {source}\nvalve = {{ kind = "shelly", host = "h{n}" }}\n'
+        )
+    (tmp_path / "bridge.toml").write_text(text)
+
+    async def act():
+        assert [meter.name for meter in read(tmp_path / "bridge.toml").meters] == ["l1", "l2"]
+
+    asyncio.run(act())
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -118,3 +118,19 @@ def test_a_unit_that_does_not_answer_leaves_the_line_to_the_others(monkeypatch):
         assert len(asked) == 2 and dead._again_at > 0
 
     asyncio.run(act())
+
+
+def test_a_unit_that_is_off_for_a_day_is_asked_as_seldom_as_ever(monkeypatch):
+    async def act():
+        dead = Modbus(Fields("source", {"registers": "sdm120", "serial": "/dev/null", "unit": 3}))
+
+        async def none(register):
+            raise DeviceTrouble("unit 3 does not answer")
+
+        monkeypatch.setattr(dead, "_value", none)
+        for _ in range(2_000):
+            dead._again_at = 0.0
+            with pytest.raises(DeviceTrouble):
+                await dead.read()
+
+    asyncio.run(act())

@@ -271,7 +271,40 @@ def test_who_jumps_again_and_again_sells_nothing_more():
             says(1_000 * n)
     assert says(1_000 * JUMPS + 1) == (10, True) and "again and again" in says.trust.fault
     says.now += JUMPS_S
-    assert says(1_000 * JUMPS + 1) == (10, False)
+    assert says(1_000 * JUMPS + 2)[1]  # a person has to look, and starts the bridge again
+
+
+def test_a_digit_less_after_an_idle_minute_is_not_charged_as_a_count_that_began_anew():
+    says = Told()
+    for _ in range(120):
+        says("60.50")
+    assert says("60.49")[0] == 0 and "went back" in says.trust.fault
+    says.now += 300
+    assert says("60.49")[0] == 0
+
+
+def test_after_a_fall_that_stayed_another_one_is_charged_for_nothing_either():
+    says = Told()
+    says(100)
+    for value in [95] * 8 + [96, 97, 98]:
+        says(value)
+    register = says.trust.register
+    for _ in range(10):
+        for _ in range(8):
+            says(97)
+        says(98)
+    assert says.trust.register == register == 30
+
+
+def test_a_restart_within_a_coarse_step_loses_nothing_of_it():
+    says = Told(rating=2)
+    says(0)
+    for _ in range(23):
+        says(0)
+    known = says.trust.known("s")
+    says.trust = Trust(Fraction(TICKS), 2, "b2")
+    says.trust.resume(known, says.now)
+    assert says(5) == (50, False)
 
 
 def test_a_gap_does_not_hide_a_counter_that_stands_still():

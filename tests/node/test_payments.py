@@ -6,6 +6,7 @@ import time
 import pytest
 from pyln.client import RpcError
 
+from satmeter.core.errors import NodeTrouble
 from satmeter.node import payments as module
 from satmeter.node.payments import Outcome, Payments
 from waiting import until
@@ -92,3 +93,23 @@ def test_what_was_paid_before_is_known_by_its_time(node):
     node.answer = RpcError("xpay", {}, {"code": -1, "message": "no route"})
     outcome, _ = Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True)
     assert outcome.status == "known"
+
+
+def test_while_a_payment_is_tried_again_nobody_says_that_it_was_not_begun(node):
+    """The node was away for a moment: who has the invoice asks once more, and meanwhile the outcome is not known."""
+    payments, away = Payments(node), [True]
+    answer = node.call
+
+    def call(method, **params):
+        if away[0] and method == "xpay":
+            raise NodeTrouble("away")
+        return answer(method, **params)
+
+    node.call = call
+    with pytest.raises(NodeTrouble):
+        payments.pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True)
+    with pytest.raises(NodeTrouble, match="tried again"):
+        payments.pay(PAYEE, "", HASH, 0, 100)
+    away[0] = False
+    assert payments.pay(PAYEE, "lnbc1", HASH, 0, 100)[0].status == "complete"
+    assert payments.pay(PAYEE, "", HASH, 0, 100)[0] == Outcome("complete", 5_010, 5_000)

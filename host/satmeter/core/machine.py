@@ -41,6 +41,8 @@ class Context:
         self.now = 0
         self.surely = 0
         """A time that has come for sure, for what can't be undone; 0 until the first Tick."""
+        self.started = False
+        """Whether the process has just started, so that nobody knows how long it was off."""
 
     def emit(self, event: Event) -> None:
         """Fold an event into the state, to be committed with this step. WrongState where it can't happen."""
@@ -86,9 +88,12 @@ class StateMachine:
             self._publish(self.step.touched)
         return self.step
 
-    def resume(self, now: int) -> Step:
-        """Repeat, after a restart, whatever the state says is unanswered."""
+    def resume(self, now: int, started: bool = True) -> Step:
+        """Repeat, after a restart, whatever the state says is unanswered.
+
+        `started`: the process is new; else it went on, and its journal was opened anew."""
         self._begin(now)
+        self._context.started = started
         try:
             self._repeat()
         finally:

@@ -122,6 +122,7 @@ _ANY_STREAM = (
     buying.InvoiceRefused,
     buying.BudgetChanged,
     buying.DebtRefused,
+    buying.CopyReplaced,
 )
 _PAYS = (_S.STREAMING, _S.CLOSING, _S.CLOSED)
 """A debt is paid after a close, too."""
@@ -133,6 +134,7 @@ STREAM: Table[StreamState] = {
     **{(state, buying.UpdateSigned): (state,) for state in _PAYS},
     **{(state, buying.InputsChosen): (state,) for state in _PAYS},
     **{(state, buying.RefundInvoiced): (state,) for state in (_S.CLOSING, _S.CLOSED)},
+    **{(state, buying.SensorHeard): (state,) for state in (_S.CLOSING, _S.CLOSED)},
     (_S.OPENING, buying.TermsAgreed): (_S.STREAMING,),
     (_S.STREAMING, buying.StreamPaused): (_S.PAUSED,),
     (_S.PAUSED, buying.StreamResumed): (_S.STREAMING,),

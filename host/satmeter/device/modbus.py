@@ -99,7 +99,7 @@ class Modbus:
             self._where, port = fields.text("host"), fields.whole("port", 1, 65_535, 502)
             self._client = AsyncModbusTcpClient(self._where, port=port, timeout=TIMEOUT_S, retries=1)
             self._turn, there = asyncio.Lock(), f"{place(self._where)}:{port}"
-        self.counts = f"modbus {there} {self._unit}"
+        self.counts = f"modbus {there} {self._unit} {self._map['energy'].address}"
 
     async def read(self) -> Count:
         """Returns the energy, and the power where the map has it, in the map's units (Wh and W).
@@ -112,7 +112,7 @@ class Modbus:
         except DeviceTrouble as error:
             self._fails, self._why = self._fails + 1, error.message
             if self._serial:
-                self._again_at = time.monotonic() + min(AGAIN_MOST_S, 2.0**self._fails)
+                self._again_at = time.monotonic() + min(AGAIN_MOST_S, 2.0 ** min(self._fails, 5))
             raise
         self._fails = 0
         return count

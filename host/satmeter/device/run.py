@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import logging
+import os
 import re
 import secrets
 import signal
@@ -143,7 +144,12 @@ def bridge_id(state: Path) -> str:
             return known
     made = secrets.token_hex(8)
     try:
-        path.write_text(made)
+        fresh = path.with_suffix(".new")
+        with fresh.open("w") as file:
+            file.write(made)
+            file.flush()
+            os.fsync(file.fileno())  # one that is lost in a power cut would be another bridge
+        fresh.replace(path)
     except OSError as error:
         raise BadParam(f"state: {path}: {error.strerror}", param="state") from None
     return made

@@ -61,6 +61,8 @@ class Known:
     at: float
     part: str = "0"
     left: int = 0
+    flowing_s: float = 0.0
+    """For how long it may have flowed since the count moved last."""
 
     @property
     def sound(self) -> bool:
@@ -70,7 +72,7 @@ class Known:
         except (InvalidOperation, ValueError, ZeroDivisionError):
             return False
         counted = self.register >= 0 and sound(value) and part < 1 and 0 <= self.left <= MOST
-        return bool(self.boot) and counted and self.at > 0
+        return bool(self.boot) and counted and self.at > 0 and 0 <= self.flowing_s < math.inf
 
 
 def sound(value: Decimal) -> bool:
@@ -101,6 +103,7 @@ class Trust:
         self._may_have = Fraction(0)
         """What may have flowed while no bridge ran, where the clock does not say for how long that was."""
         self._jumps: list[float] = []
+        self._unfit = False
         self._unbegun = ""
         """The epoch that was told with the count of the one before: its own count begins with the next fall."""
 
@@ -108,6 +111,7 @@ class Trust:
         """Goes on from what a bridge before this one knew: what flowed since is counted as far as the rating allows.
 
         Where the clock is behind that bridge's, it is counted as far as the grant of then allowed."""
+        self._flowing_s = known.flowing_s
         self._part, self._may_have = Fraction(known.part), Fraction(known.left if now <= known.at else 0)
         self.boot, self.register = known.boot, known.register
         self._last, self._at = Count(Decimal(known.value), None, known.epoch), min(known.at, now)
@@ -128,6 +132,7 @@ class Trust:
             self._at,
             str(self._part),
             left,
+            self._flowing_s,
         )
 
     def take(self, count: Count, now: float, flowing: bool = True) -> None:
@@ -167,7 +172,7 @@ class Trust:
             return (value - Fraction(self._fall.count.value)) * self._ticks - self._fall.charged
         if count.epoch != self._last.epoch and value == last:
             return Fraction(0)  # it tells of a new epoch before it has begun to count in it
-        begins = value <= last * RESTARTED or count.epoch == self._unbegun
+        begins = value <= last * RESTARTED or (self._unbegun != "" and count.epoch == self._unbegun)
         if count.epoch != self._last.epoch or (value < last and begins):
             return value * self._ticks
         return (value - last) * self._ticks if value >= last else None
@@ -250,7 +255,8 @@ class Trust:
     def _rest_after_doubt(self, count: Count, now: float) -> None:
         assert self._last is not None
         if count.epoch == self._last.epoch and count.value < self._last.value:
-            if self._fall is None or self._fall.rested is None:
+            before = self._fall
+            if before is None or before.rested is None or before.charged or now > before.at + RESTED_S:
                 self._fall = Fall(self._last, now, rested=count.value)
         else:
             self._jumps = [*self._jumps, now][-JUMPS:]
@@ -258,8 +264,8 @@ class Trust:
 
     def _restless(self, now: float) -> str:
         """Returns what is wrong where the source jumps again and again: its steps are larger than the rating allows."""
-        lately = [each for each in self._jumps if each > now - JUMPS_S]
-        return "source jumps again and again" if len(lately) >= JUMPS else ""
+        self._unfit = self._unfit or len([each for each in self._jumps if each > now - JUMPS_S]) >= JUMPS
+        return "source jumps again and again" if self._unfit else ""
 
     def _plausible(self, before: tuple[Decimal, float], value: Decimal, now: float) -> bool:
         step = (Fraction(value) - Fraction(before[0])) * self._ticks

@@ -77,6 +77,8 @@ class Payments:
         self._paying: set[str] = set()
         """Hashes that a thread of ours is paying, under `_one_ended`."""
         self._one_ended = threading.Condition()
+        self._tried_again: set[str] = set()
+        """Hashes whose payment met a node that was away: who asked for it asks again, with the invoice."""
 
     def outcome(self, payment_hash: str) -> Outcome:
         """Return what became of a payment. One hash can have failed tries beside the complete one.
@@ -130,7 +132,15 @@ class Payments:
             self._one_ended.wait_for(lambda: payment_hash not in self._paying)
             self._paying.add(payment_hash)
         try:
-            return self._pay(payee, bolt11, payment_hash, maxfee_msat, maxdelay, amount_msat, fresh, last, may)
+            if not bolt11 and payment_hash in self._tried_again:
+                raise NodeTrouble("the payment of this hash is tried again by another thread of ours")
+            paid = self._pay(payee, bolt11, payment_hash, maxfee_msat, maxdelay, amount_msat, fresh, last, may)
+            self._tried_again.discard(payment_hash)
+            return paid
+        except NodeTrouble:
+            if bolt11:
+                self._tried_again.add(payment_hash)
+            raise
         finally:
             with self._one_ended:
                 self._paying.discard(payment_hash)

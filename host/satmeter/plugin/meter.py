@@ -385,7 +385,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
         if not self.runtime.ask(cmd.ClaimRefund(effect.session, effect.bolt11, payment_hash, known)):
             return
-        if not known and invoice.expires_at <= self.runtime.clock.surely() // 1000:
+        if not known and invoice.expires_at <= wall_ms() // 1000:
             self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, "the refund invoice has expired", True))
             return
         amount = None if invoice.amount_msat else effect.amount_msat

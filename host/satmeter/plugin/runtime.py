@@ -51,8 +51,10 @@ class Core(Protocol):
     def handle(self, command: Command, now: int) -> Step:
         """Decides on a command at `now` (ms); after a SatmeterError, `step` has what was folded."""
 
-    def resume(self, now: int) -> Step:
-        """Repeats, after the journal was opened, what the state has as unanswered; `now` is in ms."""
+    def resume(self, now: int, started: bool = True) -> Step:
+        """Repeats, after the journal was opened, what the state has as unanswered; `now` is in ms.
+
+        `started`: it was opened for the first time in this process."""
 
 
 class Role(Protocol[CoreT]):
@@ -305,13 +307,14 @@ class Runtime(Generic[CoreT]):
             self.journal = self.role.open_journal()
             snapshot, events = self.journal.load()
             core = self.role.build(snapshot, events, self.role.is_older(self.journal))
-            if not self._timed:  # once: from then on only the clock of the boot counts
+            started = not self._timed
+            if started:  # once: from then on only the clock of the boot counts
                 ahead = self._ahead(self.journal.newest_at)
                 if ahead:
                     self._set_back(self.journal, core, ahead)
                 self.clock.begin(self.journal.newest_at - ahead)
                 self._timed = True
-            step = core.resume(self.clock.now())
+            step = core.resume(self.clock.now(), started)
         except SatmeterError as error:
             self._fail(error)
             return

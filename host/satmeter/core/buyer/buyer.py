@@ -66,7 +66,7 @@ class Buyer(StateMachine):
         context.resumed_at = context.now
         for stream in self.state.streams.values():
             stream.memory.heard_at = stream.memory.touched_at = context.now
-            stream.memory.resumed = True
+            stream.memory.resumed = context.started
             context.settlement(stream).find_out(stream)
             if stream.unsettled:
                 context.act(do.Connect(stream.seller, stream.address))

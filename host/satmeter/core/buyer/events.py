@@ -145,6 +145,20 @@ class StreamClosing(Event):
 
 
 @event
+class SensorHeard(Event):
+    """The own sensor is heard for the first time since a close before which it was not: it bounds what is paid.
+
+    `most_ticks` is the highest count that it agrees with."""
+
+    most_ticks: int
+
+
+@event
+class CopyReplaced(Event):
+    """The journal is an older copy: what was paid for this stream since the copy was made is not in it."""
+
+
+@event
 class DebtRefused(Event):
     """The user pays nothing more for a stream that is closing or closed, whatever its seller says that it owes."""
 

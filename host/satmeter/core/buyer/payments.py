@@ -40,7 +40,7 @@ class Payments(Part):
         if ticks > tariff.ticks(at_risk):
             policy.check_progress(tariff, ticks, last, self.now - since)
         memory = stream.memory
-        memory.told_at = memory.rated_at = self.now
+        memory.told_at = memory.rated_at = tariff.paced_ms(since, ticks - last, self.now)
         memory.rated_from = ticks
 
     def check_due(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment, paid: int) -> None:

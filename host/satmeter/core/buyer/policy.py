@@ -107,10 +107,14 @@ def check_terms(policy: Policy, tariff: Tariff) -> None:
     if tariff.slice_msat > policy.max_invoice_msat:
         raise OverCap(f"invoices of up to {tariff.slice_msat} msat are over the cap of {policy.max_invoice_msat}")
     if tariff.slice_msat + policy.max_fee_msat + kept_back_msat(policy, tariff) > policy.budget_msat:
-        owed = "" if tariff.prepaid else f", beside {kept_back_msat(policy, tariff)} that may be owed at the end,"
-        raise OverCap(
-            f"one invoice of {tariff.slice_msat} msat and its fee{owed} are over the budget of {policy.budget_msat}"
-        )
+        raise OverCap(f"{_least_words(policy, tariff)} are over the budget of {policy.budget_msat}")
+    if policy.day_msat and tariff.slice_msat + policy.max_fee_msat + kept_back_msat(policy, tariff) > policy.day_msat:
+        raise OverCap(f"{_least_words(policy, tariff)} are over the day's budget of {policy.day_msat}")
+
+
+def _least_words(policy: Policy, tariff: Tariff) -> str:
+    owed = "" if tariff.prepaid else f", beside {kept_back_msat(policy, tariff)} that may be owed at the end,"
+    return f"one invoice of {tariff.slice_msat} msat and its fee{owed}"
 
 
 EARLY = 3

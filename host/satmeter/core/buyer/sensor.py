@@ -32,7 +32,8 @@ class Sensor(Part):
             start = count - self._may_have_run(stream, stream.tariff)
             self.starts(stream, stream.sensor.boot, stream.sensor.offset, start)
         if stream.ticks_after_close == UNHEARD and stream.own_ticks is not None:
-            stream.memory.sensed_ticks = policy.most_ticks(stream.policy, stream.own_ticks)
+            most = policy.most_ticks(stream.policy, stream.own_ticks)
+            self.emit(ev.SensorHeard(at=self.now, subject=stream.id, most_ticks=most))
         return stream
 
     def starts(self, stream: BuyerSession, boot: str, offset: int, start: int | None) -> None:

@@ -117,15 +117,11 @@ class StreamMemory:
     rated_from: int = 0
     resumed: bool = False
     """Whether it goes on from the journal: its clock may have stood still meanwhile, while the seller delivered."""
-    of_older: bool = False
-    """Whether an older copy of the journal had it when that was put in its place."""
     expired_number: int = 0
     """The invoice that had expired when it came, where none was paid since, and when that was."""
     expired_at: int = 0
     sensor_count: int = 0
     sensor_at: int = 0
-    sensed_ticks: int | None = None
-    """The highest count that the own sensor agrees with, as it was first heard after a close (UNHEARD)."""
     waits: str = ""
     """Why nothing is paid just now."""
     credit_msat: int = 0
@@ -184,6 +180,8 @@ class BuyerSession:
     closing: FinalReceipt = field(default_factory=FinalReceipt)
     after_close: AfterClose | None = None
     debt_refused: bool = False
+    of_older: bool = False
+    """Whether an older copy of the journal had it when that was put in its place."""
     sensor: OwnSensor = field(default_factory=OwnSensor)
     signed: SignedTransaction | None = None
     """On-chain: the transaction that grows, or the last one."""
@@ -268,13 +266,8 @@ class BuyerSession:
 
     @property
     def ticks_after_close(self) -> int | None:
-        """The highest count that is paid for after a close; None where no own sensor bounds it.
-
-        UNHEARD where the own sensor was not heard since our start: nothing is paid now."""
-        bound = self.after_close
-        if bound is None or bound.most_ticks != UNHEARD:
-            return bound.most_ticks if bound is not None else None
-        return UNHEARD if self.memory.sensed_ticks is None else self.memory.sensed_ticks
+        """The highest count that is paid for after a close, UNHEARD; None where no own sensor bounds it."""
+        return self.after_close.most_ticks if self.after_close is not None else None
 
     # --- money
 

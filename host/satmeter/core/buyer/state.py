@@ -5,6 +5,7 @@ of transitions.py say what may follow what, and what an event names has to be th
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from .. import transitions
 from ..boots import with_earlier
@@ -204,6 +205,15 @@ class BuyerState:
         stream.state, stream.reason, stream.ended_at = StreamState.CLOSING, event.reason, event.at
         if event.most_msat is not None:
             stream.after_close = AfterClose(event.most_msat, event.most_ticks, tuple(stream.in_flight))
+
+    def sensor_heard(self, stream: BuyerSession, event: ev.SensorHeard) -> None:
+        """Folds SensorHeard: from here on it is the bound of what is paid after the close."""
+        if stream.after_close is not None:
+            stream.after_close = replace(stream.after_close, most_ticks=event.most_ticks)
+
+    def copy_replaced(self, stream: BuyerSession, event: ev.CopyReplaced) -> None:
+        """Folds CopyReplaced: the node may know payments of the stream that the journal does not."""
+        stream.of_older = True
 
     def debt_refused(self, stream: BuyerSession, event: ev.DebtRefused) -> None:
         """Folds DebtRefused: the stream pays nothing more, whatever its receipt states as debt."""

@@ -151,7 +151,7 @@ class Streams(Part):
     def go_on_from_older(self) -> None:
         """What was paid since counts in no cap: no stream goes on."""
         for stream in list(self.state.streams.values()):
-            stream.memory.of_older = True
+            self.emit(ev.CopyReplaced(at=self.now, subject=stream.id))
             if stream.state in ACTIVE:
                 self.context.closing.close(
                     cmd.CloseStream(stream.id, "the journal is an older copy: what was paid since is not in it")

@@ -152,7 +152,7 @@ class Closing(Part):
 
     def _asked_long_ago(self, session: SellerSession) -> bool:
         """Whether it is a while since a refund that was asked for failed: there is time to give another invoice."""
-        failed_at = session.memory.refund_failed_at
+        failed_at = session.refund.failed_at
         return not failed_at or self.now >= failed_at + ASK_AGAIN_MS
 
     def _let_lapse(self, session: SellerSession) -> None:

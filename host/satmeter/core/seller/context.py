@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .self_service import SelfService
     from .wallet_invoices import WalletInvoices
 
+OLD_MS = 10_000
+"""A count that was said so long before it was told is an old one."""
 NODE_RETRY_MS = 5_000
 """When the node is asked again for what it has not answered."""
 
@@ -133,9 +135,15 @@ class SellerContext(Context):
         self.act(do.Notify("meter_alarm", {"session": session.id, "meter": session.meter, "why": why}))
 
     def unseen(self, session: SellerSession) -> bool:
-        """True after a restart until the board is heard: the count may be behind what was told before."""
+        """Whether nothing is told of a count now: it would be behind what was told, or behind what flows.
+
+        So it is after a restart until the board is heard, and while a device does not answer: told as if nothing had
+        flowed, all of it would seem to flow at once when the device is back."""
         meter = self.state.meters.get(session.meter)
-        return meter is not None and meter.session == session.id and not meter.memory.seen_at
+        if meter is None or meter.session != session.id:
+            return False
+        board = meter.memory
+        return not board.seen_at or board.seen_at - board.said_at > OLD_MS
 
 
 class Part:

@@ -76,6 +76,7 @@ def refund_failed(state: "SellerState", event: ev.RefundFailed) -> None:
     refund = session.refund
     refund.state, refund.amount_msat, refund.why = none if event.final else offered, 0, event.why
     if event.final:
+        refund.failed_at = event.at
         _use_up(refund)
 
 

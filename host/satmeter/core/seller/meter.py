@@ -259,7 +259,7 @@ class Meter:
         board.display, board.fault = reading.display, reading.fault
         board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
         if not board.seen_at:
-            self.rate_from_here(now)
+            self.rate_from_here(now - reading.age_ms)
         board.jumped, board.seen_at, board.said_at = (0, 0, ""), now, now - reading.age_ms
 
     def rate_from_here(self, now: int) -> None:

@@ -193,8 +193,6 @@ class Refunds(Part):
             more = session.memory.refund_step < LAST_STEP and not session.refund.invoice_msat
             final = command.final or not (session.buyer or more)
             self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=msg.words(command.why), final=final))
-            if final:
-                session.memory.refund_failed_at = self.now
             if not final and session.memory.refund_step < LAST_STEP:
                 session.memory.refund_step, session.memory.refund_tried_at = session.memory.refund_step + 1, 0
             else:

@@ -43,6 +43,8 @@ class Refund:
     """What each wallet invoice's payer got back by it (msat), fees that the refunds bear included."""
     tries: dict[int, int] = field(default_factory=dict)
     """How many refund invoices were used up for each."""
+    failed_at: int = 0
+    """When one that was asked for failed for good."""
     claimed_msat: int = 0
     """What the buyer says that it paid."""
     payment_hash: str = ""
@@ -118,8 +120,6 @@ class SessionMemory:
     signed_at: int = 0
     touched_at: int = 0
     refund_tried_at: int = 0
-    refund_failed_at: int = 0
-    """When a refund that was asked for failed for good."""
     refund_fails: int = 0
     refund_step: int = 0
     """Which fee the next try may cost: 0: what the seller bears; 1: less than 1 sat more; 2: up to the refund's cap."""

@@ -64,7 +64,7 @@ class LightningBuyer(Part):
             return  # too much only beside a payment that hangs, which the seller can't know of: it asks again
         stream.memory.expired_number = 0
         # In the lost part of a journal its payment may have begun: then it is our own.
-        self._start(stream, message, decoded, fresh=known is None and not stream.memory.of_older)
+        self._start(stream, message, decoded, fresh=known is None and not stream.of_older)
 
     def _start(self, stream: BuyerSession, message: msg.Invoice, decoded: cmd.DecodedInvoice, fresh: bool) -> None:
         fee = stream.fee_left_msat
