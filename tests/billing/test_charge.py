@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import psutil
@@ -18,7 +19,12 @@ from pyln.client import RpcError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from satmeter.billing import forms as body
+from satmeter.billing.api_tokens import Client
+from satmeter.billing.config import Config
+from satmeter.billing.container import Container
+from satmeter.billing.routes import charge
 from satmeter.billing.ssrf import TIMEOUT_S
+from satmeter.core.errors import BadParam
 from satmeter.node.payments import PAY_REJECTED
 from services import Service, Shop, in_a_loop
 from waiting import until
@@ -291,6 +297,18 @@ def test_an_idempotency_key_makes_one_invoice(http):
     assert first.status_code == again.status_code == 201 and first.json() == again.json()
     other = http.post("/invoice", json={"msatoshi": 2000}, headers=headers)
     assert other.status_code == 400 and "another request" in other.json()["detail"]
+
+
+def test_an_answer_is_given_again_whatever_became_of_the_cap(tmp_path, net):
+    config = Config(rpc=net["seller"].lightning_dir / "lightning-rpc", database=f"sqlite:///{tmp_path}/billing")
+    opened, shop = Container(config), Client("shop", frozenset({"invoice"}))
+    asked = json.dumps({"msatoshi": 5000}).encode()
+    first = charge._make(opened, shop, asked, "application/json", "k1")
+    opened.config = replace(config, invoice_cap_msat=4000)
+    assert charge._make(opened, shop, asked, "application/json", "k1").body == first.body
+    with pytest.raises(BadParam, match="at most 4000"):
+        charge._make(opened, shop, asked, "application/json", "k2")
+    opened.hub.stop()
 
 
 def test_a_request_that_is_refused_uses_up_no_idempotency_key(http):

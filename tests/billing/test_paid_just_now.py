@@ -3,9 +3,10 @@
 import pytest
 from pyln.client import RpcError
 
+from satmeter.billing import container as module
 from satmeter.billing.config import Config
 from satmeter.billing.container import Container
-from satmeter.billing.tokens import Use
+from satmeter.billing.tokens import ISSUED, Use
 from satmeter.core.errors import NodeTrouble
 
 
@@ -116,3 +117,39 @@ def test_a_use_is_given_back_also_where_its_token_was_issued_anew(net, service):
         service.spend([old], id="1", undo=True, who="gate")
         assert service.tokens.give_back(old.which, id="2") is True
     assert service.spend([new]) == [True] and service.spend([new]) == [True] and service.spend([new]) == [False]
+
+
+def test_nobody_elses_key_takes_what_is_given_back(net, service):
+    row = service.invoices.make("shop", 1_000, services=("/a",))
+    others = service.invoices.make("another", 1_000, services=("/a",))
+    for each in (row, others):
+        net["buyer"].rpc.call("xpay", {"invstring": each["payreq"]})
+        assert service.follower.catch_up(each)
+    mine = service.tokens.issue(service.invoices.find(others["id"]), ("/a",))
+    old = Use("hash", service.tokens.issue(service.invoices.find(row["id"]), ("/a",)), ("/a",))
+    assert service.spend([old, Use("hash", mine, ("/a",))]) == [True, True]
+    service.once.begin("another", f"{ISSUED} {old.key}", b"x")  # who knows how such a key reads
+    new = Use("hash", service.tokens.issue(service.invoices.find(row["id"]), ("/a",)), ("/a",))
+    assert service.tokens.give_back(old.which, id="1") is True
+    assert service.spend([new]) == [True] and service.spend([Use("hash", mine, ("/a",))]) == [False]
+
+
+def test_an_id_under_which_nothing_was_given_back_is_good_for_it_later(net, service):
+    row = service.invoices.make("shop", 1_000, services=("/a",))
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    assert service.follower.catch_up(row)
+    token = service.tokens.issue(service.invoices.find(row["id"]), ("/a",))
+    assert service.tokens.give_back(token, id="1") is False
+    assert service.spend([Use("hash", token, ("/a",))]) == [True]
+    assert service.tokens.give_back(token, id="1") is True and service.tokens.give_back(token, id="1") is True
+    assert service.spend([Use("hash", token, ("/a",))] * 2) == [True, False]
+
+
+def test_what_was_used_up_long_ago_is_not_looked_at_again(net, service, monkeypatch):
+    row = service.invoices.make("shop", 1_000, services=("/a",))
+    net["buyer"].rpc.call("xpay", {"invstring": row["payreq"]})
+    assert service.follower.catch_up(row) and service.spend([use(row)]) == [True]
+    monkeypatch.setattr(module, "LATE_S", -60)
+    asked = []
+    monkeypatch.setattr(service.tokens, "spend_all", lambda uses, *_: asked.append(len(uses)) or [False] * len(uses))
+    assert service.spend([use(row)] * 50, id="1", who="gate") == [False] * 50 and asked == [50]

@@ -26,6 +26,8 @@ def test_what_was_quoted_in_a_currency_costs_what_it_costs_now(net, tmp_path):
     opened.config = replace(config, rates={"EUR": Decimal(25_000)})
     asked = _renewed(opened, token, "", ask=True)
     assert (asked["msatoshi"], asked["quoted_currency"], asked["quoted_amount"]) == (4_000, "EUR", "0.001")
+    opened.config = replace(config, rates={})
+    assert _renewed(opened, token, "", ask=True)["msatoshi"] == 2_000  # as before, where there is no rate any more
     opened.hub.stop()
 
 

@@ -128,6 +128,8 @@ def test_an_envelope_that_is_none_is_refused(envelope):
 
 def test_what_an_envelope_asks_for():
     assert asked(CAPACITY.encode()) == (PATH,)
+    said = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="ReadRequest" targetType="node"'
+    assert asked(CAPACITY.replace("<read ", f"<read {said} ").encode()) == (PATH,)
     assert asked(READ.format(items="").encode()) == (PATH.rpartition("/")[0],)
     two = READ.format(items='<InfoItem name="a"/><!-- x --><InfoItem name="b"/><InfoItem name="a"/>')
     assert [p.rpartition("/")[2] for p in asked(two.encode())] == ["a", "b"]

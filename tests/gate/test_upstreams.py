@@ -13,12 +13,16 @@ from waiting import until
 
 
 class Wild:
-    """A server of raw bytes: /expect waits for the body and says no 100, /stall reads nothing, /zero and /chunked die
-    after their headers, /same is 304 with the length of what it has not; another path says what it was asked."""
+    """A server of raw bytes, by path.
+
+    /expect waits for the body and says no 100; /stall reads nothing; /zero and /chunked die after their headers;
+    /same is 304 with the length of what it has not; /slow says its headers and nothing more; /stream and /events
+    go on once it is known that their headers came; /odd says a chunk that is none. Another path says ok."""
 
     def __init__(self):
         self.server = socket.create_server(("127.0.0.1", 0))
         self.port, self.heads, self.done = self.server.getsockname()[1], [], threading.Event()
+        self.heard, self.left = threading.Event(), []
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -39,6 +43,23 @@ class Wild:
                 line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             elif path == b"/chunked":
                 line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            elif path == b"/slow":
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+                line.settimeout(30)
+                self.left.append(line.recv(1))
+            elif path == b"/stream":
+                line.sendall(b"HTTP/1.1 200 OK\r\nX-Session: 7\r\nTransfer-Encoding: chunked\r\n\r\n")
+                self.heard.wait(60)
+                line.sendall(b"5\r\nhello\r\n0\r\n\r\n")
+            elif path == b"/odd":
+                line.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\nx\r\n")
+                line.settimeout(30)
+                self.left.append(line.recv(1))
+            elif path == b"/events":
+                kind = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                line.sendall(b"HTTP/1.1 200 OK\r\n" + kind)
+                self.heard.wait(60)
+                line.sendall(b"7\r\ndata: 1\r\n0\r\n\r\n")
             elif path == b"/same":
                 line.sendall(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n")
             else:
@@ -58,6 +79,7 @@ def gate(net, service, tmp_path):
     client.wild = wild
     yield client
     wild.done.set()
+    wild.heard.set()
     stop()
     wild.server.close()
 
@@ -105,3 +127,21 @@ def test_bytes_of_headers_reach_the_upstream_as_they_came(net, service, gate):
     gate.get("/free/x", headers=[(b"cookie", "name=José".encode())])
     sent = dict(line.split(b": ", 1) for line in gate.wild.heads[-1].split(b"\r\n") if b": " in line)
     assert sent[b"cookie"] == "name=José".encode()
+
+
+@pytest.mark.parametrize("path", ["/slow", "/odd"])
+def test_an_answer_that_does_not_begin_costs_nothing_and_holds_no_connection(net, service, gate, path):
+    token = bought(net, service)
+    for _ in range(2):
+        answer = gate.get(path, headers=token)
+        assert answer.status_code in (502, 504) and "nothing was charged" in answer.json()["detail"]
+    until(lambda: gate.wild.left == [b"", b""])
+    assert gate.get("/x", headers=token).text == "ok"
+
+
+@pytest.mark.parametrize("path", ["/stream", "/events"])
+def test_headers_of_a_stream_come_before_its_first_piece(net, service, gate, path):
+    with gate.stream("GET", path, headers=bought(net, service)) as answer:
+        assert answer.status_code == 200 and (path == "/events" or answer.headers["X-Session"] == "7")
+        gate.wild.heard.set()
+        assert answer.read() in (b"hello", b"data: 1")

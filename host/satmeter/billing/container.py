@@ -39,6 +39,8 @@ USER = "api-token"
 CLEAN_S = 3600
 STARTS_S = 30.0
 """A node that does not answer for so long is away, at the start."""
+LATE_S = 60
+"""A payment that was made so long ago was counted before anybody asked."""
 FRESH_S = 5
 """How long a secret that was good is believed without another look: a revoked one ends after that, at the latest."""
 
@@ -111,15 +113,19 @@ class Container:
                     self.tokens.unspend_all([use], late_of(id, n), who)
             return [False] * len(uses)
         passed = self.tokens.spend_all(uses, seller, id, who)
-        for n, use in enumerate(uses):
-            if use is not None and not passed[n] and self._counted_now(use):
+        failed = [(n, use) for n, use in enumerate(uses) if use is not None and not passed[n] and use.kind == "rhash"]
+        counted = {key for key in {use.key for _, use in failed} if self._counted_now(key)}
+        for n, use in failed:
+            if use.key in counted:
                 (passed[n],) = self.tokens.spend_all([use], seller, late_of(id, n), who)
         return passed
 
-    def _counted_now(self, use: Use) -> bool:
-        """Returns whether a use is of a payment that is counted by now, also by another thread a moment ago."""
-        row = self.invoices.by_hash(use.key) if use.kind == "rhash" else None
-        return row is not None and self.follower.catch_up(row)
+    def _counted_now(self, payment_hash: str) -> bool:
+        """Returns whether a payment was counted only now, by us or by another thread a moment ago."""
+        row = self.invoices.by_hash(payment_hash)
+        if row is None or (row["paid_at"] is not None and row["paid_at"] < time.time() - LATE_S):
+            return False
+        return self.follower.catch_up(row)
 
     def _clean(self) -> None:
         """Every hour, delete what is over: keys, events, webhooks, unpaid invoices."""

@@ -16,6 +16,13 @@ SPENT = "uses"
 """What the keys of uses begin with (tokens.py)."""
 
 
+def _mark(key: str, what: bytes) -> str:
+    """Returns what a request under a key is known by; BadParam for a key that is none."""
+    if len(key) > 255 or not key.isascii() or not key.isprintable():
+        raise BadParam("Idempotency-Key: must be at most 255 printable ASCII characters", param="Idempotency-Key")
+    return hashlib.sha256(what).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """An idempotent request: `ref` is the id that every try uses; `status` is 0 until it is answered."""
@@ -37,9 +44,7 @@ class IdempotencyKeys:
         """Return the attempt of a key: a new one, or the known one. BadParam where the key stood for something else."""
         if not key:
             return Attempt(client, "", new_id())
-        if len(key) > 255 or not key.isascii() or not key.isprintable():
-            raise BadParam("Idempotency-Key: must be at most 255 printable ASCII characters", param="Idempotency-Key")
-        mark = hashlib.sha256(what).hexdigest()
+        mark = _mark(key, what)
         row = {"client": client, "key": key, "fingerprint": mark, "ref": new_id(), "status": 0, "body": ""}
         try:
             with self._database.writing() as db:
@@ -48,8 +53,17 @@ class IdempotencyKeys:
         except JournalTrouble as error:
             if not already_there(error):
                 raise
+        known = self.known(client, key, what)
+        assert known is not None
+        return known
+
+    def known(self, client: str, key: str, what: bytes) -> Attempt | None:
+        """Return the attempt of a key that was heard of, None for a new one. BadParam as for begin()."""
+        mark = _mark(key, what)
         with self._database.reading() as db:
-            found = db.execute(sa.select(ONCE).where(ONCE.c.client == client, ONCE.c.key == key)).one()
+            found = db.execute(sa.select(ONCE).where(ONCE.c.client == client, ONCE.c.key == key)).one_or_none()
+        if found is None:
+            return None
         if found.fingerprint != mark:
             raise BadParam("Idempotency-Key: was used for another request", param="Idempotency-Key")
         return Attempt(client, key, found.ref, found.status, found.body)

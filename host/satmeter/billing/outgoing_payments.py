@@ -28,7 +28,7 @@ from .tables import PAYMENT
 log = logging.getLogger("satmeter.billing")
 
 MAXDELAY = 500
-WAIT_S, LOOK_AGAIN_S, WAITING = 5, 1.0, 10
+WAIT_S, LOOK_AGAIN_S, WAITING = 5, 1.0, 100
 LEASE_S, BEAT_S = 120, 15
 """A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
 for its end. Twice the minute for which the node's xpay goes on trying after its caller has died: between two tries

@@ -7,10 +7,10 @@ goes to that very address.
 import asyncio
 import ipaddress
 import socket
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -19,7 +19,7 @@ from ..core.errors import BadParam
 TIMEOUT_S = 15
 MOST_BYTES = 65_536
 LOOKUPS, RESOLVERS = 4, 64
-"""Names of one client that are looked up at once, and of all."""
+"""Names of one client that are looked up at once, the others in their turn; and of all."""
 _RESOLVERS = ThreadPoolExecutor(RESOLVERS, "resolver")
 
 INWARD = tuple(
@@ -54,7 +54,8 @@ class Outward:
 
     def __init__(self, allowed: tuple[str, ...], setting: str):
         self.allowed, self._setting = allowed, setting
-        self._looking_up: Counter[str] = Counter()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """By client, for as long as one of its names is looked up."""
 
     async def send(
         self,
@@ -102,18 +103,13 @@ class Outward:
 
     async def _resolved(self, host: str, port: int, who: str) -> list[str]:
         """Looks a name up, on a thread: one that no server answers for holds it for a minute, whoever waits no more."""
-        if self._looking_up[who] >= LOOKUPS:
-            raise BadParam("url: too many names are being looked up that no server answers for", param="url")
-        self._looking_up[who] += 1
+        turn = self._turns.setdefault(who, asyncio.Semaphore(LOOKUPS))
+        await turn.acquire()
         find = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         asked = asyncio.get_running_loop().run_in_executor(_RESOLVERS, find)
-        asked.add_done_callback(lambda _: self._looked_up(who))
+        asked.add_done_callback(lambda _: turn.release())
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever asked may have gone
         return [str(each[4][0]) for each in await asyncio.shield(asked)]
-
-    def _looked_up(self, who: str) -> None:
-        self._looking_up[who] -= 1
-        if not self._looking_up[who]:
-            del self._looking_up[who]
 
     async def address(self, host: str, port: int, who: str = "") -> str:
         """Return the address of a host; BadParam where it leads to a private one."""

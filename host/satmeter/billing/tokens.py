@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -23,7 +23,9 @@ from .idempotency import SPENT
 from .rows import InvoiceRow
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
-ISSUED = "issued anew"
+ISSUED, NOBODY = "issued anew", ""
+"""How it is noted in ONCE that a token took another's place: under a name that no client has."""
+ANEW_TRIES = 3
 MOST_SERVICES = 50
 LOW = 5
 """A token is low when a fifth of its uses is left, or one."""
@@ -112,9 +114,29 @@ def _fingerprint(uses: dict[int, Use]) -> str:
     return digest(json.dumps([[n, use.kind, use.key, use.services] for n, use in uses.items()]))
 
 
-def _issued_anew(db: sa.Connection, hash: str) -> str:
-    """Returns the invoice of a token that another took the place of, by its hash; "" for none."""
-    return str(db.execute(sa.select(ONCE.c.ref).where(ONCE.c.key == f"{ISSUED} {hash}")).scalar() or "")
+def _invoice_of(db: sa.Connection, hash: str) -> str:
+    """Returns the invoice of a token by its hash, also where another took the token's place; "" for none."""
+    found = db.execute(sa.select(TOKEN.c.invoice).where(TOKEN.c.hash == hash)).scalar()
+    issued = sa.and_(ONCE.c.client == NOBODY, ONCE.c.key == f"{ISSUED} {hash}")
+    return str(found or db.execute(sa.select(ONCE.c.ref).where(issued)).scalar() or "")
+
+
+def _less(db: sa.Connection, counts: Mapping[str, int]) -> int:
+    """Takes uses back of the tokens of invoices; returns of how many. None becomes less than unspent.
+
+    They are locked in the order of their hashes, as by those who spend. One that is issued anew meanwhile is looked
+    for again: the new one is there once the old one is gone."""
+    query = sa.select(TOKEN.c.hash, TOKEN.c.invoice).where(TOKEN.c.invoice.in_(counts))
+    for _ in range(ANEW_TRIES):
+        found = db.execute(query.order_by(TOKEN.c.hash).with_for_update()).all()
+        if len(found) == len(counts):
+            break
+    changed = 0
+    for row in found:
+        count = counts[row.invoice]
+        mine = sa.update(TOKEN).where(TOKEN.c.hash == row.hash, TOKEN.c.spent >= count)
+        changed += only(db.execute(mine.values(spent=TOKEN.c.spent - count)))
+    return changed
 
 
 class Tokens:
@@ -146,7 +168,7 @@ class Tokens:
             old = db.execute(gone).first()
             self.insert(db, token, invoice, row["client"], uses, old.spent if old is not None else 0)
             if old is not None:  # a use that was spent by it may be given back yet
-                self._once(db, row["client"], f"{ISSUED} {old.hash}", invoice)
+                self._once(db, NOBODY, f"{ISSUED} {old.hash}", invoice)
         return token
 
     def spend(self, token: str, services: tuple[str, ...], seller: str = "") -> bool:
@@ -194,21 +216,13 @@ class Tokens:
 
     @staticmethod
     def _give_back(db: sa.Connection, kind: str, keys: list[str]) -> None:
-        """Takes one use back of each, in the order of the tokens' hashes, as they are spent."""
-        counts = Counter(keys)
-        column = TOKEN.c.hash if kind == "hash" else INVOICE.c.rhash
-        query = sa.select(TOKEN.c.hash, column.label("key"))
-        if kind == "rhash":
-            query = query.join(INVOICE, INVOICE.c.id == TOKEN.c.invoice)
-        query = query.where(column.in_(counts)).order_by(TOKEN.c.hash).with_for_update(of=TOKEN)
-        found = db.execute(query).all()
-        for key in counts.keys() - {row.key for row in found} if kind == "hash" else ():
-            invoice = _issued_anew(db, key)
-            back = sa.update(TOKEN).where(TOKEN.c.invoice == invoice, TOKEN.c.spent >= counts[key])
-            db.execute(back.values(spent=TOKEN.c.spent - counts[key]))
-        for row in found:
-            mine = sa.update(TOKEN).where(TOKEN.c.hash == row.hash, TOKEN.c.spent >= counts[row.key])
-            db.execute(mine.values(spent=TOKEN.c.spent - counts[row.key]))
+        """Takes one use back of each key: the hash of a token, or the hash of the payment for it."""
+        if kind == "hash":
+            invoices = {key: _invoice_of(db, key) for key in set(keys)}
+        else:
+            paid = sa.select(INVOICE.c.rhash, INVOICE.c.id).where(INVOICE.c.rhash.in_(set(keys)))
+            invoices = {row.rhash: row.id for row in db.execute(paid)}
+        _less(db, Counter(invoice for key in keys if (invoice := invoices.get(key))))
 
     @staticmethod
     def _spent_under(db: sa.Connection, who: str, key: str, uses: dict[int, "Use"]) -> list[int] | None:
@@ -308,18 +322,19 @@ class Tokens:
 
     def give_back(self, token: str = "", invoice: str = "", seller: str = "", id: str = "") -> bool:
         """Take one use back that was spent and not delivered, of a hash token or of an invoice; under an id once."""
-        which = TOKEN.c.hash == digest(token) if token else TOKEN.c.invoice == invoice
         with self._database.writing() as db:
-            row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
-            if row is None and token:
-                which = TOKEN.c.invoice == _issued_anew(db, digest(token))
-                row = db.execute(sa.select(TOKEN.c.client).where(which)).first()
-            if row is None or not covers(seller, row.client):
+            invoice = _invoice_of(db, digest(token)) if token else invoice
+            client = db.execute(sa.select(TOKEN.c.client).where(TOKEN.c.invoice == invoice)).scalar()
+            if client is None or not covers(seller, client):
                 return False
-            if id and not self._once(db, row.client, f"returned {id}"):
+            key = f"returned {id}"
+            if id and not self._once(db, client, key):
                 return True
-            back = sa.update(TOKEN).where(which, TOKEN.c.spent > 0).values(spent=TOKEN.c.spent - 1)
-            return only(db.execute(back))
+            if _less(db, {invoice: 1}):
+                return True
+            if id:  # nothing was given back under it
+                db.execute(sa.delete(ONCE).where(ONCE.c.client == client, ONCE.c.key == key))
+            return False
 
     @staticmethod
     def _once(db: sa.Connection, client: str, key: str, ref: str = "") -> bool:

@@ -12,6 +12,8 @@ from defusedxml.ElementTree import fromstring
 from ..core.errors import BadParam
 
 MOST_BYTES = 100_000
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
+"""What begins an attribute that says of what type of a schema an element is."""
 MOST_PATHS = 50
 MOST_DEPTH = 30
 
@@ -29,7 +31,7 @@ def asked(envelope: bytes) -> tuple[str, ...]:
     verbs = [child for child in root if isinstance(child.tag, str)]
     if len(verbs) != 1 or _name(verbs[0]) != "read":
         raise BadParam("envelope: must hold one read; nothing else is sold here", param="envelope")
-    more = sorted(verbs[0].attrib.keys() - {"msgformat"})
+    more = sorted(name for name in verbs[0].attrib.keys() - {"msgformat", "targetType"} if not name.startswith(XSI))
     if more:  # a subscription, or values of the past
         raise BadParam(f"envelope: {more[0][:40]!r}: only the present value is sold here", param="envelope")
     paths: dict[str, None] = {}

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import aiohttp
 from multidict import CIMultiDict
@@ -61,7 +61,7 @@ REMEMBERED = 10_000
 AGAIN_S = 60
 """For so long the last invoice is given again to who asks for very many."""
 RETRY_S = 60
-OWED_EVERY_S, SLACK_S = 5, 1.0
+OWED_EVERY_S, SLACK_S, BEGINS_S = 5, 1.0, 1.0
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
 """Headers of the gate's own answers that a script may read."""
@@ -262,11 +262,14 @@ class Gate:
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         """Returns the upstream's answer; gives the use back where nothing came of the request."""
+        answer = None
         try:
             answer = await self._upstream_answer(request, body)
-            begins = await _beginning(request.method, answer) if spent is not None else b""
+            begins = await self._beginning(request.method, answer) if spent is not None else b""
         except BaseException as error:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
+            if answer is not None:
+                answer.close()
             charged = await asyncio.shield(self._undo(spent))
             return self._no_answer(error, charged)
         uncharged = self.config.uncharged
@@ -301,18 +304,40 @@ class Gate:
     async def _in_time(
         self, asking: "asyncio.Future[aiohttp.ClientResponse]", moved: "Moved"
     ) -> aiohttp.ClientResponse:
-        """Awaits an upstream's answer; TimeoutError where it neither takes of the body nor answers for timeout_s.
+        """Awaits an upstream's answer; TimeoutError where it takes nothing of a body that it is sent for timeout_s.
 
-        aiohttp's own limit begins when the body is sent: an upstream may stop reading it."""
+        aiohttp's own limits hold before a body is sent and after it; meanwhile an upstream may stop reading."""
         try:
             while not asking.done():
-                left_s = moved.at + self.config.timeout_s + SLACK_S - time.monotonic()
+                since = time.monotonic() if moved.at is None else moved.at
+                left_s = since + self.config.timeout_s + SLACK_S - time.monotonic()
                 if left_s <= 0:
                     raise TimeoutError
                 await asyncio.wait({asking}, timeout=left_s)
             return asking.result()
         finally:
             asking.cancel()
+
+    async def _beginning(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
+        """Returns the first piece of an answer's body, b"" where it has none or where none comes in a while.
+
+        Raises aiohttp.ClientError or TimeoutError where the body breaks before. An upstream that dies after its
+        headers has delivered nothing; what breaks later the payer may have caused. A body without a length may be a
+        stream: its headers wait BEGINS_S (1 s) at most, and those of a stream of events not at all."""
+        streams = answer.content_length is None
+        if method == "HEAD" or answer.status in (204, 304) or answer.content_length == 0:
+            return b""
+        if streams and answer.content_type == "text/event-stream":
+            return b""
+        try:
+            async with asyncio.timeout(BEGINS_S if streams else self.config.timeout_s):
+                return await answer.content.readany()
+        except TimeoutError:
+            connection = answer.connection
+            broken = connection is None or connection.transport is None or connection.transport.is_closing()
+            if broken or not streams:
+                raise
+            return b""
 
     def _headers(self, request: Request) -> CIMultiDict[str]:
         """Returns the headers for the upstream: nothing that paid for the request, and no claims of a stranger."""
@@ -358,7 +383,7 @@ class Gate:
 
     def _passed_on(self, answer: aiohttp.ClientResponse, spent: Spent | None, begins: bytes) -> Response:
         """Returns the upstream's answer for the payer, its body as it comes after what it `begins` with."""
-        out = StreamingResponse(_whole(answer, begins), answer.status, background=BackgroundTask(_closed, answer))
+        out = StreamingResponse(self._rest(answer, begins), answer.status, background=BackgroundTask(_closed, answer))
         ends = HOP | named(answer.headers.getall("connection", []))
         if answer.status == 304:  # it may name the length of what it has not
             ends |= {"content-length"}
@@ -370,6 +395,19 @@ class Gate:
         if spent is not None and spent.renewed:
             out.headers["Satmeter-Token"] = spent.renewed
         return out
+
+    async def _rest(self, answer: aiohttp.ClientResponse, begins: bytes) -> AsyncIterator[bytes]:
+        """Yields what a body began with, and the rest as it comes; TimeoutError where nothing comes for timeout_s.
+
+        aiohttp's own limit does not see a connection that it closed itself, over a body that can't be read."""
+        if begins:
+            yield begins
+        while True:
+            async with asyncio.timeout(self.config.timeout_s + SLACK_S):
+                piece = await answer.content.readany()
+            if not piece:
+                return
+            yield piece
 
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Settles reserved credit before the upstream's answer goes to the payer.
@@ -404,6 +442,8 @@ class Gate:
         use = OwedUse(spent.id or secrets.token_hex(16), spent.kind, spent.which)
         try:
             await self.billing.undo(use)
+            if spent.kind == "rhash":  # a browser that was refused meanwhile may ask again at once
+                self.pages.opened(spent.which)
             return "nothing was charged"
         except NodeTrouble as error:
             self.owed.add(use)
@@ -453,33 +493,20 @@ class Gate:
                 raise TooLarge
             moved.at = time.monotonic()
             yield piece
-            moved.at = time.monotonic()
+            moved.at = None
 
 
 @dataclass(slots=True)
 class Moved:
-    """When (of the monotonic clock) something of a request's body went on."""
+    """Since when (of the monotonic clock) a piece of a request's body waits for the upstream; None for none."""
 
-    at: float = field(default_factory=time.monotonic)
-
-
-async def _beginning(method: str, answer: aiohttp.ClientResponse) -> bytes:
-    """Returns the first piece of an answer's body, b"" where it has none; ClientError where it breaks before.
-
-    An upstream that dies after its headers has delivered nothing. What breaks later the payer may have caused."""
-    has_body = method != "HEAD" and answer.status not in (204, 304) and answer.content_length != 0
-    return await answer.content.readany() if has_body else b""
-
-
-async def _whole(answer: aiohttp.ClientResponse, begins: bytes) -> AsyncIterator[bytes]:
-    if begins:
-        yield begins
-    async for piece in answer.content.iter_any():
-        yield piece
+    at: float | None = None
 
 
 def _sent_alike(text: str) -> str:
-    """Returns a header's value, read byte by byte, so that aiohttp (which writes UTF-8) sends the bytes that came."""
+    """Returns a header's value, read byte by byte, so that aiohttp (which writes UTF-8) sends the bytes that came.
+
+    Bytes that are no UTF-8 are sent as the UTF-8 of what they are in Latin-1."""
     try:
         return text.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:

@@ -125,21 +125,23 @@ class Heads:
             await self._app(scope, receive, send)
             return
 
-        begun = asyncio.Event()
+        begun, ended = asyncio.Event(), asyncio.Event()
 
         async def bare(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
                 begun.set()
+            elif not message.get("more_body", False):
+                ended.set()
 
         answering = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, bare))
         waiting = asyncio.ensure_future(begun.wait())
         await asyncio.wait({answering, waiting}, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait({answering}, timeout=STREAM_S)
         waiting.cancel()
-        if answering.done():
-            answering.result()
+        if answering.done() or ended.is_set():  # what it does in the background goes on
+            await answering
         else:  # a stream of events, which has no end
             answering.cancel()
             with suppress(asyncio.CancelledError):

@@ -34,6 +34,7 @@ from ..described import (
     takes,
 )
 from ..events import told
+from ..idempotency import Attempt
 from ..invoices import check_amount, check_cap, check_description, check_expiry, check_metadata, shown, status_of
 from ..outgoing_payments import ALARM, COMPLETE, FAILED
 from ..rates import converted, quoted
@@ -273,6 +274,10 @@ async def listinvoice(shop: Shop, billing: Billing, token: str = "", payreq: str
 
 
 def _make(billing: Container, client: Client, data: bytes, kind: str, key: str) -> Response:
+    what = b"POST /invoice\n" + data
+    known = billing.once.known(client.name, key, what) if key else None
+    if known is not None and known.status:  # whatever became of rates and caps meanwhile
+        return _as_before(known)
     given = forms.only(forms.fields(data, kind), *FIELDS)
     amount, quoted = _amount(billing, given)
     if amount is None and (given.get("service") or given.get("uses")):
@@ -284,9 +289,9 @@ def _make(billing: Container, client: Client, data: bytes, kind: str, key: str) 
     services = services_of(given["service"]) if given.get("service") else ()
     uses = whole("uses", given.get("uses", billing.config.uses), 1, 10**6)
     check_cap(amount, billing.config.invoice_cap_msat)  # before the key is used up by a request that can't be done
-    attempt = billing.once.begin(client.name, key, b"POST /invoice\n" + data)
+    attempt = billing.once.begin(client.name, key, what)
     if attempt.status:
-        return Response(attempt.body, attempt.status, media_type="application/json")
+        return _as_before(attempt)
     billing.may_mint(client.name)
     row = billing.invoices.make(
         client.name,
@@ -303,6 +308,10 @@ def _make(billing: Container, client: Client, data: bytes, kind: str, key: str) 
     )
     text = billing.once.end(attempt, 201, json.dumps(shown(row)))
     return Response(text, 201, media_type="application/json")
+
+
+def _as_before(attempt: Attempt) -> Response:
+    return Response(attempt.body, attempt.status, media_type="application/json")
 
 
 def _amount(billing: Container, given: JsonObject) -> tuple[int | None, tuple[str, str] | None]:

@@ -3,6 +3,7 @@
 An invoice token is an invoice's payreq or id. Parameters stand in the URL, as the document has them.
 """
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated
 
@@ -169,9 +170,11 @@ def _renewed(billing: Container, hash: str, seller: str, ask: bool) -> str | Inv
     elif ask:
         billing.may_mint(old["client"])
         amount, quote = old["msatoshi"], None
-        if old["quoted_currency"] and old["quoted_amount"]:  # at the rate of now
-            quote = old["quoted_currency"], old["quoted_amount"]
-            amount = converted(billing.config.rates, billing.node, quote[0], Decimal(quote[1]))
+        if old["quoted_currency"] and old["quoted_amount"]:  # at the rate of now; as before, where there is none
+            with suppress(BadParam):
+                quoted_for = old["quoted_currency"], old["quoted_amount"]
+                amount = converted(billing.config.rates, billing.node, quoted_for[0], Decimal(quoted_for[1]))
+                quote = quoted_for
         services, uses = bought.services, old["uses"]
         found = billing.invoices.make(
             old["client"], amount, old["description"], quoted=quote, services=services, uses=uses
