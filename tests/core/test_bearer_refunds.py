@@ -338,3 +338,15 @@ def test_an_invoice_over_a_sum_is_tried_once():
     w.channel_can_refund = False
     ask(w, session, "first", 5_000)
     assert [e.kind() for e in w.seller_events].count("refund_failed") == 1
+
+
+def test_what_a_payer_has_left_after_a_refund_is_without_the_fee_that_it_bore():
+    w = World({"remainder_s": 3600})
+    w.fee = 300
+    first, session = feed(w, 10_000)
+    feed(w, 1_000)
+    w.report(10, plugged=False)
+    ask(w, session, "in part", 5_000, number=first)
+    # Of the fee, the seller bears 10 msat: a hundredth of the 1,000 msat that were earned.
+    assert w.refunds == {"in part": 5_000}
+    assert w.seller.state.sessions[session].claim_msat(first) == 9_000 - 5_000 - 290

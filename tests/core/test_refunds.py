@@ -281,3 +281,44 @@ def test_news_of_another_invoice_is_none_of_the_refund_under_way():
     before = len(w.seller_events)
     w.sell(cmd.RefundSettled(SESSION, "another", w.sale.refund.amount_msat, 0, "h"))
     assert len(w.seller_events) == before and w.sale.refund.under_way and w.sale.refunded_msat == 0
+
+
+@pytest.mark.parametrize(
+    ("arrived", "fee", "refunded", "fees", "lapsed"),
+    [
+        (3_500, 200, 3_700, 200, 3_300),  # less than it was to be: the rest is not owed again
+        (6_900, 300, 7_000, 100, 0),  # the fee was more than is owed: what is over is the seller's loss
+        (9_000, 0, 7_000, 0, 0),  # more than is owed: no more than that counts
+    ],
+)
+def test_what_a_refund_paid_otherwise_than_it_was_to_be_leaves(arrived, fee, refunded, fees, lapsed):
+    w = refunding()
+    w.todo.clear()
+    w.sell(cmd.RefundSettled(SESSION, w.sale.refund.bolt11, arrived, fee, "h"))
+    assert (w.sale.refunded_msat, w.sale.refund_fee_msat, w.sale.lapsed_msat) == (refunded, fees, lapsed)
+    assert w.sale.owed_msat == 0 and w.sale.alarm
+
+
+def test_news_of_another_invoice_neither_ends_nor_claims_the_refund_under_way():
+    w = refunding()
+    before = len(w.seller_events)
+    w.sell(cmd.RefundLost(SESSION, "another", "no route", final=True))
+    assert not w.sell(cmd.ClaimRefund(SESSION, "another", "h", known=False))
+    assert len(w.seller_events) == before and w.sale.refund.under_way
+
+
+def test_dust_whose_refund_is_under_way_does_not_lapse():
+    w = World({"remainder_s": 60}, policy={"budget_msat": 15_000})
+    w.hold = {do.PayRefund}
+    w.open()
+    w.report(93)  # 700 msat are left
+    w.buy(cmd.CloseStream(SESSION))
+    w.pump()
+    assert w.sale.refund.under_way and w.sale.owed_msat == 700
+    w.pass_ms(1_200_000, step=10_000)
+    assert (w.sale.lapsed_msat, w.sale.owed_msat) == (0, 700)
+    (action,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)][:1]
+    w.sell(cmd.RefundSettled(SESSION, action.bolt11, 700, 0, "h"))
+    w.pump()
+    receipt = w.receipts()[-1]
+    assert (receipt["refunded_msat"], receipt["lapsed_msat"], receipt["owed_msat"]) == (700, 0, 0)

@@ -21,6 +21,9 @@ from ..core.errors import BadParam
 from ..core.plain import Fields
 
 HEADERS_S = 20.0
+KEPT_S = 20
+"""A connection without a request is kept for so long: longer than clients keep theirs (5 s in many), so that none sends
+a request just as it is closed."""
 NOT_STARTED = 3
 """The exit code of a server that could not begin, as uvicorn has it."""
 STREAM_S = 1.0
@@ -37,6 +40,7 @@ def settings(host: str, port: int, proxies: tuple[str, ...]) -> Fields:
         "http": Deadline,
         "log_level": "warning",
         "server_header": False,
+        "timeout_keep_alive": KEPT_S,
         "timeout_graceful_shutdown": GRACE_S,
         "proxy_headers": bool(proxies),
         "forwarded_allow_ips": list(proxies),
