@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from lanes import lane
 from satmeter.cli.main import app
+from satmeter.device.figures import figures as of_bridge
 from satmeter.devnet.devices.simulated import free_port
 from satmeter.node.rpc import Node
 from satmeter.watch.doctor import findings
@@ -171,6 +172,7 @@ def asked_for():
 def test_rules_and_dashboard_ask_for_figures_that_there_are(net, shop):
     shop.add()
     known = set(figures(net["seller"])) | set(figures(net["buyer"]))
+    known |= {family.name for family in text_string_to_metric_families(exposition(of_bridge([])).decode())}
     names = set(re.findall(r"\bsatmeter_\w+", " ".join(asked_for())))
     assert len(asked_for()) > 15 and names and names <= known
 
