@@ -25,7 +25,7 @@ from satmeter.gate import config as gate_config
 from satmeter.gate.l402 import L402, TOKEN_HEADERS
 from satmeter.gate.owed import OwedUse, OwedUses
 from satmeter.gate.prices import parse
-from satmeter.gate.proxy import plain_path
+from satmeter.gate.upstream import plain_path
 from satmeter.http import server as httpd
 from satmeter.qr import read
 from services import Service, free_port

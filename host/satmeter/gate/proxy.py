@@ -6,7 +6,6 @@ delivered. Tokens go no further than here.
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -15,16 +14,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
-from multidict import CIMultiDict
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Scope
-from yarl import URL
 
 from ..core.errors import BadParam, NodeTrouble, NotAsked, SatmeterError, TooMany
 from ..core.plain import keep_newest
@@ -34,34 +29,22 @@ from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
 from . import omi
-from .billing_client import KEPT_S, Asked, BillingClient
+from .billing_client import Asked, BillingClient
 from .config import Config
-from .l402 import L402, carries
+from .l402 import L402
 from .owed import OwedUse, OwedUses
-from .page import Pages, wanted, without_ours
+from .page import Pages, wanted
 from .prices import METHODS, Price, find, methods_of, together
+from .request_body import TooLarge, TooSlow, pieces
+from .upstream import Upstream, plain_path
 
 log = logging.getLogger("satmeter.gate")
 
-HOP = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()
-) | {"expect", "host"}
-"""Headers that end at a proxy (RFC 9110, 7.6.1), the host, which is the upstream's own, and Expect: who expects a 100
-gets it from here, and an upstream that knows of none would hold a body up for ever."""
-
-
-CLAIMS = re.compile(
-    r"(x-)?forwarded(-.*)?|x-real-ip|x-client-ip|true-client-ip|x-original-(url|uri|host)|x-rewrite-url|"
-    r"x-(http-)?method(-override)?"
-)
-"""What a stranger may claim of itself, or ask another path or method by than is paid for. The upstream hears of who it
-is from the gate. An underscore is a dash to many a server behind."""
-PLACES = (b"location", b"content-location")
 REMEMBERED = 10_000
 AGAIN_S = 60
 """For so long the last invoice is given again to who asks for very many."""
 RETRY_S = 60
-OWED_EVERY_S, SLACK_S, BEGINS_S = 5, 1.0, 1.0
+OWED_EVERY_S = 5
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
 """Headers of the gate's own answers that a script may read."""
@@ -92,8 +75,7 @@ class Gate:
         self.owed = OwedUses(config.owed)
         self.billing = BillingClient(config.service, config.api_token, self.owed.add)
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
-        self._upstream: aiohttp.ClientSession | None = None
-        self._base = config.upstream.rstrip("/")
+        self.upstream = Upstream(config)
         self._minted = LastMinute()
 
     def app(self) -> Starlette:
@@ -101,14 +83,7 @@ class Gate:
 
         @asynccontextmanager
         async def running(_: Starlette) -> AsyncIterator[None]:
-            limits = aiohttp.TCPConnector(limit=500, keepalive_timeout=KEPT_S)
-            timeout = aiohttp.ClientTimeout(total=None, connect=self.config.timeout_s, sock_read=self.config.timeout_s)
-            async with (
-                self.billing,
-                aiohttp.ClientSession(
-                    connector=limits, timeout=timeout, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-                ) as self._upstream,
-            ):
+            async with self.billing, self.upstream.opened():
                 tasks = [asyncio.create_task(each()) for each in (self._give_back, self.billing.try_token)]
                 yield
                 for task in tasks:
@@ -151,7 +126,7 @@ class Gate:
         if self.config.omi and request.method != "POST":
             price = None
         elif self.config.omi:
-            body = await self._whole(request)
+            body = await self._envelope(request)
             asked = omi.asked(body)
             paths = tuple(f"/{each}" for each in asked)  # what is paid for; the address says nothing of it
             price = together(self.config.prices, asked)
@@ -264,8 +239,8 @@ class Gate:
         """Returns the upstream's answer; gives the use back where nothing came of the request."""
         answer = None
         try:
-            answer = await self._upstream_answer(request, body)
-            begins = await self._beginning(request.method, answer) if spent is not None else b""
+            answer = await self.upstream.answer(request, body)
+            begins = await self.upstream.beginning(request.method, answer) if spent is not None else b""
         except BaseException as error:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             if answer is not None:
@@ -277,95 +252,10 @@ class Gate:
             await self._undo(spent)
         elif spent is not None and spent.kind == "credit":
             await self._settle(spent, answer)
-        return self._passed_on(answer, spent, begins)
-
-    async def _upstream_answer(self, request: Request, body: bytes | None) -> aiohttp.ClientResponse:
-        """Asks the upstream, and returns its answer as soon as its headers are there.
-
-        `body` is what was read of the request already; None where it is sent on as it comes."""
-        assert self._upstream is not None
-        headers = self._headers(request)
-        length = request.headers.get("content-length")
-        has_body = length is not None or "transfer-encoding" in request.headers
-        moved = Moved()
-        content = body if body is not None else self._body(request, moved) if has_body else None
-        if content is not None and length is not None:
-            headers["content-length"] = length
-        asked = self._upstream.request(
-            request.method,
-            self._target(request.scope),
-            headers=headers,
-            data=content,
-            allow_redirects=False,
-            skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
-        )
-        return await self._in_time(asyncio.ensure_future(asked), moved)
-
-    async def _in_time(
-        self, asking: "asyncio.Future[aiohttp.ClientResponse]", moved: "Moved"
-    ) -> aiohttp.ClientResponse:
-        """Awaits an upstream's answer; TimeoutError where it takes nothing of a body that it is sent for timeout_s.
-
-        aiohttp's own limits hold before a body is sent and after it; meanwhile an upstream may stop reading."""
-        try:
-            while not asking.done():
-                since = time.monotonic() if moved.at is None else moved.at
-                left_s = since + self.config.timeout_s + SLACK_S - time.monotonic()
-                if left_s <= 0:
-                    raise TimeoutError
-                await asyncio.wait({asking}, timeout=left_s)
-            return asking.result()
-        finally:
-            asking.cancel()
-
-    async def _beginning(self, method: str, answer: aiohttp.ClientResponse) -> bytes:
-        """Returns the first piece of an answer's body, b"" where it has none or where none comes in a while.
-
-        Raises aiohttp.ClientError or TimeoutError where the body breaks before. An upstream that dies after its
-        headers has delivered nothing; what breaks later the payer may have caused. A body without a length may be a
-        stream: its headers wait BEGINS_S (1 s) at most, and those of a stream of events not at all."""
-        streams = answer.content_length is None
-        if method == "HEAD" or answer.status in (204, 304) or answer.content_length == 0:
-            return b""
-        if streams and answer.content_type == "text/event-stream":
-            return b""
-        try:
-            async with asyncio.timeout(BEGINS_S if streams else self.config.timeout_s):
-                return await answer.content.readany()
-        except TimeoutError:
-            connection = answer.connection
-            broken = connection is None or connection.transport is None or connection.transport.is_closing()
-            if broken or not streams:
-                raise
-            return b""
-
-    def _headers(self, request: Request) -> CIMultiDict[str]:
-        """Returns the headers for the upstream: nothing that paid for the request, and no claims of a stranger."""
-        here = HOP | named(request.headers.getlist("connection")) | {"content-length"}
-        headers = CIMultiDict(
-            (name, _sent_alike(text))
-            for raw_name, raw_value in request.headers.raw
-            if (name := raw_name.decode("latin-1").lower()) not in here
-            and not CLAIMS.fullmatch(name.replace("_", "-"))
-            and not carries(name, text := raw_value.decode("latin-1"))
-        )
-        if "cookie" in headers:
-            headers["cookie"] = without_ours("; ".join(headers.getall("cookie")))
-            if not headers["cookie"]:
-                del headers["cookie"]
-        if request.client is not None:
-            headers["x-forwarded-for"] = request.client.host
-        headers["x-forwarded-proto"] = request.url.scheme
-        if "host" in request.headers:
-            headers["x-forwarded-host"] = request.headers["host"]
-        return headers
-
-    def _target(self, scope: Scope) -> URL:
-        """Returns the address at the upstream; with OMI the envelope alone says what is asked for."""
-        raw = "/" if self.config.omi else scope["raw_path"].decode("ascii")
-        if scope["query_string"] and not self.config.omi:
-            raw += "?" + scope["query_string"].decode("latin-1")
-        return URL(self._base + raw, encoded=True)
+        out = self.upstream.passed_on(answer, begins)
+        if spent is not None and spent.renewed:
+            out.headers["Satmeter-Token"] = spent.renewed
+        return out
 
     def _no_answer(self, error: BaseException, charged: str) -> Response:
         """Returns what a payer is told where the upstream gave no answer; raises what is no trouble of the upstream's.
@@ -380,34 +270,6 @@ class Gate:
             raise error
         status = 504 if isinstance(error, TimeoutError) else 502
         return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
-
-    def _passed_on(self, answer: aiohttp.ClientResponse, spent: Spent | None, begins: bytes) -> Response:
-        """Returns the upstream's answer for the payer, its body as it comes after what it `begins` with."""
-        out = StreamingResponse(self._rest(answer, begins), answer.status, background=BackgroundTask(_closed, answer))
-        ends = HOP | named(answer.headers.getall("connection", []))
-        if answer.status == 304:  # it may name the length of what it has not
-            ends |= {"content-length"}
-        out.raw_headers = [
-            (name.lower(), self._ours(value) if name.lower() in PLACES else value)
-            for name, value in answer.raw_headers
-            if name.lower().decode("latin-1") not in ends
-        ]
-        if spent is not None and spent.renewed:
-            out.headers["Satmeter-Token"] = spent.renewed
-        return out
-
-    async def _rest(self, answer: aiohttp.ClientResponse, begins: bytes) -> AsyncIterator[bytes]:
-        """Yields what a body began with, and the rest as it comes; TimeoutError where nothing comes for timeout_s.
-
-        aiohttp's own limit does not see a connection that it closed itself, over a body that can't be read."""
-        if begins:
-            yield begins
-        while True:
-            async with asyncio.timeout(self.config.timeout_s + SLACK_S):
-                piece = await answer.content.readany()
-            if not piece:
-                return
-            yield piece
 
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Settles reserved credit before the upstream's answer goes to the payer.
@@ -427,13 +289,6 @@ class Gate:
         if not good:
             answer.close()
             raise NodeTrouble(f"credit under {spent.id} was not settled: it is not held any more")
-
-    def _ours(self, place: bytes) -> bytes:
-        """Return an address of the upstream's own, where an answer leads to it, as one of the gate's."""
-        text = place.decode("latin-1")
-        if text == self._base:
-            return b"/"
-        return text[len(self._base) :].encode("latin-1") if text.startswith(self._base + "/") else place
 
     async def _undo(self, spent: Spent | None) -> str:
         """Give a use back; returns what that came to, in words. What can't be now is kept, and done later."""
@@ -462,82 +317,9 @@ class Gate:
                 log.error("giving back: %s", error)
             await asyncio.sleep(OWED_EVERY_S)
 
-    async def _whole(self, request: Request) -> bytes:
-        """Return a body that is looked into; BadParam for one that is larger than an envelope."""
-        data = bytearray()
-        async for piece in self._pieces(request):
-            data += piece
-            if len(data) > omi.MOST_BYTES:
-                raise BadParam(f"envelope: may have {omi.MOST_BYTES:,} bytes", param="envelope")
-        return bytes(data)
-
-    async def _pieces(self, request: Request) -> AsyncIterator[bytes]:
-        """The body as it comes; TooSlow where nothing comes for the time that the upstream has, too."""
-        stream = request.stream()
-        while True:
-            try:
-                async with asyncio.timeout(self.config.timeout_s):
-                    piece = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise TooSlow from None
-            yield piece
-
-    async def _body(self, request: Request, moved: "Moved") -> AsyncIterator[bytes]:
-        """The body as it comes, no more than most_bytes; `moved` says when the upstream took of it last."""
-        seen = 0
-        async for piece in self._pieces(request):
-            seen += len(piece)
-            if seen > self.config.most_bytes:
-                raise TooLarge
-            moved.at = time.monotonic()
-            yield piece
-            moved.at = None
-
-
-@dataclass(slots=True)
-class Moved:
-    """Since when (of the monotonic clock) a piece of a request's body waits for the upstream; None for none."""
-
-    at: float | None = None
-
-
-def _sent_alike(text: str) -> str:
-    """Returns a header's value, read byte by byte, so that aiohttp (which writes UTF-8) sends the bytes that came.
-
-    Bytes that are no UTF-8 are sent as the UTF-8 of what they are in Latin-1."""
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeDecodeError:
-        return text
-
-
-async def _closed(answer: aiohttp.ClientResponse) -> None:
-    answer.close()
-
-
-def named(connection: list[str]) -> frozenset[str]:
-    """Return the headers that `Connection` names: they end at a proxy, too (RFC 9110, 7.6.1)."""
-    return frozenset(name.strip().lower() for line in connection for name in line.split(","))
-
-
-def plain_path(scope: Scope) -> str | None:
-    """Returns a request's path, decoded; None where the upstream could read it as another path.
-
-    That is a path with . or .. or nothing between slashes, with ; (which ends a name for some servers),
-    with a backslash or % after decoding, with an encoded slash, or with unprintable characters."""
-    path, raw = str(scope["path"]), scope["raw_path"]
-    encoded = raw.lower()
-    if b"%2f" in encoded or b"%5c" in encoded or "\\" in path or not path.isprintable() or set(path) & set("%;"):
-        return None
-    parts = path.split("/")[1:]
-    return None if any(part.strip() in (".", "..") for part in parts) or "" in parts[:-1] else path
-
-
-class TooSlow(Exception):
-    """A body that stopped coming."""
-
-
-class TooLarge(Exception):
-    """A body that went on beyond what it may have."""
+    async def _envelope(self, request: Request) -> bytes:
+        """Returns a body that is looked into; BadParam for one that is larger than an envelope."""
+        try:
+            return b"".join([piece async for piece in pieces(request, omi.MOST_BYTES, self.config.timeout_s)])
+        except TooLarge:
+            raise BadParam(f"envelope: may have {omi.MOST_BYTES:,} bytes", param="envelope") from None
