@@ -1,6 +1,7 @@
 """Lanes, and the report of which ran: one whose system parts are missing is skipped loudly, with what brings them."""
 
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from audit import Accountant  # noqa: E402
 from lanes import LANES, RAN, lane, version  # noqa: E402
+
+# A shell starts what runs in its background with SIGINT ignored, and so are all that we start: Ctrl-C would end none.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["browsing", "openid_provider", "served"]
 
