@@ -8,7 +8,8 @@ HTLC could not do.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyln.client import RpcError
@@ -128,15 +129,40 @@ class Payments:
         invoice without one; `last` allows a direct HTLC. `may` is asked before each try: when it is False, there is
         none. A second call for a hash waits for the first one, and then learns what became of it.
         """
+        with self._alone(payment_hash, bolt11):
+            if not fresh and self._begun(payment_hash):
+                return self._landed(payment_hash), ""
+            if not bolt11:
+                return self.outcome(payment_hash), "the payment was not begun"
+            params: JsonObject = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+            if amount_msat is not None:
+                params["amount_msat"] = amount_msat
+            if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
+                last = None
+            since, begun = time.time(), time.monotonic()
+            try:
+                paid, why = self._tried(payee, params, payment_hash, last, may)
+            except NodeTrouble:
+                self._begins_until = time.monotonic() + BEGUN_S
+                raise
+            since = min(since, time.time() - (time.monotonic() - begun))  # the clock may have been set back meanwhile
+            if fresh and (_is_known(paid) or (why and self._older(payment_hash, paid, int(since)))):
+                return Outcome("known"), why or "the node paid this payment hash before"
+            return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
+
+    @contextmanager
+    def _alone(self, payment_hash: str, bolt11: str) -> Iterator[None]:
+        """Lets one thread at a time pay or find the payment of a hash.
+
+        NodeTrouble for a call without an invoice whose payment another thread of ours tries again."""
         with self._one_ended:
             self._one_ended.wait_for(lambda: payment_hash not in self._paying)
             self._paying.add(payment_hash)
         try:
             if not bolt11 and payment_hash in self._tried_again:
                 raise NodeTrouble("the payment of this hash is tried again by another thread of ours")
-            paid = self._pay(payee, bolt11, payment_hash, maxfee_msat, maxdelay, amount_msat, fresh, last, may)
+            yield
             self._tried_again.discard(payment_hash)
-            return paid
         except NodeTrouble:
             if bolt11:
                 self._tried_again.add(payment_hash)
@@ -145,38 +171,6 @@ class Payments:
             with self._one_ended:
                 self._paying.discard(payment_hash)
                 self._one_ended.notify_all()
-
-    def _pay(
-        self,
-        payee: str,
-        bolt11: str,
-        payment_hash: str,
-        maxfee_msat: int,
-        maxdelay: int,
-        amount_msat: int | None,
-        fresh: bool,
-        last: LastHop | None,
-        may: Callable[[], bool],
-    ) -> tuple[Outcome, str]:
-        if not fresh and self._begun(payment_hash):
-            return self._landed(payment_hash), ""
-        if not bolt11:
-            return self.outcome(payment_hash), "the payment was not begun"
-        params: JsonObject = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
-        if amount_msat is not None:
-            params["amount_msat"] = amount_msat
-        if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
-            last = None
-        since, begun = time.time(), time.monotonic()
-        try:
-            paid, why = self._tried(payee, params, payment_hash, last, may)
-        except NodeTrouble:
-            self._begins_until = time.monotonic() + BEGUN_S
-            raise
-        since = min(since, time.time() - (time.monotonic() - begun))  # the clock may have been set back meanwhile
-        if fresh and (_is_known(paid) or (why and self._older(payment_hash, paid, int(since)))):
-            return Outcome("known"), why or "the node paid this payment hash before"
-        return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
 
     def _begun(self, payment_hash: str) -> bool:
         """Returns whether a payment is under way or complete, after a wait for one that may just begin.
