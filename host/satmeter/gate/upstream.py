@@ -41,6 +41,7 @@ is from the gate. An underscore is a dash to many a server behind."""
 PLACES = (b"location", b"content-location")
 CONNECTIONS = 500
 SLACK_S, BEGINS_S = 1.0, 1.0
+"""What our own time limit leaves to that of aiohttp, which is to end first; and how long headers wait for a body."""
 
 
 class Upstream:
