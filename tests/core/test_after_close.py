@@ -376,3 +376,10 @@ def test_a_payment_in_flight_that_fails_takes_nothing_off_what_the_sensor_saw():
         for amount in [10_000, 5_000] if fails else [5_000]:
             w.ask(250, amount=amount)
         assert (w.p.paid_msat, w.p.may_still_pay_msat, w.p.breached) == (25_000, 0, False)
+
+
+def test_a_prepaid_stream_has_no_debt_to_refuse():
+    w = Liar()
+    w.ask(0)
+    w.close(refuse_debt=True)
+    assert not w.p.debt_refused and w.p.state == "closing"

@@ -350,3 +350,9 @@ def test_what_a_payer_has_left_after_a_refund_is_without_the_fee_that_it_bore():
     # Of the fee, the seller bears 10 msat: a hundredth of the 1,000 msat that were earned.
     assert w.refunds == {"in part": 5_000}
     assert w.seller.state.sessions[session].claim_msat(first) == 9_000 - 5_000 - 290
+
+
+def test_who_asked_is_answered_with_the_session():
+    w = World()
+    session = left(w)
+    assert w.sell(cmd.AskRefund(session, "lnback", 0, 0)).id == session

@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from liar import Liar
+from liar import Liar, SensorFirst
 from world import ARREARS, SELLER_ID, SESSION, Victim, World, invoice_received
 
 from satmeter.core import commands as cmd
@@ -134,3 +134,45 @@ def test_an_error_of_the_seller_that_is_not_about_the_session_ends_no_stream(cod
     w.ask(0)
     w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, code, "something")))
     assert w.p.state == "streaming"
+
+
+def test_a_seller_can_not_use_the_slack_of_its_rating_with_each_message():
+    """10 ticks a second and 5 s of slack: each step is within them, and all together are not."""
+    w = Liar(rating_ticks_per_s=10)
+    w.ask(60, 100)
+    assert w.p.payments == 1 and not w.p.breached
+    w.ask(120, 100)
+    assert w.p.payments == 1 and w.p.breached
+
+
+def late(w, number, by_ms):
+    """An invoice that expired before it came."""
+    w.now += 1_000
+    message = msg.Invoice(SESSION, w.now, number, 100, f"100:late{number}", 0, 0, 0)
+    w.tell(invoice_received(message, 100, f"late{number}", w.now - by_ms))
+
+
+def test_an_expired_invoice_among_good_ones_shows_no_wrong_clock():
+    w = Liar()
+    w.ask(0, 100)
+    for number in (20, 30, 40):
+        late(w, number, 60_000)
+        assert w.p.state == "streaming"
+        w.ask(0, 100)  # one that can be paid: the clocks agree
+    late(w, 50, 60_000)
+    late(w, 51, 60_000)  # the second in a row
+    assert w.p.state == "closing" and "clock" in w.p.refusals[-1].why
+
+
+@pytest.mark.parametrize(("by_ms", "state"), [(9_999, "streaming"), (10_000, "closing")])
+def test_a_first_invoice_that_is_ten_seconds_late_is_of_another_clock(by_ms, state):
+    w = Liar()
+    late(w, 1, by_ms)
+    assert w.p.state == state and not w.paid
+
+
+def test_with_a_sensor_that_counted_nothing_nothing_is_paid_after_a_close():
+    w = SensorFirst(policy={"tolerance_ticks": 0, "tolerance_pct": 0}, **ARREARS)
+    w.close()
+    w.ask(1, 100)
+    assert not w.paid and "0 of 0 in all are left" in w.p.refusals[-1].why

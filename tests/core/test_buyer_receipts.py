@@ -19,6 +19,7 @@ from satmeter.core.buyer import views
 from satmeter.core.buyer.buyer import Buyer
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import canonical
+from statement import statement
 
 
 def of_a_transaction(**figures):
@@ -164,3 +165,20 @@ def test_a_stream_that_was_closing_waits_as_long_again_after_a_restart():
     assert w.purchase.state == "closing"
     w.restart_buyer()
     assert w.buyer.state.streams[SESSION].memory.closing_at == w.now
+
+
+def test_what_is_signed_and_no_receipt_brings_no_old_stream_back():
+    old = refold(Liar().events, BuyerState()).streams[SESSION]
+    for text in ("", "{}", "not a receipt", of_a_transaction(revision="1")):
+        buyer = Buyer(recall=lambda session: old)
+        step = buyer.handle(cmd.ReceiptChecked(SESSION, text, "sig", True, {}), 10**9)
+        assert not step.events and SESSION not in buyer.state.streams
+
+
+def test_a_receipt_of_a_stream_whose_terms_never_came_is_judged_by_the_rest():
+    w = World()
+    w.lose = lambda message: isinstance(message, msg.Terms | msg.Invoice)
+    w.open()
+    text = statement(session=SESSION, seller=SELLER_ID, revision=1, tariff=w.meter.tariff.terms(), ticks=0)
+    w.buy(cmd.ReceiptChecked(SESSION, text, "sig", True, {}))
+    assert w.purchase.state == "closed" and w.purchase.tariff is None and not w.purchase.disputed, w.purchase.closing

@@ -111,6 +111,23 @@ def test_a_payment_for_a_session_that_memory_has_let_go_is_kept_for_its_buyer():
     assert w.seller.state.sessions["7a" * 16].brought_msat == 2_500
 
 
+def test_a_payment_for_a_session_that_memory_has_let_go_leaves_the_meters_next_session_alone():
+    w = streaming()
+    spare = told_ahead(w)[0]
+    w.report(20, plugged=False)
+    w.pass_ms(200_000, step=5_000)
+    w.report(20)
+    w.open(session="7a" * 16)
+    w.report(30)
+    assert w.meter.state == "delivering"
+    w.channel_can_refund = False
+    w.sell(settle(w, spare))
+    w.pump()
+    assert (w.meter.state, w.meter.session) == ("delivering", "7a" * 16)
+    (kept,) = [s for s in w.seller.state.sessions.values() if s.id != "7a" * 16]
+    assert (kept.buyer, kept.owed_msat) == (BUYER_ID, 2_500)
+
+
 def test_a_payment_that_nobody_knows_is_kept_and_shown():
     w = World()
     unknown = session_label("0", "99" * 16, 3)

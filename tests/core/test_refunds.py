@@ -1,5 +1,6 @@
 """Refunds: none is paid twice, none costs the seller more than the session earned, and held ones stop nothing."""
 
+import itertools
 import json
 from collections import deque
 
@@ -322,3 +323,20 @@ def test_dust_whose_refund_is_under_way_does_not_lapse():
     w.pump()
     receipt = w.receipts()[-1]
     assert (receipt["refunded_msat"], receipt["lapsed_msat"], receipt["owed_msat"]) == (700, 0, 0)
+
+
+def test_tries_of_a_refund_that_fails_grow_ever_rarer():
+    w = unrefunded()
+    tries = []
+    w.fee = 0
+    perform = w.perform
+
+    def watched(side, action):
+        if isinstance(action, do.PayRefund):
+            tries.append(w.now)
+        perform(side, action)
+
+    w.perform = watched
+    w.pass_ms(3_600_000, step=5_000)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(set(tries)))]
+    assert len(gaps) >= 3 and gaps == sorted(gaps) and gaps[-1] >= 4 * gaps[0]

@@ -171,3 +171,17 @@ def test_who_is_locked_out_is_told_for_how_long(left_ms, seconds):
     w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now, "m")))
     (told,) = [a.message.text for _, a in w.todo if isinstance(a, do.Send)]
     assert f"for another {seconds} s" in told
+
+
+def test_a_session_whose_board_stopped_stays_open_while_a_gate_still_holds_credit():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(SESSION, "g", "reserve", 4_000))
+    w.report(60)  # all that the board was granted
+    w.sell(cmd.CloseSession(SESSION))
+    w.pump()
+    assert w.sale.state == "ending" and not w.receipts()
+    w.sell(cmd.Spend(SESSION, "g", "settle", 3_000))
+    w.report(60)
+    (receipt,) = w.receipts()
+    assert (receipt["charged_msat"], receipt["refunded_msat"]) == (9_000, 1_000)

@@ -87,3 +87,19 @@ def test_a_payment_that_the_buyer_claims_is_waited_for_ten_seconds():
     w.sell(cmd.Tick())
     w.pump()
     assert w.refunds == {"refund:r": 2_000}
+
+
+def test_who_just_paid_and_used_meanwhile_is_asked_by_an_invoice_that_was_made_ahead():
+    """It is for half of what was asked before: to make another would be a moment without one."""
+    w = World({"low_water_msat": 9_000})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(20)
+    asked = [w.sale.out_msat]
+    for register in (40, 60):
+        w.report(register)
+        (label,) = w.unpaid()
+        w.pay(label)
+        w.pump()
+        asked.append(w.sale.out_msat)
+    assert asked == [2_000, 2_000, 1_000]

@@ -85,7 +85,7 @@ class Payments(Part):
         if ticks is not None:
             most = min(most, charged - used + tariff.charge(max(0, ticks)))
         if paid + amount > most:
-            left = max(0, most - stream.committed_msat)
+            left = most - stream.committed_msat
             raise OverCap(f"{amount} msat asked after the close; {left} of {most} in all are left")
 
     def check_caps(self, stream: BuyerSession, amount: int, fee: int) -> None:
