@@ -321,14 +321,19 @@ class Tokens:
         return True
 
     def give_back(self, token: str = "", invoice: str = "", seller: str = "", id: str = "") -> bool:
-        """Take one use back that was spent and not delivered, of a hash token or of an invoice; under an id once."""
+        """Take one use back that was spent and not delivered, of a hash token or of an invoice; under an id once.
+
+        BadParam where a use of another invoice was given back under the id."""
         with self._database.writing() as db:
             invoice = _invoice_of(db, digest(token)) if token else invoice
             client = db.execute(sa.select(TOKEN.c.client).where(TOKEN.c.invoice == invoice)).scalar()
             if client is None or not covers(seller, client):
                 return False
             key = f"returned {id}"
-            if id and not self._once(db, client, key):
+            if id and not self._once(db, client, key, invoice):
+                noted = sa.select(ONCE.c.ref).where(ONCE.c.client == client, ONCE.c.key == key)
+                if db.execute(noted).scalar() != invoice:
+                    raise BadParam("id: was used for another return before", param="id")
                 return True
             if _less(db, {invoice: 1}):
                 return True
