@@ -88,6 +88,22 @@ def test_a_person_gets_a_page_with_a_code_that_opens_once_it_is_paid(net, gate):
         assert challenged(one.get("/weather/paris"))[1] != invoice  # one use: used up
 
 
+def test_a_browsers_use_that_was_given_back_opens_the_page_at_once(net, gate):
+    """Its one use is under way when a picture of the page asks by the same cookie, and is refused."""
+    with browser(gate) as one:
+        page = one.get("/weather/slow-broken")
+        net["buyer"].rpc.call("xpay", {"invstring": challenged(page)[1], "maxfee": 5000})
+        with ThreadPoolExecutor(1) as thread:
+            first = thread.submit(one.get, "/weather/slow-broken")
+            until(lambda: any(path == "/weather/slow-broken" for _, path, _, _ in gate.upstream.asked))
+            cookie = {"Cookie": f"satmeter-gate={page.cookies['satmeter-gate']}"}
+            picture = gate.get("/weather/a.png", headers={"Accept": "image/png", **cookie})
+            assert picture.status_code == 402
+            gate.upstream.pause.set()
+            assert first.result().status_code == 500
+        assert one.get("/weather/paris").text == "/weather/paris"
+
+
 def drawn(page):
     """The code of a page as a picture: its dark runs are rows of modules."""
     side = int(re.search(r'viewBox="0 0 (\d+) ', page)[1])

@@ -16,6 +16,7 @@ class Wild:
     """A server of raw bytes, by path.
 
     /expect waits for the body and says no 100; /stall reads nothing; /zero and /chunked die after their headers;
+    /works says 102 (Processing) for longer than timeout_s, and answers then;
     /same is 304 with the length of what it has not; /slow says its headers and nothing more; /stream and /events
     go on once it is known that their headers came; /odd says a chunk that is none. Another path says ok."""
 
@@ -39,6 +40,11 @@ class Wild:
             path = head.split()[1]
             if path == b"/stall":
                 self.done.wait(60)
+            elif path == b"/works":
+                for _ in range(5):
+                    line.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
+                    self.done.wait(0.8)
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
             elif path == b"/zero":
                 line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
             elif path == b"/chunked":
@@ -106,6 +112,10 @@ def test_an_upload_that_the_upstream_does_not_take_ends_in_its_time_and_costs_no
     assert answer.status_code == 504 and "nothing was charged" in answer.json()["detail"]
     assert time.monotonic() < began + 25  # timeout_s is 2
     assert gate.post("/x", content=b"x", headers=token).status_code == 200
+
+
+def test_an_upstream_that_says_that_it_still_works_has_longer(net, service, gate):
+    assert gate.get("/works", headers=bought(net, service)).text == "ok"
 
 
 @pytest.mark.parametrize("path", ["/zero", "/chunked"])
