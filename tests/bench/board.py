@@ -147,10 +147,10 @@ def bridge_cpu():
     code = """
 import sys, time
 from satmeter.bridge import Bridge
+from satmeter.wire.dialogue import View
 class Side:
-    def report(self, node, reading): return {}
-    def wait(self, node, index): time.sleep(1); return {"index": 1, "boot": "", "lamp": "on"}
-    def grant(self, view, boot): return None
+    def report(self, node, reading): return View(0, lamp="on")
+    def wait(self, node, index): time.sleep(1); return 1, View(0, lamp="on")
 Bridge(sys.argv[1], bytes.fromhex(sys.argv[2]), None, Side()).run()
 """
     board = VirtualBoard(KEY, "cpu")

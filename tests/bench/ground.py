@@ -158,4 +158,6 @@ def stream_rate(net, seconds, streams=1, **board):
             net["buyer"].rpc.call("stream-close", [session])
         list(pool.map(Board.stop, boards))
         until(lambda: not any(b["session"] for b in net["seller"].rpc.call("meter-status")["meters"]))
+        # Else what is still owed is credit of the next streams, which pay nothing before it is used up.
+        until(lambda: not any(s["owed_msat"] for s in net["buyer"].rpc.call("stream-list")["streams"]), 120)
     return rate

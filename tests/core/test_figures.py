@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from liar import Liar
 from world import BUYER_ID, POLICY, SELLER_ID, SESSION, TARIFF, World, first_label, refold
 
 from satmeter.core import commands as cmd
@@ -430,3 +431,12 @@ def test_beside_each_payment_that_is_out_one_may_be_on_its_way():
         w.buy(w.received(msg.Invoice(SESSION, w.now + number, number, 100, f"inv:{number}:100", 0, 0, 0)))
     assert len(w.purchase.in_flight) <= 4
     assert w.purchase.exposure_msat <= buyer_views.stream_status(w.purchase).exposure_bound_msat == 10_400
+
+
+def test_what_earlier_streams_left_is_within_the_bound_of_the_one_that_goes_on_with_it():
+    w = Liar(carried=35_000)
+    shown = buyer_views.stream_status(w.p)
+    assert (shown.exposure_msat, shown.exposure_bound_msat) == (35_000, 35_000)
+    w = Liar(carried=35_000, mode="arrears", limit_msat=20_000, policy={"max_fee_msat": 100})
+    shown = buyer_views.stream_status(w.p)
+    assert (shown.exposure_msat, shown.exposure_bound_msat) == (35_000, 35_000)

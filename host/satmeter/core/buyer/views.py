@@ -9,14 +9,16 @@ from .session import BuyerSession, Refusal
 
 
 def _exposure_bound_msat(stream: BuyerSession) -> int:
-    """Return the most that the stream can ever have at risk."""
+    """Return the most that the stream can ever have at risk.
+
+    What several earlier streams left may be carried into one; then nothing is paid before that is used up."""
     tariff, policy = stream.tariff, stream.policy
     if tariff is None:
         return policy.max_fee_msat
     if not tariff.prepaid:
-        return kept_back_msat(policy, tariff)  # a lying seller can still claim a limit
+        return max(kept_back_msat(policy, tariff), stream.carried_msat)  # a lying seller can still claim a limit
     fees_msat = rules_of(tariff).fees_at_risk_msat(tariff, policy.max_fee_msat, stream.signed)
-    return fees_msat + tariff.quantum_msat
+    return max(fees_msat + tariff.quantum_msat, stream.carried_msat)
 
 
 def refusal_status(refused: Refusal | InvoiceRefused) -> RefusalStatus:
