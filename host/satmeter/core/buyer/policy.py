@@ -11,7 +11,7 @@ from ..errors import BadParam, OverCap, PolicyBreach
 from ..messages import Increment
 from ..money import MAX_TICKS, msat, whole
 from ..plain import Fields
-from ..settlement.transaction import DUST_SAT, FEERATE_MOST
+from ..settlement.transaction import FEERATE_MOST
 from ..tariff import Tariff
 
 
@@ -129,7 +129,7 @@ def check_new_transaction(
         raise OverCap(
             f"a feerate of {increment.feerate} sat per 1,000 weight units is over the cap of {policy.max_feerate}"
         )
-    least = max(DUST_SAT * 1000, min(tariff.slice_msat // 2, tariff.quantum_msat - tariff.low_water_msat))
+    least = min(tariff.slice_msat // 2, tariff.quantum_msat - tariff.low_water_msat)
     by_value = paid // max(least, tariff.hold_msat - tariff.slice_msat)
     most = 1 + EARLY + by_value + max(0, elapsed_ms) // (tariff.hold_s * 1000)
     if transactions >= most:  # no lie: lost connections may be the reason

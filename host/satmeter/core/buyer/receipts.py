@@ -59,7 +59,7 @@ class Receipts(Part):
         if stream.closing.revision and not self._is_newer(stream, stated):
             return
         self.carried_in(stream, stated["carried_in_msat"])  # where its terms never reached us
-        self.context.settlement(stream).reconcile(stream, command.text)
+        self.context.settlement(stream).reconcile(stream, stated)
         arrivals = {label: msat for label, msat in command.arrivals.items() if msat}
         why = self._judge(stream, stated, command.text, command.signature, arrivals)
         self.context.settlement(stream).release(stream)

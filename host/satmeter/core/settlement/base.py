@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..buyer.session import BuyerSession
+    from ..receipt import Statement
     from ..seller.session import SellerSession
 
 
@@ -52,8 +53,8 @@ class BuyerSettlement(Protocol):
     def look_after(self, stream: "BuyerSession") -> None:
         """Do what is due, as time passes, for what is in flight."""
 
-    def reconcile(self, stream: "BuyerSession", text: str) -> None:
-        """Take from a signed receipt's text what it counts of what is in flight."""
+    def reconcile(self, stream: "BuyerSession", stated: "Statement") -> None:
+        """Take from a signed receipt what it counts of what is in flight."""
 
     def release(self, stream: "BuyerSession") -> None:
         """Let go of what was reserved of the wallet for a stream that ended."""

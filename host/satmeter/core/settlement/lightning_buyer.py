@@ -7,6 +7,7 @@ until the node says what became of it (buyer/outcomes.py).
 from .. import commands as cmd
 from .. import effects as do
 from .. import messages as msg
+from .. import receipt
 from ..buyer import events as ev
 from ..buyer import policy
 from ..buyer.context import Part
@@ -128,7 +129,7 @@ class LightningBuyer(Part):
     def look_after(self, stream: BuyerSession) -> None:
         """Nothing has to be said again: the node pays, and tells the outcome."""
 
-    def reconcile(self, stream: BuyerSession, text: str) -> None:
+    def reconcile(self, stream: BuyerSession, stated: receipt.Statement) -> None:
         """What was paid the node knows, whatever a receipt says."""
 
     def release(self, stream: BuyerSession) -> None:

@@ -262,11 +262,8 @@ class OnchainBuyer(Part):
                 self.act(do.Reserve(stream.signed.outpoints, 0))
                 self.act(do.Reserve(earlier, LEFT_BLOCKS))
 
-    def reconcile(self, stream: BuyerSession, text: str) -> None:
+    def reconcile(self, stream: BuyerSession, stated: receipt.Statement) -> None:
         """A signed receipt says what the seller took: what it does not count, it did not take."""
-        stated = receipt.read(text)
-        if stated is None or stream.signed is None:
-            return
         lost = stated["onchain"]["lost_msat"] if "onchain" in stated else 0
         left = stated["paid_msat"] + lost - stream.carried_msat - stream.paid_msat
         amounts = {number: each.amount_msat for number, each in {**stream.in_flight, **stream.astray}.items()}

@@ -1,0 +1,175 @@
+"""On-chain settlement at the seller: when transactions are sent, looked at and asked for; spends elsewhere.
+
+A tick costs 100 sat, a step is 2,000 sat.
+"""
+
+import itertools
+
+import pytest
+from growing import STEP, Till
+from world import BUYER_ID, SESSION
+
+from satmeter.core import commands as cmd
+from satmeter.core import effects as do
+from satmeter.core import messages as msg
+from satmeter.core.reading import Reading
+
+ARREARS = {"mode": "arrears", "limit_msat": 4 * STEP * 1000, "hold_msat": 10 * STEP * 1000}
+
+
+def looks(t):
+    return len(t.done(do.LookAt))
+
+
+def at(t, now):
+    """The seller's clock ticks at a time."""
+    t.now = now - 10
+    t.tell(cmd.Tick())
+
+
+def sent():
+    """A session whose transaction was broadcast, and is known to the node."""
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    t.read(plugged=False)
+    t.seen()
+    return t
+
+
+def test_what_is_on_its_way_is_looked_at_every_three_seconds():
+    t = sent()
+    seen_at, before = t.now, looks(t)
+    at(t, seen_at + 2_999)
+    assert looks(t) == before
+    at(t, seen_at + 3_000)
+    assert looks(t) == before + 1
+
+
+def test_what_was_not_answered_is_looked_at_again_after_thirty():
+    t = sent()
+    at(t, t.now + 3_000)
+    asked_at, before = t.now, looks(t)
+    at(t, asked_at + 29_999)
+    assert looks(t) == before
+    at(t, asked_at + 30_000)
+    assert looks(t) == before + 1
+
+
+def test_what_was_spent_elsewhere_is_looked_at_every_thirty_seconds():
+    t = sent()
+    for _ in range(2):
+        t.seen(known=False, conflict="spent elsewhere")
+    seen_at, before = t.now, looks(t)
+    at(t, seen_at + 29_999)
+    assert looks(t) == before
+    at(t, seen_at + 30_000)
+    assert looks(t) == before + 1
+
+
+def test_what_the_node_does_not_know_is_sent_again_and_is_not_known():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    t.read(plugged=False)
+    before = len(t.done(do.Broadcast))
+    t.seen(known=False, refused="not relayed")
+    assert len(t.done(do.Broadcast)) == before + 1 and not t.sale.memory.watch(1).known
+    t.seen()
+    assert t.sale.memory.watch(1).known
+
+
+def test_a_spend_elsewhere_after_the_end_locks_the_free_plug():
+    t = sent()
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    t.read()
+    assert t.seller.state.meters["m"].state == "standby"
+    t.seen(known=False, conflict="spent elsewhere")
+    assert t.seller.state.meters["m"].state == "lockout" and t.seller.state.meters["m"].lock_session == SESSION
+
+
+def test_an_address_is_asked_for_again_after_five_seconds():
+    t = Till()
+    t.seller.handle(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, t.now, "m")), t.now)
+    asked_at = t.now
+    for now, again in ((asked_at + 4_999, 0), (asked_at + 5_000, 1)):
+        step = t.seller.handle(cmd.Tick(), now)
+        assert sum(isinstance(a, do.GiveAddress) for a in step.effects) == again
+
+
+def in_debt(**tariff):
+    """A session in arrears that ended with a debt beside what it has paid."""
+    t = Till(**{**ARREARS, **tariff})
+    t.open()
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.read(20)
+    t.pay()
+    t.read(15)
+    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+    assert not t.sale.open and t.sale.debt_msat == 15 * 100_000
+    return t
+
+
+def test_a_debt_can_still_be_paid_by_the_same_transaction_within_the_grace_time():
+    t = in_debt()
+    assert not t.done(do.Broadcast) and list(t.sale.out.values()) == [15 * 100_000]
+    t.pay()
+    (broadcast,) = t.done(do.Broadcast)
+    assert broadcast.raw == f"raw-1-{STEP + 1_500}" and not t.sale.debt_msat
+
+
+def test_what_is_held_is_sent_when_the_grace_time_of_a_debt_is_over():
+    t = in_debt()
+    closed_at = t.sale.since
+    for now, broadcast in ((closed_at + 19_999, 0), (closed_at + 20_000, 1)):
+        at(t, now)
+        assert len(t.done(do.Broadcast)) == broadcast
+
+
+@pytest.mark.parametrize(("session", "number"), [("77" * 16, 1), (SESSION, 2)])
+def test_a_child_of_what_is_not_there_is_none(session, number):
+    t = sent()
+    before = len(t.events)
+    t.tell(cmd.BumpMade(session, number, "child:0", STEP - 300, 300))
+    assert len(t.events) == before
+
+
+def test_a_child_of_what_is_final_counts_no_more():
+    t = sent()
+    t.seen(arrived_sat=STEP, confirmations=2)
+    before = len(t.events)
+    t.tell(cmd.BumpMade(SESSION, 1, "child:0", STEP - 300, 300))
+    assert len(t.events) == before
+
+
+def test_an_update_of_a_transaction_that_was_sent_meanwhile_counts_nothing():
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    (number,) = t.sale.out
+    t.seen(sent=False, known=False, conflict="an input was spent")
+    checked = cmd.UpdateChecked(SESSION, number, 1, 2 * STEP, 400, 560, "f" * 64, 0, "raw", [])
+    t.tell(checked)
+    assert t.sale.paid_msat == STEP * 1000
+    t.tell(cmd.UpdateRefused(SESSION, number, 1, "too late"))
+    assert not t.sale.ending_at
+
+
+def test_the_buyer_is_asked_ever_more_seldom():
+    t = Till(grace_s=600)
+    t.open()
+    t.pay()
+    t.read(20)
+    asked = [t.now]
+    for _ in range(64):
+        before = len(t.done(do.Send))
+        t.now += 990
+        t.tell(cmd.Tick())
+        asked += [t.now] * sum(isinstance(a.message, msg.Increment) for a in t.done(do.Send)[before:])
+    gaps = [round((later - earlier) / 1000) for earlier, later in itertools.pairwise(asked)]
+    assert gaps == [4, 8, 16, 32]
