@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small O-MI node: the parking facilities of D3.8's example, for whoever stands before it with a gate.
 
-    contrib/omi/node.py --port 8084
+    .venv/bin/python contrib/omi/node.py --port 8084
     satmeter gate --config contrib/omi/gate.toml     # listens on 8083, omi = true
 
 It answers O-MI reads with O-DF values, and knows nothing of payments.

@@ -236,7 +236,7 @@ class MeterPages:
         """
         rest = self.rest(name, link)
         if word is not None and not hmac.compare_digest(word.encode(), rest.word.encode()):
-            raise BadParam("k1: is of another time: scan again", param="k1")
+            raise BadParam("k1: is no longer valid: scan again", param="k1")
         params: JsonObject = {"session": rest.session, "invoice": invoice.strip().removeprefix("lightning:")}
         if rest.number is not None:
             params["number"] = rest.number

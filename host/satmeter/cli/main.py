@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..journal.backup import About
 
 app = typer.Typer(no_args_is_help=True, help="Sell and buy metered resources over the Lightning Network.")
-journal_app = typer.Typer(help="A plugin's journal: back it up, put it back, move it, prove it.")
+journal_app = typer.Typer(help="A plugin's journal: back it up, restore, move and check it.")
 devnet_app = typer.Typer(help="A private network to try and test on.")
 app.add_typer(board_app, name="board")
 app.command("flash")(flash_board)
@@ -169,7 +169,7 @@ def journal_audit(
     journal: Annotated[str, typer.Argument(help=JOURNAL)],
     rpc: Annotated[Path | None, typer.Option(help="its node's lightning-rpc socket, to compare payments")] = None,
 ) -> None:
-    """Prove a journal whole: its events, its receipts and, with --rpc, the node's payments. Exit code 1: it is not."""
+    """Check that a journal is whole: events, receipts and, with --rpc, the node's payments. Exit code 1: it is not."""
     from pyln.client import RpcError
 
     from ..node.rpc import Node, words_of
@@ -290,7 +290,7 @@ def devnet(
                 signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would leave nodes behind
                 console.print("stopping")
         except KeyboardInterrupt:
-            console.print("ended before it stood")
+            console.print("ended before the network was ready")
 
 
 @devnet_app.command("record")
@@ -337,8 +337,13 @@ def rpc(
     print(visible(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600"))))
 
 
-def _value(text: str) -> int | str:
-    """A number where the text is one that can be nothing else, as lightning-cli has it."""
+def _value(text: str) -> Any:
+    """A number, a list or an object where the text is one that can be nothing else, as lightning-cli has it."""
+    if text[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
     return int(text) if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0") else text
 
 
@@ -348,7 +353,7 @@ def demo(
     board: Annotated[str, typer.Option(help="virtual, or rp2040: MicroPython on an emulated Pico")] = "",
     through: Annotated[str, typer.Option("--device", help="shelly, modbus, ocpp or tasmota, simulated")] = "",
 ) -> None:
-    """Run the three parts of the main job in about a minute, and prove the sums equal on both sides."""
+    """Run the main job in about a minute, and check that all sums agree. Exit code 1: they do not."""
     from ..devnet import demo as show
 
     began = time.monotonic()

@@ -42,7 +42,9 @@ def panel(
     role: Annotated[
         str, typer.Option(help="of --set-password: owner, operator or viewer; a known user keeps theirs")
     ] = "",
-    remove_user: Annotated[str | None, typer.Option(help="remove a user ('': who has no name), and end")] = None,
+    remove_user: Annotated[
+        str | None, typer.Option(help="remove a user ('': the owner without a name), and end")
+    ] = None,
     no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
     password_file: Annotated[Path, typer.Option(help="where the passwords' hashes are kept")] = PASSWORD,
     config: Annotated[Path | None, typer.Option(help="panel.toml: several nodes, and logins by OpenID")] = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 console = Console()
 client_app = typer.Typer(no_args_is_help=True, help="Clients of the billing service: their api-tokens.")
-hooks_app = typer.Typer(no_args_is_help=True, help="Webhooks that nobody took.")
+hooks_app = typer.Typer(no_args_is_help=True, help="Webhooks that could not be delivered.")
 Where = Annotated[Path | None, typer.Option("--config", help="the service's config (TOML); see docs/billing.md")]
 Days = Annotated[int, typer.Option(min=0, max=36_500, help="the api-token ends after so many days; 0: never")]
 

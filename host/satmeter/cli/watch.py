@@ -66,7 +66,7 @@ def fleet(
     month: Annotated[str, typer.Option(help="only sessions of a month, such as 2026-11; of databases")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Say what the sellers of many sites do and have earned. Exit code 1: one of them can't be told of."""
+    """Say what the sellers of many sites do and have earned. Exit code 1: a site could not be read."""
     from dataclasses import asdict
 
     from ..watch.fleet import Site, of_database, of_prometheus

@@ -184,7 +184,7 @@ async def _answer(meter: MeterConfig, what: str, call: Awaitable[Answer]) -> Ans
 def _believed(meter: MeterConfig, count: Count) -> str:
     """Returns what a source says, in words; DeviceTrouble for what no bridge would believe."""
     if not sound(count.value):
-        raise DeviceTrouble(f"meter {meter.name}: the source counts {str(count.value)[:20]}: nobody can believe that")
+        raise DeviceTrouble(f"meter {meter.name}: the source counts {str(count.value)[:20]}: that can be no count")
     if count.power is None:
         return str(count.value)
     if Fraction(count.power) * meter.ticks > POWER_MOST * meter.rating * 3600:

@@ -83,7 +83,10 @@ class BillingClient:
             log.warning("%s: until it does, nothing is sold here", error)
             return
         if answer.status in (401, 403):
-            log.error("api_token: the billing service answers %d: is it a client of it, with verify?", answer.status)
+            log.error(
+                "api_token: the billing service answers %d: does it know this api-token, with the scope verify?",
+                answer.status,
+            )
 
     async def ask(self, price: Price) -> Asked:
         """Make an invoice for a price. NodeTrouble where the service does not."""

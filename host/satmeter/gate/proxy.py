@@ -269,7 +269,8 @@ class Gate:
         if not isinstance(error, (aiohttp.ClientError, TimeoutError)):
             raise error
         status = 504 if isinstance(error, TimeoutError) else 502
-        return problem(status, "Bad Gateway", f"what stands behind this gate does not answer; {charged}")
+        title = "Gateway Timeout" if status == 504 else "Bad Gateway"
+        return problem(status, title, f"what stands behind this gate does not answer; {charged}")
 
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Settles reserved credit before the upstream's answer goes to the payer.

@@ -92,7 +92,7 @@ class Logins:
         try:
             self._users = load(self._path)
         except (OSError, BadParam) as error:
-            log.warning("users are as they were: %s", error)
+            log.warning("the file of passwords can't be read, the earlier users stay: %s", error)
             return
         self._known = {
             key: (until, user)

@@ -24,7 +24,7 @@ from .layout import Facts, Panel, asked, doing, follow, heading, on_enter, page,
 STATES = {
     "standby": "waiting for somebody to plug in and pay",
     "negotiating": "waiting for the first payment",
-    "delivering": "paid for, and flowing as the potentiometer says",
+    "delivering": "paid for: it may flow",
     "suspended": "credit used up: waiting for payment",
     "lockout": "locked after non-payment",
 }

@@ -111,7 +111,7 @@ class SessionRpc:
     def refund(self, call: Call, session: str, invoice: str, number: int | None = None) -> None:
         """Give a bearer back what is left of a {session} that is over, by an {invoice} with or without an amount.
 
-        {number} is a wallet invoice of its fed_by: then no more is given back than what is left of that one's payment.
+        With {number}, a wallet invoice of its fed_by, no more is given back than what is left of that payment.
         """
         of = whole("number", number, 1, 10**15) if number is not None else 0
 

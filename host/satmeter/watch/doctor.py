@@ -148,9 +148,11 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
             do = "start its bridge (satmeter bridge); its log says what is wrong with board or device"
             yield Finding(about, "bad", "its board or device is not heard", do)
         elif meter.fault in LESSER_FAULTS[1:]:
-            yield Finding(about, "mind", meter.fault, "it delivers all the same; docs/wiring.md says what this means")
+            yield Finding(
+                about, "mind", meter.fault, "it delivers all the same; docs/operating.md, Faults, says what this means"
+            )
         elif meter.fault:
-            yield Finding(about, "bad", meter.fault, "docs/devices.md and docs/wiring.md say what faults mean")
+            yield Finding(about, "bad", meter.fault, "docs/operating.md, Faults, says what this means")
         elif meter.exposure_msat > meter.exposure_bound_msat:
             words = f"{meter.exposure_msat:,} msat are at risk, and {meter.exposure_bound_msat:,} may be"
             yield Finding(about, "bad", words, "lightning-cli meter-status shows the session; please report it")

@@ -51,7 +51,7 @@ class Meters(Part):
             self.context.openings.drop(session, "the meter is being removed")
         if waiting:
             raise WrongState(
-                f"{len(waiting)} buyers were about to pay at meter {meter.name}; they are told, now try again"
+                f"{len(waiting)} buyers were about to pay at meter {meter.name}; they were told that it ends; try again"
             )
         self.context.offers.end_all(meter)
         self.emit(ev.MeterRemoved(at=self.now, subject=meter.subject))

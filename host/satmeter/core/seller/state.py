@@ -63,7 +63,7 @@ class SellerState:
         try:
             return self.sessions[session_id]
         except KeyError:
-            raise UnknownSession(f"session: no live session {session_id!r}; meter-sessions lists them") from None
+            raise UnknownSession(f"session: no live session {session_id!r}; meter-status shows them") from None
 
     def apply(self, event: Event) -> None:
         """Fold one event. On an event that can't happen: a LocalError, and nothing has changed."""

@@ -25,7 +25,7 @@ SPENDER_BLOCKS, BLOCK_MS = 6, 300_000
 update: it is half of what a block takes."""
 LOOK_MS, LOST_LOOK_MS, UNANSWERED_MS = 3_000, 30_000, 30_000
 """How often a transaction of ours is looked at, where a spend elsewhere would be a loss."""
-FULL = "as much as this meter takes is not confirmed yet; come again after the next block"
+FULL = "this meter takes no more before earlier payments are confirmed; try again after the next block"
 
 
 class OnchainSeller(Part):
