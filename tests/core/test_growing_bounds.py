@@ -179,7 +179,7 @@ def test_what_is_not_confirmed_is_bounded_over_all_sessions_of_a_meter():
     t.open(sessions[2], "02" + "cc" * 32)
     assert sessions[2] not in t.seller.waiting and sessions[2] not in t.seller.state.sessions
     (told,) = [each.message for each in t.done(do.Send) if isinstance(each.message, msg.Close)][-1:]
-    assert "come again after the next block" in told.reason
+    assert "try again after the next block" in told.reason
     assert views.meter_status(t.seller.state.meters["m"], None, t.now, 10**9, 0, {}, bound).exposure_msat >= bound
     for session in sessions[:2]:
         at_depth = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0}
@@ -273,7 +273,7 @@ def test_in_arrears_a_stranger_takes_the_bound_and_one_limit_at_most():
             t.tell(cmd.Tick())
     assert t.seller.state.at_risk_msat()["m"] <= 2 * limit and n == 2
     (told,) = [each.message for each in t.done(do.Send) if isinstance(each.message, msg.Close)][-1:]
-    assert "come again after the next block" in told.reason
+    assert "try again after the next block" in told.reason
 
 
 def test_openings_that_wait_beside_one_another_do_not_pass_the_bound_one_by_one():

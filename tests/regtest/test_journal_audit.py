@@ -123,7 +123,30 @@ def no_schema(db, session):
     assert db.execute("UPDATE satmeter_about SET value='six' WHERE name='schema'").rowcount
 
 
+def indexed(column, value):
+    def change(db, session):
+        assert db.execute(f"UPDATE satmeter_session SET {column}={value} WHERE id=?", (session,)).rowcount == 1
+
+    change.__name__ = f"indexed_{column}"
+    return change
+
+
+def made_up(db, session):
+    columns = "opened_at, meter, peer, closed_at, reason, receipt, signature"
+    row = f"'{'77' * 16}', {columns.replace('receipt, signature', repr('') + ', ' + repr(''))}"
+    db.execute(
+        f"INSERT INTO satmeter_session (id, {columns}) SELECT {row} FROM satmeter_session WHERE id=?", (session,)
+    )
+
+
+def another_journal(db, session):
+    assert db.execute("UPDATE satmeter_about SET value='5e5e5e5e' WHERE name='name'").rowcount == 1
+
+
 CHANGES = [
+    *(indexed("meter", "'tap'"), indexed("opened_at", "opened_at-86400000"), indexed("closed_at", "closed_at+1")),
+    *(indexed("reason", "'other'"), indexed("peer", "'02' || substr(peer, 3, 62) || 'ff'"), made_up),
+    another_journal,
     *(more_paid, an_event_less, another_hash, another_refund, another_receipt),
     *(a_receipt_less, a_session_less, an_event_of_a_meter_less, no_signature),
     *(cut_short, broken_snapshot),
@@ -139,6 +162,48 @@ def test_what_was_changed_is_found(net, shop, sold, tmp_path, change):
         change(db, sold)
     db.close()
     code, said = audited(copy, net["seller"])
+    assert code == 1 and "NO" in said, said
+
+
+def test_a_receipt_that_states_other_than_its_events_come_to_is_found(net, shop, sold, tmp_path):
+    """The node itself has signed it: a fault in the making of receipts would look like this."""
+    copy = tmp_path / "copy"
+    backup(journal_of(net["seller"], "meter"), copy)
+    with sqlite3.connect(copy) as db:
+        (text,) = db.execute("SELECT receipt FROM satmeter_session WHERE id=?", (sold,)).fetchone()
+        stated = json.loads(text)
+        less = {name: stated[name] - 1_000 for name in ("paid_msat", "refunded_msat")}
+        other = changed(text, **less)
+        signature = net["seller"].rpc.call("signmessage", [other])["zbase"]
+        number, data = db.execute(
+            "SELECT id, data FROM satmeter_event WHERE stream=? AND kind='receipt_signed' ORDER BY id DESC", (sold,)
+        ).fetchone()
+        db.execute(
+            "UPDATE satmeter_event SET data=? WHERE id=?", (changed(data, text=other, signature=signature), number)
+        )
+        db.execute("UPDATE satmeter_session SET receipt=?, signature=? WHERE id=?", (other, signature, sold))
+        db.execute("DELETE FROM satmeter_snapshot")
+    db.close()
+    code, said = audited(copy, net["seller"])
+    assert code == 1 and f"states paid_msat {stated['paid_msat'] - 1_000}, and its events come to" in said, said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM satmeter_session",
+        "UPDATE satmeter_session SET receipt='', signature=''",
+        "UPDATE satmeter_session SET meter='tap'",
+    ],
+)
+def test_what_was_changed_in_the_buyers_index_is_found(net, shop, sold, tmp_path, change):
+    copy = tmp_path / "copy"
+    backup(journal_of(net["buyer"], "stream"), copy)
+    assert audited(copy)[0] == 0
+    with sqlite3.connect(copy) as db:
+        assert db.execute(change).rowcount
+    db.close()
+    code, said = audited(copy)
     assert code == 1 and "NO" in said, said
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from balances import balances
 from satmeter import devnet
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.seller.state import SellerState
@@ -52,8 +53,8 @@ def known(path):
         state.apply(event)
     receipts = {row["id"]: row["receipt"] for row in journal.sessions(limit=1_000)}
     journal.close()
-    balances = {name: [str(each) for each in balance] for name, balance in state.balances().items()}
-    return {"node_id": said.node_id, "events": len(events), "balances": balances, "receipts": receipts}
+    comes_to = {name: [str(each) for each in balance] for name, balance in balances(state).items()}
+    return {"node_id": said.node_id, "events": len(events), "balances": comes_to, "receipts": receipts}
 
 
 def main(version):

@@ -6,11 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from make import STATES, known
+from make import known
 
 from satmeter.core.errors import JournalTrouble
 from satmeter.journal.backup import about
-from satmeter.journal.proof import Whose, proofs
+from satmeter.journal.proof import Side, Whose, proofs
 from satmeter.journal.store import SCHEMA, Journal, sqlite_url
 
 HERE = Path(__file__).parent
@@ -32,7 +32,7 @@ def test_a_journal_of_then_is_whole(made, tmp_path):
     copy = Path(shutil.copy(HERE / made, tmp_path / "journal"))
     said = about(copy)
     journal = Journal(sqlite_url(copy), said.role, said.node_id)
-    found = list(proofs(journal, Whose(journal.name, said.node_id, said.role), STATES[said.role], None))
+    found = list(proofs(journal, Whose(journal.name, said.node_id, said.role), Side.of(said.role), None))
     journal.close()
     assert [proof.words for proof in found if proof.holds is False] == []
     assert [proof.holds for proof in found[:2]] == [True, True]

@@ -50,11 +50,9 @@ def audit(
 
 def audit_journal(given: str, node: "Node | None") -> bool:
     """Says what a journal proves, by a copy of it; returns whether all of it is so."""
-    from ..core.buyer.state import BuyerState
-    from ..core.seller.state import SellerState
     from ..journal import move
     from ..journal.backup import backup
-    from ..journal.proof import Whose, proofs
+    from ..journal.proof import Side, Whose, proofs
     from ..journal.store import Journal, sqlite_url
 
     good = True
@@ -67,8 +65,7 @@ def audit_journal(given: str, node: "Node | None") -> bool:
         journal = Journal(sqlite_url(copy), about.role, about.node_id)
         try:
             whose = Whose(journal.name, about.node_id, about.role, taken_at)
-            state = SellerState if about.role == "meter" else BuyerState
-            for proof in proofs(journal, whose, state, node.call if node is not None else None):
+            for proof in proofs(journal, whose, Side.of(about.role), node.call if node is not None else None):
                 good &= proof.holds is not False
                 _say(proof)
         finally:

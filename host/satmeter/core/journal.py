@@ -69,7 +69,7 @@ def decode(kind: str, at: int, subject: str, data: str) -> Event:
         if values.keys() != cls.__dataclass_fields__.keys():
             raise ValueError(f"its fields are {', '.join(sorted(values))}")
         return msgspec.convert(values, cls, strict=False)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise JournalTrouble(f"the journal has an event {kind!r} that can't be read: {error}") from None
 
 

@@ -3,7 +3,8 @@
 What a state keeps under `memory` is not recorded: after a restart it is found out again.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import TypeVar
 
 import msgspec
@@ -66,3 +67,55 @@ def dated_back(state: object, back: Callable[[int], int]) -> object:
         else:
             found[name] = dated_back(value, back)
     return found
+
+
+PARTS = ("meters", "sessions", "streams")
+MOVED = ("count", "pay_index")
+"""What readings, and payments of others, move on: no event says so."""
+SHOWN = 80
+
+
+def differences(events: Plain, snapshot: Plain, written: Plain, kept: Set[str]) -> Iterator[str]:
+    """Yields what a snapshot says otherwise than the events that it stands for.
+
+    Times are not compared: a clock that was wrong has had them moved back.
+
+    Args:
+        events: What the events come to, dumped.
+        snapshot: What the snapshot came to when it was loaded, dumped.
+        written: The snapshot as it is written. What an earlier version did not record is not compared.
+        kept: Names of what it may not lack: all else has ended, and may be forgotten.
+    """
+    yield from _compared((), _by_name(events), _by_name(snapshot), _by_name(written), kept)
+
+
+def _by_name(state: Plain) -> Plain:
+    """Returns a dumped state as JSON has it, with its parts by name."""
+    found: Plain = json.loads(json.dumps(state))
+    for each in PARTS:
+        rows = found.get(each)
+        if isinstance(rows, list):
+            found[each] = {str(row.get("id", row.get("name"))): row for row in rows if isinstance(row, Mapping)}
+    return found
+
+
+def _compared(path: tuple[str, ...], mine: object, told: object, written: object, kept: Set[str]) -> Iterator[str]:
+    name, about = path[-1] if path else "", " ".join(path)
+    if name.endswith(TIMES) or name == "early":
+        return
+    if name == "days" and isinstance(mine, Mapping) and isinstance(told, Mapping):
+        mine, told = sum(mine.values()), sum(told.values())
+    if isinstance(mine, Mapping) and isinstance(told, Mapping):
+        for each in sorted({*mine, *told}):
+            if each not in mine:
+                yield f"{about} {each} is in the snapshot, and no event says so".strip()
+            elif each not in told:
+                if not (len(path) == 1 and path[0] in PARTS) or each in kept:
+                    yield f"{about} {each} is not in the snapshot".strip()
+            elif isinstance(written, Mapping) and each in written:
+                yield from _compared((*path, each), mine[each], told[each], written[each], kept)
+    elif name in MOVED and isinstance(mine, int) and isinstance(told, int):
+        if told < mine:
+            yield f"{about} comes to {mine}, and the snapshot says {told}"
+    elif mine != told:
+        yield f"{about} comes to {str(mine)[:SHOWN]}, and the snapshot says {str(told)[:SHOWN]}"

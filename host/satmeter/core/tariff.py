@@ -190,7 +190,7 @@ def check(tariff: Tariff) -> Tariff:
         raise BadParam(f"unit: must be 1 to 16 printable ASCII characters, got {tariff.unit!r}", param="unit")
     if tariff.mode not in (PREPAID, ARREARS):
         raise BadParam(f"mode: must be {PREPAID} or {ARREARS}, got {tariff.mode!r}", param="mode")
-    if tariff.settlement not in RULES:
+    if not isinstance(tariff.settlement, str) or tariff.settlement not in RULES:
         raise BadParam(f"settlement: must be {LIGHTNING} or {ONCHAIN}, got {tariff.settlement!r}", param="settlement")
     slice_msat = values["quantum_msat"] // max(1, values["window"])
     values["hold_msat"], values["unconfirmed_msat"] = rules_of(tariff).bounds_msat(

@@ -2,19 +2,20 @@
 
 A journal begins with its base (nothing, or a state that stands for all events before it), and its state is the fold of
 the events after that. A snapshot of each day stays as a checkpoint (store.py). Compaction takes the newest one that is
-old enough, folds the events from the base up to it, and compares: every balance and every hash chain has to come out as
-in the checkpoint. Only then is that the new base, and the events under it are deleted. So it costs what it deletes, and
+old enough, folds the events from the base up to it, and compares: all that they come to has to be as in the
+checkpoint. Only then is that the new base, and the events under it are deleted. So it costs what it deletes, and
 not what is kept; it works in small pieces, since the core commits beside it.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from ..core.errors import JournalTrouble
 from ..core.journal import Event
 from ..core.plain import Plain
+from ..core.snapshot import differences
 from .store import Journal
 
 READ, DELETED = 200, 200
@@ -32,8 +33,11 @@ class Fold(Protocol):
     def load(self, dumped: Plain) -> None:
         """Takes a dumped state in place of the present one."""
 
-    def balances(self) -> Mapping[str, object]:
-        """Returns what a checkpoint is compared by: each live session's money and state, by its id."""
+    def dump(self) -> Plain:
+        """Returns the whole as data for JSON."""
+
+    def kept(self) -> set[str]:
+        """Returns the names of what no snapshot may lack."""
 
 
 FoldT = TypeVar("FoldT", bound=Fold)
@@ -61,7 +65,8 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
         state = _restored(fold, base.state if base is not None else None)
         for event in _events(journal, begins, checkpoint.upto):
             state.apply(event)
-        _prove(state, _restored(fold, checkpoint.state))
+        for difference in unlike(state, checkpoint.state, fold):
+            raise JournalTrouble(f"compaction: {difference}; nothing is deleted")
         journal.rebase(checkpoint)
     gone = 0
     while deleted := journal.delete_under_base(DELETED):
@@ -86,12 +91,6 @@ def _events(journal: Journal, after: int, upto: int) -> Iterator[Event]:
         time.sleep(PAUSE_S)
 
 
-def _prove(found: Fold, checkpoint: Fold) -> None:
-    """Raise JournalTrouble where something that the checkpoint has came out otherwise."""
-    balances = found.balances()
-    for stream, balance in checkpoint.balances().items():
-        if balances.get(stream) != balance:
-            other = balances.get(stream)
-            raise JournalTrouble(
-                f"compaction: {stream} comes to {other}, the checkpoint says {balance}; nothing is deleted"
-            )
+def unlike(state: Fold, snapshot: Plain, fold: Callable[[], Fold]) -> Iterator[str]:
+    """Yields in what a snapshot differs from the state that the events come to (core/snapshot.py)."""
+    yield from differences(state.dump(), _restored(fold, snapshot).dump(), snapshot, state.kept())

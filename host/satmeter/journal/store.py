@@ -88,6 +88,7 @@ RATE = sa.Table(
 )
 TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION, RATE)
 MOVED = "moved_to"
+SET_BACK = "set_back"
 """In ABOUT: where the journal is now (move.py)."""
 
 
@@ -249,8 +250,14 @@ class Journal:
         This changes the index only. The events stay as they are, since receipts hold their hashes."""
         near = self.newest_at - ahead // 2
         with self._using(write=True) as db:
+            self._set_about(db, SET_BACK, "1")
             for column in (SESSION.c.opened_at, SESSION.c.closed_at):
                 db.execute(sa.update(SESSION).where(column > near).values({column.name: column - ahead}))
+
+    def was_set_back(self) -> bool:
+        """Whether times of the index were ever moved back: they are not those of the events, then."""
+        with self._using() as db:
+            return db.execute(sa.select(ABOUT.c.value).where(ABOUT.c.name == SET_BACK)).scalar() is not None
 
     def time_of(self, event: int) -> int | None:
         """Return the time of an event in ms, None for one that is not there, or not any more."""
@@ -451,7 +458,7 @@ def _state(upto: int, text: str) -> Plain:
     """Return the state of the snapshot after event `upto`; JournalTrouble where it is damaged."""
     try:
         state = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JournalTrouble(f"the journal is damaged: its snapshot of event {upto} is no JSON: {error}") from None
     if not isinstance(state, dict):
         raise JournalTrouble(f"the journal is damaged: its snapshot of event {upto} is no state")

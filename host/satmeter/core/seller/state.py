@@ -365,14 +365,9 @@ class SellerState:
 
     # --- snapshots
 
-    def balances(self) -> dict[str, tuple[object, ...]]:
-        """Returns what every way to build the state has to agree on.
-
-        Of each live session, by its id: the head of its hash chain, its money and its state. Of each
-        meter, by meter/NAME: its state, its session, its offset and its recorded count."""
-        sessions: dict[str, tuple[object, ...]] = {each.id: _balance(each) for each in self.sessions.values()}
-        meters = {each.subject: (each.state, each.session, each.offset, each.recorded) for each in self.meters.values()}
-        return sessions | meters
+    def kept(self) -> set[str]:
+        """Returns the names of what no snapshot may lack: meters, and sessions that something can still follow."""
+        return {*self.meters, *(each.id for each in self.sessions.values() if not each.done)}
 
     def dump(self) -> Plain:
         """Return the whole as data for JSON; load() reads it."""
@@ -403,11 +398,6 @@ class SellerState:
         for session in self.sessions.values():
             if session.refund.under_way and not self.claims_kept:
                 session.refund.payment_hash = UNRECORDED
-
-
-def _balance(session: SellerSession) -> tuple[object, ...]:
-    money = (session.received_msat, session.spent_msat, session.refunded_msat, session.taken_msat, session.lapsed_msat)
-    return (session.head, *money, session.state)
 
 
 _FOLD: dict[type[Event], Callable[[SellerState, Event], None]] = {

@@ -1,0 +1,254 @@
+"""What `satmeter journal audit` proves of a journal: honest histories are whole, and what was changed in one is found.
+
+Sessions of 90 ticks a payment at 100 msat a tick; the receipts are really signed.
+"""
+
+import json
+
+import pytest
+import sqlalchemy as sa
+from coincurve import PrivateKey
+from test_compaction import BUYER, TARIFF
+from test_compaction import Shop as Unsigned
+
+from satmeter.core import commands as cmd
+from satmeter.core import messages as msg
+from satmeter.core import receipt
+from satmeter.core.errors import JournalTrouble
+from satmeter.core.labels import session_label
+from satmeter.core.seller import history
+from satmeter.core.seller.seller import Seller
+from satmeter.core.seller.state import SellerState
+from satmeter.journal import compaction, store
+from satmeter.journal.compaction import compact
+from satmeter.journal.proof import Side, Whose, proofs
+from satmeter.journal.store import Journal, sqlite_url
+from satmeter.wire.signature import pack, sign
+
+KEY = b"\x07" * 32
+NODE = PrivateKey(KEY).public_key.format().hex()
+
+
+class Shop(Unsigned):
+    """A seller whose receipts are signed, with its index, and a node that knows its invoices and refunds."""
+
+    def __init__(self, path):
+        self.journal = Journal(sqlite_url(path), "meter", NODE)
+        self.core = Seller(NODE, journal=self.journal.name)
+        self.now, self.paid, self.register, self.sessions = 10**12, 0, 0, 0
+        self.invoices, self.pays = {}, {}
+        self.do(cmd.AddMeter("m", TARIFF))
+        self.reading()
+
+    def do(self, what):
+        self.now += 10
+        self.keep(self.core.handle(what, self.now))
+
+    def keep(self, step):
+        self.journal.commit(step.events, history.rows(self.core.state, step.events))
+
+    def payment(self, session):
+        made = super().payment(session)
+        label = made.label.replace("/0/", f"/{self.journal.name}/", 1)
+        invoice = {"payment_hash": made.payment_hash, "status": "paid", "label": label, "paid_at": self.now // 1000}
+        more = {"amount_received_msat": made.amount_msat, "created_index": made.pay_index}
+        self.invoices[made.payment_hash] = {**invoice, **more}
+        return cmd.InvoiceSettled(label, made.amount_msat, made.pay_index, made.payment_hash, made.after)
+
+    def ask_refund(self, session):
+        """The buyer's close: a refund begins, and the node claims a hash for it."""
+        s = self.core.state.sessions[session]
+        self.do(cmd.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"r{session}")))
+        if s.refund.under_way:
+            self.do(cmd.ClaimRefund(session, s.refund.bolt11, f"hash of {session}", False))
+
+    def settle(self, session):
+        s = self.core.state.sessions[session]
+        self.ask_refund(session)
+        if s.refund.under_way:
+            self.sent(session)
+            self.do(cmd.RefundSettled(session, s.refund.bolt11, s.refund.amount_msat, 0, f"hash of {session}"))
+        for n in list(s.dropped):
+            self.do(cmd.InvoiceGone(session_label(self.journal.name, session, n)))
+        self.sign(session)
+
+    def sent(self, session):
+        """The node has paid the refund that is under way."""
+        refund = self.core.state.sessions[session].refund
+        paid = {"status": "complete", "amount_msat": refund.amount_msat, "completed_at": self.now // 1000}
+        self.pays[f"hash of {session}"] = paid
+
+    def sign(self, session):
+        s = self.core.state.sessions[session]
+        text = receipt.text(s, NODE, s.next_revision)
+        self.do(cmd.SignatureMade(session, s.next_revision, text, pack(sign(KEY, text))))
+
+    def call(self, method, **params):
+        if method == "getinfo":
+            return {"id": NODE}
+        if method == "listpays":
+            return {"pays": [self.pays[hash] for hash in [params["payment_hash"]] if hash in self.pays]}
+        known = sorted(self.invoices.values(), key=lambda each: each["created_index"])
+        return {"invoices": [each for each in known if each["created_index"] >= params["start"]]}
+
+    def wrong(self):
+        """What is not so, in words; an hour and a day after the last event."""
+        whose = Whose(self.journal.name, NODE, "meter", self.now / 1000 + 90_000)
+        found = list(proofs(self.journal, whose, Side.of("meter"), self.call))
+        return [proof.words for proof in found if proof.holds is False]
+
+    def unsure(self):
+        whose = Whose(self.journal.name, NODE, "meter", self.now / 1000 + 90_000)
+        return [
+            proof.words for proof in proofs(self.journal, whose, Side.of("meter"), self.call) if proof.holds is None
+        ]
+
+
+@pytest.fixture(autouse=True)
+def _every_snapshot_is_a_checkpoint(monkeypatch):
+    monkeypatch.setattr(store, "CHECKPOINT_MS", 0)
+    monkeypatch.setattr(compaction, "PAUSE_S", 0)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    made = Shop(tmp_path / "j.sqlite3")
+    yield made
+    made.journal.close()
+
+
+# --- honest histories
+
+
+def test_sessions_one_after_the_other_are_whole(shop):
+    for end in ("done", "open", "done"):
+        shop.session(3, "done")
+        shop.snapshot()
+        shop.session(1, end) if end != "open" else None
+    shop.session(2, "closed")
+    assert shop.wrong() == [] and shop.unsure() == []
+
+
+def test_a_journal_all_of_whose_events_are_compacted_is_whole(shop):
+    for _ in range(3):
+        shop.session(3, "done")
+    shop.snapshot()
+    assert compact(shop.journal, SellerState, shop.now + 1, 0) > 0 and not shop.journal.history()
+    assert shop.wrong() == []
+    shop.session(2, "done")
+    assert shop.wrong() == []
+
+
+def test_receipts_that_are_kept_for_less_time_than_events_are_no_fault(shop):
+    for _ in range(3):
+        shop.session(3, "done")
+        middle = shop.now
+    shop.session(3, "done")
+    shop.snapshot()
+    compact(shop.journal, SellerState, 0, middle)
+    assert shop.wrong() == [] and "deleted by their age" in " ".join(shop.unsure())
+
+
+def test_what_a_person_said_is_owed_is_no_fault_after_compaction_either(shop):
+    shop.session(1, "open")
+    session = f"{shop.sessions:032x}"
+    shop.snapshot()
+    shop.core = Seller(NODE, journal=shop.journal.name, state=shop.folded(), older=shop.paid)
+    shop.keep(shop.core.resume(shop.now))
+    shop.reading()
+    shop.reading()
+    assert shop.core.state.sessions[session].owed_msat == 1_500
+    shop.do(cmd.Attend(session, cmd.OWED, "told", 1_000))
+    shop.settle(session)
+    assert shop.wrong() == []
+    shop.snapshot()
+    shop.session(1, "done")
+    assert compact(shop.journal, SellerState, shop.now + 1, 0) > 0
+    shop.session(1, "done")
+    assert shop.wrong() == []
+
+
+# --- what was changed
+
+
+def tampered(shop, change):
+    """Change the newest snapshot's state: what the plugin goes on from at its next start."""
+    with shop.journal._engine.begin() as db:
+        upto, text = db.execute(sa.text("SELECT upto, state FROM satmeter_snapshot ORDER BY upto DESC")).first()
+        state = json.loads(text)
+        change(state)
+        db.execute(
+            sa.text("UPDATE satmeter_snapshot SET state=:state WHERE upto=:upto"),
+            {"state": json.dumps(state), "upto": upto},
+        )
+
+
+SNAPSHOTS = {
+    "charges less": lambda state: state["sessions"][0].update(final_charge_msat=0),
+    "refunds to another": lambda state: state["sessions"][0]["refund"].update(bolt11="lnbcrt1another"),
+    "another tariff": lambda state: state["meters"][0]["tariff"].update(price_msat=1),
+    "another tariff of a session": lambda state: state["sessions"][0]["tariff"].update(price_msat=1),
+    "no meters": lambda state: state.update(meters=[]),
+    "no sessions": lambda state: state.update(sessions=[]),
+    "somebody is owed": lambda state: state["unowned"].update({"satmeter/0/s/x/1": 5_000}),
+    "a refund's hash": lambda state: state["refund_hashes"].update({"ab" * 32: "5e" * 16}),
+    "more was paid": lambda state: state["sessions"][0].update(paid_msat=10**6),
+    "fewer ticks": lambda state: state["sessions"][0].update(count=0),
+    "an earlier payment": lambda state: state.update(pay_index=0),
+    "a gate's reservation": lambda state: state["sessions"][0]["reserved"].update(gate=7_000),
+}
+
+
+@pytest.mark.parametrize("change", SNAPSHOTS)
+def test_a_snapshot_that_says_otherwise_than_the_events_is_found_and_not_begun_with(shop, change):
+    shop.session(3, "done")
+    shop.session(2, "closed")  # something is owed yet
+    shop.core.state.sessions.pop(f"{1:032x}")
+    shop.snapshot()
+    assert shop.wrong() == []
+    tampered(shop, SNAPSHOTS[change])
+    (words,) = shop.wrong()
+    assert "snapshot" in words
+    before = shop.journal.history()
+    with pytest.raises(JournalTrouble, match="nothing is deleted"):
+        compact(shop.journal, SellerState, shop.now + 1, 0)
+    assert shop.journal.history() == before
+
+
+def test_a_snapshot_of_a_version_that_recorded_less_is_whole(shop):
+    shop.session(2, "closed")
+    shop.snapshot()
+
+    def earlier(state):
+        del state["refund_hashes"]
+        for session in state["sessions"]:
+            del session["fees_borne_msat"], session["refund"]["tries"]
+
+    tampered(shop, earlier)
+    assert shop.wrong() == []
+
+
+def test_a_refund_that_the_node_has_paid_and_the_journal_does_not_know_is_found(shop):
+    """As in an older copy: the next start would be asked to pay what was paid."""
+    shop.session(2, "closed")
+    shop.ask_refund(f"{1:032x}")
+    assert shop.core.state.sessions[f"{1:032x}"].refund.under_way and shop.wrong() == []
+    shop.sent(f"{1:032x}")
+    (words,) = shop.wrong()
+    assert f"refund hash of {1:032x}" in words and "the node sent 1,000 msat, and no event says so" in words
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("UPDATE satmeter_session SET opened_at='abc'", "listed with opened_at 'abc'"),
+        ("UPDATE satmeter_event SET data='" + "[" * 100_000 + "' WHERE id=3", "can't be read"),
+        ("UPDATE satmeter_snapshot SET state='" + "[" * 100_000 + "'", "the journal is damaged"),
+    ],
+)
+def test_what_is_damaged_is_said(shop, row, words):
+    shop.session(3, "done")
+    shop.snapshot()
+    with shop.journal._engine.begin() as db:
+        db.exec_driver_sql(row)
+    assert any(words in each for each in shop.wrong())
