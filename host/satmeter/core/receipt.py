@@ -36,7 +36,7 @@ class Figures(NamedTuple):
 
 Sum = Literal[
     "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "refund_fee_msat", "lapsed_msat", "owed_msat",
-    "debt_msat",
+    "debt_msat", "carried_in_msat",
 ]  # fmt: skip
 """What may be added up over receipts."""
 OnchainSum = Literal["transactions", "fee_msat", "basic_fee_msat", "single_fee_msat", "lost_msat"]
@@ -88,6 +88,7 @@ class _Statement(TypedDict):
 class Statement(_Statement, total=False):
     """A receipt's fields. Amounts in msat, counts in ticks, times in milliseconds."""
 
+    carried_on_msat: int
     onchain: Onchain
     payers: list[Payer]
 
@@ -96,8 +97,9 @@ def text(session: "SellerSession", seller: str, revision: int) -> str:
     """Return the canonical JSON of the statement. Amounts in msat, counts in ticks, times in milliseconds.
 
     paid_msat + debt_msat == charged_msat + refunded_msat + lapsed_msat + owed_msat, always: what was carried in from
-    an earlier session counts as paid, what was carried on into a later one as refunded. A refund bears its own
-    routing fee: refunded_msat has refund_fee_msat in it, and the rest of it arrived or was carried on.
+    an earlier session counts as paid, what was carried on into a later one as refunded; carried_in_msat and
+    carried_on_msat (left out where it is 0) say how much of them that is. A refund bears its own routing fee:
+    refunded_msat has refund_fee_msat in it, and the rest of it arrived or was carried on.
     """
     return canonical(
         {
@@ -125,6 +127,7 @@ def text(session: "SellerSession", seller: str, revision: int) -> str:
             "owed_msat": session.owed_msat,
             "debt_msat": session.debt_msat,
             "head": session.head,
+            **({"carried_on_msat": session.taken_msat} if session.taken_msat else {}),
             **({"payers": [{"key": key, "note": note} for key, note in session.payers]} if session.payers else {}),
             **rules_of(session.tariff).statement(session.tariff, session.onchain),
         }
@@ -154,6 +157,8 @@ def read(receipt_text: str) -> Statement | None:
     whole = all(_is_whole(name, stated.get(name)) for name in _WHOLE)
     sound = whole and all(_is_plain(stated.get(name)) for name in _TEXT)
     if not sound or ("onchain" in stated and not _sound_onchain(stated["onchain"])):
+        return None
+    if not _is_whole("carried_on_msat", stated.get("carried_on_msat", 0)):
         return None
     if "payers" in stated and not _sound_payers(stated["payers"]):
         return None
@@ -194,6 +199,11 @@ def _is_plain(value: object) -> bool:
 def _plain(text: str) -> str:
     """Return text for a receipt: a reason may be the other side's own words."""
     return "".join(char if char.isprintable() else "?" for char in text)[:TEXT_MOST]
+
+
+def earned_msat(stated: Statement) -> int:
+    """Returns what was charged and paid, in msat: a debt that nobody has paid is not earned."""
+    return max(0, stated["charged_msat"] - stated["debt_msat"])
 
 
 def figures_of(stated: Statement) -> Figures:

@@ -123,19 +123,19 @@ def bounds(month: str) -> dict[str, int]:
 def history(panel: Panel, name: str, money: Money) -> History:
     """A meter's history, by the month, with what each month came to, and all of it as CSV."""
     known: dict[str, JsonObject] = {}
-    newest = ""
+    seen: dict[str, str] = {}
 
     async def rows(most: int) -> list[JsonObject]:
         period = bounds(str(month.value))
         return list((await panel.call("meter-sessions", name=name, limit=most, **period))["sessions"])
 
     async def sum_up(found: list[JsonObject]) -> None:
-        nonlocal newest
-        text = next((row["receipt"] for row in found if row["receipt"]), "")
-        if not known or (month.value in (ALL, max(known)) and text != newest):
-            newest = text
-            # All of it once; then only what may have changed: it reads every receipt of its period.
-            since = bounds(max(known))["since"] if known else 0
+        new = [row for row in found if row["receipt"] and seen.get(row["id"]) != row["receipt"]]
+        if not known or new:
+            # All of it once; then from the month on of which a receipt has changed: it reads each of its period.
+            opened_at = min((row["opened_at"] for row in new), default=0)
+            since = bounds(f"{datetime.fromtimestamp(opened_at / 1000, UTC):%Y-%m}")["since"] if known else 0
+            seen.update({row["id"]: row["receipt"] for row in new})
             for line in (await panel.call("meter-totals", name=name, since=since))["totals"]:
                 known[line["period"]] = line
         show_totals()
@@ -147,9 +147,10 @@ def history(panel: Panel, name: str, money: Money) -> History:
         if month.options != options:
             month.set_options(options)
         chosen = [line for line in lines if month.value in (ALL, line["period"])]
-        sums = {key: sum(line[key] for line in chosen) for key in ("sessions", "charged_msat", "refunded_msat")}
-        text = f"{sums['sessions']:,} sessions, {money(sums['charged_msat'])} earned"
-        text += f", {money(sums['refunded_msat'])} given back" if sums["refunded_msat"] else ""
+        sums = {key: sum(line[key] for line in chosen) for key in ("sessions", "earned_msat")}
+        given_back = sum(line["refunded_msat"] - line["carried_on_msat"] for line in chosen)
+        text = f"{sums['sessions']:,} sessions, {money(sums['earned_msat'])} earned"
+        text += f", {money(given_back)} given back" if given_back else ""
         text += "".join(f"; {each} at the time" for each in worth(chosen))
         if total.text != text:
             total.set_text(text)
@@ -161,7 +162,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
         else:
             asked = panel.call("meter-totals", name=name, by="day", **bounds(str(month.value)))
             lines = sorted((await asked)["totals"], key=lambda line: str(line["period"]))
-        income.show([(str(line["period"]), int(line["charged_msat"])) for line in lines])
+        income.show([(str(line["period"]), int(line["earned_msat"])) for line in lines])
 
     async def csv() -> None:
         found = await doing(_whole_csv(panel, name, bounds(str(month.value))))

@@ -49,10 +49,10 @@ def worth(lines: list[JsonObject]) -> list[str]:
     sums: dict[str, tuple[Decimal, int]] = {}
     for line in lines:
         for currency, fiat in line.get("fiat", {}).items():  # a plugin of before has none
-            charged, sessions = sums.get(currency, (Decimal(0), 0))
-            sums[currency] = charged + Decimal(fiat["charged"]), sessions + int(fiat["sessions"])
+            earned, sessions = sums.get(currency, (Decimal(0), 0))
+            sums[currency] = earned + Decimal(fiat["earned"]), sessions + int(fiat["sessions"])
     every = sum(int(line["sessions"]) for line in lines)
     return [
-        f"{charged:,.2f} {currency}" + (f" ({sessions:,} of {every:,} sessions)" if sessions != every else "")
-        for currency, (charged, sessions) in sums.items()
+        f"{earned:,.2f} {currency}" + (f" ({sessions:,} of {every:,} sessions)" if sessions != every else "")
+        for currency, (earned, sessions) in sums.items()
     ]

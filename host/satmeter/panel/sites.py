@@ -53,7 +53,7 @@ def sites(panels: Mapping[str, Panel]) -> None:
                 found = (await panel.call("meter-totals", since=int(month.timestamp() * 1000)))["totals"]
             except (RpcError, SatmeterError):
                 return  # the feed says what is wrong; a rune may permit less
-            earned[name] = sum(int(line["charged_msat"]) for line in found)
+            earned[name] = sum(int(line["earned_msat"]) for line in found)
             show()
 
         await asyncio.gather(*(of(*each) for each in panels.items()))

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "meter", "peer", "opened_at", "closed_at", "reason")
 _FIGURES: tuple[Sum, ...] = (
     "ticks", "payments", "paid_msat", "charged_msat", "refunded_msat", "owed_msat", "debt_msat", "refund_fee_msat",
-    "lapsed_msat",
+    "lapsed_msat", "carried_in_msat",
 )  # fmt: skip
+_MORE = ("carried_on_msat", "earned_msat")
 _FIAT = ("currency", "per_btc", "charged_fiat", "rate_source")
 
 
@@ -120,7 +121,7 @@ def _cell(value: object) -> object:
 def _csv(rows: "list[StoredSession]", rates: Rates) -> str:
     out = io.StringIO()
     table = csv.writer(out)
-    table.writerow(_COLUMNS + _FIGURES + _FIAT)
+    table.writerow(_COLUMNS + _FIGURES + _MORE + _FIAT)
     for row in rows:
         known: Plain = {**row}
         stated = receipt.read(row["receipt"])
@@ -129,7 +130,7 @@ def _csv(rows: "list[StoredSession]", rates: Rates) -> str:
         if stated and rate is not None:
             worth = totals.money(rate.worth(stated["charged_msat"]))
             fiat = [rate.currency, rate.per_btc, worth, _cell(rate.source)]
-        table.writerow(
-            [_cell(known[name]) for name in _COLUMNS] + [stated[each] if stated else "" for each in _FIGURES] + fiat
-        )
+        figures: list[object] = [stated[each] if stated else "" for each in _FIGURES]
+        figures += [stated.get("carried_on_msat", 0), receipt.earned_msat(stated)] if stated else ["", ""]
+        table.writerow([_cell(known[name]) for name in _COLUMNS] + figures + fiat)
     return out.getvalue()

@@ -32,9 +32,12 @@ NODE_ID = 66
 """Hex digits of a node's id."""
 SOLD = {
     "sessions": "Sessions that have ended with a receipt.",
-    "paid_msat": "What was paid for them.",
-    "charged_msat": "What of it was charged.",
-    "refunded_msat": "What of it was given back, fees included.",
+    "paid_msat": "What was paid for them, what was carried in from earlier sessions included.",
+    "charged_msat": "What they were charged.",
+    "earned_msat": "What they were charged and paid.",
+    "refunded_msat": "What was given back, fees and what was carried on into later sessions included.",
+    "carried_in_msat": "What was carried in from earlier sessions.",
+    "carried_on_msat": "What was carried on into later sessions.",
     "lapsed_msat": "What of it nobody asked back.",
 }
 TIMED = {

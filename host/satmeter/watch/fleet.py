@@ -112,8 +112,9 @@ def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Itera
     site.owed_msat = sum(session.owed_msat for session in state.sessions.values() if session.closed)
     site.alarms = sum(bool(session.alarm) for session in state.sessions.values()) + len(state.unowned)
     receipt = sa.cast(store.SESSION.c.receipt, sa.JSON)
-    charged = sa.cast(receipt["charged_msat"].as_string(), sa.BigInteger)
-    query = sa.select(store.SESSION.c.meter, sa.func.count(), sa.func.sum(charged)).where(store.SESSION.c.receipt != "")
+    charged, debt = (sa.cast(receipt[name].as_string(), sa.BigInteger) for name in ("charged_msat", "debt_msat"))
+    query = sa.select(store.SESSION.c.meter, sa.func.count(), sa.func.sum(charged - debt))
+    query = query.where(store.SESSION.c.receipt != "")
     query = query.where(store.SESSION.c.opened_at >= since) if since else query
     query = query.where(store.SESSION.c.opened_at < before) if before else query
     for name, sessions, earned in db.execute(query.group_by(store.SESSION.c.meter)):
@@ -148,7 +149,7 @@ def of_prometheus(url: str) -> list[Site]:
         site(job, instance).meter(meter).heard = bool(heard)
     for (job, instance, meter), sessions in _asked(url, "satmeter_meter_sold_sessions", "meter"):
         site(job, instance).meter(meter).sessions = sessions
-    for (job, instance, meter), earned in _asked(url, "satmeter_meter_sold_charged_msat", "meter"):
+    for (job, instance, meter), earned in _asked(url, "satmeter_meter_sold_earned_msat", "meter"):
         site(job, instance).meter(meter).earned_msat = earned
     for (job, instance), owed in _asked(url, "satmeter_sessions_owed_msat"):
         site(job, instance).owed_msat = owed
