@@ -4,6 +4,7 @@ import http.server
 import json
 import threading
 import time
+from base64 import urlsafe_b64encode
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -18,6 +19,7 @@ class Provider:
         self.key = RSAKey.generate_key(2048, {"kid": "k"}, private=True)
         self.who = {"sub": "7", "preferred_username": "Ann B."}
         self.signs = self.key
+        self.unsigned, self.algorithms, self.named = False, ["RS256"], None
         self.nonces = {}
         provider = self
 
@@ -57,17 +59,20 @@ class Provider:
 
     def discovery(self):
         return {
-            "issuer": self.issuer,
+            "issuer": self.named or self.issuer,
             "authorization_endpoint": f"{self.issuer}/authorize",
             "token_endpoint": f"{self.issuer}/token",
             "jwks_uri": f"{self.issuer}/jwks",
             "response_types_supported": ["code"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": self.algorithms,
         }
 
     def id_token(self):
         now = int(time.time())
         claims = {"iss": self.said, "aud": "hub", "iat": now, "exp": now + 60, "nonce": self.nonces["code"], **self.who}
+        if self.unsigned:
+            parts = ({"alg": "none", "kid": "k"}, claims)
+            return ".".join(urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in parts) + "."
         return jwt.encode({"alg": "RS256", "kid": "k"}, claims, self.signs)
 
 

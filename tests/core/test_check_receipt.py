@@ -9,9 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sold import changed
 from sold import sold as sold
+from typer.testing import CliRunner
 from world import SELLER_ID
 
+from satmeter.cli.main import app
 from satmeter.core.audit import audit
+from satmeter.core.errors import BadParam
+from satmeter.core.tariff import Tariff
 from satmeter.wire.signature import ALPHABET, pack, sign, signer
 
 CHECK = Path(__file__).parents[2] / "contrib" / "check_receipt.py"
@@ -87,6 +91,14 @@ ODD = [
     {"tariff": {"price_msat": 1_000, "ticks_per_unit": 0}},
     {"reason": "\x1b[2Jyes"},
     {"ticks": "40"},
+    {"ticks": 10**30},
+    {"closed_at": 2**53 + 1},
+    {"paid_msat": 21 * 10**17 + 1},
+    {"reason": "x" * 501},
+    {"refund_fee_msat": None},
+    {"carried_on_msat": True},
+    {"payers": "nobody"},
+    {"onchain": []},
 ]
 
 
@@ -94,6 +106,35 @@ ODD = [
 def test_fields_of_another_kind_are_no_receipt(script, sold, fields):
     ((holds, words),) = script.proofs(changed(sold[0], **fields), "", None)
     assert holds is False and "no receipt of satmeter" in words and "\x1b" not in words
+
+
+@pytest.mark.parametrize("fields", ODD)
+def test_what_is_no_receipt_here_is_none_for_the_product(sold, fields):
+    with pytest.raises(BadParam):
+        audit(changed(sold[0], **fields), "", None) if "tariff" not in fields else Tariff.from_dict(fields["tariff"])
+
+
+def test_a_field_that_stands_there_twice_is_no_receipt(script, sold):
+    """Readers may take either of them."""
+    text = sold[0].replace('"paid_msat":', '"paid_msat":1,"paid_msat":')
+    with pytest.raises(ValueError, match="twice"):
+        list(script.proofs(text, "", None))
+    with pytest.raises(BadParam):
+        audit(text, "", None)
+
+
+def test_a_receipt_without_its_signature_is_not_passed_over(script, sold, tmp_path, capsys):
+    path = tmp_path / "given.json"
+    path.write_text(json.dumps([{"receipt": sold[0]}, {"receipt": ""}]))
+    assert script.main([str(path)]) == 1 and "nobody signed it" in capsys.readouterr().out
+    assert CliRunner().invoke(app, ["audit", str(path)]).exit_code == 1
+
+
+def test_of_several_receipts_each_is_named(script, sold, tmp_path, capsys):
+    (tmp_path / "given.json").write_text(json.dumps([{"receipt": sold[0]}, {"receipt": changed(sold[0], revision=7)}]))
+    script.main([str(tmp_path / "given.json")])
+    said = capsys.readouterr().out
+    assert "receipt 1 of 2:" in said and "receipt 2 of 2:" in said
 
 
 def test_what_can_not_be_read_is_a_line_and_exit_2(script, tmp_path, capsys):

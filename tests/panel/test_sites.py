@@ -231,9 +231,28 @@ def test_who_is_removed_or_has_another_role_is_logged_out(tmp_path):
     apart = logins.begin(User("by a provider", Role.VIEWER))
     set_password(path, "password of otto", "otto", Role.VIEWER)
     assert logins.user(otto) is None and logins.user(anna).name == "anna" and logins.user(apart) is not None
+    good = path.read_text()
     path.write_text("nonsense is here")
-    assert logins.user(anna) is not None  # what can't be read changes nothing
-    assert logins.right("password of otto", "192.0.2.1", "otto").role is Role.VIEWER
+    assert logins.user(anna) is None and logins.user(apart) is not None  # nobody knows whether she still may
+    assert logins.right("password of otto", "192.0.2.1", "otto") is None
+    path.write_text(good)
+    assert logins.user(anna).name == "anna" and logins.right("password of otto", "192.0.2.1", "otto") is not None
+    path.unlink()
+    assert logins.user(anna) is None
+
+
+def test_who_is_removed_by_an_editor_that_leaves_the_file_open_is_logged_out_once_it_is_not(tmp_path):
+    path = tmp_path / "p"
+    for name in ("anna", "otto"):
+        set_password(path, f"password of {name}", name, Role.OWNER)
+    logins = Logins(load(path), path)
+    anna, otto = (logins.begin(logins.right(f"password of {name}", "192.0.2.1", name)) for name in ("anna", "otto"))
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("anna")))
+    path.chmod(0o644)
+    assert logins.user(anna) is None and logins.right("password of anna", "192.0.2.1", "anna") is None
+    path.chmod(0o600)
+    assert logins.user(anna) is None and logins.right("password of anna", "192.0.2.1", "anna") is None
+    assert logins.user(otto).name == "otto"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import http.server
 import json
 import threading
+import time
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -14,7 +16,7 @@ from satmeter.core.seller import events as selling
 from satmeter.core.status import SessionRow
 from satmeter.core.tariff import Tariff
 from satmeter.journal.store import SCHEMA, Journal
-from satmeter.watch import months
+from satmeter.watch import fleet, months
 from satmeter.watch.fleet import of_database, of_prometheus
 
 NODE = "02" + "aa" * 32
@@ -27,12 +29,26 @@ def site_url(database, schema):
     return f"{database}&options=-csearch_path%3D{schema}"
 
 
+def receipt(msat):
+    """Of a session that earned so much, and was not paid for all that it was charged."""
+    return json.dumps({"charged_msat": msat + 50, "debt_msat": 50})
+
+
 def sold(journal, meter, *sessions):
-    """A meter, and what each of its (opened_at, msat) charged."""
+    """A meter, and what each of its (opened_at, msat) earned."""
     tariff = Tariff(price_msat=1000, ticks_per_unit=10, quantum_msat=5_000)
     added = selling.MeterAdded(at=1, subject=f"meter/{meter}", tariff=tariff)
     rows = [
-        SessionRow(f"{meter}{n}", at, meter, "02bb", at + 1, "closed", json.dumps({"charged_msat": msat}), "sig")
+        SessionRow(
+            f"{meter}{n}",
+            at,
+            meter,
+            "02bb",
+            at + 1,
+            "closed",
+            json.dumps({"charged_msat": msat + 50, "debt_msat": 50}),
+            "sig",
+        )
         for n, (at, msat) in enumerate(sessions)
     ]
     journal.commit([added], [*rows, SessionRow(f"{meter}-live", NOVEMBER, meter, "02bb")])
@@ -181,7 +197,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
         if self.onward:
             self.send_header("Location", self.onward + self.path)
         self.end_headers()
-        earned = "sold_charged" in self.path
+        earned = "sold_earned" in self.path
         self.wfile.write(json.dumps({"data": {"result": self.rows if earned else []}}).encode())
 
     def log_message(self, *_):
@@ -220,3 +236,22 @@ def test_the_password_goes_to_no_other_host(prometheus):
     here, port = prometheus(onward=f"http://localhost:{there}")
     assert of_prometheus(f"http://ann:secret@127.0.0.1:{port}") == []
     assert set(elsewhere.asked) == {None} and all(here.asked)
+
+
+def trickle(self):
+    """An answer that goes on, a byte at a time."""
+    self.send_response(200)
+    self.end_headers()
+    with suppress(OSError):
+        while True:
+            self.wfile.write(b" ")
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("bytes_most", "seconds"), [(20, 60), (10**6, 0.2)])
+def test_an_answer_without_an_end_is_not_waited_for(prometheus, monkeypatch, bytes_most, seconds):
+    monkeypatch.setattr(fleet, "ANSWER_BYTES", bytes_most)
+    monkeypatch.setattr(fleet, "ANSWER_S", seconds)
+    _, port = prometheus(do_GET=trickle)
+    with pytest.raises(NodeTrouble, match="its answer has more than"):
+        of_prometheus(f"http://127.0.0.1:{port}")

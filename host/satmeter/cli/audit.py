@@ -84,9 +84,10 @@ def _json(path: Path) -> object:
 def _receipts(given: object) -> Iterator[tuple[str, str]]:
     """Yields each receipt with its signature, from whatever answer or body has them."""
     if isinstance(given, dict):
-        text, signature = given.get("receipt"), given.get("signature")
-        if isinstance(text, str) and isinstance(signature, str) and text:
-            yield text, signature
+        text, signature = given.get("receipt"), given.get("signature", "")
+        if isinstance(text, str):
+            if text:
+                yield text, str(signature)
             return
         given = list(given.values())
     for each in given if isinstance(given, list) else ():

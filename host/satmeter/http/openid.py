@@ -53,7 +53,7 @@ class Provider:
         """scope: what the provider is asked to tell."""
         from authlib.integrations.starlette_client import OAuth  # here: it takes half a second to load
 
-        self.name = openid.name
+        self.name, self._issuer, self._client_id = openid.name, openid.issuer.rstrip("/"), openid.client_id
         oauth = OAuth()
         self._client = oauth.register(
             "openid",
@@ -66,6 +66,7 @@ class Provider:
     async def away(self, request: Request, back: str) -> Response:
         """Returns a redirect to the provider, which sends the browser to `back`; HTTPException 502 where it is away."""
         try:
+            await self._issuer_said()
             return await self._client.authorize_redirect(request, back)  # type: ignore[no-any-return]
         except Exception as error:
             log.warning("%s: %s", self.name, error)
@@ -80,7 +81,9 @@ class Provider:
         from authlib.integrations.base_client import OAuthError
 
         try:
-            token = await self._client.authorize_access_token(request)
+            asked = {"iss": await self._issuer_said(), "aud": self._client_id}
+            options = {name: {"essential": True, "value": value} for name, value in asked.items()}
+            token = await self._client.authorize_access_token(request, claims_options=options)
             claims = dict(token["userinfo"])
             return {**claims, "sub": str(claims["sub"]), "iss": str(claims["iss"])}
         except OAuthError as error:
@@ -91,6 +94,16 @@ class Provider:
         except Exception as error:  # Authlib lets through what its own libraries raise: any error means a failed login
             log.warning("%s: %s", self.name, error)
             raise HTTPException(401, f"{self.name} did not say who you are: {_wrong(error)}") from None
+
+    async def _issuer_said(self) -> str:
+        """Returns the issuer as discovery has it, which is the config's; a token that nobody signed is never taken."""
+        known = await self._client.load_server_metadata()
+        issuer = str(known.get("issuer", ""))
+        if issuer.rstrip("/") != self._issuer:
+            raise ValueError(f"discovery names the issuer {issuer!r}, the config {self._issuer!r}")
+        signed = known.get("id_token_signing_alg_values_supported") or ["RS256"]
+        known["id_token_signing_alg_values_supported"] = [each for each in signed if each != "none"] or ["RS256"]
+        return issuer
 
 
 def _wrong(error: Exception) -> str:

@@ -33,11 +33,13 @@ LASTS_S = 12 * 3600
 class Logins:
     """Checks passwords, and knows the cookies that it gave.
 
-    `path` is the file of the users: one who is changed there, or removed, is logged out."""
+    `path` is the file of the users: one who is changed there, or removed, is logged out. While it can't be read, nobody
+    with a password in it comes in, or stays."""
 
     def __init__(self, users: Mapping[str, User], path: Path | None = None):
         self._users, self._path = users, path
         self._read_at = _changed_at(path)
+        self._missing = False
         self._known: dict[str, tuple[float, User]] = {}
         self._tries = Tries()
 
@@ -60,7 +62,7 @@ class Logins:
         """Return the user whose password it is; TooMany after too many wrong ones from `who`."""
         self._tries.check(who)
         self._look()
-        user = self._users.get(name, NOBODY)
+        user = NOBODY if self._missing else self._users.get(name, NOBODY)
         if not user.is_right(password) or user is NOBODY:
             self._tries.was_wrong(who)
             return None
@@ -78,6 +80,8 @@ class Logins:
         """Returns whose login a cookie is, None where it is none, or ended; it ends after 12 hours."""
         self._look()
         until, user = self._known.get(_key(value), (0.0, None))
+        if user is not None and user.hashed and self._missing:
+            return None
         return user if until > time.monotonic() else None
 
     def end(self, value: str) -> None:
@@ -85,15 +89,17 @@ class Logins:
         self._known.pop(_key(value), None)
 
     def _look(self) -> None:
-        """Reads the file again where it has changed; one that can't be read changes nothing."""
-        if self._path is None or (changed_at := _changed_at(self._path)) == self._read_at:
+        """Reads the file again where it has changed, or could not be read before."""
+        if self._path is None or ((changed_at := _changed_at(self._path)) == self._read_at and not self._missing):
             return
-        self._read_at = changed_at
         try:
             self._users = load(self._path)
         except (OSError, BadParam) as error:
-            log.warning("the file of passwords can't be read, the earlier users stay: %s", error)
+            if not self._missing:
+                log.error("nobody is logged in by a password, since the file of passwords can't be read: %s", error)
+            self._missing = True
             return
+        self._read_at, self._missing = changed_at, False
         self._known = {
             key: (until, user)
             for key, (until, user) in self._known.items()
@@ -101,11 +107,13 @@ class Logins:
         }
 
 
-def _changed_at(path: Path | None) -> int:
+def _changed_at(path: Path | None) -> tuple[int, int, int]:
+    """When a file's text and its rights were changed, and which file it is; zeros for none."""
     try:
-        return path.stat().st_mtime_ns if path is not None else 0
+        found = path.stat() if path is not None else None
     except OSError:
-        return 0
+        found = None
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_ino) if found is not None else (0, 0, 0)
 
 
 def _key(value: str) -> str:

@@ -3,6 +3,7 @@
 It only asks: nothing is changed. What it can't find out is left out.
 """
 
+import re
 import shutil
 import stat
 import subprocess
@@ -81,9 +82,12 @@ def _seller(status: SellerStatus) -> Iterator[Finding]:
 
 def _node(info: JsonObject) -> Iterator[Finding]:
     version = str(info.get("version", ""))
-    numbers = tuple(int(word) for word in version.lstrip("v").split("-")[0].split(".") if word.isdigit())
+    parts = re.match(r"v?(\d{1,4}(?:\.\d{1,4}){1,3})", version, re.ASCII)
+    numbers = tuple(int(word) for word in parts[1].split(".")) if parts else ()
     words = f"lightningd {version} on {info.get('network')}, block {info.get('blockheight')}"
-    if numbers and numbers < OLDEST:
+    if not numbers:
+        yield Finding("node", "mind", words, "its version can't be told: a build of one's own?")
+    elif numbers < OLDEST:
         yield Finding("node", "bad", words, "upgrade lightningd: v25.12.1 is the oldest that is sound")
     elif numbers > NEWEST:
         yield Finding("node", "mind", words, "nobody has tried this on a version after v26.06")
@@ -105,22 +109,46 @@ def _refused(plugin: str, error: RpcError, folder: Path) -> Finding:
         do = "docs/operating.md, The journal, says what to put back" if journal else "lightningd's log says more"
         return Finding(plugin, "bad", words_of(error), do)
     start = f"lightning-cli plugin start $(satmeter plugin-path {plugin})"
-    if (folder / f"satmeter-{plugin}.sqlite3").exists():
+    if _is_there(folder / f"satmeter-{plugin}.sqlite3"):
         return Finding(plugin, "bad", "is not loaded any more; it has a journal here", start)
     return Finding(plugin, "mind", "is not loaded", f"{start}, if this node is to {VERBS[plugin]}")
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def _machine(folder: Path) -> Iterator[Finding]:
-    if folder.is_dir():
-        free = shutil.disk_usage(folder).free
+    free = _free(folder)
+    if free is not None:
         words = f"{free / 1e9:.1f} GB are free for {folder}"
         state: Literal["good", "mind", "bad"] = "good" if free > LOW_DISK else "mind" if free > NO_DISK else "bad"
         yield Finding("disk", state, words, "" if state == "good" else "a journal that can't be written grants nothing")
     for path in (*(folder / name for name in JOURNALS), KEY.expanduser()):
-        if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if _is_open(path):
             yield Finding("permissions", "bad", f"{path} can be read by others", f"chmod 600 {path}")
     if (clock := _clock()) is not None:
         yield clock
+
+
+def _free(folder: Path) -> int | None:
+    """Returns how many bytes are free there, None where that can't be told: the folder may be somebody else's."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _is_open(path: Path) -> bool:
+    """Whether others can read a file; one that is not there, or not ours to see, is not open."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and bool(stat.S_IMODE(found.st_mode) & 0o077)
 
 
 def _clock() -> Finding | None:

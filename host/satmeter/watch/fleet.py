@@ -7,6 +7,7 @@ asked.
 import base64
 import http.client
 import json
+import time
 import urllib.parse
 import urllib.request
 from collections import Counter
@@ -23,7 +24,7 @@ from ..core.seller.state import SellerState
 from ..journal import store
 from ..journal.compaction import folded
 
-ANSWER_S = 30
+ANSWER_S, ANSWER_BYTES, PIECE = 30, 50_000_000, 65_536
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What an answer that is none of a Prometheus runs into."""
 Labels = tuple[str, ...]
@@ -168,11 +169,21 @@ def _asked(url: str, query: str, *labels: str) -> Iterator[tuple[Labels, int]]:
         request = urllib.request.Request(asked)
         for name, value in headers.items():
             request.add_unredirected_header(name, value)  # of whoever it leads on to, nobody may learn it
-        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
-            rows: list[JsonObject] = json.load(answer)["data"]["result"]
+        rows: list[JsonObject] = json.loads(_answer(request))["data"]["result"]
         names = ("job", "instance", *labels)
         told = [(tuple(row["metric"].get(name, "") for name in names), int(float(row["value"][1]))) for row in rows]
     yield from told
+
+
+def _answer(request: urllib.request.Request) -> bytes:
+    """Returns an answer; OSError for one that is not whole in ANSWER_S (30 s), or has more than ANSWER_BYTES."""
+    ends_at, answer = time.monotonic() + ANSWER_S, b""
+    with urllib.request.urlopen(request, timeout=ANSWER_S) as reading:
+        while piece := reading.read1(PIECE):
+            answer += piece
+            if len(answer) > ANSWER_BYTES or time.monotonic() > ends_at:
+                raise OSError(f"its answer has more than {ANSWER_BYTES:,} bytes, or takes longer than {ANSWER_S} s")
+    return answer
 
 
 @contextmanager
