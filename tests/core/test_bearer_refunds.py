@@ -6,7 +6,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import SESSION, World, identity
+from world import SESSION, World, identity, unrefunded
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -356,3 +356,16 @@ def test_who_asked_is_answered_with_the_session():
     w = World()
     session = left(w)
     assert w.sell(cmd.AskRefund(session, "lnback", 0, 0)).id == session
+
+
+@pytest.mark.parametrize(("owed", "most"), [(10_000_000, 9_900_000), (100_000, 99_000), (2_000, 1_000), (1_000, 0)])
+def test_a_hundredth_is_left_for_the_fee_and_the_rest_is_whole_sat(owed, most):
+    w = World({"quantum_msat": owed})
+    session = bearer(w)
+    w.report(0, plugged=False)
+    assert w.seller.state.sessions[session].refundable_msat() == most
+
+
+def test_a_buyer_gets_its_rest_by_itself_and_not_by_asking():
+    w = unrefunded()
+    assert w.sale.owed_msat == 7_000 and w.sale.refundable_msat() == 0

@@ -5,15 +5,19 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from liar import Liar, SensorFirst
-from world import ARREARS, OTHER, SESSION, Victim, World, identity
+from world import ARREARS, OTHER, SESSION, TARIFF, Victim, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
 from satmeter.core.buyer import views as buyer_views
+from satmeter.core.buyer.policy import Policy, kept_back_msat
 from satmeter.core.errors import (
+    BadParam,
     OverCap,
 )
+from satmeter.core.settlement.transaction import FEERATE_MOST
+from satmeter.core.tariff import Tariff
 
 
 def invoice_from_hostile_seller(w, amount=2_000, ticks=20, charged=None, n=9, bolt11=None, paid=0):
@@ -213,3 +217,21 @@ def test_what_somebody_else_paid_for_us_is_no_debt():
     assert w.p.debt_msat == 4_000
     w.receipt(revision=2, paid_msat=4_000, charged_msat=6_000, debt_msat=9_000)
     assert w.p.debt_msat == 2_000
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("maxdelay", 2_016), ("max_final_cltv", 2_016), ("tolerance_pct", 1_000), ("max_feerate", 2**31)]
+)
+def test_each_cap_goes_up_to_its_bound_and_not_beyond(name, most):
+    given = {"max_price_msat": 1_000, "budget_msat": 10_000}
+    most = min(most, FEERATE_MOST) if name == "max_feerate" else most
+    assert getattr(Policy.from_dict({**given, name: most}), name) == most
+    with pytest.raises(BadParam, match=name):
+        Policy.from_dict({**given, name: most + 1})
+
+
+@pytest.mark.parametrize(("limit", "fees"), [(20_000, 3), (25_000, 3), (29_999, 3), (30_000, 4)])
+def test_in_arrears_the_limit_and_a_fee_for_each_invoice_of_it_are_kept_back(limit, fees):
+    policy = Policy.from_dict({"max_price_msat": 1_000, "budget_msat": 10**6, "max_fee_msat": 100})
+    tariff = Tariff.from_dict({**TARIFF, "mode": "arrears", "limit_msat": limit})
+    assert kept_back_msat(policy, tariff) == limit + 100 * fees

@@ -96,3 +96,13 @@ def test_what_went_astray_is_at_risk_until_it_counts():
     assert (w.purchase.astray_msat, w.purchase.exposure_msat) == (astray, astray)
     gone(w)
     assert w.purchase.closed and w.purchase.exposure_msat == astray
+
+
+def test_a_wallet_that_does_not_sign_ends_the_stream_and_signs_nothing_else():
+    w = Wallet()
+    w.ask(STEP, taken=False)
+    w.tell(cmd.UpdateUnsigned(SESSION, 7, 1, "locked"))  # of another update
+    assert w.purchase.state == "streaming"
+    w.tell(cmd.UpdateUnsigned(SESSION, 1, 1, "locked"))
+    assert w.purchase.state == "closing" and "the wallet does not sign: locked" in w.purchase.reason
+    assert w.purchase.in_flight  # it was recorded: no other update of this value may be made

@@ -173,3 +173,44 @@ def test_the_buyer_is_asked_ever_more_seldom():
         asked += [t.now] * sum(isinstance(a.message, msg.Increment) for a in t.done(do.Send)[before:])
     gaps = [round((later - earlier) / 1000) for earlier, later in itertools.pairwise(asked)]
     assert gaps == [4, 8, 16, 32]
+
+
+def test_a_buyer_that_has_paid_is_no_stranger_any_more():
+    t = Till()
+    t.open()
+    assert not t.seller.context.openings._known(BUYER_ID)
+    t.pay()
+    assert t.seller.context.openings._known(BUYER_ID)
+
+
+def test_an_address_for_the_next_transaction_is_asked_for_once_in_five_seconds():
+    t = Till(hold_msat=STEP * 1000)
+    t.open()
+    t.pay()
+    t.seen()
+    t.sale.memory.address_at = 0
+    t.read(20)
+    asked = []
+    handle, t.tell = t.tell, lambda what: None
+    for now in (t.now + 1_000, t.now + 2_000, t.now + 4_999, t.now + 5_000):
+        asked.append(sum(isinstance(a, do.GiveAddress) for a in t.seller.handle(cmd.Tick(), now).effects))
+    t.tell = handle
+    assert sum(asked) <= 1
+
+
+def test_nothing_is_asked_for_by_a_count_that_may_be_behind():
+    """After a restart, until the board is heard: what it counted meanwhile would seem to flow at once."""
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(20)
+    (number,) = t.sale.out
+    t.sale.memory.asking.clear()
+    t.seller.state.meters["m"].memory.seen_at = 0
+    effects = t.seller.context.step.effects
+    before = len(effects)
+    t.seller.context.settlement(t.sale).tell(t.sale, number)
+    assert len(effects) == before
+    t.seller.state.meters["m"].memory.seen_at = t.now
+    t.seller.context.settlement(t.sale).tell(t.sale, number)
+    assert len(effects) == before + 1

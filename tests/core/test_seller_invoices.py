@@ -161,3 +161,46 @@ def test_a_number_that_was_paid_is_not_drawn_again():
     paid = {"amount_msat": 5, "pay_index": 9, "payment_hash": "h", "count": 0, "owned_up_to": 9}
     w.seller.state.apply(ev.InvoicePaid(at=w.now, subject=SESSION, number=50, **paid))
     assert w.sale.next_number == 51
+
+
+def test_an_invoice_that_was_made_ahead_long_ago_is_not_used():
+    """Half of its time is over: its payment might come too late."""
+    w = World({"window": 4, "invoice_expiry_s": 600})
+    w.open()
+    w.report(10)
+    ready = [each for each in w.sale.memory.prefetched.queue if each.bolt11]
+    assert ready
+    w.now = ready[0].made_at + 299_999
+    assert w.sale.memory.prefetched.take(ready[0].amount_msat, False, w.now - 300_000) is ready[0]
+    w.sale.memory.prefetched.queue.insert(0, ready[0])
+    w.hold = {do.Pay}
+    before = set(w.invoices)
+    w.now = ready[0].made_at + 300_001
+    w.report(40)
+    assert set(w.invoices) - before  # another was made in its place
+
+
+def test_a_payment_that_arrives_for_what_is_not_asked_for_asks_for_nothing_more():
+    w = World({"window": 2, "low_water_msat": 10_000})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(10)
+    before = dict(w.sale.out)
+    w.sell(cmd.InvoiceArriving(f"satmeter/0/s/{SESSION}/999"))
+    assert w.sale.out == before and 999 not in w.sale.memory.asking
+    number = next(iter(before))
+    w.sell(cmd.InvoiceArriving(f"satmeter/0/s/{SESSION}/{number}"))
+    assert w.sale.memory.asking[number].arriving
+
+
+def test_what_was_dropped_and_is_paid_all_the_same_is_asked_for_by_nobody():
+    w = World()
+    w.open()
+    w.hold = {do.Pay, do.CancelInvoice}
+    w.report(80)
+    (label,) = w.unpaid()
+    w.sell(cmd.CloseSession(SESSION))
+    w.report(80)
+    assert w.sale.dropped
+    w.pay(label, hook=False)
+    assert not w.sale.dropped and not w.sale.out and w.sale.paid_msat == w.balance

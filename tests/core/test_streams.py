@@ -5,11 +5,12 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from liar import Liar
-from world import ARREARS, DAY_MS, SELLER_ID, SESSION, World, identity
+from world import ARREARS, DAY_MS, OTHER, POLICY, SELLER_ID, SESSION, Victim, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.buyer.session import HANDLED
 from satmeter.core.buyer.streams import GIVE_UP_MS
 from satmeter.core.errors import (
     WrongState,
@@ -214,3 +215,34 @@ def test_a_receipt_is_waited_for_as_long_as_a_payment_hangs():
     w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
     w.tell(cmd.Tick())
     assert w.p.state == "closed"
+
+
+def test_only_one_stream_at_a_time_goes_to_a_meter_and_only_a_paused_one_goes_on():
+    w = World()
+    w.hold = {do.Send}
+    opened = w.buy(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY))
+    assert opened.id == SESSION
+    with pytest.raises(WrongState, match="is opening already"):
+        w.buy(cmd.OpenStream(OTHER, SELLER_ID, "m", "h:1", POLICY))
+    with pytest.raises(WrongState, match="only a paused one can be resumed"):
+        w.buy(cmd.ResumeStream(SESSION))
+    assert set(w.buyer.state.streams) == {SESSION}
+
+
+def test_news_of_a_payment_that_nobody_made_changes_nothing():
+    w = World()
+    w.open()
+    before = len(w.buyer_events)
+    for of, number in ((SESSION, 99), ("77" * 16, 1)):
+        w.buy(cmd.PaymentDone(of, number, 10_000))
+        w.buy(cmd.PaymentKnown(of, number))
+        w.buy(cmd.PaymentLost(of, number, "no route"))
+    assert len(w.buyer_events) == before
+
+
+def test_of_numbers_that_were_never_paid_the_newest_may_still_be():
+    """Numbers that are skipped are remembered as far as the newest thousand go."""
+    session = Victim().purchase
+    for number in range(2, 2 * HANDLED + 4, 2):
+        session.note_handled(number)
+    assert session.was_handled(3) and not session.was_handled(2 * HANDLED + 1) and not session.was_handled(7)
