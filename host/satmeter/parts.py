@@ -23,6 +23,8 @@ def root() -> Path:
 
 _DEBIAN = Path("/usr/lib/satmeter")
 """Where the Debian packages are installed (contrib/debian)."""
+_HAS = {"prometheus_client": "metrics", "psycopg": "postgresql"}
+"""Which extra brings a module, whatever command misses it."""
 _OF_WEB = ("web", "scan", "qr", "billing")
 """The extras that are in the Debian package satmeter-web; the other has all but `kasa`."""
 
@@ -34,6 +36,7 @@ def how_to_install(name: str | None, extra: str) -> str:
     package: it is not published yet, and code that a stranger published under this name would get onto
     nodes that hold money."""
     what = name or "a part of satmeter"
+    extra = _HAS.get(what.partition(".")[0], extra)
     if _HERE.is_relative_to(_DEBIAN):
         if extra in _OF_WEB:
             return f"{what} is not installed: apt install satmeter-web (of the same release as satmeter)"

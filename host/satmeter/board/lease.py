@@ -53,6 +53,9 @@ class Lease:
             self._descriptor = os.open(path, os.O_RDONLY)  # a lock needs no more, and the file may be another user's
         except FileNotFoundError:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+            os.fchmod(self._descriptor, 0o644)  # whatever the umask: a bridge of another user has to see it
+        except PermissionError:
+            raise BoardTrouble(f"{path} is another user's: remove it, it is in the way of flashing") from None
         end = time.monotonic() + WAIT_S
         while True:
             try:

@@ -1,6 +1,8 @@
 """`satmeter flash` and `satmeter board`: a maker's commands."""
 
 import itertools
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +13,7 @@ from rich.console import Console
 
 from ..board.ports import find
 from ..board.virtual import keep_key, load_key
-from ..core.errors import BoardTrouble
+from ..core.errors import BadParam, BoardTrouble
 from ..core.plain import JsonObject
 from .failing import failing
 
@@ -196,6 +198,8 @@ def virtual(
     from ..board.virtual import Board, VirtualBoard
 
     with failing("board", ValueError):
+        if link is not None and link.exists() and not link.is_symlink():
+            raise BadParam(f"--link: {link} is no link, and is not replaced", param="link")
         secret = load_key(key.expanduser(), make=True)
         board: Board
         if rp2040:
@@ -205,9 +209,12 @@ def virtual(
         else:
             board = VirtualBoard(secret)
     board.turn(percent)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.default_int_handler)
     if link is not None:
-        link.unlink(missing_ok=True)
-        link.symlink_to(board.port)
+        with failing("board"):
+            link.unlink(missing_ok=True)
+            link.symlink_to(board.port)
     console.print(f"serial port {link or board.port}, key {key}; + - turn, p plug, r reboot, q quit")
     try:
         work(board)
@@ -215,5 +222,5 @@ def virtual(
         pass
     finally:
         board.close()
-        if link is not None:
+        if link is not None and link.is_symlink() and os.readlink(link) == board.port:  # another board may have it now
             link.unlink(missing_ok=True)

@@ -58,7 +58,7 @@ console = Console()
 def _encodes(text: str) -> bool:
     """Whether the terminal, or what else is written to, has these letters."""
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode((sys.stdout.encoding if sys.stdout is not None else "") or "ascii")
     except UnicodeEncodeError:
         return False
     return True
@@ -215,12 +215,14 @@ def bridge(
     if bool(meter) == bool(stream):
         raise fail("give either --meter NAME (a seller's board) or --stream NAME (a buyer's)")
     try:
-        secret = load_key(key.expanduser())
+        with failing("board", ValueError):
+            where, socket = key.expanduser(), str(rpc.expanduser())
+        secret = load_key(where)
     except (OSError, ValueError) as error:
         raise fail(f"no key for the board: {error}") from None
     log()
     side = MeterSide(meter) if meter else StreamSide(stream)
-    running = Bridge(port, secret, Node(str(rpc.expanduser())), side, plugin)
+    running = Bridge(port, secret, Node(socket), side, plugin)
     if metrics:
         with failing("metrics"):
             from ..watch.process import Look, ProcessFigures
@@ -276,6 +278,8 @@ def devnet(
     with ExitStack() as stack:
         temporary = tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True)
         where = directory or Path(stack.enter_context(temporary))
+        with failing("devnet"):
+            where.mkdir(parents=True, exist_ok=True)
         console.print(f"{kind} nodes ({why}) in {where}", markup=False, highlight=False)
         try:
             with console.status("starting") as status, start(kind, where, say=status.update) as net:
@@ -301,6 +305,10 @@ def devnet_record(
     """Record what nodes answer to each RPC that we use; the emulated node is held to what the real one said."""
     from ..devnet import start, transcript
 
+    if kind not in ("real", "emulated"):
+        raise fail(f"--kind: must be real or emulated, got {kind!r}")
+    if not folder.is_dir():
+        raise fail(f"{folder}: there is no such folder")
     with (
         tempfile.TemporaryDirectory(prefix="satmeter-", ignore_cleanup_errors=True) as where,
         start(kind, Path(where), say=console.print) as net,
@@ -327,8 +335,10 @@ def rpc(
     if keywords and not named:
         raise fail("-k: each parameter has to be name=value")
     payload = {name: _value(value) for name, value in given} if named else [_value(param) for param in params or []]
+    with failing("board"):
+        where = str(socket.expanduser())
     try:
-        answer = LightningRpc(str(socket.expanduser())).call(method, payload)
+        answer = LightningRpc(where).call(method, payload)
     except RpcError as error:
         print(json.dumps(error.error, indent=3))
         raise typer.Exit(1) from None
@@ -344,7 +354,8 @@ def _value(text: str) -> Any:
             return json.loads(text)
         except (ValueError, RecursionError):
             return text
-    return int(text) if text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0") else text
+    number = text.isascii() and text.isdecimal() and len(text) < 1_000 and (text == "0" or text[0] != "0")
+    return int(text) if number else text
 
 
 @app.command()

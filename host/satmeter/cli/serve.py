@@ -61,8 +61,11 @@ NODE_S = 10.0
 
 def _database(config: Path | None, without_node: bool = False) -> "tuple[Config, Database]":
     """Returns config and database; `without_node`: also where the node is away, of a database that is there."""
+    from sqlalchemy import make_url
+
     from ..billing.config import load
     from ..billing.database import Database
+    from ..journal.backup import give_to_owner
     from ..journal.store import sqlite_url
     from ..node.rpc import Node
 
@@ -74,7 +77,12 @@ def _database(config: Path | None, without_node: bool = False) -> "tuple[Config,
         if not without_node:
             raise
         node_id = ""
-    return given, Database(url, node_id)
+    path = Path(make_url(url).database or "") if url.startswith("sqlite") else None
+    is_new = path is not None and not path.exists()
+    database = Database(url, node_id)
+    if path is not None and is_new:
+        give_to_owner(path, path.parent)
+    return given, database
 
 
 @client_app.command("add")

@@ -211,6 +211,10 @@ async def tried(path: Path, name: str) -> Tried:
     except RpcError as error:
         raise BadParam(f"meter {name}: {words_of(error)}", param="name") from None
     reads, switches, said = [], [], ""
+    task = asyncio.current_task()
+    for each in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal leaves nothing on
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     config.state.mkdir(parents=True, exist_ok=True)
     lock = _lock(meter, config)
     try:

@@ -14,7 +14,7 @@ from . import METER, Devnet
 def _command() -> str:
     """Return how a shell calls this very `satmeter`, wherever it is."""
     beside = Path(sys.executable).parent / "satmeter"
-    return str(beside) if beside.exists() else f"{sys.executable} -m satmeter.cli"
+    return shlex.quote(str(beside)) if beside.exists() else f"{shlex.quote(sys.executable)} -m satmeter.cli"
 
 
 def write(net: Devnet, kind: str, where: Path) -> list[str]:
@@ -29,15 +29,16 @@ def write(net: Devnet, kind: str, where: Path) -> list[str]:
     cli = shutil.which("lightning-cli")
     lines = [f'satmeter() {{ {satmeter} "$@"; }}', f"DIR={shlex.quote(str(where))}"]
     for name, socket in sockets.items():
-        call = f"{cli} --rpc-file={socket}" if cli else f"{satmeter} rpc --rpc={socket}"
-        lines += [f'{name}() {{ {call} "$@"; }}', f"{name}_RPC={socket}"]
+        quoted = shlex.quote(socket)
+        call = f"{shlex.quote(cli)} --rpc-file={quoted}" if cli else f"{satmeter} rpc --rpc={quoted}"
+        lines += [f'{name}() {{ {call} "$@"; }}', f"{name}_RPC={quoted}"]
     lines += [
         f"ADDRESS={f'satmeter://{seller.address}/{seller.id}/socket'.upper()}",
-        "board() { satmeter board virtual --link $DIR/board --key $DIR/board.key --percent 50; }",
-        "bridge() { satmeter bridge --port $DIR/board --key $DIR/board.key --meter socket --rpc $B_RPC "
-        f"--plugin {METER}; }}",
-        "pages_of_B() { satmeter panel --no-password --rpc $B_RPC --virtual socket --key $DIR/board.key; }",
-        "pages_of_A() { satmeter panel --no-password --rpc $A_RPC --port 8421; }",
+        'board() { satmeter board virtual --link "$DIR/board" --key "$DIR/board.key" --percent 50; }',
+        'bridge() { satmeter bridge --port "$DIR/board" --key "$DIR/board.key" --meter socket --rpc "$B_RPC" '
+        f"--plugin {shlex.quote(str(METER))}; }}",
+        'pages_of_B() { satmeter panel --no-password --rpc "$B_RPC" --virtual socket --key "$DIR/board.key"; }',
+        'pages_of_A() { satmeter panel --no-password --rpc "$A_RPC" --port 8421; }',
     ]
     (where / "env").write_text("\n".join(lines) + "\n")
     shown = [

@@ -6,6 +6,7 @@ alone is no backup. A journal in PostgreSQL is backed up by PostgreSQL's own too
 
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def about(path: Path) -> About:
     if not path.stat().st_size:
         raise Damaged(f"{path}: the file is empty")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        with closing(_reading(path)) as db:
             (sound,) = db.execute("PRAGMA quick_check(1)").fetchone()
             if sound != "ok":
                 raise Damaged(f"{path}: the database is damaged: {' '.join(sound.split())}")
@@ -62,14 +63,36 @@ def about(path: Path) -> About:
 
 
 def _trouble(path: Path, error: sqlite3.Error) -> JournalTrouble:
-    code = (error.sqlite_errorcode or 0) & 0xFF  # the rest says more of it
-    if code == sqlite3.SQLITE_NOTADB or str(error).startswith("no such table"):
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF  # the rest says more of it
+    if code == sqlite3.SQLITE_NOTADB:  # or one whose first page is destroyed
+        return Damaged(f"{path}: this is no journal of Satmeter: {error}")
+    if str(error).startswith("no such table"):
         return JournalTrouble(f"{path}: this is no journal of Satmeter: {error}")
     if code == sqlite3.SQLITE_CORRUPT:
         return Damaged(f"{path}: the database is damaged: {error}")
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return JournalTrouble(f"{path}: another program has it in use: {error}; try again")
     return JournalTrouble(f"{path}: can't be read: {error}")
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    """Opens a database to read it; also one that nobody uses, in a folder where nothing can be written.
+
+    SQLite wants to write beside a database in use (-shm). Without newer events beside it (-wal) all is in the one
+    file."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    made = sqlite3.connect(uri, uri=True)
+    try:
+        made.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        newer = path.with_name(f"{path.name}-wal")
+        if newer.exists() and newer.stat().st_size:
+            return made  # what is wrong is said when it is read
+        made.close()
+        made = sqlite3.connect(f"{uri}&immutable=1", uri=True)
+    except sqlite3.Error:
+        pass
+    return made
 
 
 def backup(journal: Path, to: Path) -> About:
@@ -134,11 +157,12 @@ def _check_same(saved: Path, found: About, journal: Path) -> None:
 @contextmanager
 def _copied(source: Path, to: Path) -> Iterator[tuple[Path, About]]:
     """A whole copy of a journal beside `to`, in one file, and what it is; gone afterwards unless it was renamed."""
-    partial = to.with_name(f"{to.name}.partial")
+    partial = None
     try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as read:
+        descriptor, name = tempfile.mkstemp(dir=to.parent, prefix=f"{to.name}.partial-")  # mode 0600
+        os.close(descriptor)
+        partial = Path(name)
+        with closing(_reading(source)) as read:
             with closing(sqlite3.connect(partial)) as made:
                 read.backup(made)
                 made.execute("PRAGMA journal_mode=DELETE")  # one file
@@ -149,8 +173,9 @@ def _copied(source: Path, to: Path) -> Iterator[tuple[Path, About]]:
     except (OSError, sqlite3.Error) as error:
         raise JournalTrouble(f"{to}: can't be written: {error}") from error
     finally:  # what is left of it would fill the disk of the node
-        for each in ("", "-journal", *BESIDE):
-            partial.with_name(partial.name + each).unlink(missing_ok=True)
+        if partial is not None:
+            for each in ("", "-journal", *BESIDE):
+                partial.with_name(partial.name + each).unlink(missing_ok=True)
 
 
 def in_use(journal: Path) -> bool:

@@ -69,6 +69,10 @@ def move(source: str, target: str) -> About:
 
 def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
     said = {row.name: row.value for row in read.execute(sa.select(store.ABOUT))}
+    if (schema := said.get("schema", "")).isdecimal() and int(schema) > SCHEMA:
+        raise JournalTrouble(
+            f"the journal at {shown(source)} has schema {schema}, this version knows {SCHEMA}; use the newer satmeter"
+        )
     if said.get("schema") != str(SCHEMA):
         raise JournalTrouble(
             f"the journal at {shown(source)} has schema {said.get('schema')}, and this version writes {SCHEMA}: "

@@ -9,12 +9,14 @@ import json
 import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +25,7 @@ from ..core.errors import BadParam, JournalTrouble
 from ..core.journal import E, Event, decode, encode
 from ..core.plain import Plain
 from ..core.status import SessionRow, StoredSession
+from ..parts import how_to_install
 from . import stalls
 from .rates import MOST_MS, Rates, StoredRate
 
@@ -118,19 +121,30 @@ KNOWN = ("sqlite", "postgresql")
 
 
 def check_url(name: str, url: str) -> None:
-    """Raise BadParam that names it for what is no database URL; "" is none, and good."""
+    """Raise BadParam that names it for what is no database URL; "" is none, and good.
+
+    A database in memory is none: a journal in it would be gone with its process."""
     try:
-        known = not url or sa.make_url(url).get_backend_name() in KNOWN
-        why = f"got {shown(url)}" if not known else ""
+        why = "" if not url or _keeps(sa.make_url(url)) else f"got {shown(url)}"
     except (SQLAlchemyError, ValueError) as error:
         why = str(error)
     if why:
         raise BadParam(f"{name}: must be sqlite:////PATH or postgresql://USER@HOST/NAME; {why}", param=name)
 
 
+def _keeps(url: sa.URL) -> bool:
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database or "").is_absolute()
+    if "@" in (url.host or ""):
+        raise ValueError("an @ in a password is written %40")
+    return url.get_backend_name() in KNOWN
+
+
 def shown(url: str) -> str:
     """Return a database URL as people may see it: without its passwords, wherever they stand in it."""
     parsed = sa.make_url(url)
+    if parsed.host:
+        parsed = parsed.set(host=parsed.host.rpartition("@")[2])  # what stands before it is of the password
     secret = {name: "***" for name in SECRETS if name in parsed.query}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
@@ -139,6 +153,8 @@ def trouble(url: str, error: Exception, what: str = "journal") -> JournalTrouble
     """Return a database's error in words, without the password of its URL; `what`: what the database is to us."""
     where = shown(url) if "://" in url else url
     cause = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, ModuleNotFoundError):
+        cause = how_to_install(error.name, "postgresql")
     return JournalTrouble(f"the {what} at {where} can't be used: {cause}")
 
 
@@ -156,6 +172,8 @@ class Journal:
         self.last = 0
         self.newest_at = 0
         """The time of the newest event, in ms."""
+        if self._path is not None:
+            _check_file(self._path)
         try:
             self._engine = engine(url)
             self._open(role, node_id)
@@ -178,11 +196,8 @@ class Journal:
                 raise JournalTrouble(f"the journal is damaged: it does not say its {', '.join(missing)}")
             elif not about["schema"].isdecimal():
                 raise JournalTrouble(f"the journal is damaged: its schema is {about['schema']!r}")
-            elif int(about["schema"]) > SCHEMA:
-                raise JournalTrouble(
-                    f"the journal has schema {about['schema']}, this version knows {SCHEMA}; use the newer satmeter"
-                )
-            elif int(about["schema"]) < OLDEST:
+            _check_version(int(about["schema"]))
+            if int(about["schema"]) < OLDEST:
                 raise JournalTrouble(
                     f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is no longer read: "
                     f"end its sessions with the version that made it, keep the file, and begin a new one"
@@ -475,14 +490,41 @@ def newest(db: sa.Connection) -> tuple[Snapshot | None, list[Event]]:
 
 def sqlite_url(path: Path) -> str:
     """Returns the database URL of a SQLite file."""
-    return f"sqlite:///{path}"
+    return f"sqlite:///{quote(str(path), safe=_PLAIN)}"
+
+
+_PLAIN = "/ !$&'()*+,;=:@~"
+"""What a path in a URL may have as it is."""
+
+
+def _check_file(path: Path) -> None:
+    """Raises JournalTrouble for a file that is another program's, or of a newer version: it stays as it is."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+            if names and ABOUT.name not in names:
+                raise JournalTrouble(f"{path}: this is no journal of Satmeter: it has tables of another program")
+            found = db.execute(f"SELECT value FROM {ABOUT.name} WHERE name='schema'").fetchone() if names else None
+    except sqlite3.Error:
+        return  # there is none yet; or it can't be read, which is said when it is opened
+    if found and str(found[0]).isdecimal():
+        _check_version(int(found[0]))
+
+
+def _check_version(schema: int) -> None:
+    if schema > SCHEMA:
+        raise JournalTrouble(f"the journal has schema {schema}, this version knows {SCHEMA}; use the newer satmeter")
 
 
 def _private(path: str | None) -> None:
-    """Let only its owner read a database's file; what SQLite puts beside it has the same rights."""
+    """Lets nobody but its owner read a new database's file, and what SQLite puts beside it.
+
+    Its owner may let the group read it later (an audit as another user); others never may."""
     if path and path != ":memory:" and Path(path).parent.is_dir():
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        Path(path).chmod(0o600)
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+        if mode & 0o007:
+            Path(path).chmod(mode & ~0o007)
 
 
 def engine(url: str, connections: int = 2, limit_s: int = stalls.LIMIT_S) -> sa.Engine:

@@ -127,8 +127,8 @@ def _machine(folder: Path) -> Iterator[Finding]:
         words = f"{free / 1e9:.1f} GB are free for {folder}"
         state: Literal["good", "mind", "bad"] = "good" if free > LOW_DISK else "mind" if free > NO_DISK else "bad"
         yield Finding("disk", state, words, "" if state == "good" else "a journal that can't be written grants nothing")
-    for path in (*(folder / name for name in JOURNALS), KEY.expanduser()):
-        if _is_open(path):
+    for path, bits in (*((folder / name, 0o007) for name in JOURNALS), (KEY.expanduser(), 0o077)):
+        if _is_open(path, bits):
             yield Finding("permissions", "bad", f"{path} can be read by others", f"chmod 600 {path}")
     if (clock := _clock()) is not None:
         yield clock
@@ -142,13 +142,13 @@ def _free(folder: Path) -> int | None:
         return None
 
 
-def _is_open(path: Path) -> bool:
-    """Whether others can read a file; one that is not there, or not ours to see, is not open."""
+def _is_open(path: Path, bits: int) -> bool:
+    """Whether others (those of `bits`) can read a file; one that is not there, or not ours to see, is not open."""
     try:
         found = path.stat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and bool(stat.S_IMODE(found.st_mode) & 0o077)
+    return stat.S_ISREG(found.st_mode) and bool(stat.S_IMODE(found.st_mode) & bits)
 
 
 def _clock() -> Finding | None:

@@ -6,7 +6,11 @@ from embit import bech32
 
 from ..core.errors import BadParam
 
-_BASE = re.compile(r"https://[^/\s]+(/\S*)?|http://[^/\s]+\.onion(:\d+)?(/\S*)?|http://127\.0\.0\.1(:\d+)?(/\S*)?")
+_BASE = re.compile(
+    r"https://[^/\s@?#]+(/[^\s?#]*)?|http://[^/\s@?#]+\.onion(:\d+)?(/[^\s?#]*)?|"
+    r"http://127\.0\.0\.1(:\d+)?(/[^\s?#]*)?"
+)
+"""Without a user, a query or a fragment: paths are put behind it."""
 
 
 def encode(url: str) -> str:
