@@ -34,6 +34,7 @@ from . import rpc_methods
 from .executor import Executor
 from .last_known import LastKnown
 from .long_poll import LongPolls
+from .params import journal_name
 from .reader import read
 from .rpc_methods import Call
 from .runtime import CoreT, Runtime
@@ -151,6 +152,8 @@ class RolePlugin(Generic[CoreT, FoldT]):
             kept = [whole(name, plugin.get_option(name), 0, 36_500) for name in names]
             given = str(plugin.get_option(f"{self.role}-db") or "")
             check_url(f"{self.role}-db", given)
+            if older := str(plugin.get_option(f"{self.role}-older-journal") or ""):
+                journal_name(f"{self.role}-older-journal", older)
             self.check_options()
         except BadParam as error:
             return {"disable": error.message}

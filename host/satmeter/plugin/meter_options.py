@@ -11,6 +11,7 @@ from ..wire.address import endpoint
 from ..wire.lnurl import check_base
 from . import fiat
 from .onchain_seller import Bitcoind
+from .params import journal_name
 
 REMAINDER_OWN_MS = 600_000  # more than refunds.FIRST_MS: who paid little has a time of its own, too
 """How long what is left of a bearer's money is that bearer's alone, where there is a page that gives it back."""
@@ -80,14 +81,15 @@ def read(plugin: Plugin) -> MeterOptions:
     def number(name: str, low: int, high: int) -> int:
         return whole(name, plugin.get_option(name), low, high)
 
-    forgotten = plugin.get_option("meter-forget-journal") or []
+    given = plugin.get_option("meter-forget-journal") or []
+    forgotten = [given] if isinstance(given, str) else [str(each) for each in given]
     address, url = text("meter-address"), text("meter-url")
     bitcoind = text("meter-bitcoind-rpc")
     url = check_base("meter-url", url) if url else ""
     return MeterOptions(
         address=endpoint("meter-address", address) if address else "",
         url=url,
-        forgotten=frozenset([forgotten] if isinstance(forgotten, str) else map(str, forgotten)),
+        forgotten=frozenset(journal_name("meter-forget-journal", each) for each in forgotten),
         limits=Limits(
             remainder_own_ms=REMAINDER_OWN_MS if url else 0,
             meters=number("meter-max-meters", 1, 100_000),

@@ -1,6 +1,7 @@
 """Checks of parameters that several RPC methods have; each raises BadParam that names the parameter."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -25,6 +26,13 @@ def extended(method: Method, parameters: Iterable[inspect.Parameter]) -> Method:
 def waiting(lastindex: int, timeout: int) -> tuple[int, int]:
     """Returns an index to wait beyond, and for how many seconds."""
     return whole("lastindex", lastindex, 0, 2**62), whole("timeout", timeout, 0, FOREVER_S)
+
+
+def journal_name(name: str, text: str) -> str:
+    """Returns the name of a journal: eight hex digits."""
+    if not re.fullmatch("[0-9a-f]{8}", text):
+        raise BadParam(f"{name}: must be the name of a journal, eight hex digits, got {text[:40]!r}", param=name)
+    return text
 
 
 def page(limit: int) -> int:
