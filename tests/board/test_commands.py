@@ -156,3 +156,12 @@ def test_what_goes_wrong_is_said_in_words(tmp_path, monkeypatch):
     assert gone.exit_code == 1 and "no such port" in gone.output
     key.chmod(0o644)
     assert "chmod 600" in run("flash", "--key", key).output
+
+
+def test_a_link_is_put_in_nothings_place_and_in_no_files(tmp_path):
+    precious, key = tmp_path / "precious", tmp_path / "key"
+    precious.write_text("kept")
+    done = run("board", "virtual", "--link", precious, "--key", key)
+    assert done.exit_code == 1 and "is no link, and is not replaced" in done.output and precious.read_text() == "kept"
+    done = run("board", "virtual", "--link", tmp_path / "no" / "link", "--key", key)
+    assert done.exit_code == 1 and "can't be made: No such file" in done.output

@@ -15,7 +15,7 @@ from ..board.ports import find
 from ..board.virtual import keep_key, load_key
 from ..core.errors import BadParam, BoardTrouble
 from ..core.plain import JsonObject
-from .failing import failing
+from .failing import fail, failing
 
 board_app = typer.Typer(no_args_is_help=True, help="Boards: real ones on a port, and those without hardware.")
 console = Console()
@@ -212,9 +212,11 @@ def virtual(
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.default_int_handler)
     if link is not None:
-        with failing("board"):
+        try:
             link.unlink(missing_ok=True)
             link.symlink_to(board.port)
+        except OSError as error:
+            raise fail(f"--link: {link} can't be made: {error.strerror}") from None
     console.print(f"serial port {link or board.port}, key {key}; + - turn, p plug, r reboot, q quit")
     try:
         work(board)
