@@ -127,8 +127,7 @@ class RealNet(Devnet):
         for channel in channels:
             a, b = raw[channel.a], raw[channel.b]
             a.rpc.connect(b.info["id"], "127.0.0.1", b.port)
-            txid = a.rpc.fundchannel(b.info["id"], channel.capacity_sat, push_msat=channel.push_sat * 1000)["txid"]
-            self.bitcoind.generate_block(1, wait_for_mempool=txid)
+            self.bitcoind.generate_block(1, wait_for_mempool=self._funded(a, b, channel))
             sync_blockheight(self.bitcoind, [a, b])
         self.bitcoind.generate_block(6)
         say("waiting until the channels are known to all")
@@ -136,6 +135,23 @@ class RealNet(Devnet):
             wait_for(lambda node=node: len(node.rpc.listchannels()["channels"]) >= 2 * len(channels))
         for channel in channels:
             wait_for(lambda channel=channel: raw[channel.a].channel_state(raw[channel.b]) == "CHANNELD_NORMAL")
+
+    def _funded(self, a: "LightningNode", b: "LightningNode", channel: ChannelSpec) -> str:
+        """Opens a channel; returns the id of its transaction.
+
+        A tenth of such transactions have a random lock time, and some builds of bitcoind relay none with 21."""
+        from pyln.client import RpcError
+        from pyln.testing.utils import sync_blockheight
+
+        while True:
+            try:
+                opened = a.rpc.fundchannel(b.info["id"], channel.capacity_sat, push_msat=channel.push_sat * 1000)
+                return str(opened["txid"])
+            except RpcError as error:
+                if "parasite-cat21" not in str(error):
+                    raise
+            self.bitcoind.generate_block(1)
+            sync_blockheight(self.bitcoind, [a, b])
 
     def _synced(self) -> None:
         from pyln.testing.utils import sync_blockheight
