@@ -201,7 +201,7 @@ class PaymentUnowned(Event):
 
 @event
 class InvoiceDropped(Event):
-    """No longer wanted. It is credited all the same if it is paid."""
+    """An invoice is no longer wanted. It is credited all the same if it is paid."""
 
     number: int
     why: str
@@ -209,7 +209,7 @@ class InvoiceDropped(Event):
 
 @event
 class InvoiceExpired(Event):
-    """The node says that it can't be paid any more."""
+    """The node says that an invoice can't be paid any more."""
 
     number: int
 
@@ -272,7 +272,7 @@ class StartCounted(Event):
 
 @event
 class DeliveryStarted(Event):
-    """The first one of a session fixes the count that its charge starts from."""
+    """Delivery starts. The first one of a session fixes the count that its charge starts from."""
 
     count: int
 
