@@ -83,7 +83,7 @@ def test_a_newer_journal_stays_as_it_is(tmp_path):
 def test_its_owner_may_let_the_group_read_it_and_others_never_may(tmp_path):
     path = journal(tmp_path / "j")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    for given, kept in ((0o640, 0o640), (0o644, 0o640), (0o666, 0o660)):
+    for given, kept in ((0o640, 0o640), (0o660, 0o660), (0o644, 0o600), (0o666, 0o600)):
         path.chmod(given)
         Journal(sqlite_url(path), "meter", NODE).close()
         assert stat.S_IMODE(path.stat().st_mode) == kept
@@ -127,15 +127,13 @@ def test_a_journal_that_nobody_uses_is_read_where_nothing_can_be_written(tmp_pat
     connect = sqlite3.connect
 
     def read_only(name, **how):
-        if "immutable" not in name and str(path) in name:
-            raise_later = connect(":memory:")
-            raise_later.close()
-            return Unopened()
-        return connect(name, **how)
+        return Unopened() if "immutable" not in name and str(path) in name else connect(name, **how)
 
     class Unopened:
         def execute(self, *_):
-            raise sqlite3.OperationalError("unable to open database file")
+            error = sqlite3.OperationalError("unable to open database file")
+            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise error
 
         def close(self):
             pass

@@ -63,7 +63,7 @@ def about(path: Path) -> About:
 
 
 def _trouble(path: Path, error: sqlite3.Error) -> JournalTrouble:
-    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF  # the rest says more of it
+    code = _code(error)
     if code == sqlite3.SQLITE_NOTADB:  # or one whose first page is destroyed
         return Damaged(f"{path}: this is no journal of Satmeter: {error}")
     if str(error).startswith("no such table"):
@@ -84,15 +84,17 @@ def _reading(path: Path) -> sqlite3.Connection:
     made = sqlite3.connect(uri, uri=True)
     try:
         made.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError:
-        newer = path.with_name(f"{path.name}-wal")
-        if newer.exists() and newer.stat().st_size:
-            return made  # what is wrong is said when it is read
-        made.close()
-        made = sqlite3.connect(f"{uri}&immutable=1", uri=True)
-    except sqlite3.Error:
-        pass
+    except sqlite3.Error as error:  # what else is wrong is said when it is read
+        beside = [path.with_name(f"{path.name}-{each}") for each in ("wal", "journal")]
+        whole = not any(each.exists() and each.stat().st_size for each in beside)
+        if _code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and whole:
+            made.close()
+            made = sqlite3.connect(f"{uri}&immutable=1", uri=True)
     return made
+
+
+def _code(error: sqlite3.Error) -> int:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF  # the rest says more of it
 
 
 def backup(journal: Path, to: Path) -> About:

@@ -524,7 +524,7 @@ def _private(path: str | None) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         mode = stat.S_IMODE(Path(path).stat().st_mode)
         if mode & 0o007:
-            Path(path).chmod(mode & ~0o007)
+            Path(path).chmod(0o600)
 
 
 def engine(url: str, connections: int = 2, limit_s: int = stalls.LIMIT_S) -> sa.Engine:
