@@ -6,7 +6,7 @@ import os
 import sys
 
 checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
-NEEDED = ("pyln", "coincurve", "embit", "serial", "sqlalchemy", "msgspec", "typer", "rich")
+NEEDED = ("pyln", "coincurve", "embit", "sqlalchemy", "msgspec")
 if not all(importlib.util.find_spec(name) for name in NEEDED):
     # Its own environment: of the checkout, or of the pip that put this file into share/satmeter.
     places = (os.path.join(checkout, ".venv"), os.path.dirname(os.path.dirname(checkout)))
