@@ -90,9 +90,8 @@ RATE = sa.Table(
     sa.Column("source", sa.Text, nullable=False),
 )
 TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION, RATE)
-MOVED = "moved_to"
-SET_BACK = "set_back"
-"""In ABOUT: where the journal is now (move.py)."""
+MOVED, SET_BACK = "moved_to", "set_back"
+"""In ABOUT: where the journal is now (move.py), and that times of the index were moved back."""
 
 
 Stored = TypeVar("Stored")

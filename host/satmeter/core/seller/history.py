@@ -63,7 +63,7 @@ class Recorded:
 
     def take(self, number: int, event: Event) -> Iterator[Proof]:
         """Takes an event and its number; yields what can't be."""
-        self.first_at = min(filter(None, (self.first_at, event.at)))
+        self.first_at = min(filter(None, (self.first_at, event.at)), default=0)
         match event:
             case ev.InvoicePaid() | ev.PaymentUnowned() if event.payment_hash:
                 if event.payment_hash in self.credited:
