@@ -47,7 +47,8 @@ class Seller:
             if self.grant:
                 self.over.append(round((self.plug.flowed - 1_000) * 10) - self.grant)
             self.grant = said["register"] + GRANT
-        return {"boot": said["boot"], "grant": self.grant}
+        shown = {"meter": said["name"], "state": "delivering", "lamp": "on", "page": [], "codes": ["", ""]}
+        return {**shown, "boot": said["boot"], "grant": self.grant}
 
 
 def overshoot():
