@@ -122,10 +122,13 @@ def test_of_an_invoice_that_was_fetched_by_an_offer_as_well(net):
 
 def test_htlcs_that_come_anew_after_a_restart_are_looked_at_too(net):
     made = invoice(net, "ours")
-    os.kill(net["ours"].plugin_pid(devnet.METER), signal.SIGSTOP)
+    stopped = net["ours"].plugin_pid(devnet.METER)
+    os.kill(stopped, signal.SIGSTOP)
     both = Both(net, made["bolt11"])
     until(lambda: waiting(net["ours"]) == 2)  # and none has been let through
     net["ours"].kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(stopped, signal.SIGCONT)  # so that it finds its node gone, and ends
     net["ours"].start()
     assert both.outcome() == ["203", "paid"]
     assert lives(net["ours"]) and paid(net, "ours", made)
