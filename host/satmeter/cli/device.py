@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from .failing import failing
+from .failing import fail, failing
 
 app = typer.Typer(no_args_is_help=True, help="Devices that meters sell through: plugs, meters, MQTT.")
 console = Console()
@@ -53,7 +53,10 @@ def test(
 
         from ..device.run import tried
 
-        found = asyncio.run(tried(config.expanduser(), meter))
+        try:
+            found = asyncio.run(tried(config.expanduser(), meter))
+        except asyncio.CancelledError:
+            raise fail("ended before its time; the device was told to switch off") from None
     dead = (
         f"it is told to go off by itself after {found.dead_man_s:.0f} s" if found.dead_man_s else "NO dead man's switch"
     )
