@@ -60,6 +60,7 @@ class Discovery:
         """Runs until it is cancelled."""
         try:
             while True:
+                self._news.clear()  # first: what is heard while this tells is told in the next round
                 try:
                     for meter in read_as(SellerStatus, await self._node.call("meter-status")).meters:
                         if meter.name in self._meters:
@@ -67,7 +68,6 @@ class Discovery:
                 except (DeviceTrouble, RpcError, SatmeterError, OSError) as error:
                     self._told.clear()  # a broker that began anew knows nothing
                     log.warning("Home Assistant: %s", words_of(error))
-                self._news.clear()
                 with suppress(TimeoutError):
                     await within(self._news.wait(), self._every_s)
         finally:
@@ -90,8 +90,8 @@ class Discovery:
 
     async def _send(self, topic: str, payload: str) -> None:
         if self._told.get(topic) != payload:
+            self._told[topic] = payload  # before it is sent: an answer to it may come at once, and have it told again
             await self._broker.send(topic, payload, retain=True)
-            self._told[topic] = payload
 
     def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
         if retained:
