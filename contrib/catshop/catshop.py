@@ -3,7 +3,7 @@
 
     satmeter client add cats --scope invoice > cats.token
     satmeter serve &
-    contrib/catshop/catshop.py --token-file cats.token
+    .venv/bin/python contrib/catshop/catshop.py --token-file cats.token
 
 Open http://127.0.0.1:8090/, buy, pay with any wallet, and the link shows what you bought. The link is the receipt: it
 is made for this sale, nobody can guess it, and it shows the cat once the invoice is paid.
