@@ -6,7 +6,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import SESSION, World, identity, unrefunded
+from world import SESSION, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -367,5 +367,9 @@ def test_a_hundredth_is_left_for_the_fee_and_the_rest_is_whole_sat(owed, most):
 
 
 def test_a_buyer_gets_its_rest_by_itself_and_not_by_asking():
-    w = unrefunded()
-    assert w.sale.owed_msat == 7_000 and w.sale.refundable_msat() == 0
+    w = World()
+    w.open()
+    w.report(30)
+    w.hold = {do.Send}  # it is not heard
+    w.report(30, plugged=False)
+    assert w.sale.owed_msat == 7_000 and not w.sale.refund.bolt11 and w.sale.refundable_msat() == 0

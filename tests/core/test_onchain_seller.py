@@ -187,15 +187,15 @@ def test_an_address_for_the_next_transaction_is_asked_for_once_in_five_seconds()
     t = Till(hold_msat=STEP * 1000)
     t.open()
     t.pay()
-    t.seen()
-    t.sale.memory.address_at = 0
     t.read(20)
-    asked = []
-    handle, t.tell = t.tell, lambda what: None
-    for now in (t.now + 1_000, t.now + 2_000, t.now + 4_999, t.now + 5_000):
-        asked.append(sum(isinstance(a, do.GiveAddress) for a in t.seller.handle(cmd.Tick(), now).effects))
-    t.tell = handle
-    assert sum(asked) <= 1
+    known = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived_sat": 0}
+    seen = cmd.TxSeen(SESSION, 1, **known, confirmations=0, height=100, feerate=1_000)
+    begun = t.now + 10_000
+    asked = [
+        sum(isinstance(a, do.GiveAddress) for a in t.seller.handle(what, begun + ms).effects)
+        for what, ms in ((seen, 0), (cmd.Tick(), 1_000), (cmd.Tick(), 4_999), (cmd.Tick(), 5_000), (cmd.Tick(), 9_999))
+    ]
+    assert asked == [1, 0, 0, 1, 0]
 
 
 def test_nothing_is_asked_for_by_a_count_that_may_be_behind():

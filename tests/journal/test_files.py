@@ -1,11 +1,15 @@
 """Files and URLs of journals: another program's stay as they are, odd paths are kept, and nothing is lost."""
 
+import shutil
 import sqlite3
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from nobody import as_nobody
 from satmeter.core.errors import BadParam, JournalTrouble
 from satmeter.core.seller import events as selling
 from satmeter.core.tariff import Tariff
@@ -121,25 +125,27 @@ def test_a_missing_driver_is_said_with_what_brings_it(monkeypatch):
         Journal("postgresql://me@127.0.0.1/x", "meter", NODE)
 
 
-def test_a_journal_that_nobody_uses_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+@pytest.fixture
+def closed():
+    """A folder that everybody may enter, and in which nobody but its owner, or nobody at all, writes."""
+    folder = Path(tempfile.mkdtemp(prefix="satmeter-closed-"))
+    yield folder
+    folder.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def test_a_journal_that_nobody_uses_is_read_where_nothing_can_be_written(closed):
     """As from a card that is mounted to be read: SQLite can't make its file beside it."""
-    path = journal(tmp_path / "j", 4)
-    connect = sqlite3.connect
+    path = journal(closed / "j", 4)
+    path.chmod(0o444)
+    closed.chmod(0o555)
 
-    def read_only(name, **how):
-        return Unopened() if "immutable" not in name and str(path) in name else connect(name, **how)
+    def read():
+        assert about(path).events == 4
 
-    class Unopened:
-        def execute(self, *_):
-            error = sqlite3.OperationalError("unable to open database file")
-            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-            raise error
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(sqlite3, "connect", read_only)
-    assert about(path).events == 4
+    assert as_nobody(read)
+    closed.chmod(0o755)
     path.with_name("j-wal").write_bytes(b"newer events, which can't be read without it")
-    with pytest.raises(JournalTrouble, match="unable to open"):
-        about(path)
+    path.with_name("j-wal").chmod(0o444)
+    closed.chmod(0o555)
+    assert not as_nobody(read)

@@ -1,7 +1,12 @@
 """What `satmeter doctor` finds out: each thing that it can't is left out, and stops nothing."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
+from nobody import as_nobody
 from satmeter.watch import doctor
 
 
@@ -25,11 +30,17 @@ def test_a_version_is_judged_as_far_as_it_says_one(version, state):
     assert found.state == state, found.words
 
 
-def test_a_folder_that_is_not_ours_to_see_is_left_out(tmp_path, monkeypatch):
-    def refused(*_):
-        raise PermissionError("not yours")
+def test_a_folder_that_is_not_ours_to_see_is_left_out():
+    folder = Path(tempfile.mkdtemp(prefix="satmeter-closed-")) / "bitcoin"
+    folder.mkdir()
+    folder.parent.chmod(0o000)
 
-    monkeypatch.setattr(doctor.Path, "stat", refused)
-    monkeypatch.setattr(doctor.shutil, "disk_usage", refused)
-    monkeypatch.setattr(doctor, "_clock", lambda: None)
-    assert list(doctor._machine(tmp_path)) == []
+    def look():
+        found = {each.about: each.words for each in doctor._machine(folder)}
+        assert found.keys() <= {"clock"}, found
+
+    try:
+        assert as_nobody(look)
+    finally:
+        folder.parent.chmod(0o700)
+        shutil.rmtree(folder.parent)
