@@ -64,25 +64,26 @@ def test_what_one_session_left_and_the_next_one_used_is_counted_once():
     assert line["earned_msat"] == line["charged_msat"] == w.balance == 6_000
 
 
-def test_a_debt_that_nobody_paid_is_charged_and_not_earned():
+def in_debt():
+    """A session in arrears that used 250 ticks, and paid 100 of them."""
     w = World(ARREARS)
     w.open()
     w.report(100)
     w.hold = {do.Pay}
     w.report(250)
     w.pass_ms(200_000, step=5_000)
+    return w
+
+
+def test_a_debt_that_nobody_paid_is_charged_and_not_earned():
+    w = in_debt()
     line = figures(sums(w))
     assert (line["charged_msat"], line["earned_msat"], line["debt_msat"]) == (25_000, 10_000, 15_000)
     assert w.balance == line["earned_msat"]
 
 
 def test_what_was_earned_is_told_in_money_too():
-    w = World(ARREARS)
-    w.open()
-    w.report(100)
-    w.hold = {do.Pay}
-    w.report(250)
-    w.pass_ms(200_000, step=5_000)
+    w = in_debt()
     rate = StoredRate(w.now - 3_600_000, "EUR", Decimal(100_000), "a test")
     line = sums(w, Rates([rate]))
     assert (Decimal(line["fiat"]["EUR"]["charged"]), Decimal(line["fiat"]["EUR"]["earned"])) == (
