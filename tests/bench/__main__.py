@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import at_rest
 import books
 import chained
 import codes
@@ -83,6 +84,9 @@ def measured(kind, wanted):
                 trading.plain_rate(net, 3)  # warm
                 for figure in chosen:
                     yield figure(net)
+        if asked(at_rest.at_rest):
+            with devnet.start(kind, Path(directory) / "k", nodes(), CHANNEL) as net:
+                yield from at_rest.at_rest(net)
         if asked(panels.panels):
             if chromium():
                 with devnet.start(kind, Path(directory) / "d", nodes(), CHANNEL) as net:

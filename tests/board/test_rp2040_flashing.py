@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from lanes import lane
 from pico import BUTTON, CONFIG, KEY, RELAY, Host, changed, config, started
 from satmeter.board import flash, image
-from satmeter.board.virtual import load_key
+from satmeter.board.key import load_key
 from satmeter.cli.main import app
 from satmeter.core.errors import BoardTrouble
 from waiting import until

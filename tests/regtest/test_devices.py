@@ -20,7 +20,8 @@ import pytest
 from broker import Broker
 from kasa_plug import KasaPlug
 from lanes import lane
-from satmeter.board.virtual import VirtualBoard, load_key
+from satmeter.board.key import load_key
+from satmeter.board.virtual import VirtualBoard
 from satmeter.devnet.devices.beside import Beside
 from satmeter.devnet.devices.load import Load
 from satmeter.devnet.devices.shelly import Plug

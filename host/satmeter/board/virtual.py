@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import tty
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -306,29 +305,3 @@ class VirtualBoard:
         self._thread.join(2)
         os.close(self._slave)
         os.close(self._master)
-
-
-def keep_key(path: Path) -> Path:
-    """Keep a key beside its file before another takes its place, for boards that have it, too; returns where."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.before-{number}")).exists():
-        number += 1
-    os.link(path, kept)
-    return kept
-
-
-def load_key(path: Path, make: bool = False) -> bytes:
-    """Return the 32-byte key of a board from its file (hex, mode 0600); with `make` a missing one is made."""
-    if make and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            out.write(secrets.token_hex(32) + "\n")
-            out.flush()
-            os.fsync(descriptor)  # a board may have it in a moment
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path}: the key of a board must be readable by its owner only (chmod 600)")
-    key = bytes.fromhex(path.read_text().strip())
-    if len(key) != 32:
-        raise ValueError(f"{path}: a key has 64 hex digits, this one {2 * len(key)}")
-    return key

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..board.key import keep_key, load_key
 from ..board.ports import find
-from ..board.virtual import keep_key, load_key
 from ..core.errors import BadParam, BoardTrouble
 from ..core.plain import JsonObject
 from .failing import fail, failing

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from .failing import fail
+from ..core.errors import BadParam
 
 
 class _AsJson(logging.Formatter):
@@ -25,10 +25,10 @@ class _AsJson(logging.Formatter):
 
 
 def log() -> None:
-    """Begins to write what happens; Exit where SATMETER_LOG is neither json nor text."""
+    """Begins to write what happens; BadParam where SATMETER_LOG is neither json nor text."""
     form = os.environ.get("SATMETER_LOG", "text")
     if form not in ("text", "json"):
-        raise fail(f"SATMETER_LOG: must be text or json, got {form!r}")
+        raise BadParam(f"SATMETER_LOG: must be text or json, got {form!r}")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_AsJson() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -18,6 +18,7 @@ from rich.console import Console
 from .. import __version__, parts
 from ..formatting import visible
 from ..node import DEFAULT_SOCKET
+from ..wire.address import endpoint
 from . import device
 from .audit import audit
 from .board import KEY, Port, board_app, flash_board
@@ -198,48 +199,28 @@ def bridge(
     if config is not None:
         if meter or stream or port:
             raise fail("give either --config, or a board's --port, --meter and --stream")
-        log()
-        for noisy in ("httpx", "pymodbus", "ocpp", "websockets"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
         with failing("device", ValueError):
-            import asyncio  # 4 MB that a board's bridge has no use for
+            log()
+            for noisy in ("httpx", "pymodbus", "ocpp", "websockets"):
+                logging.getLogger(noisy).setLevel(logging.ERROR)
+            import asyncio  # 4 MB that no other command here has a use for
 
             from ..device.run import run
 
             asyncio.run(run(config.expanduser(), metrics))
         return
-    from ..board.virtual import load_key
-    from ..bridge import Bridge, MeterSide, StreamSide
-    from ..node.rpc import Node
-
     if bool(meter) == bool(stream):
         raise fail("give either --meter NAME (a seller's board) or --stream NAME (a buyer's)")
-    try:
-        with failing("board", ValueError):
-            where, socket = key.expanduser(), str(rpc.expanduser())
-        secret = load_key(where)
-    except (OSError, ValueError) as error:
-        raise fail(f"no key for the board: {error}") from None
-    log()
-    side = MeterSide(meter) if meter else StreamSide(stream)
-    running = Bridge(port, secret, Node(socket), side, plugin)
+    from .board_bridge import BoardBridge, become
+
     if metrics:
         with failing("metrics"):
-            from ..watch.process import Look, ProcessFigures
-            from ..watch.server import in_background
+            import prometheus_client  # noqa: F401  # said now if it is missing
 
-            about = "Whether a part of the bridge can't do its work: the board's line, reports, or the node's answers."
-            parts = Look(
-                "satmeter_bridge_trouble",
-                about,
-                "part",
-                lambda: [(name, bool(value)) for name, value in running.troubles().items()],
-            )
-            in_background(ProcessFigures((parts,)), metrics)
-    try:
-        running.run()
-    except KeyboardInterrupt:
-        running.stop()
+            endpoint("--metrics", metrics)
+    with failing("board", ValueError):
+        log()
+        become(BoardBridge(port, meter, stream, rpc.expanduser(), key.expanduser(), plugin, metrics))
 
 
 @app.command()

@@ -53,7 +53,8 @@ def panel(
     metrics: Annotated[str, typer.Option(help="HOST:PORT for Prometheus: figures of the pages themselves")] = "",
 ) -> None:
     """Show the node's meters and streams on pages in a browser."""
-    log()
+    with failing(""):
+        log()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("web"):
         from ..node.rpc import Node
@@ -150,7 +151,8 @@ class _software:
     """A board in software and its bridge, for as long as the panel runs."""
 
     def __init__(self, meter: str, key: Path, node: object):
-        from ..board.virtual import VirtualBoard, load_key
+        from ..board.key import load_key
+        from ..board.virtual import VirtualBoard
         from ..bridge import Bridge, MeterSide
         from ..node.rpc import Node
 

@@ -43,7 +43,8 @@ def serve(config: Where = None) -> None:
 
 def gate(config: Annotated[Path, typer.Option(help="the gate's config (TOML); see docs/billing.md")]) -> None:
     """Run a gate: a reverse proxy that lets a request through only when it is paid for."""
-    log()
+    with failing(""):
+        log()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with failing("billing"):
         from ..gate.config import load

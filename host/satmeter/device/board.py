@@ -5,7 +5,7 @@ Nothing flows beyond a grant but what one of their samples counts, bridge or no 
 
 from pathlib import Path
 
-from ..board.virtual import load_key
+from ..board.key import load_key
 from ..bridge import Bridge, MeterSide
 from ..core.errors import BadParam
 from ..node.rpc import Node

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..board.virtual import load_key
+from ..board.key import load_key
 from . import METER, Devnet
 
 

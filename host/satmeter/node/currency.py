@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
-from .far import AnyNode
+from .any_node import AnyNode
 from .rpc import words_of
 
 

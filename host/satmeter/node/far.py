@@ -6,7 +6,6 @@ The far node opens no port for it. Its owner gives a rune, which says what may b
 import asyncio
 import re
 from dataclasses import dataclass
-from typing import Protocol
 
 from coincurve import PublicKey
 from pyln.client import RpcError
@@ -23,16 +22,6 @@ NOT_CONNECTED = -32600
 NOT_PERMITTED = (19536, 19537)
 """commando's errors for a rune that is none, or that permits something else (0x4c50, 0x4c51)."""
 RUNE = re.compile(r"[A-Za-z0-9_-]{43,2000}={0,2}")
-
-
-class AnyNode(Protocol):
-    """A node here (Node) or elsewhere (FarNode)."""
-
-    def call(self, method: str, **params: object) -> JsonObject:
-        """Calls a method; RpcError from the node, NodeTrouble where it can't be reached or answers nonsense."""
-
-    def info(self) -> JsonObject:
-        """Returns the answer of getinfo."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from nicegui import ui
 from ..core.errors import BadParam, NodeTrouble
 from ..core.money import MSAT_PER_BTC
 from ..formatting import UNITS, amount
+from ..node.any_node import AnyNode
 from ..node.currency import per_btc
-from ..node.far import AnyNode
 
 log = logging.getLogger("satmeter.panel")
 

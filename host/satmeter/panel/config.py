@@ -11,7 +11,8 @@ from ..core.plain import JsonObject
 from ..core.tariff import check_name
 from ..http.openid import OpenID
 from ..http.server import checked_proxies
-from ..node.far import AnyNode, FarNode
+from ..node.any_node import AnyNode
+from ..node.far import FarNode
 from ..node.rpc import Node
 from .roles import Role
 

@@ -17,7 +17,7 @@ from ..core import errors
 from ..core.errors import NotPermitted, SatmeterError
 from ..core.plain import JsonObject
 from ..formatting import UNITS, visible
-from ..node.far import AnyNode
+from ..node.any_node import AnyNode
 from ..node.rpc import code_of, words_of
 from .amounts import Money, Rate
 from .payments import PaymentLog

@@ -25,7 +25,7 @@ from ..core.status import (
     UnownedPayment,
     read_as,
 )
-from ..node.far import AnyNode
+from ..node.any_node import AnyNode
 from ..node.rpc import PLUGIN_GONE, UNKNOWN_COMMAND, code_of, words_of
 
 log = logging.getLogger("satmeter.panel")

@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from ..http.openid import Provider
 from ..http.server import run
-from ..node.far import AnyNode
+from ..node.any_node import AnyNode
 from . import login, scanning
 from . import poller as feeds
 from .amounts import Rate

@@ -12,7 +12,7 @@ from ..core.buyer.policy import with_unit
 from ..core.errors import BadParam, NodeTrouble, OverCap
 from ..core.money import msat
 from ..core.plain import JsonObject
-from ..node.far import AnyNode
+from ..node.any_node import AnyNode
 from ..node.payments import fee_cap
 from ..node.rpc import code_of, words_of
 from ..qr.meaning import Invoice, objections
