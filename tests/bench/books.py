@@ -32,12 +32,20 @@ class Pair:
         self.journals = [Journal(sqlite_url(f), r, SELLER) for f, r in zip(self.files, ("meter", "stream"))]
         self.seller, self.buyer = Seller(SELLER, journal="0"), Buyer()
         self.kept = [[], []]
-        self.sell(cmd.AddMeter("m", TARIFF))
-        self.sell(cmd.Report("m", Reading("b1", 0)))
-        self.buy(cmd.OpenStream(SESSION, SELLER, "m", "h:1", {"max_price_msat": "1000/unit", "budget_msat": 10**15}))
-        self.sell(cmd.FromPeer(BUYER, msg.Open(SESSION, self.now, "m")))
+        self.sell(cmd.AddMeter(meter="m", tariff=TARIFF))
+        self.sell(cmd.Report(meter="m", reading=Reading("b1", 0)))
+        self.buy(
+            cmd.OpenStream(
+                session=SESSION,
+                seller=SELLER,
+                meter="m",
+                address="h:1",
+                policy={"max_price_msat": "1000/unit", "budget_msat": 10**15},
+            )
+        )
+        self.sell(cmd.FromPeer(peer=BUYER, message=msg.Open(SESSION, self.now, "m")))
         terms = canonical(Tariff.from_dict(TARIFF).terms())
-        self.buy(cmd.FromPeer(SELLER, msg.Terms(SESSION, self.now, "m", terms, 0)))
+        self.buy(cmd.FromPeer(peer=SELLER, message=msg.Terms(SESSION, self.now, "m", terms, 0)))
 
     def sell(self, what):
         self._handle(0, self.seller, what)
@@ -63,14 +71,18 @@ class Pair:
         label = session_label("0", SESSION, n) if opened else opening_label("0", s.first)
         amount = s.out[n]
         bolt11, h = f"lnbcrt{n:0>300}", f"{n:064x}"
-        self.sell(cmd.InvoiceMade(label, bolt11))
+        self.sell(cmd.InvoiceMade(label=label, bolt11=bolt11))
         told = msg.Invoice(SESSION, self.now, n, amount, bolt11, s.ticks, s.charged_msat, s.received_msat)
-        decoded = cmd.DecodedInvoice(bolt11, SELLER, amount, h, self.now + 10**6, 18)
-        self.buy(cmd.InvoiceReceived(SELLER, told, decoded))
-        self.sell(cmd.InvoiceSettled(label, amount, self.n, h, self.n - 1))
-        self.buy(cmd.PaymentDone(SESSION, n, amount))
+        decoded = cmd.DecodedInvoice(
+            bolt11=bolt11, payee=SELLER, amount_msat=amount, payment_hash=h, expires_at=self.now + 10**6, final_cltv=18
+        )
+        self.buy(cmd.InvoiceReceived(peer=SELLER, message=told, decoded=decoded))
+        self.sell(
+            cmd.InvoiceSettled(label=label, amount_msat=amount, pay_index=self.n, payment_hash=h, after=self.n - 1)
+        )
+        self.buy(cmd.PaymentDone(session=SESSION, number=n, sent_msat=amount))
         self.register += STEP
-        self.sell(cmd.Report("m", Reading("b1", self.register)))
+        self.sell(cmd.Report(meter="m", reading=Reading("b1", self.register)))
 
     def age(self, payments):
         while self.n < payments:

@@ -154,15 +154,15 @@ def check_ms(net, sale):
         times = []
         for _ in range(20):
             check = do.CheckUpdate(
-                sale.session,
-                1,
-                1,
-                taken["raw"],
-                heights,
-                given["address"],
-                taken["value_sat"],
-                given["feerate"],
-                inputs,
+                session=sale.session,
+                number=1,
+                tx_number=1,
+                raw=taken["raw"],
+                heights=heights,
+                address=given["address"],
+                value_sat=taken["value_sat"],
+                feerate=given["feerate"],
+                inputs=inputs,
             )
             began = time.monotonic()
             answer = chain.check(check)

@@ -41,9 +41,13 @@ class Wallet:
     def __init__(self, policy=None, carried=0, **tariff):
         self.now, self.n = 10**9, 0
         self.buyer, self.events, self.signed, self.did = Buyer(), [], [], []
-        self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        self.tell(
+            cmd.OpenStream(
+                session=SESSION, seller=SELLER_ID, meter="m", address="h:1", policy={**POLICY, **(policy or {})}
+            )
+        )
         terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).terms())
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, carried)))
+        self.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(SESSION, 1, "m", terms, carried)))
 
     def tell(self, what):
         step = self.buyer.handle(what, self.now)
@@ -56,20 +60,20 @@ class Wallet:
         for a in step.effects:
             if isinstance(a, do.Fund):
                 coin = TxInput(f"c{a.tx_number}:0", 10**7, "5120" + "11" * 32, 100)
-                self.tell(cmd.Funded(a.session, a.tx_number, FEE, "51", [coin]))
+                self.tell(cmd.Funded(session=a.session, tx_number=a.tx_number, fee_sat=FEE, change="51", inputs=[coin]))
             elif isinstance(a, do.SignUpdate):
                 k = a.transaction.number
                 self.signed.append((k, a.value_sat, list(a.transaction.outpoints)))
-                self.tell(cmd.UpdateMade(a.session, a.number, k, f"v{k}-{a.value_sat}"))
+                self.tell(cmd.UpdateMade(session=a.session, number=a.number, tx_number=k, raw=f"v{k}-{a.value_sat}"))
 
     def ask(self, value, k=1, step=STEP, n=None, taken=True, ticks=None, address="to", feerate=1_000):
         self.now += 1_000
         self.n = n or self.n + 1
         used = ticks if ticks is not None else (self.n - 1) * 20
         m = msg.Increment(SESSION, self.now, self.n, step * 1000, k, value, address, feerate, used, used * 100_000, 0)
-        self.tell(cmd.FromPeer(SELLER_ID, m))
+        self.tell(cmd.FromPeer(peer=SELLER_ID, message=m))
         if taken and self.purchase.in_flight:
-            self.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, self.now, self.n, k, step * 1000)))
+            self.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, self.now, self.n, k, step * 1000)))
 
     def restart(self):
         self.buyer = Buyer(state=refold(self.events, BuyerState()))
@@ -87,7 +91,7 @@ class Till:
     def __init__(self, **tariff):
         self.now, self.events, self.did = 10**9, [], []
         self.seller = Seller(SELLER_ID, Limits(silent_ms=10**9))
-        self.tell(cmd.AddMeter("m", {**TARIFF, **tariff}))
+        self.tell(cmd.AddMeter(meter="m", tariff={**TARIFF, **tariff}))
         self.register = 0
         self.read()
 
@@ -98,16 +102,22 @@ class Till:
         for a in step.effects:
             self.did.append(a)
             if isinstance(a, do.GiveAddress):
-                self.tell(cmd.AddressMade(a.session, a.tx_number, f"a{a.tx_number}", 1_000))
+                self.tell(
+                    cmd.AddressMade(session=a.session, tx_number=a.tx_number, address=f"a{a.tx_number}", feerate=1_000)
+                )
             elif isinstance(a, do.Sign):
-                self.tell(cmd.SignatureMade(a.session, a.revision, a.text, "sig"))
+                self.tell(cmd.SignatureMade(session=a.session, revision=a.revision, text=a.text, signature="sig"))
 
     def read(self, ticks=0, plugged=True):
         self.register += ticks
-        self.tell(cmd.Report("m", Reading("b1", self.register, plugged=plugged, grant=0 if not plugged else None)))
+        self.tell(
+            cmd.Report(
+                meter="m", reading=Reading("b1", self.register, plugged=plugged, grant=0 if not plugged else None)
+            )
+        )
 
     def open(self, session=SESSION, buyer=BUYER_ID):
-        self.tell(cmd.FromPeer(buyer, msg.Open(session, self.now, "m")))
+        self.tell(cmd.FromPeer(peer=buyer, message=msg.Open(session, self.now, "m")))
 
     def pay(self, coin="c1:0", session=SESSION):
         """The buyer's version for what is asked, checked as good."""
@@ -117,12 +127,25 @@ class Till:
         value = g.value_sat + s.out[n] // 1000
         inputs = list(g.inputs) or [TxInput(coin, 10**6, "51")]
         raw = f"raw-{g.number}-{value}"
-        self.tell(cmd.UpdateChecked(session, n, g.number, value, FEE, 560, f"{g.number:064x}", 0, raw, inputs))
+        self.tell(
+            cmd.UpdateChecked(
+                session=session,
+                number=n,
+                tx_number=g.number,
+                value_sat=value,
+                fee_sat=FEE,
+                weight=560,
+                txid=f"{g.number:064x}",
+                vout=0,
+                raw=raw,
+                inputs=inputs,
+            )
+        )
 
     def seen(self, k=1, **how):
         base = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived_sat": 0}
         base |= {"confirmations": 0, "height": 100, "feerate": 1_000}
-        self.tell(cmd.TxSeen(SESSION, k, **{**base, **how}))
+        self.tell(cmd.TxSeen(session=SESSION, tx_number=k, **{**base, **how}))
 
     @property
     def sale(self):

@@ -26,9 +26,13 @@ class Liar:
             self.sense(sensor)
 
     def open(self, session, policy=None, carried=0):
-        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
+        self.tell(
+            cmd.OpenStream(
+                session=session, seller=SELLER_ID, meter="m", address="h:1", policy={**POLICY, **(policy or {})}
+            )
+        )
         terms = canonical(self.tariff.terms())
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", terms, carried)))
+        self.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(session, 1, "m", terms, carried)))
 
     def tell(self, what):
         step = self.buyer.handle(what, self.now)
@@ -37,14 +41,22 @@ class Liar:
             self.told.append(a)
             if isinstance(a, do.Pay) and not self.hold:
                 if a.fresh and a.payment_hash in self.paid:
-                    self.tell(cmd.PaymentKnown(a.session, a.number))
+                    self.tell(cmd.PaymentKnown(session=a.session, number=a.number))
                     continue
                 self.paid.append(a.payment_hash)
-                self.tell(cmd.PaymentDone(a.session, a.number, a.invoice.amount_msat))
+                self.tell(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=a.invoice.amount_msat))
             elif isinstance(a, do.MakeRefundInvoice):
-                self.tell(cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+                self.tell(cmd.RefundInvoiceMade(session=a.session, bolt11=f"refund:{a.label}"))
             elif isinstance(a, do.CheckReceipt):
-                self.tell(cmd.ReceiptChecked(a.session, a.text, a.signature, True, {"r": self.arrived}))
+                self.tell(
+                    cmd.ReceiptChecked(
+                        session=a.session,
+                        text=a.text,
+                        signature=a.signature,
+                        verified=True,
+                        arrivals={"r": self.arrived},
+                    )
+                )
         return step
 
     def ask(self, ticks, amount=None, known=None, session=SESSION, charged=None):
@@ -59,10 +71,10 @@ class Liar:
         self.tell(invoice_received(message, amount, payment_hash, self.now + 10**6))
 
     def sense(self, register):
-        self.tell(cmd.SensorReading(SESSION, "s", register))
+        self.tell(cmd.SensorReading(session=SESSION, boot="s", register=register))
 
     def close(self, **how):
-        self.tell(cmd.CloseStream(SESSION, **how))
+        self.tell(cmd.CloseStream(session=SESSION, **how))
 
     def receipt(self, revision=1, session=SESSION, **figures):
         p = self.buyer.state.streams[session]
@@ -71,7 +83,7 @@ class Liar:
         used = figures["charged_msat"] - figures.get("spent_msat", 0)
         figures = {"ticks": self.tariff.ticks(used), "tariff": self.tariff.terms(), **figures}
         text = statement(session=session, revision=revision, seller=SELLER_ID, **figures)
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(session, self.now, text, f"sig{revision}")))
+        self.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Receipt(session, self.now, text, f"sig{revision}")))
 
     @property
     def p(self):
@@ -82,9 +94,15 @@ class SensorFirst(Liar):
     """Its own sensor is heard before the terms are agreed to: the count is exact."""
 
     def open(self, session, policy=None, carried=0):
-        self.tell(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**POLICY, **(policy or {})}))
-        self.tell(cmd.SensorReading(session, "s", 0))
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(session, 1, "m", canonical(self.tariff.terms()), carried)))
+        self.tell(
+            cmd.OpenStream(
+                session=session, seller=SELLER_ID, meter="m", address="h:1", policy={**POLICY, **(policy or {})}
+            )
+        )
+        self.tell(cmd.SensorReading(session=session, boot="s", register=0))
+        self.tell(
+            cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(session, 1, "m", canonical(self.tariff.terms()), carried))
+        )
 
 
 ARREARS = {"mode": "arrears", "limit_msat": LIMIT}

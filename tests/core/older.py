@@ -16,7 +16,7 @@ def refunded_since():
     w.open()
     w.report(30)
     upto = len(w.seller_events)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert sum(w.refunds.values()) == 7_000
     w.replace_seller(upto, 30)
@@ -35,7 +35,7 @@ class Older(World):
     def _buyers_node(self, a):
         if isinstance(a, do.Pay):
             if a.fresh and a.payment_hash in self.begun:
-                self.buy(cmd.PaymentKnown(a.session, a.number))
+                self.buy(cmd.PaymentKnown(session=a.session, number=a.number))
                 return
             self.begun.add(a.payment_hash)
         super()._buyers_node(a)

@@ -15,7 +15,7 @@ def sold():
     w = World()
     w.open()
     w.report(40)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     text = [e for e in w.seller_events if e.kind() == "receipt_signed"][-1].text
     events = [

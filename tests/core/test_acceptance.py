@@ -35,7 +35,7 @@ def test_a_session_that_ends_and_is_forgotten_in_one_step_leaves_its_meter_free(
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=Limits(silent_ms=10**9, unheard_ms=1_000))
     w.open()
     w.board_on = False
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.now += 100_000
     w.sell(cmd.Tick())
     assert w.meter.state == "standby" and SESSION not in w.seller.state.sessions

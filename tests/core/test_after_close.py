@@ -112,8 +112,8 @@ def test_one_hash_is_paid_once_over_numbers_streams_and_restarts():
     w = Liar()
     w.ask(0, known="same")
     other = "6f" * 16
-    w.tell(cmd.OpenStream(other, SELLER_ID, "n", "h:1", POLICY))
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(other, 1, "n", canonical(w.tariff.terms()), 0)))
+    w.tell(cmd.OpenStream(session=other, seller=SELLER_ID, meter="n", address="h:1", policy=POLICY))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(other, 1, "n", canonical(w.tariff.terms()), 0)))
     w.buyer = Buyer(state=refold(w.events, BuyerState()))
     w.buyer.resume(w.now)
     w.ask(0, known="same", session=other)
@@ -131,7 +131,7 @@ def test_a_hash_that_the_node_paid_for_something_else_is_not_booked():
 def test_a_payment_that_failed_may_be_tried_again_under_its_own_number():
     w = Liar(hold=True)
     w.ask(0, known="h")
-    w.tell(cmd.PaymentLost(SESSION, w.n, "no way"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=w.n, why="no way"))
     w.hold, w.n = False, w.n - 1
     w.ask(0, known="h")
     assert w.p.paid_msat == 10_000
@@ -185,7 +185,7 @@ def test_what_arrived_or_was_carried_on_is_believed_once():
     w.receipt(2, charged_msat=3_000, refunded_msat=7_000)
     assert not w.p.disputed, w.p.closing.why
     w.ask(0, session=later, amount=3_000)
-    w.tell(cmd.CloseStream(later))
+    w.tell(cmd.CloseStream(session=later))
     w.receipt(1, later, charged_msat=3_000, refunded_msat=7_000)  # the same 7,000 once more
     assert w.buyer.state.streams[later].disputed
 
@@ -223,7 +223,7 @@ def test_a_receipt_on_a_running_stream_opens_no_way_around_the_bound():
 def test_a_seller_that_forgets_the_session_opens_no_way_around_the_bound():
     w = Liar(**ARREARS)
     w.ask(100)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
     for revision in range(1, 90):
         w.receipt(revision, charged_msat=10_000 * revision, debt_msat=10_000 * revision - w.p.paid_msat + 10_000)
         w.ask(100 + 100 * revision)
@@ -279,7 +279,7 @@ def test_payments_that_fail_after_the_close_leave_no_room_behind():
     w.close()
     assert w.p.after_close.most_msat == 20_000 + LIMIT
     for n in list(w.p.in_flight):
-        w.tell(cmd.PaymentLost(SESSION, n, "failed"))
+        w.tell(cmd.PaymentLost(session=SESSION, number=n, why="failed"))
     assert w.p.after_close.most_msat == LIMIT
     w.hold = False
     for more in range(1, 20):
@@ -293,7 +293,7 @@ def test_a_close_before_the_sensor_is_heard_again_pays_nothing_until_it_is():
     w.ask(100)
     w.buyer = Buyer(state=refold(w.events, BuyerState()))
     w.buyer.resume(w.now)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Close(SESSION, w.now, msg.SELLER, "over")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Close(SESSION, w.now, msg.SELLER, "over")))
     w.ask(200)
     assert w.p.paid_msat == 10_000 and not w.p.breached and "sensor" in w.p.memory.waits
     w.sense(150)
@@ -309,11 +309,11 @@ def test_a_close_before_the_sensor_is_heard_again_pays_nothing_until_it_is():
 def test_terms_again_and_again_fill_no_journal():
     w = Liar()
     w.ask(0)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "x")))
     before = len(w.events)
     terms = canonical(w.tariff.terms())
     for carried in range(1, 500):
-        w.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, w.now + carried, "m", terms, carried)))
+        w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(SESSION, w.now + carried, "m", terms, carried)))
     assert len(w.events) <= before + 3
 
 
@@ -337,7 +337,7 @@ def test_a_debt_that_is_asked_for_again_while_its_payment_hangs_is_no_breach_and
     assert w.p.after_close.most_msat == SLICE and list(w.p.in_flight) == [1]
     w.ask(100)
     assert not w.p.breached and list(w.p.in_flight) == [1]
-    w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=1, why="failed"))
     w.hold = False
     w.ask(100)
     w.ask(100)
@@ -371,7 +371,11 @@ def test_a_payment_in_flight_that_fails_takes_nothing_off_what_the_sensor_saw():
         w.sense(250)
         w.close()
         w.hold = False
-        w.tell(cmd.PaymentLost(SESSION, 2, "no route") if fails else cmd.PaymentDone(SESSION, 2, SLICE))
+        w.tell(
+            cmd.PaymentLost(session=SESSION, number=2, why="no route")
+            if fails
+            else cmd.PaymentDone(session=SESSION, number=2, sent_msat=SLICE)
+        )
         assert w.p.may_still_pay_msat == (15_000 if fails else 5_000)
         for amount in [10_000, 5_000] if fails else [5_000]:
             w.ask(250, amount=amount)

@@ -24,7 +24,7 @@ def test_arrears_deliver_first_and_invoice_what_is_used():
     w.report(25)
     assert w.sale.received_msat == 2_500 and w.grant() == 225
     w.report(41)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     (receipt,) = w.receipts()
     assert (receipt["paid_msat"], receipt["charged_msat"], receipt["debt_msat"]) == (4_100, 4_100, 0)
@@ -40,7 +40,7 @@ def test_arrears_stop_at_the_limit_lock_and_are_lifted_by_paying_the_debt():
     w.pass_ms(30_500)
     assert w.sale.state == "closing"
     assert w.meter.state == "lockout"
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(OTHER, 1, "m")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(OTHER, 1, "m")))
     w.hold = set()
     w.pass_ms(5_000)
     assert w.sale.debt_msat == 0 and w.meter.state == "standby"
@@ -52,7 +52,7 @@ def test_a_debt_can_be_paid_after_the_receipt_and_then_the_buyer_is_served_again
     w.open()
     w.hold = {do.Pay}
     w.report(20)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.fail = 100
     w.hold = set()
@@ -72,11 +72,11 @@ def test_a_buyer_that_comes_back_asks_whether_what_it_owes_is_paid(back):
     w.open()
     w.fail = 10**6
     w.report(20)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pass_ms(35_000, step=1_000)
     assert w.purchase.debt_msat == 2_000 and w.purchase.closing.revision == 1
     w.lose = lambda message: True
-    w.buy(cmd.PeerLost(SELLER_ID))
+    w.buy(cmd.PeerLost(peer=SELLER_ID))
     assert w.pay(w.unpaid()[0])  # by somebody else
     w.pass_ms(65_000, step=1_000)
     assert SESSION not in w.seller.state.sessions and w.purchase.closing.revision == 1
@@ -84,7 +84,7 @@ def test_a_buyer_that_comes_back_asks_whether_what_it_owes_is_paid(back):
     if back == "restarted":
         w.restart_buyer()
     else:
-        w.buy(cmd.PeerConnected(SELLER_ID))
+        w.buy(cmd.PeerConnected(peer=SELLER_ID))
     w.pass_ms(1_000)
     assert w.purchase.closing.revision == 2 and not w.purchase.debt_msat
     w.pass_ms(5_000)
@@ -113,7 +113,7 @@ def test_a_debt_of_dust_keeps_nobody_out():
     w.open()
     w.hold = {do.Pay}
     w.report(10)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.report(10)
     w.pass_ms(200_000, step=1_000)
     assert 0 < w.sale.debt_msat < 1_000
@@ -137,8 +137,8 @@ def test_a_debt_whose_buyer_is_away_fills_no_journal():
         w.pump()
     assert len(w.seller_events) - before < 40
     w.hold, w.lose = set(), lambda m: False
-    w.sell(cmd.PeerConnected(BUYER_ID))
-    w.buy(cmd.PeerConnected(SELLER_ID))
+    w.sell(cmd.PeerConnected(peer=BUYER_ID))
+    w.buy(cmd.PeerConnected(peer=SELLER_ID))
     w.pass_ms(120_000, step=1_000)
     assert w.sale.debt_msat == 0
 
@@ -171,7 +171,7 @@ def test_a_session_ends_when_its_board_could_not_deliver_for_just_the_grace_time
     w = World()
     w.open()
     w.report(5)
-    w.sell(cmd.Report("m", Reading("b1", 5, 0, 0, True, fault="relay")))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 5, 0, 0, True, fault="relay")))
     w.now += 29_999
     w.sell(cmd.Tick())
     assert w.sale.open and not w.sale.ending
@@ -194,7 +194,7 @@ def test_nothing_is_made_ahead_for_a_session_that_is_over():
         kept(side, action)
 
     w.perform = perform
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(5_000, step=1_000)
     assert w.sale.debt_msat and not ahead

@@ -31,8 +31,8 @@ def test_no_more_is_owed_than_was_paid_and_did_not_come_back():
     ):
         w.seller.state.apply(e)
     with pytest.raises(BadParam, match="9500"):
-        w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_501))
-    assert w.sell(cmd.Attend(SESSION, cmd.OWED, "", 9_500))["owed_msat"] == 9_500
+        w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=9_501))
+    assert w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=9_500))["owed_msat"] == 9_500
 
 
 def test_what_was_carried_on_was_not_used_either():

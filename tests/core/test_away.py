@@ -63,12 +63,12 @@ def test_a_stream_that_ends_is_asked_about_before_it_is_given_up():
     w.open()
     w.report(30)
     w.lose = lambda message: True
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.now += 61 * DAY_MS
     w.restart_buyer()
     w.lose = lambda message: False
-    w.sell(cmd.PeerConnected(w.sale.buyer))
+    w.sell(cmd.PeerConnected(peer=w.sale.buyer))
     w.pass_ms(60_000, step=1_000)
     assert w.purchase.arrived_msat == 7_000 and w.purchase.done
 
@@ -89,7 +89,7 @@ def test_a_payment_of_the_lost_part_that_hangs_is_our_own():
         w.pass_ms(500)
     assert w.purchase.in_flight
     w.replace_buyer(copy)
-    w.sell(cmd.PeerConnected(w.sale.buyer))
+    w.sell(cmd.PeerConnected(peer=w.sale.buyer))
     w.pass_ms(10_000)
     w.hangs = False
     w.pass_ms(300_000, step=1000)
@@ -114,11 +114,13 @@ def test_receipts_of_any_revision_count_and_so_many_are_recorded():
 
 def bought(w, amount=10_000):
     """A session of a bearer that ended with 9,000 msat left."""
-    label, session = w.sell(cmd.MakeWalletInvoice("m", amount, "", False, ""))
+    label, session = w.sell(
+        cmd.MakeWalletInvoice(meter="m", amount_msat=amount, metadata="", deliverable=False, note="")
+    )
     w.pump()
     w.pay(label)
     w.report(10)
-    w.sell(cmd.CloseSession(session))
+    w.sell(cmd.CloseSession(session=session))
     w.pump()
     return w.seller.state.sessions[session]
 
@@ -139,13 +141,13 @@ def test_who_asked_in_time_can_ask_again_when_the_payment_fails():
     ended = bought(w)
     w.pass_ms(DAY_MS - 600_000, step=60_000)
     w.hold = {do.PayRefund}
-    w.sell(cmd.AskRefund(ended.id, "first", 8_000, 1))
+    w.sell(cmd.AskRefund(session=ended.id, bolt11="first", invoice_msat=8_000, number=1))
     w.pass_ms(3_600_000, step=60_000)
     w.todo.clear()
-    w.sell(cmd.RefundLost(ended.id, "first", "a hop was away"))
+    w.sell(cmd.RefundLost(session=ended.id, bolt11="first", why="a hop was away", final=False))
     w.hold = set()
     w.pass_ms(600_000, step=60_000)
-    w.sell(cmd.AskRefund(ended.id, "second", 8_000, 1))
+    w.sell(cmd.AskRefund(session=ended.id, bolt11="second", invoice_msat=8_000, number=1))
     w.pump()
     assert w.refunds == {"second": 8_000}
     w.pass_ms(2 * 3_600_000, step=60_000)
@@ -157,12 +159,14 @@ def test_a_refund_invoice_that_can_not_be_paid_is_made_anew():
     w.open()
     w.report(30)
     w.hold = {do.PayRefund}
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     (_, refund) = next(each for each in w.todo if isinstance(each[1], do.PayRefund))
     w.todo.clear()
     w.hold = set()
-    w.sell(cmd.RefundLost(refund.session, refund.bolt11, "the refund invoice has expired", True))
+    w.sell(
+        cmd.RefundLost(session=refund.session, bolt11=refund.bolt11, why="the refund invoice has expired", final=True)
+    )
     w.pass_ms(600_000, step=1_000)
     assert sum(w.refunds.values()) == 7_000 and w.purchase.refund_made == 2 and w.purchase.done
 
@@ -174,7 +178,7 @@ def test_a_seller_can_not_have_invoices_made_without_end():
     w.receipt(charged_msat=3_000, owed_msat=7_000)
     for _ in range(200):
         w.now += 1_000
-        w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, BadParam.code, "another")))
+        w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, BadParam.code, "another")))
     assert w.p.refund_made == 50
 
 
@@ -217,10 +221,10 @@ def test_a_close_without_an_invoice_is_told_of_none():
     w.open()
     w.report(30)
     w.hold = {do.PayRefund}
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.todo.clear()
-    w.sell(cmd.FromPeer(w.sale.buyer, msg.Close(SESSION, w.now, msg.BUYER, "again", 10_000, "")))
+    w.sell(cmd.FromPeer(peer=w.sale.buyer, message=msg.Close(SESSION, w.now, msg.BUYER, "again", 10_000, "")))
     w.pump()
     assert w.sale.owed_msat == 7_000 and not [m for m in w.sent if isinstance(m, msg.Error)]
 
@@ -262,7 +266,7 @@ def test_what_the_sensor_said_first_after_a_close_is_the_bound_over_restarts():
     w.sense(100)
     w.ask(100)
     resumed(w)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Close(SESSION, w.now, msg.SELLER, "over")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Close(SESSION, w.now, msg.SELLER, "over")))
     w.sense(110)
     most = w.p.ticks_after_close
     for register in (500, 1_000):
@@ -277,10 +281,10 @@ def test_the_hour_after_a_refund_that_failed_outlives_a_restart():
     ended = bought(w)
     w.pass_ms(DAY_MS - 600_000, step=60_000)
     w.hold = {do.PayRefund}
-    w.sell(cmd.AskRefund(ended.id, "first", 8_000, 1))
+    w.sell(cmd.AskRefund(session=ended.id, bolt11="first", invoice_msat=8_000, number=1))
     w.pass_ms(3_600_000, step=60_000)
     w.todo.clear()
-    w.sell(cmd.RefundLost(ended.id, "first", "a hop was away"))
+    w.sell(cmd.RefundLost(session=ended.id, bolt11="first", why="a hop was away", final=False))
     w.restart_seller()
     w.pass_ms(600_000, step=60_000)
     assert w.seller.state.sessions[ended.id].owed_msat == 9_000

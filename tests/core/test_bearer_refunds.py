@@ -18,7 +18,7 @@ from satmeter.core.seller.refunds import BEARERS, FIRST_MS, INVOICES
 
 
 def bearer(w):
-    label, session = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, session = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     assert w.pay(label)
     w.pump()
@@ -35,7 +35,7 @@ def left(w, used=40):
 
 
 def ask(w, session, bolt11="lnback", amount_msat=0, number=0):
-    w.sell(cmd.AskRefund(session, bolt11, amount_msat, number))
+    w.sell(cmd.AskRefund(session=session, bolt11=bolt11, invoice_msat=amount_msat, number=number))
     w.pump()
     return [r for r in w.receipts() if r["session"] == session][-1]
 
@@ -144,7 +144,7 @@ def test_where_a_page_gives_it_back_the_next_one_waits_for_it():
 
 
 def feed(w, amount_msat):
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", amount_msat))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=amount_msat))
     w.pump()
     assert w.pay(label)
     w.pump()
@@ -219,7 +219,7 @@ def test_bearers_that_hold_their_refunds_keep_no_buyers_waiting():
     assert len(under_way) == 2 * BEARERS
     w.open()
     w.report(w.meter.register + 30)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.report(w.meter.register, plugged=False)
     w.pump()
@@ -229,10 +229,10 @@ def test_bearers_that_hold_their_refunds_keep_no_buyers_waiting():
 def test_numbers_go_on_beyond_those_of_a_lost_part():
     w = World()
     upto = len(w.seller_events)
-    lost, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    lost, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.replace_seller(upto=upto)
     w.report(0)
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     assert wallet_of(label).number > wallet_of(lost).number
 
 
@@ -311,9 +311,9 @@ def test_an_invoice_that_asks_for_more_than_a_person_said_is_owed_is_given_up():
     ask(w, waiting, "waits", 6_000)
     assert not w.seller.state.sessions[waiting].refund.under_way
     w.replace_seller(upto=len(w.seller_events), register=w.meter.register)
-    w.sell(cmd.Attend(waiting, cmd.OWED, "", 2_000))
+    w.sell(cmd.Attend(name=waiting, how=cmd.OWED, note="", amount_msat=2_000))
     for other in others:
-        w.sell(cmd.Attend(other, cmd.PAID))
+        w.sell(cmd.Attend(name=other, how=cmd.PAID))
     w.hold.clear()
     w.pump()
     w.pass_ms(120_000, step=5_000)
@@ -355,7 +355,7 @@ def test_what_a_payer_has_left_after_a_refund_is_without_the_fee_that_it_bore():
 def test_who_asked_is_answered_with_the_session():
     w = World()
     session = left(w)
-    assert w.sell(cmd.AskRefund(session, "lnback", 0, 0)).id == session
+    assert w.sell(cmd.AskRefund(session=session, bolt11="lnback", invoice_msat=0, number=0)).id == session
 
 
 @pytest.mark.parametrize(("owed", "most"), [(10_000_000, 9_900_000), (100_000, 99_000), (2_000, 1_000), (1_000, 0)])

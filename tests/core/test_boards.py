@@ -15,13 +15,13 @@ SILENT = Limits(silent_ms=3_000)
 
 
 def report(w, register, boot, board, meter="m"):
-    w.sell(cmd.Report(meter, Reading(boot, register, board=board)))
+    w.sell(cmd.Report(meter=meter, reading=Reading(boot, register, board=board)))
     w.pump()
 
 
 def two_meters():
     w = World(limits=SILENT)
-    w.sell(cmd.AddMeter("n", TARIFF))
+    w.sell(cmd.AddMeter(meter="n", tariff=TARIFF))
     report(w, 0, "a1", "aaaa")
     report(w, 0, "c1", "cccc", "n")
     return w
@@ -53,7 +53,7 @@ def test_a_new_board_takes_over_by_command_and_the_count_goes_on(new):
     report(w, 40, "a1", "aaaa")
     with pytest.raises(Implausible):
         report(w, 0, "b9", "bbbb")
-    w.sell(cmd.BindBoard("m", new))
+    w.sell(cmd.BindBoard(meter="m", board=new))
     report(w, 0, "b9", "bbbb")
     report(w, 2, "b9", "bbbb")
     assert (w.meter.board, w.meter.count) == ("bbbb", 42)
@@ -67,13 +67,13 @@ def test_a_board_that_ran_elsewhere_brings_nothing_of_what_it_counted_there(base
     w.open()
     report(w, 10, "a1", "aaaa")
     before = w.balance
-    w.sell(cmd.BindBoard("m", "bbbb"))
-    w.sell(cmd.Report("m", Reading("b9", 5_000, base, board="bbbb")))
+    w.sell(cmd.BindBoard(meter="m", board="bbbb"))
+    w.sell(cmd.Report(meter="m", reading=Reading("b9", 5_000, base, board="bbbb")))
     w.pump()
     assert (w.meter.count, w.balance) == (10, before)
-    w.sell(cmd.Report("m", Reading("b9", 5_003, base, board="bbbb")))
+    w.sell(cmd.Report(meter="m", reading=Reading("b9", 5_003, base, board="bbbb")))
     assert w.meter.count == 13
-    w.sell(cmd.BindBoard("m", "aaaa"))  # and back, without a power cycle
+    w.sell(cmd.BindBoard(meter="m", board="aaaa"))  # and back, without a power cycle
     report(w, 300, "a1", "aaaa")
     report(w, 301, "a1", "aaaa")
     assert w.meter.count == 14
@@ -90,7 +90,7 @@ def test_a_restart_knows_whose_board_it_is():
     again.load(books.dump())
     seller = Seller("02" + "aa" * 32, SILENT, again)
     with pytest.raises(Implausible):
-        seller.handle(cmd.Report("m", Reading("b1", 5, board="bbbb")), w.now)
+        seller.handle(cmd.Report(meter="m", reading=Reading("b1", 5, board="bbbb")), w.now)
 
 
 def test_a_board_without_an_id_is_taken_as_it_was():
@@ -105,7 +105,7 @@ def test_another_board_that_was_bound_has_not_jumped():
     """Its register is its own: nobody has to look."""
     w = two_meters()
     report(w, 40, "a1", "aaaa")
-    w.sell(cmd.BindBoard("m", "bbbb"))
-    w.sell(cmd.Report("m", Reading("b9", 4_000, base=4_000, board="bbbb")))
+    w.sell(cmd.BindBoard(meter="m", board="bbbb"))
+    w.sell(cmd.Report(meter="m", reading=Reading("b9", 4_000, base=4_000, board="bbbb")))
     w.pump()
     assert not [payload for topic, payload in w.notes if topic == "meter_alarm"] and w.meter.count == 40

@@ -38,12 +38,12 @@ def test_a_boot_that_was_never_heard_of_is_earlier_where_it_spoke_before_the_pre
         if restarted:
             w.restart_seller()
         with pytest.raises(Implausible, match="boot b2 of meter m was before its boot b3"):
-            w.sell(cmd.Report("m", Reading("b2", 50, 50, age_ms=5_000)))
+            w.sell(cmd.Report(meter="m", reading=Reading("b2", 50, 50, age_ms=5_000)))
         w.report(30, boot="b3")
         assert (w.meter.boot, w.meter.count) == ("b3", 80)
     w.now += 1_000
     w.sell(
-        cmd.Report("m", Reading("b4", 30, 30, age_ms=900))
+        cmd.Report(meter="m", reading=Reading("b4", 30, 30, age_ms=900))
     )  # told late, and later than the present one: it restarted
     assert (w.meter.boot, w.meter.count) == ("b4", 80)
 
@@ -61,7 +61,7 @@ def test_earlier_boots_are_remembered_over_many():
 def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_nothing():
     w = World()
     w.open()
-    sense = lambda boot, register: w.buy(cmd.SensorReading(SESSION, boot, register))  # noqa: E731
+    sense = lambda boot, register: w.buy(cmd.SensorReading(session=SESSION, boot=boot, register=register))  # noqa: E731
     sense("s1", 0)
     sense("s1", 30)
     sense("s2", 5)
@@ -78,16 +78,16 @@ def test_a_reading_of_an_earlier_boot_of_the_own_sensor_is_refused_and_counts_no
 def test_a_boot_of_the_own_sensor_that_was_never_heard_of_is_earlier_where_it_spoke_before_the_present_one():
     w = World()
     w.open()
-    w.buy(cmd.SensorReading(SESSION, "s1", 0))
+    w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=0))
     w.now += 10_000
-    w.buy(cmd.SensorReading(SESSION, "s3", 5))
+    w.buy(cmd.SensorReading(session=SESSION, boot="s3", register=5))
     own = w.buyer.state.streams[SESSION].own_ticks
     w.now += 250
     for restarted in (False, True):
         if restarted:
             w.restart_buyer()
         with pytest.raises(Implausible, match="boot s2 of the sensor was before its boot s3"):
-            w.buy(cmd.SensorReading(SESSION, "s2", 300, age_ms=5_000))
+            w.buy(cmd.SensorReading(session=SESSION, boot="s2", register=300, age_ms=5_000))
         stream = w.buyer.state.streams[SESSION]
         assert stream.sensor.boot == "s3" and stream.own_ticks == (None if restarted else own)
 

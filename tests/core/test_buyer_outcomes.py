@@ -21,7 +21,7 @@ def test_a_receipt_does_not_end_what_is_known_of_a_payment_in_flight():
     w.ask(0)
     w.receipt()
     assert w.p.closed and w.p.in_flight and not w.p.done
-    w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=1, why="failed"))
     assert w.p.done
 
 

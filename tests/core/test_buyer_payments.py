@@ -53,7 +53,7 @@ def test_a_failed_payment_is_tried_again():
     assert w.purchase.payments == 0 and not w.purchase.in_flight and w.purchase.trouble == "failed"
     w.pass_ms(20_000)
     assert w.purchase.payments == 1 and w.meter.state == "delivering"
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert (
         w.purchase.closing.verified and w.purchase.closing.why == ""
@@ -74,12 +74,12 @@ def test_a_crash_between_commit_and_payment_pays_once():
 def test_a_skipped_invoice_number_does_not_end_a_long_stream():
     w = World({"low_water_msat": 10_000}, policy={"budget_msat": 10**12})
     w.open()
-    w.buy(cmd.PauseStream(SESSION))
+    w.buy(cmd.PauseStream(session=SESSION))
     w.report(10)
     (label,) = w.unpaid()
     w.invoices[label][1] = "gone"
-    w.sell(cmd.InvoiceGone(label))
-    w.buy(cmd.ResumeStream(SESSION))
+    w.sell(cmd.InvoiceGone(label=label))
+    w.buy(cmd.ResumeStream(session=SESSION))
     w.pump()
     for n in range(1, 1_300):
         w.now += 1000
@@ -91,7 +91,7 @@ def test_refusals_of_a_seller_that_goes_on_fill_no_journal():
     v = Victim()
     before = []
     for n in range(500):
-        step = v.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 2 + n, "m", f"[{n}]", 0)))
+        step = v.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(SESSION, 2 + n, "m", f"[{n}]", 0)))
         before += step.events
     assert len(before) < 30
 
@@ -100,7 +100,7 @@ def test_an_invoice_that_comes_while_the_stream_is_paused_is_not_paid():
     w = World()
     w.hold = {do.MakeInvoice}
     w.open()
-    w.buy(cmd.PauseStream(SESSION))
+    w.buy(cmd.PauseStream(session=SESSION))
     w.hold = set()
     w.pump()
     assert any(isinstance(m, msg.Invoice) for m in w.sent)
@@ -132,7 +132,7 @@ def test_an_invoice_that_was_overtaken_is_no_breach():
 def test_an_error_of_the_seller_that_is_not_about_the_session_ends_no_stream(code):
     w = Liar()
     w.ask(0)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, code, "something")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, code, "something")))
     assert w.p.state == "streaming"
 
 

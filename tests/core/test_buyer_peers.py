@@ -24,7 +24,7 @@ ANOTHER = "02" + "99" * 32
 def test_a_stream_is_none_of_another_nodes_business(message):
     w = Liar()
     before = len(w.events)
-    step = w.tell(cmd.FromPeer(ANOTHER, message))
+    step = w.tell(cmd.FromPeer(peer=ANOTHER, message=message))
     assert len(w.events) == before and w.p.state == "streaming"
     answers = [(a.peer, a.message.code) for a in step.effects if isinstance(a, do.Send)]
     assert answers == ([] if isinstance(message, msg.Error) else [(ANOTHER, UnknownSession.code)])
@@ -32,7 +32,15 @@ def test_a_stream_is_none_of_another_nodes_business(message):
 
 def test_what_is_signed_and_no_receipt_is_called_so():
     w = Liar()
-    w.tell(cmd.ReceiptChecked(SESSION, "{}", "sig", True, {}))
+    w.tell(cmd.ReceiptChecked(session=SESSION, text="{}", signature="sig", verified=True, arrivals={}))
     assert "not a receipt" in w.p.refusals[-1].why
-    w.tell(cmd.ReceiptChecked(SESSION, statement(session=SESSION, seller=SELLER_ID), "sig", False, {}))
+    w.tell(
+        cmd.ReceiptChecked(
+            session=SESSION,
+            text=statement(session=SESSION, seller=SELLER_ID),
+            signature="sig",
+            verified=False,
+            arrivals={},
+        )
+    )
     assert "signature" in w.p.refusals[-1].why

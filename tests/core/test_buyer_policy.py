@@ -31,8 +31,8 @@ def test_the_buyer_allows_spending_beyond_the_register_only_up_to_its_cap():
     for cap, refused in ((0, True), (9_000, False)):
         w = World()
         w.open(max_spend_msat=cap)
-        w.sell(cmd.Spend(SESSION, "g1", "reserve", 9_000))
-        w.sell(cmd.Spend(SESSION, "g1", "settle", 9_000))
+        w.sell(cmd.Spend(session=SESSION, id="g1", step="reserve", amount_msat=9_000))
+        w.sell(cmd.Spend(session=SESSION, id="g1", step="settle", amount_msat=9_000))
         w.pump()
         assert bool(w.purchase.refusals) == refused
 
@@ -129,7 +129,7 @@ def test_the_budget_ends_the_stream():
 def test_the_days_budget_spans_streams():
     w = World()
     w.open(day_msat=15_000, max_fee_msat=0)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.open(session=OTHER, day_msat=15_000, max_fee_msat=0)
     assert "day's budget" in w.buyer.state.streams[OTHER].reason
@@ -158,11 +158,11 @@ def test_only_allowed_sellers():
 def test_the_budget_can_be_raised():
     w = World()
     w.open(budget_msat=11_000)
-    w.buy(cmd.SetBudget(SESSION, {"budget_msat": 50_000}))
+    w.buy(cmd.SetBudget(session=SESSION, policy={"budget_msat": 50_000}))
     w.report(90)
     assert w.purchase.payments == 2
     with pytest.raises(OverCap):
-        w.buy(cmd.SetBudget(SESSION, {"max_price_msat": 1}))
+        w.buy(cmd.SetBudget(session=SESSION, policy={"max_price_msat": 1}))
 
 
 def test_fees_are_bounded_by_what_was_paid_for():

@@ -36,7 +36,7 @@ def of_a_transaction(**figures):
 def test_a_forged_receipt_is_kept_as_evidence_and_not_believed():
     w = World()
     w.open()
-    w.buy(cmd.FromPeer(SELLER_ID, msg.Receipt(SESSION, w.now, "{}", "sig:other")))
+    w.buy(cmd.FromPeer(peer=SELLER_ID, message=msg.Receipt(SESSION, w.now, "{}", "sig:other")))
     w.pump()
     assert w.purchase.state == "streaming" and "signature" in w.purchase.refusals[-1].why
 
@@ -61,7 +61,7 @@ def test_the_first_receipt_of_an_old_stream_is_looked_at_and_of_a_thousand_the_n
         nonlocal now
         now += 1_000
         text = of_a_transaction(revision=1, session=f"{n:032x}")
-        buyer.handle(cmd.FromPeer(SELLER_ID, msg.Receipt(f"{n:032x}", 1, text, "sig")), now)
+        buyer.handle(cmd.FromPeer(peer=SELLER_ID, message=msg.Receipt(f"{n:032x}", 1, text, "sig")), now)
 
     for n in (*range(1_000), 0, 999):
         hear(n)
@@ -78,7 +78,7 @@ def test_receipts_of_an_old_stream_are_looked_up_so_often_and_only_where_they_ca
 
     def hear(revision, now, peer=SELLER_ID, session=SESSION):
         text = of_a_transaction(revision=revision, session=session)
-        buyer.handle(cmd.FromPeer(peer, msg.Receipt(SESSION, now, text, "sig")), now)
+        buyer.handle(cmd.FromPeer(peer=peer, message=msg.Receipt(SESSION, now, text, "sig")), now)
 
     hear(1, 10**9, peer="02" + "99" * 32)
     hear(1, 10**9, session="07" * 16)
@@ -95,7 +95,7 @@ def test_an_old_stream_takes_receipts_of_its_own_seller_only():
     text = of_a_transaction(revision=1)
     for peer, checked in (("02" + "99" * 32, False), (SELLER_ID, True)):
         buyer = Buyer(recall=lambda session: old)
-        step = buyer.handle(cmd.FromPeer(peer, msg.Receipt(SESSION, 1, text, "sig")), 10**9)
+        step = buyer.handle(cmd.FromPeer(peer=peer, message=msg.Receipt(SESSION, 1, text, "sig")), 10**9)
         assert any(isinstance(a, do.CheckReceipt) for a in step.effects) is checked
 
 
@@ -114,7 +114,9 @@ def test_what_is_signed_by_somebody_else_brings_no_old_stream_back():
     text = of_a_transaction(revision=1)
     for verified in (False, True):
         buyer = Buyer(recall=lambda session: old)
-        step = buyer.handle(cmd.ReceiptChecked(SESSION, text, "sig", verified, {}), 10**9)
+        step = buyer.handle(
+            cmd.ReceiptChecked(session=SESSION, text=text, signature="sig", verified=verified, arrivals={}), 10**9
+        )
         assert bool(step.events) is verified and (SESSION in buyer.state.streams) is verified
 
 
@@ -151,8 +153,8 @@ def test_what_was_refused_is_shown_with_its_reason_and_its_evidence():
 @pytest.mark.parametrize("text", ["[]", "7", '"x"', "null", "{", '{"price_msat":1}'])
 def test_terms_that_are_none_are_refused_and_the_stream_goes_on(text):
     buyer = Buyer()
-    buyer.handle(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY), 10**9)
-    step = buyer.handle(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", text, 0)), 10**9)
+    buyer.handle(cmd.OpenStream(session=SESSION, seller=SELLER_ID, meter="m", address="h:1", policy=POLICY), 10**9)
+    step = buyer.handle(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(SESSION, 1, "m", text, 0)), 10**9)
     assert buyer.state.streams[SESSION].tariff is None and not any(isinstance(a, do.Pay) for a in step.effects)
 
 
@@ -161,7 +163,7 @@ def test_a_stream_that_was_closing_waits_as_long_again_after_a_restart():
     w.open()
     w.report(30)
     w.hold = {do.Send}
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     assert w.purchase.state == "closing"
     w.restart_buyer()
     assert w.buyer.state.streams[SESSION].memory.closing_at == w.now
@@ -171,7 +173,9 @@ def test_what_is_signed_and_no_receipt_brings_no_old_stream_back():
     old = refold(Liar().events, BuyerState()).streams[SESSION]
     for text in ("", "{}", "not a receipt", of_a_transaction(revision="1")):
         buyer = Buyer(recall=lambda session: old)
-        step = buyer.handle(cmd.ReceiptChecked(SESSION, text, "sig", True, {}), 10**9)
+        step = buyer.handle(
+            cmd.ReceiptChecked(session=SESSION, text=text, signature="sig", verified=True, arrivals={}), 10**9
+        )
         assert not step.events and SESSION not in buyer.state.streams
 
 
@@ -180,5 +184,5 @@ def test_a_receipt_of_a_stream_whose_terms_never_came_is_judged_by_the_rest():
     w.lose = lambda message: isinstance(message, msg.Terms | msg.Invoice)
     w.open()
     text = statement(session=SESSION, seller=SELLER_ID, revision=1, tariff=w.meter.tariff.terms(), ticks=0)
-    w.buy(cmd.ReceiptChecked(SESSION, text, "sig", True, {}))
+    w.buy(cmd.ReceiptChecked(session=SESSION, text=text, signature="sig", verified=True, arrivals={}))
     assert w.purchase.state == "closed" and w.purchase.tariff is None and not w.purchase.disputed, w.purchase.closing

@@ -63,7 +63,7 @@ def test_an_old_invoice_of_a_running_session_is_no_wrong_clock():
     w.report(90)
     w.seller_behind_ms = 0
     for n in list(w.sale.out):
-        w.sell(cmd.InvoiceGone(f"satmeter/0/s/{SESSION}/{n}"))
+        w.sell(cmd.InvoiceGone(label=f"satmeter/0/s/{SESSION}/{n}"))
     w.pump()
     w.pass_ms(20_000)
     assert not alarms(w) and w.meter.session == SESSION and w.balance > 10_000

@@ -12,7 +12,11 @@ from satmeter.core.seller import views
 
 def told(w, fault, register=None):
     m = w.meter
-    w.sell(cmd.Report("m", Reading(m.boot, m.register if register is None else register, 0, 0, True, fault=fault)))
+    w.sell(
+        cmd.Report(
+            meter="m", reading=Reading(m.boot, m.register if register is None else register, 0, 0, True, fault=fault)
+        )
+    )
     w.pump()
 
 
@@ -22,10 +26,10 @@ def sale(w):
 
 def test_nothing_is_sold_by_a_board_that_cannot_deliver():
     w = World()
-    label = w.sell(cmd.MakeWalletInvoice("m", 10_000))[0]
+    label = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=10_000))[0]
     told(w, "full_scale")
     with pytest.raises(BoardSilent, match="can't deliver: full_scale"):
-        w.sell(cmd.MakeWalletInvoice("m", 10_000))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=10_000))
     assert w.seller.rejects(label, w.now) == "the board can't deliver: full_scale"
     w.open()
     assert SESSION not in w.seller.state.sessions
@@ -75,7 +79,7 @@ def test_a_fault_that_passes_in_time_ends_nothing():
 def test_what_a_wallet_can_not_pay_is_not_shown():
     """A wallet's invoice is shown while it can be paid: not once it is paid, has expired or is cancelled."""
     w = World({"invoice_expiry_s": 60})
-    label = w.sell(cmd.MakeWalletInvoice("m", 10_000))[0]
+    label = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=10_000))[0]
     w.pump()
     assert w.meter.wallet_invoice(w.now)
     expires_s = w.meter.tariff.wallet_expiry_s
@@ -85,10 +89,10 @@ def test_what_a_wallet_can_not_pay_is_not_shown():
     assert not w.meter.wallet_invoice(w.now)
     w.sell(cmd.Tick())
     assert w.meter.memory.shown == ""
-    again = w.sell(cmd.MakeWalletInvoice("m", 5_000))[0]
+    again = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=5_000))[0]
     w.pump()
     assert again != label and w.meter.wallet_invoice(w.now)
-    w.sell(cmd.InvoiceGone(again))
+    w.sell(cmd.InvoiceGone(label=again))
     assert not w.meter.wallet_invoice(w.now)
 
 

@@ -107,9 +107,9 @@ def test_the_newest_settled_ids_of_gates_are_remembered():
     w = World()
     w.open()
     for n in range(REMEMBERED):
-        w.sell(cmd.Spend(SESSION, f"g{n}", "reserve", 1))
-        w.sell(cmd.Spend(SESSION, f"g{n}", "settle"))
-    w.sell(cmd.Spend(SESSION, "g0", "settle"))
+        w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="reserve", amount_msat=1))
+        w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="settle"))
+    w.sell(cmd.Spend(session=SESSION, id="g0", step="settle"))
     assert w.sale.spent_msat == REMEMBERED
 
 
@@ -188,14 +188,14 @@ def test_a_receipt_of_another_session_seller_or_meter_or_of_less_is_disputed(wro
     w = World()
     w.open()
     w.hold = {do.CheckReceipt}
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     check = next(a for _, a in w.todo if isinstance(a, do.CheckReceipt))
     said = {**json.loads(check.text), **wrong}
     if "paid_msat" in wrong:
         said["refunded_msat"] -= 1
     arrivals = {label: w.refunds.get(f"refund:{label}", 0) for label in check.labels}
-    w.buy(cmd.ReceiptChecked(SESSION, canonical(said), "sig", True, arrivals))
+    w.buy(cmd.ReceiptChecked(session=SESSION, text=canonical(said), signature="sig", verified=True, arrivals=arrivals))
     assert w.purchase.disputed
 
 
@@ -230,10 +230,10 @@ def test_a_handled_invoice_is_not_taken_up_again():
 def test_ten_payments_are_out_and_the_next_one_waits():
     w = World({"window": 12, "quantum_msat": 12_000})
     w.open()
-    w.buy(cmd.PauseStream(SESSION))
+    w.buy(cmd.PauseStream(session=SESSION))
     w.report(120)
     w.hold = {do.Pay}
-    w.buy(cmd.ResumeStream(SESSION))
+    w.buy(cmd.ResumeStream(session=SESSION))
     w.pump()
     assert len(w.purchase.in_flight) == 10
 
@@ -267,9 +267,9 @@ def test_a_slice_of_exactly_one_tick_is_sold_and_so_is_an_invoice_for_one():
     one = Tariff.from_dict({**TARIFF, "quantum_msat": 100, "low_water_msat": 0})
     assert one.ticks(one.slice_msat) == 1
     w = World()
-    w.sell(cmd.MakeWalletInvoice("m", 100))
+    w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=100))
     with pytest.raises(BadParam):
-        w.sell(cmd.MakeWalletInvoice("m", 99))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=99))
 
 
 def test_on_chain_the_low_water_may_be_a_dust_limit_under_the_quantum():
@@ -288,21 +288,21 @@ def test_a_debt_of_dust_keeps_nobody_out_and_one_msat_more_does():
         w.seller.state.sessions["9" * 32] = sale(
             ARREARS, id="9" * 32, state=SessionState.CLOSED, final_charge_msat=debt
         )
-        w.sell(cmd.FromPeer(BUYER_ID, msg.Open(f"{debt:032x}", w.now, "m")))
+        w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(f"{debt:032x}", w.now, "m")))
         w.todo.clear()
         assert (f"{debt:032x}" in w.seller.waiting) is served
 
 
 def test_a_remainder_stays_on_its_own_meter():
     w = World()
-    w.sell(cmd.AddMeter("n", TARIFF))
-    w.sell(cmd.Report("n", Reading("b1", 0)))
-    label, first = w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.sell(cmd.AddMeter(meter="n", tariff=TARIFF))
+    w.sell(cmd.Report(meter="n", reading=Reading("b1", 0)))
+    label, first = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     w.pay(label)
     w.report(40)
     w.report(40, plugged=False)
-    other, second = w.sell(cmd.MakeWalletInvoice("n", 0))
+    other, second = w.sell(cmd.MakeWalletInvoice(meter="n", amount_msat=0))
     w.pump()
     w.pay(other)
     assert w.seller.state.sessions[second].brought_msat == 0 and w.seller.state.sessions[first].owed_msat == 6_000
@@ -311,24 +311,24 @@ def test_a_remainder_stays_on_its_own_meter():
 def test_a_strangers_message_brings_no_buyer_back():
     w = World()
     w.open()
-    w.sell(cmd.PeerLost(BUYER_ID))
+    w.sell(cmd.PeerLost(peer=BUYER_ID))
     gone = w.sale.memory.gone_at
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Close(SESSION, w.now, msg.BUYER, "mine")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Close(SESSION, w.now, msg.BUYER, "mine")))
     assert gone and w.sale.memory.gone_at == gone
 
 
 def test_unlocking_is_for_what_is_locked():
     w = World()
     with pytest.raises(WrongState, match="not locked"):
-        w.sell(cmd.Unlock("m"))
+        w.sell(cmd.Unlock(meter="m"))
     w.seller.state.apply(selling.Locked(at=w.now, subject="meter/m", until=w.now + 60_000, buyer=BUYER_ID, session=""))
-    w.sell(cmd.Unlock("m"))
+    w.sell(cmd.Unlock(meter="m"))
     assert w.meter.state == "standby"
 
 
 def test_a_wallet_invoice_is_not_paid_while_the_board_is_silent():
     w = World(limits=Limits(silent_ms=15_000))
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     assert w.meter.wallet_invoice(w.now)
     assert w.seller.rejects(label, w.now) == "" and w.seller.rejects(label, w.now + 15_001) == "the board is silent"
@@ -340,7 +340,7 @@ def test_a_refund_invoice_that_comes_before_the_last_payment_is_kept():
     w.hold = {do.Pay}
     w.report(80)
     claims = msg.Close(SESSION, w.now + 9, msg.BUYER, "bye", 18_000, "refund:early")
-    w.sell(cmd.FromPeer(BUYER_ID, claims))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=claims))
     assert w.sale.refund.bolt11 == "refund:early"
 
 
@@ -348,7 +348,7 @@ def test_both_sides_tell_of_the_end():
     w = World()
     w.open()
     w.notes.clear()
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert {"meter_state", "stream_state", "meter_closed"} <= {topic for topic, _ in w.notes}
 
@@ -383,11 +383,11 @@ def test_a_seller_that_is_back_is_asked_at_once():
     w = World()
     w.open()
     p = w.buyer.state.streams[SESSION]
-    w.buy(cmd.PeerLost(SELLER_ID))
+    w.buy(cmd.PeerLost(peer=SELLER_ID))
     assert p.memory.cut_off
-    w.buy(cmd.PeerConnected("02" + "99" * 32))
+    w.buy(cmd.PeerConnected(peer="02" + "99" * 32))
     assert p.memory.cut_off
-    w.buy(cmd.PeerConnected(SELLER_ID))
+    w.buy(cmd.PeerConnected(peer=SELLER_ID))
     assert not p.memory.cut_off
 
 

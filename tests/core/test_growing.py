@@ -89,10 +89,10 @@ def test_a_version_that_the_seller_does_not_count_stays_spent():
     w = Wallet({"budget_msat": 10**7})
     w.ask(STEP, taken=False)
     before = w.purchase.in_flight_msat
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 1, 1, 0)))
     assert w.purchase.astray_msat == before == (STEP + FEE) * 1000 and not w.purchase.in_flight
     assert w.buyer.state.spent_on(w.now) == before
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))  # it counts after all
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))  # it counts after all
     assert (
         w.purchase.paid_msat == STEP * 1000 and not w.purchase.astray_msat and w.buyer.state.spent_on(w.now) == before
     )
@@ -102,7 +102,7 @@ def test_a_seller_that_denies_versions_gains_one():
     w = Wallet()
     for k in range(1, 6):
         w.ask(STEP, k=k, taken=False, ticks=0)
-        w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, w.n, k, 0)))
+        w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, w.n, k, 0)))
     assert len(w.signed) == 2 and w.purchase.state == "closing" and "does not count" in w.purchase.reason
 
 
@@ -169,7 +169,7 @@ def test_nothing_is_given_back_before_it_is_final():
     t.open()
     t.pay()
     t.read(5)
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", STEP * 1000, "refund")))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, t.now, msg.BUYER, "bye", STEP * 1000, "refund")))
     t.read(plugged=False)
     assert t.sale.owed_msat and not t.done(do.PayRefund)
     t.open("77" * 16)  # nor carried on
@@ -185,7 +185,21 @@ def test_an_older_version_that_confirms_is_a_loss_of_the_rest():
     t.pay()
     t.read(20)
     t.pay()
-    t.tell(cmd.TxSeen(SESSION, 1, False, False, "", "spent", 0, 0, 0, 100, 1_000))
+    t.tell(
+        cmd.TxSeen(
+            session=SESSION,
+            tx_number=1,
+            sent=False,
+            known=False,
+            refused="",
+            conflict="spent",
+            conflict_height=0,
+            arrived_sat=0,
+            confirmations=0,
+            height=100,
+            feerate=1_000,
+        )
+    )
     assert t.sale.onchain.transactions[1].state == "sent" and not t.sale.onchain.lost_sat
     t.seen(known=False, refused="spent", conflict="spent by the first version", conflict_height=101, arrived_sat=STEP)
     assert t.sale.onchain.lost_sat == STEP and t.sale.ending_at
@@ -211,7 +225,7 @@ def test_a_version_is_checked_once_at_a_time():
     t.open()
     (n,) = t.sale.out
     for _ in range(50):
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Update(SESSION, t.now, n, 1, "00", "1")))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Update(SESSION, t.now, n, 1, "00", "1")))
     assert len(t.done(do.CheckUpdate)) == 1
 
 
@@ -224,10 +238,10 @@ def test_a_child_costs_a_quarter_in_all_at_most():
     t.seen(height=106, feerate=5_000)
     (bump,) = t.done(do.Bump)
     assert bump.budget_sat == STEP // 4
-    t.tell(cmd.BumpMade(SESSION, 1, "child:0", STEP - 300, 300))
+    t.tell(cmd.BumpMade(session=SESSION, tx_number=1, tip="child:0", value_sat=STEP - 300, fee_sat=300))
     t.seen(height=112, feerate=9_000)
     assert t.done(do.Bump)[-1].budget_sat == STEP // 4 - 300
-    t.tell(cmd.BumpMade(SESSION, 1, "child2:0", STEP - 500, 200))
+    t.tell(cmd.BumpMade(session=SESSION, tx_number=1, tip="child2:0", value_sat=STEP - 500, fee_sat=200))
     t.seen(height=118, feerate=20_000)
     assert len(t.done(do.Bump)) == 2
 
@@ -269,7 +283,7 @@ def test_a_message_that_comes_late_is_no_breach():
     w.ask(STEP, n=1)
     w.ask(STEP, k=2, n=3, taken=False)
     w.ask(2 * STEP, n=2, taken=False)  # while the update of the next one is not counted yet
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 3, 2, STEP * 1000)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 3, 2, STEP * 1000)))
     w.ask(2 * STEP, n=2)  # and once more
     assert not w.purchase.breached and w.purchase.state == "streaming"
     assert w.signed == [(1, STEP, ["c1:0"]), (2, STEP, ["c2:0"])]
@@ -280,7 +294,7 @@ def test_a_message_that_comes_late_is_no_breach():
 def test_an_address_that_the_node_has_not_given_is_asked_for_again():
     t = Till()
     asked = []
-    t.seller.handle(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, t.now, "m")), t.now)
+    t.seller.handle(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, t.now, "m")), t.now)
     for _ in range(4):
         t.now += 2_000
         step = t.seller.handle(cmd.Tick(), t.now)
@@ -326,11 +340,13 @@ def test_coins_for_what_is_wanted_no_more_are_not_taken():
     for number, closes in ((2, False), (1, True)):
         w = Wallet()
         m = msg.Increment(SESSION, w.now + 1, 1, STEP * 1000, 1, STEP, "to", 1_000, 0, 0, 0)
-        w.buyer.handle(cmd.FromPeer(SELLER_ID, m), w.now + 1)
+        w.buyer.handle(cmd.FromPeer(peer=SELLER_ID, message=m), w.now + 1)
         if closes:
-            w.buyer.handle(cmd.CloseStream(SESSION), w.now + 2)
+            w.buyer.handle(cmd.CloseStream(session=SESSION), w.now + 2)
         coin = TxInput("c1:0", 10**7, "5120" + "11" * 32, 100)
-        step = w.buyer.handle(cmd.Funded(SESSION, number, FEE, "51", [coin]), w.now + 3)
+        step = w.buyer.handle(
+            cmd.Funded(session=SESSION, tx_number=number, fee_sat=FEE, change="51", inputs=[coin]), w.now + 3
+        )
         assert not [a for a in step.effects if isinstance(a, do.SignUpdate)], (number, closes)
 
 
@@ -349,8 +365,10 @@ def test_the_inputs_of_an_earlier_transaction_stay_reserved():
     assert reserved(w) == {"c1:0": 72, "c2:0": 72}
     w.restart()
     w.did.clear()
-    w.tell(cmd.CloseStream(SESSION, "done"))
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over")))
+    w.tell(cmd.CloseStream(session=SESSION, reason="done"))
+    w.tell(
+        cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over"))
+    )
     assert w.purchase.closed and reserved(w)["c1:0"] == reserved(w)["c2:0"] == 1008
 
 
@@ -361,7 +379,9 @@ def test_an_older_copy_of_the_buyers_journal_frees_no_inputs():
     chosen = [e.kind() for e in w.events].index("inputs_chosen")
     w.buyer, w.did = Buyer(state=refold(w.events[: chosen + 1], BuyerState()), older=True), []
     w.done(w.buyer.resume(w.now))
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over")))
+    w.tell(
+        cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over"))
+    )
     assert w.purchase.closed and reserved(w) == {"c1:0": 1008}
 
 
@@ -369,7 +389,7 @@ def test_what_is_over_the_budget_of_a_transactions_beginning_is_no_breach():
     w = Wallet(policy={"budget_msat": 3 * STEP * 1000 + 400_000, "max_fee_msat": 0})
     w.ask(STEP)
     w.ask(2 * STEP)
-    w.tell(cmd.SetBudget(SESSION, {"budget_msat": 10**9}))
+    w.tell(cmd.SetBudget(session=SESSION, policy={"budget_msat": 10**9}))
     w.ask(3 * STEP)
     w.ask(4 * STEP)
     assert [value for _, value, _ in w.signed][-1] == 3 * STEP

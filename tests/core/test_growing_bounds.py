@@ -60,7 +60,20 @@ def test_what_one_transaction_would_have_cost_is_the_fee_of_the_first():
     t.seen()
     t.read(20)
     (n,) = t.sale.out
-    t.tell(cmd.UpdateChecked(SESSION, n, 2, STEP, 900, 560, "f" * 64, 0, "raw", [TxInput("c2:0", 10**6, "51")]))
+    t.tell(
+        cmd.UpdateChecked(
+            session=SESSION,
+            number=n,
+            tx_number=2,
+            value_sat=STEP,
+            fee_sat=900,
+            weight=560,
+            txid="f" * 64,
+            vout=0,
+            raw="raw",
+            inputs=[TxInput("c2:0", 10**6, "51")],
+        )
+    )
     stated = receipt.read(receipt.text(t.sale, SELLER_ID, 1))
     assert (t.sale.onchain.fees_sat, stated["onchain"]["single_fee_msat"]) == (1_300, 400_000)
 
@@ -147,11 +160,11 @@ def test_a_receipt_counts_the_update_that_nobody_heard_of(carried, lost):
     told = {"transactions": 1, "txids": [], "fee_msat": 0, "basic_fee_msat": 0, "single_fee_msat": 0, "lost_msat": lost}
     paid = carried + 2 * STEP * 1000 - lost
     text = statement(session=SESSION, seller=SELLER_ID, carried_in_msat=carried, paid_msat=paid, onchain=told)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Receipt(SESSION, w.now, text, "sig")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Receipt(SESSION, w.now, text, "sig")))
     assert any(isinstance(a, do.CheckReceipt) for a in w.did)
-    w.tell(cmd.ReceiptChecked(SESSION, text, "sig", True, {}))
+    w.tell(cmd.ReceiptChecked(session=SESSION, text=text, signature="sig", verified=True, arrivals={}))
     assert (w.purchase.paid_msat, w.purchase.in_flight, w.purchase.astray) == (2 * STEP * 1000, {}, {})
-    assert do.Reserve(("c1:0",), LEFT_BLOCKS) in w.did
+    assert do.Reserve(inputs=("c1:0",), blocks=LEFT_BLOCKS) in w.did
 
 
 def test_what_is_not_relayed_after_the_end_is_sent_again_and_ends_nothing_twice():
@@ -173,8 +186,8 @@ def test_what_is_not_confirmed_is_bounded_over_all_sessions_of_a_meter():
     for n, session in enumerate(sessions[:2]):
         t.open(session)
         t.pay(f"c{n}:0", session)
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-        t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+        t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
     assert t.seller.state.at_risk_msat() == {"m": bound}
     t.open(sessions[2], "02" + "cc" * 32)
     assert sessions[2] not in t.seller.waiting and sessions[2] not in t.seller.state.sessions
@@ -184,7 +197,7 @@ def test_what_is_not_confirmed_is_bounded_over_all_sessions_of_a_meter():
     for session in sessions[:2]:
         at_depth = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0}
         at_depth |= {"arrived_sat": STEP, "confirmations": 2, "height": 102, "feerate": 1_000}
-        t.tell(cmd.TxSeen(session, 1, **at_depth))
+        t.tell(cmd.TxSeen(session=session, tx_number=1, **at_depth))
     assert t.seller.state.at_risk_msat().get("m", 0) == 0
     t.open(sessions[2], "02" + "cc" * 32)
     t.pay("c9:0", sessions[2])
@@ -195,12 +208,12 @@ def test_a_debt_is_asked_for_whatever_others_have_unconfirmed():
     """It was delivered: to ask for it adds nothing to what is at risk, and not to ask would lock an honest buyer."""
     t = Till(mode="arrears", limit_msat=2 * STEP * 1000, hold_msat=STEP * 1000, unconfirmed_msat=STEP * 1000)
     t.open()
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(SESSION, t.now)))
     t.seller.state.at_risk_msat = lambda: {"m": STEP * 1000}  # other sessions'
     t.read(STEP * 1000 // 100_000)
     assert t.sale.open and not t.sale.out
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
     t.tell(cmd.Tick())
     assert not t.sale.open and t.sale.debt_msat == STEP * 1000 and list(t.sale.out.values()) == [STEP * 1000]
 
@@ -213,12 +226,12 @@ def test_debts_that_are_too_small_to_be_paid_lock_once_they_come_to_the_limit():
     for n in range(1, 9):
         session = f"{n:02x}" * 16
         t.open(session)
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(session, t.now)))
         if session not in t.seller.state.sessions:
             break
         t.read(545)
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-        t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+        t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
         taken += t.seller.state.sessions[session].debt_msat
     assert (n, taken, t.seller.state.meters["m"].state) == (4, 3 * 545_000, "lockout")
 
@@ -226,10 +239,10 @@ def test_debts_that_are_too_small_to_be_paid_lock_once_they_come_to_the_limit():
 def test_one_debt_that_is_too_small_to_be_paid_locks_nobody():
     t = Till(mode="arrears", limit_msat=2_000_000, price_msat=1_000)
     t.open()
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(SESSION, t.now)))
     t.read(545)
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
     assert t.seller.state.meters["m"].state == "standby"
 
 
@@ -243,14 +256,14 @@ def test_opens_whose_first_update_is_refused_grow_ever_slower():
         if session in t.seller.waiting:
             let_in += 1
             (number,) = t.seller.waiting[session].out
-            t.tell(cmd.UpdateRefused(session, number, 1, "not as agreed"))
+            t.tell(cmd.UpdateRefused(session=session, number=number, tx_number=1, why="not as agreed"))
         t.now += 100
     assert let_in < 10
 
 
 def leaves(t, session, buyer=BUYER_ID):
-    t.tell(cmd.FromPeer(buyer, msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+    t.tell(cmd.FromPeer(peer=buyer, message=msg.Close(session, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
     t.tell(cmd.Tick())
 
 
@@ -261,7 +274,7 @@ def test_in_arrears_a_stranger_takes_the_bound_and_one_limit_at_most():
     for n in range(1, 11):
         session = f"{n:02x}" * 16
         t.open(session)
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(session, t.now)))
         if session not in t.seller.state.sessions:
             break
         for ticks in (10, 10, 10, 9):
@@ -300,7 +313,7 @@ def test_debts_that_are_too_small_to_be_paid_add_up_over_restarts():
         t.seller.resume(t.now)
         t.read()
         t.open(session)
-        t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, t.now)))
+        t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(session, t.now)))
         if session not in t.seller.state.sessions:
             break
         t.read(5)  # 500,000 msat: under the dust limit of 546 sat

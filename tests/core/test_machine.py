@@ -64,16 +64,16 @@ class Trade(RuleBasedStateMachine):
     @rule(data=st.data())
     def close_by_buyer(self, data):
         session = data.draw(st.sampled_from(self.ids()))
-        self.quietly(lambda: self.w.buy(cmd.CloseStream(session)))
+        self.quietly(lambda: self.w.buy(cmd.CloseStream(session=session)))
 
     @rule()
     def close_by_seller(self):
-        self.quietly(lambda: self.w.sell(cmd.CloseSession(self.w.meter.session)))
+        self.quietly(lambda: self.w.sell(cmd.CloseSession(session=self.w.meter.session)))
 
     @rule(amount=st.integers(100, 10_000))
     def bearer(self, amount):
         def act():
-            label, _ = self.w.sell(cmd.MakeWalletInvoice("m", amount))
+            label, _ = self.w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=amount))
             self.w.pump()
             if label in self.w.invoices:
                 self.w.pay(label, hook=False)  # the hook may be away: it fails open
@@ -82,12 +82,16 @@ class Trade(RuleBasedStateMachine):
 
     @rule(amount=st.integers(1, 5_000), step=st.sampled_from(["reserve", "settle", "release"]), gate=st.integers(0, 2))
     def spend(self, amount, step, gate):
-        self.quietly(lambda: self.w.sell(cmd.Spend(self.w.meter.session, str(gate), step, amount)))
+        self.quietly(
+            lambda: self.w.sell(cmd.Spend(session=self.w.meter.session, id=str(gate), step=step, amount_msat=amount))
+        )
 
     @rule(data=st.data())
     def pause_or_resume(self, data):
         session = data.draw(st.sampled_from(self.ids()))
-        self.quietly(lambda: self.w.buy(data.draw(st.sampled_from([cmd.PauseStream, cmd.ResumeStream]))(session)))
+        self.quietly(
+            lambda: self.w.buy(data.draw(st.sampled_from([cmd.PauseStream, cmd.ResumeStream]))(session=session))
+        )
 
     @rule(ms=st.sampled_from([250, 3_000, 35_000, 70_000]))
     def time(self, ms):
@@ -112,7 +116,7 @@ class Trade(RuleBasedStateMachine):
     def replay(self, data):
         message = data.draw(st.sampled_from(self.w.sent))
         if isinstance(message, (msg.Open, msg.Close, msg.Error)) and getattr(message, "by", "buyer") == "buyer":
-            self.quietly(lambda: self.w.sell(cmd.FromPeer(BUYER_ID, message)))
+            self.quietly(lambda: self.w.sell(cmd.FromPeer(peer=BUYER_ID, message=message)))
 
     @rule()
     def crash_seller(self):
@@ -197,9 +201,9 @@ class Trade(RuleBasedStateMachine):
         w.hold, w.fail, w.channel_can_refund, w.board_on = set(), 0, True, True
         w.pump()
         for session in self.ids():
-            self.quietly(lambda session=session: w.buy(cmd.CloseStream(session)))
+            self.quietly(lambda session=session: w.buy(cmd.CloseStream(session=session)))
         if w.meter.session:
-            self.quietly(lambda: w.sell(cmd.CloseSession(w.meter.session)))
+            self.quietly(lambda: w.sell(cmd.CloseSession(session=w.meter.session)))
         w.pass_ms(1_000_000, step=5_000)  # a gate may hold for ten minutes
         for p in w.buyer.state.streams.values():
             assert p.state == "closed" and not p.in_flight, p

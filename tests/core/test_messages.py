@@ -38,15 +38,17 @@ def test_any_messages_at_any_time(meddling, arrears):
     for to, strange, message in meddling:
         w.now += 100
         if to == "seller":
-            w.sell(cmd.FromPeer(STRANGER if strange else BUYER_ID, message))
+            w.sell(cmd.FromPeer(peer=STRANGER if strange else BUYER_ID, message=message))
         else:
             w.buy(w.received(message, STRANGER if strange else SELLER_ID))
         w.pump()
     for p in list(w.buyer.state.streams.values()):
-        w.buy(cmd.CloseStream(p.id))
+        w.buy(cmd.CloseStream(session=p.id))
     w.pump()
     if w.meter.session:
-        w.sell(cmd.CloseSession(w.meter.session)) if not w.seller.state.session(w.meter.session).ending else None
+        w.sell(cmd.CloseSession(session=w.meter.session)) if not w.seller.state.session(
+            w.meter.session
+        ).ending else None
     w.pass_ms(300_000, step=5_000)
     assert w.meter.state in ("standby", "lockout") and not w.meter.session
     for s in w.seller.state.sessions.values():

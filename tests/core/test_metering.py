@@ -51,9 +51,11 @@ def test_unplug_ends_every_session_and_no_lockout(state):
 @pytest.mark.parametrize("state", MeterState)
 def test_an_open_is_taken_in_standby_only(state):
     w = in_state(state)
-    w.buy(cmd.OpenStream("0f" * 16, "02" + "aa" * 32, "m", "", w.policy)) if state == MeterState.STANDBY else None
+    w.buy(
+        cmd.OpenStream(session="0f" * 16, seller="02" + "aa" * 32, meter="m", address="", policy=w.policy)
+    ) if state == MeterState.STANDBY else None
     stranger = "02" + "cc" * 32
-    w.sell(cmd.FromPeer(stranger, Open("0e" * 16, 1, "m")))
+    w.sell(cmd.FromPeer(peer=stranger, message=Open("0e" * 16, 1, "m")))
     answers = [a.message for side, a in w.todo if getattr(a, "peer", "") == stranger]
     assert isinstance(answers[0], Error) == (state != MeterState.STANDBY)
     assert ("0e" * 16 in w.seller.waiting) == (state == MeterState.STANDBY) and "0e" * 16 not in w.seller.state.sessions

@@ -20,23 +20,23 @@ from satmeter.core.errors import (
 def test_meters_are_added_changed_and_removed():
     w = World()
     with pytest.raises(NameTaken):
-        w.sell(cmd.AddMeter("m", w.meter.tariff.to_dict()))
+        w.sell(cmd.AddMeter(meter="m", tariff=w.meter.tariff.to_dict()))
     with pytest.raises(UnknownMeter, match="there are: m"):
-        w.sell(cmd.SetMeter("x", {}))
+        w.sell(cmd.SetMeter(meter="x", tariff={}))
     w.open()
-    w.sell(cmd.SetMeter("m", {"price_msat": 2000}))
+    w.sell(cmd.SetMeter(meter="m", tariff={"price_msat": 2000}))
     assert w.meter.tariff.price_msat == 2000 and w.sale.tariff.price_msat == 1000
     with pytest.raises(WrongState, match="only a meter in standby"):
-        w.sell(cmd.RemoveMeter("m"))
+        w.sell(cmd.RemoveMeter(meter="m"))
     w.report(0, plugged=False)
-    w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.RemoveMeter(meter="m"))
     assert not w.seller.state.meters
 
 
 def test_a_second_session_on_a_taken_meter_is_refused_and_reserves_nothing():
     w = World()
     w.open()
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Open(OTHER, 1, "m")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Open(OTHER, 1, "m")))
     assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)] == [MeterTaken.code]
     assert OTHER not in w.seller.state.sessions
 
@@ -44,5 +44,5 @@ def test_a_second_session_on_a_taken_meter_is_refused_and_reserves_nothing():
 def test_another_node_can_not_touch_a_session():
     w = World()
     w.open()
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Close(SESSION, 1, "buyer", "mine now", 0, "refund:thief")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Close(SESSION, 1, "buyer", "mine now", 0, "refund:thief")))
     assert w.sale.state == "open" and not w.sale.refund.bolt11

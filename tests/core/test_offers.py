@@ -31,10 +31,12 @@ class Node:
             self.asked.append(effect)
             if isinstance(effect, do.MakeOffer):
                 self.made += 1
-                made = cmd.OfferMade(effect.meter, effect.amount_msat, OFFER, "lno1text", True)
+                made = cmd.OfferMade(
+                    meter=effect.meter, amount_msat=effect.amount_msat, offer_id=OFFER, bolt12="lno1text", active=True
+                )
                 self.w.sell(made)
             else:
-                self.w.sell(cmd.OfferSwitched(effect.offer_id, effect.active))
+                self.w.sell(cmd.OfferSwitched(offer_id=effect.offer_id, active=effect.active))
         self.w.todo.clear()
 
     @property
@@ -46,7 +48,7 @@ def shop(amount=0, **tariff):
     w = World({"remainder_s": 3600, **tariff}, limits=Limits(silent_ms=10_000))
     w.hold |= {do.MakeOffer, do.SwitchOffer}
     node = Node(w)
-    assert w.sell(cmd.AskOffer("m", amount)) == (f"satmeter/0/b/m/{amount}", "")
+    assert w.sell(cmd.AskOffer(meter="m", amount_msat=amount)) == (f"satmeter/0/b/m/{amount}", "")
     node.answer()
     return w, node
 
@@ -54,7 +56,16 @@ def shop(amount=0, **tariff):
 def pay(w, amount, n=0, note="", offer=OFFER, index=None):
     label = f"{offer}-{PAYER}-{n}"
     w.paid_index = index or w.paid_index + 1
-    w.sell(cmd.InvoiceSettled(label, amount, w.paid_index, label, after=w.paid_index - 1, payer_note=note))
+    w.sell(
+        cmd.InvoiceSettled(
+            label=label,
+            amount_msat=amount,
+            pay_index=w.paid_index,
+            payment_hash=label,
+            after=w.paid_index - 1,
+            payer_note=note,
+        )
+    )
     w.pump()
     return label
 
@@ -62,7 +73,7 @@ def pay(w, amount, n=0, note="", offer=OFFER, index=None):
 def test_it_is_recorded_and_found_again():
     w, node = shop()
     assert [e.kind() for e in w.seller_events][-1] == "offer_added"
-    assert w.sell(cmd.AskOffer("m", 0)) == ("", OFFER) and node.made == 1
+    assert w.sell(cmd.AskOffer(meter="m", amount_msat=0)) == ("", OFFER) and node.made == 1
     dumped = json.loads(json.dumps(w.seller.state.dump()))
     state = SellerState()
     state.load(dumped)
@@ -133,14 +144,14 @@ def test_the_node_answers_it_only_while_the_meter_can_deliver():
 
 def test_its_operator_ends_it_and_begins_it_again():
     w, node = shop()
-    assert w.sell(cmd.AskOffer("m", 0, active=False)) == ("", OFFER)
+    assert w.sell(cmd.AskOffer(meter="m", amount_msat=0, active=False)) == ("", OFFER)
     node.answer()
     assert node.switched == [False] and "not sell" in w.seller.rejects(f"{OFFER}-{PAYER}-0", w.now, 5_000)
     w.now += 5_000
     w.report(0)
     node.answer()
     assert node.switched == [False]
-    w.sell(cmd.AskOffer("m", 0))
+    w.sell(cmd.AskOffer(meter="m", amount_msat=0))
     node.answer()
     assert node.switched == [False, True]
     assert views.offer_status(OFFER, w.seller.state.offers[OFFER]).active
@@ -148,7 +159,7 @@ def test_its_operator_ends_it_and_begins_it_again():
 
 def test_a_removed_meter_answers_no_more_and_what_is_paid_to_it_waits_for_a_person():
     w, node = shop()
-    w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.RemoveMeter(meter="m"))
     node.answer()
     assert node.switched == [False] and w.seller.rejects(f"{OFFER}-{PAYER}-0", w.now, 5_000)
     label = pay(w, 5_000)
@@ -167,19 +178,21 @@ def test_a_removed_meter_answers_no_more_and_what_is_paid_to_it_waits_for_a_pers
 def test_what_can_not_be_offered_is_refused(tariff, amount, why):
     w = World(tariff)
     with pytest.raises(BadParam, match=why):
-        w.sell(cmd.AskOffer("m", amount))
+        w.sell(cmd.AskOffer(meter="m", amount_msat=amount))
     with pytest.raises(BadParam, match="has no offer"):
-        w.sell(cmd.AskOffer("m", amount, active=False))
+        w.sell(cmd.AskOffer(meter="m", amount_msat=amount, active=False))
 
 
 def test_an_older_copy_of_the_journal_learns_of_it_from_the_node():
     w, _ = shop()
     w.replace_seller(upto=1)
-    w.sell(cmd.OfferMade("m", 0, OFFER, "lno1text", True))
+    w.sell(cmd.OfferMade(meter="m", amount_msat=0, offer_id=OFFER, bolt12="lno1text", active=True))
     w.report(0)
     pay(w, 5_000)
-    assert w.grant() == 50 and w.sell(cmd.AskOffer("m", 0)) == ("", OFFER)
-    w.sell(cmd.OfferMade("gone", 0, OTHERS, "lno1other", True))  # of a meter that is gone: nobody needs it
+    assert w.grant() == 50 and w.sell(cmd.AskOffer(meter="m", amount_msat=0)) == ("", OFFER)
+    w.sell(
+        cmd.OfferMade(meter="gone", amount_msat=0, offer_id=OTHERS, bolt12="lno1other", active=True)
+    )  # of a meter that is gone: nobody needs it
     assert OTHERS not in w.seller.state.offers
 
 
@@ -193,11 +206,13 @@ def test_a_payment_that_opens_nothing_names_its_payer_in_the_receipt():
 
 def test_all_offers_of_an_amount_end_at_once():
     w, node = shop()
-    w.sell(cmd.OfferMade("m", 0, OTHERS, "lno1other", True))  # made on an older copy of the journal, say
-    w.sell(cmd.AskOffer("m", 0, active=False))
+    w.sell(
+        cmd.OfferMade(meter="m", amount_msat=0, offer_id=OTHERS, bolt12="lno1other", active=True)
+    )  # made on an older copy of the journal, say
+    w.sell(cmd.AskOffer(meter="m", amount_msat=0, active=False))
     node.answer()
     assert not any(each.wanted or each.memory.active for each in w.seller.state.offers.values())
-    w.sell(cmd.AskOffer("m", 0))
+    w.sell(cmd.AskOffer(meter="m", amount_msat=0))
     assert [each.wanted for each in w.seller.state.offers.values()] == [True, False]
 
 
@@ -205,8 +220,8 @@ def test_while_a_session_ends_nothing_more_is_taken():
     w, _ = shop()
     pay(w, 2_000)
     assert not w.seller.rejects(f"{OFFER}-{PAYER}-1", w.now)
-    w.sell(cmd.CloseSession(w.meter.session))
+    w.sell(cmd.CloseSession(session=w.meter.session))
     assert w.seller.state.sessions[w.meter.session].ending  # the board has not stopped yet
     assert w.seller.rejects(f"{OFFER}-{PAYER}-1", w.now) == "the session is just ending"
     with pytest.raises(WrongState, match="just ending"):
-        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0, deliverable=True))

@@ -23,7 +23,9 @@ def alarms(w):
 
 
 def offer_another_invoice(w):
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
+    w.sell(
+        cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another"))
+    )
     w.pass_ms(200_000, step=5_000)
 
 
@@ -43,7 +45,7 @@ def test_what_was_given_back_since_waits_for_a_person():
 def test_it_counts_as_given_back_where_a_person_says_so():
     w = refunded_since()
     offer_another_invoice(w)
-    answer = w.sell(cmd.Attend(SESSION, cmd.PAID, "seen in listpays"))
+    answer = w.sell(cmd.Attend(name=SESSION, how=cmd.PAID, note="seen in listpays"))
     w.pass_ms(200_000, step=5_000)
     assert answer["owed_msat"] == 0 and sum(w.refunds.values()) == 7_000
     figures = w.receipts()[-1]
@@ -57,15 +59,15 @@ def test_no_less_is_owed_than_a_refund_that_is_on_its_way():
     w.open()
     w.report(30)
     w.hold = {do.PayRefund}
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.hold = set()
     w.todo.clear()
     w.replace_seller(len(w.seller_events), 30)
     w.pump()
     with pytest.raises(BadParam, match="a refund of 7000 msat is on its way"):
-        w.sell(cmd.Attend(SESSION, cmd.OWED, "", 1_000))
-    w.sell(cmd.Attend(SESSION, cmd.OWED))
+        w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=1_000))
+    w.sell(cmd.Attend(name=SESSION, how=cmd.OWED))
     w.pump()
     assert sum(w.refunds.values()) == 7_000 and not w.receipts()[-1]["owed_msat"]
 
@@ -76,7 +78,7 @@ def test_it_is_paid_where_a_person_says_that_it_is_owed():
     w.channel_can_refund = True
     offer_another_invoice(w)
     assert not w.refunds
-    w.sell(cmd.Attend(SESSION, cmd.OWED))
+    w.sell(cmd.Attend(name=SESSION, how=cmd.OWED))
     w.pass_ms(200_000, step=5_000)
     assert sum(w.refunds.values()) == 7_000 and not w.seller.state.sessions
 
@@ -94,10 +96,10 @@ def test_sessions_and_wallets_of_the_lost_part_have_no_credit_again():
     upto = len(w.seller_events)
     w.open(session=OTHER)
     w.report(60)
-    w.buy(cmd.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(session=OTHER))
     w.pump()
     w.pass_ms(100_000, step=5_000)
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 5_000))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=5_000))
     w.pump()
     assert w.pay(label)
     w.pump()
@@ -116,7 +118,7 @@ def test_the_allowance_is_not_given_again_after_a_session_that_ended_in_the_lost
     w.report(0)
     upto = len(w.seller_events)
     w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert w.grant() == 45 and sum(w.refunds.values()) == 7_000
     w.report(39)
@@ -149,7 +151,7 @@ def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
     w.open()
     w.report(30)
     late = next(label for label, row in w.invoices.items() if row[1] == "unpaid")
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     upto, back = len(w.seller_events), sum(w.refunds.values())
     w.pay(late, hook=False)
@@ -158,7 +160,9 @@ def test_a_payment_of_the_lost_part_for_a_session_that_had_ended_waits_too():
     given = sum(w.refunds.values())
     assert given > back
     w.replace_seller(upto, 30)
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**7, msg.BUYER, "again", 0, "refund:third")))
+    w.sell(
+        cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 10**7, msg.BUYER, "again", 0, "refund:third"))
+    )
     w.pass_ms(200_000, step=5_000)
     assert sum(w.refunds.values()) == given and w.seller.state.sessions[SESSION].refund.held
 
@@ -179,13 +183,13 @@ def test_what_others_used_in_the_lost_part_is_no_debt_of_the_session_that_the_co
     w.open()
     w.report(60)
     copied = len(w.seller_events)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert w.balance == 6_000
     w.pass_ms(100_000, step=5_000)
     w.open(session=OTHER)
     w.report(95)
-    w.buy(cmd.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(session=OTHER))
     w.pump()
     assert w.balance == 9_500
     w.replace_seller(copied, 95)
@@ -202,9 +206,9 @@ def test_a_person_says_how_much_is_owed_where_others_used_the_meter_since():
     s = w.seller.state.sessions[SESSION]
     assert s.owed_msat == 1_000
     with pytest.raises(BadParam, match="10000 msat"):
-        w.sell(cmd.Attend(SESSION, cmd.OWED, amount_msat=10_001))
+        w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, amount_msat=10_001))
     w.channel_can_refund = True
-    w.sell(cmd.Attend(SESSION, cmd.OWED, amount_msat=7_000))
+    w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, amount_msat=7_000))
     w.pass_ms(200_000, step=5_000)
     assert sum(w.refunds.values()) == 7_000 and w.receipts()[-1]["charged_msat"] == 3_000
 
@@ -218,11 +222,13 @@ def test_payments_of_the_lost_part_are_no_credit_of_a_session_that_was_opened_ag
     w.todo.clear()
     paid = [(row[2], label, row[0]) for label, row in w.invoices.items() if row[1] == "paid"]
     w.replace_seller(copied, 200, tell=False)
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now + 10**6, "m")))
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, w.now + 10**6 + 1)))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, w.now + 10**6, "m")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(SESSION, w.now + 10**6 + 1)))
     w.report(200)
     for index, label, amount in sorted(paid):
-        assert not w.sell(cmd.InvoiceSettled(label, amount, index, label, after=index - 1))
+        assert not w.sell(
+            cmd.InvoiceSettled(label=label, amount_msat=amount, pay_index=index, payment_hash=label, after=index - 1)
+        )
     s = w.seller.state.sessions.get(SESSION)
     assert s is not None and s.received_msat == 0
     assert w.seller.state.unowned == {LOST_PART: 20_000}
@@ -234,7 +240,7 @@ def test_what_was_paid_in_the_lost_part_is_shown_as_one_sum_until_a_person_has_s
     for n in range(3):
         w.open(session=f"{n:032x}")
         w.report(90 * (n + 1))
-        w.buy(cmd.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(session=f"{n:032x}"))
         w.pump()
         w.pass_ms(100_000, step=5_000)
     total = sum(row[0] for row in w.invoices.values() if row[1] == "paid")
@@ -243,12 +249,12 @@ def test_what_was_paid_in_the_lost_part_is_shown_as_one_sum_until_a_person_has_s
     assert [said["label"] for said in alarms(w)] == [LOST_PART]
     w.restart_seller()
     assert w.seller.state.unowned == {LOST_PART: total}
-    assert w.sell(cmd.Attend(LOST_PART, cmd.SEEN))["amount_msat"] == total and not w.seller.state.unowned
+    assert w.sell(cmd.Attend(name=LOST_PART, how=cmd.SEEN))["amount_msat"] == total and not w.seller.state.unowned
 
 
 def test_a_wallets_rest_that_is_held_does_not_lapse_meanwhile():
     w = World({"remainder_s": 60})
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 5_000))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=5_000))
     w.pump()
     assert w.pay(label)
     w.report(20)
@@ -257,7 +263,7 @@ def test_a_wallets_rest_that_is_held_does_not_lapse_meanwhile():
     w.pass_ms(300_000, step=5_000)
     (s,) = w.seller.state.sessions.values()
     assert (s.owed_msat, s.lapsed_msat, s.refund.held) == (3_000, 0, True)
-    w.sell(cmd.Attend(s.id, cmd.OWED))
+    w.sell(cmd.Attend(name=s.id, how=cmd.OWED))
     assert (s.owed_msat, s.lapsed_msat) == (3_000, 0)
 
 
@@ -265,10 +271,12 @@ def test_a_refund_that_the_node_has_paid_is_found_before_it_is_paid_again():
     w = unrefunded()
     w.replace_seller(len(w.seller_events), 30)
     w.hold = {do.PayRefund}
-    w.sell(cmd.Attend(SESSION, cmd.OWED))
+    w.sell(cmd.Attend(name=SESSION, how=cmd.OWED))
     w.pass_ms(100_000, step=5_000)
     (again,) = {a.bolt11 for _, a in w.todo if isinstance(a, do.PayRefund)}
-    assert w.sell(cmd.ClaimRefund(SESSION, again, "h", known=True))  # it may have been paid in the lost part
+    assert w.sell(
+        cmd.ClaimRefund(session=SESSION, bolt11=again, payment_hash="h", known=True)
+    )  # it may have been paid in the lost part
 
 
 def test_a_session_that_owes_nothing_waits_for_nobody():
@@ -278,7 +286,7 @@ def test_a_session_that_owes_nothing_waits_for_nobody():
     copied = len(w.seller_events)
     w.report(100)
     w.replace_seller(copied, 100)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(100_000, step=5_000)
     s = w.seller.state.sessions.get(SESSION)
@@ -287,11 +295,13 @@ def test_a_session_that_owes_nothing_waits_for_nobody():
 
 def test_an_unowned_payment_is_seen_by_a_person():
     w = World()
-    w.sell(cmd.InvoiceSettled(f"satmeter/0/s/{OTHER}/1", 5_000, 1, "h1", after=0))
+    w.sell(
+        cmd.InvoiceSettled(label=f"satmeter/0/s/{OTHER}/1", amount_msat=5_000, pay_index=1, payment_hash="h1", after=0)
+    )
     (label,) = w.seller.state.unowned
     with pytest.raises(WrongState, match="seen"):
-        w.sell(cmd.Attend(label, cmd.OWED))
-    assert w.sell(cmd.Attend(label, cmd.SEEN, "sent back by hand"))["amount_msat"] == 5_000
+        w.sell(cmd.Attend(name=label, how=cmd.OWED))
+    assert w.sell(cmd.Attend(name=label, how=cmd.SEEN, note="sent back by hand"))["amount_msat"] == 5_000
     assert not w.seller.state.unowned and not refold(w.seller_events, SellerState()).unowned
 
 
@@ -300,14 +310,14 @@ def test_what_can_not_be_said_of_an_alarm_is_refused(how, words):
     w = refunded_since()
     w.seller.state.sessions[SESSION].state = "open" if how == cmd.OWED else "closed"
     with pytest.raises(WrongState, match=words):
-        w.sell(cmd.Attend(SESSION, how))
+        w.sell(cmd.Attend(name=SESSION, how=how))
 
 
 def test_a_session_without_an_alarm_has_none_to_end():
     w = World()
     w.open()
     with pytest.raises(WrongState, match="no alarm"):
-        w.sell(cmd.Attend(SESSION, cmd.SEEN))
+        w.sell(cmd.Attend(name=SESSION, how=cmd.SEEN))
 
 
 def test_a_buyer_with_an_older_copy_pays_no_more_for_its_streams():

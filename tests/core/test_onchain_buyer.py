@@ -25,21 +25,23 @@ def reserved(w):
 
 def gone(w):
     """The seller knows nothing of the session any more."""
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over")))
+    w.tell(
+        cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, UnknownSession.code, "it is over"))
+    )
 
 
 def test_an_update_that_counts_is_not_sent_again():
     w = Wallet()
     w.ask(STEP)
     before = updates(w)
-    w.tell(cmd.UpdateMade(SESSION, 1, 1, "v1-2000"))
+    w.tell(cmd.UpdateMade(session=SESSION, number=1, tx_number=1, raw="v1-2000"))
     assert updates(w) == before
 
 
 def test_an_update_that_went_astray_is_sent_again_when_it_is_asked_for():
     w = Wallet()
     w.ask(STEP, taken=False)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 1, 1, 0)))
     before = len(updates(w))
     w.ask(STEP, n=1, taken=False)
     assert updates(w)[before:] == [f"v1-{STEP}"] and len(w.signed) == 1
@@ -47,13 +49,13 @@ def test_an_update_that_went_astray_is_sent_again_when_it_is_asked_for():
 
 def test_an_update_that_was_signed_is_sent_again_though_the_own_sensor_is_silent():
     w = Wallet()
-    w.tell(cmd.SensorReading(SESSION, "s", 0))
+    w.tell(cmd.SensorReading(session=SESSION, boot="s", register=0))
     w.ask(STEP, taken=False)
     before = len(updates(w))
     w.now += 60_000
     w.ask(STEP, n=1, taken=False)
     assert updates(w)[before:] == [f"v1-{STEP}"]
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 1, 1, STEP * 1000)))
     w.ask(2 * STEP, n=2, taken=False)
     assert w.purchase.memory.waits and not w.purchase.in_flight  # a new one waits for the sensor
 
@@ -91,7 +93,7 @@ def test_inputs_of_the_newest_fifty_transactions_stay_reserved():
 def test_what_went_astray_is_at_risk_until_it_counts():
     w = Wallet()
     w.ask(STEP, taken=False)
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 1, 1, 0)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 1, 1, 0)))
     astray = (STEP + FEE) * 1000
     assert (w.purchase.astray_msat, w.purchase.exposure_msat) == (astray, astray)
     gone(w)
@@ -101,8 +103,8 @@ def test_what_went_astray_is_at_risk_until_it_counts():
 def test_a_wallet_that_does_not_sign_ends_the_stream_and_signs_nothing_else():
     w = Wallet()
     w.ask(STEP, taken=False)
-    w.tell(cmd.UpdateUnsigned(SESSION, 7, 1, "locked"))  # of another update
+    w.tell(cmd.UpdateUnsigned(session=SESSION, number=7, tx_number=1, why="locked"))  # of another update
     assert w.purchase.state == "streaming"
-    w.tell(cmd.UpdateUnsigned(SESSION, 1, 1, "locked"))
+    w.tell(cmd.UpdateUnsigned(session=SESSION, number=1, tx_number=1, why="locked"))
     assert w.purchase.state == "closing" and "the wallet does not sign: locked" in w.purchase.reason
     assert w.purchase.in_flight  # it was recorded: no other update of this value may be made

@@ -93,7 +93,7 @@ def test_a_spend_elsewhere_after_the_end_locks_the_free_plug():
 
 def test_an_address_is_asked_for_again_after_five_seconds():
     t = Till()
-    t.seller.handle(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, t.now, "m")), t.now)
+    t.seller.handle(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, t.now, "m")), t.now)
     asked_at = t.now
     for now, again in ((asked_at + 4_999, 0), (asked_at + 5_000, 1)):
         step = t.seller.handle(cmd.Tick(), now)
@@ -104,12 +104,12 @@ def in_debt(**tariff):
     """A session in arrears that ended with a debt beside what it has paid."""
     t = Till(**{**ARREARS, **tariff})
     t.open()
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Agree(SESSION, t.now)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(SESSION, t.now)))
     t.read(20)
     t.pay()
     t.read(15)
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
-    t.tell(cmd.Report("m", Reading("b1", t.register, grant=0)))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, t.now, msg.BUYER, "bye", 0, "")))
+    t.tell(cmd.Report(meter="m", reading=Reading("b1", t.register, grant=0)))
     assert not t.sale.open and t.sale.debt_msat == 15 * 100_000
     return t
 
@@ -134,7 +134,7 @@ def test_what_is_held_is_sent_when_the_grace_time_of_a_debt_is_over():
 def test_a_child_of_what_is_not_there_is_none(session, number):
     t = sent()
     before = len(t.events)
-    t.tell(cmd.BumpMade(session, number, "child:0", STEP - 300, 300))
+    t.tell(cmd.BumpMade(session=session, tx_number=number, tip="child:0", value_sat=STEP - 300, fee_sat=300))
     assert len(t.events) == before
 
 
@@ -142,7 +142,7 @@ def test_a_child_of_what_is_final_counts_no_more():
     t = sent()
     t.seen(arrived_sat=STEP, confirmations=2)
     before = len(t.events)
-    t.tell(cmd.BumpMade(SESSION, 1, "child:0", STEP - 300, 300))
+    t.tell(cmd.BumpMade(session=SESSION, tx_number=1, tip="child:0", value_sat=STEP - 300, fee_sat=300))
     assert len(t.events) == before
 
 
@@ -153,10 +153,21 @@ def test_an_update_of_a_transaction_that_was_sent_meanwhile_counts_nothing():
     t.read(20)
     (number,) = t.sale.out
     t.seen(sent=False, known=False, conflict="an input was spent")
-    checked = cmd.UpdateChecked(SESSION, number, 1, 2 * STEP, 400, 560, "f" * 64, 0, "raw", [])
+    checked = cmd.UpdateChecked(
+        session=SESSION,
+        number=number,
+        tx_number=1,
+        value_sat=2 * STEP,
+        fee_sat=400,
+        weight=560,
+        txid="f" * 64,
+        vout=0,
+        raw="raw",
+        inputs=[],
+    )
     t.tell(checked)
     assert t.sale.paid_msat == STEP * 1000
-    t.tell(cmd.UpdateRefused(SESSION, number, 1, "too late"))
+    t.tell(cmd.UpdateRefused(session=SESSION, number=number, tx_number=1, why="too late"))
     assert not t.sale.ending_at
 
 
@@ -189,7 +200,7 @@ def test_an_address_for_the_next_transaction_is_asked_for_once_in_five_seconds()
     t.pay()
     t.read(20)
     known = {"sent": True, "known": True, "refused": "", "conflict": "", "conflict_height": 0, "arrived_sat": 0}
-    seen = cmd.TxSeen(SESSION, 1, **known, confirmations=0, height=100, feerate=1_000)
+    seen = cmd.TxSeen(session=SESSION, tx_number=1, **known, confirmations=0, height=100, feerate=1_000)
     begun = t.now + 10_000
     asked = [
         sum(isinstance(a, do.GiveAddress) for a in t.seller.handle(what, begun + ms).effects)

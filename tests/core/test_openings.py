@@ -38,7 +38,7 @@ def session_of(n):
 def ask(w, n, session=None, peer=None):
     """A stranger opens and never pays; returns what it is told."""
     before = len(w.todo)
-    w.sell(cmd.FromPeer(peer or stranger(n), msg.Open(session or session_of(n), w.now + n, "m")))
+    w.sell(cmd.FromPeer(peer=peer or stranger(n), message=msg.Open(session or session_of(n), w.now + n, "m")))
     told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
     w.pump()
     return told
@@ -55,7 +55,7 @@ def test_strangers_who_never_pay_neither_hold_the_meter_nor_fill_the_journal():
         ask(w, n)
         w.open(session=session_of(1000 + n))
         served += w.meter.state == "delivering"
-        w.buy(cmd.CloseStream(session_of(1000 + n)))
+        w.buy(cmd.CloseStream(session=session_of(1000 + n)))
         w.pump()
         w.pass_ms(2_000, step=1_000)
     assert served == 93
@@ -67,7 +67,7 @@ def test_a_plain_wallet_pays_beside_unpaid_opens():
     w = World(limits=SILENT)
     for n in range(33):
         ask(w, n)
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     assert w.pay(label) and w.meter.state == "delivering"
 
@@ -98,7 +98,7 @@ def test_a_payment_finds_its_owner_where_a_crash_has_forgotten_the_opening():
     assert w.pay(label, hook=False)
     assert (w.sale.buyer, w.sale.paid_msat, w.meter.session) == (BUYER_ID, 10_000, SESSION)
     w.restart_seller()
-    w.sell(cmd.InvoiceSettled(label, 10_000, 1, label, after=0))
+    w.sell(cmd.InvoiceSettled(label=label, amount_msat=10_000, pay_index=1, payment_hash=label, after=0))
     assert w.seller.state.sessions[SESSION].paid_msat == 10_000
 
 
@@ -106,7 +106,7 @@ def test_the_same_node_has_to_wait_ever_longer():
     w = World(limits=SILENT)
     for n in range(3):
         assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
-        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
         w.pump()
     waits = []
     for n in range(3, 8):
@@ -115,7 +115,7 @@ def test_the_same_node_has_to_wait_ever_longer():
         waits.append(int(refused.text.rsplit(" ", 2)[-2]))
         w.now += waits[-1] * 1000
         assert not isinstance(ask(w, n, peer=stranger(1))[0], msg.Error)
-        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Close(session_of(n), w.now + 500, msg.BUYER, "no")))
         w.pump()
     assert waits == sorted(waits) and waits[-1] >= 8 * waits[0]
 
@@ -177,7 +177,7 @@ def test_a_stranger_locks_no_plug_for_which_somebody_else_waits():
 def test_in_arrears_who_uses_nothing_makes_room_and_leaves_no_receipt():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     ask(w, 1)
-    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     assert w.meter.session == session_of(1)
     w.open(session=session_of(2))
@@ -197,11 +197,11 @@ def test_strangers_begin_few_sessions_in_arrears():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     for n in range(3 * AGREED_BURST):
         ask(w, n)
-        w.sell(cmd.FromPeer(stranger(n), msg.Agree(session_of(n), w.now + 9)))
+        w.sell(cmd.FromPeer(peer=stranger(n), message=msg.Agree(session_of(n), w.now + 9)))
         w.pump()
         w.now += 100
         if w.meter.session:
-            w.sell(cmd.CloseSession(w.meter.session))
+            w.sell(cmd.CloseSession(session=w.meter.session))
             w.pump()
     assert rows(w).count("session_opened") == AGREED_BURST
 
@@ -221,16 +221,16 @@ def test_a_meter_is_not_opened_at_another_meters_price():
     peer = stranger(9)
     for restarts in (True, False):
         w = World(limits=SILENT)
-        w.sell(cmd.AddMeter("cheap", {**TARIFF, "price_msat": 1}))
-        w.sell(cmd.Report("cheap", Reading("c1", 0)))
+        w.sell(cmd.AddMeter(meter="cheap", tariff={**TARIFF, "price_msat": 1}))
+        w.sell(cmd.Report(meter="cheap", reading=Reading("c1", 0)))
         ask(w, 9, SESSION, peer)
         if restarts:
             w.restart_seller()
             w.report(0)
-            w.sell(cmd.Report("cheap", Reading("c1", 0)))
+            w.sell(cmd.Report(meter="cheap", reading=Reading("c1", 0)))
         else:
-            w.sell(cmd.FromPeer(peer, msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
-        w.sell(cmd.FromPeer(peer, msg.Open(SESSION, w.now + 20, "cheap")))
+            w.sell(cmd.FromPeer(peer=peer, message=msg.Close(SESSION, w.now + 10, msg.BUYER, "no")))
+        w.sell(cmd.FromPeer(peer=peer, message=msg.Open(SESSION, w.now + 20, "cheap")))
         w.pump()
         dear = first_label(SESSION, peer)
         if restarts:
@@ -248,7 +248,7 @@ def test_terms_that_changed_while_an_opening_was_forgotten_are_not_forced_on_its
     w.hold = {do.Pay}
     w.open()
     old = first_label()
-    w.sell(cmd.SetMeter("m", {"price_msat": 5_000}))
+    w.sell(cmd.SetMeter(meter="m", tariff={"price_msat": 5_000}))
     w.restart_seller()
     w.report(0)
     assert w.seller.rejects(old, w.now) == "the terms have changed"
@@ -261,8 +261,8 @@ def test_who_only_agrees_has_paid_nothing():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     for n in range(100):
         ask(w, n, peer=stranger(1))
-        w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(n), w.now + 9)))
-        w.sell(cmd.FromPeer(stranger(1), msg.Close(session_of(n), w.now + 10, msg.BUYER, "x")))
+        w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(n), w.now + 9)))
+        w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Close(session_of(n), w.now + 10, msg.BUYER, "x")))
         w.pump()
         w.now += 20
     assert stranger(1) not in w.seller.context.openings.payers and rows(w).count("session_opened") <= AGREED_BURST
@@ -277,7 +277,7 @@ def test_a_stranger_over_its_budget_ends_nobodys_session():
     w.now += UNUSED_MS
     ask(w, 1)
     before = len(w.todo)
-    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(1), w.now + 9)))
     told = [a.message for _, a in list(w.todo)[before:] if isinstance(a, do.Send)]
     assert isinstance(told[0], msg.Error) and w.meter.session == SESSION and not w.sale.ending_at
 
@@ -285,7 +285,7 @@ def test_a_stranger_over_its_budget_ends_nobodys_session():
 def test_one_tick_holds_no_meter_for_ever():
     w = World({"mode": "arrears", "limit_msat": 20_000}, limits=SILENT)
     ask(w, 1)
-    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     w.report(1)
     w.now += TARIFF["grace_s"] * 1000
@@ -300,7 +300,7 @@ def test_credit_finds_its_way_past_an_unused_session():
         "9" * 32, "m", BUYER_ID, w.meter.tariff, 0, state="closed", paid_msat=7_000, final_charge_msat=0, revision=1
     )
     ask(w, 1)
-    w.sell(cmd.FromPeer(stranger(1), msg.Agree(session_of(1), w.now + 9)))
+    w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(1), w.now + 9)))
     w.pump()
     w.now += UNUSED_MS
     w.open()
@@ -322,14 +322,14 @@ def test_a_meter_is_removed_only_when_nobody_is_about_to_pay():
     w = World(limits=SILENT)
     ask(w, 1)
     with pytest.raises(WrongState, match="about to pay"):
-        w.sell(cmd.RemoveMeter("m"))
-    w.sell(cmd.RemoveMeter("m"))
+        w.sell(cmd.RemoveMeter(meter="m"))
+    w.sell(cmd.RemoveMeter(meter="m"))
 
 
 def test_a_wallets_invoice_counts_as_somebody_who_waits():
     w = World({"allowance_ticks": 20}, limits=SILENT)
     ask(w, 1)
-    w.sell(cmd.MakeWalletInvoice("m", 0))
+    w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     w.report(20)
     w.pass_ms(31_000, step=1_000)
@@ -339,8 +339,8 @@ def test_a_wallets_invoice_counts_as_somebody_who_waits():
 def test_opens_that_were_not_paid_are_forgotten_after_an_hour():
     w = World(limits=Limits(silent_ms=10**9))
     w.seller.context.openings.unpaid[BUYER_ID] = (3, w.now - 3_600_000)
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now, "m")))
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 1, msg.BUYER, "no")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, w.now, "m")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 1, msg.BUYER, "no")))
     assert w.seller.context.openings.unpaid[BUYER_ID] == (1, w.now)
 
 
@@ -349,7 +349,7 @@ def test_the_first_invoice_of_an_open_that_was_given_up_can_not_be_paid():
     w.hold = {do.Pay}
     w.open()
     (label,) = [label for label in w.invoices if isinstance(parse(label), OpeningLabel)]
-    w.sell(cmd.CloseSession(SESSION, "by hand"))
+    w.sell(cmd.CloseSession(session=SESSION, reason="by hand"))
     w.pump()
     assert w.invoices[label][1] == "gone"
 
@@ -360,7 +360,9 @@ def test_a_buyer_that_refuses_the_first_invoice_ends_its_opening_and_nothing_els
     w.open()
     before = len(w.seller_events)
     (number,) = w.first().out
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Error(SESSION, w.now + 1, msg.BUYER, ClockWrong.code, "late", number)))
+    w.sell(
+        cmd.FromPeer(peer=BUYER_ID, message=msg.Error(SESSION, w.now + 1, msg.BUYER, ClockWrong.code, "late", number))
+    )
     assert w.first() is None and len(w.seller_events) == before
 
 
@@ -377,7 +379,9 @@ def test_an_open_that_nobody_could_pay_locks_no_plug():
 def test_who_waits_for_a_meter_is_told_when_an_opening_of_it_is_dropped():
     w = World(limits=SILENT)
     ask(w, 1)
-    step = w.seller.handle(cmd.FromPeer(stranger(1), msg.Close(session_of(1), w.now, msg.BUYER, "no", 0, "")), w.now)
+    step = w.seller.handle(
+        cmd.FromPeer(peer=stranger(1), message=msg.Close(session_of(1), w.now, msg.BUYER, "no", 0, "")), w.now
+    )
     assert session_of(1) in step.touched
 
 
@@ -392,19 +396,19 @@ def test_who_left_a_debt_at_one_meter_begins_at_none_where_it_waits():
 
     def read(meter, ticks=0, **how):
         register[meter] = register.get(meter, 0) + ticks
-        tell(cmd.Report(meter, Reading(f"b{meter}", register[meter], **how)))
+        tell(cmd.Report(meter=meter, reading=Reading(f"b{meter}", register[meter], **how)))
 
     meters = {f"m{n}": session_of(n) for n in range(5)}
     for meter in meters:
-        tell(cmd.AddMeter(meter, {**TARIFF, "mode": "arrears", "limit_msat": 10_000}))
+        tell(cmd.AddMeter(meter=meter, tariff={**TARIFF, "mode": "arrears", "limit_msat": 10_000}))
         read(meter)
     for meter, session in meters.items():
-        tell(cmd.FromPeer(BUYER_ID, msg.Open(session, now, meter)))
+        tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(session, now, meter)))
     for meter, session in meters.items():
-        step = tell(cmd.FromPeer(BUYER_ID, msg.Agree(session, now)))
+        step = tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(session, now)))
         if session in seller.state.sessions:
             read(meter, 100)
-            tell(cmd.FromPeer(BUYER_ID, msg.Close(session, now, msg.BUYER, "", 0, "")))
+            tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(session, now, msg.BUYER, "", 0, "")))
             read(meter, grant=0)
         else:
             assert session not in seller.waiting and any(
@@ -421,10 +425,10 @@ def test_strangers_in_arrears_are_counted_over_a_restart():
             w.restart_seller()
             w.report(0)
         ask(w, n)
-        w.sell(cmd.FromPeer(stranger(n), msg.Agree(session_of(n), w.now)))
+        w.sell(cmd.FromPeer(peer=stranger(n), message=msg.Agree(session_of(n), w.now)))
         if session_of(n) in w.seller.state.sessions:
             begun += 1
-            w.sell(cmd.FromPeer(stranger(n), msg.Close(session_of(n), w.now + 1, msg.BUYER, "", 0, "")))
+            w.sell(cmd.FromPeer(peer=stranger(n), message=msg.Close(session_of(n), w.now + 1, msg.BUYER, "", 0, "")))
             w.pump()
         w.now += 30
     assert begun == AGREED_BURST

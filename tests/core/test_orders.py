@@ -32,8 +32,8 @@ class Orders(RuleBasedStateMachine):
         self.cores = {"seller": Seller(SELLER_ID, LIMITS), "buyer": Buyer()}
         self.todo, self.news = [], []
         self.invoices, self.parts, self.left = {}, {}, {}
-        self.tell("seller", cmd.AddMeter("m", {**TARIFF, "window": window}))
-        self.tell("seller", cmd.Report("m", Reading("b1", 0)))
+        self.tell("seller", cmd.AddMeter(meter="m", tariff={**TARIFF, "window": window}))
+        self.tell("seller", cmd.Report(meter="m", reading=Reading("b1", 0)))
 
     # --- the cores
 
@@ -59,7 +59,7 @@ class Orders(RuleBasedStateMachine):
             self.cores[side] = Buyer(state=refold(self.events[side], BuyerState()))
         self.take(side, self.cores[side].resume(self.now))
         if side == "seller":
-            self.tell("seller", cmd.Report("m", Reading("b1", self.delivered)))
+            self.tell("seller", cmd.Report(meter="m", reading=Reading("b1", self.delivered)))
             known = self.cores["seller"].state.pay_index
             self.news = [label for label, row in self.invoices.items() if row[2] > known]
 
@@ -68,7 +68,12 @@ class Orders(RuleBasedStateMachine):
     @precondition(lambda self: self.opened < len(OPEN_SESSIONS))
     @rule()
     def opens(self):
-        self.tell("buyer", cmd.OpenStream(OPEN_SESSIONS[self.opened], SELLER_ID, "m", "h:1", POLICY))
+        self.tell(
+            "buyer",
+            cmd.OpenStream(
+                session=OPEN_SESSIONS[self.opened], seller=SELLER_ID, meter="m", address="h:1", policy=POLICY
+            ),
+        )
         self.opened += 1
 
     @rule(ms=st.sampled_from([300, 5_000, 61_000]))
@@ -83,7 +88,7 @@ class Orders(RuleBasedStateMachine):
         m = state.meters["m"]
         grant = views.grant_register(m, state.sessions.get(m.session))
         self.delivered += min(ticks, max(0, grant - self.delivered))
-        self.tell("seller", cmd.Report("m", Reading("b1", self.delivered, plugged=plugged)))
+        self.tell("seller", cmd.Report(meter="m", reading=Reading("b1", self.delivered, plugged=plugged)))
 
     @precondition(lambda self: self.todo)
     @rule(which=st.integers(0, 10**6), lost=st.booleans())
@@ -108,7 +113,10 @@ class Orders(RuleBasedStateMachine):
         amount, _, index = self.invoices[label]
         first = not any(self.invoices[other][2] < index for other in self.news)
         after = index - 1 if watched and first else None
-        self.tell("seller", cmd.InvoiceSettled(label, amount, index, label, after))
+        self.tell(
+            "seller",
+            cmd.InvoiceSettled(label=label, amount_msat=amount, pay_index=index, payment_hash=label, after=after),
+        )
 
     @precondition(lambda self: any("pending" in parts for _, parts in self.parts.values()))
     @rule(which=st.integers(0, 10**6), settles=st.booleans())
@@ -122,7 +130,7 @@ class Orders(RuleBasedStateMachine):
     @precondition(lambda self: self.cores["buyer"].state.streams)
     @rule()
     def the_buyer_closes(self):
-        self.tell("buyer", cmd.CloseStream("m"))
+        self.tell("buyer", cmd.CloseStream(session="m"))
 
     # --- nodes
 
@@ -135,28 +143,35 @@ class Orders(RuleBasedStateMachine):
         if isinstance(a, do.Send):
             other = "buyer" if side == "seller" else "seller"
             if a.peer in (SELLER_ID, BUYER_ID):
-                self.tell(other, self.received(a.message) if other == "buyer" else cmd.FromPeer(BUYER_ID, a.message))
+                self.tell(
+                    other,
+                    self.received(a.message) if other == "buyer" else cmd.FromPeer(peer=BUYER_ID, message=a.message),
+                )
         else:
             getattr(self, f"on_{type(a).__name__}")(a)
 
     def on_MakeInvoice(self, a):
         row = self.invoices.setdefault(a.label, [a.amount_msat, "unpaid", 0])
         if row[1] == "paid":
-            self.tell("seller", cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
+            self.tell(
+                "seller", cmd.InvoiceSettled(label=a.label, amount_msat=row[0], pay_index=row[2], payment_hash=a.label)
+            )
         else:
-            self.tell("seller", cmd.InvoiceMade(a.label, f"{a.label}:{row[0]}"))
+            self.tell("seller", cmd.InvoiceMade(label=a.label, bolt11=f"{a.label}:{row[0]}"))
 
     def on_CancelInvoice(self, a):
         row = self.invoices.get(a.label)
         if row is not None and row[1] == "paid":
-            self.tell("seller", cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
+            self.tell(
+                "seller", cmd.InvoiceSettled(label=a.label, amount_msat=row[0], pay_index=row[2], payment_hash=a.label)
+            )
         else:
             self.invoices.pop(a.label, None)
-            self.tell("seller", cmd.InvoiceGone(a.label))
+            self.tell("seller", cmd.InvoiceGone(label=a.label))
 
     def received(self, message):
         if not isinstance(message, msg.Invoice):
-            return cmd.FromPeer(SELLER_ID, message)
+            return cmd.FromPeer(peer=SELLER_ID, message=message)
         label, amount = message.bolt11.rsplit(":", 1)
         return invoice_received(message, int(amount), label, self.now + 10**6)
 
@@ -167,9 +182,9 @@ class Orders(RuleBasedStateMachine):
             self.settle(a.payment_hash)
             mine = self.left[a.payment_hash] = row[0]
         if mine is not None:
-            self.tell("buyer", cmd.PaymentDone(a.session, a.number, mine))
+            self.tell("buyer", cmd.PaymentDone(session=a.session, number=a.number, sent_msat=mine))
         else:
-            self.tell("buyer", cmd.PaymentLost(a.session, a.number, "rejected"))
+            self.tell("buyer", cmd.PaymentLost(session=a.session, number=a.number, why="rejected"))
 
     def on_PayRefund(self, a):
         """As plugin/meter.py: while a part can settle it waits; what was not begun is begun, in two parts."""
@@ -182,17 +197,25 @@ class Orders(RuleBasedStateMachine):
             self.todo.append(("seller", a))
         else:
             arrived = sum(amount for amount, p in zip(amounts, parts) if p == "complete")
-            self.tell("seller", cmd.RefundSettled(a.session, a.bolt11, arrived, 0, a.bolt11))
+            self.tell(
+                "seller",
+                cmd.RefundSettled(
+                    session=a.session, bolt11=a.bolt11, amount_msat=arrived, fee_msat=0, payment_hash=a.bolt11
+                ),
+            )
 
     def on_Sign(self, a):
-        self.tell("seller", cmd.SignatureMade(a.session, a.revision, a.text, "sig"))
+        self.tell("seller", cmd.SignatureMade(session=a.session, revision=a.revision, text=a.text, signature="sig"))
 
     def on_MakeRefundInvoice(self, a):
-        self.tell("buyer", cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+        self.tell("buyer", cmd.RefundInvoiceMade(session=a.session, bolt11=f"refund:{a.label}"))
 
     def on_CheckReceipt(self, a):
         arrivals = {label: self.arrived(f"refund:{label}") for label in a.labels}
-        self.tell("buyer", cmd.ReceiptChecked(a.session, a.text, a.signature, True, arrivals))
+        self.tell(
+            "buyer",
+            cmd.ReceiptChecked(session=a.session, text=a.text, signature=a.signature, verified=True, arrivals=arrivals),
+        )
 
     def arrived(self, bolt11):
         amounts, parts = self.parts.get(bolt11, ((), []))
@@ -248,12 +271,19 @@ class Orders(RuleBasedStateMachine):
             )
         for label in list(self.news):
             amount, _, index = self.invoices[label]
-            self.tell("seller", cmd.InvoiceSettled(label, amount, index, label))
+            self.tell(
+                "seller", cmd.InvoiceSettled(label=label, amount_msat=amount, pay_index=index, payment_hash=label)
+            )
         for side in ("seller", "buyer"):
             self.falls_dead(side)
         for label in sorted(self.news, key=lambda known: self.invoices[known][2]):
             amount, _, index = self.invoices[label]
-            self.tell("seller", cmd.InvoiceSettled(label, amount, index, label, index - 1))
+            self.tell(
+                "seller",
+                cmd.InvoiceSettled(
+                    label=label, amount_msat=amount, pay_index=index, payment_hash=label, after=index - 1
+                ),
+            )
         credited = sum(e.amount_msat for e in self.of("seller", "invoice_paid", "payment_unowned"))
         assert credited == sum(row[0] for row in self.invoices.values() if row[1] == "paid")
         self.a_payment_is_credited_once_and_for_what_arrived()

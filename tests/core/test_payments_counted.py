@@ -40,7 +40,13 @@ def settle(w, label, after="watch"):
     w.paid_index += 1
     row[1], row[2] = "paid", w.paid_index
     w.balance += row[0]
-    return cmd.InvoiceSettled(label, row[0], row[2], label, w.paid_index - 1 if after == "watch" else None)
+    return cmd.InvoiceSettled(
+        label=label,
+        amount_msat=row[0],
+        pay_index=row[2],
+        payment_hash=label,
+        after=w.paid_index - 1 if after == "watch" else None,
+    )
 
 
 @pytest.mark.parametrize("ticks", range(0, 130, 10))
@@ -76,7 +82,9 @@ def test_payments_made_while_the_plugin_was_away_are_each_credited_once(order, t
     w.report(w.meter.count)
     for index in range(1, w.paid_index + 1):  # and once more by the watch, from where the journal stands
         label, row = next((k, r) for k, r in w.invoices.items() if r[2] == index)
-        w.sell(cmd.InvoiceSettled(label, row[0], index, label, after=index - 1))
+        w.sell(
+            cmd.InvoiceSettled(label=label, amount_msat=row[0], pay_index=index, payment_hash=label, after=index - 1)
+        )
     assert w.sale.paid_msat == w.balance and w.seller.state.pay_index == w.paid_index and not w.seller.state.early
     folded = refold(w.seller_events, SellerState())
     assert folded.sessions[SESSION].paid_msat == w.balance
@@ -131,28 +139,28 @@ def test_a_payment_for_a_session_that_memory_has_let_go_leaves_the_meters_next_s
 def test_a_payment_that_nobody_knows_is_kept_and_shown():
     w = World()
     unknown = session_label("0", "99" * 16, 3)
-    w.sell(cmd.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    w.sell(cmd.InvoiceSettled(label=unknown, amount_msat=4_321, pay_index=1, payment_hash="h", after=0))
     w.pump()
     assert w.seller.state.unowned == {unknown: 4_321} and w.notes[-1][0] == "meter_alarm"
     w.restart_seller()
-    w.sell(cmd.InvoiceSettled(unknown, 4_321, 1, "h", after=0))
+    w.sell(cmd.InvoiceSettled(label=unknown, amount_msat=4_321, pay_index=1, payment_hash="h", after=0))
     assert w.seller.state.unowned == {unknown: 4_321}
     assert [e.kind() for e in w.seller_events].count("payment_unowned") == 1
 
 
 def test_a_wallet_payment_whose_meter_was_removed_is_kept_and_shown():
     w = World()
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
-    w.sell(cmd.InvoiceGone(label))
-    w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.InvoiceGone(label=label))
+    w.sell(cmd.RemoveMeter(meter="m"))
     w.sell(settle(w, label))
     assert w.seller.state.unowned == {label: 10_000}
 
 
 def test_a_wallet_payment_told_twice_opens_one_session():
     w = World()
-    label, session = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, session = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     paid = settle(w, label)
     w.sell(paid)
@@ -164,7 +172,11 @@ def test_a_wallet_payment_told_twice_opens_one_session():
 def test_payments_of_others_move_the_index_and_nothing_else():
     w = World()
     for index in range(1, 6):
-        w.sell(cmd.InvoiceSettled("somebody's own", 1_000, index, f"h{index}", after=index - 1))
+        w.sell(
+            cmd.InvoiceSettled(
+                label="somebody's own", amount_msat=1_000, pay_index=index, payment_hash=f"h{index}", after=index - 1
+            )
+        )
     assert w.seller.state.pay_index == 5 and not w.seller.state.sessions and not w.seller.state.unowned
 
 
@@ -186,16 +198,16 @@ def test_a_payment_that_is_given_up_counts_today_and_in_its_budget_and_frees_the
     (n,) = w.purchase.in_flight
     in_flight = w.purchase.in_flight_msat
     assert w.buyer.state.spent_on(w.now) == w.buyer.state.spent_on(w.now + 2 * DAY_MS) == in_flight
-    w.buy(cmd.GiveUpPayment(SESSION, n))
+    w.buy(cmd.GiveUpPayment(session=SESSION, number=n))
     assert w.buyer.state.spent_on(w.now) == in_flight and w.buyer.state.spent_on(w.now + 2 * DAY_MS) == 0
     assert (w.purchase.in_flight_msat, w.purchase.astray_msat) == (0, in_flight)
     with pytest.raises(WrongState):
-        w.buy(cmd.GiveUpPayment(SESSION, n))
+        w.buy(cmd.GiveUpPayment(session=SESSION, number=n))
     w.restart_buyer()
     w.hold = set()
     w.pump()
     assert not w.balance  # it is not tried again
-    w.buy(cmd.PaymentDone(SESSION, n, 10_000))
+    w.buy(cmd.PaymentDone(session=SESSION, number=n, sent_msat=10_000))
     p = w.buyer.state.streams[SESSION]
     assert (p.paid_msat, p.sent_msat, p.astray_msat) == (10_000, 10_000, 0) and w.buyer.state.spent_on(
         w.now
@@ -208,9 +220,9 @@ def test_a_payment_that_is_given_up_after_a_close_in_arrears_makes_no_room_for_a
     w.open()
     w.report(100)
     (n,) = w.purchase.in_flight
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     most = w.purchase.may_still_pay_msat
-    w.buy(cmd.GiveUpPayment(SESSION, n))
+    w.buy(cmd.GiveUpPayment(session=SESSION, number=n))
     assert w.purchase.may_still_pay_msat == most
 
 
@@ -232,18 +244,18 @@ def test_an_invoice_that_is_made_after_it_was_given_up_is_cancelled_and_told_to_
     w.hold = {do.MakeInvoice}
     w.report(95)
     (number,) = w.sale.out
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert not w.sale.out
     w.sent.clear()
     w.todo.clear()
-    step = w.seller.handle(cmd.InvoiceMade(session_label("0", SESSION, number), "late"), w.now)
+    step = w.seller.handle(cmd.InvoiceMade(label=session_label("0", SESSION, number), bolt11="late"), w.now)
     assert not [a for a in step.effects if isinstance(a, do.Send)]
 
 
 def test_a_wallets_invoice_that_was_paid_in_a_lost_part_is_asked_for_no_more():
     w = World()
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     copied = len(w.seller_events)
     w.pay(label)
@@ -255,7 +267,7 @@ def test_a_wallets_invoice_that_was_paid_in_a_lost_part_is_asked_for_no_more():
 def test_a_label_that_is_paid_again_after_its_session_has_ended_is_one_more_credit_of_the_same_buyer():
     w = streaming(window=1)
     w.channel_can_refund = False
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.channel_can_refund = True
     w.pass_ms(400_000, step=5_000)
@@ -264,6 +276,10 @@ def test_a_label_that_is_paid_again_after_its_session_has_ended_is_one_more_cred
     label = session_label("0", SESSION, 1)
     for n in (1, 2):
         w.paid_index += 1
-        w.sell(cmd.InvoiceSettled(label, 4_000, w.paid_index, f"h{n}", after=w.paid_index - 1))
+        w.sell(
+            cmd.InvoiceSettled(
+                label=label, amount_msat=4_000, pay_index=w.paid_index, payment_hash=f"h{n}", after=w.paid_index - 1
+            )
+        )
     assert not w.seller.state.unowned
     assert [s.received_msat for s in w.seller.state.sessions.values()] == [8_000]

@@ -35,7 +35,7 @@ def told_ahead(w):
 def closed(w, used=30):
     w.open()
     w.report(used)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     return w.receipts()[-1]
 
@@ -71,7 +71,7 @@ def test_opening_and_closing_again_and_again_never_costs_the_seller():
     w.fee = 1_999
     for n in range(20):
         w.open(session=f"{n:032x}")
-        w.buy(cmd.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(session=f"{n:032x}"))
         w.pump()
         w.pass_ms(3_500)
         w.report(0)
@@ -94,7 +94,7 @@ def refunding():
     w.hold = {do.PayRefund}
     w.open()
     w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     return w
 
@@ -104,7 +104,9 @@ def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_agai
     assert w.sale.refund.amount_msat == 7_000
     w.hold = set()
     w.todo.clear()
-    w.sell(cmd.RefundSettled(SESSION, w.sale.refund.bolt11, 3_500, 0, "h"))
+    w.sell(
+        cmd.RefundSettled(session=SESSION, bolt11=w.sale.refund.bolt11, amount_msat=3_500, fee_msat=0, payment_hash="h")
+    )
     w.pump()
     assert (w.sale.refunded_msat, w.sale.owed_msat, w.sale.refund.under_way) == (
         3_500,
@@ -112,7 +114,9 @@ def test_a_hash_that_is_paid_over_another_amount_is_an_alarm_and_never_owed_agai
         False,
     ) and "3500" in w.sale.alarm
     assert ("meter_alarm", SESSION) in [(topic, said.get("session")) for topic, said in w.notes]
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "more", 0, "refund:another")))
+    w.sell(
+        cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 10**6, msg.BUYER, "more", 0, "refund:another"))
+    )
     w.pass_ms(200_000, step=5_000)
     assert not [a for _, a in w.todo if isinstance(a, do.PayRefund)] and sum(w.refunds.values()) == 0
     assert identity(w.receipts()[-1]) and w.purchase.disputed
@@ -129,11 +133,11 @@ def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
 def test_what_the_node_knows_of_a_hash_that_a_refund_claimed_is_its_own_after_a_restart_too():
     w = refunding()
     bolt11 = w.sale.refund.bolt11
-    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=False))
+    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=False))
     w.restart_seller()
-    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=True))
+    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=True))
     w.todo.clear()
-    w.sell(cmd.RefundSettled(SESSION, bolt11, 7_000, 0, "h"))
+    w.sell(cmd.RefundSettled(session=SESSION, bolt11=bolt11, amount_msat=7_000, fee_msat=0, payment_hash="h"))
     w.pump()
     assert (w.sale.refunded_msat, w.sale.owed_msat) == (7_000, 0)
 
@@ -143,7 +147,7 @@ def test_a_hash_that_the_node_paid_for_something_else_is_refused_after_a_restart
     w = refunding()
     w.restart_seller()
     w.todo.clear()
-    assert not w.sell(cmd.ClaimRefund(SESSION, w.sale.refund.bolt11, "h", known=True))
+    assert not w.sell(cmd.ClaimRefund(session=SESSION, bolt11=w.sale.refund.bolt11, payment_hash="h", known=True))
     assert (w.sale.refunded_msat, w.sale.owed_msat, w.sale.refund.bolt11) == (0, 7_000, "")
 
 
@@ -151,25 +155,27 @@ def test_a_hash_that_the_node_paid_for_something_else_is_refused_after_a_restart
 def test_a_hash_pays_one_refund_whatever_session_or_invoice_it_is_given_for(paid):
     w = refunding()
     first = w.sale.refund.bolt11
-    assert w.sell(cmd.ClaimRefund(SESSION, first, "h", known=False))
+    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=first, payment_hash="h", known=False))
     w.hold = {do.PayRefund}
     if paid:
         w.todo.clear()
-        w.sell(cmd.RefundSettled(SESSION, first, 7_000, 0, "h"))
+        w.sell(cmd.RefundSettled(session=SESSION, bolt11=first, amount_msat=7_000, fee_msat=0, payment_hash="h"))
         w.pump()
         w.pass_ms(700_000, step=10_000)
     peer = "02" + "ee" * 32
     w.report(30, plugged=False)
     w.report(30)
-    w.sell(cmd.FromPeer(peer, msg.Open(OTHER, w.now, "m")))
+    w.sell(cmd.FromPeer(peer=peer, message=msg.Open(OTHER, w.now, "m")))
     w.pump()
     assert w.pay(first_label(OTHER, peer))
     w.pump()
-    w.sell(cmd.FromPeer(peer, msg.Close(OTHER, w.now + 1, msg.BUYER, "mine", 0, "refund:same hash")))
+    w.sell(cmd.FromPeer(peer=peer, message=msg.Close(OTHER, w.now + 1, msg.BUYER, "mine", 0, "refund:same hash")))
     w.report(30)
     assert w.seller.state.sessions[OTHER].refund.under_way
     w.restart_seller()
-    assert not w.sell(cmd.ClaimRefund(OTHER, "refund:same hash", "h", known=False))  # the node has forgotten it
+    assert not w.sell(
+        cmd.ClaimRefund(session=OTHER, bolt11="refund:same hash", payment_hash="h", known=False)
+    )  # the node has forgotten it
     other = w.seller.state.sessions[OTHER]
     assert (other.refunded_msat, other.owed_msat, other.refund.under_way) == (0, 10_000, False)
 
@@ -179,10 +185,10 @@ def test_held_refunds_are_bounded_over_all_and_others_go_on():
     w.hold = {do.PayRefund}
     for n in range(6 * BUYERS):
         peer, session = f"02{n:064x}", f"{n:032x}"
-        w.sell(cmd.FromPeer(peer, msg.Open(session, w.now, "m")))
+        w.sell(cmd.FromPeer(peer=peer, message=msg.Open(session, w.now, "m")))
         w.pump()
         w.pay(first_label(session, peer))
-        w.sell(cmd.FromPeer(peer, msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
+        w.sell(cmd.FromPeer(peer=peer, message=msg.Close(session, w.now + 1, msg.BUYER, "held", 0, f"refund:{n}")))
         w.pump()
         w.now += 61_000
     under_way = [s for s in w.seller.state.sessions.values() if s.refund.under_way]
@@ -191,7 +197,7 @@ def test_held_refunds_are_bounded_over_all_and_others_go_on():
     w.hold = set()
     w.open()
     w.report(60)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert w.sale.charged_msat == 6_000 and not w.sale.owed_msat and w.refunds
     w.todo = held
@@ -206,7 +212,7 @@ def test_one_buyer_holds_one_refund_at_a_time():
     for n in range(4):
         w.open(session=f"{n:032x}")
         w.report(0)
-        w.buy(cmd.CloseStream(f"{n:032x}"))
+        w.buy(cmd.CloseStream(session=f"{n:032x}"))
         w.pump()
         w.report(0, plugged=False)
         w.report(0)
@@ -218,7 +224,7 @@ def test_no_more_than_dust_lapses_in_all_however_often_somebody_pays_late():
     w.open()
     w.report(20)
     late = told_ahead(w)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(20_000, step=1_000)
     for label in late:
@@ -236,7 +242,7 @@ def test_what_the_channel_can_not_carry_stays_owed_and_is_paid_on_reconnect():
     assert "reserve" in w.sale.refund.why
     w.channel_can_refund = True
     w.now += 60_000
-    w.sell(cmd.PeerConnected(BUYER_ID))
+    w.sell(cmd.PeerConnected(peer=BUYER_ID))
     w.pump()
     assert (w.receipts()[-1]["owed_msat"], w.receipts()[-1]["refunded_msat"]) == (0, 7_000)
     assert w.purchase.closing.owed_msat == 0 and w.balance == 3_000
@@ -249,7 +255,7 @@ def test_what_is_owed_is_credit_in_the_same_buyers_next_session():
     assert (new.brought_msat, new.paid_msat, w.meter.state) == (7_000, 0, "delivering")
     assert [r["refunded_msat"] for r in w.receipts() if r["session"] == SESSION][-1] == 7_000
     assert w.buyer.state.streams[OTHER].carried_msat == 7_000
-    w.buy(cmd.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(session=OTHER))
     w.pump()
     last = w.receipts()[-1]
     assert (last["paid_msat"], last["carried_in_msat"], last["owed_msat"]) == (7_000, 7_000, 7_000)
@@ -269,8 +275,8 @@ def test_a_refund_that_a_version_without_claims_began_finds_its_own_payment(begu
     for event in w.seller_events[upto:]:
         state.apply(event)
     w.seller = Seller(SELLER_ID, state=state)
-    assert w.sell(cmd.ClaimRefund(SESSION, bolt11, "h", known=True))
-    w.sell(cmd.RefundSettled(SESSION, bolt11, 7_000, 0, "h"))
+    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=True))
+    w.sell(cmd.RefundSettled(session=SESSION, bolt11=bolt11, amount_msat=7_000, fee_msat=0, payment_hash="h"))
     assert (w.sale.refunded_msat, w.sale.owed_msat) == (7_000, 0)
     again = SellerState()
     again.load(json.loads(json.dumps(state.dump())))
@@ -280,7 +286,11 @@ def test_a_refund_that_a_version_without_claims_began_finds_its_own_payment(begu
 def test_news_of_another_invoice_is_none_of_the_refund_under_way():
     w = refunding()
     before = len(w.seller_events)
-    w.sell(cmd.RefundSettled(SESSION, "another", w.sale.refund.amount_msat, 0, "h"))
+    w.sell(
+        cmd.RefundSettled(
+            session=SESSION, bolt11="another", amount_msat=w.sale.refund.amount_msat, fee_msat=0, payment_hash="h"
+        )
+    )
     assert len(w.seller_events) == before and w.sale.refund.under_way and w.sale.refunded_msat == 0
 
 
@@ -295,7 +305,11 @@ def test_news_of_another_invoice_is_none_of_the_refund_under_way():
 def test_what_a_refund_paid_otherwise_than_it_was_to_be_leaves(arrived, fee, refunded, fees, lapsed):
     w = refunding()
     w.todo.clear()
-    w.sell(cmd.RefundSettled(SESSION, w.sale.refund.bolt11, arrived, fee, "h"))
+    w.sell(
+        cmd.RefundSettled(
+            session=SESSION, bolt11=w.sale.refund.bolt11, amount_msat=arrived, fee_msat=fee, payment_hash="h"
+        )
+    )
     assert (w.sale.refunded_msat, w.sale.refund_fee_msat, w.sale.lapsed_msat) == (refunded, fees, lapsed)
     assert w.sale.owed_msat == 0 and w.sale.alarm
 
@@ -303,8 +317,8 @@ def test_what_a_refund_paid_otherwise_than_it_was_to_be_leaves(arrived, fee, ref
 def test_news_of_another_invoice_neither_ends_nor_claims_the_refund_under_way():
     w = refunding()
     before = len(w.seller_events)
-    w.sell(cmd.RefundLost(SESSION, "another", "no route", final=True))
-    assert not w.sell(cmd.ClaimRefund(SESSION, "another", "h", known=False))
+    w.sell(cmd.RefundLost(session=SESSION, bolt11="another", why="no route", final=True))
+    assert not w.sell(cmd.ClaimRefund(session=SESSION, bolt11="another", payment_hash="h", known=False))
     assert len(w.seller_events) == before and w.sale.refund.under_way
 
 
@@ -313,13 +327,13 @@ def test_dust_whose_refund_is_under_way_does_not_lapse():
     w.hold = {do.PayRefund}
     w.open()
     w.report(93)  # 700 msat are left
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert w.sale.refund.under_way and w.sale.owed_msat == 700
     w.pass_ms(1_200_000, step=10_000)
     assert (w.sale.lapsed_msat, w.sale.owed_msat) == (0, 700)
     (action,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)][:1]
-    w.sell(cmd.RefundSettled(SESSION, action.bolt11, 700, 0, "h"))
+    w.sell(cmd.RefundSettled(session=SESSION, bolt11=action.bolt11, amount_msat=700, fee_msat=0, payment_hash="h"))
     w.pump()
     receipt = w.receipts()[-1]
     assert (receipt["refunded_msat"], receipt["lapsed_msat"], receipt["owed_msat"]) == (700, 0, 0)

@@ -22,21 +22,21 @@ from satmeter.core.snapshot import dated_back
 def test_a_gate_reserves_settles_and_releases():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "g1", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="reserve", amount_msat=4_000))
     assert (w.sale.credit_msat, w.grant()) == (6_000, 60)
-    w.sell(cmd.Spend(SESSION, "g1", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="reserve", amount_msat=4_000))
     assert w.sale.reserved_msat == 4_000
     with pytest.raises(NoCredit, match="6001 msat asked, the credit is 6000"):
-        w.sell(cmd.Spend(SESSION, "g2", "reserve", 6_001))
-    w.sell(cmd.Spend(SESSION, "g1", "settle", 3_000))
-    w.sell(cmd.Spend(SESSION, "g1", "settle", 3_000))
+        w.sell(cmd.Spend(session=SESSION, id="g2", step="reserve", amount_msat=6_001))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="settle", amount_msat=3_000))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="settle", amount_msat=3_000))
     assert (w.sale.spent_msat, w.sale.reserved_msat) == (3_000, 0)
-    w.sell(cmd.Spend(SESSION, "g3", "reserve", 1_000))
-    w.sell(cmd.Spend(SESSION, "g3", "release", 0))
+    w.sell(cmd.Spend(session=SESSION, id="g3", step="reserve", amount_msat=1_000))
+    w.sell(cmd.Spend(session=SESSION, id="g3", step="release", amount_msat=0))
     with pytest.raises(NoCredit):
-        w.sell(cmd.Spend(SESSION, "g4", "settle", 0))
+        w.sell(cmd.Spend(session=SESSION, id="g4", step="settle", amount_msat=0))
     with pytest.raises(BadParam, match="step: must be"):
-        w.sell(cmd.Spend(SESSION, "g4", "steal", 1))
+        w.sell(cmd.Spend(session=SESSION, id="g4", step="steal", amount_msat=1))
     assert w.sale.charged_msat == 3_000
 
 
@@ -45,10 +45,10 @@ def test_a_gate_is_confirmed_only_when_the_board_has_let_go():
     w.board_on = False
     w.open()
     w.hold = {do.Pay}
-    w.sell(cmd.Report("m", Reading("b1", 0, 0, 0, True, 100)))
-    s = w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, 0, 0, True, 100)))
+    s = w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=6_000))
     assert not w.seller.confirmed(s)
-    w.sell(cmd.Report("m", Reading("b1", 20, 0, 0, True, 40)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 20, 0, 0, True, 40)))
     assert w.seller.confirmed(s) and w.grant() == 40
 
 
@@ -57,25 +57,25 @@ def test_a_gate_gives_way_to_what_the_board_used_before_it_knew():
     w.board_on = False
     w.open()
     w.hold = {do.Pay}
-    w.sell(cmd.Report("m", Reading("b1", 0, 0, 0, True, 100)))
-    w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
-    w.sell(cmd.Report("m", Reading("b1", 90, 0, 0, True, 40)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, 0, 0, True, 100)))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=6_000))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 90, 0, 0, True, 40)))
     with pytest.raises(NoCredit, match="had used the credit"):
-        w.sell(cmd.Spend(SESSION, "g", "reserve", 6_000))
+        w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=6_000))
     assert w.sale.charged_msat == 9_000 and not w.sale.reserved_msat
 
 
 def test_an_ending_session_waits_for_its_gates_and_takes_no_new_ones():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "g", "reserve", 4_000))
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=4_000))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.pump()
     with pytest.raises(WrongState, match="ending"):
-        w.sell(cmd.Spend(SESSION, "h", "reserve", 1_000))
+        w.sell(cmd.Spend(session=SESSION, id="h", step="reserve", amount_msat=1_000))
     w.report(0)
     assert w.sale.state in ("open", "ending")
-    w.sell(cmd.Spend(SESSION, "g", "settle"))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle"))
     w.report(0)
     assert w.sale.state != "open" and w.sale.charged_msat == 4_000
 
@@ -83,11 +83,11 @@ def test_an_ending_session_waits_for_its_gates_and_takes_no_new_ones():
 def test_a_gate_that_died_holds_nothing_for_good():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "g", "reserve", 10_000))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=10_000))
     w.hold = {do.Pay}
     w.pass_ms(700_000, step=5_000)
     assert w.sale.reserved_msat == 0
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.report(0)
     assert w.sale.state != "open"
 
@@ -96,9 +96,9 @@ def test_reservations_are_bounded():
     w = World()
     w.open()
     for n in range(1_000):
-        w.sell(cmd.Spend(SESSION, f"g{n}", "reserve", 1))
+        w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="reserve", amount_msat=1))
     with pytest.raises(TooMany):
-        w.sell(cmd.Spend(SESSION, "more", "reserve", 1))
+        w.sell(cmd.Spend(session=SESSION, id="more", step="reserve", amount_msat=1))
 
 
 def test_a_board_that_does_not_say_what_it_holds_is_taken_to_know_of_reservations():
@@ -114,18 +114,18 @@ def test_what_a_removed_meters_session_had_reserved_is_confirmed():
     w.report(20)
     w.report(20, plugged=False)
     session = w.seller.state.sessions[SESSION]
-    w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.RemoveMeter(meter="m"))
     assert w.seller.confirmed(session)
 
 
 def test_a_gate_that_died_gets_nothing_held_by_another_that_goes_on():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "dead", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="dead", step="reserve", amount_msat=4_000))
     for n in range(30):
         w.now += 60_000
-        w.sell(cmd.Spend(SESSION, f"alive{n}", "reserve", 100))
-        w.sell(cmd.Spend(SESSION, f"alive{n}", "settle", 0))
+        w.sell(cmd.Spend(session=SESSION, id=f"alive{n}", step="reserve", amount_msat=100))
+        w.sell(cmd.Spend(session=SESSION, id=f"alive{n}", step="settle", amount_msat=0))
         w.sell(cmd.Tick())
     assert not w.sale.reserved_msat
 
@@ -133,7 +133,7 @@ def test_a_gate_that_died_gets_nothing_held_by_another_that_goes_on():
 def test_a_clock_that_was_ahead_holds_no_reservation_up():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "dead", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="dead", step="reserve", amount_msat=4_000))
     state = SellerState()
     state.load(dated_back(w.seller.state.dump(), lambda at: min(at, 7)))
     assert state.sessions[SESSION].reserved_since == {"dead": 7} and state.sessions[SESSION].reserved_at == 7

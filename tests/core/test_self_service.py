@@ -36,7 +36,7 @@ def page(w):
 
 
 def press(w, times, register=0):
-    w.sell(cmd.Report("m", Reading("b1", register, presses=(w.meter.memory.presses or 0) + times)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", register, presses=(w.meter.memory.presses or 0) + times)))
     w.pump()
 
 
@@ -65,10 +65,10 @@ def test_a_choice_in_a_currency_waits_for_its_rate_and_follows_it():
     w.report(0)
     w.report(0)
     assert asked(w) == ["EUR"]
-    w.sell(cmd.RateFound("EUR", 500_000))
+    w.sell(cmd.RateFound(currency="EUR", msat=500_000))
     w.report(0)
     assert shown(w) == 5_000 and page(w)[2] == "0.01EUR 5 sat"
-    w.sell(cmd.RateFound("EUR", 5_000_000))  # beyond the quantum
+    w.sell(cmd.RateFound(currency="EUR", msat=5_000_000))  # beyond the quantum
     w.now += 200_000
     w.report(0)
     assert shown(w) == 3_000
@@ -76,7 +76,7 @@ def test_a_choice_in_a_currency_waits_for_its_rate_and_follows_it():
 
 def test_an_old_rate_makes_no_invoice():
     w = shop("always", choices="0.01EUR")
-    w.sell(cmd.RateFound("EUR", 500_000))
+    w.sell(cmd.RateFound(currency="EUR", msat=500_000))
     w.report(0)
     assert shown(w) == 5_000
     w.now += 3_600_000
@@ -132,7 +132,7 @@ def test_a_board_that_restarts_presses_no_button():
     w = shop("button")
     press(w, 3)
     before = count(w)
-    w.sell(cmd.Report("m", Reading("b2", 0, presses=1)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b2", 0, presses=1)))
     w.pump()
     assert count(w) == before
 
@@ -140,7 +140,7 @@ def test_a_board_that_restarts_presses_no_button():
 @pytest.mark.parametrize("wrong", [{"plugged": False}, {"fault": "adc"}])
 def test_nothing_is_offered_that_can_not_be_delivered(wrong):
     w = shop("always")
-    w.sell(cmd.Report("m", Reading("b1", 0, **wrong)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, **wrong)))
     w.pass_ms(200_000, step=1_000)
     assert shown(w) is None
     w.report(0)
@@ -280,7 +280,7 @@ def _figures(session):
 
 
 def turn(w, position):
-    w.sell(cmd.Report("m", Reading("b1", 0, position=position)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, position=position)))
     w.pump()
 
 
@@ -322,9 +322,9 @@ def test_the_potentiometer_chooses_among_what_is_named():
 
 def test_a_board_that_restarts_turns_nothing():
     w = shop("button", choices="", choose_by="potentiometer")
-    w.sell(cmd.Report("m", Reading("b2", 0, position=700)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b2", 0, position=700)))
     w.now += 1_000
-    w.sell(cmd.Report("m", Reading("b2", 0, position=700)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b2", 0, position=700)))
     w.pump()
     assert shown(w) is None
 

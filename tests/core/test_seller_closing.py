@@ -25,11 +25,11 @@ def test_non_payment_locks_buyer_and_plug_and_a_new_node_does_not_evade_it():
     w.report(100)
     w.pass_ms(30_000)
     assert w.meter.state == "lockout" and w.grant() == 0
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Open(OTHER, 1, "m")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Open(OTHER, 1, "m")))
     assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)] == [LockedOut.code]
-    w.sell(cmd.AddMeter("m2", w.meter.tariff.to_dict()))
-    w.sell(cmd.Report("m2", Reading("b2", 0)))
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(OTHER, 1, "m2")))  # the buyer is locked out everywhere
+    w.sell(cmd.AddMeter(meter="m2", tariff=w.meter.tariff.to_dict()))
+    w.sell(cmd.Report(meter="m2", reading=Reading("b2", 0)))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(OTHER, 1, "m2")))  # the buyer is locked out everywhere
     assert [a.message.code for _, a in w.todo if isinstance(a, do.Send)][1:] == [LockedOut.code]
     w.pass_ms(60_000)
     assert w.meter.state == "standby"
@@ -61,11 +61,11 @@ def test_the_sellers_close():
     w = World()
     w.open()
     w.report(10)
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.pump()
     assert w.receipts()[0]["refunded_msat"] == 9_000 and w.purchase.state == "closed"
     with pytest.raises(WrongState):
-        w.sell(cmd.CloseSession(SESSION))
+        w.sell(cmd.CloseSession(session=SESSION))
 
 
 def test_the_longest_session():
@@ -83,14 +83,14 @@ def test_the_charge_is_final_only_when_the_board_has_stopped():
     w.open()
     w.report(20)
     w.board_on = False
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     assert w.sale.state == "ending" and w.grant() == 0 and not w.receipts() and w.balance == 10_000
-    w.sell(cmd.Report("m", Reading("b1", 57, 0, 0, True, 100)))  # it had not heard of the end yet
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 57, 0, 0, True, 100)))  # it had not heard of the end yet
     w.pump()
     assert w.sale.state == "ending"
     w.now += 1
-    w.sell(cmd.Report("m", Reading("b1", 61, 0, 0, True, 0)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 61, 0, 0, True, 0)))
     w.pump()
     assert (w.receipts()[-1]["charged_msat"], w.receipts()[-1]["refunded_msat"]) == (6_100, 3_900)
     assert w.purchase.closing.verified and not w.purchase.closing.why
@@ -101,7 +101,7 @@ def test_a_board_that_is_never_heard_again_is_taken_to_have_delivered_its_grant(
     w.open()
     w.report(20)
     w.board_on = False
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.restart_seller()
     w.pass_ms(70_000, step=1000)
     (receipt,) = w.receipts()
@@ -118,7 +118,7 @@ def test_a_board_that_is_not_heard_is_charged_no_sooner_than_the_rating_allows()
     w.pass_ms(20_000, step=1000)
     w.report(20)
     w.board_on = False
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(79_000, step=1000)
     assert w.sale.state == "ending" and not w.receipts()
@@ -144,7 +144,7 @@ def test_a_refund_invoice_that_expired_is_replaced():
     w.channel_can_refund = False
     w.open()
     w.report(10)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     old = w.purchase.refund_bolt11
     assert w.sale.owed_msat == 9_000
@@ -152,7 +152,7 @@ def test_a_refund_invoice_that_expired_is_replaced():
     w.pass_ms(30 * DAY_MS, step=DAY_MS // 4)
     w.hold = set()
     w.todo.clear()
-    w.sell(cmd.RefundLost(SESSION, old, "the buyer's refund invoice has expired", True))
+    w.sell(cmd.RefundLost(session=SESSION, bolt11=old, why="the buyer's refund invoice has expired", final=True))
     w.channel_can_refund = True
     w.pass_ms(DAY_MS, step=60_000)
     assert w.sale.owed_msat == 0 and w.sale.refunded_msat == 9_000 and w.purchase.refund_bolt11 != old
@@ -168,7 +168,7 @@ def test_a_session_that_runs_has_no_time_of_its_end():
 def test_who_is_locked_out_is_told_for_how_long(left_ms, seconds):
     w = World()
     w.seller.state.apply(selling.Locked(at=w.now, subject="meter/m", until=w.now + left_ms, buyer=BUYER_ID, session=""))
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Open(SESSION, w.now, "m")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, w.now, "m")))
     (told,) = [a.message.text for _, a in w.todo if isinstance(a, do.Send)]
     assert f"for another {seconds} s" in told
 
@@ -176,12 +176,12 @@ def test_who_is_locked_out_is_told_for_how_long(left_ms, seconds):
 def test_a_session_whose_board_stopped_stays_open_while_a_gate_still_holds_credit():
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "g", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=4_000))
     w.report(60)  # all that the board was granted
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.pump()
     assert w.sale.state == "ending" and not w.receipts()
-    w.sell(cmd.Spend(SESSION, "g", "settle", 3_000))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle", amount_msat=3_000))
     w.report(60)
     (receipt,) = w.receipts()
     assert (receipt["charged_msat"], receipt["refunded_msat"]) == (9_000, 1_000)

@@ -39,7 +39,7 @@ def test_a_superseded_invoice_that_settles_all_the_same_is_refunded():
     w.hold = {do.Pay, do.CancelInvoice}
     w.report(80)
     (label,) = w.unpaid()
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.pump()
     assert w.seller.rejects(label, w.now)
     w.pay(label, hook=False)
@@ -52,10 +52,10 @@ def test_nothing_is_invoiced_or_taken_for_a_session_that_is_ending():
     w = World()
     w.open()
     w.board_on = False
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     assert w.sale.next_amount() == 0
     with pytest.raises(WrongState, match="ending already"):
-        w.sell(cmd.CloseSession(SESSION))
+        w.sell(cmd.CloseSession(session=SESSION))
 
 
 def test_a_lost_invoice_is_sent_again_though_others_are_paid():
@@ -132,7 +132,7 @@ def test_an_invoice_that_is_dropped_and_gone_is_asked_for_no_more():
     w.open()
     w.hold = {do.Pay, do.CancelInvoice}
     w.report(80)
-    w.sell(cmd.CloseSession(SESSION, "over"))
+    w.sell(cmd.CloseSession(session=SESSION, reason="over"))
     w.pump()
     assert w.sale.dropped == {2: 8_000}
     w.hold = {do.Pay}
@@ -145,7 +145,7 @@ def test_a_debt_is_asked_for_after_a_restart_though_no_board_is_heard():
     w.hold = {do.Pay}
     w.open()
     w.report(60)
-    w.sell(cmd.CloseSession(SESSION, "over"))
+    w.sell(cmd.CloseSession(session=SESSION, reason="over"))
     w.pump()
     assert w.sale.debt_msat == 6_000
     w.sent.clear()
@@ -182,10 +182,10 @@ def test_a_payment_that_arrives_for_what_is_not_asked_for_asks_for_nothing_more(
     w.hold = {do.Pay}
     w.report(10)
     before = dict(w.sale.out)
-    w.sell(cmd.InvoiceArriving(f"satmeter/0/s/{SESSION}/999"))
+    w.sell(cmd.InvoiceArriving(label=f"satmeter/0/s/{SESSION}/999"))
     assert w.sale.out == before and 999 not in w.sale.memory.asking
     number = next(iter(before))
-    w.sell(cmd.InvoiceArriving(f"satmeter/0/s/{SESSION}/{number}"))
+    w.sell(cmd.InvoiceArriving(label=f"satmeter/0/s/{SESSION}/{number}"))
     assert w.sale.memory.asking[number].arriving
 
 
@@ -195,7 +195,7 @@ def test_what_was_dropped_and_is_paid_all_the_same_is_asked_for_by_nobody():
     w.hold = {do.Pay, do.CancelInvoice}
     w.report(80)
     (label,) = w.unpaid()
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     w.report(80)
     assert w.sale.dropped
     w.pay(label, hook=False)

@@ -89,7 +89,7 @@ def test_a_reading_that_was_said_before_the_start_and_is_told_late_is_of_the_all
         w.report(0)
         w.open()  # the board has delivered 15 ticks by now, and nobody heard of the last 10
         w.now += 1_000
-        w.sell(cmd.Report("m", Reading("b1", 5, 0, age_ms=2_000)))
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", 5, 0, age_ms=2_000)))
         w.seller_events.append(selling.Counted(at=w.now, subject="meter/m", count=5))
         w.seller.state.apply(w.seller_events[-1])
         assert (w.meter.count, w.sale.ticks, w.sale.charged_msat) == (5, 0, 0)
@@ -205,7 +205,7 @@ def test_a_rating_that_is_changed_holds_from_then_on(before, after):
         w.now += 1_000
         register += 500
         w.report(register)
-    w.sell(cmd.SetMeter("m", {"rating_ticks_per_s": after}))
+    w.sell(cmd.SetMeter(meter="m", tariff={"rating_ticks_per_s": after}))
     for _ in range(60):
         w.now += 1_000
         register += 1
@@ -235,7 +235,7 @@ def test_a_silent_board_in_arrears_is_charged_what_it_reported():
     w.board_on = False
     w.open()
     w.report(10)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pass_ms(700_000, step=5_000)
     assert w.sale.charged_msat == 1_000 and w.purchase.paid_msat == 1_000
 
@@ -245,7 +245,7 @@ def test_the_sellers_downtime_is_not_the_boards_silence():
     w.board_on = False
     w.open()
     w.report(10)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.now += 601_000
     w.restart_seller()
@@ -261,12 +261,12 @@ def test_unplugged_with_a_grant_in_hand_is_not_yet_stopped():
     w = World()
     w.board_on = False
     w.open()
-    w.sell(cmd.Report("m", Reading("b1", 50, 0, 0, False, 100)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 50, 0, 0, False, 100)))
     w.now += 1
     assert w.sale.state in ("open", "ending") and w.grant() == 0
-    w.sell(cmd.Report("m", Reading("b1", 100, 0, 0, True, 100)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 100, 0, 0, True, 100)))
     w.now += 1
-    w.sell(cmd.Report("m", Reading("b1", 100, 0, 0, True, 0)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 100, 0, 0, True, 0)))
     w.pump()
     assert w.sale.state != "open" and w.sale.charged_msat == 10_000
 

@@ -25,7 +25,7 @@ def test_suspended_then_paid_goes_on():
 def test_a_payment_counts_once():
     w = World()
     w.open()
-    settled = cmd.InvoiceSettled(f"satmeter/0/s/{SESSION}/1", 10_000, 1, "h")
+    settled = cmd.InvoiceSettled(label=f"satmeter/0/s/{SESSION}/1", amount_msat=10_000, pay_index=1, payment_hash="h")
     assert w.sell(settled) is False
     w.restart_seller()
     assert w.sell(settled) is False
@@ -65,7 +65,7 @@ def test_what_arrives_after_the_end_was_asked_for_is_not_taken_as_delivered():
     w.open()
     w.hold = {do.Pay}
     w.report(80)
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     (label,) = w.unpaid()
     w.pay(label, hook=False)
     w.pass_ms(601_000, step=5_000)
@@ -77,7 +77,7 @@ def test_a_payment_that_the_buyer_claims_is_waited_for_ten_seconds():
     w.open()
     w.hold = {do.Pay}
     w.report(80)
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 9, msg.BUYER, "bye", 18_000, "refund:r")))
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 9, msg.BUYER, "bye", 18_000, "refund:r")))
     w.pump()
     w.now = w.sale.since + 9_999
     w.sell(cmd.Tick())

@@ -14,7 +14,7 @@ from satmeter.core import messages as msg
 def test_the_own_sensor_catches_a_seller_that_counts_too_much():
     w = World()
     w.open(tolerance_pct=5, tolerance_ticks=5)
-    w.buy(cmd.SensorReading(SESSION, "s1", 0))
+    w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=0))
     w.report(80)
     assert not w.purchase.refusals  # a quantum, 100 ticks, may have run before the sensor was first heard
     w.report(160)
@@ -25,16 +25,16 @@ def test_the_own_sensor_is_not_forgotten_over_a_restart():
     w = World()
     w.hold = {do.Send}
     w.open(tolerance_ticks=5)
-    w.buy(cmd.SensorReading(SESSION, "s1", 7_000))
+    w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=7_000))
     w.hold = set()
     w.pump()
     for ticks in (60, 120, 180):
-        w.buy(cmd.SensorReading(SESSION, "s1", 7_000 + ticks))
+        w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=7_000 + ticks))
         w.report(ticks)
         w.restart_buyer()
         w.pass_ms(3_000)
     assert not w.purchase.refusals and w.purchase.payments > 1
-    w.buy(cmd.SensorReading(SESSION, "s1", 7_190))
+    w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=7_190))
     w.report(270)
     assert "our own sensor 190" in w.purchase.refusals[-1].why
 
@@ -43,7 +43,7 @@ def test_the_own_sensor_within_tolerance_is_fine():
     w = World()
     w.open(tolerance_pct=5, tolerance_ticks=5)
     for ticks in range(0, 400, 40):
-        w.buy(cmd.SensorReading(SESSION, "s1", ticks))
+        w.buy(cmd.SensorReading(session=SESSION, boot="s1", register=ticks))
         w.report(ticks)
     assert not w.purchase.refusals and w.purchase.payments > 3
 
@@ -51,9 +51,9 @@ def test_the_own_sensor_within_tolerance_is_fine():
 @pytest.mark.parametrize("tariff", [{}, ARREARS])
 def test_a_count_once_claimed_is_held_against_the_own_sensor_whatever_comes_after(tariff):
     v = Victim(**tariff)
-    v.tell(cmd.SensorReading(SESSION, "s", 0))
+    v.tell(cmd.SensorReading(session=SESSION, boot="s", register=0))
     for n in range(1, 50):
-        v.tell(cmd.SensorReading(SESSION, "s", 10))
+        v.tell(cmd.SensorReading(session=SESSION, boot="s", register=10))
         if n == 1:
             lie = msg.Invoice(SESSION, 10**12, 1, 10_000, "lie", 10**6, 10**8, 0)
             v.tell(invoice_received(lie, 10_000, "h-lie", v.now + 10**6))

@@ -15,7 +15,7 @@ def flow(w, seconds, register, a_second=10):
     for _ in range(seconds * 2):
         w.now += 500
         register = max(register, min(w.grant(), register + a_second // 2))
-        w.sell(cmd.Report("m", Reading("b1", register, 0, a_second)))
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", register, 0, a_second)))
         w.sell(cmd.Tick())
         w.buy(cmd.Tick())
         w.pump()
@@ -81,7 +81,7 @@ def test_what_flowed_while_a_device_was_away_is_counted_when_it_is_back():
     w.report(10)
     for minute in range(1, 31):
         w.now += 60_000
-        w.sell(cmd.Report("m", Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
     w.report(1_810)
     assert w.meter.count == 1_810
 
@@ -108,7 +108,7 @@ def test_while_a_device_is_away_its_old_count_is_told_to_nobody():
         w.report(second)
     assert w.unpaid()
     for ten in range(1, 13):
-        w.sell(cmd.Report("m", Reading("b1", 20, age_ms=ten * 10_000, fault="away", grant=2_000)))
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", 20, age_ms=ten * 10_000, fault="away", grant=2_000)))
         w.pass_ms(10_000, step=1_000)
     w.fail = 0
     w.report(140)
@@ -124,7 +124,7 @@ def test_a_seller_that_starts_while_a_device_is_away_charges_what_flowed():
     w.now += 600_000
     w.restart_seller()
     for minute in range(10, 31):
-        w.sell(cmd.Report("m", Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", 10, age_ms=minute * 60_000, fault="away", grant=2_000)))
         w.now += 60_000
     w.report(1_800)
     assert w.meter.count == 1_800

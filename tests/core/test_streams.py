@@ -25,7 +25,7 @@ def test_a_stream_from_open_to_receipt():
         w.report(register)
         assert w.sale.credit_msat + w.sale.out_msat <= 10_000
         assert w.meter.state == "delivering"
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     (receipt,) = w.receipts()
     assert (receipt["ticks"], receipt["charged_msat"], receipt["owed_msat"]) == (300, 30_000, 0)
@@ -40,21 +40,21 @@ def test_a_seller_is_not_taken_for_somebody_who_was_not_there_or_for_our_own_cap
     w = World()
     w.lose = lambda message: True
     w.open()
-    w.buy(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, code, "no")))
+    w.buy(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, code, "no")))
     assert (w.purchase.closing.code, w.purchase.closing.why) == (2155, "Refused: no")
 
 
 def test_pause_and_resume():
     w = World()
     w.open()
-    w.buy(cmd.PauseStream(SESSION))
+    w.buy(cmd.PauseStream(session=SESSION))
     w.report(90)
     assert w.purchase.payments == 1 and not w.purchase.relay
-    w.buy(cmd.ResumeStream(SESSION))
+    w.buy(cmd.ResumeStream(session=SESSION))
     w.pump()
     assert w.purchase.payments == 2 and w.meter.state == "delivering"
     with pytest.raises(WrongState):
-        w.buy(cmd.ResumeStream(SESSION))
+        w.buy(cmd.ResumeStream(session=SESSION))
 
 
 def test_the_relay_is_off_until_paid():
@@ -72,14 +72,14 @@ def test_a_lost_seller_is_reached_for_again_until_it_is_back():
     w.open()
     connects = []
     w.hold, w.lose = {do.Connect}, lambda message: True
-    w.buy(cmd.PeerLost(SELLER_ID))
+    w.buy(cmd.PeerLost(peer=SELLER_ID))
     for _ in range(60):
         w.pass_ms(1_000, step=1_000)
         connects += [a for _, a in w.todo if isinstance(a, do.Connect)]
         w.todo.clear()
     assert 4 <= len(connects) <= 10  # ever more seldom
     w.hold, w.lose = set(), lambda message: False
-    w.buy(cmd.PeerConnected(SELLER_ID))
+    w.buy(cmd.PeerConnected(peer=SELLER_ID))
     w.pump()
     w.report(80)
     assert w.purchase.payments == 2
@@ -101,7 +101,7 @@ def test_any_first_message_may_be_lost(lost):
     w.pass_ms(5_000)
     w.report(80)
     w.pass_ms(5_000)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pass_ms(20_000)
     assert dropped and w.purchase.state == "closed" and w.purchase.closing.verified
     assert w.receipts()[-1]["charged_msat"] == 8_000 and w.balance == 8_000
@@ -118,7 +118,7 @@ def test_restart_of_either_side_at_every_moment():
                 w.restart_buyer()
                 w.pump()
                 w.report(register)
-        w.buy(cmd.CloseStream(SESSION))
+        w.buy(cmd.CloseStream(session=SESSION))
         w.pump()
         assert w.receipts()[-1]["charged_msat"] == 22_000 == w.balance
         assert w.purchase.closing.verified and not w.purchase.closing.why
@@ -139,8 +139,8 @@ def test_streams_whose_seller_is_gone_make_room_and_end():
     w.buyer.max_streams = 1
     w.open()
     w.lose = lambda m: True
-    w.buy(cmd.CloseStream(SESSION))
-    w.buy(cmd.OpenStream("ab" * 16, SELLER_ID, "other", "h:1", w.policy))
+    w.buy(cmd.CloseStream(session=SESSION))
+    w.buy(cmd.OpenStream(session="ab" * 16, seller=SELLER_ID, meter="other", address="h:1", policy=w.policy))
     w.pass_ms(61 * DAY_MS, step=DAY_MS // 4)
     assert w.purchase.state == "closed" and "no receipt" in w.purchase.closing.why
 
@@ -168,18 +168,18 @@ def test_that_a_stream_is_paid_for_is_told_once():
 def test_a_seller_that_is_lost_is_reached_for_at_once():
     w = World()
     w.open()
-    w.buy(cmd.PeerLost(SELLER_ID))
-    assert [a for _, a in w.todo] == [do.Connect(SELLER_ID, "h:1")]
+    w.buy(cmd.PeerLost(peer=SELLER_ID))
+    assert [a for _, a in w.todo] == [do.Connect(peer=SELLER_ID, address="h:1")]
 
 
 def test_one_seller_that_is_lost_is_not_looked_for_at_anothers_address():
     w = World()
     w.open()
     other = "02" + "99" * 32
-    w.buy(cmd.OpenStream("6f" * 16, other, "m", "elsewhere:2", w.policy))
+    w.buy(cmd.OpenStream(session="6f" * 16, seller=other, meter="m", address="elsewhere:2", policy=w.policy))
     w.todo.clear()
-    w.buy(cmd.PeerLost(SELLER_ID))
-    assert [a for _, a in w.todo] == [do.Connect(SELLER_ID, "h:1")]
+    w.buy(cmd.PeerLost(peer=SELLER_ID))
+    assert [a for _, a in w.todo] == [do.Connect(peer=SELLER_ID, address="h:1")]
     assert not w.buyer.state.streams["6f" * 16].memory.cut_off
 
 
@@ -194,7 +194,7 @@ def test_what_is_in_flight_is_exposed_after_the_end_too():
 def test_a_stream_that_ended_is_remembered_for_five_seconds():
     w = Liar()
     w.now += 60_000
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Error(SESSION, w.now, msg.SELLER, 2_103, "gone")))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Error(SESSION, w.now, msg.SELLER, 2_103, "gone")))
     for ms, there in ((4_999, True), (1, False)):
         w.now += ms
         w.tell(cmd.Tick())
@@ -212,7 +212,7 @@ def test_a_receipt_is_waited_for_as_long_as_a_payment_hangs():
     w.now += GIVE_UP_MS + 1
     w.tell(cmd.Tick())
     assert w.p.state == "closing"
-    w.tell(cmd.PaymentLost(SESSION, 1, "failed"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=1, why="failed"))
     w.tell(cmd.Tick())
     assert w.p.state == "closed"
 
@@ -220,12 +220,12 @@ def test_a_receipt_is_waited_for_as_long_as_a_payment_hangs():
 def test_only_one_stream_at_a_time_goes_to_a_meter_and_only_a_paused_one_goes_on():
     w = World()
     w.hold = {do.Send}
-    opened = w.buy(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY))
+    opened = w.buy(cmd.OpenStream(session=SESSION, seller=SELLER_ID, meter="m", address="h:1", policy=POLICY))
     assert opened.id == SESSION
     with pytest.raises(WrongState, match="is opening already"):
-        w.buy(cmd.OpenStream(OTHER, SELLER_ID, "m", "h:1", POLICY))
+        w.buy(cmd.OpenStream(session=OTHER, seller=SELLER_ID, meter="m", address="h:1", policy=POLICY))
     with pytest.raises(WrongState, match="only a paused one can be resumed"):
-        w.buy(cmd.ResumeStream(SESSION))
+        w.buy(cmd.ResumeStream(session=SESSION))
     assert set(w.buyer.state.streams) == {SESSION}
 
 
@@ -234,9 +234,9 @@ def test_news_of_a_payment_that_nobody_made_changes_nothing():
     w.open()
     before = len(w.buyer_events)
     for of, number in ((SESSION, 99), ("77" * 16, 1)):
-        w.buy(cmd.PaymentDone(of, number, 10_000))
-        w.buy(cmd.PaymentKnown(of, number))
-        w.buy(cmd.PaymentLost(of, number, "no route"))
+        w.buy(cmd.PaymentDone(session=of, number=number, sent_msat=10_000))
+        w.buy(cmd.PaymentKnown(session=of, number=number))
+        w.buy(cmd.PaymentLost(session=of, number=number, why="no route"))
     assert len(w.buyer_events) == before
 
 

@@ -55,7 +55,7 @@ def test_what_one_session_left_and_the_next_one_used_is_counted_once():
     w.open(session=OTHER)
     w.report(60)
     w.channel_can_refund = True
-    w.buy(cmd.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(session=OTHER))
     w.pump()
     line = figures(sums(w))
     assert (line["carried_in_msat"], line["carried_on_msat"]) == (7_000, 7_000)
@@ -95,7 +95,7 @@ def test_what_was_earned_is_told_in_money_too():
 def test_csv_says_what_was_carried_and_earned():
     w = unrefunded()
     w.open(session=OTHER)
-    w.buy(cmd.CloseStream(OTHER))
+    w.buy(cmd.CloseStream(session=OTHER))
     w.pump()
     first, second = csv.DictReader(io.StringIO(_csv(rows(w), Rates([]))))
     assert (first["carried_on_msat"], first["carried_in_msat"], first["earned_msat"]) == ("7000", "0", "3000")

@@ -21,7 +21,7 @@ from satmeter.core.seller.context import Limits
 
 
 def bearer(w, amount=0):
-    label, session = w.sell(cmd.MakeWalletInvoice("m", amount))
+    label, session = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=amount))
     w.pump()
     return label, session
 
@@ -92,10 +92,10 @@ def test_offers_are_bounded():
     w = World(limits=Limits(silent_ms=10**9, wallet_invoices_per_meter=2))
     bearer(w), bearer(w)
     with pytest.raises(TooMany):
-        w.sell(cmd.MakeWalletInvoice("m", 0))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     for bad in (10_001, 99):
         with pytest.raises(BadParam, match="amount_msat: must be from 100"):
-            w.sell(cmd.MakeWalletInvoice("m", bad))
+            w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=bad))
     w.invoices[wallet_label("0", "m", 1)][1] = "gone"
     w.pass_ms(602_000, step=1000)
     assert not w.meter.wallet_invoices  # one was cancelled at the node, the other has expired
@@ -103,7 +103,7 @@ def test_offers_are_bounded():
 
 def test_a_payers_note_stands_in_the_receipt_also_after_a_restart():
     w = World()
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0, note="for the\x07 kettle"))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0, note="for the\x07 kettle"))
     w.pump()
     w.restart_seller()
     w.report(0)
@@ -117,28 +117,28 @@ def test_one_that_has_to_be_deliverable_is_refused_while_nothing_is_plugged_in()
     w = World()
     w.report(0, plugged=False)
     with pytest.raises(BoardSilent, match="can't deliver: nothing is plugged in"):
-        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
-    assert w.sell(cmd.MakeWalletInvoice("m", 0))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0, deliverable=True))
+    assert w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.report(0)
-    assert w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
+    assert w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0, deliverable=True))
 
 
 def test_what_an_ended_offer_comes_to_leaves_no_row():
     w = World()
-    label, _ = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
-    w.sell(cmd.InvoiceGone(label))
+    w.sell(cmd.InvoiceGone(label=label))
     before = len(w.seller_events)
-    w.sell(cmd.InvoiceGone(label))
+    w.sell(cmd.InvoiceGone(label=label))
     assert len(w.seller_events) == before
 
 
 def reprice(w, price_msat):
     """What a meter shows is cancelled first."""
     with suppress(WrongState):
-        w.sell(cmd.SetMeter("m", {"price_msat": price_msat}))
+        w.sell(cmd.SetMeter(meter="m", tariff={"price_msat": price_msat}))
     w.pump()
-    w.sell(cmd.SetMeter("m", {"price_msat": price_msat}))
+    w.sell(cmd.SetMeter(meter="m", tariff={"price_msat": price_msat}))
 
 
 def test_a_session_that_goes_on_at_an_earlier_price_takes_no_payment_that_was_made_at_the_present_one():
@@ -151,7 +151,7 @@ def test_a_session_that_goes_on_at_an_earlier_price_takes_no_payment_that_was_ma
     w.pass_ms(2_000)
     assert not w.meter.wallet_invoices  # nor does the meter show one by itself
     with pytest.raises(WrongState, match="goes on at its earlier price, 1000 msat a unit"):
-        w.sell(cmd.MakeWalletInvoice("m", 5_000, deliverable=True))
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=5_000, deliverable=True))
     asked, _ = bearer(w, 5_000)
     assert w.seller.rejects(asked, w.now, 5_000) == "the session that runs has an earlier price"
     reprice(w, 1_000)
@@ -172,10 +172,10 @@ def test_whoever_asks_for_an_invoice_for_later_gets_one_while_a_session_is_endin
     w.open()
     w.report(5)
     w.sell(
-        cmd.Report("m", Reading("b1", 6, 0, 0, True, 10**6))
+        cmd.Report(meter="m", reading=Reading("b1", 6, 0, 0, True, 10**6))
     )  # the board would still deliver: its word is waited for
-    w.sell(cmd.CloseSession(SESSION))
+    w.sell(cmd.CloseSession(session=SESSION))
     assert w.sale.ending
     with pytest.raises(WrongState):
-        w.sell(cmd.MakeWalletInvoice("m", 0, deliverable=True))
-    assert w.sell(cmd.MakeWalletInvoice("m", 0))[0]
+        w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0, deliverable=True))
+    assert w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))[0]

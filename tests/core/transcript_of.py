@@ -117,7 +117,7 @@ def prepaid():
     w.pass_ms(4_000)
     w.fee = 500
     w.report(130)
-    w.buy(cmd.CloseStream(SESSION, "enough"))
+    w.buy(cmd.CloseStream(session=SESSION, reason="enough"))
     w.pump()
     w.pass_ms(70_000, step=5_000)
 
@@ -141,7 +141,7 @@ def arrears():
     w.report(60)
     w.hold = {do.Pay}
     w.report(150)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(8_000, step=1_000)
     w.hold = set()
@@ -180,7 +180,7 @@ def restarts():
 def bearer():
     """A wallet pays, uses a part, and asks for the rest by an invoice; the first try finds no way."""
     w = World({"remainder_s": 3_600})
-    label, session = w.sell(cmd.MakeWalletInvoice("m", 0))
+    label, session = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     w.pump()
     w.pay(label)
     w.pump()
@@ -188,10 +188,10 @@ def bearer():
     w.report(40, plugged=False)
     w.report(40)
     w.channel_can_refund = False
-    w.sell(cmd.AskRefund(session, "first", 5_000, 0))
+    w.sell(cmd.AskRefund(session=session, bolt11="first", invoice_msat=5_000, number=0))
     w.pump()
     w.channel_can_refund, w.fee = True, 300
-    w.sell(cmd.AskRefund(session, "second", 0, 0))
+    w.sell(cmd.AskRefund(session=session, bolt11="second", invoice_msat=0, number=0))
     w.pump()
 
 
@@ -199,7 +199,7 @@ def remainder_lapses():
     """Nobody asks for what a wallet left: the next one to come has it, and then it lapses."""
     w = World({"remainder_s": 600})
     for n in range(2):
-        label, _ = w.sell(cmd.MakeWalletInvoice("m", 5_000))
+        label, _ = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=5_000))
         w.pump()
         w.pay(label)
         w.pump()
@@ -213,11 +213,11 @@ def gates():
     """A session's credit is reserved, settled and given back by gates, beside what the board delivers."""
     w = World()
     w.open()
-    w.sell(cmd.Spend(SESSION, "g1", "reserve", 4_000))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="reserve", amount_msat=4_000))
     w.report(20)
-    w.sell(cmd.Spend(SESSION, "g1", "settle", 3_000))
-    w.sell(cmd.Spend(SESSION, "g2", "reserve", 1_000))
-    w.sell(cmd.Spend(SESSION, "g2", "release", 0))
+    w.sell(cmd.Spend(session=SESSION, id="g1", step="settle", amount_msat=3_000))
+    w.sell(cmd.Spend(session=SESSION, id="g2", step="reserve", amount_msat=1_000))
+    w.sell(cmd.Spend(session=SESSION, id="g2", step="release", amount_msat=0))
     w.report(20, plugged=False)
 
 
@@ -225,25 +225,34 @@ def standing_offer():
     """An offer (BOLT 12) is made, paid twice by one payer, switched off as nothing can be delivered, and ended."""
     w = World({"remainder_s": 3_600}, limits=Limits(silent_ms=10_000))
     w.hold |= {do.MakeOffer, do.SwitchOffer}
-    w.sell(cmd.AskOffer("m", 0))
+    w.sell(cmd.AskOffer(meter="m", amount_msat=0))
     offer = "0f" * 32
-    w.sell(cmd.OfferMade("m", 0, offer, "lno1text", True))
+    w.sell(cmd.OfferMade(meter="m", amount_msat=0, offer_id=offer, bolt12="lno1text", active=True))
     for n in range(2):
         label = f"{offer}-{'02' + 'ab' * 32}-{n}"
         w.paid_index += 1
-        w.sell(cmd.InvoiceSettled(label, 2_000, w.paid_index, label, after=w.paid_index - 1, payer_note="tea"))
+        w.sell(
+            cmd.InvoiceSettled(
+                label=label,
+                amount_msat=2_000,
+                pay_index=w.paid_index,
+                payment_hash=label,
+                after=w.paid_index - 1,
+                payer_note="tea",
+            )
+        )
         w.pump()
     w.report(25)
     w.pass_ms(12_000, step=4_000)
     w.report(25, plugged=False)
-    w.sell(cmd.RemoveMeter("m"))
+    w.sell(cmd.RemoveMeter(meter="m"))
     w.pump()
 
 
 def buttons():
     """A meter that shows an invoice of its own; a press goes on to the next amount, and one is paid."""
     w = World({"self_service": "always", "choices": "3sat, 5sat"})
-    w.sell(cmd.Report("m", Reading("b1", 0, presses=1)))
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, presses=1)))
     w.pump()
     (label,) = [label for label, row in w.invoices.items() if row[3] == w.meter.wallet_invoice(w.now)]
     w.pay(label)
@@ -257,23 +266,25 @@ def openings():
     w = World()
     w.hold = {do.Pay}
     w.open()
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Open(SECOND, 1, "m")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Open(SECOND, 1, "m")))
     w.pump()
     w.hold = set()
     w.pump()
     w.pass_ms(4_000, step=1_000)
-    w.sell(cmd.FromPeer("02" + "cc" * 32, msg.Open("66" * 16, 2, "m")))
+    w.sell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Open("66" * 16, 2, "m")))
     w.pump()
-    w.sell(cmd.CloseSession(SESSION, "by hand"))
+    w.sell(cmd.CloseSession(session=SESSION, reason="by hand"))
     w.pump()
 
 
 def older_copy():
     """An older copy of the seller's journal: what was given back since waits for a person."""
     w = refunded_since()
-    w.sell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another")))
+    w.sell(
+        cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, w.now + 10**6, msg.BUYER, "again", 0, "refund:another"))
+    )
     w.pump()
-    w.sell(cmd.Attend(SESSION, cmd.OWED, "", 3_000))
+    w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=3_000))
     w.pump()
     w.pass_ms(20_000, step=5_000)
 
@@ -286,7 +297,7 @@ def on_chain():
     t.read(20)
     t.pay()
     t.read(15)
-    t.tell(cmd.FromPeer(BUYER_ID, msg.Close(SESSION, t.now, msg.BUYER, "bye", 2 * STEP * 1000, "refund")))
+    t.tell(cmd.FromPeer(peer=BUYER_ID, message=msg.Close(SESSION, t.now, msg.BUYER, "bye", 2 * STEP * 1000, "refund")))
     t.read(plugged=False)
     t.seen(height=101)
     t.seen(height=110)
@@ -308,9 +319,9 @@ def carried_on_chain():
     t.open(SECOND)
     t.read(15)
     t.pay("c2:0", SECOND)
-    t.tell(cmd.FromPeer("02" + "cc" * 32, msg.Open("66" * 16, 2, "m")))
+    t.tell(cmd.FromPeer(peer="02" + "cc" * 32, message=msg.Open("66" * 16, 2, "m")))
     t.read(20)
-    t.tell(cmd.UpdateRefused(SECOND, 2, 2, "fee too low"))
+    t.tell(cmd.UpdateRefused(session=SECOND, number=2, tx_number=2, why="fee too low"))
 
 
 def double_spend():
@@ -331,11 +342,11 @@ def buyer_on_chain():
     w.ask(STEP)
     w.ask(2 * STEP, taken=False)
     w.restart()
-    w.tell(cmd.FromPeer(SELLER_ID, msg.Taken(SESSION, w.now, 2, 1, 0)))
+    w.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Taken(SESSION, w.now, 2, 1, 0)))
     w.now += 60_000
     w.ask(STEP, k=2, ticks=20)
-    w.tell(cmd.CloseStream(SESSION))
-    w.tell(cmd.RefundInvoiceMade(SESSION, "refund"))
+    w.tell(cmd.CloseStream(session=SESSION))
+    w.tell(cmd.RefundInvoiceMade(session=SESSION, bolt11="refund"))
     w.now += 3_000
     w.tell(cmd.Tick())
 

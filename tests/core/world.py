@@ -28,8 +28,15 @@ def first_label(session=SESSION, buyer=BUYER_ID, tariff=None, meter="m", journal
 
 def invoice_received(message, amount_msat, payment_hash, expires_at, payee=SELLER_ID, peer=SELLER_ID):
     """An invoice message with what the buyer's node found in it."""
-    decoded = cmd.DecodedInvoice(message.bolt11, payee, amount_msat, payment_hash, expires_at, 18)
-    return cmd.InvoiceReceived(peer, message, decoded)
+    decoded = cmd.DecodedInvoice(
+        bolt11=message.bolt11,
+        payee=payee,
+        amount_msat=amount_msat,
+        payment_hash=payment_hash,
+        expires_at=expires_at,
+        final_cltv=18,
+    )
+    return cmd.InvoiceReceived(peer=peer, message=message, decoded=decoded)
 
 
 def refold(events, fold):
@@ -65,7 +72,7 @@ class World:
         self.refunds = {}  # bolt11 -> what arrived by it
         self.remembered = {}  # sales and purchases that the cores have let go
         self.policy = {**POLICY, **(policy or {})}
-        self.sell(cmd.AddMeter("m", {**TARIFF, **(tariff or {})}))
+        self.sell(cmd.AddMeter(meter="m", tariff={**TARIFF, **(tariff or {})}))
         self.report(0)
 
     # --- inputs
@@ -88,11 +95,15 @@ class World:
             self.remembered |= {("purchase", k): v for k, v in self.buyer.state.streams.items()}
 
     def report(self, register, boot="b1", plugged=True, base=0):
-        self.sell(cmd.Report("m", Reading(boot, register, base, 0, plugged)))
+        self.sell(cmd.Report(meter="m", reading=Reading(boot, register, base, 0, plugged)))
         self.pump()
 
     def open(self, session=SESSION, **policy):
-        self.buy(cmd.OpenStream(session, SELLER_ID, "m", "h:1", {**self.policy, **policy}))
+        self.buy(
+            cmd.OpenStream(
+                session=session, seller=SELLER_ID, meter="m", address="h:1", policy={**self.policy, **policy}
+            )
+        )
         self.pump()
 
     def pass_ms(self, ms, step=250, register=None):
@@ -122,7 +133,11 @@ class World:
             (row[2], label, row[0]) for label, row in self.invoices.items() if tell and row[2] > books.pay_index
         )
         for index, label, amount in paid:
-            self.sell(cmd.InvoiceSettled(label, amount, index, label, after=index - 1))
+            self.sell(
+                cmd.InvoiceSettled(
+                    label=label, amount_msat=amount, pay_index=index, payment_hash=label, after=index - 1
+                )
+            )
         self.report(register)
 
     def restart_buyer(self):
@@ -146,7 +161,7 @@ class World:
                 self.now += 1
                 m = self.meter
                 self.sell(
-                    cmd.Report("m", Reading(m.boot, m.register, 0, 0, m.memory.plugged))
+                    cmd.Report(meter="m", reading=Reading(m.boot, m.register, 0, 0, m.memory.plugged))
                 )  # the board says that it has stopped
                 continue
             side, action = self.todo.popleft()
@@ -168,7 +183,7 @@ class World:
                 if side == "seller" and a.peer == BUYER_ID:
                     self.buy(self.received(a.message))
                 elif side == "buyer":
-                    self.sell(cmd.FromPeer(BUYER_ID, a.message))
+                    self.sell(cmd.FromPeer(peer=BUYER_ID, message=a.message))
         elif isinstance(a, do.Notify):
             self.notes.append((a.topic, a.payload))
         elif side == "seller":
@@ -179,10 +194,10 @@ class World:
     def received(self, message, peer=SELLER_ID):
         """A seller's message as the buyer's plugin hands it on: an invoice is decoded first."""
         if not isinstance(message, msg.Invoice):
-            return cmd.FromPeer(peer, message)
+            return cmd.FromPeer(peer=peer, message=message)
         amount = message.bolt11.rsplit(":", 1)[-1]
         if not amount.isdecimal():
-            return cmd.InvoiceReceived(peer, message, None, "not BOLT 11")
+            return cmd.InvoiceReceived(peer=peer, message=message, decoded=None, why="not BOLT 11")
         expires = self.now - self.seller_behind_ms + 600_000
         return invoice_received(message, int(amount), message.bolt11, expires, peer=peer)
 
@@ -205,51 +220,78 @@ class World:
             if row[1] == "unpaid" and row[0] != a.amount_msat:
                 row = self.invoices[a.label] = new  # it was made ahead, and told to nobody
             if row[1] == "paid":
-                self.sell(cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
+                self.sell(cmd.InvoiceSettled(label=a.label, amount_msat=row[0], pay_index=row[2], payment_hash=a.label))
             elif row[1] == "gone":
-                self.sell(cmd.InvoiceGone(a.label))
+                self.sell(cmd.InvoiceGone(label=a.label))
             else:
-                self.sell(cmd.InvoiceMade(a.label, row[3]))
+                self.sell(cmd.InvoiceMade(label=a.label, bolt11=row[3]))
         elif isinstance(a, do.CancelInvoice):
             row = self.invoices.get(a.label)
             if row and row[1] == "paid":
-                self.sell(cmd.InvoiceSettled(a.label, row[0], row[2], a.label))
+                self.sell(cmd.InvoiceSettled(label=a.label, amount_msat=row[0], pay_index=row[2], payment_hash=a.label))
             else:
                 if row:
                     row[1] = "gone"
-                self.sell(cmd.InvoiceGone(a.label))
+                self.sell(cmd.InvoiceGone(label=a.label))
         elif isinstance(a, do.PayRefund):
-            if not self.sell(cmd.ClaimRefund(a.session, a.bolt11, a.bolt11, a.bolt11 in self.refunds)):
+            if not self.sell(
+                cmd.ClaimRefund(
+                    session=a.session, bolt11=a.bolt11, payment_hash=a.bolt11, known=a.bolt11 in self.refunds
+                )
+            ):
                 return
             if self.channel_can_refund and self.fee <= a.maxfee_msat:
                 self.balance -= a.amount_msat + self.fee
                 self.refunds[a.bolt11] = self.refunds.get(a.bolt11, 0) + a.amount_msat
-                self.sell(cmd.RefundSettled(a.session, a.bolt11, a.amount_msat, self.fee))
+                self.sell(
+                    cmd.RefundSettled(
+                        session=a.session,
+                        bolt11=a.bolt11,
+                        amount_msat=a.amount_msat,
+                        fee_msat=self.fee,
+                        payment_hash="",
+                    )
+                )
             else:
-                self.sell(cmd.RefundLost(a.session, a.bolt11, "no capacity: the reserve is not passed yet"))
+                self.sell(
+                    cmd.RefundLost(
+                        session=a.session,
+                        bolt11=a.bolt11,
+                        why="no capacity: the reserve is not passed yet",
+                        final=False,
+                    )
+                )
         elif isinstance(a, do.Sign):
-            self.sell(cmd.SignatureMade(a.session, a.revision, a.text, "sig:" + a.text))
+            self.sell(cmd.SignatureMade(session=a.session, revision=a.revision, text=a.text, signature="sig:" + a.text))
 
     def _buyers_node(self, a):
         if isinstance(a, do.Pay):
             label = a.payment_hash[4:].rsplit(":", 1)[0]
             if a.fresh and self.invoices[label][1] == "paid":
-                self.buy(cmd.PaymentKnown(a.session, a.number))
+                self.buy(cmd.PaymentKnown(session=a.session, number=a.number))
             elif a.invoice is None and self.invoices[label][1] != "paid":
-                self.buy(cmd.PaymentLost(a.session, a.number, "it was not begun"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="it was not begun"))
             elif self.fail:
                 self.fail -= 1
-                self.buy(cmd.PaymentLost(a.session, a.number, "failed"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="failed"))
             elif self.pay(label):
                 self.paid_by_buyer[label] = self.invoices[label][0]
-                self.buy(cmd.PaymentDone(a.session, a.number, self.invoices[label][0]))
+                self.buy(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=self.invoices[label][0]))
             else:
-                self.buy(cmd.PaymentLost(a.session, a.number, "rejected"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="rejected"))
         elif isinstance(a, do.MakeRefundInvoice):
-            self.buy(cmd.RefundInvoiceMade(a.session, f"refund:{a.label}"))
+            self.buy(cmd.RefundInvoiceMade(session=a.session, bolt11=f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):
             arrived = {label: self.refunds.get(f"refund:{label}", 0) for label in a.labels}
-            self.buy(cmd.ReceiptChecked(a.session, a.text, a.signature, a.signature == "sig:" + a.text, arrived))
+            self.buy(
+                cmd.ReceiptChecked(
+                    session=a.session,
+                    text=a.text,
+                    signature=a.signature,
+                    verified=a.signature == "sig:" + a.text,
+                    arrivals=arrived,
+                )
+            )
         elif isinstance(a, do.Connect):
             pass
 
@@ -261,11 +303,19 @@ class World:
         if row[1] == "gone" or (hook and self.seller.rejects(label, self.now)):
             return False
         if hook:
-            self.sell(cmd.InvoiceArriving(label))
+            self.sell(cmd.InvoiceArriving(label=label))
         self.paid_index += 1
         row[0], row[1], row[2] = amount or row[0], "paid", self.paid_index
         self.balance += row[0]
-        self.sell(cmd.InvoiceSettled(label, row[0], self.paid_index, label, after=self.paid_index - 1))
+        self.sell(
+            cmd.InvoiceSettled(
+                label=label,
+                amount_msat=row[0],
+                pay_index=self.paid_index,
+                payment_hash=label,
+                after=self.paid_index - 1,
+            )
+        )
         return True
 
     # --- looks
@@ -322,9 +372,9 @@ class Victim:
     def __init__(self, **tariff):
         self.now, self.paid, self.sent = 1_000_000_000, 0, 0
         self.buyer = Buyer()
-        self.tell(cmd.OpenStream(SESSION, SELLER_ID, "m", "h:1", POLICY))
+        self.tell(cmd.OpenStream(session=SESSION, seller=SELLER_ID, meter="m", address="h:1", policy=POLICY))
         terms = canonical(Tariff.from_dict({**TARIFF, **tariff}).terms())
-        self.tell(cmd.FromPeer(SELLER_ID, msg.Terms(SESSION, 1, "m", terms, 0)))
+        self.tell(cmd.FromPeer(peer=SELLER_ID, message=msg.Terms(SESSION, 1, "m", terms, 0)))
 
     def tell(self, what):
         return self.buyer.handle(what, self.now)
@@ -338,7 +388,7 @@ class Victim:
             if isinstance(a, do.Pay):
                 cost = min(fee, a.maxfee_msat)
                 self.paid, self.sent = self.paid + amount, self.sent + amount + cost
-                self.tell(cmd.PaymentDone(SESSION, n, amount + cost))
+                self.tell(cmd.PaymentDone(session=SESSION, number=n, sent_msat=amount + cost))
 
     @property
     def purchase(self):
@@ -351,6 +401,6 @@ def unrefunded():
     w.channel_can_refund = False
     w.open()
     w.report(30)
-    w.buy(cmd.CloseStream(SESSION))
+    w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     return w

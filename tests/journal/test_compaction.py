@@ -31,7 +31,7 @@ class Shop:
         self.journal = Journal(sqlite_url(path), "meter", NODE)
         self.core = Seller(NODE, journal="0")
         self.now, self.paid, self.register, self.sessions = 10**12, 0, 0, 0
-        self.do(cmd.AddMeter("m", TARIFF))
+        self.do(cmd.AddMeter(meter="m", tariff=TARIFF))
         self.reading()
 
     def do(self, what):
@@ -40,18 +40,18 @@ class Shop:
 
     def reading(self, ticks=0, plugged=True):
         self.register += ticks
-        self.do(cmd.Report("m", Reading("b1", self.register, 0, 0, plugged)))
+        self.do(cmd.Report(meter="m", reading=Reading("b1", self.register, 0, 0, plugged)))
 
     def session(self, payments, end):
         self.sessions += 1
         session = f"{self.sessions:032x}"
-        self.do(cmd.FromPeer(BUYER, msg.Open(session, self.now, "m")))
+        self.do(cmd.FromPeer(peer=BUYER, message=msg.Open(session, self.now, "m")))
         for _ in range(max(1, payments)):
             self.do(self.payment(session))
             self.reading(90)
         if end == "open":
             return
-        self.do(cmd.CloseSession(session))
+        self.do(cmd.CloseSession(session=session))
         self.reading()
         if end == "done":
             self.settle(session)
@@ -63,19 +63,31 @@ class Shop:
         n, amount = next(iter(s.out.items()))
         label = session_label("0", session, n) if opened else opening_label("0", s.first)
         self.paid += 1
-        return cmd.InvoiceSettled(label, amount, self.paid, f"{self.paid:064x}", self.paid - 1)
+        return cmd.InvoiceSettled(
+            label=label, amount_msat=amount, pay_index=self.paid, payment_hash=f"{self.paid:064x}", after=self.paid - 1
+        )
 
     def settle(self, session):
         """Refund and receipt, and everything else that makes a session done."""
         s = self.core.state.sessions[session]
         self.do(
-            cmd.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"refund{session}"))
+            cmd.FromPeer(
+                peer=BUYER, message=msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"refund{session}")
+            )
         )
         if s.refund.under_way:
-            self.do(cmd.RefundSettled(session, s.refund.bolt11, s.refund.amount_msat, 0))
+            self.do(
+                cmd.RefundSettled(
+                    session=session,
+                    bolt11=s.refund.bolt11,
+                    amount_msat=s.refund.amount_msat,
+                    fee_msat=0,
+                    payment_hash="",
+                )
+            )
         for n in list(s.dropped):
-            self.do(cmd.InvoiceGone(session_label("0", session, n)))
-        self.do(cmd.SignatureMade(session, s.revision + 1, self.text(s), "sig"))
+            self.do(cmd.InvoiceGone(label=session_label("0", session, n)))
+        self.do(cmd.SignatureMade(session=session, revision=s.revision + 1, text=self.text(s), signature="sig"))
 
     def text(self, s):
         from satmeter.core import receipt
@@ -85,7 +97,9 @@ class Shop:
     def snapshot(self):
         """A checkpoint, with an event that it goes with."""
         self.now += 10
-        events = self.core.handle(cmd.SetMeter("m", {"remainder_s": 3600 + self.now % 1000}), self.now).events
+        events = self.core.handle(
+            cmd.SetMeter(meter="m", tariff={"remainder_s": 3600 + self.now % 1000}), self.now
+        ).events
         self.journal.commit(events, snapshot=self.core.state.dump())
 
     def folded(self):
@@ -259,13 +273,13 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
     for size in (200, 4_000):
         shop = Shop(tmp_path / f"{size}.sqlite3")
         session = "ab" * 16
-        shop.do(cmd.FromPeer(BUYER, msg.Open(session, shop.now, "m")))
+        shop.do(cmd.FromPeer(peer=BUYER, message=msg.Open(session, shop.now, "m")))
         kept = []
         for _ in range(size):
             shop.now += 10
             paid = shop.payment(session)
             shop.register += 90
-            for what in (paid, cmd.Report("m", Reading("b1", shop.register))):
+            for what in (paid, cmd.Report(meter="m", reading=Reading("b1", shop.register))):
                 kept += shop.core.handle(what, shop.now).events
         rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
         shop.journal.commit(kept, sessions=rows)

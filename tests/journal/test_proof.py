@@ -37,7 +37,7 @@ class Shop(Unsigned):
         self.core = Seller(NODE, journal=self.journal.name)
         self.now, self.paid, self.register, self.sessions = 10**12, 0, 0, 0
         self.invoices, self.pays = {}, {}
-        self.do(cmd.AddMeter("m", TARIFF))
+        self.do(cmd.AddMeter(meter="m", tariff=TARIFF))
         self.reading()
 
     def do(self, what):
@@ -53,23 +53,43 @@ class Shop(Unsigned):
         invoice = {"payment_hash": made.payment_hash, "status": "paid", "label": label, "paid_at": self.now // 1000}
         more = {"amount_received_msat": made.amount_msat, "created_index": made.pay_index}
         self.invoices[made.payment_hash] = {**invoice, **more}
-        return cmd.InvoiceSettled(label, made.amount_msat, made.pay_index, made.payment_hash, made.after)
+        return cmd.InvoiceSettled(
+            label=label,
+            amount_msat=made.amount_msat,
+            pay_index=made.pay_index,
+            payment_hash=made.payment_hash,
+            after=made.after,
+        )
 
     def ask_refund(self, session):
         """The buyer's close: a refund begins, and the node claims a hash for it."""
         s = self.core.state.sessions[session]
-        self.do(cmd.FromPeer(BUYER, msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"r{session}")))
+        self.do(
+            cmd.FromPeer(
+                peer=BUYER, message=msg.Close(session, self.now, msg.BUYER, "bye", s.received_msat, f"r{session}")
+            )
+        )
         if s.refund.under_way:
-            self.do(cmd.ClaimRefund(session, s.refund.bolt11, f"hash of {session}", False))
+            self.do(
+                cmd.ClaimRefund(session=session, bolt11=s.refund.bolt11, payment_hash=f"hash of {session}", known=False)
+            )
 
     def settle(self, session):
         s = self.core.state.sessions[session]
         self.ask_refund(session)
         if s.refund.under_way:
             self.sent(session)
-            self.do(cmd.RefundSettled(session, s.refund.bolt11, s.refund.amount_msat, 0, f"hash of {session}"))
+            self.do(
+                cmd.RefundSettled(
+                    session=session,
+                    bolt11=s.refund.bolt11,
+                    amount_msat=s.refund.amount_msat,
+                    fee_msat=0,
+                    payment_hash=f"hash of {session}",
+                )
+            )
         for n in list(s.dropped):
-            self.do(cmd.InvoiceGone(session_label(self.journal.name, session, n)))
+            self.do(cmd.InvoiceGone(label=session_label(self.journal.name, session, n)))
         self.sign(session)
 
     def sent(self, session):
@@ -81,7 +101,9 @@ class Shop(Unsigned):
     def sign(self, session):
         s = self.core.state.sessions[session]
         text = receipt.text(s, NODE, s.next_revision)
-        self.do(cmd.SignatureMade(session, s.next_revision, text, pack(sign(KEY, text))))
+        self.do(
+            cmd.SignatureMade(session=session, revision=s.next_revision, text=text, signature=pack(sign(KEY, text)))
+        )
 
     def call(self, method, **params):
         if method == "getinfo":
@@ -158,7 +180,7 @@ def test_what_a_person_said_is_owed_is_no_fault_after_compaction_either(shop):
     shop.reading()
     shop.reading()
     assert shop.core.state.sessions[session].owed_msat == 1_500
-    shop.do(cmd.Attend(session, cmd.OWED, "told", 1_000))
+    shop.do(cmd.Attend(name=session, how=cmd.OWED, note="told", amount_msat=1_000))
     shop.settle(session)
     assert shop.wrong() == []
     shop.snapshot()

@@ -74,5 +74,5 @@ class Role:
 
 
 def ready(service):
-    service.ask(cmd.AddMeter("m", TARIFF))
-    service.ask(cmd.Report("m", Reading("b1", 0)))
+    service.ask(cmd.AddMeter(meter="m", tariff=TARIFF))
+    service.ask(cmd.Report(meter="m", reading=Reading("b1", 0)))

@@ -15,7 +15,7 @@ from satmeter.plugin.runtime import Runtime
 def test_it_commits_before_it_acts(service):
     ready(service)
     before = service.journal.last
-    service.ask(cmd.MakeWalletInvoice("m", 0))
+    service.ask(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     deadline = time.monotonic() + 5
     while not service.role.done and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -27,7 +27,7 @@ def test_without_the_journal_nothing_is_done_and_everybody_is_told(service):
     ready(service)
     service.role.broken = True
     with pytest.raises(JournalTrouble, match="disk is full"):
-        service.ask(cmd.MakeWalletInvoice("m", 0))
+        service.ask(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
     assert not service.role.done and service.role.failures
     with pytest.raises(JournalTrouble):
         service.ask(lambda core: core.state.meters)
@@ -47,8 +47,8 @@ def test_a_bug_in_one_question_spoils_no_other(service):
     ready(service)
     answers = []
     service.run(lambda core: core.nonsense, answers.append)
-    service.post(cmd.MakeWalletInvoice("m", 0), answers.append)
-    service.post(cmd.SetMeter("m", {"window": "x"}), answers.append)
+    service.post(cmd.MakeWalletInvoice(meter="m", amount_msat=0), answers.append)
+    service.post(cmd.SetMeter(meter="m", tariff={"window": "x"}), answers.append)
     service.ask(lambda core: None)
     assert [type(a) for a in answers] == [AttributeError, tuple, BadParam]
 
@@ -70,7 +70,9 @@ def test_inputs_of_many_threads_are_committed_together(service):
     commits = []
     original = service.journal.commit
     service.journal.commit = lambda *a, **k: (commits.append(len(a[0])), time.sleep(0.01), original(*a, **k))
-    threads = [threading.Thread(target=service.ask, args=(cmd.AddMeter(f"m{i}", TARIFF),)) for i in range(30)]
+    threads = [
+        threading.Thread(target=service.ask, args=(cmd.AddMeter(meter=f"m{i}", tariff=TARIFF),)) for i in range(30)
+    ]
     for t in threads:
         t.start()
     for t in threads:

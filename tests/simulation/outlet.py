@@ -132,7 +132,7 @@ class Outlet:
         self._tell(waiting.reading, waiting.heard_at, answered)
 
     def _tell(self, told, said_at, answered=lambda answer: None):
-        self.sim.seller.feed(cmd.Report(self.meter, told.aged(self.sim.now - said_at)), answered)
+        self.sim.seller.feed(cmd.Report(meter=self.meter, reading=told.aged(self.sim.now - said_at)), answered)
 
     def report_again(self, dice):
         """A bridge that hung tells a reading of before."""

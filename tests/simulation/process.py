@@ -205,7 +205,7 @@ class Process:
     def message(self, sender, data):
         m = peer.decode(data)
         if m is not None and self.mine(m):
-            self.feed(cmd.FromPeer(sender, m))
+            self.feed(cmd.FromPeer(peer=sender, message=m))
 
     def send(self, to, message):
         self.sim.send(self.node, to, peer.encode(message) + (LATER_FIELD if self.later else b""))
@@ -265,12 +265,16 @@ class SellerProcess(Process):
         for i in sorted(paid, key=lambda i: i.index):
             if self.core is not None:
                 after, self.watched = self.watched, i.index
-                self.feed(cmd.InvoiceSettled(i.label, i.received, i.index, i.hash, after))
+                self.feed(
+                    cmd.InvoiceSettled(
+                        label=i.label, amount_msat=i.received, pay_index=i.index, payment_hash=i.hash, after=after
+                    )
+                )
 
     def _tell_offers(self):
         """A crash, or an older copy, may have lost one."""
         for offer_id, active in self.sim.money.offers.items():
-            self.feed(cmd.OfferMade(METER, 0, offer_id, "lno1", active))
+            self.feed(cmd.OfferMade(meter=METER, amount_msat=0, offer_id=offer_id, bolt12="lno1", active=active))
 
     def mine(self, m):
         return isinstance(m, (msg.Open, msg.Agree, msg.Update)) or getattr(m, "by", "") == msg.BUYER
@@ -296,7 +300,10 @@ class SellerProcess(Process):
                 self.feed,
                 # A fresh one each time, as the node makes them: what was signed to another does not count.
                 cmd.AddressMade(
-                    a.session, a.tx_number, f"to/{a.session}/{a.tx_number}.{self.life}", self.sim.coins.feerate
+                    session=a.session,
+                    tx_number=a.tx_number,
+                    address=f"to/{a.session}/{a.tx_number}.{self.life}",
+                    feerate=self.sim.coins.feerate,
                 ),
             )
         elif isinstance(a, do.CheckUpdate):
@@ -308,7 +315,10 @@ class SellerProcess(Process):
         elif isinstance(a, do.Bump):
             self.hand(self._bump, a)
         elif isinstance(a, do.Sign):
-            self.hand(self.feed, cmd.SignatureMade(a.session, a.revision, a.text, signature(a.text)))
+            self.hand(
+                self.feed,
+                cmd.SignatureMade(session=a.session, revision=a.revision, text=a.text, signature=signature(a.text)),
+            )
 
     def block(self):
         self.feed(cmd.BlockAdded())
@@ -322,14 +332,27 @@ class SellerProcess(Process):
         except (ValueError, KeyError, TypeError):
             good = False
         if not good:
-            self.feed(cmd.UpdateRefused(a.session, a.number, a.tx_number, "not as agreed"))
+            self.feed(cmd.UpdateRefused(session=a.session, number=a.number, tx_number=a.tx_number, why="not as agreed"))
             return
         inputs = [TxInput(coin, 10**9, "51") for coin in tx["coins"]]
         if a.inputs and inputs != a.inputs:
-            self.feed(cmd.UpdateRefused(a.session, a.number, a.tx_number, "other inputs"))
+            self.feed(cmd.UpdateRefused(session=a.session, number=a.number, tx_number=a.tx_number, why="other inputs"))
             return
         txid = hashlib.sha256(a.raw.encode()).hexdigest()
-        self.feed(cmd.UpdateChecked(a.session, a.number, a.tx_number, a.value_sat, FEE, 560, txid, 0, a.raw, inputs))
+        self.feed(
+            cmd.UpdateChecked(
+                session=a.session,
+                number=a.number,
+                tx_number=a.tx_number,
+                value_sat=a.value_sat,
+                fee_sat=FEE,
+                weight=560,
+                txid=txid,
+                vout=0,
+                raw=a.raw,
+                inputs=inputs,
+            )
+        )
 
     def _look(self, a):
         """As plugin/onchain_seller.py."""
@@ -348,42 +371,61 @@ class SellerProcess(Process):
             if others:
                 at = others[0][1]
                 arrived = sum(json.loads(raw)["value"] for raw, _ in others if json.loads(raw)["address"] == a.address)
-        seen = (a.session, a.tx_number, a.sent, known, refused, conflict, at)
-        self.feed(cmd.TxSeen(*seen, arrived, confirmations, coins.height, coins.feerate))
+        self.feed(
+            cmd.TxSeen(
+                session=a.session,
+                tx_number=a.tx_number,
+                sent=a.sent,
+                known=known,
+                refused=refused,
+                conflict=conflict,
+                conflict_height=at,
+                arrived_sat=arrived,
+                confirmations=confirmations,
+                height=coins.height,
+                feerate=coins.feerate,
+            )
+        )
 
     def _bump(self, a):
         """As plugin/onchain_seller.py."""
         fee = min(self.sim.coins.needed(a.feerate) - a.fee_sat, a.budget_sat)
         if fee > 0:
             tip = self.sim.coins.bump(a.session, a.tx_number, a.fee_sat + fee)
-            self.feed(cmd.BumpMade(a.session, a.tx_number, tip, a.value_sat - fee, fee))
+            self.feed(
+                cmd.BumpMade(
+                    session=a.session, tx_number=a.tx_number, tip=tip, value_sat=a.value_sat - fee, fee_sat=fee
+                )
+            )
 
     def _make(self, a):
         self._tell(self.sim.money.invoice(SELLER, a.label, a.amount_msat, a.expiry_s, a.renew))
 
     def _tell(self, i):
         if i.status == "paid":
-            self.feed(cmd.InvoiceSettled(i.label, i.received, i.index, i.hash))
+            self.feed(cmd.InvoiceSettled(label=i.label, amount_msat=i.received, pay_index=i.index, payment_hash=i.hash))
         elif i.status == "unpaid":
-            self.feed(cmd.InvoiceMade(i.label, i.bolt11))
+            self.feed(cmd.InvoiceMade(label=i.label, bolt11=i.bolt11))
         else:
-            self.feed(cmd.InvoiceGone(i.label))
+            self.feed(cmd.InvoiceGone(label=i.label))
 
     def _make_offer(self, a):
         offer_id = hashlib.sha256(a.label.encode()).hexdigest()
         active = self.sim.money.offers.setdefault(offer_id, True)
-        self.feed(cmd.OfferMade(a.meter, a.amount_msat, offer_id, "lno1", active))
+        self.feed(
+            cmd.OfferMade(meter=a.meter, amount_msat=a.amount_msat, offer_id=offer_id, bolt12="lno1", active=active)
+        )
 
     def _switch_offer(self, a):
         self.sim.money.offers[a.offer_id] = a.active
-        self.feed(cmd.OfferSwitched(a.offer_id, a.active))
+        self.feed(cmd.OfferSwitched(offer_id=a.offer_id, active=a.active))
 
     def _cancel(self, a):
         paid = self.sim.money.delete(SELLER, a.label)
         if paid is not None:
             self._tell(paid)
         else:
-            self.feed(cmd.InvoiceGone(a.label))
+            self.feed(cmd.InvoiceGone(label=a.label))
 
     def _refund(self, a):
         """As plugin/meter.py."""
@@ -391,19 +433,25 @@ class SellerProcess(Process):
         inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
         known = inv is not None and money.status(SELLER, inv.hash) in ("pending", "complete")
         if inv is None or (not known and self.sim.now >= inv.expires_at):
-            tell(cmd.RefundLost(a.session, a.bolt11, "not to be paid", True))
+            tell(cmd.RefundLost(session=a.session, bolt11=a.bolt11, why="not to be paid", final=True))
             return
         answers = []
-        self.feed(cmd.ClaimRefund(a.session, a.bolt11, inv.hash, known), answers.append)
+        self.feed(
+            cmd.ClaimRefund(session=a.session, bolt11=a.bolt11, payment_hash=inv.hash, known=known), answers.append
+        )
         if answers != [True]:
             return  # refused, or nobody is there to answer: the refund is resumed with the core
 
         def ended(status):
             if status == "complete":
                 p = money.payments[SELLER, inv.hash]
-                tell(cmd.RefundSettled(a.session, a.bolt11, p.amount, p.fee, inv.hash))
+                tell(
+                    cmd.RefundSettled(
+                        session=a.session, bolt11=a.bolt11, amount_msat=p.amount, fee_msat=p.fee, payment_hash=inv.hash
+                    )
+                )
             else:
-                tell(cmd.RefundLost(a.session, a.bolt11, "failed"))
+                tell(cmd.RefundLost(session=a.session, bolt11=a.bolt11, why="failed"), final=False)
 
         money.pay(SELLER, a.bolt11, a.maxfee_msat, a.amount_msat, lambda: self.landed(inv.hash, ended))
 
@@ -468,29 +516,44 @@ class BuyerProcess(Process):
             payee, payment_hash, amount = message.bolt11.split(":")
             expires = self.sim.money.by_hash[payment_hash].expires_at + self.ahead_ms
         except (ValueError, KeyError):
-            self.feed(cmd.InvoiceReceived(sender, message, None, "nonsense"))
+            self.feed(cmd.InvoiceReceived(peer=sender, message=message, decoded=None, why="nonsense"))
             return
-        decoded = cmd.DecodedInvoice(message.bolt11, payee, int(amount), payment_hash, expires, 18)
-        self.feed(cmd.InvoiceReceived(sender, message, decoded))
+        decoded = cmd.DecodedInvoice(
+            bolt11=message.bolt11,
+            payee=payee,
+            amount_msat=int(amount),
+            payment_hash=payment_hash,
+            expires_at=expires,
+            final_cltv=18,
+        )
+        self.feed(cmd.InvoiceReceived(peer=sender, message=message, decoded=decoded))
 
     def _check_receipt(self, a):
         made = {label: self.sim.money.invoices.get((self.node, label)) for label in a.labels}
         arrived = {label: i.received for label, i in made.items() if i is not None}
-        self.feed(cmd.ReceiptChecked(a.session, a.text, a.signature, a.signature == signature(a.text), arrived))
+        self.feed(
+            cmd.ReceiptChecked(
+                session=a.session,
+                text=a.text,
+                signature=a.signature,
+                verified=a.signature == signature(a.text),
+                arrivals=arrived,
+            )
+        )
 
     def _pay(self, a):
         """As node/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
         if a.fresh and money.status(self.node, a.payment_hash) in ("complete", "pending"):
-            tell(cmd.PaymentKnown(a.session, a.number))
+            tell(cmd.PaymentKnown(session=a.session, number=a.number))
             return
 
         def ended(status):
             if status == "complete":
                 p = money.payments[self.node, a.payment_hash]
-                tell(cmd.PaymentDone(a.session, a.number, p.amount + p.fee))
+                tell(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=p.amount + p.fee))
             else:
-                tell(cmd.PaymentLost(a.session, a.number, "failed"))
+                tell(cmd.PaymentLost(session=a.session, number=a.number, why="failed"))
 
         if a.invoice is not None:
             money.pay(self.node, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.payment_hash, ended))
@@ -501,7 +564,15 @@ class BuyerProcess(Process):
         coins = self.sim.coins
         coin = coins.new()
         coins.reserved[coin] = coins.height + 72
-        self.feed(cmd.Funded(a.session, a.tx_number, FEE, "52", [TxInput(coin, a.maximum_sat + 10_000, "51", 100)]))
+        self.feed(
+            cmd.Funded(
+                session=a.session,
+                tx_number=a.tx_number,
+                fee_sat=FEE,
+                change="52",
+                inputs=[TxInput(coin, a.maximum_sat + 10_000, "51", 100)],
+            )
+        )
 
     def _reserve(self, a):
         for coin in a.inputs:
@@ -515,8 +586,8 @@ class BuyerProcess(Process):
         self.sim.judge.version(a.session, g.number, names, a.value_sat, raw)
         for coin in names:
             coins.signed.setdefault(coin, []).append((a.session, g.number, a.value_sat))
-        self.feed(cmd.UpdateMade(a.session, a.number, g.number, raw))
+        self.feed(cmd.UpdateMade(session=a.session, number=a.number, tx_number=g.number, raw=raw))
 
     def _refund_invoice(self, a):
         made = self.sim.money.invoice(self.node, a.label, None, 30 * 86_400)
-        self.feed(cmd.RefundInvoiceMade(a.session, made.bolt11))
+        self.feed(cmd.RefundInvoiceMade(session=a.session, bolt11=made.bolt11))

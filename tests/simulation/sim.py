@@ -67,7 +67,7 @@ class Simulation:
             self.neighbour = BuyerProcess(self, NEIGHBOUR, "neighbour")
             self.buyers.append(self.neighbour)
         for meter in (METER, OTHER)[: len(self.buyers)]:
-            self.seller.feed(cmd.AddMeter(meter, self.plan.tariff))
+            self.seller.feed(cmd.AddMeter(meter=meter, tariff=self.plan.tariff))
             self.outlets[meter] = Outlet(self, meter)
         self.outlet = self.outlets[METER]
         self.after(TICK_MS, self._tick)
@@ -143,7 +143,7 @@ class Simulation:
 
         if self.now >= self.sensor_back:
             count = self.outlet.delivered - self.sensor_base
-            self.buyer.feed(cmd.SensorReading(p.id, f"s{self.sensor_boot}", count), refused)
+            self.buyer.feed(cmd.SensorReading(session=p.id, boot=f"s{self.sensor_boot}", register=count), refused)
 
     # --- weather
 
@@ -174,11 +174,11 @@ class Simulation:
         self.after(50_000, self._end_all)
         for buyer in self.buyers:
             for p in list(buyer.state.streams.values()):
-                self._ask(buyer, cmd.CloseStream(p.id))
+                self._ask(buyer, cmd.CloseStream(session=p.id))
         self.attend()
         for m in self.seller.state.meters.values():
             if m.session:
-                self._ask(self.seller, cmd.CloseSession(m.session))
+                self._ask(self.seller, cmd.CloseSession(session=m.session))
 
     def _come_again(self):
         """Who comes again is asked for what it owes."""
@@ -208,23 +208,28 @@ class Simulation:
 
     def _open(self):
         self._opened += 1
-        self._ask(self.buyer, cmd.OpenStream(f"{self._opened:032x}", SELLER, METER, "h:1", self.plan.policy))
+        self._ask(
+            self.buyer,
+            cmd.OpenStream(
+                session=f"{self._opened:032x}", seller=SELLER, meter=METER, address="h:1", policy=self.plan.policy
+            ),
+        )
 
     def _close(self):
-        self._ask(self.buyer, cmd.CloseStream(METER))
+        self._ask(self.buyer, cmd.CloseStream(session=METER))
 
     def _pause(self):
-        self._ask(self.buyer, cmd.PauseStream(METER))
+        self._ask(self.buyer, cmd.PauseStream(session=METER))
 
     def _resume(self):
-        self._ask(self.buyer, cmd.ResumeStream(METER))
+        self._ask(self.buyer, cmd.ResumeStream(session=METER))
 
     def _shut(self):
         if self.seller.core is not None:
-            self._ask(self.seller, cmd.CloseSession(self.seller.state.meters[METER].session))
+            self._ask(self.seller, cmd.CloseSession(session=self.seller.state.meters[METER].session))
 
     def _retariff(self):
-        self._ask(self.seller, cmd.SetMeter(METER, {"price_msat": self.plan.tariff["price_msat"] + 1}))
+        self._ask(self.seller, cmd.SetMeter(meter=METER, tariff={"price_msat": self.plan.tariff["price_msat"] + 1}))
 
     def _weather(self, on, lasts, **how):
         self._now[on] = (self.now + lasts, how.get("how") or how)
@@ -245,12 +250,15 @@ class Simulation:
             self.after(pay_at, pay)
 
         if self.seller.core is not None:
-            self.seller.feed(cmd.MakeWalletInvoice(METER, self.plan.tariff["quantum_msat"] * share // 100), answered)
+            self.seller.feed(
+                cmd.MakeWalletInvoice(meter=METER, amount_msat=self.plan.tariff["quantum_msat"] * share // 100),
+                answered,
+            )
 
     def _offer(self, share):
         """A plain wallet fetches an invoice by the meter's offer, and pays it some time later."""
         if self.seller.core is not None:
-            self.seller.feed(cmd.AskOffer(METER, 0))
+            self.seller.feed(cmd.AskOffer(meter=METER, amount_msat=0))
         self.after(300, self._fetch, share)
 
     def _fetch(self, share):
@@ -270,13 +278,13 @@ class Simulation:
                 self._fetched += 1
                 amount = s.refundable_msat() if whole else 0
                 inv = self.money.invoice(STRANGER, f"satmeter/refund/{s.id}/b{self._fetched}", amount or None, 3_600)
-                self._ask(self.seller, cmd.AskRefund(s.id, inv.bolt11, amount))
+                self._ask(self.seller, cmd.AskRefund(session=s.id, bolt11=inv.bolt11, invoice_msat=amount))
 
     def _gate(self, step, share, id):
         if self.seller.core is not None and self.plan.hostile != "seller":
             session = self.seller.state.meters[METER].session
             amount = self.plan.tariff["quantum_msat"] * share // 100 if step == "reserve" else None
-            self._ask(self.seller, cmd.Spend(session, str(id), step, amount))
+            self._ask(self.seller, cmd.Spend(session=session, id=str(id), step=step, amount_msat=amount))
             self._claim(session)
 
     def _crash(self, who, left, down):
@@ -292,7 +300,7 @@ class Simulation:
         self.connected = False
         for p, other in self._links():
             if p.core is not None:
-                p.feed(cmd.PeerLost(other))
+                p.feed(cmd.PeerLost(peer=other))
 
     def connect(self):
         if self.connected:
@@ -300,7 +308,7 @@ class Simulation:
         self.connected = True
         for p, other in self._links():
             if p.core is not None:
-                p.feed(cmd.PeerConnected(other))
+                p.feed(cmd.PeerConnected(peer=other))
 
     def _sensor(self, down, reboot):
         """The buyer's own sensor falls silent for a while; it may begin to count anew."""
@@ -354,9 +362,9 @@ class Simulation:
                 back = sum(self.money.received(buyer, f"satmeter/refund/{s.id}/") for buyer in REFUNDED)
                 how = cmd.PAID if back > s.refunded_msat else cmd.OWED
                 self.judge.declared += s.owed_msat if how == cmd.OWED else 0
-                self._ask(self.seller, cmd.Attend(s.id, how))
+                self._ask(self.seller, cmd.Attend(name=s.id, how=how))
         for label in list(self.seller.state.unowned):
-            self._ask(self.seller, cmd.Attend(label, cmd.SEEN))
+            self._ask(self.seller, cmd.Attend(name=label, how=cmd.SEEN))
 
     def _neighbour(self, what, meter):
         """Another buyer, and the meter beside."""
@@ -366,13 +374,16 @@ class Simulation:
         elif what == "open":
             self._opened += 1
             stream = f"{10**9 + self._opened:032x}"
-            self._ask(self.neighbour, cmd.OpenStream(stream, SELLER, meter, "h:1", self.plan.policy))
+            self._ask(
+                self.neighbour,
+                cmd.OpenStream(session=stream, seller=SELLER, meter=meter, address="h:1", policy=self.plan.policy),
+            )
         elif what == "close":
-            self._ask(self.neighbour, cmd.CloseStream(meter))
+            self._ask(self.neighbour, cmd.CloseStream(session=meter))
         elif what == "crash":
             self.neighbour.kill(2, 2_000)
         elif self.seller.core is not None:
-            self._ask(self.seller, cmd.CloseSession(self.seller.state.meters[meter].session))
+            self._ask(self.seller, cmd.CloseSession(session=self.seller.state.meters[meter].session))
 
     def _fees(self, times, lasts):
         self._now["fees"] = (self.now + lasts, times)
@@ -391,7 +402,7 @@ class Simulation:
     def _stranger(self, peer, session):
         for message in (msg.Open(session, self.now, METER), msg.Agree(session, self.now + 1)):
             if self.seller.core is not None:
-                self.seller.feed(cmd.FromPeer(peer, message))
+                self.seller.feed(cmd.FromPeer(peer=peer, message=message))
 
     def _third(self, dice):
         """Somebody else pays an invoice that the buyer was told of, ahead of its turn or late."""
@@ -445,7 +456,7 @@ class Simulation:
             return True  # as plugin/meter.py: an offer that its journal does not know yet
         if core.rejects(inv.label, self.now, inv.amount):
             return True
-        self.seller.feed(cmd.InvoiceArriving(inv.label))
+        self.seller.feed(cmd.InvoiceArriving(label=inv.label))
         return False
 
     def paid(self, node):

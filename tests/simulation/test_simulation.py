@@ -121,7 +121,9 @@ def _forked(patch):
 
     def again(part, p):
         was(part, p)
-        part.act(do.SignUpdate(p.id, p.signed.request, p.signed, p.signed.value_sat - 1))
+        part.act(
+            do.SignUpdate(session=p.id, number=p.signed.request, transaction=p.signed, value_sat=p.signed.value_sat - 1)
+        )
 
     patch.setattr(OnchainBuyer, "_sign_again", again)
 

@@ -146,4 +146,4 @@ class Tricks:
 
     def _arrive(self, sender, message):
         if self.sim.seller.core is not None:
-            self.sim.seller.feed(cmd.FromPeer(sender, message))
+            self.sim.seller.feed(cmd.FromPeer(peer=sender, message=message))

@@ -11,19 +11,19 @@ Fields = Mapping[str, object]
 """Named values as a caller gave them: a tariff's or a policy's, not checked yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """Base class of what a core is told: handle() takes one command at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick(Command):
     """Time has passed. `surely`: a time (ms since 1970) that has come for sure; None: the present one has."""
 
     surely: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FromPeer(Command):
     """A decoded custom message of a peer; `peer` is its node id in hex.
 
@@ -33,14 +33,14 @@ class FromPeer(Command):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerConnected(Command):
     """A connection to a peer was made; `peer` is its node id in hex."""
 
     peer: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLost(Command):
     """The connection to a peer was lost; `peer` is its node id in hex."""
 
@@ -50,7 +50,7 @@ class PeerLost(Command):
 # --- seller -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddMeter(Command):
     """meter-add: adds a meter; `tariff` holds named values that are not checked yet."""
 
@@ -58,7 +58,7 @@ class AddMeter(Command):
     tariff: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetMeter(Command):
     """meter-set: changes a meter's tariff; fields that are not named keep their values."""
 
@@ -66,14 +66,14 @@ class SetMeter(Command):
     tariff: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveMeter(Command):
     """meter-remove: removes a meter, which has to be in standby and without unpaid invoices."""
 
     meter: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report(Command):
     """meter-report: a reading of a meter's board or device."""
 
@@ -81,7 +81,7 @@ class Report(Command):
     reading: Reading
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BindBoard(Command):
     """meter-bind: only the board with this id counts for the meter from here on; "": the next one that reports."""
 
@@ -89,7 +89,7 @@ class BindBoard(Command):
     board: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RateFound(Command):
     """Answers FindRate: what one unit of a currency is worth now, in msat."""
 
@@ -97,7 +97,7 @@ class RateFound(Command):
     msat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeWalletInvoice(Command):
     """meter-invoice: an invoice for any wallet.
 
@@ -112,7 +112,7 @@ class MakeWalletInvoice(Command):
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskOffer(Command):
     """meter-offer: a standing offer of a meter; `amount_msat` 0 is any amount, `active` False ends one."""
 
@@ -121,7 +121,7 @@ class AskOffer(Command):
     active: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferMade(Command):
     """The node has an offer of a meter; `active`: it gives invoices for it.
 
@@ -134,7 +134,7 @@ class OfferMade(Command):
     active: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSwitched(Command):
     """The node gives invoices for an offer from now on, or no more."""
 
@@ -142,7 +142,7 @@ class OfferSwitched(Command):
     active: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceMade(Command):
     """Answer to MakeInvoice: the node has the unpaid invoice `bolt11` under this label."""
 
@@ -150,7 +150,7 @@ class InvoiceMade(Command):
     bolt11: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceSettled(Command):
     """The node received a payment: `amount_msat` arrived, overpayment included.
 
@@ -166,21 +166,21 @@ class InvoiceSettled(Command):
     payer_note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceArriving(Command):
     """A payment of this label is being accepted, and will be settled in a moment unless something breaks."""
 
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceGone(Command):
     """The node no longer takes a payment for this label (expired or deleted)."""
 
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spend(Command):
     """meter-spend: reserve, settle or release credit of a session under the gate's own id."""
 
@@ -191,7 +191,7 @@ class Spend(Command):
     """None settles all that is held."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseSession(Command):
     """meter-close: ends a session, or drops an opening; the buyer receives `reason`."""
 
@@ -202,7 +202,7 @@ class CloseSession(Command):
 SEEN, OWED, PAID = "seen", "owed", "paid"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attend(Command):
     """meter-attend: a person has looked at a session's alarm or at an unowned payment.
 
@@ -217,7 +217,7 @@ class Attend(Command):
     amount_msat: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AskRefund(Command):
     """meter-refund: the invoice by which a bearer gets back what is left; `invoice_msat` 0: it has no amount.
 
@@ -229,14 +229,14 @@ class AskRefund(Command):
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unlock(Command):
     """meter-unlock: ends the lockout of a meter before its time is over."""
 
     meter: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRefund(Command):
     """Whether a refund may be paid by the hash of its invoice; asked before the node is. The answer is a bool.
 
@@ -248,7 +248,7 @@ class ClaimRefund(Command):
     known: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundSettled(Command):
     """`amount_msat` arrived and `fee_msat` was paid beside it, over all parts of the payment."""
 
@@ -256,20 +256,20 @@ class RefundSettled(Command):
     bolt11: str
     amount_msat: int
     fee_msat: int
-    payment_hash: str = ""
+    payment_hash: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundLost(Command):
     """Nothing of it is or will be paid. `final`: this invoice can never be paid."""
 
     session: str
     bolt11: str
     why: str
-    final: bool = False
+    final: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureMade(Command):
     """Answer to Sign: the node's signature over a receipt's text (CLN's signmessage, zbase32)."""
 
@@ -279,7 +279,7 @@ class SignatureMade(Command):
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AddressMade(Command):
     """Answer to GiveAddress: a fresh address; `feerate` in sat per 1,000 weight units."""
 
@@ -289,12 +289,12 @@ class AddressMade(Command):
     feerate: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BlockAdded(Command):
     """The node knows a new block."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateChecked(Command):
     """Answer to CheckUpdate: the update is as agreed; `weight` in weight units."""
 
@@ -310,7 +310,7 @@ class UpdateChecked(Command):
     inputs: list[TxInput]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateRefused(Command):
     """Answer to CheckUpdate: the update is not as agreed, or can't confirm; `why` is the reason."""
 
@@ -320,7 +320,7 @@ class UpdateRefused(Command):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TxSeen(Command):
     """Answer to LookAt: how a growing transaction stands in the mempool and on the chain.
 
@@ -345,7 +345,7 @@ class TxSeen(Command):
     feerate: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BumpMade(Command):
     """Answer to Bump: a child was broadcast; `tip` is its output TXID:VOUT, worth `value_sat`.
 
@@ -361,7 +361,7 @@ class BumpMade(Command):
 # --- buyer ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenStream(Command):
     """stream-open: opens a stream to a seller's meter.
 
@@ -375,7 +375,7 @@ class OpenStream(Command):
     policy: Fields = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectFailed(Command):
     """Answer to Connect: the peer can't be reached; `why` is the node's reason."""
 
@@ -383,7 +383,7 @@ class ConnectFailed(Command):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedInvoice:
     """A BOLT 11 invoice as the node decoded it; `expires_at` in ms, `final_cltv` in blocks."""
 
@@ -396,7 +396,7 @@ class DecodedInvoice:
     payment_secret: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceReceived(Command):
     """A seller's invoice message, with the invoice in it decoded; None where our node can't decode it: `why`."""
 
@@ -406,7 +406,7 @@ class InvoiceReceived(Command):
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentDone(Command):
     """`sent_msat` is what left us, fees included, as the node says."""
 
@@ -415,7 +415,7 @@ class PaymentDone(Command):
     sent_msat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentLost(Command):
     """The node says that nothing is or will be paid for it."""
 
@@ -424,7 +424,7 @@ class PaymentLost(Command):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundInvoiceMade(Command):
     """Answer to MakeRefundInvoice: the amountless BOLT 11 invoice for a stream's refund."""
 
@@ -432,7 +432,7 @@ class RefundInvoiceMade(Command):
     bolt11: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentKnown(Command):
     """Before we ever tried, the node had paid this hash or was paying it, for something else."""
 
@@ -440,7 +440,7 @@ class PaymentKnown(Command):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptChecked(Command):
     """`arrivals` is what came by the stream's refund invoices, by label (msat), as far as our node still knows."""
 
@@ -451,7 +451,7 @@ class ReceiptChecked(Command):
     arrivals: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Funded(Command):
     """Inputs are reserved, `fee_sat` for any update; `change` is our script, in hex."""
 
@@ -462,7 +462,7 @@ class Funded(Command):
     inputs: list[TxInput]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FundsShort(Command):
     """Answer to Fund: the wallet can't fund the growing transaction; no inputs stay reserved."""
 
@@ -471,7 +471,7 @@ class FundsShort(Command):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateMade(Command):
     """Answer to SignUpdate: `raw` is the signed transaction in hex.
 
@@ -483,7 +483,7 @@ class UpdateMade(Command):
     raw: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateUnsigned(Command):
     """The wallet does not sign: `why` in its words."""
 
@@ -493,21 +493,21 @@ class UpdateUnsigned(Command):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PauseStream(Command):
     """stream-pause: stops all payments of a stream, which stays open."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeStream(Command):
     """stream-resume: ends the pause of a stream and asks the seller what is to be paid."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetBudget(Command):
     """stream-budget: changes a stream's caps; caps that are not named keep their values."""
 
@@ -515,7 +515,7 @@ class SetBudget(Command):
     policy: Fields
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SensorReading(Command):
     """The buyer's own sensor: register of its board, in the seller's ticks, said `age_ms` ago."""
 
@@ -526,7 +526,7 @@ class SensorReading(Command):
     age_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveUpPayment(Command):
     """stream-giveup: the node calls a payment pending and has no HTLC of it; nobody waits for it any more."""
 
@@ -534,7 +534,7 @@ class GiveUpPayment(Command):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseStream(Command):
     """`refuse_debt`: nothing more is paid for it, whatever its seller says that it owes."""
 

@@ -8,12 +8,12 @@ from .messages import Message
 from .settlement.transaction import SignedTransaction, TxInput
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """Base class of what a core wants done once the events of its step are committed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Send(Effect):
     """A custom message to a connected peer."""
 
@@ -21,7 +21,7 @@ class Send(Effect):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeInvoice(Effect):
     """Make the invoice of this label, or find it: answered by InvoiceMade, InvoiceSettled or InvoiceGone."""
 
@@ -38,7 +38,7 @@ class MakeInvoice(Effect):
     invoice is made, nobody has been given it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeOffer(Effect):
     """Make the offer of this label, or find it where it exists; answered by OfferMade. `amount_msat` 0: any amount."""
 
@@ -47,7 +47,7 @@ class MakeOffer(Effect):
     amount_msat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchOffer(Effect):
     """Have the node give invoices for an offer, or not; answered by OfferSwitched."""
 
@@ -55,21 +55,21 @@ class SwitchOffer(Effect):
     active: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindRate(Effect):
     """Ask the node what a currency is worth; answered by RateFound, or not at all where it does not know."""
 
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelInvoice(Effect):
     """Delete an unpaid invoice that is no longer wanted: answered by InvoiceGone, or InvoiceSettled if it was paid."""
 
     label: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayRefund(Effect):
     """Seller: pays a refund's invoice, once its hash is claimed (ClaimRefund); answer: RefundSettled or RefundLost.
 
@@ -82,7 +82,7 @@ class PayRefund(Effect):
     maxfee_msat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sign(Effect):
     """Sign a receipt with the node's key; answered by SignatureMade."""
 
@@ -91,7 +91,7 @@ class Sign(Effect):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connect(Effect):
     """Buyer: connects to a peer unless it is connected; answer: ConnectFailed, or none.
 
@@ -101,7 +101,7 @@ class Connect(Effect):
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pay(Effect):
     """Buyer: pays an invoice; answer: PaymentDone, PaymentLost or PaymentKnown.
 
@@ -119,7 +119,7 @@ class Pay(Effect):
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MakeRefundInvoice(Effect):
     """Make (or find) the amountless invoice by which a refund can reach us; answered by RefundInvoiceMade."""
 
@@ -127,7 +127,7 @@ class MakeRefundInvoice(Effect):
     session: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReceipt(Effect):
     """Buyer: checks a receipt's signature against the seller's node id; answer: ReceiptChecked.
 
@@ -141,7 +141,7 @@ class CheckReceipt(Effect):
     labels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveAddress(Effect):
     """Seller: make a fresh address for growing transaction `tx_number`, at a feerate; answered by AddressMade."""
 
@@ -149,7 +149,7 @@ class GiveAddress(Effect):
     tx_number: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckUpdate(Effect):
     """Seller: checks an update against what is agreed; answer: UpdateChecked or UpdateRefused.
 
@@ -168,7 +168,7 @@ class CheckUpdate(Effect):
     inputs: list[TxInput]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Broadcast(Effect):
     """Seller: broadcast the highest update; LookAt finds out what comes of it."""
 
@@ -178,7 +178,7 @@ class Broadcast(Effect):
     inputs: list[TxInput]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LookAt(Effect):
     """Seller: find out how a growing transaction stands on the chain; answered by TxSeen.
 
@@ -197,7 +197,7 @@ class LookAt(Effect):
     blocks: int = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bump(Effect):
     """Seller: pay for a stuck transaction by a child (CPFP) that spends `tip` (`value_sat`).
 
@@ -213,7 +213,7 @@ class Bump(Effect):
     budget_sat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fund(Effect):
     """Buyer: finds and reserves inputs for a growing transaction; answer: Funded or FundsShort.
 
@@ -227,7 +227,7 @@ class Fund(Effect):
     feerate: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SignUpdate(Effect):
     """Buyer: signs the update worth `value_sat`; answer: UpdateMade or UpdateUnsigned.
 
@@ -239,7 +239,7 @@ class SignUpdate(Effect):
     value_sat: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve(Effect):
     """Buyer: keep the wallet from spending these inputs for at least so many blocks from now; 0 frees them."""
 
@@ -247,7 +247,7 @@ class Reserve(Effect):
     blocks: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notify(Effect):
     """Sends a notification of the plugin under `topic`, for example meter_state or stream_low."""
 

@@ -253,7 +253,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def receive(self, peer_id: str, message: Message) -> None:
         """Hands a peer's message to the core; called only for messages of this role."""
-        self.runtime.post(cmd.FromPeer(peer_id, message))
+        self.runtime.post(cmd.FromPeer(peer=peer_id, message=message))
 
     def mine(self, message: Message) -> bool:
         """Whether a message is for this role: a node may run both plugins, and each sees every message."""
@@ -261,11 +261,11 @@ class RolePlugin(Generic[CoreT, FoldT]):
 
     def _connect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("connect") or {}
-        self.runtime.post(cmd.PeerConnected(inner.get("id", id)))
+        self.runtime.post(cmd.PeerConnected(peer=inner.get("id", id)))
 
     def _disconnect(self, id: str = "", **kwargs: JsonObject) -> None:
         inner = kwargs.get("disconnect") or {}
-        self.runtime.post(cmd.PeerLost(inner.get("id", id)))
+        self.runtime.post(cmd.PeerLost(peer=inner.get("id", id)))
 
     def _shutdown(self, **kwargs: object) -> None:
         if self._runs:

@@ -211,7 +211,12 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
                     continue
                 label, made = found
                 settled = cmd.InvoiceSettled(
-                    label, made.received_msat, made.index, made.hash, index, payer_note=made.payer_note
+                    label=label,
+                    amount_msat=made.received_msat,
+                    pay_index=made.index,
+                    payment_hash=made.hash,
+                    after=index,
+                    payer_note=made.payer_note,
                 )
                 self.runtime.post(settled, credited)
                 index = made.index
@@ -228,7 +233,15 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             of = parse(each.label)
             journal = self.runtime.journal
             if isinstance(of, OfferLabel) and journal is not None and of.journal == journal.name:
-                self.runtime.ask(cmd.OfferMade(of.meter, of.amount_msat, each.offer_id, each.bolt12, each.active))
+                self.runtime.ask(
+                    cmd.OfferMade(
+                        meter=of.meter,
+                        amount_msat=of.amount_msat,
+                        offer_id=each.offer_id,
+                        bolt12=each.bolt12,
+                        active=each.active,
+                    )
+                )
 
     def _block_added(self, **kwargs: object) -> None:
         self.runtime.post(cmd.BlockAdded())
@@ -268,7 +281,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             log.info("payment of %s rejected: %s", label, why)
             self.covered.ended(str(payment["preimage"]))
         else:
-            self.runtime.post(cmd.InvoiceArriving(label))
+            self.runtime.post(cmd.InvoiceArriving(label=label))
         return {"result": "reject" if why else "continue"}
 
     # --- effects
@@ -327,11 +340,19 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             for told in self.offers_asked.pop(effect.label, asked):
                 told(answer if isinstance(answer, SatmeterError) else found.offer_id)
 
-        made = cmd.OfferMade(effect.meter, effect.amount_msat, found.offer_id, found.bolt12, found.active)
+        made = cmd.OfferMade(
+            meter=effect.meter,
+            amount_msat=effect.amount_msat,
+            offer_id=found.offer_id,
+            bolt12=found.bolt12,
+            active=found.active,
+        )
         self.runtime.post(made, recorded)
 
     def _switch_offer(self, effect: do.SwitchOffer) -> None:
-        self.runtime.post(cmd.OfferSwitched(effect.offer_id, self.node.switch_offer(effect.offer_id, effect.active)))
+        self.runtime.post(
+            cmd.OfferSwitched(offer_id=effect.offer_id, active=self.node.switch_offer(effect.offer_id, effect.active))
+        )
 
     def _find_rate(self, effect: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""
@@ -340,23 +361,27 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         except NodeTrouble as error:
             log.warning("a meter has choices in a currency: %s", error)
             return
-        self.runtime.post(cmd.RateFound(effect.currency, int(MSAT_PER_BTC / rate)))
+        self.runtime.post(cmd.RateFound(currency=effect.currency, msat=int(MSAT_PER_BTC / rate)))
 
     def _cancel_invoice(self, effect: do.CancelInvoice) -> None:
         made = self.node.delete_invoice(effect.label)
         if made is None:
-            self.runtime.post(cmd.InvoiceGone(effect.label))
+            self.runtime.post(cmd.InvoiceGone(label=effect.label))
             self._answer_invoice(effect.label, NodeTrouble("the invoice was cancelled"))
         elif made.status == "paid":
             self._tell(effect.label, made)
 
     def _tell(self, label: str, made: Made) -> None:
         if made.status == "paid":
-            self.runtime.post(cmd.InvoiceSettled(label, made.received_msat, made.index, made.hash))
+            self.runtime.post(
+                cmd.InvoiceSettled(
+                    label=label, amount_msat=made.received_msat, pay_index=made.index, payment_hash=made.hash
+                )
+            )
         elif made.status == "expired":
-            self.runtime.post(cmd.InvoiceGone(label))
+            self.runtime.post(cmd.InvoiceGone(label=label))
         else:
-            self.runtime.post(cmd.InvoiceMade(label, made.bolt11))
+            self.runtime.post(cmd.InvoiceMade(label=label, bolt11=made.bolt11))
         self._answer_invoice(
             label, made.bolt11 if made.status == "unpaid" else NodeTrouble(f"the invoice is {made.status}")
         )
@@ -375,18 +400,26 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         try:
             invoice = read(self.node, effect.bolt11)
         except BadParam as error:
-            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, error.message, True))
+            self.runtime.post(
+                cmd.RefundLost(session=effect.session, bolt11=effect.bolt11, why=error.message, final=True)
+            )
             return
         if invoice.amount_msat not in (0, effect.amount_msat):
             why = f"the refund invoice asks for {invoice.amount_msat} msat, not {effect.amount_msat}"
-            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, why, True))
+            self.runtime.post(cmd.RefundLost(session=effect.session, bolt11=effect.bolt11, why=why, final=True))
             return
         payment_hash = invoice.payment_hash
         known = self.payments.outcome(payment_hash).status in ("pending", "complete")
-        if not self.runtime.ask(cmd.ClaimRefund(effect.session, effect.bolt11, payment_hash, known)):
+        if not self.runtime.ask(
+            cmd.ClaimRefund(session=effect.session, bolt11=effect.bolt11, payment_hash=payment_hash, known=known)
+        ):
             return
         if not known and invoice.expires_at <= wall_ms() // 1000:
-            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, "the refund invoice has expired", True))
+            self.runtime.post(
+                cmd.RefundLost(
+                    session=effect.session, bolt11=effect.bolt11, why="the refund invoice has expired", final=True
+                )
+            )
             return
         amount = None if invoice.amount_msat else effect.amount_msat
         with self.paying.measured():
@@ -395,9 +428,21 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             )
         if outcome.status == "complete":
             fee = max(0, outcome.sent_msat - outcome.amount_msat)
-            self.runtime.post(cmd.RefundSettled(effect.session, effect.bolt11, outcome.amount_msat, fee, payment_hash))
+            self.runtime.post(
+                cmd.RefundSettled(
+                    session=effect.session,
+                    bolt11=effect.bolt11,
+                    amount_msat=outcome.amount_msat,
+                    fee_msat=fee,
+                    payment_hash=payment_hash,
+                )
+            )
         else:
-            self.runtime.post(cmd.RefundLost(effect.session, effect.bolt11, why or "the payment failed"))
+            self.runtime.post(
+                cmd.RefundLost(
+                    session=effect.session, bolt11=effect.bolt11, why=why or "the payment failed", final=False
+                )
+            )
 
     def refund_invoice(self, text: str) -> RefundInvoice:
         """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""
@@ -406,7 +451,14 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return invoice
 
     def _sign(self, effect: do.Sign) -> None:
-        self.runtime.post(cmd.SignatureMade(effect.session, effect.revision, effect.text, self.node.sign(effect.text)))
+        self.runtime.post(
+            cmd.SignatureMade(
+                session=effect.session,
+                revision=effect.revision,
+                text=effect.text,
+                signature=self.node.sign(effect.text),
+            )
+        )
 
     # --- messages
 

@@ -69,12 +69,12 @@ class MeterRpc:
     @_tariff(required=True)
     def add(self, call: Call, name: str, **tariff: object) -> None:
         """Add a meter: {price_msat} per unit of {ticks_per_unit} ticks, at most {quantum_msat} at risk."""
-        self._change(call, cmd.AddMeter(name, tariff))
+        self._change(call, cmd.AddMeter(meter=name, tariff=tariff))
 
     @_tariff(required=False)
     def set(self, call: Call, name: str, **tariff: object) -> None:
         """Change a meter's tariff. A running session keeps the terms that it was opened with."""
-        self._change(call, cmd.SetMeter(name, tariff))
+        self._change(call, cmd.SetMeter(meter=name, tariff=tariff))
 
     def list(self, call: Call) -> None:
         """List the meters: name, state, price and address of each."""
@@ -97,11 +97,11 @@ class MeterRpc:
 
     def remove(self, call: Call, name: str) -> None:
         """Remove a meter that is in standby. Its sessions stay in the journal."""
-        self.p.runtime.post(cmd.RemoveMeter(name), call.showing(lambda meter: {"removed": meter.name}))
+        self.p.runtime.post(cmd.RemoveMeter(meter=name), call.showing(lambda meter: {"removed": meter.name}))
 
     def bind(self, call: Call, name: str, board: str = "") -> None:
         """Have only the board with the id {board} count for a meter; without one the next board that reports."""
-        self._change(call, cmd.BindBoard(check_name(name), board_id(board)))
+        self._change(call, cmd.BindBoard(meter=check_name(name), board=board_id(board)))
 
     def status(self, call: Call, name: str | None = None) -> None:
         """Show a meter, or all: state, register, grant, credit, exposure, and its live sessions."""
@@ -120,4 +120,4 @@ class MeterRpc:
 
     def unlock(self, call: Call, name: str) -> None:
         """Lift the lockout of a meter now."""
-        self._change(call, cmd.Unlock(name))
+        self._change(call, cmd.Unlock(meter=name))

@@ -36,14 +36,14 @@ class OnchainEffects:
                 reserve=RESERVED_BLOCKS,
             )
         except (RpcError, BadUpdate) as error:
-            return cmd.FundsShort(effect.session, effect.tx_number, words_of(error))
+            return cmd.FundsShort(session=effect.session, tx_number=effect.tx_number, why=words_of(error))
         chosen = [f"{reservation['txid']}:{reservation['vout']}" for reservation in funded["reservations"]]
         try:
             return self._chosen(effect, chosen, seller, change)
         except BaseException as error:
-            self.reserve(do.Reserve(tuple(chosen), 0))
+            self.reserve(do.Reserve(inputs=tuple(chosen), blocks=0))
             if isinstance(error, BadUpdate):
-                return cmd.FundsShort(effect.session, effect.tx_number, error.message)
+                return cmd.FundsShort(session=effect.session, tx_number=effect.tx_number, why=error.message)
             raise
 
     def _chosen(self, effect: do.Fund, chosen: list[str], seller: str, change: str) -> cmd.Command:
@@ -57,7 +57,7 @@ class OnchainEffects:
         short = effect.maximum_sat + fee + DUST_SAT - sum(each.value_sat for each in inputs)
         if short > 0 or len(inputs) > update.INPUTS_MOST:
             raise BadUpdate(f"{len(inputs)} outputs chosen, {max(0, short)} sat short")
-        return cmd.Funded(effect.session, effect.tx_number, fee, change, inputs)
+        return cmd.Funded(session=effect.session, tx_number=effect.tx_number, fee_sat=fee, change=change, inputs=inputs)
 
     def sign(self, effect: do.SignUpdate) -> cmd.Command:
         """Sign an update. The wallet signs only what is reserved: after a long time away it is reserved anew."""
@@ -74,17 +74,19 @@ class OnchainEffects:
             try:
                 done = self._node.call("signpsbt", psbt=psbt)
             except RpcError:
-                self.reserve(do.Reserve(transaction.outpoints, RESERVED_BLOCKS))
+                self.reserve(do.Reserve(inputs=transaction.outpoints, blocks=RESERVED_BLOCKS))
                 done = self._node.call("signpsbt", psbt=psbt)
             return cmd.UpdateMade(
-                effect.session,
-                effect.number,
-                transaction.number,
-                update.signed(done["signed_psbt"], tx, transaction.inputs),
+                session=effect.session,
+                number=effect.number,
+                tx_number=transaction.number,
+                raw=update.signed(done["signed_psbt"], tx, transaction.inputs),
             )
         except (RpcError, BadUpdate) as error:
             why = words_of(error)
-            return cmd.UpdateUnsigned(effect.session, effect.number, transaction.number, why)
+            return cmd.UpdateUnsigned(
+                session=effect.session, number=effect.number, tx_number=transaction.number, why=why
+            )
 
     def reserve(self, effect: do.Reserve) -> None:
         """Keeps the wallet from spending inputs for at least `blocks` blocks from now; 0 frees them.

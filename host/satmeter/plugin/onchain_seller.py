@@ -53,7 +53,9 @@ class OnchainEffects:
 
     def give_address(self, effect: do.GiveAddress) -> cmd.Command:
         """Makes a fresh address of the node's wallet; AddressMade has it and today's feerate."""
-        return cmd.AddressMade(effect.session, effect.tx_number, self._node.new_address(), self.feerate())
+        return cmd.AddressMade(
+            session=effect.session, tx_number=effect.tx_number, address=self._node.new_address(), feerate=self.feerate()
+        )
 
     # --- updates
 
@@ -70,7 +72,9 @@ class OnchainEffects:
             if self._bitcoind is not None:
                 self._bitcoind.accepts(effect.raw)
         except BadUpdate as error:
-            return cmd.UpdateRefused(effect.session, effect.number, effect.tx_number, error.message)
+            return cmd.UpdateRefused(
+                session=effect.session, number=effect.number, tx_number=effect.tx_number, why=error.message
+            )
         return cmd.UpdateChecked(
             session=effect.session,
             number=effect.number,
@@ -150,8 +154,19 @@ class OnchainEffects:
             elif spent:
                 at, arrived = found_at, _to(update.script_of(effect.address), tx)
                 conflict = _words(spent, refused, tx, at)
-        seen = (effect.session, effect.tx_number, effect.sent, known, refused, conflict, at)
-        return cmd.TxSeen(*seen, arrived, confirmations, height, self.feerate())
+        return cmd.TxSeen(
+            session=effect.session,
+            tx_number=effect.tx_number,
+            sent=effect.sent,
+            known=known,
+            refused=refused,
+            conflict=conflict,
+            conflict_height=at,
+            arrived_sat=arrived,
+            confirmations=confirmations,
+            height=height,
+            feerate=self.feerate(),
+        )
 
     def _arrived(self, effect: do.LookAt, height: int) -> tuple[int, int]:
         """Return (sat, confirmations) of our output of the transaction once it is confirmed, spent by us or not.
@@ -228,7 +243,13 @@ class OnchainEffects:
             return None
         vout = int(made["change_outnum"])
         value = int(PSBT.from_base64(made["psbt"]).outputs[vout].value)
-        return cmd.BumpMade(effect.session, effect.tx_number, f"{sent['txid']}:{vout}", value, effect.value_sat - value)
+        return cmd.BumpMade(
+            session=effect.session,
+            tx_number=effect.tx_number,
+            tip=f"{sent['txid']}:{vout}",
+            value_sat=value,
+            fee_sat=effect.value_sat - value,
+        )
 
 
 def _to(ours: str, tx: Transaction | None) -> int:

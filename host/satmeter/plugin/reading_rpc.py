@@ -52,7 +52,7 @@ def _report(
         whole("position", position, 0, 1000),
         whole("age", age, 0, MAX_TICKS),
     )
-    return cmd.Report(name, reading)
+    return cmd.Report(meter=name, reading=reading)
 
 
 _OF_REPORT = inspect.signature(_report)

@@ -256,7 +256,7 @@ class Runtime(Generic[CoreT]):
         return answer
 
     def _tick(self) -> Tick:
-        return Tick(self.clock.surely())
+        return Tick(surely=self.clock.surely())
 
     def _commit(self) -> bool:
         events, self._held = self._held, []

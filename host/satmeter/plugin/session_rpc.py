@@ -53,7 +53,9 @@ class SessionRpc:
         for param, text, most in (("metadata", metadata, METADATA), ("note", note, COMMENT)):
             if len(text) > most:
                 raise BadParam(f"{param}: must be at most {most} characters", param=param)
-        what = cmd.MakeWalletInvoice(name, amount, metadata, flag("deliverable", deliverable), note)
+        what = cmd.MakeWalletInvoice(
+            meter=name, amount_msat=amount, metadata=metadata, deliverable=flag("deliverable", deliverable), note=note
+        )
         self.p.runtime.post(what, call.then(asked))
 
     def offer(self, call: Call, name: str, amount_msat: int | None = None, active: bool | int | str = True) -> None:
@@ -75,7 +77,9 @@ class SessionRpc:
             else:
                 self.p.offers_asked.setdefault(label, []).append(call.then(made))
 
-        self.p.runtime.post(cmd.AskOffer(name, amount, flag("active", active)), call.then(asked))
+        self.p.runtime.post(
+            cmd.AskOffer(meter=name, amount_msat=amount, active=flag("active", active)), call.then(asked)
+        )
 
     def spend(self, call: Call, session: str, id: str, step: str, amount_msat: int | None = None) -> None:
         """Spend credit at a gate: {step} reserve holds {amount_msat} under {id}, settle takes, release frees.
@@ -88,7 +92,7 @@ class SessionRpc:
         def show(spent: SellerSession) -> SessionStatus:
             return replace(views.session_status(spent), confirmed=self.p.runtime.present.confirmed(spent))
 
-        self.p.runtime.post(cmd.Spend(session, str(id), step, amount), call.showing(show))
+        self.p.runtime.post(cmd.Spend(session=session, id=str(id), step=step, amount_msat=amount), call.showing(show))
 
     def close(self, call: Call, name: str) -> None:
         """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
@@ -104,7 +108,7 @@ class SessionRpc:
             return meter.session
 
         def end(session: str) -> None:
-            self.p.runtime.post(cmd.CloseSession(session), call.showing(views.session_status))
+            self.p.runtime.post(cmd.CloseSession(session=session), call.showing(views.session_status))
 
         self.p.runtime.run(look, call.then(end))
 
@@ -121,7 +125,7 @@ class SessionRpc:
             except Exception as error:
                 call.reply(error)
                 return
-            what = cmd.AskRefund(session, invoice, found.amount_msat, of)
+            what = cmd.AskRefund(session=session, bolt11=invoice, invoice_msat=found.amount_msat, number=of)
             self.p.runtime.post(what, call.showing(views.session_status))
 
         self.p.executor.quick(offer)
@@ -139,4 +143,4 @@ class SessionRpc:
         if len(note) > NOTE or not note.isprintable():
             raise BadParam(f"note: must be at most {NOTE} printable characters", param="note")
         amount = msat("amount_msat", amount_msat) if amount_msat is not None else None
-        self.p.runtime.post(cmd.Attend(name, how, note, amount), call.reply)
+        self.p.runtime.post(cmd.Attend(name=name, how=how, note=note, amount_msat=amount), call.reply)

@@ -122,7 +122,7 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
         try:
             self.node.connect(effect.peer, effect.address)
         except RpcError as error:
-            self.runtime.post(cmd.ConnectFailed(effect.peer, words_of(error)))
+            self.runtime.post(cmd.ConnectFailed(peer=effect.peer, why=words_of(error)))
 
     def _pay(self, effect: do.Pay) -> None:
         try:
@@ -147,21 +147,33 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             self.executor.payment(self._pay, replace(effect, fresh=False))
             return
         if outcome.status == "known":
-            self.runtime.post(cmd.PaymentKnown(effect.session, effect.number))
+            self.runtime.post(cmd.PaymentKnown(session=effect.session, number=effect.number))
         elif outcome.status == "complete":
-            self.runtime.post(cmd.PaymentDone(effect.session, effect.number, outcome.sent_msat))
+            self.runtime.post(
+                cmd.PaymentDone(session=effect.session, number=effect.number, sent_msat=outcome.sent_msat)
+            )
         else:
-            self.runtime.post(cmd.PaymentLost(effect.session, effect.number, why or "the payment failed"))
+            self.runtime.post(
+                cmd.PaymentLost(session=effect.session, number=effect.number, why=why or "the payment failed")
+            )
 
     def _make_refund_invoice(self, effect: do.MakeRefundInvoice) -> None:
         made = self.node.invoice(effect.label, None, "satmeter refund", REFUND_EXPIRY_S)
-        self.runtime.post(cmd.RefundInvoiceMade(effect.session, made.bolt11))
+        self.runtime.post(cmd.RefundInvoiceMade(session=effect.session, bolt11=made.bolt11))
 
     def _check_receipt(self, effect: do.CheckReceipt) -> None:
         verified = signature.verify(effect.text, effect.signature, effect.seller)
         made = {label: self.node.find_invoice(label) for label in effect.labels} if verified else {}
         arrivals = {label: found.received_msat for label, found in made.items() if found is not None}
-        self.runtime.post(cmd.ReceiptChecked(effect.session, effect.text, effect.signature, verified, arrivals))
+        self.runtime.post(
+            cmd.ReceiptChecked(
+                session=effect.session,
+                text=effect.text,
+                signature=effect.signature,
+                verified=verified,
+                arrivals=arrivals,
+            )
+        )
 
     # --- messages
 
@@ -172,11 +184,11 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             if message.ahead:
                 self.executor.later(self.decoder.decode, message.ahead)
         else:  # an invoice of nobody's whom we buy from is answered undecoded
-            self.runtime.post(cmd.FromPeer(peer_id, message))
+            self.runtime.post(cmd.FromPeer(peer=peer_id, message=message))
 
     def _receive_invoice(self, peer_id: str, message: msg.Invoice) -> None:
         decoded, why = self.decoder.decode(message.bolt11)
-        self.runtime.post(cmd.InvoiceReceived(peer_id, message, decoded, why))
+        self.runtime.post(cmd.InvoiceReceived(peer=peer_id, message=message, decoded=decoded, why=why))
 
     def mine(self, message: msg.Message) -> bool:
         """Returns whether a message is for a buyer (both plugins of a node get each message)."""

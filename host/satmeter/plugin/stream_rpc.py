@@ -90,7 +90,9 @@ class StreamRpc:
         if address.node_id == self.p.node_id:
             raise BadParam("seller: is this node itself; nobody can buy from itself", param="seller")
         session = secrets.token_hex(16)
-        what = cmd.OpenStream(session, address.node_id, address.meter, address.reach, caps)
+        what = cmd.OpenStream(
+            session=session, seller=address.node_id, meter=address.meter, address=address.reach, policy=caps
+        )
 
         def agreed(shown: StreamStatus | None) -> None:
             if shown is None or shown.state == StreamState.CLOSED:
@@ -123,11 +125,11 @@ class StreamRpc:
 
     def pause(self, call: Call, session: str) -> None:
         """Stop paying for now; the seller suspends when the credit is used up."""
-        self._change(call, cmd.PauseStream(session))
+        self._change(call, cmd.PauseStream(session=session))
 
     def resume(self, call: Call, session: str) -> None:
         """Pay again what a paused stream was asked for."""
-        self._change(call, cmd.ResumeStream(session))
+        self._change(call, cmd.ResumeStream(session=session))
 
     @_with_caps(
         "budget_msat",
@@ -141,7 +143,7 @@ class StreamRpc:
     )
     def budget(self, call: Call, session: str, **caps: object) -> None:
         """Change the caps of a running stream."""
-        self._change(call, cmd.SetBudget(session, caps))
+        self._change(call, cmd.SetBudget(session=session, policy=caps))
 
     def report(self, call: Call, session: str, boot: str, register: int, base: int = 0, age: int = 0) -> None:
         """Report the buyer's own sensor: {register} in the seller's ticks within {boot}, which began at {base}.
@@ -149,7 +151,9 @@ class StreamRpc:
         {age} is how long ago it said so, in ms."""
         count, start = whole("register", register, 0, MAX_TICKS), whole("base", base, 0, MAX_TICKS)
         age_ms = whole("age", age, 0, MAX_TICKS)
-        self._change(call, cmd.SensorReading(session, boot_id(boot), count, start, age_ms))
+        self._change(
+            call, cmd.SensorReading(session=session, boot=boot_id(boot), register=count, base=start, age_ms=age_ms)
+        )
 
     def wait(self, call: Call, session: str, lastindex: int = 0, timeout: int = 60) -> None:
         """Wait until state or relay of a stream has changed since {lastindex}; for its bridge."""
@@ -168,7 +172,7 @@ class StreamRpc:
         """End a stream; what is paid and not used comes back, or stays owed until it can.
 
         In arrears what was used by now is still paid for, up to may_still_pay_msat; with {refuse_debt} nothing is."""
-        self._change(call, cmd.CloseStream(session, refuse_debt=flag("refuse_debt", refuse_debt)))
+        self._change(call, cmd.CloseStream(session=session, refuse_debt=flag("refuse_debt", refuse_debt)))
 
     def giveup(self, call: Call, session: str, n: int, accept_risk: bool | int | str = False) -> None:
         """Stops waiting for payment {n} of a stream that the node calls pending without an HTLC of it.
@@ -191,7 +195,7 @@ class StreamRpc:
                     raise WrongState(f"payment {number} is not stuck: {why}")
                 if not accepted:
                     raise BadParam(f"accept_risk: {RISK}", param="accept_risk")
-                self._change(call, cmd.GiveUpPayment(stream, number))
+                self._change(call, cmd.GiveUpPayment(session=stream, number=number))
             except RpcError as error:
                 call.reply(NodeTrouble(words_of(error)))
             except Exception as error:

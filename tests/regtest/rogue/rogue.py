@@ -26,7 +26,7 @@ class Rogue(onchain_buyer.OnchainEffects):
         if not trick:
             return super().sign(a)
         raw = getattr(self, trick)(a.transaction, a.value_sat)
-        return cmd.UpdateMade(a.session, a.number, a.transaction.number, raw)
+        return cmd.UpdateMade(session=a.session, number=a.number, tx_number=a.transaction.number, raw=raw)
 
     def _make(self, g, value, change=None):
         return update.make(g.inputs, update.script_of(g.address), value, change or g.change, g.fee_sat)
@@ -42,7 +42,7 @@ class Rogue(onchain_buyer.OnchainEffects):
         return self._signed(self._make(g, g.maximum_sat + 1), g.inputs)
 
     def other_inputs(self, g, value):
-        found = self.fund(do.Fund("", 1, g.address, 5_000, g.feerate))
+        found = self.fund(do.Fund(session="", tx_number=1, address=g.address, maximum_sat=5_000, feerate=g.feerate))
         tx = update.make(found.inputs, update.script_of(g.address), value, g.change, g.fee_sat)
         return self._signed(tx, found.inputs)
 

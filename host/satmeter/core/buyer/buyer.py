@@ -69,7 +69,7 @@ class Buyer(StateMachine):
             stream.memory.resumed = context.started
             context.settlement(stream).find_out(stream)
             if stream.unsettled:
-                context.act(do.Connect(stream.seller, stream.address))
+                context.act(do.Connect(peer=stream.seller, address=stream.address))
                 stream.memory.cut_off = stream.closed  # its newer receipts, told meanwhile, did not reach us
             if stream.state == StreamState.CLOSING:
                 stream.memory.closing_at = context.now

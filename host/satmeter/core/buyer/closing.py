@@ -83,7 +83,7 @@ class Closing(Part):
         if self.refundable(stream):
             self._say_close(stream)
         else:
-            self.act(do.MakeRefundInvoice(refund_label(stream.id, stream.refund_made), stream.id))
+            self.act(do.MakeRefundInvoice(label=refund_label(stream.id, stream.refund_made), session=stream.id))
 
     def refundable(self, stream: BuyerSession) -> bool:
         """Whether the seller can still pay the refund invoice that it has, or may be sent."""

@@ -77,12 +77,12 @@ class BuyerContext(Context):
         memory = stream.memory
         memory.sequence = max(memory.sequence + 1, self.now)
         memory.asked_at = self.now
-        self.act(do.Send(stream.seller, kind(session=stream.id, seq=memory.sequence, **fields)))
+        self.act(do.Send(peer=stream.seller, message=kind(session=stream.id, seq=memory.sequence, **fields)))
 
     def notify(self, stream: BuyerSession, **more: str) -> None:
         """Tell whoever subscribed how a stream stands."""
         known = {"session": stream.id, "state": stream.state.value, "seller": stream.seller}
-        self.act(do.Notify("stream_state", {**known, **more}))
+        self.act(do.Notify(topic="stream_state", payload={**known, **more}))
 
     def refuse(self, stream: BuyerSession, number: int, why: str, evidence: Evidence) -> None:
         """Record a refusal with its evidence. The same one again is not recorded; REFUSALS of a stream are kept.

@@ -26,7 +26,7 @@ class Peers(Part):
                 due = due or not stream.memory.cut_off or self.now >= stream.memory.asked_at + RESEND_MS
                 address, stream.memory.cut_off, stream.memory.asked_at = stream.address, True, self.now
         if due:
-            self.act(do.Connect(command.peer, address))
+            self.act(do.Connect(peer=command.peer, address=address))
 
     def connected(self, command: cmd.PeerConnected) -> None:
         """A seller is back: it is told again what it may have missed."""
@@ -65,7 +65,9 @@ class Peers(Part):
             return stream
         if not isinstance(message, msg.Error):
             text = "no such session here"
-            self.act(do.Send(peer, msg.Error(message.session, self.now, msg.BUYER, UnknownSession.code, text)))
+            self.act(
+                do.Send(peer=peer, message=msg.Error(message.session, self.now, msg.BUYER, UnknownSession.code, text))
+            )
         return None
 
     def _heard(self, stream: BuyerSession, message: msg.Message, take: Callable[[], None]) -> None:
@@ -96,7 +98,10 @@ class Peers(Part):
     def _low(self, stream: BuyerSession, message: msg.Low) -> None:
         stream.memory.credit_msat = message.credit_msat
         self.act(
-            do.Notify("stream_low", {"session": stream.id, "credit_msat": message.credit_msat, "ticks": message.ticks})
+            do.Notify(
+                topic="stream_low",
+                payload={"session": stream.id, "credit_msat": message.credit_msat, "ticks": message.ticks},
+            )
         )
 
     def _error(self, stream: BuyerSession, message: msg.Error) -> None:

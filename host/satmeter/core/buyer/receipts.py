@@ -43,7 +43,11 @@ class Receipts(Part):
         """Have a receipt's signature checked, and looked up what arrived by our refund invoices."""
         first = max(0, stream.refund_made + 1 - REFUNDS_LOOKED_AT)
         labels = tuple(refund_label(stream.id, number) for number in range(first, stream.refund_made + 1))
-        self.act(do.CheckReceipt(stream.id, stream.seller, message.text, message.signature, labels))
+        self.act(
+            do.CheckReceipt(
+                session=stream.id, seller=stream.seller, text=message.text, signature=message.signature, labels=labels
+            )
+        )
 
     def checked(self, command: cmd.ReceiptChecked) -> None:
         """Judge a receipt, once its signature is checked."""

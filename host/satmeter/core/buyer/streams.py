@@ -52,7 +52,7 @@ class Streams(Part):
         )
         stream = self.context.stream(command.session)
         stream.memory.heard_at = self.now
-        self.act(do.Connect(stream.seller, stream.address))
+        self.act(do.Connect(peer=stream.seller, address=stream.address))
         self.context.send(stream, msg.Open, meter=stream.meter)
         return stream
 
@@ -112,7 +112,7 @@ class Streams(Part):
                 stream.memory.asked_at = self.now
                 self.ask_again(stream)
         elif self._quiet(stream):
-            self.act(do.Connect(stream.seller, stream.address))
+            self.act(do.Connect(peer=stream.seller, address=stream.address))
             self.ask_again(stream)
 
     def _hopeless(self, stream: BuyerSession) -> bool:
@@ -142,7 +142,7 @@ class Streams(Part):
     def ask_again(self, stream: BuyerSession) -> None:
         """Say again what the seller has not answered."""
         if stream.memory.cut_off or (stream.ending and stream.memory.tries > 1):
-            self.act(do.Connect(stream.seller, stream.address))
+            self.act(do.Connect(peer=stream.seller, address=stream.address))
         if stream.ending or stream.closed:
             self.context.closing.close_when_landed(stream)
         else:
@@ -154,5 +154,7 @@ class Streams(Part):
             self.emit(ev.CopyReplaced(at=self.now, subject=stream.id))
             if stream.state in ACTIVE:
                 self.context.closing.close(
-                    cmd.CloseStream(stream.id, "the journal is an older copy: what was paid since is not in it")
+                    cmd.CloseStream(
+                        session=stream.id, reason="the journal is an older copy: what was paid since is not in it"
+                    )
                 )

@@ -193,7 +193,9 @@ class Closing(Part):
             return
         session.memory.signing, session.memory.signed_at = figures, self.now
         revision = session.next_revision
-        self.act(do.Sign(session.id, revision, receipt.text(session, self.context.node_id, revision)))
+        self.act(
+            do.Sign(session=session.id, revision=revision, text=receipt.text(session, self.context.node_id, revision))
+        )
 
     def signed(self, command: cmd.SignatureMade) -> None:
         """The node has signed a receipt."""
@@ -212,8 +214,13 @@ class Closing(Part):
         )
         self.act(
             do.Notify(
-                "meter_closed",
-                {"session": session.id, "meter": session.meter, "reason": session.reason, "receipt": command.text},
+                topic="meter_closed",
+                payload={
+                    "session": session.id,
+                    "meter": session.meter,
+                    "reason": session.reason,
+                    "receipt": command.text,
+                },
             )
         )
         if session.buyer:

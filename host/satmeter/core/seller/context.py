@@ -118,7 +118,7 @@ class SellerContext(Context):
     def send(self, session: SellerSession, kind: Callable[..., msg.Message], **fields: str | int) -> None:
         """Send the buyer a message of its session: its kind and its own fields."""
         session.memory.sequence = max(session.memory.sequence + 1, self.now)
-        self.act(do.Send(session.buyer, kind(session=session.id, seq=session.memory.sequence, **fields)))
+        self.act(do.Send(peer=session.buyer, message=kind(session=session.id, seq=session.memory.sequence, **fields)))
 
     def notify(self, topic: str, meter: Meter, **more: str | int) -> None:
         """Tell whoever subscribed to a topic how a meter stands."""
@@ -128,11 +128,11 @@ class SellerContext(Context):
             "session": meter.session,
             "count": meter.count,
         }
-        self.act(do.Notify(topic, {**known, **more}))
+        self.act(do.Notify(topic=topic, payload={**known, **more}))
 
     def alarm(self, session: SellerSession, why: str) -> None:
         """Tell a person to look at a session."""
-        self.act(do.Notify("meter_alarm", {"session": session.id, "meter": session.meter, "why": why}))
+        self.act(do.Notify(topic="meter_alarm", payload={"session": session.id, "meter": session.meter, "why": why}))
 
     def unseen(self, session: SellerSession) -> bool:
         """Whether nothing is told of a count now: it would be behind what was told, or behind what flows.

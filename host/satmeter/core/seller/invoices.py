@@ -118,7 +118,7 @@ class Invoices(Part):
         elif of is not None:
             self.context.settlement(of).cancel(of)
         elif isinstance(parse(command.label), OpeningLabel):
-            self.act(do.CancelInvoice(command.label))  # nobody waits for it any more
+            self.act(do.CancelInvoice(label=command.label))  # nobody waits for it any more
         else:
             session, number = self.session_of(command.label)
             if session is not None:

@@ -35,7 +35,7 @@ class Offers(Part):
         if known is None:
             self._check(meter, command.amount_msat)
             label = offer_label(self.context.journal, meter.name, command.amount_msat)
-            self.act(do.MakeOffer(label, meter.name, command.amount_msat))
+            self.act(do.MakeOffer(label=label, meter=meter.name, amount_msat=command.amount_msat))
             return label, ""
         for each in self._alike(meter, command.amount_msat):
             wanted = command.active and each == known  # an older copy of the journal may have led to another
@@ -101,4 +101,4 @@ class Offers(Part):
         again = memory.asked == wanted and self.now < memory.asked_at + NODE_RETRY_MS
         if memory.active != wanted and not again:
             memory.asked, memory.asked_at = wanted, self.now
-            self.act(do.SwitchOffer(offer_id, wanted))
+            self.act(do.SwitchOffer(offer_id=offer_id, active=wanted))

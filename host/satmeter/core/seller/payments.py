@@ -133,7 +133,8 @@ class Payments(Part):
             why = "nobody knows the session of this payment"
             self.act(
                 do.Notify(
-                    "meter_alarm", {"label": label or command.label, "amount_msat": command.amount_msat, "why": why}
+                    topic="meter_alarm",
+                    payload={"label": label or command.label, "amount_msat": command.amount_msat, "why": why},
                 )
             )
 

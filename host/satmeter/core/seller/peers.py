@@ -53,7 +53,7 @@ class Peers(Part):
                 return  # an error is never answered: two sides that forgot would go on for ever
             if ended is not None and ended.receipt:
                 receipt_message = msg.Receipt(command.message.session, self.now, ended.receipt, ended.signature)
-                self.act(do.Send(command.peer, receipt_message))
+                self.act(do.Send(peer=command.peer, message=receipt_message))
             elif isinstance(command.message, msg.Open) and ended is None:
                 self._open(command.peer, command.message)
             elif session is None:
@@ -71,7 +71,7 @@ class Peers(Part):
         except SatmeterError as error:
             if not isinstance(command.message, msg.Error):
                 answer = msg.Error(command.message.session, self.now, msg.SELLER, error.code, msg.words(error.message))
-                self.act(do.Send(command.peer, answer))
+                self.act(do.Send(peer=command.peer, message=answer))
 
     def _open(self, peer: str, message: msg.Open) -> None:
         session = self.context.live(message.session) or self._new_session(peer, message)

@@ -130,7 +130,11 @@ class Refunds(Part):
     def pay(self, session: SellerSession) -> None:
         """Have the refund that is under way paid, or found."""
         refund = session.refund
-        self.act(do.PayRefund(session.id, refund.bolt11, refund.amount_msat, refund.maxfee_msat))
+        self.act(
+            do.PayRefund(
+                session=session.id, bolt11=refund.bolt11, amount_msat=refund.amount_msat, maxfee_msat=refund.maxfee_msat
+            )
+        )
 
     def claim(self, command: cmd.ClaimRefund) -> bool:
         """Returns whether a payment hash is this refund's to be paid by, and records it before the node is asked.
@@ -146,7 +150,7 @@ class Refunds(Part):
         own = session.of_older or session.refund.payment_hash == UNRECORDED
         others = command.known and not own
         if others or command.payment_hash in self.state.refund_hashes:
-            self.lost(cmd.RefundLost(session.id, command.bolt11, USED, final=True))
+            self.lost(cmd.RefundLost(session=session.id, bolt11=command.bolt11, why=USED, final=True))
             return False
         self.emit(ev.RefundClaimed(at=self.now, subject=session.id, payment_hash=command.payment_hash))
         return True

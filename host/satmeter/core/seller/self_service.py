@@ -82,7 +82,7 @@ class SelfService(Part):
         if not self._limit.take(meter.name, self.now * AN_HOUR // 3600):  # a token each minute
             return
         if unpaid and own.text != choice.text:
-            self.act(do.CancelInvoice(wallet_label(self.context.journal, meter.name, own.number)))
+            self.act(do.CancelInvoice(label=wallet_label(self.context.journal, meter.name, own.number)))
         number = self.context.wallet_invoices.begin(meter, choice.amount_msat)
         meter.memory.own_invoice = OwnInvoice(number, choice.text, choice.amount_msat)
 
@@ -122,7 +122,7 @@ class SelfService(Part):
         for each in choices:
             if each.currency and self.now - self._asked.get(each.currency, -RATE_MS) >= RATE_MS:
                 self._asked[each.currency] = self.now
-                self.act(do.FindRate(each.currency))
+                self.act(do.FindRate(currency=each.currency))
         return [each for each in choices if each.amount_msat]
 
     def rate_found(self, command: cmd.RateFound) -> None:

@@ -65,7 +65,11 @@ class WalletInvoices(Part):
         meter.memory.looked_at[number] = self.now
         label = wallet_label(self.context.journal, meter.name, number)
         amount, expiry_s = meter.wallet_invoices[number], meter.tariff.wallet_expiry_s
-        self.act(do.MakeInvoice(label, amount, meter.name, expiry_s, metadata=metadata))
+        self.act(
+            do.MakeInvoice(
+                label=label, amount_msat=amount, description=meter.name, expiry_s=expiry_s, metadata=metadata
+            )
+        )
 
     def look_after(self, meter: Meter) -> None:
         """Ask the node, once a wallet invoice's time is over, whether it was paid or has expired; show it no longer."""
@@ -81,7 +85,7 @@ class WalletInvoices(Part):
     def cancel_all(self, meter: Meter, what: str) -> None:
         """Have unpaid wallet invoices deleted first: one that is paid all the same must find its meter as it was."""
         for number in meter.wallet_invoices:
-            self.act(do.CancelInvoice(wallet_label(self.context.journal, meter.name, number)))
+            self.act(do.CancelInvoice(label=wallet_label(self.context.journal, meter.name, number)))
         raise WrongState(f"meter {meter.name} has unpaid invoices; they are cancelled now, and then it can be {what}")
 
     def paid(self, meter: Meter, number: int, command: cmd.InvoiceSettled, owned_up_to: int) -> None:

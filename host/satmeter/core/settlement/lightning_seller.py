@@ -28,7 +28,7 @@ class LightningSeller(Part):
     def cancel_first(self, session: SellerSession) -> None:
         """Have the first invoice of an opening deleted."""
         if session.out:
-            self.act(do.CancelInvoice(opening_label(self.context.journal, session.first)))
+            self.act(do.CancelInvoice(label=opening_label(self.context.journal, session.first)))
 
     def look_after(self, session: SellerSession) -> None:
         """Nothing that is paid has to be looked after."""
@@ -66,7 +66,9 @@ class LightningSeller(Part):
         amount = session.out[number] if number in session.out else session.dropped[number]
         label, expiry_s = self.context.invoices.label(session, number), session.tariff.invoice_expiry_s
         waits = session.id in self.context.waiting
-        self.act(do.MakeInvoice(label, amount, session.meter, expiry_s, renew=waits))
+        self.act(
+            do.MakeInvoice(label=label, amount_msat=amount, description=session.meter, expiry_s=expiry_s, renew=waits)
+        )
 
     def _make_ahead(self, session: SellerSession, amount: int) -> None:
         delivers = bool(amount) and session.open and not session.ending
@@ -74,7 +76,15 @@ class LightningSeller(Part):
             made = PrefetchedInvoice(self.context.invoices.number(session), amount, self.now)
             session.memory.prefetched.queue.append(made)
             label = session_label(self.context.journal, session.id, made.number)
-            self.act(do.MakeInvoice(label, amount, session.meter, session.tariff.invoice_expiry_s, hurry=False))
+            self.act(
+                do.MakeInvoice(
+                    label=label,
+                    amount_msat=amount,
+                    description=session.meter,
+                    expiry_s=session.tariff.invoice_expiry_s,
+                    hurry=False,
+                )
+            )
 
     def tell(self, session: SellerSession, number: int) -> None:
         """Send the buyer an invoice, and the next one that it may look at ahead."""
@@ -100,4 +110,4 @@ class LightningSeller(Part):
             asking = session.memory.asked(number)
             if self.now >= asking.cancelled_at + NODE_RETRY_MS:
                 asking.cancelled_at = self.now
-                self.act(do.CancelInvoice(self.context.invoices.label(session, number)))
+                self.act(do.CancelInvoice(label=self.context.invoices.label(session, number)))

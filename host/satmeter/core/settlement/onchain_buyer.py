@@ -105,7 +105,15 @@ class OnchainBuyer(Part):
             stream.policy, tariff, message, stream.transactions, stream.credited_msat, elapsed_ms
         )
         stream.memory.funding_at, stream.memory.increment = self.now, message
-        self.act(do.Fund(stream.id, message.tx_number, message.address, self._maximum(stream, tariff), message.feerate))
+        self.act(
+            do.Fund(
+                session=stream.id,
+                tx_number=message.tx_number,
+                address=message.address,
+                maximum_sat=self._maximum(stream, tariff),
+                feerate=message.feerate,
+            )
+        )
 
     def _maximum(self, stream: BuyerSession, tariff: Tariff) -> int:
         """What the next transaction may come to, in sat: no more of the wallet than the budget has left."""
@@ -116,7 +124,7 @@ class OnchainBuyer(Part):
         stream = self.state.streams.get(command.session)
         message = stream.memory.increment if stream is not None else None
         if stream is None or stream.tariff is None or message is None or not self._wanted(stream, message, command):
-            self.act(do.Reserve(tuple(each.outpoint for each in command.inputs), 0))
+            self.act(do.Reserve(inputs=tuple(each.outpoint for each in command.inputs), blocks=0))
             return
         maximum = self._maximum(stream, stream.tariff)
         event = ev.InputsChosen(
@@ -202,7 +210,14 @@ class OnchainBuyer(Part):
         if stream.memory.raw:
             self._send_update(stream)
         else:
-            self.act(do.SignUpdate(stream.id, transaction.request, replace(transaction), transaction.value_sat))
+            self.act(
+                do.SignUpdate(
+                    session=stream.id,
+                    number=transaction.request,
+                    transaction=replace(transaction),
+                    value_sat=transaction.value_sat,
+                )
+            )
 
     def _out(self, stream: BuyerSession, number: int) -> bool:
         return number in stream.in_flight or number in stream.astray
@@ -257,10 +272,10 @@ class OnchainBuyer(Part):
             stream.memory.renewed_at = self.now
             earlier = tuple(outpoint for outpoints in stream.earlier_inputs for outpoint in outpoints)
             if blocks:
-                self.act(do.Reserve((*earlier, *stream.signed.outpoints), blocks))
+                self.act(do.Reserve(inputs=(*earlier, *stream.signed.outpoints), blocks=blocks))
             else:
-                self.act(do.Reserve(stream.signed.outpoints, 0))
-                self.act(do.Reserve(earlier, LEFT_BLOCKS))
+                self.act(do.Reserve(inputs=stream.signed.outpoints, blocks=0))
+                self.act(do.Reserve(inputs=earlier, blocks=LEFT_BLOCKS))
 
     def reconcile(self, stream: BuyerSession, stated: receipt.Statement) -> None:
         """A signed receipt says what the seller took: what it does not count, it did not take."""

@@ -42,7 +42,7 @@ class OnchainSeller(Part):
     def ask_first(self, session: SellerSession) -> None:
         """Ask the node for an address, for the first transaction of an opening."""
         session.memory.address_at = self.now
-        self.act(do.GiveAddress(session.id, FIRST))
+        self.act(do.GiveAddress(session=session.id, tx_number=FIRST))
 
     def ask_first_again(self, session: SellerSession) -> None:
         """Ask the node once more, or the buyer."""
@@ -76,7 +76,7 @@ class OnchainSeller(Part):
                 return  # nothing more before the node knows the last one
             if self.now >= session.memory.address_at + NODE_RETRY_MS:
                 session.memory.address_at = self.now
-                self.act(do.GiveAddress(session.id, session.onchain.count + 1))
+                self.act(do.GiveAddress(session=session.id, tx_number=session.onchain.count + 1))
             return
         if transaction.value_sat or amount >= DUST_SAT * 1000:
             number = session.draw_number()
@@ -186,7 +186,9 @@ class OnchainSeller(Part):
             return  # it was checked against an older one; the buyer is asked again
         if self._promised(session, command):
             why = "an input is promised to another transaction"
-            self.update_refused(cmd.UpdateRefused(command.session, command.number, command.tx_number, why))
+            self.update_refused(
+                cmd.UpdateRefused(session=command.session, number=command.number, tx_number=command.tx_number, why=why)
+            )
             return
         session.memory.checking.clear()
         opened = session if session.id in self.state.sessions else self.context.openings.open_for(session)
@@ -283,7 +285,11 @@ class OnchainSeller(Part):
             # It asked for an update of what grows no more.
             self.emit(ev.InvoiceExpired(at=self.now, subject=session.id, number=number))
             self.context.invoices.forget(session, number)
-        self.act(do.Broadcast(session.id, transaction.number, transaction.raw, transaction.inputs))
+        self.act(
+            do.Broadcast(
+                session=session.id, tx_number=transaction.number, raw=transaction.raw, inputs=transaction.inputs
+            )
+        )
         self._look(session, transaction)
 
     def block_added(self, _: cmd.BlockAdded) -> None:
@@ -340,7 +346,11 @@ class OnchainSeller(Part):
         elif transaction.lost_sat and command.known:
             self._lost(session, transaction, 0, 0, "")  # ours is the one that stands, after all
         elif not command.known:
-            self.act(do.Broadcast(session.id, transaction.number, transaction.raw, transaction.inputs))
+            self.act(
+                do.Broadcast(
+                    session=session.id, tx_number=transaction.number, raw=transaction.raw, inputs=transaction.inputs
+                )
+            )
             if session.open and not session.ending:
                 why = f"transaction {transaction.number} is not relayed: {msg.words(command.refused)}"
                 self.context.closing.end(session, why)
