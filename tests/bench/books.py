@@ -80,7 +80,7 @@ class Pair:
         self.sell(
             cmd.InvoiceSettled(label=label, amount_msat=amount, pay_index=self.n, payment_hash=h, after=self.n - 1)
         )
-        self.buy(cmd.PaymentDone(session=SESSION, number=n, sent_msat=amount))
+        self.buy(cmd.PaymentDone(session=SESSION, number=n, payment_hash=h, sent_msat=amount))
         self.register += STEP
         self.sell(cmd.Report(meter="m", reading=Reading("b1", self.register)))
 

@@ -41,10 +41,14 @@ class Liar:
             self.told.append(a)
             if isinstance(a, do.Pay) and not self.hold:
                 if a.fresh and a.payment_hash in self.paid:
-                    self.tell(cmd.PaymentKnown(session=a.session, number=a.number))
+                    self.tell(cmd.PaymentKnown(session=a.session, number=a.number, attempt=a.attempt))
                     continue
                 self.paid.append(a.payment_hash)
-                self.tell(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=a.invoice.amount_msat))
+                self.tell(
+                    cmd.PaymentDone(
+                        session=a.session, number=a.number, payment_hash=a.payment_hash, sent_msat=a.invoice.amount_msat
+                    )
+                )
             elif isinstance(a, do.MakeRefundInvoice):
                 self.tell(cmd.RefundInvoiceMade(session=a.session, bolt11=f"refund:{a.label}"))
             elif isinstance(a, do.CheckReceipt):

@@ -35,7 +35,7 @@ class Older(World):
     def _buyers_node(self, a):
         if isinstance(a, do.Pay):
             if a.fresh and a.payment_hash in self.begun:
-                self.buy(cmd.PaymentKnown(session=a.session, number=a.number))
+                self.buy(cmd.PaymentKnown(session=a.session, number=a.number, attempt=a.attempt))
                 return
             self.begun.add(a.payment_hash)
         super()._buyers_node(a)

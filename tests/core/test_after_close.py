@@ -131,7 +131,7 @@ def test_a_hash_that_the_node_paid_for_something_else_is_not_booked():
 def test_a_payment_that_failed_may_be_tried_again_under_its_own_number():
     w = Liar(hold=True)
     w.ask(0, known="h")
-    w.tell(cmd.PaymentLost(session=SESSION, number=w.n, why="no way"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=w.n, attempt=w.n, why="no way"))
     w.hold, w.n = False, w.n - 1
     w.ask(0, known="h")
     assert w.p.paid_msat == 10_000
@@ -279,7 +279,7 @@ def test_payments_that_fail_after_the_close_leave_no_room_behind():
     w.close()
     assert w.p.after_close.most_msat == 20_000 + LIMIT
     for n in list(w.p.in_flight):
-        w.tell(cmd.PaymentLost(session=SESSION, number=n, why="failed"))
+        w.tell(cmd.PaymentLost(session=SESSION, number=n, attempt=n, why="failed"))
     assert w.p.after_close.most_msat == LIMIT
     w.hold = False
     for more in range(1, 20):
@@ -337,7 +337,7 @@ def test_a_debt_that_is_asked_for_again_while_its_payment_hangs_is_no_breach_and
     assert w.p.after_close.most_msat == SLICE and list(w.p.in_flight) == [1]
     w.ask(100)
     assert not w.p.breached and list(w.p.in_flight) == [1]
-    w.tell(cmd.PaymentLost(session=SESSION, number=1, why="failed"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=1, attempt=1, why="failed"))
     w.hold = False
     w.ask(100)
     w.ask(100)
@@ -372,9 +372,9 @@ def test_a_payment_in_flight_that_fails_takes_nothing_off_what_the_sensor_saw():
         w.close()
         w.hold = False
         w.tell(
-            cmd.PaymentLost(session=SESSION, number=2, why="no route")
+            cmd.PaymentLost(session=SESSION, number=2, attempt=2, why="no route")
             if fails
-            else cmd.PaymentDone(session=SESSION, number=2, sent_msat=SLICE)
+            else cmd.PaymentDone(session=SESSION, number=2, payment_hash=w.p.in_flight[2].payment_hash, sent_msat=SLICE)
         )
         assert w.p.may_still_pay_msat == (15_000 if fails else 5_000)
         for amount in [10_000, 5_000] if fails else [5_000]:

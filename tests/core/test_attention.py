@@ -45,3 +45,19 @@ def test_what_was_carried_on_was_not_used_either():
         w.seller.state.apply(e)
     s = w.seller.state.sessions[SESSION]
     assert (s.received_msat, s.charged_msat, s.taken_msat, s.owed_msat) == (10_000, 2_000, 2_000, 6_000)
+
+
+def test_no_less_is_owed_than_a_refund_on_its_way_takes_with_its_fee():
+    w = unrefunded()
+    session = w.seller.state.sessions[SESSION]
+    started = {"amount_msat": 6_000, "maxfee_msat": 600, "borne_msat": 100}
+    for e in (
+        selling.RefundOffered(at=1, subject=SESSION, bolt11="r", claimed_msat=0, invoice_msat=0, number=0),
+        selling.RefundStarted(at=2, subject=SESSION, **started),
+        selling.RefundHeld(at=3, subject=SESSION, why="look"),
+    ):
+        if not (isinstance(e, selling.RefundOffered) and session.refund.bolt11):
+            w.seller.state.apply(e)
+    with pytest.raises(BadParam, match="up to 6500 msat"):
+        w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=6_499))
+    assert w.sell(cmd.Attend(name=SESSION, how=cmd.OWED, note="", amount_msat=6_500))["owed_msat"] == 6_500

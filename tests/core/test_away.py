@@ -144,7 +144,11 @@ def test_who_asked_in_time_can_ask_again_when_the_payment_fails():
     w.sell(cmd.AskRefund(session=ended.id, bolt11="first", invoice_msat=8_000, number=1))
     w.pass_ms(3_600_000, step=60_000)
     w.todo.clear()
-    w.sell(cmd.RefundLost(session=ended.id, bolt11="first", why="a hop was away", final=False))
+    w.sell(
+        cmd.RefundLost(
+            session=ended.id, bolt11="first", attempt=ended.refund.attempts, why="a hop was away", final=False
+        )
+    )
     w.hold = set()
     w.pass_ms(600_000, step=60_000)
     w.sell(cmd.AskRefund(session=ended.id, bolt11="second", invoice_msat=8_000, number=1))
@@ -165,7 +169,13 @@ def test_a_refund_invoice_that_can_not_be_paid_is_made_anew():
     w.todo.clear()
     w.hold = set()
     w.sell(
-        cmd.RefundLost(session=refund.session, bolt11=refund.bolt11, why="the refund invoice has expired", final=True)
+        cmd.RefundLost(
+            session=refund.session,
+            bolt11=refund.bolt11,
+            attempt=refund.attempt,
+            why="the refund invoice has expired",
+            final=True,
+        )
     )
     w.pass_ms(600_000, step=1_000)
     assert sum(w.refunds.values()) == 7_000 and w.purchase.refund_made == 2 and w.purchase.done
@@ -284,7 +294,11 @@ def test_the_hour_after_a_refund_that_failed_outlives_a_restart():
     w.sell(cmd.AskRefund(session=ended.id, bolt11="first", invoice_msat=8_000, number=1))
     w.pass_ms(3_600_000, step=60_000)
     w.todo.clear()
-    w.sell(cmd.RefundLost(session=ended.id, bolt11="first", why="a hop was away", final=False))
+    w.sell(
+        cmd.RefundLost(
+            session=ended.id, bolt11="first", attempt=ended.refund.attempts, why="a hop was away", final=False
+        )
+    )
     w.restart_seller()
     w.pass_ms(600_000, step=60_000)
     assert w.seller.state.sessions[ended.id].owed_msat == 9_000

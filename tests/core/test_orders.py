@@ -182,9 +182,12 @@ class Orders(RuleBasedStateMachine):
             self.settle(a.payment_hash)
             mine = self.left[a.payment_hash] = row[0]
         if mine is not None:
-            self.tell("buyer", cmd.PaymentDone(session=a.session, number=a.number, sent_msat=mine))
+            self.tell(
+                "buyer",
+                cmd.PaymentDone(session=a.session, number=a.number, payment_hash=a.payment_hash, sent_msat=mine),
+            )
         else:
-            self.tell("buyer", cmd.PaymentLost(session=a.session, number=a.number, why="rejected"))
+            self.tell("buyer", cmd.PaymentLost(session=a.session, number=a.number, attempt=a.attempt, why="rejected"))
 
     def on_PayRefund(self, a):
         """As plugin/meter.py: while a part can settle it waits; what was not begun is begun, in two parts."""

@@ -207,7 +207,7 @@ def test_a_payment_that_is_given_up_counts_today_and_in_its_budget_and_frees_the
     w.hold = set()
     w.pump()
     assert not w.balance  # it is not tried again
-    w.buy(cmd.PaymentDone(session=SESSION, number=n, sent_msat=10_000))
+    w.buy(cmd.PaymentDone(session=SESSION, number=n, payment_hash=w.purchase.astray[n].payment_hash, sent_msat=10_000))
     p = w.buyer.state.streams[SESSION]
     assert (p.paid_msat, p.sent_msat, p.astray_msat) == (10_000, 10_000, 0) and w.buyer.state.spent_on(
         w.now

@@ -133,9 +133,13 @@ def test_a_restart_asks_for_the_same_refund_again_and_not_for_a_new_one():
 def test_what_the_node_knows_of_a_hash_that_a_refund_claimed_is_its_own_after_a_restart_too():
     w = refunding()
     bolt11 = w.sale.refund.bolt11
-    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=False))
+    assert w.sell(
+        cmd.ClaimRefund(session=SESSION, bolt11=bolt11, attempt=w.sale.refund.attempts, payment_hash="h", known=False)
+    )
     w.restart_seller()
-    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=True))
+    assert w.sell(
+        cmd.ClaimRefund(session=SESSION, bolt11=bolt11, attempt=w.sale.refund.attempts, payment_hash="h", known=True)
+    )
     w.todo.clear()
     w.sell(cmd.RefundSettled(session=SESSION, bolt11=bolt11, amount_msat=7_000, fee_msat=0, payment_hash="h"))
     w.pump()
@@ -147,7 +151,11 @@ def test_a_hash_that_the_node_paid_for_something_else_is_refused_after_a_restart
     w = refunding()
     w.restart_seller()
     w.todo.clear()
-    assert not w.sell(cmd.ClaimRefund(session=SESSION, bolt11=w.sale.refund.bolt11, payment_hash="h", known=True))
+    assert not w.sell(
+        cmd.ClaimRefund(
+            session=SESSION, bolt11=w.sale.refund.bolt11, attempt=w.sale.refund.attempts, payment_hash="h", known=True
+        )
+    )
     assert (w.sale.refunded_msat, w.sale.owed_msat, w.sale.refund.bolt11) == (0, 7_000, "")
 
 
@@ -155,7 +163,9 @@ def test_a_hash_that_the_node_paid_for_something_else_is_refused_after_a_restart
 def test_a_hash_pays_one_refund_whatever_session_or_invoice_it_is_given_for(paid):
     w = refunding()
     first = w.sale.refund.bolt11
-    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=first, payment_hash="h", known=False))
+    assert w.sell(
+        cmd.ClaimRefund(session=SESSION, bolt11=first, attempt=w.sale.refund.attempts, payment_hash="h", known=False)
+    )
     w.hold = {do.PayRefund}
     if paid:
         w.todo.clear()
@@ -174,7 +184,7 @@ def test_a_hash_pays_one_refund_whatever_session_or_invoice_it_is_given_for(paid
     assert w.seller.state.sessions[OTHER].refund.under_way
     w.restart_seller()
     assert not w.sell(
-        cmd.ClaimRefund(session=OTHER, bolt11="refund:same hash", payment_hash="h", known=False)
+        cmd.ClaimRefund(session=OTHER, bolt11="refund:same hash", attempt=1, payment_hash="h", known=False)
     )  # the node has forgotten it
     other = w.seller.state.sessions[OTHER]
     assert (other.refunded_msat, other.owed_msat, other.refund.under_way) == (0, 10_000, False)
@@ -275,7 +285,9 @@ def test_a_refund_that_a_version_without_claims_began_finds_its_own_payment(begu
     for event in w.seller_events[upto:]:
         state.apply(event)
     w.seller = Seller(SELLER_ID, state=state)
-    assert w.sell(cmd.ClaimRefund(session=SESSION, bolt11=bolt11, payment_hash="h", known=True))
+    assert w.sell(
+        cmd.ClaimRefund(session=SESSION, bolt11=bolt11, attempt=w.sale.refund.attempts, payment_hash="h", known=True)
+    )
     w.sell(cmd.RefundSettled(session=SESSION, bolt11=bolt11, amount_msat=7_000, fee_msat=0, payment_hash="h"))
     assert (w.sale.refunded_msat, w.sale.owed_msat) == (7_000, 0)
     again = SellerState()
@@ -317,8 +329,14 @@ def test_what_a_refund_paid_otherwise_than_it_was_to_be_leaves(arrived, fee, ref
 def test_news_of_another_invoice_neither_ends_nor_claims_the_refund_under_way():
     w = refunding()
     before = len(w.seller_events)
-    w.sell(cmd.RefundLost(session=SESSION, bolt11="another", why="no route", final=True))
-    assert not w.sell(cmd.ClaimRefund(session=SESSION, bolt11="another", payment_hash="h", known=False))
+    w.sell(
+        cmd.RefundLost(session=SESSION, bolt11="another", attempt=w.sale.refund.attempts, why="no route", final=True)
+    )
+    assert not w.sell(
+        cmd.ClaimRefund(
+            session=SESSION, bolt11="another", attempt=w.sale.refund.attempts, payment_hash="h", known=False
+        )
+    )
     assert len(w.seller_events) == before and w.sale.refund.under_way
 
 
@@ -354,3 +372,28 @@ def test_tries_of_a_refund_that_fails_grow_ever_rarer():
     w.pass_ms(3_600_000, step=5_000)
     gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(set(tries)))]
     assert len(gaps) >= 3 and gaps == sorted(gaps) and gaps[-1] >= 4 * gaps[0]
+
+
+def test_an_answer_that_comes_again_does_not_end_the_next_try():
+    """Two threads may have paid one try: the journal failed for a moment, and the core was folded anew."""
+    w = refunding()
+    (first,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
+    lost = cmd.RefundLost(session=SESSION, bolt11=first.bolt11, attempt=first.attempt, why="no way", final=False)
+    w.todo.clear()
+    w.sell(lost)
+    (second,) = [a for _, a in w.todo if isinstance(a, do.PayRefund)]
+    assert second.bolt11 == first.bolt11 and second.attempt != first.attempt
+    w.sell(lost)
+    assert w.sale.refund.under_way and [a for _, a in w.todo if isinstance(a, do.PayRefund)] == [second]
+    claim = {"session": SESSION, "bolt11": first.bolt11, "payment_hash": "h", "known": False}
+    assert w.sell(cmd.ClaimRefund(attempt=first.attempt, **claim)) == cmd.Claimed.NO
+    assert w.sell(cmd.ClaimRefund(attempt=second.attempt, **claim)) == cmd.Claimed.NOW
+    assert w.sell(cmd.ClaimRefund(attempt=second.attempt, **claim)) == cmd.Claimed.BEFORE
+
+
+def test_an_alarm_that_was_seen_asks_for_no_refund_that_is_being_paid():
+    w = refunding()
+    w.sale.alarm = "look"
+    w.todo.clear()
+    w.sell(cmd.Attend(name=SESSION, how=cmd.SEEN, note=""))
+    assert w.sale.refund.under_way and not [a for _, a in w.todo if isinstance(a, do.PayRefund)]

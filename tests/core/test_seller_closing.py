@@ -152,7 +152,15 @@ def test_a_refund_invoice_that_expired_is_replaced():
     w.pass_ms(30 * DAY_MS, step=DAY_MS // 4)
     w.hold = set()
     w.todo.clear()
-    w.sell(cmd.RefundLost(session=SESSION, bolt11=old, why="the buyer's refund invoice has expired", final=True))
+    w.sell(
+        cmd.RefundLost(
+            session=SESSION,
+            bolt11=old,
+            attempt=w.sale.refund.attempts,
+            why="the buyer's refund invoice has expired",
+            final=True,
+        )
+    )
     w.channel_can_refund = True
     w.pass_ms(DAY_MS, step=60_000)
     assert w.sale.owed_msat == 0 and w.sale.refunded_msat == 9_000 and w.purchase.refund_bolt11 != old

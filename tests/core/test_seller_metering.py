@@ -310,3 +310,40 @@ def test_a_rating_is_held_against_what_was_counted_since():
         w.now += seconds * 1_000
         w.report(register)
     assert w.meter.count == 1_010
+
+
+@pytest.mark.parametrize("boot", ["b1", "b2"])
+def test_what_was_paid_for_and_never_counted_makes_no_allowance_larger(boot):
+    """A board that has used 5 ticks of its allowance of 20 falls silent: the session is charged up to its grant.
+
+    Its boot may report these 100 ticks, which were paid for; another boot counts anew, and has what is left: 15.
+    """
+    w = World({"allowance_ticks": 20, "allowance_period_s": 10**6})
+    w.open()
+    w.report(5)
+    w.board_on = False
+    w.buy(cmd.CloseStream(session=SESSION))
+    w.pump()
+    w.pass_ms(700_000, step=10_000)
+    assert w.sale.charged_msat == 10_000 and w.meter.count == 5
+    w.report(5 if boot == "b1" else 0, boot=boot)
+    assert w.grant() == (5 + 100 + 15 if boot == "b1" else 15)
+    w.report(w.grant(), boot=boot)
+    assert w.meter.count == (120 if boot == "b1" else 20) and w.meter.allowance_used
+
+
+def test_a_period_of_the_allowance_that_begins_meanwhile_leaves_out_what_was_paid_for():
+    w = World({"allowance_ticks": 20, "allowance_period_s": 60})
+    w.open()
+    w.report(60)
+    w.board_on = False
+    w.buy(cmd.CloseStream(session=SESSION))
+    w.pump()
+    w.pass_ms(700_000, step=10_000)
+    paid = w.sale.charged_msat // 100
+    w.report(70)
+    w.pass_ms(120_000, step=10_000)
+    w.report(71)
+    assert w.grant() == paid + 20
+    w.report(0, boot="b2")
+    assert w.grant() == 20

@@ -4,6 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
+from liar import SensorFirst
 from world import ARREARS, SESSION, Victim, World, invoice_received
 
 from satmeter.core import commands as cmd
@@ -69,3 +70,27 @@ def test_a_restart_forgets_less_of_the_count_than_half_an_invoice_is_worth():
     w.report(60)
     w.restart_seller()
     assert (w.meter.count, w.meter.recorded, w.seller.state.sessions[SESSION].count) == (51, 51, 51)
+
+
+def test_a_sensor_that_is_told_late_accuses_nobody_and_is_as_old_as_it_is():
+    """The bridge's call waited for the node: what the sensor said 11 s ago is no reading of now."""
+    w = SensorFirst()
+    w.sense(0)
+    w.ask(0)
+    w.now += 12_000
+    w.tell(cmd.SensorReading(session=SESSION, boot="s", register=10, age_ms=11_000))
+    w.ask(100, amount=5_000)
+    assert (w.p.breached, w.p.payments, w.p.memory.waits) == (False, 1, "the own sensor is late")
+    w.sense(100)
+    w.ask(100, amount=5_000)
+    assert (w.p.breached, w.p.payments, w.p.memory.waits) == (False, 2, "")
+    w.now += 600_000
+    w.tell(cmd.SensorReading(session=SESSION, boot="s", register=150, age_ms=599_000))
+    w.ask(150, amount=5_000)
+    assert (w.p.payments, w.p.memory.waits) == (2, "the own sensor is silent")
+    w.tell(cmd.SensorReading(session=SESSION, boot="s", register=150, age_ms=0))
+    w.tell(
+        cmd.SensorReading(session=SESSION, boot="s", register=149, age_ms=40_000)
+    )  # told late: it is heard all the same
+    w.ask(150, amount=5_000)
+    assert (w.p.payments, w.p.memory.waits) == (3, "")

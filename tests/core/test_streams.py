@@ -212,7 +212,7 @@ def test_a_receipt_is_waited_for_as_long_as_a_payment_hangs():
     w.now += GIVE_UP_MS + 1
     w.tell(cmd.Tick())
     assert w.p.state == "closing"
-    w.tell(cmd.PaymentLost(session=SESSION, number=1, why="failed"))
+    w.tell(cmd.PaymentLost(session=SESSION, number=1, attempt=1, why="failed"))
     w.tell(cmd.Tick())
     assert w.p.state == "closed"
 
@@ -234,9 +234,9 @@ def test_news_of_a_payment_that_nobody_made_changes_nothing():
     w.open()
     before = len(w.buyer_events)
     for of, number in ((SESSION, 99), ("77" * 16, 1)):
-        w.buy(cmd.PaymentDone(session=of, number=number, sent_msat=10_000))
-        w.buy(cmd.PaymentKnown(session=of, number=number))
-        w.buy(cmd.PaymentLost(session=of, number=number, why="no route"))
+        w.buy(cmd.PaymentDone(session=of, number=number, payment_hash="h", sent_msat=10_000))
+        w.buy(cmd.PaymentKnown(session=of, number=number, attempt=number))
+        w.buy(cmd.PaymentLost(session=of, number=number, attempt=number, why="no route"))
     assert len(w.buyer_events) == before
 
 

@@ -236,7 +236,11 @@ class World:
         elif isinstance(a, do.PayRefund):
             if not self.sell(
                 cmd.ClaimRefund(
-                    session=a.session, bolt11=a.bolt11, payment_hash=a.bolt11, known=a.bolt11 in self.refunds
+                    session=a.session,
+                    bolt11=a.bolt11,
+                    attempt=a.attempt,
+                    payment_hash=a.bolt11,
+                    known=a.bolt11 in self.refunds,
                 )
             ):
                 return
@@ -257,6 +261,7 @@ class World:
                     cmd.RefundLost(
                         session=a.session,
                         bolt11=a.bolt11,
+                        attempt=a.attempt,
                         why="no capacity: the reserve is not passed yet",
                         final=False,
                     )
@@ -268,17 +273,24 @@ class World:
         if isinstance(a, do.Pay):
             label = a.payment_hash[4:].rsplit(":", 1)[0]
             if a.fresh and self.invoices[label][1] == "paid":
-                self.buy(cmd.PaymentKnown(session=a.session, number=a.number))
+                self.buy(cmd.PaymentKnown(session=a.session, number=a.number, attempt=a.attempt))
             elif a.invoice is None and self.invoices[label][1] != "paid":
-                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="it was not begun"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, attempt=a.attempt, why="it was not begun"))
             elif self.fail:
                 self.fail -= 1
-                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="failed"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, attempt=a.attempt, why="failed"))
             elif self.pay(label):
                 self.paid_by_buyer[label] = self.invoices[label][0]
-                self.buy(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=self.invoices[label][0]))
+                self.buy(
+                    cmd.PaymentDone(
+                        session=a.session,
+                        number=a.number,
+                        payment_hash=a.payment_hash,
+                        sent_msat=self.invoices[label][0],
+                    )
+                )
             else:
-                self.buy(cmd.PaymentLost(session=a.session, number=a.number, why="rejected"))
+                self.buy(cmd.PaymentLost(session=a.session, number=a.number, attempt=a.attempt, why="rejected"))
         elif isinstance(a, do.MakeRefundInvoice):
             self.buy(cmd.RefundInvoiceMade(session=a.session, bolt11=f"refund:{a.label}"))
         elif isinstance(a, do.CheckReceipt):
@@ -388,7 +400,9 @@ class Victim:
             if isinstance(a, do.Pay):
                 cost = min(fee, a.maxfee_msat)
                 self.paid, self.sent = self.paid + amount, self.sent + amount + cost
-                self.tell(cmd.PaymentDone(session=SESSION, number=n, sent_msat=amount + cost))
+                self.tell(
+                    cmd.PaymentDone(session=SESSION, number=n, payment_hash=a.payment_hash, sent_msat=amount + cost)
+                )
 
     @property
     def purchase(self):

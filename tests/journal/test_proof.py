@@ -71,7 +71,13 @@ class Shop(Unsigned):
         )
         if s.refund.under_way:
             self.do(
-                cmd.ClaimRefund(session=session, bolt11=s.refund.bolt11, payment_hash=f"hash of {session}", known=False)
+                cmd.ClaimRefund(
+                    session=session,
+                    bolt11=s.refund.bolt11,
+                    attempt=s.refund.attempts,
+                    payment_hash=f"hash of {session}",
+                    known=False,
+                )
             )
 
     def settle(self, session):

@@ -113,3 +113,40 @@ def test_while_a_payment_is_tried_again_nobody_says_that_it_was_not_begun(node):
     away[0] = False
     assert payments.pay(PAYEE, "lnbc1", HASH, 0, 100)[0].status == "complete"
     assert payments.pay(PAYEE, "", HASH, 0, 100)[0] == Outcome("complete", 5_010, 5_000)
+
+
+def test_what_was_asked_for_before_may_begin_late(node, monkeypatch):
+    """xpay looks for a way for some seconds, and goes on after who asked for it has died."""
+    monkeypatch.setattr(module, "BEGUN_S", 60)
+    payments, asked = Payments(node), []
+    answer = node.call
+
+    def call(method, **params):
+        if method == "listsendpays":
+            asked.append(1)
+            if len(asked) == 3:
+                node.parts = [{**PAID, "created_at": int(time.time())}]
+        return answer(method, **params)
+
+    monkeypatch.setattr(node, "call", call)
+    outcome, _ = payments.pay(PAYEE, "", HASH, 0, 100)
+    assert outcome == Outcome("complete", 5_010, 5_000) and node.tries == 0
+
+
+@pytest.mark.parametrize("known", ["failed", None])
+def test_what_is_asked_for_the_first_time_waits_for_nothing(node, monkeypatch, known):
+    monkeypatch.setattr(module, "BEGUN_S", 3_600)
+    node.parts = [{"status": known, "created_at": 1}] if known else []
+    outcome, _ = Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, again=False)
+    assert outcome.status == "complete" and node.tries == 1
+
+
+def test_the_node_stops_to_look_for_a_way_before_nothing_more_is_expected(node, monkeypatch):
+    told, answer = [], node.call
+    monkeypatch.setattr(
+        node, "call", lambda method, **params: told.append((method, params)) or answer(method, **params)
+    )
+    Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True)
+    (params,) = [params for method, params in told if method == "xpay"]
+    monkeypatch.undo()
+    assert 0 < params["retry_for"] < module.BEGUN_S

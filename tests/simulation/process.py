@@ -433,13 +433,16 @@ class SellerProcess(Process):
         inv = money.by_hash.get((a.bolt11.split(":") + [""])[1])
         known = inv is not None and money.status(SELLER, inv.hash) in ("pending", "complete")
         if inv is None or (not known and self.sim.now >= inv.expires_at):
-            tell(cmd.RefundLost(session=a.session, bolt11=a.bolt11, why="not to be paid", final=True))
+            tell(
+                cmd.RefundLost(session=a.session, bolt11=a.bolt11, attempt=a.attempt, why="not to be paid", final=True)
+            )
             return
         answers = []
         self.feed(
-            cmd.ClaimRefund(session=a.session, bolt11=a.bolt11, payment_hash=inv.hash, known=known), answers.append
+            cmd.ClaimRefund(session=a.session, bolt11=a.bolt11, attempt=a.attempt, payment_hash=inv.hash, known=known),
+            answers.append,
         )
-        if answers != [True]:
+        if not (answers and answers[0] in (cmd.Claimed.NOW, cmd.Claimed.BEFORE)):
             return  # refused, or nobody is there to answer: the refund is resumed with the core
 
         def ended(status):
@@ -451,7 +454,7 @@ class SellerProcess(Process):
                     )
                 )
             else:
-                tell(cmd.RefundLost(session=a.session, bolt11=a.bolt11, why="failed"), final=False)
+                tell(cmd.RefundLost(session=a.session, bolt11=a.bolt11, attempt=a.attempt, why="failed", final=False))
 
         money.pay(SELLER, a.bolt11, a.maxfee_msat, a.amount_msat, lambda: self.landed(inv.hash, ended))
 
@@ -545,15 +548,19 @@ class BuyerProcess(Process):
         """As node/payments.py: what the node knows as complete or pending stands, and only else it is paid."""
         tell, money = self.told(self.life), self.sim.money
         if a.fresh and money.status(self.node, a.payment_hash) in ("complete", "pending"):
-            tell(cmd.PaymentKnown(session=a.session, number=a.number))
+            tell(cmd.PaymentKnown(session=a.session, number=a.number, attempt=a.attempt))
             return
 
         def ended(status):
             if status == "complete":
                 p = money.payments[self.node, a.payment_hash]
-                tell(cmd.PaymentDone(session=a.session, number=a.number, sent_msat=p.amount + p.fee))
+                tell(
+                    cmd.PaymentDone(
+                        session=a.session, number=a.number, payment_hash=a.payment_hash, sent_msat=p.amount + p.fee
+                    )
+                )
             else:
-                tell(cmd.PaymentLost(session=a.session, number=a.number, why="failed"))
+                tell(cmd.PaymentLost(session=a.session, number=a.number, attempt=a.attempt, why="failed"))
 
         if a.invoice is not None:
             money.pay(self.node, a.invoice.bolt11, a.maxfee_msat, None, lambda: self.landed(a.payment_hash, ended))

@@ -31,7 +31,7 @@ MAXDELAY = 500
 WAIT_S, LOOK_AGAIN_S, WAITING = 5, 1.0, 100
 LEASE_S, BEAT_S = 120, 15
 """A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
-for its end. Twice the minute for which the node's xpay goes on trying after its caller has died: between two tries
+for its end. Much longer than the node's xpay goes on trying after its caller has died (RETRY_FOR_S): between two tries
 nothing is pending, and all the same one more may come."""
 LOOK_S = 30
 PARTS_S, PARTS_MOST_S = 0.1, 5.0
@@ -271,7 +271,9 @@ class OutgoingPayments:
 
     def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:
         try:
-            _, why = self._payments.pay(payee, payreq, rhash, maxfee, MAXDELAY, may=lambda: self._mine(rhash))
+            _, why = self._payments.pay(
+                payee, payreq, rhash, maxfee, MAXDELAY, again=False, may=lambda: self._mine(rhash)
+            )
             self._end(rhash, self._landed(rhash), why)
         except Exception as error:  # it stays pending: once its lease is over, one of us learns what became of it
             log.warning("payment %s: %s", rhash[:16], error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from .messages import Invoice, Message
 from .reading import Reading
@@ -236,14 +237,25 @@ class Unlock(Command):
     meter: str
 
 
+class Claimed(StrEnum):
+    """Whether a refund may be paid by a payment hash: no; yes, and it is recorded just now; or it was before.
+
+    In the last case the node may have been asked to pay it already."""
+
+    NO = ""
+    NOW = "now"
+    BEFORE = "before"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRefund(Command):
-    """Whether a refund may be paid by the hash of its invoice; asked before the node is. The answer is a bool.
+    """Whether this try of a refund may be paid by the hash of its invoice; asked before the node is. Answer: Claimed.
 
     `known`: the node has a pending or complete payment of this hash."""
 
     session: str
     bolt11: str
+    attempt: int
     payment_hash: str
     known: bool
 
@@ -261,10 +273,11 @@ class RefundSettled(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundLost(Command):
-    """Nothing of it is or will be paid. `final`: this invoice can never be paid."""
+    """Nothing of this try is or will be paid. `final`: this invoice can never be paid."""
 
     session: str
     bolt11: str
+    attempt: int
     why: str
     final: bool
 
@@ -408,19 +421,21 @@ class InvoiceReceived(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentDone(Command):
-    """`sent_msat` is what left us, fees included, as the node says."""
+    """`sent_msat` is what left us by this hash, fees included, as the node says."""
 
     session: str
     number: int
+    payment_hash: str
     sent_msat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentLost(Command):
-    """The node says that nothing is or will be paid for it."""
+    """The node says that nothing is or will be paid by this try."""
 
     session: str
     number: int
+    attempt: int
     why: str
 
 
@@ -438,6 +453,7 @@ class PaymentKnown(Command):
 
     session: str
     number: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,10 +74,12 @@ class PayRefund(Effect):
     """Seller: pays a refund's invoice, once its hash is claimed (ClaimRefund); answer: RefundSettled or RefundLost.
 
     `amount_msat` is to arrive, for a routing fee of `maxfee_msat` at most. An outcome that the node
-    already knows is the answer."""
+    already knows is the answer. `attempt` counts the tries of the session's refunds: the answer repeats it, and ends no
+    other try."""
 
     session: str
     bolt11: str
+    attempt: int
     amount_msat: int
     maxfee_msat: int
 
@@ -107,11 +109,13 @@ class Pay(Effect):
 
     `fresh`: by the journal this is the first try, so a payment that the node knows under this hash
     is another one (PaymentKnown). Without `invoice`, only the outcome of an earlier try is looked
-    up; if nothing was paid, the seller asks again. `maxdelay` is in blocks."""
+    up; if nothing was paid, the seller asks again. `maxdelay` is in blocks. `attempt` counts the stream's payments: the
+    answer repeats it, and ends no other one."""
 
     session: str
     seller: str
     number: int
+    attempt: int
     payment_hash: str
     maxfee_msat: int
     maxdelay: int

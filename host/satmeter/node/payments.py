@@ -6,7 +6,6 @@ HTLC could not do.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pyln.client import RpcError
 
 from ..core.errors import NodeTrouble
 from ..core.plain import JsonObject
+from .one_each import OneEach
 from .payment_queue import PaymentQueue
 from .rpc import Node, code_of, words_of
 
@@ -31,9 +31,12 @@ XPAY_LEARNED = "layer xpay says"
 """In the words of a payment that found no route only because of what xpay had learned from earlier failures."""
 CHANNEL_FULL = ("already reserved", "Too many HTLCs")
 """In the words of one that found no room: payments under way hold it (205), or the channel is full (204, 209)."""
-BEGUN_S = 1.0
-"""After so long the node knows of a payment that was asked for just before we died, or lost the node."""
-POLL_FIRST_S, POLL_MOST_S = 0.2, 5.0
+RETRY_FOR_S = 10
+"""For so long xpay looks for a way, and for another one after a failure: also after we died, or lost the node."""
+BEGUN_S = RETRY_FOR_S + 5.0
+"""After so long nothing more is begun of a payment that was asked for just before: until then, that the node knows of
+none, or only of failed parts, is no outcome."""
+POLL_FIRST_S, POLL_MOST_S, POLL_BEGUN_S = 0.2, 5.0, 0.5
 TRIES = 8
 """Tries after failures on the way, or of a payment that finds no room though none of ours is under way: for about five
 seconds, since a meter's grace may not be much longer."""
@@ -75,9 +78,7 @@ class Payments:
         self._turns = PaymentQueue()
         self._channels: dict[str, tuple[str, float]] = {}
         self._begins_until = time.monotonic() + BEGUN_S
-        self._paying: set[str] = set()
-        """Hashes that a thread of ours is paying, under `_one_ended`."""
-        self._one_ended = threading.Condition()
+        self._one_each = OneEach()
         self._tried_again: set[str] = set()
         """Hashes whose payment met a node that was away: who asked for it asks again, with the invoice."""
 
@@ -117,6 +118,7 @@ class Payments:
         maxdelay: int,
         amount_msat: int | None = None,
         fresh: bool = False,
+        again: bool = True,
         last: LastHop | None = None,
         may: Callable[[], bool] = lambda: True,
     ) -> tuple[Outcome, str]:
@@ -124,17 +126,23 @@ class Payments:
 
         Never pays twice: what the node knows as complete or pending stands, and the node takes no second payment of a
         hash while one is under way. A `fresh` hash was never asked for by us: where the node knows it all the same, the
-        outcome is known. An error of a call decides nothing; the outcome does. Blocks while an HTLC is held, however
+        outcome is known. One that is not asked for `again` has no earlier call that may begin late, and waits for none.
+        An error of a call decides nothing; the outcome does. Blocks while an HTLC is held, however
         long: giving up on a payment that may still settle would free money that is not free. `amount_msat` only for an
         invoice without one; `last` allows a direct HTLC. `may` is asked before each try: when it is False, there is
         none. A second call for a hash waits for the first one, and then learns what became of it.
         """
         with self._alone(payment_hash, bolt11):
-            if not fresh and self._begun(payment_hash):
+            if not fresh and self.begun(payment_hash, again):
                 return self._landed(payment_hash), ""
             if not bolt11:
                 return self.outcome(payment_hash), "the payment was not begun"
-            params: JsonObject = {"invstring": bolt11, "maxfee": maxfee_msat, "maxdelay": maxdelay}
+            params: JsonObject = {
+                "invstring": bolt11,
+                "maxfee": maxfee_msat,
+                "maxdelay": maxdelay,
+                "retry_for": RETRY_FOR_S,
+            }
             if amount_msat is not None:
                 params["amount_msat"] = amount_msat
             if last is not None and last.delay + SPARE_BLOCKS > maxdelay:
@@ -155,33 +163,27 @@ class Payments:
         """Lets one thread at a time pay or find the payment of a hash.
 
         NodeTrouble for a call without an invoice whose payment another thread of ours tries again."""
-        with self._one_ended:
-            self._one_ended.wait_for(lambda: payment_hash not in self._paying)
-            self._paying.add(payment_hash)
-        try:
+        with self._one_each.of(payment_hash):
             if not bolt11 and payment_hash in self._tried_again:
                 raise NodeTrouble("the payment of this hash is tried again by another thread of ours")
-            yield
+            try:
+                yield
+            except NodeTrouble:
+                if bolt11:
+                    self._tried_again.add(payment_hash)
+                raise
             self._tried_again.discard(payment_hash)
-        except NodeTrouble:
-            if bolt11:
-                self._tried_again.add(payment_hash)
-            raise
-        finally:
-            with self._one_ended:
-                self._paying.discard(payment_hash)
-                self._one_ended.notify_all()
 
-    def _begun(self, payment_hash: str) -> bool:
+    def begun(self, payment_hash: str, again: bool) -> bool:
         """Returns whether a payment is under way or complete, after a wait for one that may just begin.
 
         The node may begin late what was asked for just before this plugin started, or before the node
-        was lost for a moment: up to BEGUN_S are waited."""
+        was lost for a moment: up to BEGUN_S are waited, for what may have been asked for before."""
         while self.outcome(payment_hash).status not in ("complete", "pending"):
             wait = self._begins_until - time.monotonic()
-            if wait <= 0:
+            if wait <= 0 or not again:
                 return False
-            time.sleep(wait)
+            time.sleep(min(wait, POLL_BEGUN_S))
         return True
 
     def _older(self, payment_hash: str, paid: Outcome | None, since: int) -> bool:

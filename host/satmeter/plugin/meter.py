@@ -23,6 +23,7 @@ from ..core.seller.state import SellerState
 from ..core.status import BoardView, SessionRow
 from ..core.tariff import OFF
 from ..node.currency import per_btc
+from ..node.one_each import OneEach
 from ..node.rpc import Made, words_of
 from ..wire.address import Address
 from ..wire.lnurl import encode
@@ -65,6 +66,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def __init__(self) -> None:
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
         self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
+        self._refunding = OneEach()
         self._offer_lock = threading.Lock()
         self._strange: list[str] | None = None
         """Journals that invoices of the node name and that are not this one; None before they were looked for."""
@@ -395,54 +397,67 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def _pay_refund(self, effect: do.PayRefund) -> None:
         """Pays a refund within the fee that it bears itself, and posts the outcome to the core.
 
-        The outcome of an earlier try counts first: an invoice is given up only when nothing of it can
+        One try of a session at a time: the one behind it learns from the core that it is over. The
+        outcome of an earlier try counts first: an invoice is given up only when nothing of it can
         settle any more."""
+        with self._refunding.of(effect.session):
+            outcome = self._refund_outcome(effect)
+            if outcome is not None:
+                self.runtime.post(outcome)
+
+    def _refund_outcome(self, effect: do.PayRefund) -> cmd.RefundSettled | cmd.RefundLost | None:
+        """Returns what became of a try; None where it is not the refund's any more."""
+
+        def lost(why: str, final: bool) -> cmd.RefundLost:
+            return cmd.RefundLost(
+                session=effect.session, bolt11=effect.bolt11, attempt=effect.attempt, why=why, final=final
+            )
+
+        def claimed(known: bool) -> cmd.Claimed:
+            claim = cmd.ClaimRefund(
+                session=effect.session,
+                bolt11=effect.bolt11,
+                attempt=effect.attempt,
+                payment_hash=invoice.payment_hash,
+                known=known,
+            )
+            return cmd.Claimed(self.runtime.ask(claim))
+
         try:
             invoice = read(self.node, effect.bolt11)
         except BadParam as error:
-            self.runtime.post(
-                cmd.RefundLost(session=effect.session, bolt11=effect.bolt11, why=error.message, final=True)
-            )
-            return
+            return lost(error.message, final=True)
         if invoice.amount_msat not in (0, effect.amount_msat):
             why = f"the refund invoice asks for {invoice.amount_msat} msat, not {effect.amount_msat}"
-            self.runtime.post(cmd.RefundLost(session=effect.session, bolt11=effect.bolt11, why=why, final=True))
-            return
-        payment_hash = invoice.payment_hash
-        known = self.payments.outcome(payment_hash).status in ("pending", "complete")
-        if not self.runtime.ask(
-            cmd.ClaimRefund(session=effect.session, bolt11=effect.bolt11, payment_hash=payment_hash, known=known)
-        ):
-            return
+            return lost(why, final=True)
+        known = self.payments.outcome(invoice.payment_hash).status in ("pending", "complete")
+        claim = claimed(known)
+        if not claim:
+            return None
+        again = claim == cmd.Claimed.BEFORE
+        known = known or self.payments.begun(invoice.payment_hash, again)
         if not known and invoice.expires_at <= wall_ms() // 1000:
-            self.runtime.post(
-                cmd.RefundLost(
-                    session=effect.session, bolt11=effect.bolt11, why="the refund invoice has expired", final=True
-                )
-            )
-            return
-        amount = None if invoice.amount_msat else effect.amount_msat
+            return lost("the refund invoice has expired", final=True)
         with self.paying.measured():
             outcome, why = self.payments.pay(
-                invoice.payee, effect.bolt11, payment_hash, effect.maxfee_msat, REFUND_MAXDELAY, amount
+                invoice.payee,
+                effect.bolt11,
+                invoice.payment_hash,
+                effect.maxfee_msat,
+                REFUND_MAXDELAY,
+                None if invoice.amount_msat else effect.amount_msat,
+                again=again,
+                may=lambda: bool(claimed(known=True)),
             )
-        if outcome.status == "complete":
-            fee = max(0, outcome.sent_msat - outcome.amount_msat)
-            self.runtime.post(
-                cmd.RefundSettled(
-                    session=effect.session,
-                    bolt11=effect.bolt11,
-                    amount_msat=outcome.amount_msat,
-                    fee_msat=fee,
-                    payment_hash=payment_hash,
-                )
-            )
-        else:
-            self.runtime.post(
-                cmd.RefundLost(
-                    session=effect.session, bolt11=effect.bolt11, why=why or "the payment failed", final=False
-                )
-            )
+        if outcome.status != "complete":
+            return lost(why or "the payment failed", final=False)
+        return cmd.RefundSettled(
+            session=effect.session,
+            bolt11=effect.bolt11,
+            amount_msat=outcome.amount_msat,
+            fee_msat=max(0, outcome.sent_msat - outcome.amount_msat),
+            payment_hash=invoice.payment_hash,
+        )
 
     def refund_invoice(self, text: str) -> RefundInvoice:
         """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""

@@ -147,14 +147,24 @@ class StreamPlugin(RolePlugin[Buyer, BuyerState]):
             self.executor.payment(self._pay, replace(effect, fresh=False))
             return
         if outcome.status == "known":
-            self.runtime.post(cmd.PaymentKnown(session=effect.session, number=effect.number))
+            self.runtime.post(cmd.PaymentKnown(session=effect.session, number=effect.number, attempt=effect.attempt))
         elif outcome.status == "complete":
             self.runtime.post(
-                cmd.PaymentDone(session=effect.session, number=effect.number, sent_msat=outcome.sent_msat)
+                cmd.PaymentDone(
+                    session=effect.session,
+                    number=effect.number,
+                    payment_hash=effect.payment_hash,
+                    sent_msat=outcome.sent_msat,
+                )
             )
         else:
             self.runtime.post(
-                cmd.PaymentLost(session=effect.session, number=effect.number, why=why or "the payment failed")
+                cmd.PaymentLost(
+                    session=effect.session,
+                    number=effect.number,
+                    attempt=effect.attempt,
+                    why=why or "the payment failed",
+                )
             )
 
     def _make_refund_invoice(self, effect: do.MakeRefundInvoice) -> None:

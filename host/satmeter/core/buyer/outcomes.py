@@ -6,7 +6,7 @@ from ..errors import PolicyBreach, WrongState
 from ..states import StreamState
 from . import events as ev
 from .context import Part
-from .session import BuyerSession
+from .session import BuyerSession, PaymentInFlight
 
 
 class Outcomes(Part):
@@ -15,7 +15,8 @@ class Outcomes(Part):
     def paid(self, command: cmd.PaymentDone) -> None:
         """The node has paid."""
         stream = self.state.streams.get(command.session)
-        if stream is not None and (command.number in stream.in_flight or command.number in stream.astray):
+        payment = self._payment(stream, command.number)
+        if stream is not None and payment is not None and payment.payment_hash == command.payment_hash:
             self.emit(
                 ev.PaymentSettled(at=self.now, subject=stream.id, number=command.number, sent_msat=command.sent_msat)
             )
@@ -40,7 +41,7 @@ class Outcomes(Part):
     def known(self, command: cmd.PaymentKnown) -> None:
         """The node had paid this hash before our first try, for something else: nothing was paid for this invoice."""
         stream = self.state.streams.get(command.session)
-        if stream is None or command.number not in stream.in_flight:
+        if stream is None or not self._is_newest(stream, command.number, command.attempt):
             return
         known = stream.in_flight[command.number].payment_hash
         why = "the node had paid this hash before"
@@ -52,7 +53,18 @@ class Outcomes(Part):
     def lost(self, command: cmd.PaymentLost) -> None:
         """Nothing was paid, or will be."""
         stream = self.state.streams.get(command.session)
-        if stream is None or command.number not in stream.in_flight:
+        if stream is None or not self._is_newest(stream, command.number, command.attempt):
             return
         self.emit(ev.PaymentFailed(at=self.now, subject=stream.id, number=command.number, why=msg.words(command.why)))
         self.landed(stream)
+
+    def _payment(self, stream: BuyerSession | None, number: int) -> PaymentInFlight | None:
+        """Returns the payment of this number that may still be told as paid, or None."""
+        if stream is None:
+            return None
+        return stream.in_flight.get(number) or stream.astray.get(number)
+
+    def _is_newest(self, stream: BuyerSession, number: int, attempt: int) -> bool:
+        """Returns whether a try is the one in flight: an answer that comes twice, or late, ends no other try."""
+        payment = stream.in_flight.get(number)
+        return payment is not None and payment.attempt == attempt

@@ -27,7 +27,7 @@ class Sensor(Part):
             start = stream.sensor.start if stream.memory.sensor_at else None
             self.starts(stream, command.boot, stream.memory.sensor_count - command.base, start)
         count = stream.memory.sensor_count = max(stream.memory.sensor_count, stream.sensor.offset + command.register)
-        stream.memory.sensor_at = self.now
+        stream.memory.sensor_at = max(stream.memory.sensor_at, self.now - command.age_ms)
         if stream.sensor.start is None and stream.tariff is not None:
             start = count - self._may_have_run(stream, stream.tariff)
             self.starts(stream, stream.sensor.boot, stream.sensor.offset, start)

@@ -21,12 +21,14 @@ Evidence = dict[str, str | int | None]
 class PaymentInFlight:
     """A payment that was started: it counts as spent, fee included, until its outcome is known.
 
-    `started_at` is in ms since 1970. `payment_hash` is "" for an update of an on-chain transaction."""
+    `started_at` is in ms since 1970. `payment_hash` is "" for an update of an on-chain transaction. `attempt`: which
+    of the stream's payments it is, tries of the same invoice counted each."""
 
     amount_msat: int
     maxfee_msat: int
     payment_hash: str
     started_at: int
+    attempt: int = 0
 
     @property
     def most_msat(self) -> int:
@@ -158,6 +160,8 @@ class BuyerSession:
     paid_msat: int = 0
     sent_msat: int = 0
     payments: int = 0
+    attempts: int = 0
+    """How many payments by Lightning were started."""
     in_flight: dict[int, PaymentInFlight] = field(default_factory=dict)
     astray: dict[int, PaymentInFlight] = field(default_factory=dict)
     """On-chain: updates that the seller has and does not count; a newer receipt may count them yet. Of Lightning:

@@ -114,8 +114,9 @@ class BuyerState:
     def payment_started(self, stream: BuyerSession, event: ev.PaymentStarted) -> None:
         """Folds PaymentStarted: it is in flight, and its hash belongs to this stream and number."""
         self._check_payment(stream, event.number, event)
+        stream.attempts += 1
         stream.in_flight[event.number] = PaymentInFlight(
-            event.amount_msat, event.maxfee_msat, event.payment_hash, event.at
+            event.amount_msat, event.maxfee_msat, event.payment_hash, event.at, stream.attempts
         )
         stream.ticks, stream.ticks_at = max(stream.ticks, event.ticks), event.at
         self.hashes[event.payment_hash] = (stream.id, event.number)

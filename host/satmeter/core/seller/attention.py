@@ -52,11 +52,12 @@ class Attention(Part):
             )
         if session.refund.held and session.open:
             raise WrongState(f"session {session.id} has not ended yet: what it owes is not known")
+        held = session.refund.held
         amount = self._told_by_person(session, command) if command.how != SEEN else 0
         self.emit(
             ev.AlarmEnded(at=self.now, subject=session.id, how=command.how, amount_msat=amount, note=command.note)
         )
-        if session.refund.under_way:
+        if held and session.refund.under_way:
             self.context.refunds.pay(session)
         self.context.closing.wind_up(session)
         return {"session": session.id, "meter": session.meter, "owed_msat": session.owed_msat, "how": command.how}
@@ -69,9 +70,9 @@ class Attention(Part):
                 f"amount_msat: session {session.id} paid {most} msat that did not come back", param="amount_msat"
             )
         amount = session.owed_msat if command.amount_msat is None else command.amount_msat
-        if command.how == OWED and session.refund.under_way and amount < session.refund.amount_msat:
-            raise BadParam(
-                f"amount_msat: a refund of {session.refund.amount_msat} msat is on its way: at least that is owed",
-                param="amount_msat",
-            )
+        refund = session.refund
+        cost_msat = refund.amount_msat + refund.maxfee_msat - refund.borne_msat
+        if command.how == OWED and refund.under_way and amount < cost_msat:
+            why = f"a refund is on its way that takes up to {cost_msat} msat with its fee: at least that is owed"
+            raise BadParam(f"amount_msat: {why}", param="amount_msat")
         return amount

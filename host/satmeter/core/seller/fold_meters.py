@@ -39,6 +39,8 @@ def meter_removed(state: "SellerState", event: ev.MeterRemoved) -> None:
 def board_booted(state: "SellerState", event: ev.BoardBooted) -> None:
     """Sets the meter's boot, offset and count; the boot before it is kept as an earlier one."""
     meter = state.meter_of(event)
+    meter.period_count -= max(0, meter.paid_until_count - meter.count)  # paid for, and never to be counted
+    meter.paid_until_count = 0
     meter.boots = with_earlier(meter.boots, meter.boot)
     meter.boot, meter.offset, meter.count, meter.rebound = event.boot, event.offset, event.count, False
     meter.booted_at, meter.recorded = event.at, meter.count
@@ -63,7 +65,7 @@ def board_bound(state: "SellerState", event: ev.BoardBound) -> None:
 def allowance_begun(state: "SellerState", event: ev.AllowanceBegun) -> None:
     """Starts a new period of the standby allowance, at the event's time and count."""
     meter = state.meter_of(event)
-    meter.period_at, meter.period_count = event.at, event.count
+    meter.period_at, meter.period_count = event.at, max(event.count, meter.paid_until_count)
 
 
 def counted(state: "SellerState", event: ev.Counted) -> None:

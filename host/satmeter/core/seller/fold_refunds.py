@@ -28,6 +28,7 @@ def refund_started(state: "SellerState", event: ev.RefundStarted) -> None:
     """Sets a refund to paying; WrongState unless an invoice of the buyer is there for it."""
     session = state.session_of(event)
     (session.refund.state,) = state.refund_states(session, event)
+    session.refund.attempts += 1
     session.refund.amount_msat = event.amount_msat
     session.refund.maxfee_msat, session.refund.borne_msat = event.maxfee_msat, event.borne_msat
     if not state.claims_kept:

@@ -105,6 +105,9 @@ class Meter:
     count: int = 0
     period_at: int = 0
     period_count: int = 0
+    paid_until_count: int = 0
+    """Up to which count sessions were charged that ended while the board was not heard: its present boot may still
+    report that, another boot can't."""
     dust_debts: list[DustDebt] = field(default_factory=list)
     """Debts of ended sessions that are too small to be paid by themselves."""
     lock_until: int = 0

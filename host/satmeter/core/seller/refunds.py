@@ -132,28 +132,34 @@ class Refunds(Part):
         refund = session.refund
         self.act(
             do.PayRefund(
-                session=session.id, bolt11=refund.bolt11, amount_msat=refund.amount_msat, maxfee_msat=refund.maxfee_msat
+                session=session.id,
+                bolt11=refund.bolt11,
+                attempt=refund.attempts,
+                amount_msat=refund.amount_msat,
+                maxfee_msat=refund.maxfee_msat,
             )
         )
 
-    def claim(self, command: cmd.ClaimRefund) -> bool:
+    def claim(self, command: cmd.ClaimRefund) -> cmd.Claimed:
         """Returns whether a payment hash is this refund's to be paid by, and records it before the node is asked.
 
         A buyer may give an invoice of a hash that was given before, or that the node paid for something
         else. Once the hash is the refund's, what the node knows of it is its own payment."""
         session = self.state.sessions.get(command.session)
-        if session is None or not session.refund.under_way or command.bolt11 != session.refund.bolt11:
-            return False
+        if session is None or not self._is_newest(session, command.bolt11, command.attempt):
+            return cmd.Claimed.NO
         if session.refund.payment_hash == command.payment_hash:
-            return True
+            return cmd.Claimed.BEFORE
         # where it may be this refund's own payment: made in the lost part, or by a version that recorded no hash before
         own = session.of_older or session.refund.payment_hash == UNRECORDED
         others = command.known and not own
         if others or command.payment_hash in self.state.refund_hashes:
-            self.lost(cmd.RefundLost(session=session.id, bolt11=command.bolt11, why=USED, final=True))
-            return False
+            self.lost(
+                cmd.RefundLost(session=session.id, bolt11=command.bolt11, attempt=command.attempt, why=USED, final=True)
+            )
+            return cmd.Claimed.NO
         self.emit(ev.RefundClaimed(at=self.now, subject=session.id, payment_hash=command.payment_hash))
-        return True
+        return cmd.Claimed.BEFORE if own else cmd.Claimed.NOW
 
     def due(self, session: SellerSession) -> bool:
         """Return whether a refund may begin now."""
@@ -193,7 +199,7 @@ class Refunds(Part):
         A bearer's is not tried for ever: who waits for it can give another invoice.
         """
         session = self.state.session(command.session)
-        if session.refund.under_way and command.bolt11 == session.refund.bolt11:
+        if self._is_newest(session, command.bolt11, command.attempt):
             more = session.memory.refund_step < LAST_STEP and not session.refund.invoice_msat
             final = command.final or not (session.buyer or more)
             self.emit(ev.RefundFailed(at=self.now, subject=session.id, why=msg.words(command.why), final=final))
@@ -202,6 +208,11 @@ class Refunds(Part):
             else:
                 session.memory.refund_fails, session.memory.refund_step = session.memory.refund_fails + 1, 0
             self.context.closing.wind_up(session)
+
+    def _is_newest(self, session: SellerSession, bolt11: str, attempt: int) -> bool:
+        """Returns whether a try is the one under way: an answer that comes twice, or late, ends no other try."""
+        refund = session.refund
+        return refund.under_way and (bolt11, attempt) == (refund.bolt11, refund.attempts)
 
     def _dispute(self, session: SellerSession, amount: int, fee: int) -> None:
         """The hash is paid, but not as this refund was to be: a person has to look, and nothing is paid again."""

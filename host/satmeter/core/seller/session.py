@@ -53,6 +53,8 @@ class Refund:
     amount_msat: int = 0
     maxfee_msat: int = 0
     borne_msat: int = 0
+    attempts: int = 0
+    """How many tries to pay were started in this session: the number of the newest."""
     why: str = ""
     """Why the newest try failed."""
     held: bool = False

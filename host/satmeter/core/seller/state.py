@@ -344,6 +344,8 @@ class SellerState:
         if meter is not None:
             # What was paid for was not of the allowance; whatever else was, is.
             meter.period_count += session.ticks_paid_for
+            if event.last_count > meter.count:
+                meter.paid_until_count = meter.count + min(event.last_count - meter.count, session.ticks_paid_for)
         if session.tariff.prepaid:
             session.dropped.update(session.out)
             session.out = {}
