@@ -100,14 +100,14 @@ def pledge(node, session, gate, path="/", msat=100_000, lasts_s=60, **other):
     return {"Authorization": f"Meter {zbase} {other.get('sent', line)}"}
 
 
-def start(service, directory, config=CONFIG, token=None):
+def start(service, directory, config=CONFIG, token=None, program=("-m", "satmeter.cli")):
     """Run `satmeter gate` before an Upstream; returns a client of it and what ends it."""
     upstream, port = Upstream(), free_port()
     path = directory / "gate.toml"
     values = {"upstream": upstream.port, "service": service.url, "token": token or service.secrets["all"]}
     path.write_text(config.format(port=port, secret=SECRET, **values))
     log = path.with_suffix(".log").open("w")
-    command = [sys.executable, "-m", "satmeter.cli", "gate", "--config", str(path)]
+    command = [sys.executable, *program, "gate", "--config", str(path)]
     running = subprocess.Popen(command, stdout=log, stderr=log)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 

@@ -1,9 +1,11 @@
 """One credit for a socket and an API: a metered session's credit is spent at the gate, by who pays for the session."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import gates
 from gates import pledge
 from shop import Shop, close, open_stream, status
 from waiting import until
@@ -85,3 +87,43 @@ def test_no_more_is_spent_than_the_credit(net, gate, shop):
     # A buyer whose policy allows no spending beyond the register pays no more invoices: what is paid is all there is.
     assert found.count(200) == 2 and found[:2] == [200, 200] and found[2:] == [402, 402]
     close(net["buyer"], session)
+
+
+IN_A_SECOND = """
+from satmeter.cli.main import main
+from satmeter.gate import proxy
+
+proxy.RESERVED_S = 1.0
+main()
+"""
+
+
+def test_a_body_that_comes_drop_by_drop_has_no_answer_for_credit_that_is_released_meanwhile(
+    net, service, shop, tmp_path
+):
+    """Its pieces come in time, and the whole does not: it is cut off, and nothing is charged."""
+    gate, stop = gates.start(service, tmp_path, program=("-c", IN_A_SECOND))
+    try:
+        session = open_stream(net["buyer"], shop, shop.add(), max_spend_msat=8_000)
+        until(lambda: status(net["buyer"], session)["paid_msat"] >= 10_000)
+        refused = threading.Event()
+
+        def body():
+            yield b"open the door"
+            while not refused.wait(0.3):
+                yield b"."
+
+        with gate.stream("POST", "/rest/door", headers=pledge(net["buyer"], session, gate), content=body()) as answer:
+            refused.set()
+            assert answer.status_code == 408
+        until(lambda: reserved(net, session) == 0)
+        assert spent(net, session) == 0
+        assert gate.post("/rest/door", headers=pledge(net["buyer"], session, gate), content=b"now").status_code == 200
+        assert spent(net, session) == 666
+    finally:
+        stop()
+
+
+def reserved(net, session):
+    sessions = net["seller"].rpc.call("meter-status")["sessions"]
+    return next(s for s in sessions if s["session"] == session)["reserved_msat"]

@@ -44,6 +44,9 @@ REMEMBERED = 10_000
 AGAIN_S = 60
 """For so long the last invoice is given again to who asks for very many."""
 RETRY_S = 60
+RESERVED_S = 300.0
+"""A request that stands on reserved credit has to come to its answer within this time: half of that after which the
+seller releases the credit. Else a body that comes drop by drop would have its answer, and the credit back."""
 OWED_EVERY_S = 5
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
@@ -237,20 +240,21 @@ class Gate:
 
     async def _forward(self, request: Request, spent: Spent | None, body: bytes | None) -> Response:
         """Returns the upstream's answer; gives the use back where nothing came of the request."""
-        answer = None
+        answer, on_credit = None, spent is not None and spent.kind == "credit"
         try:
-            answer = await self.upstream.answer(request, body)
-            begins = await self.upstream.beginning(request.method, answer) if spent is not None else b""
+            async with asyncio.timeout(RESERVED_S if on_credit else None) as time_out:
+                answer = await self.upstream.answer(request, body)
+                begins = await self.upstream.beginning(request.method, answer) if spent is not None else b""
         except BaseException as error:
             # Whatever it was (the payer went away in mid-upload as well): nothing was delivered.
             if answer is not None:
                 answer.close()
             charged = await asyncio.shield(self._undo(spent))
-            return self._no_answer(error, charged)
+            return self._no_answer(TooSlow() if time_out.expired() else error, charged)
         uncharged = self.config.uncharged
         if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
             await self._undo(spent)
-        elif spent is not None and spent.kind == "credit":
+        elif spent is not None and on_credit:
             await self._settle(spent, answer)
         out = self.upstream.passed_on(answer, begins)
         if spent is not None and spent.renewed:
