@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from satmeter.billing.api_tokens import digest
 from satmeter.billing.database import Database
 from satmeter.billing.events import Events
-from satmeter.billing.tables import INVOICE, SERVICE, TOKEN
+from satmeter.billing.idempotency import IdempotencyKeys
+from satmeter.billing.tables import INVOICE, ONCE, SERVICE, TOKEN
 from satmeter.billing.tokens import Tokens, Use
 from satmeter.core.errors import BadParam
 from satmeter.journal.store import sqlite_url
@@ -115,3 +116,28 @@ def test_an_id_gives_back_a_use_of_one_invoice(shop):
     with pytest.raises(BadParam, match="id: was used for another return"):
         shop.tokens.give_back(tokens[1], id="7")
     assert [shop.spent(f"i{n}") for n in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize("days", [2, 6])
+def test_a_use_is_given_back_days_after_it_was_spent(shop, days):
+    """The gate owed it, and the service was away for long: the id under which it was spent is still known."""
+    _, token = shop.sell("inv", 2)
+    uses = [Use("hash", token, WEATHER)]
+    assert shop.tokens.spend_all(uses, id="q1", who="gate") == [True] and shop.spent("inv") == 1
+    with shop.database.writing() as db:
+        db.execute(sa.update(ONCE).values(created_at=ONCE.c.created_at - days * 86_400))
+    IdempotencyKeys(shop.database).forget()
+    shop.tokens.unspend_all(uses, "q1", "gate")
+    assert shop.spent("inv") == 0
+    shop.tokens.unspend_all(uses, "q1", "gate")
+    assert shop.spent("inv") == 0
+
+
+def test_what_is_older_than_a_week_is_forgotten(shop):
+    _, token = shop.sell("inv", 2)
+    shop.tokens.spend_all([Use("hash", token, WEATHER)], id="q1", who="gate")
+    with shop.database.writing() as db:
+        db.execute(sa.update(ONCE).values(created_at=ONCE.c.created_at - 8 * 86_400))
+    IdempotencyKeys(shop.database).forget()
+    with shop.database.reading() as db:
+        assert db.execute(sa.select(sa.func.count()).select_from(ONCE)).scalar_one() == 0

@@ -10,8 +10,9 @@ from satmeter.billing import outgoing_payments as module
 from satmeter.billing.database import Database
 from satmeter.billing.outgoing_payments import ALARM, OutgoingPayments
 from satmeter.billing.tables import PAYMENT
-from satmeter.core.errors import BadParam
+from satmeter.core.errors import BadParam, WrongState
 from satmeter.journal.store import sqlite_url
+from satmeter.market.alarms import attend
 from satmeter.market.audit import differences
 from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user
 from satmeter.market.withdrawals import Withdrawals
@@ -35,7 +36,7 @@ class Node:
     def outcome(self, rhash):
         return self.said.pop(0) if len(self.said) > 1 else self.said[0]
 
-    def pay(self, payee, payreq, rhash, maxfee, maxdelay, may):
+    def pay(self, payee, payreq, rhash, maxfee, maxdelay, again, may):
         """As xpay answers with the preimage: whole, and before all parts have settled."""
         self.asked_to_pay += 1
         return Outcome("complete", ASKED, ASKED), ""
@@ -199,3 +200,31 @@ def test_who_waits_for_a_payment_again_and_again_holds_no_thread(tmp_path, monke
     hub.send()
     monkeypatch.setattr(module, "WAIT_S", 60)
     asyncio.run(act())
+
+
+@pytest.mark.parametrize(
+    ("left", "rest_to", "back", "kept"),
+    [(1_000, "payer", HELD - 1_000, 0), (1_000, "hub", 0, HELD - 1_000), (HELD + 700, "payer", 0, -700)],
+)
+def test_a_person_ends_an_alarm_and_says_whose_the_rest_is(tmp_path, left, rest_to, back, kept):
+    """A payee takes one part and lets the others fail; or more left the node than was held, which the hub bears."""
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("complete", left, left)))
+    assert hub.send()["status"] == ALARM
+    assert hub.balances[PAYING] == HELD - left and "alarm" in differences(hub.database, hub.node.outcome)[0]
+    for wrong in ((RHASH, "anybody"), ("cd" * 32, "payer")):
+        with pytest.raises(BadParam):
+            attend(hub.database, hub.ledger, *wrong)
+    assert attend(hub.database, hub.ledger, RHASH, rest_to) == HELD - left
+    assert hub.balances == {of_user(USER): 50_000 - HELD + back, PAYING: 0, NODE: left - 50_000, HUB: kept}
+    assert differences(hub.database, hub.node.outcome) == [] and hub.ledger.sums()["wrong"] == 0
+    with pytest.raises(WrongState, match="was ended before"):
+        attend(hub.database, hub.ledger, RHASH, rest_to)
+
+
+def test_what_is_no_alarm_is_not_ended(tmp_path):
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("complete", ASKED, ASKED)))
+    hub.send()
+    before = hub.balances
+    with pytest.raises(WrongState, match="stands as complete"):
+        attend(hub.database, hub.ledger, RHASH, "payer")
+    assert hub.balances == before

@@ -90,7 +90,8 @@ PAYMENT = sa.Table(
 )
 """Payments made for clients: pending (recorded before it is sent), complete, failed, or alarm (settled over another
 amount than was asked: `why` says which, and a person has to look). sent: what left the node, in all parts and with
-fees. fee: the hub's, of an account's payment. worker: who sends it, as long as its lease lasts."""
+fees. fee: the hub's, of an account's payment. worker: who sends it, as long as its lease lasts;
+of an alarm that a person ended, "a person"."""
 
 HOOK = sa.Table(
     "billing_hook",

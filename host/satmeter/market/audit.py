@@ -10,6 +10,7 @@ from ..billing.database import Database
 from ..billing.outgoing_payments import ALARM, COMPLETE
 from ..billing.tables import PAYMENT
 from ..node.payments import Outcome
+from .alarms import PERSON
 from .ledger import NODE
 from .tables import ENTRY, TRANSFER
 
@@ -17,9 +18,9 @@ from .tables import ENTRY, TRANSFER
 def differences(database: Database, outcome: Callable[[str], Outcome]) -> list[str]:
     """Returns a line for each outgoing payment that a person has to look at.
 
-    Those are the alarms, payments whose recorded amount differs from what left the node, and payments
-    that are recorded as complete or failed while parts of them are still pending. A payment that the
-    node no longer lists can't be compared. Raises NodeTrouble where the node does not answer."""
+    Those are the alarms that nobody has ended, payments whose recorded amount differs from what left the
+    node, and payments that are recorded as complete or failed while parts of them are still pending. A
+    payment that the node no longer lists can't be compared. Raises NodeTrouble where the node does not answer."""
     left = sa.select(TRANSFER.c.about, sa.func.sum(ENTRY.c.msat)).join(ENTRY, ENTRY.c.transfer == TRANSFER.c.id)
     left = left.where(ENTRY.c.account == NODE, TRANSFER.c.about.like("payment/%")).group_by(TRANSFER.c.about)
     with database.reading() as db:
@@ -31,9 +32,9 @@ def differences(database: Database, outcome: Callable[[str], Outcome]) -> list[s
 def _line(row: "sa.Row[tuple[object, ...]]", in_ledger: int, found: Outcome) -> str:
     """Return what is wrong with a payment, "" for nothing. Only an account's payments stand in the ledger."""
     what = f"payment {row.rhash} of {row.client}: "
-    if row.status == ALARM:
+    if row.status == ALARM and row.worker != PERSON:
         return f"{what}alarm: {row.why}"
-    if row.status == "pending" or (row.status == COMPLETE and found.status == "none"):
+    if row.status == "pending" or (row.status in (COMPLETE, ALARM) and found.status == "none"):
         return ""
     if found.status == "pending":
         return f"{what}stands as {row.status}, but the node has parts of it under way"
