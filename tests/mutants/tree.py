@@ -13,8 +13,15 @@ MONEY = (
     "chain/**/*.py",
     "node/payments.py",
     "gate/**/*.py",
+    "plugin/meter.py",
+    "plugin/stream.py",
+    "plugin/covered.py",
+    "plugin/last_known.py",
     "billing/outgoing_payments.py",
+    "billing/tokens.py",
     "market/ledger.py",
+    "market/withdrawals.py",
+    "market/alarms.py",
 )
 QUICK = (
     "core",
@@ -25,6 +32,8 @@ QUICK = (
     "plugin",
     "market/test_ledger.py",
     "billing/test_outgoing_payments.py",
+    "billing/test_spending.py",
+    "billing/test_hash_tokens.py",
 )
 """Tests that run in one process: which lines each of them reaches is measured."""
 
@@ -32,6 +41,10 @@ SERVED = {
     "gate/": ("gate/test_gate.py", "gate/test_upstreams.py", "gate/test_omi.py", "gate/test_credit.py"),
     "billing/outgoing_payments.py": ("gate/test_credit.py", "gate/test_gate.py"),
     "node/payments.py": ("regtest/test_payments.py",),
+    "plugin/meter.py": ("regtest/test_trade.py", "regtest/test_refund_kills.py", "regtest/test_kiosk.py"),
+    "plugin/stream.py": ("regtest/test_trade.py", "regtest/test_bounds.py"),
+    "billing/tokens.py": ("gate/test_gate.py", "gate/test_lost_answers.py"),
+    "market/withdrawals.py": ("market/test_market.py",),
 }
 """Tests that start plugins and services as processes of their own; they come last, and only for these modules."""
 

@@ -33,7 +33,7 @@ class Node:
     """Takes one payment of a hash at a time; each ends as `end()` says."""
 
     def __init__(self):
-        self.parts, self.begun, self._ends = {}, [], {}
+        self.parts, self.begun, self._ends, self.asked, self.age_s = {}, [], {}, [], 0
         self._changed = threading.Condition()
 
     def decode(self, text):
@@ -44,7 +44,7 @@ class Node:
             "type": "bolt11 invoice",
             "payee": "02" + "ee" * 32,
             "payment_hash": payment_hash,
-            "created_at": now,
+            "created_at": now - self.age_s,
             "expiry": 86_400,
         }
 
@@ -56,6 +56,7 @@ class Node:
         assert method == "xpay", method
         rows = self.parts.setdefault(self.decode(params["invstring"])["payment_hash"], [])
         assert all(each["status"] == "failed" for each in rows)
+        self.asked.append(params)
         amount = params["amount_msat"]
         row = {"status": "pending", "amount_msat": amount, "amount_sent_msat": amount, "created_at": int(time.time())}
         with self._changed:
@@ -207,3 +208,35 @@ def test_a_journal_that_fails_for_a_moment_pays_no_refund_twice(bearer):
         until(lambda: not bearer.seen()[2])
     refunded, back, _ = bearer.seen()
     assert len(bearer.node.begun) == 5 and bearer.node.sent_msat == refunded and back == 19_900
+
+
+def test_a_refund_that_was_paid_before_its_invoice_expired_is_paid(bearer):
+    """The plugin died between the payment and its news; when it asks again, the invoice has expired."""
+    bearer.refund("lnbcrtb", 2)
+    until(lambda: len(bearer.node.begun) == 1)
+    bearer.shop.broken = True
+    with pytest.raises(JournalTrouble):
+        bearer.ask(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
+    bearer.node.end(1, PAID)
+    until(lambda: bearer.node.sent_msat)
+    bearer.node.age_s = 2 * 86_400
+    bearer.shop.broken = False
+    until(lambda: not bearer.seen()[2])
+    assert bearer.seen()[0] == bearer.node.sent_msat and len(bearer.node.begun) == 1
+
+
+def test_what_the_node_paid_for_something_else_pays_no_refund(bearer):
+    """A bearer gives the invoice of something that the seller's node has bought: its hash is paid already."""
+    row = {"status": "complete", "amount_msat": 9_000, "amount_sent_msat": 9_000, "created_at": 1}
+    bearer.node.parts["b" * 64] = [row]
+    bearer.refund("lnbcrtb", 2)
+    until(lambda: not bearer.seen()[2])
+    assert bearer.seen()[0] == 0 and not bearer.node.begun and not bearer.alarmed()
+
+
+def test_a_refund_is_held_for_a_day_at_most(bearer):
+    bearer.refund("lnbcrtb", 2)
+    bearer.node.end(1, PAID)
+    until(lambda: not bearer.seen()[2])
+    (params,) = bearer.node.asked
+    assert params["maxdelay"] <= 144
