@@ -30,6 +30,7 @@ from . import ocpp16, ocpp201
 from .boundary import Count, DeviceTrouble, nobody
 from .fields import Fields
 from .mqtt import number
+from .ocpp_messages import MEASURAND
 from .tasks import within
 
 log = logging.getLogger("satmeter.device")
@@ -151,9 +152,9 @@ class Ocpp:
             finally:
                 self._asking = False
             if self._told == told:
-                raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
+                raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
         if self._energy is None:
-            raise DeviceTrouble(f"charger {self._id}: sends no {ocpp16.MEASURAND}")
+            raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
         plugged, self._pulled = self._plugged is not False and not self._pulled, False
         return Count(self._energy, None, "", plugged, time.monotonic() - self._told_at)
 

@@ -1,13 +1,13 @@
 """One connection of a charger that speaks OCPP 1.6 (JSON)."""
 
 import logging
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ocpp.routing import on
 from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, RemoteStartStopStatus
 from websockets.asyncio.server import ServerConnection
+
+from .ocpp_messages import HELD, LASTING, MEASURAND, Said, heard, now, text
 
 if TYPE_CHECKING:
     from .ocpp import Lasting, Ocpp
@@ -16,15 +16,9 @@ log = logging.getLogger("satmeter.device")
 
 PROTOCOL = "ocpp1.6"
 TAG = "satmeter"
-MEASURAND = "Energy.Active.Import.Register"
 CHARGING = "Charging"
 IDLE = ("Available", "Preparing")
-HELD, LASTING = 8_420_001, 8_420_002
-"""The numbers of our charging profiles, such as nobody else gives: the one for all, and the one that ends by itself."""
 PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
-
-# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
-Said = Any
 
 
 class Charger16(ChargePoint):  # type: ignore[misc]
@@ -73,31 +67,31 @@ class Charger16(ChargePoint):  # type: ignore[misc]
 
     # --- what it says
 
-    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    @heard(Action.boot_notification)
     def on_boot(self, **said: Said) -> call_result.BootNotification:
         """The charger has started."""
         log.info("charger %s: %s %s", self.id, said.get("charge_point_vendor"), said.get("charge_point_model"))
         self._device.told_boot()
-        return call_result.BootNotification(_now(), 60, RegistrationStatus.accepted)
+        return call_result.BootNotification(now(), 60, RegistrationStatus.accepted)
 
-    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    @heard(Action.heartbeat)
     def on_heartbeat(self) -> call_result.Heartbeat:
         """The charger is there."""
-        return call_result.Heartbeat(_now())
+        return call_result.Heartbeat(now())
 
-    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    @heard(Action.authorize)
     def on_authorize(self, id_tag: str) -> call_result.Authorize:
         """Only who has paid charges: any tag but ours is refused."""
         good = AuthorizationStatus.accepted if id_tag == TAG else AuthorizationStatus.invalid
         return call_result.Authorize({"status": good})
 
-    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    @heard(Action.status_notification)
     def on_status(self, connector_id: int, status: str, **said: Said) -> call_result.StatusNotification:
         """A connector's state."""
         self._device.told_status(connector_id, status in PLUGGED, status == CHARGING, status in IDLE)
         return call_result.StatusNotification()
 
-    @on(Action.start_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action.start_transaction)
     def on_start(
         self, connector_id: int, id_tag: str, meter_start: int, timestamp: str, **said: Said
     ) -> call_result.StartTransaction:
@@ -106,13 +100,13 @@ class Charger16(ChargePoint):  # type: ignore[misc]
         status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
         return call_result.StartTransaction(number, {"status": status})
 
-    @on(Action.stop_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action.stop_transaction)
     def on_stop(self, meter_stop: int, transaction_id: int, **said: Said) -> call_result.StopTransaction:
         """Charging has ended."""
         self._device.told_end(str(transaction_id), meter_stop)
         return call_result.StopTransaction()
 
-    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    @heard(Action.meter_values)
     def on_values(self, connector_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
         """What it has counted, and in which transaction: one may run since before this bridge."""
         running = said.get("transaction_id")
@@ -140,12 +134,3 @@ def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, 
     schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit_a}]}
     said = {"chargingProfileId": number, "stackLevel": 0, "chargingProfilePurpose": purpose}
     return {**said, "chargingProfileKind": kind, "chargingSchedule": schedule}
-
-
-def text(when: datetime) -> str:
-    """Returns a time as it stands in messages."""
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _now() -> str:
-    return text(datetime.now(UTC))

@@ -2,15 +2,13 @@
 
 import logging
 import secrets
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ocpp.routing import on
 from ocpp.v201 import ChargePoint, call, call_result
 from ocpp.v201.enums import Action
 from websockets.asyncio.server import ServerConnection
 
-from .ocpp16 import HELD, LASTING, MEASURAND, text
+from .ocpp_messages import HELD, LASTING, MEASURAND, Said, heard, now, text
 
 if TYPE_CHECKING:
     from .ocpp import Lasting, Ocpp
@@ -21,9 +19,6 @@ PROTOCOL = "ocpp2.0.1"
 TOKEN = {"id_token": "satmeter", "type": "Central"}
 DRAWS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 """States of a transaction in which the car may draw at any moment; in others it is plugged in, and that is all."""
-
-# What a charger says comes as JSON of its own shape; each value is looked at as it is used.
-Said = Any
 
 
 class Charger201(ChargePoint):  # type: ignore[misc]
@@ -82,24 +77,24 @@ class Charger201(ChargePoint):  # type: ignore[misc]
 
     # --- what it says
 
-    @on(Action.boot_notification)  # type: ignore[untyped-decorator]
+    @heard(Action.boot_notification)
     def on_boot(self, charging_station: Said, **said: Said) -> call_result.BootNotification:
         """The charger has started."""
         log.info("charger %s: %s %s", self.id, charging_station.get("vendor_name"), charging_station.get("model"))
         self._device.told_boot()
-        return call_result.BootNotification(_now(), 60, "Accepted")
+        return call_result.BootNotification(now(), 60, "Accepted")
 
-    @on(Action.heartbeat)  # type: ignore[untyped-decorator]
+    @heard(Action.heartbeat)
     def on_heartbeat(self, **said: Said) -> call_result.Heartbeat:
         """The charger is there."""
-        return call_result.Heartbeat(_now())
+        return call_result.Heartbeat(now())
 
-    @on(Action.authorize)  # type: ignore[untyped-decorator]
+    @heard(Action.authorize)
     def on_authorize(self, id_token: Said, **said: Said) -> call_result.Authorize:
         """Only who has paid charges: any token but ours is refused."""
         return call_result.Authorize(_judged(id_token, True))
 
-    @on(Action.status_notification)  # type: ignore[untyped-decorator]
+    @heard(Action.status_notification)
     def on_status(
         self, connector_status: str, evse_id: int, connector_id: int, **said: Said
     ) -> call_result.StatusNotification:
@@ -109,18 +104,18 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         self._device.told_status(evse_id, plugged, None, not plugged)
         return call_result.StatusNotification()
 
-    @on(Action.security_event_notification)  # type: ignore[untyped-decorator]
+    @heard(Action.security_event_notification)
     def on_security(self, **said: Said) -> call_result.SecurityEventNotification:
         """The charger reports what its maker calls a matter of security."""
         log.info("charger %s: %s", self.id, str(said.get("type"))[:50])
         return call_result.SecurityEventNotification()
 
-    @on(Action.notify_event)  # type: ignore[untyped-decorator]
+    @heard(Action.notify_event)
     def on_event(self, **said: Said) -> call_result.NotifyEvent:
         """The charger reports about its parts."""
         return call_result.NotifyEvent()
 
-    @on(Action.transaction_event)  # type: ignore[untyped-decorator]
+    @heard(Action.transaction_event)
     def on_transaction(self, event_type: str, transaction_info: Said, **said: Said) -> call_result.TransactionEvent:
         """A transaction begins, goes on or ends, with what was counted."""
         transaction, state = str(transaction_info.get("transaction_id")), transaction_info.get("charging_state")
@@ -142,7 +137,7 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         judged = {"id_token_info": _judged(token, self._device.wanted)} if token else {}
         return call_result.TransactionEvent(**judged)
 
-    @on(Action.meter_values)  # type: ignore[untyped-decorator]
+    @heard(Action.meter_values)
     def on_values(self, evse_id: int, meter_value: list[Said], **said: Said) -> call_result.MeterValues:
         """What it has counted."""
         self._told_values(evse_id, meter_value)
@@ -176,7 +171,3 @@ def _profile(number: int, purpose: str, kind: str, limit_a: float) -> dict[str, 
     schedule = {"id": number, "charging_rate_unit": "A", "charging_schedule_period": [period]}
     said = {"id": number, "stack_level": 0, "charging_profile_purpose": purpose}
     return {**said, "charging_profile_kind": kind, "charging_schedule": [schedule]}
-
-
-def _now() -> str:
-    return text(datetime.now(UTC))

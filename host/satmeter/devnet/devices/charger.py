@@ -5,22 +5,19 @@ import contextlib
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import websockets
 from ocpp import v16, v201
-from ocpp.routing import after, on
 from ocpp.v16.enums import Action as Action16
 from ocpp.v201.enums import Action as Action201
 from websockets.asyncio.client import ClientConnection as Connection
+
+from ...device.ocpp_messages import Said, heard, heard_before
 
 ANSWER_S = 5
 TELLS_S = 0.2
 WATTS = 36_000.0
 ENERGY = "Energy.Active.Import.Register"
-
-# What a central system asks comes as JSON of its own shape.
-Said = Any
 
 
 def stamp() -> str:
@@ -119,25 +116,25 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
         said = [{"timestamp": self.car.stamp(), "sampledValue": [value, of_a_phase]}]
         await self.call(v16.call.MeterValues(1, said, **({"transaction_id": running} if running else {})))
 
-    @on(Action16.change_configuration)  # type: ignore[untyped-decorator]
+    @heard(Action16.change_configuration)
     def on_configuration(self, key: str, value: str) -> v16.call_result.ChangeConfiguration:
         """It is told its cadence."""
         assert key == "MeterValueSampleInterval"
         self.car.cadence_s = int(value)
         return v16.call_result.ChangeConfiguration("Accepted")
 
-    @on(Action16.set_charging_profile)  # type: ignore[untyped-decorator]
+    @heard(Action16.set_charging_profile)
     def on_profile(self, connector_id: int, cs_charging_profiles: Said) -> v16.call_result.SetChargingProfile:
         """It is given a profile."""
         taken = self.car.take_profile(cs_charging_profiles)
         return v16.call_result.SetChargingProfile("Accepted" if taken else "NotSupported")
 
-    @on(Action16.clear_charging_profile)  # type: ignore[untyped-decorator]
+    @heard(Action16.clear_charging_profile)
     def on_clear(self, id: int | None = None, **_: Said) -> v16.call_result.ClearChargingProfile:
         """A profile is taken back."""
         return v16.call_result.ClearChargingProfile("Accepted" if self.car.clear_profile(id) else "Unknown")
 
-    @on(Action16.remote_start_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action16.remote_start_transaction)
     def on_start(self, id_tag: str, charging_profile: Said = None, **_: Said) -> v16.call_result.RemoteStartTransaction:
         """It is asked to charge."""
         good = self.car.plugged and not self.car.transaction
@@ -146,7 +143,7 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
             self.car.take_profile(charging_profile)
         return v16.call_result.RemoteStartTransaction("Accepted" if good else "Rejected")
 
-    @after(Action16.remote_start_transaction)  # type: ignore[untyped-decorator]
+    @heard_before(Action16.remote_start_transaction)
     async def started(self, id_tag: str, **_: Said) -> None:
         """It begins."""
         if self.car.plugged and not self.car.transaction:
@@ -157,14 +154,14 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
             self.car.answered.set()
             await self.tell_status()
 
-    @on(Action16.remote_stop_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action16.remote_stop_transaction)
     def on_stop(self, transaction_id: int) -> v16.call_result.RemoteStopTransaction:
         """It is asked to stop."""
         return v16.call_result.RemoteStopTransaction(
             "Accepted" if transaction_id == self.car.transaction else "Rejected"
         )
 
-    @after(Action16.remote_stop_transaction)  # type: ignore[untyped-decorator]
+    @heard_before(Action16.remote_stop_transaction)
     async def stopped(self, transaction_id: int) -> None:
         """It stops."""
         if self.car.transaction == transaction_id and not self.car.stubborn:
@@ -172,12 +169,12 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
             await self.call(v16.call.StopTransaction(int(self.car.wh), self.car.stamp(), transaction_id))
             await self.tell_status()
 
-    @on(Action16.trigger_message)  # type: ignore[untyped-decorator]
+    @heard(Action16.trigger_message)
     def on_trigger(self, requested_message: str, **_: Said) -> v16.call_result.TriggerMessage:
         """It is asked what it has counted."""
         return v16.call_result.TriggerMessage("Accepted")
 
-    @after(Action16.trigger_message)  # type: ignore[untyped-decorator]
+    @heard_before(Action16.trigger_message)
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
         self.car.asked += 1
@@ -229,7 +226,7 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
         else:
             await self.call(v201.call.MeterValues(1, self._values()))
 
-    @on(Action201.set_variables)  # type: ignore[untyped-decorator]
+    @heard(Action201.set_variables)
     def on_variables(self, set_variable_data: Said) -> v201.call_result.SetVariables:
         """It is told its cadence."""
         (asked,) = set_variable_data
@@ -237,20 +234,20 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
         said = {"attribute_status": "Accepted", "component": asked["component"], "variable": asked["variable"]}
         return v201.call_result.SetVariables([said])
 
-    @on(Action201.set_charging_profile)  # type: ignore[untyped-decorator]
+    @heard(Action201.set_charging_profile)
     def on_profile(self, evse_id: int, charging_profile: Said) -> v201.call_result.SetChargingProfile:
         """It is given a profile."""
         return v201.call_result.SetChargingProfile(
             "Accepted" if self.car.take_profile(charging_profile) else "Rejected"
         )
 
-    @on(Action201.clear_charging_profile)  # type: ignore[untyped-decorator]
+    @heard(Action201.clear_charging_profile)
     def on_clear(self, charging_profile_id: int | None = None, **_: Said) -> v201.call_result.ClearChargingProfile:
         """A profile is taken back."""
         known = self.car.clear_profile(charging_profile_id)
         return v201.call_result.ClearChargingProfile("Accepted" if known else "Unknown")
 
-    @on(Action201.request_start_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action201.request_start_transaction)
     def on_start(
         self, id_token: Said, remote_start_id: int, charging_profile: Said = None, **_: Said
     ) -> v201.call_result.RequestStartTransaction:
@@ -261,7 +258,7 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
             self.car.take_profile(charging_profile)
         return v201.call_result.RequestStartTransaction("Accepted" if good else "Rejected")
 
-    @after(Action201.request_start_transaction)  # type: ignore[untyped-decorator]
+    @heard_before(Action201.request_start_transaction)
     async def started(self, id_token: Said, remote_start_id: int, **_: Said) -> None:
         """It begins."""
         if self.car.plugged and not self.car.transaction:
@@ -280,26 +277,26 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
                 self.session = ""
             self.car.answered.set()
 
-    @on(Action201.request_stop_transaction)  # type: ignore[untyped-decorator]
+    @heard(Action201.request_stop_transaction)
     def on_stop(self, transaction_id: str) -> v201.call_result.RequestStopTransaction:
         """It is asked to stop."""
         return v201.call_result.RequestStopTransaction(
             "Accepted" if transaction_id == self.car.transaction else "Rejected"
         )
 
-    @after(Action201.request_stop_transaction)  # type: ignore[untyped-decorator]
+    @heard_before(Action201.request_stop_transaction)
     async def stopped(self, transaction_id: str) -> None:
         """It stops."""
         if self.car.transaction == transaction_id and not self.car.stubborn:
             self.car.transaction = 0
             await self.tell_event("Updated", "RemoteStop", "EVConnected", meter_value=self._values())
 
-    @on(Action201.trigger_message)  # type: ignore[untyped-decorator]
+    @heard(Action201.trigger_message)
     def on_trigger(self, requested_message: str, **_: Said) -> v201.call_result.TriggerMessage:
         """It is asked what it has counted."""
         return v201.call_result.TriggerMessage("Accepted")
 
-    @after(Action201.trigger_message)  # type: ignore[untyped-decorator]
+    @heard_before(Action201.trigger_message)
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
         self.car.asked += 1

@@ -1,0 +1,37 @@
+"""What both versions of OCPP have in common in their messages."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from ocpp.routing import after, on
+
+MEASURAND = "Energy.Active.Import.Register"
+HELD, LASTING = 8_420_001, 8_420_002
+"""The numbers of our charging profiles, such as nobody else gives: the one for all, and the one that ends by itself."""
+
+# What the other side says comes as JSON of its own shape; each value is looked at as it is used.
+Said = Any
+Handler = TypeVar("Handler", bound=Callable[..., object])
+
+
+def heard(action: str) -> Callable[[Handler], Handler]:
+    """Marks what answers a message."""
+    marked: Callable[[Handler], Handler] = on(action)
+    return marked
+
+
+def heard_before(action: str) -> Callable[[Handler], Handler]:
+    """Marks what is done once a message was answered."""
+    marked: Callable[[Handler], Handler] = after(action)
+    return marked
+
+
+def text(when: datetime) -> str:
+    """Returns a time as it stands in messages."""
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def now() -> str:
+    """Returns the present time as it stands in messages."""
+    return text(datetime.now(UTC))
