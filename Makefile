@@ -52,7 +52,7 @@ $(STAMP) $(VENV)/.demo-$(VERSION): setup.cfg pyproject.toml
 deps:
 	apt-get update
 	apt-get install -y --no-install-recommends postgresql systemd libzbar0 chromium mosquitto prometheus \
-		debhelper lintian debootstrap python3-venv
+		build-essential debhelper lintian debootstrap python3-venv
 
 # MicroPython for the emulated RP2040, from Debian's sources (root, apt), or from the official .uf2: UF2=path.
 board-image:

@@ -5,6 +5,7 @@ mpy-cross then. PEP 517 says what the functions are; those that are not here are
 """
 
 import runpy
+import shutil
 from pathlib import Path
 
 from setuptools import build_meta
@@ -23,6 +24,7 @@ def get_requires_for_build_wheel(config_settings=None):
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     """Compile the firmware and build the wheel; returns its name."""
     compiler = runpy.run_path(str(ROOT / "host" / "satmeter" / "board" / "compiler.py"))
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # an earlier build's: modules that are no more
     COMPILED.mkdir(parents=True, exist_ok=True)
     for name, code in compiler["compiled"](ROOT / "firmware", ROOT / "host" / "satmeter" / "wire").items():
         (COMPILED / name).write_bytes(code)

@@ -3,11 +3,13 @@
 import asyncio
 import configparser
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
@@ -58,6 +60,27 @@ def test_what_setup_cfg_asks_for_is_pinned_within_its_bounds(name):
         assert requirement.specifier.contains(version), f"{requirement}: {version} is pinned; run `make lock`"
 
 
+@pytest.mark.parametrize("name", EXTRAS)
+def test_what_is_pinned_takes_every_python_that_setup_cfg_promises(name):
+    """As far as the pinned version is the one that is installed here: only then its metadata are at hand."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    promised = SpecifierSet(config["options"]["python_requires"])
+    versions = [each for each in (f"3.{minor}.1" for minor in range(30)) if promised.contains(each)]
+    assert "3.13.1" in versions
+    looked_at = 0
+    for package, pinned_as in pinned(name).items():
+        try:
+            found = metadata.distribution(package)
+        except metadata.PackageNotFoundError:
+            continue
+        if found.version == pinned_as:
+            looked_at += 1
+            takes = SpecifierSet(found.metadata["Requires-Python"] or "")
+            assert all(takes.contains(each) for each in versions), f"{package} {pinned_as} takes Python {takes}"
+    assert looked_at > 10
+
+
 def test_the_node_has_the_same_versions_as_all_and_nothing_of_the_pages():
     node, everything = pinned("node"), pinned("all")
     assert node.items() <= everything.items()
@@ -88,6 +111,18 @@ def test_the_containers_services_call_the_command_as_it_is():
         for volume in service["volumes"]:
             source = volume.split(":")[0]
             assert source in compose["volumes"] or (CONTRIB / "container" / source).is_file(), name
+
+
+def test_the_composes_comment_names_each_variable_of_it():
+    text = (CONTRIB / "container" / "compose.yaml").read_text()
+    about, _, services = text.partition("x-satmeter:")
+    used = set(re.findall(r"\$\{(\w+)", services))
+    assert used == set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", about)) & used and len(used) == 6, used
+
+
+def test_an_image_is_built_without_history_environments_and_keys():
+    left_out = (ROOT / ".dockerignore").read_text().split()
+    assert {".git", ".venv", "build", "dist", "**/*.key", "/board.toml"} <= set(left_out)
 
 
 def test_the_containers_config_of_billing_is_one_that_it_takes():
