@@ -1,9 +1,11 @@
 """A journal moved between databases has all that it had, and what it was moved from is not written to again."""
 
 import sqlite3
+import tempfile
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -11,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from nobody import as_nobody
 from satmeter.cli.main import app
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
 from satmeter.journal import move, store
+from satmeter.journal.backup import in_use
 from satmeter.journal.store import Journal, SessionRow, sqlite_url
 
 NODE = "02" + "aa" * 32
@@ -156,6 +160,21 @@ def test_one_that_is_in_use_is_not_moved(database, tmp_path):
     used.commit([counted(8)])
     used.close()
     assert move.move(sqlite_url(tmp_path / "j"), database).events == 8
+
+
+def test_one_that_this_user_may_not_write_is_not_called_in_use():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "j.sqlite3"
+        filled(sqlite_url(path)).close()
+        path.chmod(0o644)
+        path.parent.chmod(0o755)
+
+        def look():
+            with pytest.raises(JournalTrouble, match="can't be written"):
+                in_use(path)
+
+        assert as_nobody(look)
+        assert not in_use(path)
 
 
 def test_a_database_that_has_a_journal_is_left_as_it_is(database, tmp_path):

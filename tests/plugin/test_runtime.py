@@ -9,7 +9,9 @@ from role import TARIFF, Role, ready
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core.errors import BadParam, JournalTrouble
+from satmeter.plugin import runtime as module
 from satmeter.plugin.runtime import Runtime
+from waiting import until
 
 
 def test_it_commits_before_it_acts(service):
@@ -41,6 +43,25 @@ def test_without_the_journal_nothing_is_done_and_everybody_is_told(service):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert offers == {}  # what was folded but never committed is gone
+
+
+def test_trouble_that_lasts_is_written_once_and_not_each_second(service, monkeypatch, caplog):
+    monkeypatch.setattr(module, "RETRY_S", 0.02)
+    ready(service)
+    service.role.broken = True
+    opened, openings = service.role.open_journal, []
+
+    def open_journal():
+        openings.append(1)
+        raise JournalTrouble(service.trouble if len(openings) < 6 else "something else")
+
+    service.role.open_journal = open_journal
+    with pytest.raises(JournalTrouble):
+        service.ask(cmd.MakeWalletInvoice(meter="m", amount_msat=0))
+    until(lambda: len(openings) > 8)
+    service.role.open_journal, service.role.broken = opened, False
+    said = [each.getMessage() for each in caplog.records if "until it works again" in each.getMessage()]
+    assert ["something else" in each for each in said] == [False, True]
 
 
 def test_a_bug_in_one_question_spoils_no_other(service):

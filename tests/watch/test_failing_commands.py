@@ -242,3 +242,29 @@ def test_a_server_says_where_it_is_once_it_listens(tmp_path, taken):
 def test_a_command_for_lightning_cli_works_without_it(tmp_path):
     found = run("rpc", "-k", "meter-status", "socket", "--rpc", tmp_path / "nothing")
     assert found.exit_code == 1 and "-k: each parameter has to be name=value" in found.stderr
+
+
+def test_what_is_wrong_is_named(tmp_path):
+    """The address that is taken, the folder that is empty, the certificate that is none, the key that can't be made."""
+    (tmp_path / "none").mkdir()
+    key = tmp_path / "board.key"
+    key.write_text("")
+    in_a_file = str(key / "folder" / "key")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        wrong = [
+            (["metrics", "--port", port], f"127.0.0.1 {port} can't be listened on"),
+            (["metrics", "--host", "192.0.2.1"], "192.0.2.1 9750 can't be listened on"),
+            (["scan", str(tmp_path / "none")], "there is no file in it"),
+            (["panel", "--no-password", "--tls-cert", str(key), "--tls-key", str(key)], f"--tls-cert {key}"),
+            (["flash", "--key", in_a_file], "--key names another file"),
+            (["flash", "--config", str(tmp_path / "no.toml"), "--key", in_a_file], f"{tmp_path}/no.toml"),
+            (["fleet", ""], "source: must be postgresql"),
+            (["rpc", "meter-status", "\udcff"], "not UTF-8"),
+            (["journal", "move", str(tmp_path / "j"), "\udcff"], "must be UTF-8"),
+        ]
+        for command, said in wrong:
+            found = CliRunner().invoke(app, command, env={"COLUMNS": "300"})
+            assert found.exit_code == 1 and said in found.output.replace("\n", ""), (command, found.output)

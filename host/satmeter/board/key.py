@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from ..core.errors import BadParam
+
 
 def keep_key(path: Path) -> Path:
     """Keep a key beside its file before another takes its place, for boards that have it, too; returns where."""
@@ -17,8 +19,12 @@ def keep_key(path: Path) -> Path:
 def load_key(path: Path, make: bool = False) -> bytes:
     """Return the 32-byte key of a board from its file (hex, mode 0600); with `make` a missing one is made."""
     if make and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            why = f"the board's key can't be made: {error.strerror}; --key names another file"
+            raise BadParam(f"{path}: {why}", param="key") from None
         with os.fdopen(descriptor, "w") as out:
             out.write(secrets.token_hex(32) + "\n")
             out.flush()

@@ -56,11 +56,14 @@ def flash_board(
         return Path(f"board-files-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
 
     with failing("board", ValueError):
+        from .. import config_file
         from ..board import flash, image
 
         file = key.expanduser()
         coming = file.with_name(f"{file.name}.new")
         had = load_key(file) if new_key else None
+        if config is not None:
+            config_file.read(config)  # before a key is made
         given = image.load_config(config, load_key(coming if new_key else file, make=True))
         where = find(port)
         columns = TextColumn("{task.description:22}"), BarColumn(), DownloadColumn()

@@ -315,6 +315,8 @@ def rpc(
     named = bool(given) and all("=" in one for one in params or [])
     if keywords and not named:
         raise fail("-k: each parameter has to be name=value")
+    if not all(_is_text(one) for one in (method, *(params or []))):
+        raise fail("a parameter is not UTF-8")
     payload = {name: _value(value) for name, value in given} if named else [_value(param) for param in params or []]
     with failing("board"):
         where = str(socket.expanduser())
@@ -326,6 +328,15 @@ def rpc(
     except OSError as error:
         raise fail(f"{socket}: {error}") from None
     print(visible(json.dumps(answer, indent=3, ensure_ascii=not _encodes("\U0001f600"))))
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument of the command can be written: what is no UTF-8 has surrogates in it."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(text: str) -> Any:

@@ -79,6 +79,7 @@ def panel(
             raise BadParam(f"--unit: must be one of {', '.join(UNITS)}, got {unit!r}")
         if (tls_cert is None) != (tls_key is None):
             raise BadParam("--tls-cert and --tls-key come together")
+        tls = _certificate(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
         if given.sites and virtual:
             raise BadParam("--virtual: is for the one node of --rpc, and the config has sites")
         panels = [server.made(node, site) for site, node in given.sites.items()] or [server.made(near)]
@@ -98,8 +99,19 @@ def panel(
                 in_background(figures(panels), metrics)
             shown = f"[{host}]" if ":" in host else host
             said = f"panel at {'https' if tls_cert else 'http'}://{shown}:{port}/"
-            tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
             server.serve(app, said, host, port, tls, given.proxies)
+
+
+def _certificate(cert: Path, key: Path) -> tuple[Path, Path]:
+    """Return the files of a certificate and its key; BadParam where they can't be used."""
+    import ssl
+
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadParam(f"--tls-cert {cert}, --tls-key {key}: can't be used: {why}") from None
+    return cert, key
 
 
 def _is_loopback(host: str) -> bool:

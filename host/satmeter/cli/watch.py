@@ -52,7 +52,11 @@ def metrics(
         from ..watch.figures import Figures
         from ..watch.server import serve
 
-        server = serve(Figures(Node(str(socket.expanduser()))), host, port)
+        figures = Figures(Node(str(socket.expanduser())))
+        try:
+            server = serve(figures, host, port)
+        except OSError as error:
+            raise BadParam(f"--host, --port: {host} {port} can't be listened on: {error.strerror or error}") from None
     where = f"[{host}]" if ":" in host else host
     console.print(f"http://{where}:{server.server_port}/metrics", markup=False, highlight=False, soft_wrap=True)
     try:
@@ -100,7 +104,7 @@ def _without_password(source: str) -> str:
 
     try:
         check_url("source", source)
-        return shown(source)
+        return shown(source) if source else "''"
     except BadParam:
         return source.rpartition("@")[2].partition("?")[0]
 
@@ -126,4 +130,5 @@ def _show(sites: "list[Site]") -> None:
         for note in filter(None, notes):
             print(visible(f"{site.name}: {note}"))
     earned_msat = sum(meter.earned_msat for site in sites for meter in site.meters.values())
-    print(f"{len(sites):,} sites, {amount(earned_msat, 'sat')} earned")
+    count = "1 site" if len(sites) == 1 else f"{len(sites):,} sites"
+    print(f"{count}, {amount(earned_msat, 'sat')} earned")

@@ -15,6 +15,8 @@ from pathlib import Path
 from ..core.errors import JournalTrouble
 from .store import MOVED
 
+IN_USE = "{}: in use; stop the plugin first, and a bridge that starts it again"
+
 BESIDE = ("-wal", "-shm")
 """How the files are named that SQLite keeps beside a database in use."""
 
@@ -131,7 +133,7 @@ def restore(saved: Path, journal: Path) -> About:
         if journal.exists():
             _check_same(saved, found, journal)
             if in_use(journal):
-                raise JournalTrouble(f"{journal}: in use; stop the plugin first")
+                raise JournalTrouble(IN_USE.format(journal))
         with _copied(saved, journal) as (made, _):  # first: where there is no room, the journal stays as it is
             _move_aside(journal)
             made.rename(journal)
@@ -183,7 +185,7 @@ def _copied(source: Path, to: Path) -> Iterator[tuple[Path, About]]:
 def in_use(journal: Path) -> bool:
     """Return whether another program has a journal open; else all of it is in its one file afterwards.
 
-    A damaged one may stay in several."""
+    A damaged one may stay in several. JournalTrouble where this user may not write it."""
     with closing(sqlite3.connect(journal, timeout=0)) as db:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -191,8 +193,10 @@ def in_use(journal: Path) -> bool:
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return bool(db.execute("PRAGMA journal_mode=DELETE").fetchone() != ("delete",))
-        except sqlite3.OperationalError:
-            return True
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                return True
+            raise JournalTrouble(f"{journal}: can't be written: {error}") from error
         except sqlite3.DatabaseError:  # damaged, and nobody's
             return False
 

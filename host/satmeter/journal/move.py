@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import JournalTrouble
 from . import store
-from .backup import About, about, give_to_owner, in_use
+from .backup import IN_USE, About, about, give_to_owner, in_use
 from .store import SCHEMA, engine, shown, sqlite_url, trouble
 
 ROWS = 1_000
@@ -58,7 +58,7 @@ def move(source: str, target: str) -> About:
     if path is not None:
         about(path)  # before anything is done with what may be another program's
         if in_use(path):
-            raise JournalTrouble(f"{path}: in use; stop the plugin first")
+            raise JournalTrouble(IN_USE.format(path))
     with _reading(source, exclusive=True) as read:
         with _writing(target) as write:
             moved = _copied(source, read, write)
@@ -125,14 +125,17 @@ def _writing(url: str) -> Iterator[sa.Connection]:
     """A connection in one transaction, with the tables made; all of it is there at its end, or nothing."""
     path = Path(sa.make_url(url).database or "") if url.startswith("sqlite") else None
     if path is not None and path.exists():
-        raise JournalTrouble(f"{path}: there is a file already")
+        raise JournalTrouble(f"{path}: there is a file already; move it away, or give another name")
     with _told(url):
         made = engine(url, limit_s=LONG_S)
         try:
             with made.begin() as db:
                 store.META.create_all(db)
                 if db.execute(sa.select(store.ABOUT)).first() is not None:
-                    raise JournalTrouble(f"{shown(url)}: there is a journal already")
+                    raise JournalTrouble(
+                        f"{shown(url)}: there is a journal already; "
+                        "give another database or schema, or drop its satmeter_* tables"
+                    )
                 yield db
             if path is not None:
                 give_to_owner(path, path.parent)

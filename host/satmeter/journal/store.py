@@ -488,7 +488,11 @@ def newest(db: sa.Connection) -> tuple[Snapshot | None, list[Event]]:
 
 
 def sqlite_url(path: Path) -> str:
-    """Returns the database URL of a SQLite file."""
+    """Returns the database URL of a SQLite file; BadParam for a name that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise BadParam(f"{path!r}: the name of a journal must be UTF-8") from None
     return f"sqlite:///{quote(str(path), safe=_PLAIN)}"
 
 

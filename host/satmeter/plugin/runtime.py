@@ -30,7 +30,7 @@ log = logging.getLogger("satmeter")
 TICK_S = 0.25
 BATCH = 256
 SNAPSHOT_EVERY = 2000
-RETRY_S = 1.0
+RETRY_S, SAY_AGAIN_S = 1.0, 600.0
 START_S = 10.0
 BLOCKS_AHEAD_MS = 2 * 3_600_000
 
@@ -116,7 +116,7 @@ class Runtime(Generic[CoreT]):
         self.clock = Clock()
         self._queue: queue.SimpleQueue[Item[CoreT] | None] = queue.SimpleQueue()
         self._since_snapshot = self._snapshot_at = 0
-        self._retry_at = 0.0
+        self._retry_at = self._say_at = 0.0
         self._timed = False
         self._held: list[Event] = []
         """Events that wait to be committed with others (Role.patient)."""
@@ -294,10 +294,13 @@ class Runtime(Generic[CoreT]):
                 log.warning("no snapshot at the end: %s", error)
 
     def _fail(self, error: Exception) -> None:
+        told = self.trouble == str(error) and time.monotonic() < self._say_at
         self.core, self.trouble, self._held = None, str(error), []
         self._retry_at = time.monotonic() + RETRY_S
         self.role.failed(JournalTrouble(self.trouble))
-        log.error("%s; nothing is granted, paid or credited until it works again", error)
+        if not told:  # it is tried each second, and may need a person
+            self._say_at = time.monotonic() + SAY_AGAIN_S
+            log.error("%s; nothing is granted, paid or credited until it works again", error)
 
     def _recover(self) -> None:
         """Open the journal and fold it. On trouble the plugin stays loaded and tries again."""

@@ -91,6 +91,8 @@ class Scanner:
         files = sorted(
             one for one in Path(source).expanduser().iterdir() if one.is_file() and not one.name.startswith(".")
         )
+        if not files:
+            raise BadParam(f"{source}: there is no file in it")
         good = False
         for path in files:
             try:

@@ -106,7 +106,11 @@ def _folder(info: JsonObject, node: Node) -> Path:
 def _refused(plugin: str, error: RpcError, folder: Path) -> Finding:
     if code_of(error) != UNKNOWN_COMMAND:
         journal = code_of(error) == JournalTrouble.code
-        do = "docs/operating.md, The journal, says what to put back" if journal else "lightningd's log says more"
+        do = (
+            "docs/operating.md, The journal, says what to put back; of a newer version, docs/installing.md, Upgrading"
+            if journal
+            else "lightningd's log says more"
+        )
         return Finding(plugin, "bad", words_of(error), do)
     start = f"lightning-cli plugin start $(satmeter plugin-path {plugin})"
     if _is_there(folder / f"satmeter-{plugin}.sqlite3"):
