@@ -66,52 +66,40 @@ def test_nobody_outside_the_core_reads_events_of_a_journal():
         assert not any(re.match(r"satmeter\.core\.(seller|buyer)\.events\b", name) for name in imports(path)), path
 
 
-def test_core_does_not_import_wire():
-    for path in modules("core"):
-        assert not any(name.startswith("satmeter.wire") for name in imports(path)), path
+PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
-def test_nothing_imports_the_commands_or_the_pages():
-    """But the commands and the pages each other."""
-    for path in modules():
-        found, room = imports(path), path.relative_to(ROOT).parts[0]
-        if room != "cli":
-            assert not any(re.match(r"satmeter\.cli\b", name) for name in found), path
-            assert not any(re.match(r"satmeter\.site\b", name) for name in found), path
-        if room not in ("panel", "cli"):
-            assert not any(re.match(r"satmeter\.panel\b", name) for name in found), path
+def arrows() -> dict[str, list[str]]:
+    """Which folders each folder may use, as docs/architecture.md draws it: from the lowest up."""
+    section = PAGE.read_text().partition("## Arrows")[2].partition("\n## ")[0]
+    rows = re.findall(r"^    (\w+) +-> ?(.*)$", section, re.MULTILINE)
+    return {folder: used.split() for folder, used in rows}
 
 
-ABOVE = {
-    "wire": "journal node plugin device board qr scan http billing market gate panel devnet cli watch",
-    "chain": "journal node plugin device board qr scan http billing market gate panel devnet cli watch",
-    "journal": "node plugin device board qr scan http billing market gate panel devnet cli watch",
-    "node": "plugin device board qr scan http billing market gate panel devnet cli watch",
-    "qr": "plugin device board scan http billing market gate panel devnet cli watch",
-    "http": "plugin device board scan billing market gate panel devnet cli watch",
-}
-"""What each of the lower rooms may not know."""
+def folder_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("room", ABOVE)
-def test_arrows_point_down(room):
-    above = "|".join(ABOVE[room].split())
-    for path in modules(room):
-        assert not [name for name in imports(path) if re.match(rf"satmeter\.({above})\b", name)], path
+def used_by(folder: str) -> set[str]:
+    paths = [path for path in modules() if folder_of(path) == folder]
+    names = {name.split(".")[1] for path in paths for name in imports(path) if name.startswith("satmeter.")}
+    return names & set(arrows()) - {folder}
 
 
-def test_the_gate_is_alone():
-    """It may stand on another host than everything else."""
-    others = r"satmeter\.(?!config_file\b|core\b|formatting\b|gate\b|http\b|qr\b|wire\b)"
-    for path in modules("gate"):
-        assert not any(re.match(others, name) for name in imports(path)), path
+@pytest.mark.parametrize("folder", arrows())
+def test_a_folder_uses_what_the_page_says_and_nothing_else(folder):
+    assert used_by(folder) == set(arrows()[folder])
 
 
-def test_billing_is_beside_the_pages_and_the_board_and_under_the_market():
-    for path in modules("billing") + modules("market"):
-        assert not any(re.match(r"satmeter\.(board|bridge|devnet|panel)\b", name) for name in imports(path)), path
-    for path in modules("billing"):
-        assert not any(name.startswith("satmeter.market") for name in imports(path)), path
+def test_arrows_point_down():
+    below: set[str] = set()
+    for folder, used in arrows().items():
+        assert set(used) <= below, folder
+        below.add(folder)
+
+
+def test_every_folder_is_on_the_page():
+    assert {folder_of(path) for path in modules()} - {"__init__"} == set(arrows())
 
 
 MONEY = [ROOT / "market" / f"{name}.py" for name in ("amounts", "ledger", "offers", "orders", "withdrawals")]
