@@ -115,8 +115,8 @@ class Closing(Part):
         self.context.invoices.resend(session)
         self.context.settlement(session).cancel(session)
         self.context.settlement(session).look_after(session)
-        if session.onchain.held_msat:
-            return  # the receipt waits for the broadcast
+        if not self.context.settlement(session).is_settled(session):
+            return
         waited = self.now - session.since
         self._unlock_paid(session)
         self._let_lapse(session)

@@ -15,6 +15,7 @@ from .state import SellerState
 
 if TYPE_CHECKING:
     from ..settlement.base import SellerSettlement
+    from ..settlement.onchain_broadcasts import OnchainBroadcasts
     from ..settlement.onchain_seller import OnchainSeller
     from .attention import Attention
     from .closing import Closing
@@ -86,6 +87,7 @@ class SellerContext(Context):
     self_service: "SelfService"
     wallet_invoices: "WalletInvoices"
     onchain: "OnchainSeller"
+    broadcasts: "OnchainBroadcasts"
     settlements: "dict[str, SellerSettlement]"
 
     def __init__(

@@ -132,16 +132,7 @@ class Openings(Part):
         new = self._opened(meter, session.id, session.buyer, session.tariff, parked)
         new.memory.sequence, new.memory.told_at = session.memory.sequence, session.memory.told_at
         new.memory.asking = session.memory.asking
-        for transaction in session.onchain.transactions.values():
-            self.emit(
-                ev.AddressGiven(
-                    at=self.now,
-                    subject=session.id,
-                    tx_number=transaction.number,
-                    address=transaction.address,
-                    feerate=transaction.feerate,
-                )
-            )
+        self.context.settlement(session).begun(new, session)
         for number, amount in session.out.items():
             self.emit(
                 ev.InvoiceAsked(at=self.now, subject=session.id, number=number, amount_msat=amount, count=meter.count)

@@ -105,9 +105,7 @@ class Peers(Part):
         theirs = [session for session in self.state.sessions.values() if session.buyer == peer]
         self._may_open(meter, peer, theirs)
         brings = [
-            old
-            for old in theirs
-            if old.owed_msat and not old.refund.under_way and not old.refund.held and old.onchain.firm
+            old for old in theirs if old.owed_msat and not old.refund.under_way and not old.refund.held and old.final
         ]
         if meter.state != MeterState.STANDBY or meter.tariff.ticks(sum(old.owed_msat for old in brings)) < 1:
             return self.context.openings.begin(meter, message.session, peer)

@@ -163,7 +163,7 @@ class Refunds(Part):
 
     def due(self, session: SellerSession) -> bool:
         """Return whether a refund may begin now."""
-        if not (session.owed_msat and session.refund.bolt11 and session.onchain.firm) or session.refund.held:
+        if not (session.owed_msat and session.refund.bolt11 and session.final) or session.refund.held:
             return False
         wait = backoff_ms(RETRY_MS, RETRY_MOST_MS, session.memory.refund_fails)
         if session.memory.refund_tried_at and self.now < session.memory.refund_tried_at + wait:

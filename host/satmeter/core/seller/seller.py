@@ -15,6 +15,7 @@ from .. import commands as cmd
 from ..machine import Handlers, StateMachine
 from ..plain import Plain
 from ..settlement.lightning_seller import LightningSeller
+from ..settlement.onchain_broadcasts import OnchainBroadcasts
 from ..settlement.onchain_seller import OnchainSeller
 from ..settlement.rules import LIGHTNING, ONCHAIN
 from .acceptance import Acceptance
@@ -34,9 +35,6 @@ from .self_service import SelfService
 from .session import SellerSession
 from .state import SellerState
 from .wallet_invoices import WalletInvoices
-
-QUIET_MS = 60_000
-"""Buyers say something every 30 s (buyer/streams.py). After a restart they count as connected for so long."""
 
 
 class Seller(StateMachine):
@@ -68,6 +66,7 @@ class Seller(StateMachine):
         context.self_service = SelfService(context)
         context.wallet_invoices = WalletInvoices(context)
         context.onchain = OnchainSeller(context)
+        context.broadcasts = OnchainBroadcasts(context)
         context.settlements = {LIGHTNING: LightningSeller(context), ONCHAIN: context.onchain}
         self.acceptance = Acceptance(context)
         super().__init__(context, _handlers(context), self._repeat, self.acceptance.publish)
@@ -111,8 +110,7 @@ class Seller(StateMachine):
         for session in list(self.state.sessions.values()):
             for number in {**session.out, **session.dropped}:
                 context.settlement(session).make(session, number)
-            if session.onchain.transactions:
-                session.memory.gone_at = context.now + QUIET_MS  # until it is heard
+            context.settlement(session).resumed(session)
             if session.refund.under_way and not session.refund.held:
                 context.refunds.pay(session)
             context.closing.wind_up(session)
@@ -148,9 +146,9 @@ def _handlers(context: SellerContext) -> Handlers:
         cmd.RefundLost: context.refunds.lost,
         cmd.Attend: context.attention.attend,
         cmd.AddressMade: context.onchain.address_made,
-        cmd.BlockAdded: context.onchain.block_added,
+        cmd.BlockAdded: context.broadcasts.block_added,
         cmd.UpdateChecked: context.onchain.update_checked,
         cmd.UpdateRefused: context.onchain.update_refused,
-        cmd.TxSeen: context.onchain.seen,
-        cmd.BumpMade: context.onchain.bumped,
+        cmd.TxSeen: context.broadcasts.seen,
+        cmd.BumpMade: context.broadcasts.bumped,
     }

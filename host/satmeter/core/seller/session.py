@@ -255,7 +255,7 @@ class SellerSession:
         """True where nothing can follow any more, so that it need not be kept in memory."""
         due = self.owed_msat or self.debt_msat >= self.dust_msat or self.refund.under_way
         busy = self.out or self.dropped or self.memory.signing
-        return self.closed and not (due or self.alarm or busy) and self.onchain.firm
+        return self.closed and not (due or self.alarm or busy) and self.final
 
     @property
     def next_revision(self) -> int:
@@ -282,6 +282,11 @@ class SellerSession:
         """Ticks that the charge pays for; a board may have delivered more, of the seller's allowance."""
         for_ticks = self.charged_msat - self.spent_msat
         return self.ticks if for_ticks == self.tariff.charge(self.ticks) else self.tariff.ticks(for_ticks)
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing that was paid can still be taken back: only then is anything given on or back."""
+        return self.onchain.firm
 
     @property
     def ticks_paid_for(self) -> int:
@@ -368,7 +373,7 @@ class SellerSession:
         """What a bearer can have back by an invoice of that amount: whole sat; a hundredth or more is left for the fee.
 
         `number` is the wallet invoice that it paid; 0: of all. 0 msat where nothing can be given back now."""
-        if self.open or self.buyer or self.refund.held or self.refund.bolt11 or not self.onchain.firm:
+        if self.open or self.buyer or self.refund.held or self.refund.bolt11 or not self.final:
             return 0
         claim = self.claim_msat(number)
         return max(0, claim - max(1, claim // 100)) // MSAT_PER_SAT * MSAT_PER_SAT

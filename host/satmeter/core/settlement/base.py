@@ -22,6 +22,15 @@ class SellerSettlement(Protocol):
     def ask_first(self, session: "SellerSession") -> None:
         """Ask for the first payment of an opening, which is in memory only."""
 
+    def begun(self, session: "SellerSession", opening: "SellerSession") -> None:
+        """Record what was given to the buyer while a new session was an opening, beside what was asked for."""
+
+    def resumed(self, session: "SellerSession") -> None:
+        """After a restart, do what has to be done before the first message."""
+
+    def is_settled(self, session: "SellerSession") -> bool:
+        """Return whether nothing more of what an ended session was paid waits for us: its receipt may be made."""
+
     def ask(self, session: "SellerSession") -> None:
         """Ask for what is due now, as far as the window and the quantum have room."""
 

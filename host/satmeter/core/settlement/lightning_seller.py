@@ -111,3 +111,13 @@ class LightningSeller(Part):
             if self.now >= asking.cancelled_at + NODE_RETRY_MS:
                 asking.cancelled_at = self.now
                 self.act(do.CancelInvoice(label=self.context.invoices.label(session, number)))
+
+    def begun(self, session: SellerSession, opening: SellerSession) -> None:
+        """Nothing but its invoices was given to the buyer."""
+
+    def resumed(self, session: SellerSession) -> None:
+        """Its invoices are asked for as any other's."""
+
+    def is_settled(self, session: SellerSession) -> bool:
+        """What is paid is paid."""
+        return True
