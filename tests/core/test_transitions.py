@@ -120,13 +120,15 @@ def test_every_state_of_a_session_its_refund_its_transaction_and_its_meter(kind)
     assert taken
 
 
-@pytest.mark.parametrize("kind", [selling.Locked, selling.Unlocked])
+@pytest.mark.parametrize("kind", [selling.Locked, selling.Unlocked, selling.MeterRemoved])
 @pytest.mark.parametrize("state", MeterState)
 def test_every_state_of_a_meter_and_its_lockout(state, kind):
     seller = selling_in(meter=state)
     legal = (state, kind) in transitions.METER
     assert outcome(seller, event(kind, "meter/m")) == legal
-    if legal:
+    if legal and kind is selling.MeterRemoved:
+        assert "m" not in seller.meters
+    elif legal:
         assert seller.meters["m"].state in transitions.METER[state, kind]
 
 

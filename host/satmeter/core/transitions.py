@@ -2,7 +2,8 @@
 
 An event that is not in the table of a machine that it is about raises WrongState, and nothing has changed by then. Most
 rows have one next state; where there are several, the event's own fields say which one (state.py of either side).
-Events that no row of a meter's table has (a reading, a payment) move its counts or money, not its state.
+Events that no row of a meter's table has (a reading, a payment) move its counts or money, not its state. An opening
+(openings.py) is in memory only, and has no state here: with its first payment it becomes a session.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ def step(table: Table[State], state: State, kind: type[Event], what: str) -> tup
 METER: Table[MeterState] = {
     (MeterState.STANDBY, selling.SessionOpened): (MeterState.NEGOTIATING,),
     (MeterState.STANDBY, selling.Locked): (MeterState.LOCKOUT,),
+    (MeterState.STANDBY, selling.MeterRemoved): (MeterState.STANDBY,),
     (MeterState.NEGOTIATING, selling.DeliveryStarted): (MeterState.DELIVERING,),
     (MeterState.NEGOTIATING, selling.SessionClosing): (MeterState.STANDBY,),
     (MeterState.DELIVERING, selling.SessionSuspended): (MeterState.SUSPENDED,),

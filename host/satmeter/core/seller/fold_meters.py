@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 from ..boots import with_earlier
 from ..errors import WrongState
-from ..states import MeterState
 from ..transitions import known
 from . import events as ev
 from .meter import Meter
@@ -31,8 +30,7 @@ def meter_changed(state: "SellerState", event: ev.MeterChanged) -> None:
 def meter_removed(state: "SellerState", event: ev.MeterRemoved) -> None:
     """Removes a meter; WrongState unless it is in standby."""
     meter = state.meter_of(event)
-    if meter.state != MeterState.STANDBY:
-        raise WrongState(f"meter {meter.name} is in {meter.state}; only a meter in standby can be removed")
+    state.next_state(meter, event)
     del state.meters[meter.name]
 
 

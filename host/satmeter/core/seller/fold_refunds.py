@@ -93,6 +93,7 @@ def alarm_ended(state: "SellerState", event: ev.AlarmEnded) -> None:
     Where a person stated what of a held refund is owed or was paid, the charge becomes what then
     remains of the received amount. What was paid counts as refunded."""
     session = state.session_of(event)
+    state.refund_states(session, event)
     if session.refund.held and event.how != SEEN:
         # The person knows what was used: the charge is what that leaves.
         back = session.refunded_msat + session.taken_msat + session.lapsed_msat
