@@ -69,7 +69,7 @@ def test_the_journal_itself_and_what_it_comes_to_are_no_older_copy(node, marked,
 @pytest.mark.parametrize("times", [(), (7,), (7, 8), (7, 8, 9)])
 def test_a_copy_is_known_also_when_it_went_on_by_itself(node, marked, tmp_path, times):
     copy = journal(tmp_path / "copy", *times)
-    with pytest.raises(JournalTrouble, match=f"it had come to event 5 .* meter-older-journal={copy.name}"):
+    with pytest.raises(JournalTrouble, match=f"the node has recorded event 5.* meter-older-journal={copy.name}"):
         LastKnown(node, "meter").is_older(copy, "00000000")
     assert LastKnown(node, "meter").is_older(copy, copy.name)
 
@@ -97,7 +97,7 @@ def test_the_last_one_is_written_at_once_and_a_swapped_file_is_known_before_it_i
     swapped = journal(tmp_path / "swapped")
     swapped.name, swapped.last, swapped.newest_at = marked.name, 5, 5
     known.reached(marked)
-    with pytest.raises(JournalTrouble, match="it had come to event 6"):
+    with pytest.raises(JournalTrouble, match="the node has recorded event 6"):
         known.is_older(swapped, "")
     known.write_now()
     (row,) = node.datastore.found(["satmeter", "meter", marked.name])

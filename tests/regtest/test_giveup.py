@@ -45,7 +45,7 @@ def test_without_one_a_person_ends_the_wait_and_knows_the_risk(net, hanging, fau
     until(lambda: htlcs(buyer, flight["payment_hash"]))
     buyer.rpc.call("emulate-lose-htlcs")
     said = error_of(buyer.rpc, "stream-giveup", [hanging, flight["n"]])
-    assert said["code"] == 2101 and "counts in no cap" in said["message"]
+    assert said["code"] == 2101 and "not counted in the caps" in said["message"]
     shown = buyer.rpc.call("stream-giveup", [hanging, flight["n"], True])
     assert (shown["in_flight"], shown["in_flight_msat"]) == ([], 0) and shown["stray_msat"] >= 10_000
     faults.call("emulate-release")  # and should it settle all the same, it is paid

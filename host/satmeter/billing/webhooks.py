@@ -66,7 +66,7 @@ def signed(secret: str, id: str, at: int, body: bytes) -> dict[str, str]:
 
 
 class Webhooks:
-    """The webhooks in the database: made, claimed by one worker at a time, sent and replayed."""
+    """The webhooks in the database: made, sent and replayed. One worker at a time has the lease of a webhook."""
 
     def __init__(self, database: Database, invoices: Invoices, events: Events, root: bytes, outward: Outward):
         """root: what the secrets are made of."""

@@ -338,7 +338,7 @@ def _copy(board: SerialTransport, wanted: dict[str, bytes], say: Say) -> list[st
 
 
 def _is_stale(name: str, wanted: dict[str, bytes], changed: list[str]) -> bool:
-    """Left-overs: temporary files that nobody waits for, and sources that would be imported instead of our modules."""
+    """Whether a file is to be removed: an old temporary one, or a source that would be imported in place of ours."""
     if name.endswith(FRESH):
         return name[: -len(FRESH)] not in changed
     return name != MAIN and name.endswith(".py") and f"{name[:-3]}.mpy" in wanted

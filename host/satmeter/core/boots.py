@@ -1,7 +1,7 @@
 """Boots: the names that a board or a sensor gives to the times between its restarts.
 
-A register counts within one boot. What is told late of an earlier boot was counted when the next one began, so it is
-refused: by its name, and where that was never heard of, by when it was said.
+A register counts within one boot. Readings of an earlier boot that come late were counted when the next one began, so
+they are refused: by the boot's name, or, where that name is unknown, by the time at which the reading was said.
 """
 
 REMEMBERED = 64

@@ -40,7 +40,7 @@ class Context:
         self.step = Step()
         self.now = 0
         self.surely = 0
-        """A time that has come for sure, for what can't be undone; 0 until the first Tick."""
+        """A time that has surely come (ms since 1970), for what can't be undone; 0 until the first Tick."""
         self.started = False
         """Whether the process has just started, so that nobody knows how long it was off."""
 

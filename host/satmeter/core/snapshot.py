@@ -71,7 +71,7 @@ def dated_back(state: object, back: Callable[[int], int]) -> object:
 
 PARTS = ("meters", "sessions", "streams")
 MOVED = ("count", "pay_index")
-"""What readings, and payments of others, move on: no event says so."""
+"""Fields that change without an event, by readings and by payments of others: a snapshot may be ahead in them."""
 SHOWN = 80
 
 

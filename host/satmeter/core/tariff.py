@@ -126,9 +126,9 @@ class Tariff:
         return mine == others
 
     def paced_ms(self, since: int, ticks: int, now: int) -> int:
-        """Returns the earliest time (ms) at which the next ticks can have flowed, after `ticks` from `since` on.
+        """Returns the earliest time (ms) at which the next ticks can have begun to flow, after `ticks` since `since`.
 
-        That is when those had flowed at full rating, but at most BEHIND_MS (60 s) ago."""
+        The ticks take their time at full rating; the result is at most BEHIND_MS (60 s) before `now`."""
         return max(min(now, since + self.soonest_ms(ticks)), now - BEHIND_MS)
 
     def to_dict(self) -> dict[str, str | int]:

@@ -238,7 +238,7 @@ class Ocpp:
         return self._request[1]
 
     def told_transaction(self, connector: int, transaction: str) -> None:
-        """A transaction runs, perhaps begun under a bridge before this one; of two the newest."""
+        """Takes a running transaction as ours, also one that an earlier bridge began; of several the newest."""
         if connector == self.connector and transaction != self._transaction and transaction not in self._over:
             self._transaction = transaction
             self._news.set()

@@ -371,9 +371,9 @@ class Outlet:
         return int(self.reading_age_s * 1000) if away else 0
 
     def _begin_boot(self, said: int, another: bool) -> None:
-        """A boot that is over: begins a new one, with what the seller can't have taken of this one.
+        """Begins a new boot, which takes over the ticks that the seller can't have counted yet.
 
-        `another`: another bridge has reported since. What flowed may be in its count, and is not told again."""
+        `another`: another bridge has reported since. What flowed may be in its count, so nothing is taken over."""
         taken = max(self._taken, self._maybe_taken)
         self.trust.boot = secrets.token_hex(4)
         self.trust.register -= self.trust.register if another else said if self._refused else taken

@@ -22,7 +22,7 @@ CONFIRMED = 5
 STEP_S = 60
 """A step may be what flowed since the last one, in so much time at most: the seller looks back no further."""
 JUMPS, JUMPS_S = 3, 3_600
-"""So many jumps within that time, none of which is charged, and nothing more is sold: a person has to look."""
+"""After this many jumps within this time the meter sells nothing more, until a person has looked. None is charged."""
 STUCK_S, STUCK_STEPS = 60, 3
 """A source that does not count for so long is stuck, if by the power that it states it should have made so many steps:
 of the largest that it made so far, or of the last digit that it shows."""

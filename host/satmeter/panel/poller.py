@@ -106,7 +106,7 @@ class Feed(Generic[View]):
     async def refresh(self) -> None:
         """Ask now, and tell the pages what is new."""
         before = (self.view, self.trouble)
-        if self._asking is not None:  # it was begun before what may have changed
+        if self._asking is not None:  # its answer may be from before the change
             await self._answer(self._asking)
         if self._asking is None:
             self._asking = asyncio.get_running_loop().run_in_executor(self._pool, self._look, self.node)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from ..core.plain import JsonObject
 
 SET_MS = 72_000
-"""lightningd gives up a set that nothing completes 70 s after its first HTLC. A set that is covered ends sooner, when
-the invoice is paid or its payment rejected; where another plugin ends it we don't hear of it, and wait as long."""
+"""lightningd fails an incomplete set of HTLCs 70 s after its first one. A covered set ends sooner, when the invoice is
+paid or the payment rejected. Where another plugin ends it we are not told, and forget it after this time."""
 MOST = 10_000
 """Sets that are remembered; the oldest make room. More than twenty channels could hold in HTLCs at once."""
 UNKNOWN_DETAILS = 0x400F

@@ -74,8 +74,8 @@ class LastKnown:
         if accepted == name:
             return True
         raise JournalTrouble(
-            f"this journal ends with {Reached(journal.last, journal.newest_at)}, and it had come to {known}: it is an "
-            f"older copy. Put the newer one back; where that is lost, go on with this one by "
+            f"this journal is an older copy: it ends with {Reached(journal.last, journal.newest_at)}, and the node has "
+            f"recorded {known}. Put the newer one back. If that is lost, start with this one by "
             f"{self._role}-older-journal={name} (docs/operating.md, The journal, says what is lost)"
         )
 

@@ -16,7 +16,7 @@ from ..core.status import answer
 from .rpc_methods import Call
 
 FOLLOWS_S = 60
-"""For so long after its last poll somebody counts as following all keys: what changes meanwhile is noted."""
+"""A caller counts as following all keys for this time after its last poll: what changes meanwhile is noted."""
 View = Callable[[str], object | None]
 """Makes the present view of a key; None where there is none."""
 

@@ -116,8 +116,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         newest = max((state.pay_index, *state.early))
         if newest > created:
             raise JournalTrouble(
-                f"the journal has payments up to index {newest}, the node made {created} invoices in all: it is "
-                f"not the node's present database that belongs to this journal"
+                f"the journal has payments up to index {newest}, but the node made only {created} invoices in all: "
+                f"this journal belongs to another node's database"
             )
 
     def _check_new(self) -> None:

@@ -224,7 +224,7 @@ class Runtime(Generic[CoreT]):
         try:
             self.role.changed(core, touched)
         except Exception:
-            log.exception("bug: who waits could not be told")
+            log.exception("internal error: calls that wait could not be answered")
 
     def _with_tick(self, batch: list[Item[CoreT]]) -> list[Item[CoreT]]:
         """Under load the queue is never empty; time passes all the same."""

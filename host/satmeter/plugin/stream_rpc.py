@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .stream import StreamPlugin
 
 RISK = (
-    "must be true: the node has no HTLC of this payment, yet calls it pending. Should it settle all the same, its "
-    "money is gone, and counts in no cap of a later day"
+    "must be true: the node has no HTLC of this payment, yet calls it pending. If it settles later all the same, the "
+    "money is spent, and is not counted in the caps of later days"
 )
 
 

@@ -1,8 +1,8 @@
 """The host's end of the talk with one board, without I/O: what the board said last, and what it has to know.
 
 Registers are cumulative, so the newest reading of a boot says all, but that the plug was pulled: that is reported, too.
-A grant is absolute, so the newest is what counts. But a board that let go of it with the plug gets one again only when
-the seller has taken a reading that says so: the session may have ended with the plug.
+A grant is absolute, so the newest is what counts. But a board that was unplugged gets a grant again only after the
+seller has taken a reading that says "unplugged": the session may have ended with it.
 """
 
 import binascii

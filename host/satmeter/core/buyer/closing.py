@@ -57,11 +57,11 @@ class Closing(Part):
     def _most_after_close(self, stream: BuyerSession) -> tuple[int | None, int | None]:
         """Returns the most that a stream may pay after its close (msat), and up to which count.
 
-        Both are None in prepaid and before terms are agreed. The msat are of the whole stream, what is
-        paid or in flight included. Use after the close is not the buyer's to pay: at most the tariff's
-        limit is added, and no ticks beyond those of the buyer's own sensor, within its tolerance. The
-        count is None without such a sensor, and UNHEARD where it was heard before our restart and not
-        since: what it says first is the count, and until then nothing is paid."""
+        Both are None in prepaid, and before terms are agreed. The msat are of the whole stream, paid and
+        in flight included. The buyer does not pay for use after the close: at most the tariff's limit is
+        added, and no ticks beyond its own sensor's, within the tolerance. The count is None without such
+        a sensor. It is UNHEARD where the sensor was heard before our restart and not since: then nothing
+        is paid until its first reading, which is the count."""
         tariff = stream.tariff
         if tariff is None or tariff.prepaid:
             return None, None

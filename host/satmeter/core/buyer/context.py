@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from .terms import Terms
 
 Recall = Callable[[str], BuyerSession | None]
-"""Folds a stream that memory has no more from the journal again; its seller may owe something that we never heard
-of."""
+"""Loads an ended stream from the journal: its seller may say that it owes something."""
 
 
 class BuyerContext(Context):

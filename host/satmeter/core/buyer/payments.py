@@ -15,8 +15,8 @@ class Payments(Part):
     def check_count(self, stream: BuyerSession, tariff: Tariff, message: msg.Invoice | msg.Increment) -> None:
         """Check the count that a message states against the newest one told before; messages may overtake another.
 
-        After our restart only the count of the newest payment is known, and not that message's sequence: until as much
-        is told again, a message that states less may be an earlier one. What it asks for is due by the known count."""
+        After our restart only the count of the newest payment is known, not its message's sequence. Until the seller
+        states that count again, a message with a lower one may be an earlier message: it is due by the known count."""
         memory = stream.memory
         last, since = (memory.told_ticks, memory.told_at) if memory.told_at else (stream.ticks, stream.ticks_at)
         if message.ticks < last and (not memory.told_at or message.seq < memory.told_sequence):
@@ -61,8 +61,8 @@ class Payments(Part):
         """Raises PolicyBreach for a demand that is more than can be owed in arrears: the board cuts at the limit.
 
         `charged` is the charge so far, in msat."""
-        # The board may pass its grant by a sample, which is not charged: by its ticks more may be claimed, by a slice.
-        # Somebody else may have paid an invoice of ours.
+        # The board may pass its grant by one sample, which is not charged: so its ticks may come to a slice more.
+        # `paid_msat` may be higher than ours: somebody else may have paid an invoice of this stream.
         most = max(stream.committed_msat, message.paid_msat) + tariff.limit_msat
         if message.charged_msat > most or charged > most + tariff.slice_msat:
             raise PolicyBreach(

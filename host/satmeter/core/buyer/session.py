@@ -234,7 +234,7 @@ class BuyerSession:
 
     @property
     def short(self) -> bool:
-        """True where the seller owes us something, or its receipt knows less of our payments than we made."""
+        """Whether the seller owes us something, or its receipt lists fewer payments than we made."""
         stated = receipt.figures(self.closing.receipt)
         dust = self.closing.owed_msat < DUST_MSAT  # no way carries it; it is credit in the next stream to this seller
         return bool(
@@ -377,14 +377,14 @@ class BuyerSession:
         Only the newest HANDLED numbers are kept one by one: every number under those counts as handled,
         paid or not."""
         done = sorted({*self.handled, number})
-        if len(done) > HANDLED:  # those between were never paid; now they never will be
+        if len(done) > HANDLED:  # skipped numbers count as handled, and are never paid
             self.handled_below = max(self.handled_below, done[-HANDLED])
         while self.handled_below in done:
             self.handled_below += 1
         self.handled = [each for each in done if each > self.handled_below]
 
     def out_of_bound(self, number: int, payment: PaymentInFlight) -> None:
-        """What was in flight at the close and does not count any more makes no room for other payments."""
+        """Lowers the bound after the close by a payment that was in flight then and has failed."""
         bound = self.after_close
         if bound is not None and number in bound.in_flight:
             left = tuple(each for each in bound.in_flight if each != number)

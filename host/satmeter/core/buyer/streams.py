@@ -149,7 +149,7 @@ class Streams(Part):
             self.context.send(stream, msg.Open, meter=stream.meter)
 
     def go_on_from_older(self) -> None:
-        """What was paid since counts in no cap: no stream goes on."""
+        """Closes all streams: payments that were made after the older copy are missing in its caps."""
         for stream in list(self.state.streams.values()):
             self.emit(ev.CopyReplaced(at=self.now, subject=stream.id))
             if stream.state in ACTIVE:

@@ -74,7 +74,7 @@ class Acceptance:
                 meters.add(subject.removeprefix("meter/"))
                 continue
             known = self._context.live(subject) or self._sessions.get(subject)
-            if known is not None:  # also of one that is forgotten in this step
+            if known is not None:  # also of a session that this step removes from memory
                 meters.add(known.meter)
             self._publish_session(subject)
         if meters:
@@ -109,7 +109,7 @@ class Acceptance:
             self._waiting[session_id] = waiting.first
         session = self._context.state.sessions.get(session_id)
         before = self._debtor(session_id)
-        if session is not None:  # in one step: the other thread must not miss it for a moment
+        if session is not None:  # one assignment: another thread reads it meanwhile
             self._sessions[session_id] = _session_entry(session)
         else:
             self._sessions.pop(session_id, None)

@@ -20,8 +20,8 @@ class Attention(Part):
         """Ends all sessions where the state is of an older copy of the journal, and holds refunds.
 
         What the copy records as owed may have been given back since, under another invoice of the same
-        buyer. So no session continues, and what each one owes waits for a person. Payments since then
-        for sessions that the copy does not have are not credited again."""
+        buyer. So no session continues, and what each one owes waits for a person. Payments that were made
+        after the copy, for sessions that are not in it, are not credited."""
         self.emit(ev.JournalReplaced(at=self.now, subject=JOURNAL, pay_index=self.context.older))
         for session in list(self.state.sessions.values()):
             meter = self.state.meters.get(session.meter)

@@ -50,8 +50,8 @@ class Closing(Part):
     def _stopped(self, meter: Meter, session: SellerSession) -> bool:
         """Whether the board can't deliver any more of this session: then the count that it told is the last one.
 
-        A board that was told to stop says that it holds no grant; one that does not state its grant stops at its next
-        report, or with the plug out.
+        A board that has stopped reports that it has no grant. A board that states no grant counts as stopped after its
+        next report, or once it is unplugged.
         """
         if session.refund.held and (not meter.memory.seen_at or self.state.pay_index < self.state.lost_up_to):
             return False  # of an older copy: what was paid and used since has to be told first
@@ -83,7 +83,9 @@ class Closing(Part):
         meter = self.state.meter(session.meter)
         session.count = max(session.count, until)
         boot, register, charged = meter.boot, meter.register, session.charged_msat
-        if session.refund.held:  # others may have used what was counted in the lost part: nobody owes for that
+        if (
+            session.refund.held
+        ):  # of an older copy: others may have used what was counted since, so no debt is made of it
             charged = min(charged, session.received_msat)
         self.emit(
             ev.SessionClosing(
@@ -101,7 +103,7 @@ class Closing(Part):
         self.context.settlement(session).cancel(session)
         self.context.notify("meter_state", meter, why=reason)
         if session.debt_msat >= session.dust_msat or self._dust_adds_up(session):
-            # Until it is paid, or for as long as unpaid ones are locked.
+            # Until the debt is paid, but no longer than an unpaid buyer is locked.
             self.context.meters.lock(meter, session, more_s=session.tariff.grace_s)
         if session.buyer and tell:
             self.tell_end(session)

@@ -96,8 +96,8 @@ class SellerContext(Context):
         super().__init__(state.apply)
         self.node_id, self.limits, self.state, self.journal, self.recall = node_id, limits, state, journal, recall
         self.older = older
-        """Where the state is of an older copy of the journal: the node's newest pay_index. What was paid since up to
-        it, delivered and given back is not in it. -1: it is not."""
+        """The node's newest pay_index where the state is of an older copy of the journal: payments up to it, and what
+        was delivered and refunded meanwhile, are missing in the copy. Else -1."""
         self.waiting: dict[str, SellerSession] = {}
         """Openings by id, the oldest first: sessions that wait for their first payment, in memory only."""
         self.resumed_at = 0
@@ -137,10 +137,10 @@ class SellerContext(Context):
         self.act(do.Notify(topic="meter_alarm", payload={"session": session.id, "meter": session.meter, "why": why}))
 
     def unseen(self, session: SellerSession) -> bool:
-        """Whether nothing is told of a count now: it would be behind what was told, or behind what flows.
+        """Whether the count is too old to be told to the buyer.
 
-        So it is after a restart until the board is heard, and while a device does not answer: told as if nothing had
-        flowed, all of it would seem to flow at once when the device is back."""
+        That is so after a restart until the board is heard, and while a device does not answer. A count that stood
+        still meanwhile would jump when the device is back, and the buyer would take that for more than the rating."""
         meter = self.state.meters.get(session.meter)
         if meter is None or meter.session != session.id:
             return False

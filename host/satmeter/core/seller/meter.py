@@ -179,9 +179,9 @@ class Meter:
     def offset_after_boot(self, base: int, register: int, now: int) -> int:
         """Return the offset for a new boot whose register began at `base` and stands at `register`.
 
-        A board that kept its register over the reset (base beyond what we know) goes on in the old numbers, so that
-        what it counted between our last reading and the reset is not lost; one that begins again counts on from ours,
-        and so does one whose register had jumped.
+        A board that kept its register over the reset (`base` is beyond what we know) keeps its offset, so that what it
+        counted between our last reading and the reset is not lost. A board that begins at 0, or whose register had
+        jumped, gets an offset from which our count goes on.
         """
         if self.rebound:
             return self.count - register
@@ -230,9 +230,9 @@ class Meter:
     def _too_fast(self, count: int, now: int) -> str:
         """Returns why a count is higher than the rating allows, "" where it is not.
 
-        It is checked since what was counted last could have flowed, so that what a hanging report held
-        back is counted; and since the rating was first applied: else the slack of the rating could be
-        used again at each reading. "" also without a rating or an earlier reading."""
+        Two spans are checked. From the last count, so that ticks which a hanging report held back are
+        counted; and from when the rating was first applied, so that its slack is not used again at each
+        reading. "" also without a rating or an earlier reading."""
         rating = self.tariff.rating_ticks_per_s
         for since, start in (
             ((self.memory.paced_at, self.count), (self.memory.rated_at, self.memory.rated_from))

@@ -84,9 +84,9 @@ class Metering(Part):
         """Counts a reading for the session that has the meter.
 
         The first reading that was said (`said_at`, ms) after the session's start fixes the count that
-        its charge starts from. What the board had delivered of the allowance before, and had not
-        reported, is the seller's loss. The allowance bounds it, however late that reading comes. What
-        was said before the start, and is told late, is of the allowance, too."""
+        its charge starts from. What the board had delivered before and had not reported is the seller's
+        loss, bounded by the allowance. Readings that were said before the start count to the allowance,
+        also where they are told later."""
         starts = session.start_latest >= 0
         if starts and said_at < min(session.started_at, self.now):  # a clock that went back holds nothing up
             return

@@ -1,4 +1,4 @@
-"""Openings: who asks for a meter and has paid nothing yet holds nothing: no meter, no lock, no row in the journal.
+"""Openings: sessions that wait for their first payment. They reserve no meter, lock nobody, and are not in the journal.
 
 An opening is a session in memory: it has terms and a first invoice, several may wait beside one another, and the
 first payment takes the meter. Its invoice's label names meter, session and buyer, so that a payment finds its owner
@@ -209,8 +209,8 @@ class Openings(Part):
     def unused(self, session: SellerSession) -> bool:
         """Returns whether a session in arrears has to make room for another buyer.
 
-        That is so where nothing was paid or reserved, the charge is under one slice, and nothing was
-        used for UNUSED_MS, or for the grace time once at least one tick was used."""
+        All of these have to hold: nothing was paid or reserved; the charge is under one slice; nothing was used for
+        UNUSED_MS, or for the grace time once at least one tick was used."""
         tariff = session.tariff
         paid = session.received_msat or session.reserved_msat
         if tariff.prepaid or paid or session.charged_msat >= tariff.slice_msat:

@@ -21,8 +21,8 @@ class Payments(Part):
     def arrived(self, command: cmd.InvoiceSettled) -> bool:
         """Credit a payment, once, in whatever order payments are told. True if it is ours and was new.
 
-        A payment that is not open here any more (told ahead and paid unasked, dropped, of a session that memory has
-        no more) still gets its owner.
+        It is also credited where nothing asks for it any more: an invoice that was made ahead, one that was dropped, or
+        one of a session that was folded away.
         """
         owned_up_to = command.pay_index if command.after is not None and command.after <= self.state.pay_index else 0
         ours = journal_of(command.label) == self.context.journal or offer_of(command.label) in self.state.offers
@@ -34,9 +34,8 @@ class Payments(Part):
             new = False
         elif ours and not self._owned(command, owned_up_to):
             self._unowned(command, owned_up_to)
-        self.state.note_payment(
-            command.pay_index, owned_up_to
-        )  # another's, or told before: the next snapshot remembers it
+        # Also where it is not ours, or was told before: the next snapshot has it.
+        self.state.note_payment(command.pay_index, owned_up_to)
         return new
 
     def _kept(self, label: str) -> bool:

@@ -50,7 +50,7 @@ class Peers(Part):
             if known is not None and known.buyer != command.peer:
                 raise UnknownSession("session: not one of yours")
             if ended is not None and isinstance(command.message, msg.Error):
-                return  # an error is never answered: two sides that forgot would go on for ever
+                return  # an error is never answered with an error: that would be an endless loop
             if ended is not None and ended.receipt:
                 receipt_message = msg.Receipt(command.message.session, self.now, ended.receipt, ended.signature)
                 self.act(do.Send(peer=command.peer, message=receipt_message))

@@ -13,8 +13,8 @@ from .session import UNRECORDED, SellerSession
 
 RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2
-"""The seller bears a hundredth of what a session earned as fees of its refund: whoever takes part in such a fee gains
-no more than that. Beyond, a refund bears its own: less than 1 sat at first, then up to its cap."""
+"""The seller bears fees of a refund up to a hundredth of what the session earned: a payee with a node on the way gains
+no more. The rest the refund bears itself: less than 1 sat at first, then up to its cap."""
 PER_PEER, BUYERS, BEARERS = 1, 5, 3
 """Refunds under way to one buyer, and, of sessions that earned as much and of those that did not, to buyers and to
 bearers. A payee can hold a refund for a day, and node ids cost nothing; so buyers and bearers have limits of their own.
@@ -22,14 +22,14 @@ A channel takes 30 payments at once on mainnet: half of them stay free for whate
 INVOICES = 50
 """Invoices that the refunds of one buyer, or of one wallet invoice, may use up."""
 FIRST_MS = 300_000
-"""For so long after the end, or half of the time for which the rest is kept, only who paid most of what is left is
-given it back: a session has one refund at a time, and a payer of next to nothing could block it."""
+"""How long after the end only the payer of the largest remainder may ask for it (at most half of the time for which it
+is kept). A session has one refund at a time, and the payer of a tiny part could block it."""
 USED = "the hash of the refund invoice was paid before, for something else"
 OLDER = "the journal is an older copy: what was given back since is not in it"
 
 
 def _kind(session: SellerSession) -> tuple[bool, bool]:
-    """Whether it has a buyer, and whether it earned as much as it gives back: to block that cost as much."""
+    """Whether it has a buyer, and whether it earned as much as it gives back: then to hold its refund cost as much."""
     return bool(session.buyer), session.charged_msat >= session.owed_msat
 
 
@@ -95,7 +95,7 @@ class Refunds(Part):
         return claim
 
     def left_at(self, meter: Meter, now: int) -> SellerSession | None:
-        """Returns the newest session of a bearer at a free meter whose rest is still that bearer's alone, or None."""
+        """Returns the newest ended wallet session at a free meter whose remainder is its payer's alone yet, or None."""
         if meter.session:
             return None
         since = now - self.limits.remainder_own_ms

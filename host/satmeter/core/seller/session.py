@@ -159,8 +159,8 @@ class SellerSession:
     start_boot: str = ""
     start_register: int = 0
     start_latest: int = -1
-    """The latest count at which it may begin, until a reading that was said after its start says where: what the
-    board had drawn of the allowance by then is not the session's. -1 where the beginning is known."""
+    """The highest count at which the session may begin, -1 once its beginning is known. The first reading that was said
+    after the start fixes it: what the board had used of the allowance by then is not charged."""
     granted: int = 0
     """The highest count that the board was ever granted for this session; nothing is added once it is ending."""
     count: int = 0
@@ -342,7 +342,7 @@ class SellerSession:
 
     @property
     def given_msat(self) -> int:
-        """All that became of what was received, but for what is owed: charged, given back, on or up."""
+        """What was received and is not owed any more (msat): charged, refunded, moved to a later session, or lapsed."""
         return self.charged_msat + self.refunded_msat + self.taken_msat + self.lapsed_msat
 
     @property

@@ -36,7 +36,7 @@ class SellerState:
         self.pay_index = 0
         """Every payment up to this pay_index has its owner."""
         self.early: set[int] = set()
-        """Payments beyond it that have theirs, too: they were found by their label, out of turn."""
+        """Values of pay_index above `pay_index` that are credited already: those payments were found by their label."""
         self.lost_up_to = 0
         """Up to which pay_index payments may be of a part of the journal that is lost; 0: none is."""
         self.unowned: dict[str, int] = {}
@@ -48,7 +48,7 @@ class SellerState:
         self.refund_hashes: dict[str, str] = {}
         """The newest payment hashes that a refund was ever to be paid by, with its session: each is of one refund."""
         self.claims_kept = True
-        """False while the journal of a version is folded that recorded no hash before it had a refund paid."""
+        """Whether the journal has the payment hashes of refunds: an earlier version did not record them at first."""
 
     def meter(self, name: str) -> Meter:
         """Return a meter by its name; UnknownMeter where there is none."""
@@ -222,7 +222,7 @@ class SellerState:
         if not session.buyer:
             paid_msat = session.fed_by.get(event.number, 0) + event.amount_msat
             session.fed_by = {**session.fed_by, event.number: paid_msat}
-            if len(session.fed_by) > REMEMBERED:  # the least goes: many small ones take nobody's place
+            if len(session.fed_by) > REMEMBERED:  # the smallest is dropped: many small ones push out no large one
                 least = min(session.fed_by.items(), key=lambda each: each[1])[0]
                 session.fed_by = {number: paid for number, paid in session.fed_by.items() if number != least}
         session.next_number = max(session.next_number, event.number + 1)
@@ -342,7 +342,7 @@ class SellerState:
         session.final_charge_msat = event.charged_msat
         session.reserved, session.reserved_since = {}, {}
         if meter is not None:
-            # What was paid for was not of the allowance; whatever else was, is.
+            # Paid ticks do not use the allowance.
             meter.period_count += session.ticks_paid_for
             if event.last_count > meter.count:
                 meter.paid_until_count = meter.count + min(event.last_count - meter.count, session.ticks_paid_for)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LIGHTNING, ONCHAIN = "lightning", "onchain"
 
 DUST_MSAT = 1_000
-"""What is due under this at the end may never reach the other side, since no Lightning route carries it."""
+"""No Lightning route carries less than this: what is due under it at the end may never reach the other side."""
 AT_ONCE = 10
 """Payments of one stream at once, whatever window its seller has: held ones must not use up the node's HTLCs."""
 HELD_SLICES, UNCONFIRMED_HOLDS = 50, 10
