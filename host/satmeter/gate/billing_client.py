@@ -178,10 +178,20 @@ class BillingClient:
             task = asyncio.create_task(self._ask_all())
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
-        good = await passed
+        try:
+            good = await passed
+        except asyncio.CancelledError:
+            if passed.done() and not passed.cancelled() and passed.exception() is None and passed.result():
+                self._give_back({kind: which})
+            raise
         if not good and kind == "hash":  # a payment that is not settled yet may be in a moment
             self._remember(key)
         return good
+
+    def _give_back(self, use: dict[str, str]) -> None:
+        """Notes a use that was spent for a request which is not answered."""
+        kind = "hash" if "hash" in use else "rhash"
+        self.owe(OwedUse(secrets.token_hex(16), kind, use[kind]))
 
     async def _ask_all(self) -> None:
         while self._waiting:
@@ -189,9 +199,11 @@ class BillingClient:
             uses, id = [use for use, _ in some], secrets.token_hex(16)
             try:
                 goods = await self._spend_once(uses, id)
-                for (_, passed), good in zip(some, goods, strict=True):
+                for (use, passed), good in zip(some, goods, strict=True):
                     if not passed.done():
                         passed.set_result(bool(good))
+                    elif good:  # its request was cancelled meanwhile: we are ending
+                        self._give_back(use)
             except BaseException as error:
                 if not isinstance(error, NotAsked):
                     self.owe(OwedUse(id, USES, json.dumps(uses)))

@@ -1,0 +1,77 @@
+"""The gate's client of the billing service, against a server of a few lines."""
+
+import asyncio
+import http.server
+import json
+import threading
+
+import pytest
+
+from satmeter.gate.billing_client import BillingClient
+
+
+class Service:
+    """Lets every use pass, once `answer` is set."""
+
+    def __init__(self):
+        self.asked, self.answer = threading.Event(), threading.Event()
+        service = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                uses = json.loads(self.rfile.read(int(self.headers["content-length"])))["uses"]
+                service.asked.set()
+                service.answer.wait(60)
+                body = json.dumps({"passed": [True] * len(uses)}).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                """Says nothing."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def service():
+    made = Service()
+    yield made
+    made.answer.set()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["hash", "rhash"])
+def test_a_use_of_a_request_that_was_cancelled_meanwhile_is_owed(service, kind):
+    """The gate ends while the service decides: nobody is answered, so that what was spent is given back."""
+    owed = []
+
+    async def act():
+        async with BillingClient(service.url, "secret", owed.append) as billing:
+            spend = billing.spend_token if kind == "hash" else billing.spend_payment
+            request = asyncio.create_task(spend("which", "weather"))
+            await asyncio.to_thread(service.asked.wait, 60)
+            request.cancel()
+            service.answer.set()
+            await asyncio.gather(*billing._asking)
+            with pytest.raises(asyncio.CancelledError):
+                await request
+
+    asyncio.run(act())
+    assert [(use.kind, use.which) for use in owed] == [(kind, "which")]
+
+
+def test_a_use_of_a_request_that_is_answered_is_owed_to_nobody(service):
+    owed = []
+    service.answer.set()
+
+    async def act():
+        async with BillingClient(service.url, "secret", owed.append) as billing:
+            return await billing.spend_token("which", "weather")
+
+    assert asyncio.run(act()) and owed == []
