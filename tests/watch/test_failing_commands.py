@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -206,10 +207,10 @@ def test_a_picture_that_can_not_be_written_leaves_the_one_that_is_there(tmp_path
     assert run("code", "hello", "--out", out).exit_code == 0
     before = out.read_bytes()
 
-    def full(path, data):
+    def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     found = run("code", "other", "--out", out)
     assert found.exit_code == 1 and f"{out}: can't be written: No space left" in found.stderr.replace("\n", "")
     assert out.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["code.svg"]

@@ -5,6 +5,7 @@ import secrets
 from pathlib import Path
 
 from ..core.errors import BadParam
+from ..files import check_private
 
 
 def keep_key(path: Path) -> Path:
@@ -29,8 +30,7 @@ def load_key(path: Path, make: bool = False) -> bytes:
             out.write(secrets.token_hex(32) + "\n")
             out.flush()
             os.fsync(descriptor)  # a board may have it in a moment
-    if path.stat().st_mode & 0o077:
-        raise PermissionError(f"{path}: the key of a board must be readable by its owner only (chmod 600)")
+    check_private(path, "key")
     key = bytes.fromhex(path.read_text().strip())
     if len(key) != 32:
         raise ValueError(f"{path}: a key has 64 hex digits, this one {2 * len(key)}")

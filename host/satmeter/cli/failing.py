@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from ..core.errors import BadParam, SatmeterError
+from ..files import write_whole
 from ..parts import how_to_install
 
 console = Console(stderr=True)
@@ -23,14 +24,10 @@ def fail(text: str) -> typer.Exit:
 
 def write(path: Path, data: bytes) -> None:
     """Writes a file whole, or leaves what was there and raises BadParam: a disk may be full."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        write_whole(path, data)
     except OSError as error:
         raise BadParam(f"{path}: can't be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

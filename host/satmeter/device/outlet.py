@@ -27,6 +27,7 @@ from pyln.client import RpcError
 from ..core.errors import BadParam, Implausible, NotAsked, SatmeterError, UnknownMeter
 from ..core.reading import Reading
 from ..core.status import BoardView, read_as
+from ..files import write_whole
 from ..node.rpc import code_of, data_of, words_of
 from .boundary import DeviceTrouble, Source, Valve
 from .tasks import ended, within
@@ -429,9 +430,7 @@ class Outlet:
         if self._state is None or known is None or time.monotonic() < self._saved_at + STATE_S:
             return
         self._saved_at = time.monotonic()
-        fresh = self._state.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(asdict(known)))
-            fresh.replace(self._state)
+            write_whole(self._state, json.dumps(asdict(known)).encode(), durable=False)  # it may wear out a card
         except OSError as error:
             log.warning("meter %s: its state is not kept over a restart: %s", self.meter, error)

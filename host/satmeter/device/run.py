@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import logging
-import os
 import re
 import secrets
 import signal
@@ -19,6 +18,7 @@ from pyln.client import RpcError
 
 from ..core.errors import BadParam
 from ..core.status import SellerStatus, read_as
+from ..files import write_whole
 from ..node.async_rpc import AsyncNode
 from ..node.rpc import words_of
 from ..watch.notify import notify, watchdog_s
@@ -144,12 +144,7 @@ def bridge_id(state: Path) -> str:
             return known
     made = secrets.token_hex(8)
     try:
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(made)
-            file.flush()
-            os.fsync(file.fileno())  # one that is lost in a power cut would be another bridge
-        fresh.replace(path)
+        write_whole(path, made.encode())  # one that is lost in a power cut would be another bridge
     except OSError as error:
         raise BadParam(f"state: {path}: {error.strerror}", param="state") from None
     return made

@@ -9,6 +9,7 @@ from .. import config_file
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
 from ..core.tariff import check_name
+from ..files import check_private
 from ..http.openid import OpenID
 from ..http.server import checked_proxies
 from ..node.any_node import AnyNode
@@ -78,8 +79,7 @@ def load(path: Path, near: Node) -> PanelConfig:
         BadParam: The file can't be read, others may read it, or something in it is wrong.
     """
     try:
-        if path.stat().st_mode & 0o077:
-            raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="config")
+        check_private(path, "config")
     except OSError as error:
         raise BadParam(f"{path}: {error.strerror}", param="config") from None
     return config_file.load(path, lambda given: _checked(given, near))

@@ -5,7 +5,6 @@ A line is `NAME ROLE HASH`; one with a hash alone is the owner's who has no name
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from ..core.errors import BadParam
+from ..files import check_private, write_whole
 from .roles import Role
 
 LEAST = 8
@@ -43,8 +43,7 @@ NOBODY = User(hashed=NOBODYS)
 
 def load(path: Path) -> dict[str, User]:
     """Return the users of a file by name; BadParam where others may read it, and for a line that is none."""
-    if path.stat().st_mode & 0o077:
-        raise BadParam(f"{path}: must be readable by its owner only (chmod 600)", param="password")
+    check_private(path, "password")
     return _read(path)
 
 
@@ -124,14 +123,7 @@ def _changing(path: Path) -> Iterator[dict[str, User]]:
         fcntl.flock(folder, fcntl.LOCK_EX)
         users = _read(path) if path.exists() else {}
         yield users
-        descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-                for user in users.values():
-                    out.write(f"{user.name} {user.role} {user.hashed}\n" if user.name else f"{user.hashed}\n")
-            os.replace(fresh, path)
-        except BaseException:
-            os.unlink(fresh)
-            raise
+        rows = (f"{user.name} {user.role} {user.hashed}" if user.name else user.hashed for user in users.values())
+        write_whole(path, "".join(f"{row}\n" for row in rows).encode(), private=True)
     finally:
         os.close(folder)
