@@ -14,7 +14,8 @@ from satmeter.core.labels import opening_label, session_label
 from satmeter.core.reading import Reading
 from satmeter.core.seller.seller import Seller
 from satmeter.core.tariff import Tariff
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 SELLER, BUYER, SESSION = "02" + "aa" * 32, "02" + "bb" * 32, "5e" * 16
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000}

@@ -11,7 +11,8 @@ from ground import Board, Figure, opened, paid_of, until
 from lanes import chromium
 from running import RunningPanel
 from satmeter.core.seller.state import SellerState
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 SESSIONS, PAYMENTS = 20_000, 50
 APART_MS = 3 * 365 * 86_400_000 // SESSIONS

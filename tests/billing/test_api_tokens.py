@@ -6,7 +6,7 @@ from satmeter.billing import api_tokens as secrets_module
 from satmeter.billing.api_tokens import ApiTokens
 from satmeter.billing.database import Database
 from satmeter.core.errors import BadParam, NameTaken
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" * 33
 

@@ -5,7 +5,7 @@ import pytest
 from satmeter.billing import metrics as metrics_module
 from satmeter.billing.database import Database
 from satmeter.billing.metrics import Metrics
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" * 33
 

@@ -17,7 +17,8 @@ from satmeter.billing.ssrf import Outward
 from satmeter.billing.tables import ABOUT
 from satmeter.billing.webhooks import Webhooks
 from satmeter.core.errors import JournalTrouble
-from satmeter.journal.store import engine, sqlite_url
+from satmeter.journal.engine import engine
+from satmeter.journal.url import sqlite_url
 from satmeter.market.tables import META
 
 NODE = "02" * 33

@@ -13,7 +13,7 @@ from satmeter.billing.idempotency import IdempotencyKeys
 from satmeter.billing.tables import INVOICE, ONCE, SERVICE, TOKEN
 from satmeter.billing.tokens import Tokens, Use
 from satmeter.core.errors import BadParam
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 
 WEATHER, GATE = ("weather",), "gate"
 PAID = {

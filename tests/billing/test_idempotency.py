@@ -5,7 +5,7 @@ import pytest
 from satmeter.billing.database import Database
 from satmeter.billing.idempotency import IdempotencyKeys
 from satmeter.core.errors import BadParam
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" * 33
 

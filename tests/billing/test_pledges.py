@@ -7,7 +7,7 @@ import pytest
 from satmeter.billing.database import Database
 from satmeter.billing.meters import Meters
 from satmeter.billing.pledges import Pledges
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 from satmeter.wire.pledge import Pledge
 
 

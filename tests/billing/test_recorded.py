@@ -11,7 +11,7 @@ from satmeter.billing.events import Events
 from satmeter.billing.invoices import Invoices
 from satmeter.billing.tables import HOOK
 from satmeter.core.errors import NodeTrouble
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 from satmeter.market.ledger import Ledger
 from satmeter.market.orders import Orders
 from satmeter.market.tables import BILL, PURCHASE

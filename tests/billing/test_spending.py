@@ -11,7 +11,7 @@ from satmeter.billing.database import Database
 from satmeter.billing.outgoing_payments import ALARM, OutgoingPayments
 from satmeter.billing.tables import PAYMENT
 from satmeter.core.errors import BadParam, WrongState
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 from satmeter.market.alarms import attend
 from satmeter.market.audit import differences
 from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user

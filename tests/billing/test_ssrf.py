@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from satmeter.billing.ssrf import LOOKUPS, Outward, check_url
 from satmeter.core.errors import BadParam
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 from services import in_a_loop
 
 NODE = "02" * 33

@@ -11,7 +11,8 @@ from satmeter.cli.main import app
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
 from satmeter.journal import backup, move
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" + "aa" * 32
 

@@ -18,7 +18,8 @@ from satmeter.core.seller.state import SellerState
 from satmeter.core.status import SessionRow
 from satmeter.journal import compaction, store
 from satmeter.journal.compaction import compact
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 NODE, BUYER = "02" + "aa" * 32, "02" + "bb" * 32
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000, "allowance_ticks": 5}

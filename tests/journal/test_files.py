@@ -15,7 +15,9 @@ from satmeter.core.seller import events as selling
 from satmeter.core.tariff import Tariff
 from satmeter.journal.backup import about, backup, restore
 from satmeter.journal.move import move
-from satmeter.journal.store import SCHEMA, Journal, check_url, shown, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.tables import SCHEMA
+from satmeter.journal.url import check_url, shown, sqlite_url
 
 NODE = "02" + "aa" * 32
 

@@ -17,9 +17,11 @@ from nobody import as_nobody
 from satmeter.cli.main import app
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
-from satmeter.journal import move, store
+from satmeter.journal import engine as engine_module
+from satmeter.journal import move
 from satmeter.journal.backup import in_use
-from satmeter.journal.store import Journal, SessionRow, sqlite_url
+from satmeter.journal.store import Journal, SessionRow
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" + "aa" * 32
 
@@ -117,7 +119,7 @@ def test_a_commit_that_a_move_waits_for_is_in_the_copy(database, tmp_path):
 
 
 def test_a_copy_may_take_longer_than_a_use_of_a_connection_elsewhere(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(store.engine, "__defaults__", (2, 0.05))
+    monkeypatch.setattr(engine_module.engine, "__defaults__", (2, 0.05))
     filled(sqlite_url(tmp_path / "j")).close()
     copied = move._copied
 

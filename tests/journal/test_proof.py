@@ -22,7 +22,8 @@ from satmeter.core.seller.state import SellerState
 from satmeter.journal import compaction, store
 from satmeter.journal.compaction import compact
 from satmeter.journal.proof import Side, Whose, proofs
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 from satmeter.wire.signature import pack, sign
 
 KEY = b"\x07" * 32

@@ -7,7 +7,8 @@ import pytest
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
 from satmeter.core.status import SessionRow
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" + "aa" * 32
 

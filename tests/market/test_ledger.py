@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from satmeter.billing.database import Database
 from satmeter.core.errors import NoCredit
-from satmeter.journal.store import sqlite_url
+from satmeter.journal.url import sqlite_url
 from satmeter.market.ledger import HUB, NODE, PAYING, Ledger
 
 NODE_ID = "02" * 33

@@ -5,7 +5,8 @@ from satmeter.core.errors import JournalTrouble
 from satmeter.core.reading import Reading
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 
 NODE = "02" + "aa" * 32
 TARIFF = {"price_msat": 1000, "ticks_per_unit": 10, "quantum_msat": 10_000}

@@ -8,7 +8,8 @@ from satmeter.core.seller.state import SellerState
 from satmeter.core.snapshot import DAY_MS, dated_back
 from satmeter.core.tariff import Tariff
 from satmeter.journal.compaction import compact
-from satmeter.journal.store import Journal, SessionRow, sqlite_url
+from satmeter.journal.store import Journal, SessionRow
+from satmeter.journal.url import sqlite_url
 from satmeter.plugin import clock as clock_module
 from satmeter.plugin import runtime as service_module
 from satmeter.plugin.clock import Clock

@@ -9,7 +9,8 @@ from satmeter.core.errors import JournalTrouble, NodeTrouble
 from satmeter.core.seller import events as selling
 from satmeter.devnet.emulated.datastore import Datastore
 from satmeter.devnet.emulated.errors import RpcFault
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 from satmeter.plugin import last_known
 from satmeter.plugin.last_known import LastKnown
 from waiting import until

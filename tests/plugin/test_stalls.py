@@ -10,7 +10,8 @@ from role import Role, ready
 
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
-from satmeter.journal import stalls, store
+from satmeter.journal import engine as engine_module
+from satmeter.journal import stalls
 from satmeter.journal.store import Journal
 from satmeter.plugin import runtime as service_module
 from satmeter.plugin.runtime import Runtime
@@ -86,7 +87,7 @@ def test_a_start_does_not_wait_for_the_journal(tmp_path, monkeypatch):
 
 
 def test_a_commit_that_hangs_is_trouble_and_the_next_one_works(folder, postgresql, monkeypatch):
-    monkeypatch.setattr(store.engine, "__defaults__", (2, 2.0))
+    monkeypatch.setattr(engine_module.engine, "__defaults__", (2, 2.0))
     base = Path(sa.make_url(postgresql).query["host"])
     name = "stalls"
     import psycopg

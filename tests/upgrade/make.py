@@ -17,7 +17,8 @@ from satmeter.core.buyer.state import BuyerState
 from satmeter.core.seller.state import SellerState
 from satmeter.devnet import ChannelSpec, NodeSpec
 from satmeter.journal.backup import about, backup
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 from shop import Shop, close, open_stream
 from waiting import until
 

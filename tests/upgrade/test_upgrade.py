@@ -11,7 +11,9 @@ from make import known
 from satmeter.core.errors import JournalTrouble
 from satmeter.journal.backup import about
 from satmeter.journal.proof import Side, Whose, proofs
-from satmeter.journal.store import SCHEMA, Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.tables import SCHEMA
+from satmeter.journal.url import sqlite_url
 
 HERE = Path(__file__).parent
 MADE = sorted(path.relative_to(HERE).as_posix() for path in HERE.glob("*/*.sqlite3"))

@@ -18,7 +18,8 @@ from satmeter.billing.api_tokens import ApiTokens
 from satmeter.billing.database import Database
 from satmeter.cli.main import app
 from satmeter.core.errors import NodeTrouble
-from satmeter.journal.store import Journal, sqlite_url
+from satmeter.journal.store import Journal
+from satmeter.journal.url import sqlite_url
 from satmeter.node.rpc import Node
 from satmeter.watch.doctor import findings
 from satmeter.watch.figures import Figures

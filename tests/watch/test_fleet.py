@@ -15,7 +15,8 @@ from satmeter.core.errors import BadParam, JournalTrouble, NodeTrouble
 from satmeter.core.seller import events as selling
 from satmeter.core.status import SessionRow
 from satmeter.core.tariff import Tariff
-from satmeter.journal.store import SCHEMA, Journal
+from satmeter.journal.store import Journal
+from satmeter.journal.tables import SCHEMA
 from satmeter.watch import fleet, months
 from satmeter.watch.fleet import of_database, of_prometheus
 

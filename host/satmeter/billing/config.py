@@ -12,7 +12,7 @@ from ..core.plain import JsonObject
 from ..core.tariff import check_name
 from ..http.openid import OpenID
 from ..http.server import checked_proxies
-from ..journal.store import check_url, sqlite_url
+from ..journal.url import check_url, sqlite_url
 from ..node import DEFAULT_SOCKET
 
 

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 
 from ..core.errors import TooMany
 from ..http.last_minute import LastMinute
-from ..journal.store import sqlite_url
+from ..journal.url import sqlite_url
 from ..node.rpc import Node
 from .api_tokens import ApiTokens, Client
 from .broadcast import Broadcast

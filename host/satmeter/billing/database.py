@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..core.errors import JournalTrouble
-from ..journal.store import engine, trouble
+from ..journal.engine import engine, trouble
 from .tables import ABOUT
 
 CONNECTIONS = 8

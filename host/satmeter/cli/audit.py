@@ -53,7 +53,8 @@ def audit_journal(given: str, node: "Node | None") -> bool:
     from ..journal import move
     from ..journal.backup import backup
     from ..journal.proof import Side, Whose, proofs
-    from ..journal.store import Journal, sqlite_url
+    from ..journal.store import Journal
+    from ..journal.url import sqlite_url
 
     good = True
     with tempfile.TemporaryDirectory(prefix="satmeter-") as folder:

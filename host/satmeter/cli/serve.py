@@ -67,7 +67,7 @@ def _database(config: Path | None, without_node: bool = False) -> "tuple[Config,
     from ..billing.config import load
     from ..billing.database import Database
     from ..journal.backup import give_to_owner
-    from ..journal.store import sqlite_url
+    from ..journal.url import sqlite_url
     from ..node.rpc import Node
 
     given = load(config)

@@ -100,7 +100,7 @@ def fleet(
 
 def _without_password(source: str) -> str:
     """Returns a source as people may see it; of what is no URL nothing that may be a password."""
-    from ..journal.store import check_url, shown
+    from ..journal.url import check_url, shown
 
     try:
         check_url("source", source)

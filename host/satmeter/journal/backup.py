@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import JournalTrouble
-from .store import MOVED
+from .tables import MOVED
 
 IN_USE = "{}: in use; stop the plugin first, and a bridge that starts it again"
 

@@ -12,9 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..core.errors import JournalTrouble
-from . import store
+from . import tables
 from .backup import IN_USE, About, about, give_to_owner, in_use
-from .store import SCHEMA, engine, shown, sqlite_url, trouble
+from .engine import engine, trouble
+from .tables import SCHEMA
+from .url import check_url, shown, sqlite_url
 
 ROWS = 1_000
 """Rows that are copied at once."""
@@ -26,7 +28,7 @@ def url_of(journal: str) -> str:
     """Return the database URL of what a person gives: a URL, or the path of a SQLite file."""
     if "://" not in journal:
         return sqlite_url(Path(journal).expanduser().absolute())
-    store.check_url("journal", journal)
+    check_url("journal", journal)
     return journal
 
 
@@ -62,13 +64,13 @@ def move(source: str, target: str) -> About:
     with _reading(source, exclusive=True) as read:
         with _writing(target) as write:
             moved = _copied(source, read, write)
-        read.execute(sa.insert(store.ABOUT), {"name": store.MOVED, "value": shown(target)})
+        read.execute(sa.insert(tables.ABOUT), {"name": tables.MOVED, "value": shown(target)})
         read.commit()
     return moved
 
 
 def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
-    said = {row.name: row.value for row in read.execute(sa.select(store.ABOUT))}
+    said = {row.name: row.value for row in read.execute(sa.select(tables.ABOUT))}
     if (schema := said.get("schema", "")).isdecimal() and int(schema) > SCHEMA:
         raise JournalTrouble(
             f"the journal at {shown(source)} has schema {schema}, this version knows {SCHEMA}; use the newer satmeter"
@@ -78,18 +80,18 @@ def _copied(source: str, read: sa.Connection, write: sa.Connection) -> About:
             f"the journal at {shown(source)} has schema {said.get('schema')}, and this version writes {SCHEMA}: "
             "start its plugin once with this version"
         )
-    if store.MOVED in said:
-        raise JournalTrouble(f"the journal at {shown(source)} was moved to {said[store.MOVED]}")
+    if tables.MOVED in said:
+        raise JournalTrouble(f"the journal at {shown(source)} was moved to {said[tables.MOVED]}")
     events = 0
     there = sa.inspect(read).get_table_names()
-    tables = [table for table in store.TABLES if table.name in there or table is not store.RATE]  # it is the youngest
-    for table in tables:
+    moved = [table for table in tables.TABLES if table.name in there or table is not tables.RATE]  # it is the youngest
+    for table in moved:
         chosen = sa.select(table).order_by(*table.primary_key).execution_options(yield_per=ROWS)
         rows = read.execute(chosen)
         for part in rows.mappings().partitions(ROWS):
             write.execute(sa.insert(table), [dict(row) for row in part])
-            events += len(part) if table is store.EVENT else 0
-    for table in tables:
+            events += len(part) if table is tables.EVENT else 0
+    for table in moved:
         count = sa.select(sa.func.count()).select_from(table)
         if (had := read.execute(count).scalar()) != (has := write.execute(count).scalar()):
             raise JournalTrouble(f"{table.name}: {had} rows were there, and {has} are in the copy")
@@ -112,8 +114,8 @@ def _reading(url: str, exclusive: bool = False) -> Iterator[sa.Connection]:
                 elif exclusive:
                     # Before anything is read: what is read is as it was at the first question, and a plugin that runs
                     # all the same may be in the middle of a commit.
-                    db.execute(sa.text(f"LOCK TABLE {store.EVENT.name} IN SHARE MODE"))
-                if not sa.inspect(db).has_table(store.ABOUT.name):
+                    db.execute(sa.text(f"LOCK TABLE {tables.EVENT.name} IN SHARE MODE"))
+                if not sa.inspect(db).has_table(tables.ABOUT.name):
                     raise JournalTrouble(f"{shown(url)}: this is no journal of Satmeter")
                 yield db
         finally:
@@ -130,8 +132,8 @@ def _writing(url: str) -> Iterator[sa.Connection]:
         made = engine(url, limit_s=LONG_S)
         try:
             with made.begin() as db:
-                store.META.create_all(db)
-                if db.execute(sa.select(store.ABOUT)).first() is not None:
+                tables.META.create_all(db)
+                if db.execute(sa.select(tables.ABOUT)).first() is not None:
                     raise JournalTrouble(
                         f"{shown(url)}: there is a journal already; "
                         "give another database or schema, or drop its satmeter_* tables"

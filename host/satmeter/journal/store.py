@@ -6,93 +6,27 @@ reads only the events after it; `session` is an index of sessions for lists and 
 """
 
 import json
-import os
 import secrets
-import sqlite3
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TypedDict, TypeVar, cast
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..core.errors import BadParam, JournalTrouble
+from ..core.errors import JournalTrouble
 from ..core.journal import E, Event, decode, encode
 from ..core.plain import Plain
 from ..core.status import SessionRow, StoredSession
-from ..parts import how_to_install
-from . import stalls
+from .engine import check_file, check_version, engine, trouble
 from .rates import MOST_MS, Rates, StoredRate
+from .tables import ABOUT, EVENT, META, MOVED, OLDEST, RATE, SCHEMA, SESSION, SET_BACK, SNAPSHOT
 
-SCHEMA = 6
-"""Raised whenever an older version could not read what this one writes."""
-OLDEST = 6
-"""No release was made with an earlier form of the events, so that none is read."""
-BUSY_MS = 2000
-PAGE_BYTES = 1024
-"""A commit writes whole pages, of which it changes two or three: small ones wear out less of a card. Of new files."""
-WAL_BYTES = 4_096_000
-"""How large the write-ahead log becomes, before it is written into the file."""
 CHECKPOINT_MS = 86_400_000
 """How far apart the snapshots are that stay, for compaction to begin the journal with one of them."""
-
-SECRETS = ("password", "sslpassword", "passfile")
-"""Parameters of a PostgreSQL URL that nobody else may see."""
-NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-"""A number that rows are found by. In SQLite an INTEGER is the row's own number: no index beside the table."""
-
-META = sa.MetaData()
-ABOUT = sa.Table(
-    "satmeter_about", META, sa.Column("name", sa.String(40), primary_key=True), sa.Column("value", sa.Text)
-)
-EVENT = sa.Table(
-    "satmeter_event",
-    META,
-    sa.Column("id", NUMBER, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("stream", sa.String(40), nullable=False),
-    sa.Column("kind", sa.String(24), nullable=False),
-    sa.Column("data", sa.Text, nullable=False),
-    sa.Index("satmeter_event_stream", "stream", "id"),
-)
-SNAPSHOT = sa.Table(
-    "satmeter_snapshot",
-    META,
-    sa.Column("upto", NUMBER, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.Text, nullable=False),
-)
-SESSION = sa.Table(
-    "satmeter_session",
-    META,
-    sa.Column("id", sa.String(40), primary_key=True),
-    sa.Column("opened_at", sa.BigInteger, nullable=False, index=True),
-    sa.Column("meter", sa.String(40), nullable=False),
-    sa.Column("peer", sa.String(70), nullable=False),
-    sa.Column("closed_at", sa.BigInteger, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("receipt", sa.Text, nullable=False),
-    sa.Column("signature", sa.Text, nullable=False),
-    sa.Index("satmeter_session_meter", "meter", "opened_at"),
-)
-
-
-RATE = sa.Table(
-    "satmeter_rate",
-    META,
-    sa.Column("at", NUMBER, primary_key=True, autoincrement=False),
-    sa.Column("currency", sa.String(3), primary_key=True),
-    sa.Column("per_btc", sa.String(40), nullable=False),
-    sa.Column("source", sa.Text, nullable=False),
-)
-TABLES = (ABOUT, EVENT, SNAPSHOT, SESSION, RATE)
-MOVED, SET_BACK = "moved_to", "set_back"
-"""In ABOUT: where the journal is now (move.py), and that times of the index were moved back."""
-
 
 Stored = TypeVar("Stored")
 
@@ -115,48 +49,6 @@ class Snapshot:
     state: Plain
 
 
-KNOWN = ("sqlite", "postgresql")
-"""Databases that are tried."""
-
-
-def check_url(name: str, url: str) -> None:
-    """Raise BadParam that names it for what is no database URL; "" is none, and good.
-
-    A database in memory is none: a journal in it would be gone with its process."""
-    try:
-        why = "" if not url or _keeps(sa.make_url(url)) else f"got {shown(url)}"
-    except (SQLAlchemyError, ValueError) as error:
-        why = str(error)
-    if why:
-        raise BadParam(f"{name}: must be sqlite:////PATH or postgresql://USER@HOST/NAME; {why}", param=name)
-
-
-def _keeps(url: sa.URL) -> bool:
-    if url.get_backend_name() == "sqlite":
-        return Path(url.database or "").is_absolute()
-    if "@" in (url.host or ""):
-        raise ValueError("an @ in a password is written %40")
-    return url.get_backend_name() in KNOWN
-
-
-def shown(url: str) -> str:
-    """Return a database URL as people may see it: without its passwords, wherever they stand in it."""
-    parsed = sa.make_url(url)
-    if parsed.host:
-        parsed = parsed.set(host=parsed.host.rpartition("@")[2])  # what stands before it is of the password
-    secret = {name: "***" for name in SECRETS if name in parsed.query}
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
-
-
-def trouble(url: str, error: Exception, what: str = "journal") -> JournalTrouble:
-    """Return a database's error in words, without the password of its URL; `what`: what the database is to us."""
-    where = shown(url) if "://" in url else url
-    cause = (str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__])[0]
-    if isinstance(error, ModuleNotFoundError):
-        cause = how_to_install(error.name, "postgresql")
-    return JournalTrouble(f"the {what} at {where} can't be used: {cause}")
-
-
 class Journal:
     """A journal that is open for one role ("meter" or "stream") of one node."""
 
@@ -172,7 +64,7 @@ class Journal:
         self.newest_at = 0
         """The time of the newest event, in ms."""
         if self._path is not None:
-            _check_file(self._path)
+            check_file(self._path)
         try:
             self._engine = engine(url)
             self._open(role, node_id)
@@ -195,7 +87,7 @@ class Journal:
                 raise JournalTrouble(f"the journal is damaged: it does not say its {', '.join(missing)}")
             elif not about["schema"].isdecimal():
                 raise JournalTrouble(f"the journal is damaged: its schema is {about['schema']!r}")
-            _check_version(int(about["schema"]))
+            check_version(int(about["schema"]))
             if int(about["schema"]) < OLDEST:
                 raise JournalTrouble(
                     f"the journal has schema {about.get('schema')}, of before version 0.1.0, which is no longer read: "
@@ -485,72 +377,3 @@ def newest(db: sa.Connection) -> tuple[Snapshot | None, list[Event]]:
     snapshot = Snapshot(row.upto, _state(row.upto, row.state)) if row else None
     later = sa.select(EVENT).where(EVENT.c.id > (row.upto if row else 0)).order_by(EVENT.c.id)
     return snapshot, [decode(each.kind, each.at, each.stream, each.data) for each in db.execute(later)]
-
-
-def sqlite_url(path: Path) -> str:
-    """Returns the database URL of a SQLite file; BadParam for a name that is not UTF-8."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise BadParam(f"{path!r}: the name of a journal must be UTF-8") from None
-    return f"sqlite:///{quote(str(path), safe=_PLAIN)}"
-
-
-_PLAIN = "/ !$&'()*+,;=:@~"
-"""What a path in a URL may have as it is."""
-
-
-def _check_file(path: Path) -> None:
-    """Raises JournalTrouble for a file that is another program's, or of a newer version: it stays as it is."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            names = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
-            if names and ABOUT.name not in names:
-                raise JournalTrouble(f"{path}: this is no journal of Satmeter: it has tables of another program")
-            found = db.execute(f"SELECT value FROM {ABOUT.name} WHERE name='schema'").fetchone() if names else None
-    except sqlite3.Error:
-        return  # there is none yet; or it can't be read, which is said when it is opened
-    if found and str(found[0]).isdecimal():
-        _check_version(int(found[0]))
-
-
-def _check_version(schema: int) -> None:
-    if schema > SCHEMA:
-        raise JournalTrouble(f"the journal has schema {schema}, this version knows {SCHEMA}; use the newer satmeter")
-
-
-def _private(path: str | None) -> None:
-    """Lets nobody but its owner read a new database's file, and what SQLite puts beside it.
-
-    Its owner may let the group read it later (an audit as another user); others never may."""
-    if path and path != ":memory:" and Path(path).parent.is_dir():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        mode = stat.S_IMODE(Path(path).stat().st_mode)
-        if mode & 0o007:
-            Path(path).chmod(0o600)
-
-
-def engine(url: str, connections: int = 2, limit_s: int = stalls.LIMIT_S) -> sa.Engine:
-    """Return the engine of a database URL (sqlite:///PATH, postgresql://...), set up to lose nothing.
-
-    `limit_s`: how long one use of a connection may take where the database is a server's."""
-    if url.startswith("postgresql:"):
-        url = "postgresql+psycopg" + url[len("postgresql") :]
-    if not url.startswith("sqlite"):
-        waits = stalls.arguments(url) if url.startswith("postgresql") else {}
-        shared = sa.create_engine(url, connect_args=waits, pool_size=connections, max_overflow=2, pool_timeout=10)
-        stalls.Stalls(shared, limit_s)
-        return shared
-    _private(sa.make_url(url).database)
-    made = sa.create_engine(url, connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False})
-
-    @sa.event.listens_for(made, "connect")
-    def _settings(connection: sqlite3.Connection, _: object) -> None:
-        # FULL: what is committed before a payment must survive a power cut.
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        connection.execute("PRAGMA journal_mode=WAL")
-        (page,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_BYTES // page}")
-        connection.execute("PRAGMA synchronous=FULL")
-
-    return made

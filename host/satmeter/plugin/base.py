@@ -26,7 +26,8 @@ from ..core.plain import JsonObject, Plain
 from ..core.ratelimit import RateLimit
 from ..core.snapshot import DAY_MS
 from ..journal.compaction import FoldT, compact, folded
-from ..journal.store import Journal, check_url, sqlite_url
+from ..journal.store import Journal
+from ..journal.url import check_url, sqlite_url
 from ..node.payments import Payments
 from ..node.rpc import Node
 from ..wire import peer

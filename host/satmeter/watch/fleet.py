@@ -21,8 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.plain import JsonObject
 from ..core.seller.state import SellerState
-from ..journal import store
+from ..journal import tables
 from ..journal.compaction import folded
+from ..journal.engine import engine, trouble
+from ..journal.store import newest
+from ..journal.url import check_url
 
 ANSWER_S, ANSWER_BYTES, PIECE = 30, 50_000_000, 65_536
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
@@ -75,14 +78,14 @@ def of_database(url: str, since: int = 0, before: int = 0) -> list[Site]:
     """
     if not url.startswith("postgresql"):
         raise BadParam("source: must be postgresql://USER@HOST/NAME, or http(s)://HOST of a Prometheus", param="source")
-    store.check_url("source", url)
+    check_url("source", url)
     sites: list[Site] = []
     try:
-        made = store.engine(url)
+        made = engine(url)
         try:
             with made.connect() as db:
                 for schema in sorted(sa.inspect(db).get_schema_names()):
-                    if sa.inspect(db).has_table(store.ABOUT.name, schema=schema):
+                    if sa.inspect(db).has_table(tables.ABOUT.name, schema=schema):
                         there = db.execution_options(schema_translate_map={None: schema})
                         try:
                             with db.begin_nested():
@@ -93,32 +96,32 @@ def of_database(url: str, since: int = 0, before: int = 0) -> list[Site]:
         finally:
             made.dispose()
     except (SQLAlchemyError, OSError, ImportError) as error:
-        raise store.trouble(url, error) from error
+        raise trouble(url, error) from error
     return sites
 
 
 def _of_schema(db: sa.Connection, schema: str, since: int, before: int) -> Iterator[Site]:
-    about = {row.name: row.value for row in db.execute(sa.select(store.ABOUT))}
-    if about.get("role") != "meter" or store.MOVED in about:
+    about = {row.name: row.value for row in db.execute(sa.select(tables.ABOUT))}
+    if about.get("role") != "meter" or tables.MOVED in about:
         return
     site = Site(schema)
-    if about.get("schema") != str(store.SCHEMA):
-        site.trouble = f"its journal has schema {about.get('schema')}, and this version knows {store.SCHEMA}"
+    if about.get("schema") != str(tables.SCHEMA):
+        site.trouble = f"its journal has schema {about.get('schema')}, and this version knows {tables.SCHEMA}"
         yield site
         return
-    snapshot, later = store.newest(db)
+    snapshot, later = newest(db)
     state = folded(SellerState(), snapshot.state if snapshot is not None else None, later)
     for meter in state.meters.values():
         site.meter(meter.name).state = meter.state
     site.owed_msat = sum(session.owed_msat for session in state.sessions.values() if session.closed)
     site.alarms = sum(bool(session.alarm) for session in state.sessions.values()) + len(state.unowned)
-    receipt = sa.cast(store.SESSION.c.receipt, sa.JSON)
+    receipt = sa.cast(tables.SESSION.c.receipt, sa.JSON)
     charged, debt = (sa.cast(receipt[name].as_string(), sa.BigInteger) for name in ("charged_msat", "debt_msat"))
-    query = sa.select(store.SESSION.c.meter, sa.func.count(), sa.func.sum(charged - debt))
-    query = query.where(store.SESSION.c.receipt != "")
-    query = query.where(store.SESSION.c.opened_at >= since) if since else query
-    query = query.where(store.SESSION.c.opened_at < before) if before else query
-    for name, sessions, earned in db.execute(query.group_by(store.SESSION.c.meter)):
+    query = sa.select(tables.SESSION.c.meter, sa.func.count(), sa.func.sum(charged - debt))
+    query = query.where(tables.SESSION.c.receipt != "")
+    query = query.where(tables.SESSION.c.opened_at >= since) if since else query
+    query = query.where(tables.SESSION.c.opened_at < before) if before else query
+    for name, sessions, earned in db.execute(query.group_by(tables.SESSION.c.meter)):
         line = site.meter(name)
         line.sessions, line.earned_msat = sessions, int(earned or 0)
     yield site
