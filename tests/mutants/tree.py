@@ -41,9 +41,16 @@ SERVED = {
     "gate/": ("gate/test_gate.py", "gate/test_upstreams.py", "gate/test_omi.py", "gate/test_credit.py"),
     "billing/outgoing_payments.py": ("gate/test_credit.py", "gate/test_gate.py"),
     "node/payments.py": ("regtest/test_payments.py",),
-    "plugin/meter.py": ("regtest/test_trade.py", "regtest/test_refund_kills.py", "regtest/test_kiosk.py"),
-    "plugin/stream.py": ("regtest/test_trade.py", "regtest/test_bounds.py"),
-    "billing/tokens.py": ("gate/test_gate.py", "gate/test_lost_answers.py"),
+    "plugin/meter.py": (
+        "regtest/test_trade.py",
+        "regtest/test_refund_kills.py",
+        "regtest/test_kiosk.py",
+        "regtest/test_journals.py",
+        "regtest/test_standing_offers.py",
+        "regtest/test_accounts.py",
+    ),
+    "plugin/stream.py": ("regtest/test_trade.py", "regtest/test_bounds.py", "regtest/test_bridge.py"),
+    "billing/tokens.py": ("gate/test_gate.py", "gate/test_lost_answers.py", "billing/test_webapi.py"),
     "market/withdrawals.py": ("market/test_market.py",),
 }
 """Tests that start plugins and services as processes of their own; they come last, and only for these modules."""
