@@ -17,7 +17,8 @@ from satmeter.core.errors import LocalError
 from satmeter.core.journal import Event
 from satmeter.core.seller import events as selling
 from satmeter.core.seller.meter import Meter
-from satmeter.core.seller.session import Refund, SellerSession
+from satmeter.core.seller.refund import Refund
+from satmeter.core.seller.session import SellerSession
 from satmeter.core.seller.state import SellerState
 from satmeter.core.settlement.transaction import GrowingTransaction, OnchainAccount, SignedTransaction
 from satmeter.core.states import MeterState, PaymentState, RefundState, SessionState, StreamState, TransactionState

@@ -6,7 +6,8 @@ from ..commands import PAID, SEEN
 from ..plain import keep_newest
 from ..states import RefundState, SessionState
 from . import events as ev
-from .session import UNRECORDED, Refund, SellerSession
+from .refund import UNRECORDED, Refund
+from .session import SellerSession
 
 if TYPE_CHECKING:
     from .state import SellerState

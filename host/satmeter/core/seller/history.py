@@ -11,7 +11,7 @@ from ..journal import Event
 from ..receipt import Figures
 from ..status import SessionEvent, SessionRow
 from . import events as ev
-from .session import UNRECORDED
+from .refund import UNRECORDED
 from .state import SellerState
 
 PATIENT = (ev.Counted,)

@@ -9,7 +9,8 @@ from ..settlement.rules import DUST_MSAT
 from . import events as ev
 from .context import Part
 from .meter import Meter
-from .session import UNRECORDED, SellerSession
+from .refund import UNRECORDED
+from .session import SellerSession
 
 RETRY_MS, RETRY_MOST_MS = 60_000, 21_600_000
 FEE_SHARE, LAST_STEP = 100, 2

@@ -19,7 +19,8 @@ from . import events as ev
 from . import fold_meters, fold_onchain, fold_refunds
 from .meter import DustDebt, Meter
 from .offer import Offer
-from .session import REMEMBERED, UNRECORDED, SellerSession
+from .refund import UNRECORDED
+from .session import REMEMBERED, SellerSession
 
 DUST_DEBTS = 1_000
 """Debts too small to be paid by themselves that a meter remembers."""
