@@ -432,3 +432,21 @@ def test_strangers_in_arrears_are_counted_over_a_restart():
             w.pump()
         w.now += 30
     assert begun == AGREED_BURST
+
+
+def test_strangers_may_open_a_hundred_times_at_once_and_then_twenty_a_second():
+    """Openings cost the node an invoice each. Who asked for one too many asks again, and is answered then."""
+    w = World()
+    w.hold = {do.MakeInvoice}
+
+    def strangers(first, count):
+        before = len(w.seller.waiting)
+        for n in range(first, first + count):
+            w.sell(cmd.FromPeer(peer="03" + f"{n:064x}", message=msg.Open(f"{n:032x}", w.now, "m")))
+        return len(w.seller.waiting) - before
+
+    assert strangers(1, 130) == 100
+    w.now += 1_000
+    assert strangers(1_000, 50) == 20
+    w.now += 60_000
+    assert strangers(2_000, 130) <= 100
