@@ -150,3 +150,8 @@ def test_the_node_stops_to_look_for_a_way_before_nothing_more_is_expected(node, 
     (params,) = [params for method, params in told if method == "xpay"]
     monkeypatch.undo()
     assert 0 < params["retry_for"] < module.BEGUN_S
+
+
+def test_a_node_that_started_with_us_begins_nothing_late(node, monkeypatch):
+    monkeypatch.setattr(module, "BEGUN_S", 3_600)
+    assert Payments(node, node_was_there=False).pay(PAYEE, "", HASH, 0, 100)[0] == Outcome("none")

@@ -73,11 +73,12 @@ class LastHop:
 class Payments:
     """The payments of one node. Any thread may call; each payment blocks its own."""
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, node_was_there: bool = True):
+        """`node_was_there`: the node ran before us, and may yet begin what was asked for then."""
         self._node = node
         self._turns = PaymentQueue()
         self._channels: dict[str, tuple[str, float]] = {}
-        self._begins_until = time.monotonic() + BEGUN_S
+        self._begins_until = time.monotonic() + (BEGUN_S if node_was_there else 0.0)
         self._one_each = OneEach()
         self._tried_again: set[str] = set()
         """Hashes whose payment met a node that was away: who asked for it asks again, with the invoice."""
@@ -177,8 +178,9 @@ class Payments:
     def begun(self, payment_hash: str, again: bool) -> bool:
         """Returns whether a payment is under way or complete, after a wait for one that may just begin.
 
-        The node may begin late what was asked for just before this plugin started, or before the node
-        was lost for a moment: up to BEGUN_S are waited, for what may have been asked for before."""
+        The node may begin late what was asked for just before we started, or before the node was lost for
+        a moment: up to BEGUN_S are waited, for what may have been asked for before. A node that has
+        started with us begins nothing more: what it had begun stands in its database."""
         while self.outcome(payment_hash).status not in ("complete", "pending"):
             wait = self._begins_until - time.monotonic()
             if wait <= 0 or not again:

@@ -163,7 +163,7 @@ class RolePlugin(Generic[CoreT, FoldT]):
         self.node_id = self.info["id"]
         self.db_url = given or sqlite_url(Path(plugin.lightning_dir) / f"satmeter-{self.role}.sqlite3")
         self.executor = Executor(self.node)
-        self.payments = Payments(self.node)
+        self.payments = Payments(self.node, node_was_there=not plugin.startup)
         self.last_known = LastKnown(self.node, self.role)
         self.long_polls = LongPolls()
         self.runtime = Runtime(self, f"satmeter-{self.role}")  # type: ignore[arg-type]
