@@ -57,6 +57,14 @@ def test_a_node_that_takes_a_call_and_does_not_answer_is_given_up(mute):
     assert (found.about, found.state) == ("node", "bad") and "does not answer" in found.words
 
 
+@pytest.mark.parametrize("said", ["5msat", None, [1]])
+def test_doctor_says_of_a_channel_what_it_can_not_read(tmp_path, said):
+    channel = {"state": "CHANNELD_NORMAL", "peer_connected": True, "receivable_msat": said}
+    node = Answers(tmp_path, getinfo={"version": "v26.06"}, listpeerchannels={"channels": [channel]})
+    about = {each.about: each for each in findings(node)}
+    assert about["channels"].state == "mind" and "nonsense" in about["channels"].words
+
+
 def test_doctor_goes_on_after_a_plugin_of_another_version(tmp_path):
     old = Answers(tmp_path, getinfo={"version": "v26.06"}, meter_status={"meters": [{}]}, stream_list={"streams": []})
     about = {each.about: each for each in findings(old)}

@@ -233,8 +233,14 @@ def _channels(node: Node, quantum: int) -> Iterator[Finding]:
         words = f"{len(usable)}, none of them with a peer that is connected" if usable else "there are none"
         yield Finding("channels", "bad", words, "open one, or connect to its peer: nothing can be paid without")
         return
-    inbound = sum(int(each.get("receivable_msat", 0)) for each in online)
-    outbound = sum(int(each.get("spendable_msat", 0)) for each in online)
+    try:
+        inbound = sum(int(each.get("receivable_msat", 0)) for each in online)
+        outbound = sum(int(each.get("spendable_msat", 0)) for each in online)
+    except (TypeError, ValueError) as error:
+        yield Finding(
+            "channels", "mind", f"listpeerchannels answers nonsense: {error}", "look at it with lightning-cli"
+        )
+        return
     flows = f"{inbound // 1000:,} sat can come in, {outbound // 1000:,} sat can go out"
     words = f"{len(online)} of {len(usable)} connected; {flows}"
     if quantum and inbound < quantum:
