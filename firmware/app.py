@@ -265,7 +265,7 @@ class App:
             self.version += 1
 
     def _code(self, frame) -> None:  # type: ignore[no-untyped-def]
-        """Take a piece of a code, or take a code off the pages; a piece of nonsense is let go."""
+        """Take a piece of a code, or take a code off the pages; a piece of nonsense is ignored."""
         try:
             which, n, at = int(frame["id"]), int(frame["n"]), int(frame["at"])
             if n == 0:

@@ -101,7 +101,7 @@ def _forget_key(config, key: bytes) -> None:  # type: ignore[no-untyped-def]
 
 
 def _churn() -> None:
-    """Have the file system write, so that it lets go of what it has left: as much at once as it keeps beside a name."""
+    """Have the file system write, so that it frees what was deleted: as much at once as it keeps beside a name."""
     with open("churn", "w") as f:
         f.write("0" * 400)
     os.remove("churn")

@@ -234,7 +234,7 @@ class Bridge:
     # --- up and down
 
     def _report(self) -> None:
-        """Report the newest reading of the oldest boot; it is let go of only when it has been taken."""
+        """Report the newest reading of the oldest boot; it is kept until the plugin has taken it."""
         with self._fresh:
             self._fresh.wait_for(lambda: self.talk.pending or self._stopping.is_set(), 1)
             told = self.talk.oldest()

@@ -159,7 +159,7 @@ def _troubles(port: str) -> Iterator[None]:
 
 
 def _opened(port: str, timeout_s: float = OPEN_S) -> serial.Serial:
-    """Open a port as soon as it is there and its bridge has let go of it."""
+    """Open a port as soon as it is there and its bridge has closed it."""
     end = time.monotonic() + timeout_s
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Who may have a serial port: a bridge has it, and lets go of it while somebody who flashes holds its lease.
+"""Who may use a serial port: a bridge uses it, and closes it while somebody who flashes has its lease.
 
 The lease is a lock on a file, so it ends with the process that holds it, however that ends.
 """

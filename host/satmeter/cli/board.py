@@ -39,7 +39,7 @@ def flash_board(
         bool, typer.Option("--new-key", help="give the board another key; the file has it when the board has")
     ] = False,
 ) -> None:
-    """Put the firmware and a config onto a board; only what has changed is copied, and its bridge lets go meanwhile."""
+    """Put the firmware and a config onto a board; only what has changed is copied. Its bridge pauses meanwhile."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     bar = Progress(console=console)
@@ -93,7 +93,7 @@ def _print_hello(hello: dict[str, object]) -> None:
 
 @board_app.command()
 def info(port: Port = "", key: Key = KEY) -> None:
-    """Say which board it is and what runs on it. Its bridge lets go of it for a moment."""
+    """Say which board it is and what runs on it. Its bridge pauses for a moment."""
     with failing("board", ValueError):
         from ..board import flash
         from ..board.lease import Lease
@@ -107,7 +107,7 @@ def info(port: Port = "", key: Key = KEY) -> None:
 def monitor(
     port: Port = "", key: Key = KEY, seconds: Annotated[float, typer.Option(help="0: until Ctrl-C")] = 0
 ) -> None:
-    """Show a board's readings as they come. Its bridge lets go of it meanwhile, so nothing is granted anew."""
+    """Show a board's readings as they come. Its bridge pauses meanwhile, so nothing is granted anew."""
     with failing("board", ValueError):
         from ..board import flash
         from ..board.lease import Lease

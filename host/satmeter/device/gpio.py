@@ -67,7 +67,7 @@ class Gpio:
         return self._relay
 
     async def close(self) -> None:
-        """Opens the relay, and lets go of the pins."""
+        """Opens the relay, and releases the pins."""
         for pin in (self._pulse, self._plug, self._relay):
             if pin is not None:
                 pin.close()

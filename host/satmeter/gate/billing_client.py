@@ -20,7 +20,7 @@ log = logging.getLogger("satmeter.gate")
 
 TIMEOUT_S = 10
 KEPT_S = 4
-"""Less than the five seconds after which the service lets go of a quiet connection."""
+"""Less than the five seconds after which the service closes a quiet connection."""
 SPENT_MOST, SPENT_S = 10_000, 5
 RENEWAL = "renewal"
 TOGETHER, AT_ONCE = 100, 3

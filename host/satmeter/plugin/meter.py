@@ -101,7 +101,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return Seller(self.node_id, self.options.limits, state, self.runtime.journal.name, self._recall, lost_up_to)
 
     def _recall(self, session: str) -> Ended | None:
-        """Look up a session that memory has let go; runs on the core's thread, for unknown ids only."""
+        """Look up an ended session in the journal; runs on the core's thread, for unknown ids only."""
         journal = self.runtime.journal
         row = journal.session(session) if journal is not None else None
         return Ended(row["peer"], row["receipt"], row["signature"]) if row is not None else None

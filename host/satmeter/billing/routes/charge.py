@@ -392,7 +392,7 @@ async def _happenings(billing: Container, client: Client, secret: str, since: in
 
 
 async def _silence(ws: WebSocket) -> None:
-    """Until the other side goes; whatever it says is let go."""
+    """Reads until the other side closes; what it says is ignored."""
     try:
         while True:
             await ws.receive_text()

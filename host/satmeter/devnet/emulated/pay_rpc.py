@@ -101,7 +101,7 @@ class PayingNode(ChainNode):
         return {"invoice": node.give_invoice(said["id"], amount, payer_note).bolt11, "changes": {}}
 
     def _begun(self, found: invoices.Decoded, routes: list[list[Hop]], amount: int, bolt11: str) -> list[Part]:
-        """Begin the parts of a payment by xpay, whose routes are locked: they are let go of where it may not be."""
+        """Begin the parts of a payment by xpay, whose routes are locked; they are unlocked where it is refused."""
         group, begun = self.pays.group(), []
         payee, payment_hash = found["payee"], found["payment_hash"]
         try:
