@@ -10,7 +10,7 @@ from ..core import commands as cmd
 from ..core import effects as do
 from ..core import messages as msg
 from ..core.bearer_link import SECRET, BearerLinks
-from ..core.errors import BadParam, JournalTrouble, NodeTrouble, SatmeterError
+from ..core.errors import JournalTrouble, NodeTrouble, SatmeterError
 from ..core.journal import Event
 from ..core.labels import PREFIX, OfferLabel, journal_of, offer_of, parse, wallet_label
 from ..core.money import MSAT_PER_BTC
@@ -23,7 +23,6 @@ from ..core.seller.state import SellerState
 from ..core.status import BoardView, SessionRow
 from ..core.tariff import OFF
 from ..node.currency import per_btc
-from ..node.one_each import OneEach
 from ..node.rpc import Made, words_of
 from ..wire.address import Address
 from ..wire.lnurl import encode
@@ -36,12 +35,11 @@ from .meter_rpc import MeterRpc
 from .onchain_seller import OnchainEffects
 from .reading_rpc import ReadingRpc
 from .refund_invoice import RefundInvoice, check, read
+from .refund_payments import RefundPayments
 from .rpc_methods import methods_of
 from .runtime import Answer
 from .session_rpc import SessionRpc
 
-REFUND_MAXDELAY = 144
-"""Blocks for which the payee of a refund can hold it at most."""
 INVOICES_LOOKED_AT = 10_000
 """How many of the node's newest invoices a new journal is compared with."""
 TOPICS = ("meter_low", "meter_state", "meter_closed", "meter_alarm")
@@ -58,6 +56,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     options: meter_options.MeterOptions
     onchain: OnchainEffects
     covered: Covered
+    refunds: RefundPayments
     offer_ids: set[str]
     """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
     _reach: str
@@ -66,7 +65,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def __init__(self) -> None:
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
         self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
-        self._refunding = OneEach()
         self._offer_lock = threading.Lock()
         self._strange: list[str] | None = None
         """Journals that invoices of the node name and that are not this one; None before they were looked for."""
@@ -158,6 +156,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         self._links = BearerLinks(self.node.secret(SECRET)) if self.options.url else None
         self.onchain = OnchainEffects(self.node, self.options.feerate, self.options.bitcoind)
         self.covered = Covered(self.node.cltv_final())
+        self.refunds = RefundPayments(self.node, self.payments, self.runtime, self.paying)
 
     def started(self) -> None:
         """Starts the thread that follows paid invoices (waitanyinvoice)."""
@@ -298,7 +297,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             do.SwitchOffer: lambda effect: quick(self._switch_offer, effect),
             do.FindRate: lambda effect: slow(self._find_rate, effect),
             do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
-            do.PayRefund: lambda effect: self.executor.refund(self._pay_refund, effect),
+            do.PayRefund: lambda effect: self.executor.refund(self.refunds.pay, effect),
             do.Sign: lambda effect: quick(self._sign, effect),
             do.CheckUpdate: lambda effect: quick(self._post, self.onchain.check, effect),
             do.GiveAddress: lambda effect: quick(self._post, self.onchain.give_address, effect),
@@ -393,71 +392,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         told = self.invoices_asked.pop(label, None)
         if told is not None:
             told(answer)
-
-    def _pay_refund(self, effect: do.PayRefund) -> None:
-        """Pays a refund within the fee that it bears itself, and posts the outcome to the core.
-
-        One try of a session at a time: the one behind it learns from the core that it is over. The
-        outcome of an earlier try counts first: an invoice is given up only when nothing of it can
-        settle any more."""
-        with self._refunding.of(effect.session):
-            outcome = self._refund_outcome(effect)
-            if outcome is not None:
-                self.runtime.post(outcome)
-
-    def _refund_outcome(self, effect: do.PayRefund) -> cmd.RefundSettled | cmd.RefundLost | None:
-        """Returns what became of a try; None where it is not the refund's any more."""
-
-        def lost(why: str, final: bool) -> cmd.RefundLost:
-            return cmd.RefundLost(
-                session=effect.session, bolt11=effect.bolt11, attempt=effect.attempt, why=why, final=final
-            )
-
-        def claimed(known: bool) -> cmd.Claimed:
-            claim = cmd.ClaimRefund(
-                session=effect.session,
-                bolt11=effect.bolt11,
-                attempt=effect.attempt,
-                payment_hash=invoice.payment_hash,
-                known=known,
-            )
-            return cmd.Claimed(self.runtime.ask(claim))
-
-        try:
-            invoice = read(self.node, effect.bolt11)
-        except BadParam as error:
-            return lost(error.message, final=True)
-        if invoice.amount_msat not in (0, effect.amount_msat):
-            why = f"the refund invoice asks for {invoice.amount_msat} msat, not {effect.amount_msat}"
-            return lost(why, final=True)
-        known = self.payments.outcome(invoice.payment_hash).status in ("pending", "complete")
-        claim = claimed(known)
-        if not claim:
-            return None
-        again = claim == cmd.Claimed.BEFORE
-        known = known or self.payments.begun(invoice.payment_hash, again)
-        if not known and invoice.expires_at <= wall_ms() // 1000:
-            return lost("the refund invoice has expired", final=True)
-        with self.paying.measured():
-            outcome, why = self.payments.pay(
-                invoice.payee,
-                effect.bolt11,
-                invoice.payment_hash,
-                effect.maxfee_msat,
-                REFUND_MAXDELAY,
-                None if invoice.amount_msat else effect.amount_msat,
-                again=again,
-                may=lambda: bool(claimed(known=True)),
-            )
-        if outcome.status != "complete":
-            return lost(why or "the payment failed", final=False)
-        return cmd.RefundSettled(
-            session=effect.session,
-            bolt11=effect.bolt11,
-            amount_msat=outcome.amount_msat,
-            fee_msat=max(0, outcome.sent_msat - outcome.amount_msat),
-            payment_hash=invoice.payment_hash,
-        )
 
     def refund_invoice(self, text: str) -> RefundInvoice:
         """Returns what the invoice of a bearer says; BadParam for one that can't be paid. Asks the node."""

@@ -16,11 +16,10 @@ from satmeter.core.seller.context import Limits
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
 from satmeter.node import payments as payments_module
-from satmeter.node.one_each import OneEach
 from satmeter.node.payments import Payments
 from satmeter.plugin import runtime as runtime_module
 from satmeter.plugin.executor import Executor
-from satmeter.plugin.meter import MeterPlugin
+from satmeter.plugin.refund_payments import RefundPayments
 from satmeter.plugin.runtime import Runtime
 from satmeter.plugin.timings import Timings
 from waiting import until
@@ -91,9 +90,7 @@ class Shop(Role):
 
     def __init__(self, path, node):
         super().__init__(path)
-        self.node, self.executor, self.payments, self.paying = node, Executor(node), Payments(node), Timings()
-        self._refunding, self.asked = OneEach(), []
-        self._refund_outcome = lambda effect: MeterPlugin._refund_outcome(self, effect)
+        self.node, self.executor, self.asked = node, Executor(node), []
 
     def build(self, snapshot, events, older):
         state = SellerState()
@@ -106,7 +103,7 @@ class Shop(Role):
     def perform(self, action):
         if isinstance(action, do.PayRefund):
             self.asked.append(action)
-            self.executor.refund(MeterPlugin._pay_refund, self, action)
+            self.executor.refund(self.refunds.pay, action)
         elif isinstance(action, do.Sign):
             signed = {"session": action.session, "revision": action.revision, "text": action.text}
             self.runtime.post(cmd.SignatureMade(signature="sig", **signed))
@@ -119,6 +116,7 @@ class Bearer:
         self.node = Node()
         self.shop = Shop(path, self.node)
         self.runtime = self.shop.runtime = Runtime(self.shop, "test")
+        self.shop.refunds = RefundPayments(self.node, Payments(self.node), self.runtime, Timings())
         self.runtime.start()
         until(lambda: self.runtime.core is not None)
         self.ask(cmd.AddMeter(meter="m", tariff=TARIFF))
