@@ -14,6 +14,7 @@ MONEY = (
     "node/payments.py",
     "gate/**/*.py",
     "plugin/meter.py",
+    "plugin/offer_effects.py",
     "plugin/refund_payments.py",
     "plugin/stream.py",
     "plugin/covered.py",

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from pyln.client import Plugin, RpcError
+from pyln.client import Plugin
 
 from ..core import commands as cmd
 from ..core import effects as do
@@ -23,7 +23,7 @@ from ..core.seller.state import SellerState
 from ..core.status import BoardView, SessionRow
 from ..core.tariff import OFF
 from ..node.currency import per_btc
-from ..node.rpc import Made, words_of
+from ..node.rpc import Made
 from ..wire.address import Address
 from ..wire.lnurl import encode
 from . import fiat, meter_options
@@ -32,12 +32,12 @@ from .clock import wall_ms
 from .covered import Covered
 from .history_rpc import HistoryRpc
 from .meter_rpc import MeterRpc
+from .offer_effects import OfferEffects
 from .onchain_seller import OnchainEffects
 from .reading_rpc import ReadingRpc
 from .refund_invoice import RefundInvoice, check, read
 from .refund_payments import RefundPayments
 from .rpc_methods import methods_of
-from .runtime import Answer
 from .session_rpc import SessionRpc
 
 INVOICES_LOOKED_AT = 10_000
@@ -57,15 +57,12 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     onchain: OnchainEffects
     covered: Covered
     refunds: RefundPayments
-    offer_ids: set[str]
-    """Ids of all offers that a seller's plugin ever made on this node, this journal's or not."""
+    offers: OfferEffects
     _reach: str
     _links: BearerLinks | None
 
     def __init__(self) -> None:
         self.invoices_asked: dict[str, Callable[[str | SatmeterError], None]] = {}
-        self.offers_asked: dict[str, list[Callable[[str | SatmeterError], None]]] = {}
-        self._offer_lock = threading.Lock()
         self._strange: list[str] | None = None
         """Journals that invoices of the node name and that are not this one; None before they were looked for."""
         super().__init__()
@@ -152,7 +149,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
     def prepare(self) -> None:
         """Makes what effects and hooks use; asks the node for its cltv-final."""
         self._reach = self.options.address or _announced(self.info)
-        self.offer_ids = {each.offer_id for each in self.node.offers(f"{PREFIX}/")}
+        self.offers = OfferEffects(self.node, self.runtime)
         self._links = BearerLinks(self.node.secret(SECRET)) if self.options.url else None
         self.onchain = OnchainEffects(self.node, self.options.feerate, self.options.bitcoind)
         self.covered = Covered(self.node.cltv_final())
@@ -266,7 +263,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         """
         label = str(payment.get("label", ""))
         offer = offer_of(label)
-        if not label.startswith(f"{PREFIX}/") and offer not in self.offer_ids:
+        if not label.startswith(f"{PREFIX}/") and offer not in self.offers.ids:
             return {"result": "continue"}
         try:
             core, amount = self.runtime.core, int(str(payment["msat"]).removesuffix("msat"))
@@ -293,8 +290,8 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         return {
             do.Send: lambda effect: self.executor.send(effect.peer, effect.message),
             do.MakeInvoice: lambda effect: (quick if effect.hurry else self.executor.later)(self._make_invoice, effect),
-            do.MakeOffer: lambda effect: quick(self._make_offer, effect),
-            do.SwitchOffer: lambda effect: quick(self._switch_offer, effect),
+            do.MakeOffer: lambda effect: quick(self.offers.make, effect),
+            do.SwitchOffer: lambda effect: quick(self.offers.switch, effect),
             do.FindRate: lambda effect: slow(self._find_rate, effect),
             do.CancelInvoice: lambda effect: quick(self._cancel_invoice, effect),
             do.PayRefund: lambda effect: self.executor.refund(self.refunds.pay, effect),
@@ -318,42 +315,6 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
             effect.label, effect.amount_msat, what, effect.expiry_s, bool(effect.metadata), renew=effect.renew
         )
         self._tell(effect.label, made)
-
-    def _make_offer(self, effect: do.MakeOffer) -> None:
-        """Makes an offer, or finds the one of this label: each that the node makes is another."""
-        asked: list[Callable[[str | SatmeterError], None]] = []
-        try:
-            with self._offer_lock:  # who asks meanwhile finds what the first one made
-                known = [each for each in self.node.offers(effect.label) if each.label == effect.label]
-                found = (
-                    known[0]
-                    if known
-                    else self.node.make_offer(effect.label, effect.amount_msat, f"satmeter {effect.meter}")
-                )
-        except (RpcError, NodeTrouble) as error:
-            why = words_of(error)
-            for told in self.offers_asked.pop(effect.label, asked):
-                told(NodeTrouble(f"the node makes no offer: {why}"))
-            return
-        self.offer_ids |= {found.offer_id}
-
-        def recorded(answer: Answer) -> None:
-            for told in self.offers_asked.pop(effect.label, asked):
-                told(answer if isinstance(answer, SatmeterError) else found.offer_id)
-
-        made = cmd.OfferMade(
-            meter=effect.meter,
-            amount_msat=effect.amount_msat,
-            offer_id=found.offer_id,
-            bolt12=found.bolt12,
-            active=found.active,
-        )
-        self.runtime.post(made, recorded)
-
-    def _switch_offer(self, effect: do.SwitchOffer) -> None:
-        self.runtime.post(
-            cmd.OfferSwitched(offer_id=effect.offer_id, active=self.node.switch_offer(effect.offer_id, effect.active))
-        )
 
     def _find_rate(self, effect: do.FindRate) -> None:
         """Asks the node's currencyrate (CLN 26.04), which asks servers on the Internet."""

@@ -75,7 +75,7 @@ class SessionRpc:
             if known:
                 call.reply(show(known, self.p.runtime.present))
             else:
-                self.p.offers_asked.setdefault(label, []).append(call.then(made))
+                self.p.offers.wait_for(label, call.then(made))
 
         self.p.runtime.post(
             cmd.AskOffer(meter=name, amount_msat=amount, active=flag("active", active)), call.then(asked)
