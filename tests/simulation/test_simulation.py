@@ -25,8 +25,8 @@ from satmeter.core.seller.meter import Meter
 from satmeter.core.seller.session import SellerSession
 from satmeter.core.seller.state import SellerState
 from satmeter.core.seller.wallet_invoices import WalletInvoices
+from satmeter.core.settlement.onchain_broadcasts import OnchainBroadcasts
 from satmeter.core.settlement.onchain_buyer import OnchainBuyer
-from satmeter.core.settlement.onchain_seller import OnchainSeller
 
 CHUNK = 25
 MISTAKES = 100
@@ -111,8 +111,8 @@ def _never_broadcast(patch):
     def broadcast(part, s, transaction, why):
         part.emit(selling.TxSent(at=part.now, subject=s.id, tx_number=transaction.number, why=why))
 
-    patch.setattr(OnchainSeller, "_broadcast", broadcast)
-    patch.setattr(OnchainSeller, "_look", lambda part, s, transaction: None)
+    patch.setattr(OnchainBroadcasts, "_broadcast", broadcast)
+    patch.setattr(OnchainBroadcasts, "_look", lambda part, s, transaction: None)
 
 
 def _forked(patch):
@@ -227,10 +227,10 @@ def _a_child_costs_whatever_it_needs(patch):
 
 
 def _final_in_its_first_block(patch):
-    was = OnchainSeller._seen_sent
+    was = OnchainBroadcasts._seen_sent
     deep = 10**6
     patch.setattr(
-        OnchainSeller,
+        OnchainBroadcasts,
         "_seen_sent",
         lambda part, s, g, seen: was(part, s, g, replace(seen, confirmations=seen.confirmations and deep)),
     )
