@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from processes import kill_plugin, start_plugin
+from pyln.client import RpcError
 
 from satmeter import devnet
 from satmeter.core import messages as msg
@@ -96,8 +97,13 @@ def strangers_open(net, board, count):
     """A node without a channel to the seller, or money of its own, opens again and again and never pays."""
     for _ in range(count):
         session = os.urandom(16).hex()
-        said = peer.encode(msg.Open(session, 1, board.name))
-        net["narrow"].rpc.call("sendcustommsg", {"node_id": net["seller"].id, "msg": said.hex()})
+        said = {"node_id": net["seller"].id, "msg": peer.encode(msg.Open(session, 1, board.name)).hex()}
+        try:
+            net["narrow"].rpc.call("sendcustommsg", said)
+        except RpcError:  # lightningd keeps no connection to a peer without a channel for good
+            host, port = net["seller"].address.rsplit(":", 1)
+            net["narrow"].rpc.call("connect", {"id": net["seller"].id, "host": host, "port": int(port)})
+            net["narrow"].rpc.call("sendcustommsg", said)
 
 
 def test_strangers_who_never_pay_keep_nobody_out(net, shop):
