@@ -401,7 +401,8 @@ def test_a_child_that_was_not_recorded_accuses_nobody(net, shop):
     net.mine(2)
     until(lambda: not sale.pending)
     r = sale.shop.receipt(sale.session)
-    assert r["onchain"]["lost_msat"] == 0 and r["paid_msat"] == 2 * STEP_SAT * 1000 and not r["debt_msat"]
+    assert r["onchain"]["lost_msat"] == 0 and not r["debt_msat"]
+    assert r["paid_msat"] == end["receipt"]["paid_msat"] >= 2 * STEP_SAT * 1000
 
 
 def test_a_reorganisation_takes_it_out_and_it_comes_in_again(net, shop):
