@@ -333,17 +333,16 @@ def test_what_was_paid_for_and_never_counted_makes_no_allowance_larger(boot):
 
 
 def test_a_period_of_the_allowance_that_begins_meanwhile_leaves_out_what_was_paid_for():
+    """A session began at 10 and was charged up to 110 unheard; its board reports 105: 5 paid ticks may follow."""
     w = World({"allowance_ticks": 20, "allowance_period_s": 60})
+    w.report(10)
     w.open()
-    w.report(60)
     w.board_on = False
     w.buy(cmd.CloseStream(session=SESSION))
     w.pump()
     w.pass_ms(700_000, step=10_000)
-    paid = w.sale.charged_msat // 100
-    w.report(70)
-    w.pass_ms(120_000, step=10_000)
-    w.report(71)
-    assert w.grant() == paid + 20
+    assert (w.sale.start_count, w.sale.charged_msat, w.meter.count) == (10, 10_000, 10)
+    w.report(105)
+    assert "allowance_begun" in [e.kind() for e in w.seller_events] and w.grant() == 110 + 20
     w.report(0, boot="b2")
     assert w.grant() == 20
