@@ -12,8 +12,6 @@ from .ids import new_id
 from .tables import ONCE
 
 KEPT_S = 7 * 86_400
-SPENT = "uses"
-"""What the keys of uses begin with (tokens.py)."""
 
 
 def _mark(key: str, what: bytes) -> str:

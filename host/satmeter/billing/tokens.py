@@ -19,13 +19,14 @@ from ..formatting import readable
 from .api_tokens import SELLER, covers, digest
 from .database import Database, already_there, insert_new, only
 from .events import Events
-from .idempotency import SPENT
 from .rows import InvoiceRow
 from .tables import INVOICE, ONCE, SERVICE, TOKEN
 
 ISSUED, NOBODY = "issued anew", ""
 """How it is noted in ONCE that a token took another's place: under a name that no client has."""
 ANEW_TRIES = 3
+SPENT = "uses"
+"""What the keys begin with under which uses are noted (idempotency.py forgets them)."""
 MOST_SERVICES = 50
 LOW = 5
 """A token is low when a fifth of its uses is left, or one."""
