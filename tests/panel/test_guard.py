@@ -155,6 +155,19 @@ def test_a_person_logs_in(guarded, tab):
     expect(page.get_by_label("Password")).to_be_visible()
 
 
+def test_what_stands_beside_an_icon_can_be_clicked_before_the_icons_font_is_there(guarded, tab):
+    page = tab(guarded.url + "/")
+    page.route("**/*.woff2", lambda route: route.abort())
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_text("Scan what a seller shows")).to_be_visible()
+    for name in ("Log out", "light or dark"):
+        box = page.get_by_role("button", name=name).bounding_box()
+        middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        hit = page.evaluate("([x, y]) => document.elementFromPoint(x, y).closest('button')?.outerHTML", middle)
+        assert hit and name in hit
+
+
 def test_the_password_is_kept_hashed_and_for_its_owner_only(guarded):
     path = guarded.log.parent / "password"
     assert path.read_text().startswith("$argon2id$") and PASSWORD not in path.read_text()
