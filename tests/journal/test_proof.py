@@ -52,7 +52,7 @@ class Shop(Unsigned):
         made = super().payment(session)
         label = made.label.replace("/0/", f"/{self.journal.name}/", 1)
         invoice = {"payment_hash": made.payment_hash, "status": "paid", "label": label, "paid_at": self.now // 1000}
-        more = {"amount_received_msat": made.amount_msat, "created_index": made.pay_index}
+        more = {"amount_received_msat": made.amount_msat, "created_index": made.pay_index, "pay_index": made.pay_index}
         self.invoices[made.payment_hash] = {**invoice, **more}
         return cmd.InvoiceSettled(
             label=label,
@@ -255,6 +255,64 @@ def test_a_snapshot_of_a_version_that_recorded_less_is_whole(shop):
 
     tampered(shop, earlier)
     assert shop.wrong() == []
+
+
+def begun_with(shop, upto):
+    with shop.journal._engine.begin() as db:
+        db.exec_driver_sql("DELETE FROM satmeter_about WHERE name='base'")
+        db.execute(sa.text("INSERT INTO satmeter_about VALUES ('base', :upto)"), {"upto": str(upto)})
+
+
+def test_a_journal_that_is_said_to_begin_elsewhere_is_found(shop):
+    for _ in range(3):
+        shop.session(3, "done")
+        shop.snapshot()
+    first = shop.journal.snapshots()[0].upto
+    shop.journal.rebase(shop.journal.checkpoint_before(shop.now))
+    while shop.journal.delete_under_base(10):
+        pass
+    shop.session(2, "done")
+    shop.snapshot()
+    assert shop.wrong() == []
+    begins, newest = shop.journal.base().upto, shop.journal.snapshots()[-1].upto
+    for upto, words in ((newest, "is said to begin with event"), (first, "has no snapshot"), (0, "are missing")):
+        begun_with(shop, upto)
+        assert any(words in each for each in shop.wrong()), upto
+    begun_with(shop, begins)
+    assert shop.wrong() == []
+
+
+def test_events_that_are_still_there_are_looked_at_whatever_the_journal_is_said_to_begin_with(shop):
+    shop.session(3, "done")
+    shop.snapshot()
+    shop.journal.rebase(shop.journal.snapshots()[-1])  # a compaction that was ended before it deleted anything
+    assert shop.wrong() == []
+    tampered(shop, SNAPSHOTS["another tariff"])
+    (words,) = shop.wrong()
+    assert "snapshot" in words
+
+
+def payment_changed(shop, **fields):
+    with shop.journal._engine.begin() as db:
+        found = db.exec_driver_sql("SELECT id, data FROM satmeter_event WHERE kind='invoice_paid' ORDER BY id DESC")
+        id, data = found.first()
+        query = sa.text("UPDATE satmeter_event SET data=:data WHERE id=:id")
+        db.execute(query, {"data": json.dumps({**json.loads(data), **fields}), "id": id})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"pay_index": 900, "owned_up_to": 900}, "its pay_index is 2 at the node, and 900 on record"),
+        ({"owned_up_to": 900}, "of index 2, says that payments up to 900 have their owners"),
+    ],
+)
+def test_a_payment_that_hides_the_ones_to_come_is_found(shop, fields, words):
+    """The plugin asks its node for payments after the newest that has its owner: later ones would never be credited."""
+    shop.session(2, "done")
+    assert shop.wrong() == []
+    payment_changed(shop, **fields)
+    assert any(words in each for each in shop.wrong())
 
 
 def test_a_refund_that_the_node_has_paid_and_the_journal_does_not_know_is_found(shop):

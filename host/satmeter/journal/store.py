@@ -289,9 +289,15 @@ class Journal:
             db.execute(sa.insert(ABOUT), {"name": name, "value": value})
 
     def base(self) -> Snapshot | None:
-        """Return the state that the journal begins with; None: it begins at its first event."""
+        """Return the state that the journal begins with; None: it begins at its first event.
+
+        JournalTrouble where it is said to begin with a state that it does not have."""
         with self._using() as db:
-            return self._snapshot(db, self._base(db))
+            upto = self._base(db)
+            found = self._snapshot(db, upto)
+        if found is None and upto > 0:
+            raise JournalTrouble(f"the journal is damaged: it begins with event {upto}, of which it has no snapshot")
+        return found
 
     def snapshots(self) -> list[Snapshot]:
         """Return the states that it has, oldest first."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .. import receipt
 from ..audit import Proof
@@ -39,6 +40,13 @@ def rows(state: SellerState, events: Iterable[Event]) -> list[SessionRow]:
     ]
 
 
+class Credited(NamedTuple):
+    """A payment as its event has it: msat, and its pay_index."""
+
+    amount_msat: int
+    pay_index: int
+
+
 @dataclass(slots=True)
 class Recorded:
     """What events say that receipts and payments are compared with (`satmeter journal audit`)."""
@@ -47,8 +55,8 @@ class Recorded:
     """The rows of the index that the events write, by session."""
     attended: set[str] = field(default_factory=set)
     """Sessions of which a person has stated what is owed: what then remains is charged."""
-    credited: dict[str, int] = field(default_factory=dict)
-    """msat by payment hash; a payment is in one event."""
+    credited: dict[str, Credited] = field(default_factory=dict)
+    """By payment hash; a payment is in one event."""
     refunds: dict[str, int] = field(default_factory=dict)
     """msat by payment hash."""
     under_way: dict[str, str] = field(default_factory=dict)
@@ -68,7 +76,11 @@ class Recorded:
             case ev.InvoicePaid() | ev.PaymentUnowned() if event.payment_hash:
                 if event.payment_hash in self.credited:
                     yield Proof(False, f"payment {event.payment_hash} counts twice (event {number})")
-                self.credited[event.payment_hash] = event.amount_msat
+                self.credited[event.payment_hash] = Credited(event.amount_msat, event.pay_index)
+                if event.owned_up_to > event.pay_index:
+                    words = f"says that payments up to {event.owned_up_to:,} have their owners"
+                    it = f"payment {event.payment_hash} (event {number}), of index {event.pay_index:,},"
+                    yield Proof(False, f"{it} {words}")
             case ev.RefundPaid() if event.payment_hash:
                 self.refunds[event.payment_hash] = event.amount_msat
             case ev.AlarmEnded() if event.how in (OWED, PAID):

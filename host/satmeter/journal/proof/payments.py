@@ -27,10 +27,15 @@ def payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iter
         received = int(invoice["amount_received_msat"]) if is_paid else 0
         if hash in left:
             paid += 1
-            credited = left.pop(hash)
-            if credited != received:
+            credited, index = left.pop(hash), int(invoice.get("pay_index", 0))
+            if credited.amount_msat != received:
                 good = False
-                yield Proof(False, f"payment {hash}: the node received {received:,} msat; {credited:,} were credited")
+                words = f"the node received {received:,} msat; {credited.amount_msat:,} were credited"
+                yield Proof(False, f"payment {hash}: {words}")
+            if is_paid and credited.pay_index != index:
+                good = False
+                words = f"its pay_index is {index:,} at the node, and {credited.pay_index:,} on record"
+                yield Proof(False, f"payment {hash}: {words}")
             if not ours:
                 good = False
                 yield Proof(False, f"payment {hash} ({invoice['label']}) is of another journal than {whose.name}")
@@ -44,7 +49,9 @@ def payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iter
     if fresh:
         yield Proof(None, f"{fresh:,} payments of the last minute are not in it yet; in a minute this can tell")
     if left:
-        words = f"{len(left):,} payments, {sum(left.values()):,} msat together, are on record"
+        words = (
+            f"{len(left):,} payments, {sum(each.amount_msat for each in left.values()):,} msat together, are on record"
+        )
         yield Proof(None, f"{words} without an invoice of the node: settled on-chain, or deleted there since")
     if good:
         yield Proof(True, f"{paid:,} paid invoices of the node are on record, each once")

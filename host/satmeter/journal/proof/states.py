@@ -19,10 +19,15 @@ FOREVER = 2**62
 
 
 def states(journal: Journal, whose: Whose, side: Side, told: Recorded) -> Iterator[Proof]:
-    """Folds the events after the base; yields where a snapshot, or a receipt, says otherwise than they do."""
+    """Folds the events that it has; yields where a snapshot, or a receipt, says otherwise than they do."""
     base, snapshots = journal.base(), {each.upto: each.state for each in journal.snapshots()}
     state, upto = side.fold(), 0
-    if base is not None:
+    if base is not None and min(snapshots) < base.upto:
+        told.whole = False
+        words = f"it has a snapshot of event {min(snapshots):,}, and is said to begin with event {base.upto:,}"
+        yield Proof(False, f"{words}: what is between them would not be looked at, and is deleted next")
+        return
+    if base is not None and not journal.between(0, 1):  # else all events are there: nothing has to be believed
         state.load(_copied(base.state))
         upto, told.first_at = base.upto, FOREVER
         if isinstance(state, SellerState):
