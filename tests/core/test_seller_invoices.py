@@ -5,7 +5,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from liar import Liar
-from world import ARREARS, SESSION, World, identity
+from world import ARREARS, BUYER_ID, SESSION, World, identity
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -200,3 +200,100 @@ def test_what_was_dropped_and_is_paid_all_the_same_is_asked_for_by_nobody():
     assert w.sale.dropped
     w.pay(label, hook=False)
     assert not w.sale.dropped and not w.sale.out and w.sale.paid_msat == w.balance
+
+
+# --- terms in arrears
+
+STRANGER = "02" + "cc" * 32
+
+
+def terms(w):
+    return sum(isinstance(message, msg.Terms) for message in w.sent)
+
+
+def opened_by_a_stranger(tariff):
+    w = World(tariff)
+    w.sell(cmd.FromPeer(peer=STRANGER, message=msg.Open(SESSION, w.now, "m")))
+    w.pump()
+    return w
+
+
+def test_terms_in_arrears_are_said_again_every_two_seconds_until_the_buyer_agreed():
+    w = opened_by_a_stranger(ARREARS)
+    assert terms(w) == 1
+    w.pass_ms(1_999, step=1_999)
+    assert terms(w) == 1
+    w.pass_ms(1, step=1)
+    assert terms(w) == 2
+    w.pass_ms(4_000)
+    assert terms(w) == 4
+    w.sell(cmd.FromPeer(peer=STRANGER, message=msg.Agree(SESSION, w.now)))
+    w.pass_ms(10_000)
+    assert terms(w) == 4 and w.meter.session == SESSION
+
+
+def test_terms_of_a_prepaid_session_are_said_once():
+    w = opened_by_a_stranger({})
+    w.pass_ms(10_000)
+    assert terms(w) == 1
+
+
+def test_a_restart_says_no_terms_to_who_uses_the_meter_already():
+    w = World(ARREARS)
+    w.open()
+    w.report(0)
+    w.report(20)
+    assert w.sale.start_count == 0
+    before = terms(w)
+    w.lose = lambda message: True
+    w.restart_seller()
+    w.pass_ms(10_000)
+    assert terms(w) == before
+
+
+def opened_and_not_begun():
+    """A seller that stopped right after it had given the meter away, before anything was delivered."""
+    w = World(ARREARS)
+    w.open()
+    del w.seller_events[[e.kind() for e in w.seller_events].index("session_opened") + 1 :]
+    w.lose = lambda message: True
+    w.restart_seller()
+    w.report(0)
+    assert w.meter.state == "negotiating" and w.sale.start_count == -1
+    return w
+
+
+def test_after_a_restart_nothing_is_delivered_in_arrears_before_the_buyer_agreed_again():
+    w = opened_and_not_begun()
+    before = terms(w)
+    w.pass_ms(6_000)
+    assert terms(w) == before + 3 and w.meter.state == "negotiating" and w.grant() == 0
+    w.sell(cmd.FromPeer(peer=BUYER_ID, message=msg.Agree(SESSION, w.now)))
+    w.pass_ms(6_000)
+    assert terms(w) == before + 3 and w.meter.state == "delivering"
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_no_terms_are_told_of_a_session_that_ended_before_it_began(stopped):
+    w = opened_and_not_begun()
+    before = terms(w)
+    w.hold, w.board_on = {do.CancelInvoice, do.Sign}, stopped
+    w.sell(cmd.CloseSession(session=SESSION))
+    w.pass_ms(6_000)
+    assert terms(w) == before
+
+
+def test_a_suspended_session_in_arrears_goes_on_after_a_restart_once_it_has_paid():
+    w = World(ARREARS)
+    w.hold = {do.Pay}
+    w.open()
+    w.report(0)
+    w.report(200)  # 20,000 msat: the limit
+    assert w.meter.state == "suspended"
+    w.lose = lambda message: isinstance(message, msg.Agree)
+    w.restart_seller()
+    w.report(200)
+    assert w.meter.state == "suspended"
+    w.hold = set()
+    w.pass_ms(3_000)
+    assert w.meter.state == "delivering"
