@@ -93,6 +93,13 @@ def test_a_payment_is_a_wallets_and_says_who_paid():
     assert session.fed_by == {1: 5_000} and label
 
 
+def test_a_payment_without_a_note_says_who_paid_all_the_same():
+    w, _ = shop()
+    pay(w, 5_000)
+    w.report(0, plugged=False)
+    assert w.receipts()[-1]["payers"] == [{"key": PAYER, "note": ""}]
+
+
 def test_two_payments_of_one_payer_are_two_credits_and_each_counts_once():
     w, _ = shop()
     pay(w, 2_000, 0)

@@ -91,6 +91,19 @@ def test_a_spend_elsewhere_after_the_end_locks_the_free_plug():
     assert t.seller.state.meters["m"].state == "lockout" and t.seller.state.meters["m"].lock_session == SESSION
 
 
+@pytest.mark.parametrize("more_sat", [0, 1])
+def test_another_transaction_that_pays_us_as_much_is_no_loss_and_locks_nobody(more_sat):
+    t = sent()
+    t.now += 30_000
+    t.tell(cmd.Tick())
+    t.read()
+    received_msat = t.sale.received_msat
+    arrived_sat = t.sale.onchain.transactions[1].value_sat + more_sat
+    t.seen(known=False, conflict="another version", conflict_height=101, arrived_sat=arrived_sat, height=101)
+    assert t.sale.onchain.lost_sat == 0 and t.sale.received_msat == received_msat
+    assert t.seller.state.meters["m"].state == "standby"
+
+
 def test_an_address_is_asked_for_again_after_five_seconds():
     t = Till()
     t.seller.handle(cmd.FromPeer(peer=BUYER_ID, message=msg.Open(SESSION, t.now, "m")), t.now)

@@ -202,6 +202,32 @@ def test_what_was_dropped_and_is_paid_all_the_same_is_asked_for_by_nobody():
     assert not w.sale.dropped and not w.sale.out and w.sale.paid_msat == w.balance
 
 
+# --- when the next invoice is due
+
+
+@pytest.mark.parametrize(
+    ("quantum_msat", "low_water_msat", "register", "asked_msat"),
+    [
+        (10_000, 2_000, 80, None),  # 2,000 msat of credit left
+        (10_000, 2_000, 81, 8_100),
+        (10_000, 0, 98, None),
+        (10_000, 0, 99, None),  # a tick is left
+        (10_000, 0, 100, 10_000),
+        (10_050, 0, 99, None),
+        (10_050, 0, 100, 10_000),  # half a tick is left
+    ],
+)
+def test_the_next_invoice_is_due_below_the_low_water_mark_and_when_no_tick_is_left(
+    quantum_msat, low_water_msat, register, asked_msat
+):
+    w = World({"quantum_msat": quantum_msat, "low_water_msat": low_water_msat})
+    w.open()
+    w.report(0)
+    w.hold = {do.Pay}
+    w.report(register)
+    assert [w.invoices[label][0] for label in w.unpaid()] == ([] if asked_msat is None else [asked_msat])
+
+
 # --- terms in arrears
 
 STRANGER = "02" + "cc" * 32
