@@ -173,7 +173,6 @@ class OnchainBroadcasts(Part):
         watch = session.memory.watch(transaction.number)
         if deep or command.height >= (watch.seen_height or 0) + GIVE_UP_BLOCKS:
             self._final(session, transaction, arrived)
-            watch.known = False
 
     def _stop_for(self, session: SellerSession, transaction: GrowingTransaction, lost: int) -> None:
         """End the session whose buyer spent twice, and lock it out."""
