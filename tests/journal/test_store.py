@@ -1,12 +1,14 @@
 """The journal on SQLite and PostgreSQL: one code path, and every trouble said in words."""
 
 import sqlite3
+from decimal import Decimal
 
 import pytest
 
 from satmeter.core.errors import JournalTrouble
 from satmeter.core.seller import events as selling
 from satmeter.core.status import SessionRow
+from satmeter.journal.rates import MOST_MS, StoredRate
 from satmeter.journal.store import Journal
 from satmeter.journal.url import sqlite_url
 
@@ -162,3 +164,14 @@ def test_a_new_file_has_small_pages_and_no_index_beside_the_events(tmp_path):
         assert db.execute("PRAGMA page_size").fetchone() == (1024,)
         indexes = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE tbl_name = 'satmeter_event'")}
     assert indexes == {"satmeter_event", "satmeter_event_stream"}
+
+
+def test_a_rate_is_kept_as_long_as_a_session_may_need_it(url):
+    journal = Journal(url, "meter", NODE)
+    for at in (MOST_MS, 2 * MOST_MS, 3 * MOST_MS):
+        journal.add_rate(StoredRate(at, "EUR", Decimal("50000.25"), "test"))
+    journal.delete_sessions(3 * MOST_MS)
+    rates = journal.rates(0, 0)
+    assert rates.at(2 * MOST_MS - 1) is None
+    assert rates.at(2 * MOST_MS) == StoredRate(2 * MOST_MS, "EUR", Decimal("50000.25"), "test")
+    assert rates.at(3 * MOST_MS).at == 3 * MOST_MS

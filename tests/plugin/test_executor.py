@@ -2,7 +2,11 @@
 
 import threading
 
-from satmeter.plugin.executor import REFUND_THREADS, Executor
+import pytest
+
+from satmeter.core.errors import NodeTrouble
+from satmeter.plugin import executor as module
+from satmeter.plugin.executor import REFUND_THREADS, TRIES, Executor
 
 
 def test_refunds_that_are_held_keep_no_payment_waiting():
@@ -12,3 +16,33 @@ def test_refunds_that_are_held_keep_no_payment_waiting():
     executor.payment(paid.set)
     assert paid.wait(5)
     let_go.set()
+
+
+@pytest.mark.parametrize("run", [Executor.payment, Executor.refund])
+def test_a_payment_that_met_a_node_that_was_away_is_asked_again_until_it_is_back(run, monkeypatch):
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    done, tries = threading.Event(), []
+
+    def job(session):
+        tries.append(session)
+        if len(tries) <= 3 * TRIES:
+            raise NodeTrouble("the node is away")
+        done.set()
+
+    run(Executor(None), job, "s")
+    assert done.wait(10) and tries == ["s"] * (3 * TRIES + 1)
+
+
+def test_a_payment_whose_job_fails_by_a_fault_of_ours_is_not_tried_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "RETRY_S", 0.01)
+    tries, after = [], threading.Event()
+
+    def job():
+        tries.append(1)
+        raise ValueError("a fault")
+
+    executor = Executor(None)
+    executor._payments = module.ThreadPoolExecutor(1)
+    executor.payment(job)
+    executor.payment(after.set)
+    assert after.wait(10) and len(tries) == TRIES

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal
 
-from pyln.client import RpcError
-
-from ..core.errors import BadParam
+from ..core.errors import BadParam, NodeTrouble
 from ..core.money import MSAT_PER_BTC
-from ..node.rpc import Node, words_of
+from ..node.currency import per_btc
+from ..node.rpc import Node
 
 QUOTED = 32
 """Characters of an amount that are kept of a quote."""
@@ -29,9 +28,9 @@ def converted(rates: Mapping[str, Decimal], node: Node, currency: str, value: De
     if rate is not None:
         return int((value / rate * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
     try:
-        found = node.call("currencyrate", currency=currency)["rate"]
-    except RpcError as error:
-        source = f"rates in the config, or the node's currencyrate: {words_of(error)}"
-        why = f"currency: there is no rate of {currency} ({source})"
-        raise BadParam(why, param="currency") from None
-    return int((value / Decimal(str(found)) * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
+        rate = per_btc(node, currency)
+    except NodeTrouble as error:
+        raise BadParam(
+            f"currency: {error} (rates are in the config, or the node's currencyrate)", param="currency"
+        ) from None
+    return int((value / rate * MSAT_PER_BTC).to_integral_value(ROUND_CEILING))
