@@ -22,6 +22,10 @@ if not all(importlib.util.find_spec(name) for name in NEEDED):
 if os.path.isdir(os.path.join(checkout, "host", "satmeter")):
     sys.path.insert(0, os.path.join(checkout, "host"))
 
+from satmeter.node.slim import import_sqlalchemy_lean  # noqa: E402
+
+import_sqlalchemy_lean()
+
 from satmeter.plugin.meter import main  # noqa: E402
 
 main()

@@ -101,10 +101,48 @@ def test_reservations_are_bounded():
         w.sell(cmd.Spend(session=SESSION, id="more", step="reserve", amount_msat=1))
 
 
-def test_a_board_that_does_not_say_what_it_holds_is_taken_to_know_of_reservations():
+def test_a_board_that_does_not_say_what_it_holds_knows_of_a_reservation_by_the_answer_to_a_report():
     w = World()
     w.open()
-    assert w.meter.memory.grant_held is None and w.seller.confirmed(w.sale)
+    w.report(10)
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=2_000))
+    assert w.meter.memory.grant_held is None and not w.seller.confirmed(w.sale)
+    w.now += 1
+    w.report(12)  # it is answered with the smaller grant
+    assert not w.seller.confirmed(w.sale)
+    w.now += 1
+    w.report(14)
+    assert w.seller.confirmed(w.sale)
+
+
+@pytest.mark.parametrize("grant", [100, None])
+def test_a_board_that_was_not_heard_since_a_restart_has_confirmed_nothing(grant):
+    w = World()
+    w.open()
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, 0, 0, True, grant)))
+    w.restart_seller()
+    w.now += 10
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=10_000))
+    assert not w.seller.confirmed(w.sale)
+    w.now += 10
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, 0, 0, True, 100)))
+    assert not w.seller.confirmed(w.sale)  # it still has the grant of before
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 0, 0, 0, True, 0)))
+    assert w.seller.confirmed(w.sale)
+
+
+def test_a_board_that_does_not_say_what_it_holds_has_stopped_once_it_was_told_to():
+    w = World()
+    w.open()
+    w.board_on = False
+    w.report(10)
+    w.sell(cmd.CloseSession(session=SESSION))
+    w.now += 1
+    w.report(40)  # on the grant of before
+    assert w.sale.state == "ending" and w.grant() == 0
+    w.now += 1
+    w.report(45)
+    assert w.sale.charged_msat == 4_500 and w.sale.state != "ending"
 
 
 def test_what_a_removed_meters_session_had_reserved_is_confirmed():

@@ -266,3 +266,10 @@ def test_what_root_restores_belongs_to_whom_it_belonged(tmp_path):
     move.move(sqlite_url(saved), sqlite_url(fresh / "moved.sqlite3"))
     for each in (path, fresh / "j.sqlite3", fresh / "moved.sqlite3"):
         assert (each.stat().st_uid, each.stat().st_gid, each.stat().st_mode & 0o777) == (12_345, 12_346, 0o600)
+
+
+def test_an_empty_file_is_in_nobodys_use_and_stays_empty(tmp_path):
+    """SQLite would make a database of it, which the next restore then takes for another program's."""
+    path = tmp_path / "j.sqlite3"
+    path.touch()
+    assert not backup.in_use(path) and path.stat().st_size == 0

@@ -41,7 +41,7 @@ class Shop:
 
     def reading(self, ticks=0, plugged=True):
         self.register += ticks
-        self.do(cmd.Report(meter="m", reading=Reading("b1", self.register, 0, 0, plugged)))
+        self.do(cmd.Report(meter="m", reading=Reading("b1", self.register, 0, 0, plugged, 0)))
 
     def session(self, payments, end):
         self.sessions += 1
@@ -280,7 +280,7 @@ def test_questions_cost_what_they_return_and_not_what_is_stored(tmp_path):
             shop.now += 10
             paid = shop.payment(session)
             shop.register += 90
-            for what in (paid, cmd.Report(meter="m", reading=Reading("b1", shop.register))):
+            for what in (paid, cmd.Report(meter="m", reading=Reading("b1", shop.register, grant=0))):
                 kept += shop.core.handle(what, shop.now).events
         rows = [SessionRow(f"{n:032x}", n, ("m", "other")[n % 50 == 0], BUYER, n + 1) for n in range(1, size)]
         shop.journal.commit(kept, sessions=rows)

@@ -115,6 +115,8 @@ class Shop(Unsigned):
     def call(self, method, **params):
         if method == "getinfo":
             return {"id": NODE}
+        if method == "wait":
+            return {"created": max((each["created_index"] for each in self.invoices.values()), default=0)}
         if method == "listpays":
             return {"pays": [self.pays[hash] for hash in [params["payment_hash"]] if hash in self.pays]}
         known = sorted(self.invoices.values(), key=lambda each: each["created_index"])
@@ -313,6 +315,45 @@ def test_a_payment_that_hides_the_ones_to_come_is_found(shop, fields, words):
     assert shop.wrong() == []
     payment_changed(shop, **fields)
     assert any(words in each for each in shop.wrong())
+
+
+def compacted(shop):
+    for _ in range(3):
+        shop.session(3, "done")
+    shop.snapshot()
+    assert compact(shop.journal, SellerState, shop.now + 1, 0) > 0 and not shop.journal.history()
+    assert shop.wrong() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(pay_index=10**6),
+        lambda state: state.update(early=[10**6]),
+        lambda state: state.update(lost_up_to=10**6),
+    ],
+)
+def test_a_beginning_beyond_all_payments_of_the_node_is_found(shop, change):
+    compacted(shop)
+    tampered(shop, change)
+    (words,) = shop.wrong()
+    assert "it goes on after payment 1,000,000, and the node made 9 invoices in all" in words
+
+
+def test_a_beginning_beyond_the_payments_that_the_node_still_has_is_said(shop):
+    compacted(shop)
+    assert shop.unsure() == []
+    shop.invoices.popitem()
+    shop.invoices["unpaid"] = {"payment_hash": "unpaid", "status": "unpaid", "label": "l", "created_index": 9}
+    assert "it goes on after payment 9, and the newest that the node has is 8" in shop.unsure()
+
+
+def test_a_payment_that_nobody_credited_is_found_also_where_all_events_are_compacted(shop):
+    compacted(shop)
+    last = shop.invoices[f"{9:064x}"]
+    shop.invoices["late"] = {**last, "payment_hash": "late", "pay_index": 10, "created_index": 10}
+    (words,) = shop.wrong()
+    assert "was never credited" in words
 
 
 def test_a_refund_that_the_node_has_paid_and_the_journal_does_not_know_is_found(shop):

@@ -186,6 +186,8 @@ def in_use(journal: Path) -> bool:
     """Return whether another program has a journal open; else all of it is in its one file afterwards.
 
     A damaged one may stay in several. JournalTrouble where this user may not write it."""
+    if not journal.stat().st_size:
+        return False  # SQLite would make a database of it, which then is no journal
     with closing(sqlite3.connect(journal, timeout=0)) as db:
         try:
             db.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -50,8 +50,8 @@ class Closing(Part):
     def _stopped(self, meter: Meter, session: SellerSession) -> bool:
         """Whether the board can't deliver any more of this session: then the count that it told is the last one.
 
-        A board that has stopped reports that it has no grant. A board that states no grant counts as stopped after its
-        next report, or once it is unplugged.
+        A board that has stopped reports that it has no grant. A board that states no grant counts as stopped once it is
+        unplugged, or when it reports again after a report that was answered without a grant.
         """
         if session.refund.held and (not meter.memory.seen_at or self.state.pay_index < self.state.lost_up_to):
             return False  # of an older copy: what was paid and used since has to be told first
@@ -60,6 +60,8 @@ class Closing(Part):
             return True
         board, ending_at = meter.memory, session.ending_at or self.now
         said_since = board.said_at > ending_at or (not board.plugged and board.said_at == ending_at)
+        if board.grant_held is None and board.plugged:
+            return board.answered_at > ending_at
         return bool(board.seen_at) and not board.grant_held and said_since
 
     def close_when_stopped(self, meter: Meter, session: SellerSession) -> None:

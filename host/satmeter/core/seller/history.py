@@ -64,6 +64,8 @@ class Recorded:
     offers: set[str] = field(default_factory=set)
     first_at: int = 0
     """When the first event that is kept was, in ms; far from now where none is kept."""
+    newest_index: int = 0
+    """Up to which pay_index payments have their owner, or are given up as of a part that is lost."""
     whole: bool = True
     """Whether all events could be read."""
     _figures: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
@@ -107,6 +109,8 @@ class Recorded:
 
     def end(self, state: SellerState | None) -> None:
         """Takes what is under way after the last event."""
+        if state is not None:
+            self.newest_index = max(state.pay_index, state.lost_up_to, *state.early)
         for session in state.sessions.values() if state is not None else ():
             if session.refund.under_way and session.refund.payment_hash not in ("", UNRECORDED):
                 self.under_way[session.refund.payment_hash] = session.id

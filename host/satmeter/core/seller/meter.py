@@ -38,6 +38,8 @@ class MeterMemory:
     """When the board was heard last; 0 until its first report."""
     said_at: int = 0
     """When it said what was heard last: a bridge may tell it late."""
+    answered_at: int = 0
+    """When the report before the newest one was heard: what it was answered, the board has learned since."""
     flow: int = 0
     plugged: bool = True
     grant_held: int | None = None
@@ -263,6 +265,7 @@ class Meter:
         board.fault_at = 0 if board.fault in LESSER_FAULTS else board.fault_at or now
         if not board.seen_at:
             self.rate_from_here(now - reading.age_ms)
+        board.answered_at = board.seen_at
         board.jumped, board.seen_at, board.said_at = (0, 0, ""), now, now - reading.age_ms
 
     def rate_from_here(self, now: int) -> None:

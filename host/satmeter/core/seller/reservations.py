@@ -51,12 +51,16 @@ class Reservations(Part):
     def confirmed(self, session: SellerSession) -> bool:
         """Whether the board has learned of the reservations, and can't use their credit any more.
 
-        It has by what it says after them; what it said before, and is told late, says nothing of them."""
+        It has by what it says after them; what it said before, and is told late, says nothing of them. A board that
+        states no grant has learned of them by the answer to a report, once it reports again. One that was not heard
+        since our start may hold any grant of before."""
         meter = self.state.meters.get(session.meter)
-        if meter is None or meter.session != session.id or meter.memory.grant_held is None:
+        if meter is None or meter.session != session.id:
             return True
-        said_since = meter.memory.seen_at > 0 and meter.memory.said_at >= session.reserved_at
-        return said_since and meter.offset + meter.memory.grant_held <= session.grant_count
+        board = meter.memory
+        if board.grant_held is None:
+            return board.answered_at > session.reserved_at
+        return board.said_at >= session.reserved_at and meter.offset + board.grant_held <= session.grant_count
 
     def _check_covered(self, session: SellerSession, command: cmd.Spend) -> None:
         """What the board delivered before it learned of a reservation comes first: then the gate has to do without."""

@@ -6,7 +6,8 @@ from ...core.audit import Proof
 from ...core.labels import journal_of, offer_of
 from ...core.plain import JsonObject
 from ...core.seller.history import Recorded
-from ..store import Journal
+from ...core.snapshot import part, revive
+from ..store import Journal, Snapshot
 from .side import Whose
 
 READ = 1_000
@@ -20,11 +21,12 @@ Call = Callable[..., JsonObject]
 
 def payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iterator[Proof]:
     """Yields where paid invoices of this journal and its events differ, and where refunds do."""
-    left, begins, paid, good, fresh = dict(told.credited), journal.base(), 0, True, 0
+    left, begins, paid, good, fresh, newest = dict(told.credited), journal.base(), 0, True, 0, 0
     for invoice in _invoices(call):
         hash, is_paid = str(invoice["payment_hash"]), invoice.get("status") == "paid"
         ours = _ours(str(invoice["label"]), whose.name, told.offers)
         received = int(invoice["amount_received_msat"]) if is_paid else 0
+        newest = max(newest, int(invoice.get("pay_index", 0)))
         if hash in left:
             paid += 1
             credited, index = left.pop(hash), int(invoice.get("pay_index", 0))
@@ -43,9 +45,17 @@ def payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iter
             at = int(invoice["paid_at"])
             if at >= whose.taken_at - RECENT_S > 0:
                 fresh += 1
-            elif begins is None or at * 1_000 > told.first_at:
+            elif begins is None or at * 1_000 > told.first_at or not _before(begins, int(invoice["pay_index"])):
                 good = False
                 yield Proof(False, f"payment {hash} of {received:,} msat ({invoice['label']}) was never credited")
+    created = int(call("wait", subsystem="invoices", indexname="created", nextvalue=0)["created"])
+    if told.newest_index > created:
+        good = False
+        words = f"it goes on after payment {told.newest_index:,}, and the node made {created:,} invoices in all"
+        yield Proof(False, f"{words}: later payments would not be credited")
+    elif told.newest_index > newest:
+        words = f"it goes on after payment {told.newest_index:,}, and the newest that the node has is {newest:,}"
+        yield Proof(None, words)
     if fresh:
         yield Proof(None, f"{fresh:,} payments of the last minute are not in it yet; in a minute this can tell")
     if left:
@@ -57,6 +67,12 @@ def payments(journal: Journal, whose: Whose, told: Recorded, call: Call) -> Iter
         yield Proof(True, f"{paid:,} paid invoices of the node are on record, each once")
     yield from _refunds(told.refunds, call)
     yield from _under_way(told.under_way, whose, call)
+
+
+def _before(begins: Snapshot, index: int) -> bool:
+    """Whether the state that the journal begins with has a payment, by its index, already."""
+    early = revive(list[int], part(begins.state, "early"))
+    return index <= revive(int, part(begins.state, "pay_index")) or index in early
 
 
 def _refunds(sent: dict[str, int], call: Call) -> Iterator[Proof]:
