@@ -63,6 +63,38 @@ class Line:
         self.pass_ms(2_000)
 
 
+def readings(line):
+    """The grants of the readings that wait to be reported."""
+    return {each.reading.grant for each in line.host.pending.values()}
+
+
+def test_a_grant_that_may_still_arrive_counts_as_held():
+    """Who is on the line lets a grant through after the buyer has got its money back."""
+    made = Line()
+    made.host.show(made.view(200))
+    held_back = made.host.pull(made.hal.ms + 10)
+    assert b"grant" in held_back
+    made.host.show(made.view(0))
+    made.pass_ms(3_000, down=False)  # the board says what it holds, and hears nothing
+    assert made.board.grant == 100 and readings(made) == {200}
+    made.hal.arrived += held_back
+    made.pass_ms(3_000)  # the newer grant comes after it
+    assert made.board.grant == 0 and readings(made) == {0}
+
+
+def test_what_was_sent_in_an_earlier_session_of_the_line_never_arrives():
+    made = Line()
+    made.host.show(made.view(200))
+    held_back = made.host.pull(made.hal.ms + 10)
+    made.pass_ms(10_000, up=False, down=False)
+    made.host.show(made.view(0))
+    made.pass_ms(3_000)
+    assert readings(made) == {0}
+    made.hal.arrived += held_back
+    made.pass_ms(3_000)
+    assert made.board.grant == 0
+
+
 @pytest.fixture
 def line():
     made = Line()

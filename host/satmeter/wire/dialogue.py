@@ -95,6 +95,8 @@ class Dialogue:
         """The grant that the board said it holds, and whether something is plugged in: of its last reading."""
         self._told = 0
         """The grant that it was told last."""
+        self._on_its_way: dict[int, int] = {}
+        """Grants that the board has not acknowledged, by sequence: whoever holds one back may let it through later."""
         self._let_go = 0
         """The number of the reading that has to be taken before it is granted anything again; 0: none has to."""
 
@@ -129,7 +131,10 @@ class Dialogue:
 
     def pull(self, now_ms: int) -> bytes:
         """Returns the bytes to write to the board now; empty where nothing is due."""
-        return self.link.pull(now_ms)
+        out = self.link.pull(now_ms)
+        if (sent := self.link.unanswered) is not None and sent[1] == "grant":
+            self._on_its_way[sent[0]] = sent[2]["register"]
+        return out
 
     def show(self, view: View, asked: int | None = None) -> bool:
         """Take the newest view.
@@ -179,7 +184,7 @@ class Dialogue:
         elif self._told:
             self._let_go = self._numbers + 1  # it was not heard for a while: the plug may have been out
         self.board = frame
-        self._codes = {}
+        self._codes, self._on_its_way = {}, {}  # the board takes nothing of an earlier session
         self._tell()
 
     def _reading(self, frame: JsonObject) -> None:
@@ -188,10 +193,11 @@ class Dialogue:
         before = self.pending.pop(boot, None)
         if before is not None and plugged and not before.reading.plugged:
             self.pending[f"{boot} unplugged"] = before
+        self._on_its_way = {sequence: grant for sequence, grant in self._on_its_way.items() if sequence > frame["a"]}
         reading = Reading(
             boot=boot,
             register=frame["register"],
-            grant=frame["grant"],
+            grant=max(frame["grant"], *self._on_its_way.values(), 0),
             base=here["base"],
             flow=frame["flow"],
             plugged=plugged,

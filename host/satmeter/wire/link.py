@@ -176,6 +176,11 @@ class Link:
         """Whether a session is open; until then no frames are taken but ask and hello."""
         return self.sid != ""
 
+    @property
+    def unanswered(self):  # type: ignore[no-untyped-def]
+        """Return (sequence, kind, values) of the frame that waits for its ack, None where none does."""
+        return self._out and (self._out[0], self._out[2], self._out[3])
+
     def ask(self, nonce: str) -> None:
         """Host: begin (again). Until a hello answers this nonce, nothing from the board is trusted."""
         self.nonce, self.sid = nonce, ""
