@@ -228,3 +228,26 @@ def test_what_is_no_alarm_is_not_ended(tmp_path):
     with pytest.raises(WrongState, match="stands as complete"):
         attend(hub.database, hub.ledger, RHASH, "payer")
     assert hub.balances == before
+
+
+@pytest.mark.parametrize("ahead_s", [0, 300, 365 * 86_400])
+def test_a_lease_of_a_clock_that_was_ahead_holds_up_nobody(tmp_path, ahead_s):
+    """The worker fell between record and call; another asks the node as soon as no true lease can last."""
+    hub = Hub(tmp_path, Node(NOTHING))
+    hub.spending._send = lambda *given: None
+    hub.send(expiry=10**9)
+    lease = int(time.time()) + (ahead_s + module.LEASE_S if ahead_s else -1)
+    hub.change(lease_until=lease)
+    hub.worker()._look()
+    assert hub.spending.find(RHASH)["status"] == "failed"
+    assert hub.balances[of_user(USER)] == 50_000
+
+
+def test_a_lease_that_lasts_is_respected(tmp_path):
+    hub = Hub(tmp_path, Node(NOTHING))
+    hub.spending._send = lambda *given: None
+    hub.send(expiry=10**9)
+    for left_s in (5, module.LEASE_S, module.LEASE_S + 30):  # the clocks of two workers differ a little
+        hub.change(lease_until=int(time.time()) + left_s)
+        hub.worker()._look()
+        assert hub.spending.find(RHASH)["status"] == "pending"

@@ -346,3 +346,66 @@ def test_a_period_of_the_allowance_that_begins_meanwhile_leaves_out_what_was_pai
     assert "allowance_begun" in [e.kind() for e in w.seller_events] and w.grant() == 110 + 20
     w.report(0, boot="b2")
     assert w.grant() == 20
+
+
+# --- who has paid, and neither uses nor pays anything more
+
+
+def idle(w, minutes):
+    """Time passes; the board is heard, and nothing flows."""
+    for _ in range(minutes):
+        w.now += 60_000
+        w.sell(cmd.Report(meter="m", reading=Reading("b1", w.meter.register, grant=w.grant())))
+        w.sell(cmd.Tick())
+        w.pump()
+
+
+def test_a_buyer_that_paid_used_nothing_and_is_gone_makes_room_after_ten_minutes():
+    w = World()
+    w.open()
+    w.report(0)
+    w.sell(cmd.PeerLost(peer=BUYER_ID))
+    idle(w, 9)
+    assert w.meter.session == SESSION
+    idle(w, 2)
+    assert w.meter.state == "standby"  # free, and locked for nobody
+    assert (w.receipts()[-1]["charged_msat"], w.receipts()[-1]["refunded_msat"]) == (0, 10_000)
+
+
+def test_a_buyer_that_is_there_and_has_paid_keeps_the_meter_however_seldom_it_uses_it():
+    w = World()
+    w.open()
+    w.report(0)
+    idle(w, 24 * 60)
+    assert w.meter.session == SESSION and w.meter.state == "delivering"
+    w.sell(cmd.PeerLost(peer=BUYER_ID))
+    idle(w, 5)
+    w.sell(cmd.PeerConnected(peer=BUYER_ID))
+    idle(w, 60)
+    assert w.meter.session == SESSION
+
+
+def test_with_a_tick_left_an_unpaid_invoice_ends_what_uses_nothing():
+    w = World()
+    w.open()
+    w.hold = {do.Pay}
+    w.report(99)
+    idle(w, 9)
+    assert w.meter.session == SESSION
+    idle(w, 2)
+    assert w.meter.state == "standby" and w.seller.state.sessions[SESSION].charged_msat == 9_900
+
+
+def test_what_uses_little_or_is_used_by_a_gate_is_not_idle():
+    w = World()
+    w.open()
+    w.report(0)
+    w.sell(cmd.PeerLost(peer=BUYER_ID))
+    for register in range(1, 10):
+        idle(w, 9)
+        w.report(register)
+    for n in range(5):
+        idle(w, 9)
+        w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="reserve", amount_msat=100))
+        w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="settle"))
+    assert w.meter.session == SESSION

@@ -73,3 +73,10 @@ def test_any_tariff_is_sound_or_refused(values):
 def test_bad_names(name):
     with pytest.raises(BadParam, match="name: must be"):
         check_name(name)
+
+
+def test_a_quantum_of_more_ticks_than_a_board_counts_is_refused():
+    tariff = {"price_msat": 1, "ticks_per_unit": 10**9, "quantum_msat": 2**53 // 10**9}
+    assert Tariff.from_dict(tariff)
+    with pytest.raises(BadParam, match="would buy more than 9007199254740992 ticks"):
+        Tariff.from_dict({**tariff, "quantum_msat": 2**53 // 10**9 + 1})

@@ -217,8 +217,55 @@ def test_what_is_wrong_with_messages_that_come_is_said(broker):
         try:
             with pytest.raises(DeviceTrouble, match=r"no number at 'energi': .*energy"):
                 await made.read()
-            with pytest.raises(DeviceTrouble, match=r"says .*power.* after ON; state_on is 'ON', at 'relay'"):
+            with pytest.raises(DeviceTrouble, match=r"nothing stands at 'relay' in .*power"):
                 await made.allow()
+        finally:
+            sending.cancel()
+            await made.close()
+
+    asyncio.run(asyncio.wait_for(act(), 30))
+
+
+@pytest.mark.parametrize(
+    ("fields", "says", "trouble"),
+    [
+        ({}, "OFF", None),
+        ({}, "off", None),
+        ({}, "ON", "it says 'ON' after OFF; state_off is 'OFF'"),
+        ({}, "unavailable", "it says 'unavailable' after OFF"),
+        ({"state_on": "closed"}, "open", None),
+        ({"state_on": "closed"}, "Closed", "it says 'Closed' after OFF"),
+        ({"state_on": "closed"}, "Unknown", "it says 'Unknown' after OFF"),
+        ({"state_on": "closed"}, "offline", "it says 'offline' after OFF"),
+        ({"state_on": "1", "state_off": "0"}, "2", "it says '2' after OFF; state_off is '0'"),
+        ({"state_path": "output", "state_on": "true", "state_off": "false"}, '{"output": false}', None),
+        ({"state_path": "output", "state_on": "True"}, '{"output": true}', "it says 'True' after OFF"),
+        ({"state_path": "state"}, '{"power": 230}', "nothing stands at 'state' in"),
+        ({"state_path": "state"}, '{"state": null}', "nothing stands at 'state' in"),
+        ({"state_path": "state"}, "not JSON", "nothing stands at 'state' in"),
+        ({"state_path": "state"}, '{"state": ""}', "did not say that it switched|it says ''"),
+    ],
+)
+def test_it_is_off_only_where_the_device_says_so(broker, monkeypatch, fields, says, trouble):
+    monkeypatch.setattr("satmeter.device.mqtt.SWITCH_S", 0.5)
+
+    async def act():
+        given = {"command_topic": "cut/set", "state_topic": "cut/state", **fields, **broker.fields}
+        made = Mqtt(Fields("device", given))
+
+        async def plug():
+            async with broker.client() as client:
+                while True:
+                    await client.publish("cut/state", says)
+                    await asyncio.sleep(0.05)
+
+        sending = asyncio.create_task(plug())
+        try:
+            if trouble is None:
+                await made.cut()
+            else:
+                with pytest.raises(DeviceTrouble, match=trouble):
+                    await made.cut()
         finally:
             sending.cancel()
             await made.close()

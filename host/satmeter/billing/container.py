@@ -52,6 +52,15 @@ def late_of(id: str, n: int) -> str:
     return f"{id} late {n}" if id else ""
 
 
+def slow_clock(newest: int) -> Callable[[], int]:
+    """Returns a clock (s since 1970) for what is deleted by its age: one that is ahead makes nothing old.
+
+    It goes on from `newest`, when the newest of what is kept was made (0: nothing is kept), as time passes here, and is
+    never ahead of the machine's clock."""
+    began, newest = time.monotonic(), newest or int(time.time())
+    return lambda: min(int(time.time()), newest + int(time.monotonic() - began))
+
+
 class Container:
     """The parts of the billing service that one worker needs, connected to one another."""
 
@@ -129,15 +138,14 @@ class Container:
 
     def _clean(self) -> None:
         """Every hour, delete what is over: keys, events, webhooks, unpaid invoices."""
-        newest, began = self.invoices.newest_at() or int(time.time()), time.monotonic()
+        now = slow_clock(max(self.invoices.newest_at(), self.once.newest_at()))
         while not self._closed.is_set():
-            for part in (self.once, self.events, self.hooks):
+            for part in (self.events, self.hooks):
                 self._forget(part.forget)
-            # What was paid while we were away is counted first; and a clock that is wrong makes nothing old.
-            if self.follower.caught_up.wait(CLEAN_S / 2):
-                now = min(int(time.time()), newest + int(time.monotonic() - began))
+            self._forget(partial(self.once.forget, now()))
+            if self.follower.caught_up.wait(CLEAN_S / 2):  # what was paid while we were away is counted first
                 for forget in self.forgetters:
-                    self._forget(partial(forget, now))
+                    self._forget(partial(forget, now()))
             self._closed.wait(CLEAN_S)
 
     @staticmethod

@@ -78,7 +78,12 @@ class IdempotencyKeys:
             db.execute(sa.update(ONCE).where(mine, ONCE.c.status == 0).values(status=status, body=body))
             return str(db.execute(sa.select(ONCE.c.body).where(mine)).scalar_one())
 
-    def forget(self) -> None:
+    def newest_at(self) -> int:
+        """Return when the newest key was stored; 0 where there is none."""
+        with self._database.reading() as db:
+            return int(db.execute(sa.select(sa.func.max(ONCE.c.created_at))).scalar() or 0)
+
+    def forget(self, now: int) -> None:
         """Delete keys that are older than KEPT_S, those of uses as well: a gate may owe one for as long."""
         with self._database.writing() as db:
-            db.execute(sa.delete(ONCE).where(ONCE.c.created_at < int(time.time()) - KEPT_S))
+            db.execute(sa.delete(ONCE).where(ONCE.c.created_at < now - KEPT_S))

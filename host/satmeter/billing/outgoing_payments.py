@@ -33,6 +33,8 @@ LEASE_S, BEAT_S = 120, 15
 """A payment that is being sent is its worker's as long as that says so; then another may take what the node says of it
 for its end. Much longer than the node's xpay goes on trying after its caller has died (RETRY_FOR_S): between two tries
 nothing is pending, and all the same one more may come."""
+LEASE_MOST_S = 2 * LEASE_S
+"""One that lasts longer was written by a clock that was ahead: it holds up nobody."""
 LOOK_S = 30
 PARTS_S, PARTS_MOST_S = 0.1, 5.0
 """How long we wait before we look again at a payment that has parts under way: at first, and at most."""
@@ -180,7 +182,8 @@ class OutgoingPayments:
     def _look(self) -> None:
         """Learn what became of payments whose worker fell, or lost its node."""
         now = int(time.time())
-        left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", PAYMENT.c.lease_until < now)
+        over = sa.not_(PAYMENT.c.lease_until.between(now, now + LEASE_MOST_S))
+        left = sa.select(PAYMENT).where(PAYMENT.c.status == "pending", over)
         with self._database.reading() as db:
             rows = every(db, left, PaymentRow)
         for row in rows:
@@ -332,7 +335,7 @@ class OutgoingPayments:
             if was is None or was["status"] in (COMPLETE, ALARM):
                 return
             status, odd = _judged(was, outcome)
-            held = was["lease_until"] >= time.time() and (left or was["worker"] != self._me)
+            held = 0 <= was["lease_until"] - time.time() <= LEASE_MOST_S and (left or was["worker"] != self._me)
             if status == was["status"] or (status == FAILED and held):
                 return
             values = {"status": status, "sent": outcome.sent_msat, "why": odd or why, "done_at": int(time.time())}

@@ -217,6 +217,12 @@ def _check_together(tariff: Tariff) -> None:
             f"{tariff.tick_msat} msat",
             param="quantum_msat",
         )
+    if tariff.ticks(tariff.quantum_msat + tariff.limit_msat) > MAX_TICKS:
+        raise BadParam(
+            f"ticks_per_unit: {tariff.quantum_msat + tariff.limit_msat} msat would buy more than {MAX_TICKS} ticks, "
+            "which no board counts: sell in larger ticks",
+            param="ticks_per_unit",
+        )
     rules_of(tariff).check(tariff)
     _check_self_service(tariff)
     beyond = tariff.charge(tariff.overshoot_ticks)

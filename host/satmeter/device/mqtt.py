@@ -24,6 +24,8 @@ MOST = 65_536
 KEEP_ALIVE_S = 15
 RETRY_S = 2.0
 SWITCH_S = 3.0
+GONE = ("", "unavailable", "unknown", "offline", "none", "null")
+"""No state, whatever the rest of the config says."""
 
 
 class Broker:
@@ -134,7 +136,9 @@ class Mqtt:
     """A device that its config describes.
 
     Fields: those of the broker; count_topic, count_path (""), power_path, power_scale (1: what makes of the power there
-    units of the count an hour, as 0.001 of W beside kWh); command_topic, on, off, state_topic, state_path, state_on;
+    units of the count an hour, as 0.001 of W beside kWh); command_topic, on, off, state_topic, state_path, state_on,
+    state_off (what it says when it is on and off, in either case; state_on is `on` if it is not given, and state_off
+    `off`; with state_on alone anything else is off but no state, such as "unavailable");
     cadence_s (10), dead_man_s (0: it has none)."""
 
     latency_s, cut_s = 0.5, 1.0
@@ -149,7 +153,8 @@ class Mqtt:
             fields.text("off", "OFF"),
         )
         self._state, self._state_path = fields.topic("state_topic", ""), fields.text("state_path", "")
-        self._state_on = fields.text("state_on", self._on)
+        said_on = fields.text("state_on", "")
+        self._state_on, self._state_off = said_on or self._on, fields.text("state_off", "" if said_on else self._off)
         self.cadence_s = fields.number("cadence_s", 0.2, 600, 10)
         self.dead_man_s = fields.number("dead_man_s", 0, 3_600, 0)
         topics = tuple(each for each in (self._count, self._state) if each)
@@ -170,14 +175,19 @@ class Mqtt:
         self._heard_at = 0.0
         self.heard: Callable[[], None] = nobody
         self._counted, self._says = asyncio.Event(), ""
+        self._beside = b""
+        """The last message under state_topic that said nothing of the state."""
         self._switched = asyncio.Event()
 
     def _heard(self, topic: str, payload: bytes, retained: bool) -> None:
         if topic == self._count and not retained:
             self._take(payload)
         if topic == self._state:
-            said = at(payload, self._state_path)
-            self._says = payload.decode("utf-8", "replace") if said is None else str(said)
+            said = at(payload, self._state_path) if self._state_path else payload.decode("utf-8", "replace")
+            if said is None:  # a message may say something else, and nothing of the state
+                self._beside = payload
+                return
+            self._says = str(said).strip()
             self._switched.set()
 
     def _take(self, payload: bytes) -> None:
@@ -224,22 +234,33 @@ class Mqtt:
     async def _switch(self, on: bool) -> None:
         if not self._command:
             raise DeviceTrouble("command_topic: is missing: this device switches nothing")
-        told, self._says = self._on if on else self._off, ""
+        told, self._says, self._beside = self._on if on else self._off, "", b""
         await self._broker.send(self._command, told)
         if self._state:
             try:
                 await within(self._until_it_says(on), SWITCH_S)
             except TimeoutError:
-                if not self._says:
-                    raise DeviceTrouble(f"{self._state}: it did not say that it switched") from None
-                wanted = f"state_on is {self._state_on!r}" + (f", at {self._state_path!r}" if self._state_path else "")
-                raise DeviceTrouble(f"{self._state}: it says {self._says[:60]!r} after {told}; {wanted}") from None
+                raise DeviceTrouble(f"{self._state}: {self._why_not(on, told)}") from None
+
+    def _why_not(self, on: bool, told: str) -> str:
+        if self._says:
+            name, wanted = ("state_on", self._state_on) if on or not self._state_off else ("state_off", self._state_off)
+            where = f", at {self._state_path!r}" if self._state_path else ""
+            return f"it says {self._says[:60]!r} after {told}; {name} is {wanted!r}{where}"
+        if self._beside:
+            return f"nothing stands at {self._state_path!r} in {self._beside[:60].decode('utf-8', 'replace')!r}"
+        return "it did not say that it switched"
 
     async def _until_it_says(self, on: bool) -> None:
         """Waits for a state that agrees: the first one may have been on its way before the command."""
-        while not self._says or (self._says == self._state_on) != on:
+        while not self._agrees(self._says.casefold(), on):
             self._switched.clear()
             await self._switched.wait()
+
+    def _agrees(self, says: str, on: bool) -> bool:
+        if on or says == self._state_on.casefold():
+            return on and says == self._state_on.casefold()
+        return says == self._state_off.casefold() if self._state_off else says not in GONE
 
     async def close(self) -> None:
         """Disconnects."""

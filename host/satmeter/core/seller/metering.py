@@ -14,6 +14,8 @@ from .meter import Meter
 from .session import SellerSession
 
 LINGER_MS = 60_000
+IDLE_MS = 600_000
+"""So long may a paid session keep its meter without using anything, while its buyer is away or does not pay."""
 
 
 class Metering(Part):
@@ -174,6 +176,18 @@ class Metering(Part):
             and self.now - max(session.waiting_since, self.context.resumed_at) >= grace_ms
         ):
             self.context.closing.end(session, "not paid in time")
+        elif self._abandoned(session):
+            self.context.closing.end(session, "not used any more, and its buyer is gone or does not pay")
+
+    def _abandoned(self, session: SellerSession) -> bool:
+        """Whether nothing was used for IDLE_MS, and the buyer was gone, or did not pay what was asked, for as long."""
+        idle_ms = max(IDLE_MS, session.tariff.grace_s * 1000)
+        used_at = max(session.memory.used_at, session.reserved_at)
+        since = max(session.since, session.opened_at, used_at, self.context.resumed_at)
+        if self.now < since + idle_ms:
+            return False
+        gone = 0 < session.memory.gone_at <= self.now - idle_ms
+        return gone or (bool(session.asked_for) and self.now >= session.waiting_since + idle_ms)
 
     def _low(self, meter: Meter, session: SellerSession) -> None:
         if session.memory.low_told and not session.low:
