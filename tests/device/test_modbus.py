@@ -134,3 +134,43 @@ def test_a_unit_that_is_off_for_a_day_is_asked_as_seldom_as_ever(monkeypatch):
                 await dead.read()
 
     asyncio.run(act())
+
+
+class Answer:
+    """What a unit answers, as pymodbus has it."""
+
+    def __init__(self, registers=(), exception_code=0):
+        self.registers, self.exception_code = list(registers), exception_code
+
+    def isError(self):
+        return bool(self.exception_code)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Answer(exception_code=1), "does not know this function"),
+        (Answer(exception_code=2), "has no register 342: another meter"),
+        (Answer(exception_code=4), r"refuses register 342 \(exception 4\)"),
+        (Answer(exception_code=6), "is busy"),
+        (Answer(exception_code=10), "can't be reached by its gateway"),
+        (Answer(exception_code=11), "does not answer its gateway"),
+        (Answer([1]), "answers 1 registers where 2 were asked for"),
+        (Answer([]), "answers 0 registers"),
+        (Answer([1, 2, 3]), "answers 3 registers"),
+    ],
+)
+def test_what_a_unit_refuses_is_said_as_it_says_it(answer, why, monkeypatch):
+    async def act():
+        async with simulated({12: words(1.0), 342: words(1.0)}) as port:
+            made = meter(port)
+
+            async def read(*given, **more):
+                return answer
+
+            monkeypatch.setattr(made._client, "read_input_registers", read)
+            with pytest.raises(DeviceTrouble, match=why):
+                await made.read()
+            await made.close()
+
+    asyncio.run(act())

@@ -464,3 +464,97 @@ def test_an_idle_charger_is_not_asked_as_fast_as_it_answers(version):
         await asyncio.gather(running, return_exceptions=True)
 
     tried(act, version=version)
+
+
+def test_a_charger_that_takes_no_trigger_sends_its_values_by_the_clock(version):
+    async def act(made, charger):
+        assert (await made.read()).value == 5_000
+        await made.allow()
+        assert charger.car.by_the_clock
+
+    tried(act, version=version, triggered=False)
+
+
+def test_a_charger_that_takes_no_trigger_and_has_no_clock_is_said(version, monkeypatch):
+    monkeypatch.setattr("satmeter.device.ocpp.WAIT_S", 0.5)
+
+    async def act(made, charger):
+        charger.car.silent = True
+        with pytest.raises(DeviceTrouble, match="takes no TriggerMessage"):
+            await made.read()
+
+    tried(act, version=version, triggered=False)
+
+
+@pytest.mark.parametrize("id", ["wall%20box", "wall%20box?token=1", "wall%20box/"])
+def test_its_id_may_be_percent_encoded_and_have_a_query(id):
+    async def act(made, charger):
+        assert (await made.read()).value == 5_000
+
+    tried(act, {"charger": "wall box"}, id=id)
+
+
+@pytest.mark.parametrize(("tag", "good"), [("SATMETER", True), ("Satmeter", True), ("satmeter2", False), ("", False)])
+def test_our_token_is_the_same_in_either_case(tag, good):
+    async def act(made, charger):
+        made.wanted = True
+        now = charger.car.stamp()
+        answer = await charger.call(v16.call.Authorize(tag))
+        assert (answer.id_tag_info["status"] == "Accepted") == good
+        answer = await charger.call(v16.call.StartTransaction(1, tag, 5_000, now))
+        assert (answer.id_tag_info["status"] == "Accepted", bool(made._transaction)) == (good, good)
+
+    tried(act)
+
+
+@pytest.mark.parametrize(("tag", "good"), [("SATMETER", True), ("another", False)])
+def test_a_transaction_of_another_token_is_none_of_ours(tag, good):
+    async def act(made, charger):
+        made.wanted = True
+        token = {"id_token": tag, "type": "Central"}
+        info = {"transaction_id": "t1", "charging_state": "Charging"}
+        event = v201.call.TransactionEvent(
+            "Started", charger.car.stamp(), "Authorized", 1, info, id_token=token, evse={"id": 1}
+        )
+        answer = await charger.call(event)
+        assert (answer.id_token_info["status"] == "Accepted", made._transaction == "t1") == (good, good)
+
+    tried(act, version="ocpp2.0.1")
+
+
+def test_what_changes_nothing_here_is_answered():
+    async def act16(made, charger):
+        call, now = v16.call, charger.car.stamp()
+        for said in (
+            call.FirmwareStatusNotification("Idle"),
+            call.DiagnosticsStatusNotification("Idle"),
+            call.SecurityEventNotification("reset", now, "by its button"),
+            call.LogStatusNotification("Idle", 1),
+        ):
+            assert await charger.call(said) is not None, said
+        assert (await charger.call(call.DataTransfer("maker", data="x"))).status == "UnknownVendorId"
+
+    async def act201(made, charger):
+        call, now = v201.call, charger.car.stamp()
+        for said in (
+            call.NotifyReport(1, now, 0),
+            call.NotifyChargingLimit({"charging_limit_source": "SO"}),
+            call.FirmwareStatusNotification("Idle"),
+            call.LogStatusNotification("Idle"),
+        ):
+            assert await charger.call(said) is not None, said
+        assert (await charger.call(call.DataTransfer("maker", data="x"))).status == "UnknownVendorId"
+
+    tried(act16)
+    tried(act201, version="ocpp2.0.1")
+
+
+def test_signed_data_is_no_count():
+    async def act(made, charger):
+        raw = {"value": "5001.5", "measurand": charger.car.measurand, "unit": "Wh"}
+        signed = {**raw, "value": "31323334", "format": "SignedData"}
+        said = [{"timestamp": charger.car.stamp(), "sampledValue": [raw, signed]}]
+        await charger.call(v16.call.MeterValues(1, said))
+        assert made._energy == Decimal("5001.5")
+
+    tried(act)

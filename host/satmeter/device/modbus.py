@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.pdu import ModbusPDU
 
 from .. import config_file
 from ..core.errors import BadParam
@@ -136,13 +137,29 @@ class Modbus:
         except (ModbusException, OSError) as error:
             raise DeviceTrouble(f"{self._where}: unit {self._unit} does not answer: {error}") from error
         if answer.isError():
-            raise DeviceTrouble(f"{self._where}: unit {self._unit} has no register {register.address}: another meter?")
+            raise DeviceTrouble(f"{self._where}: unit {self._unit} {_refusal(answer, register)}")
+        if len(answer.registers) != WORDS[register.kind]:
+            words = f"answers {len(answer.registers)} registers where {WORDS[register.kind]} were asked for"
+            raise DeviceTrouble(f"{self._where}: unit {self._unit} {words}")
         return register.value(list(answer.registers))
 
     @property
     def holding(self) -> bool:
         """Whether the map's registers are holding registers; else they are input registers."""
         return bool(self._map.get("holding"))
+
+
+def _refusal(answer: ModbusPDU, register: Register) -> str:
+    """What a unit's exception means; only the second says that the register is not there."""
+    code = getattr(answer, "exception_code", 0)
+    if code == 2:
+        return f"has no register {register.address}: another meter?"
+    return {
+        1: "does not know this function: are its registers of the other kind (holding)?",
+        6: "is busy",
+        10: "can't be reached by its gateway",
+        11: "does not answer its gateway: is it on, and is that its unit?",
+    }.get(code, f"refuses register {register.address} (exception {code})")
 
 
 def registers(name: str) -> JsonObject:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hmac import compare_digest
 from typing import Protocol, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import websockets
 from ocpp.exceptions import OCPPError
@@ -80,8 +81,8 @@ class Charger(Protocol):
         """Asks it to stop; returns whether it takes that."""
         ...
 
-    async def ask_values(self, connector: int) -> None:
-        """Asks what it has counted."""
+    async def ask_values(self, connector: int, every_s: int) -> bool:
+        """Asks what it has counted; returns whether it takes that. One that does not is to say so every `every_s`."""
         ...
 
     async def send_every(self, seconds: int) -> None:
@@ -147,12 +148,14 @@ class Ocpp:
         if not self._transaction or time.monotonic() > self._told_at + self.cadence_s:
             told, self._asking = self._told, True
             try:
-                await self._try(charger.ask_values(self.connector), "TriggerMessage")
+                every_s = max(1, int(self.cadence_s) // 2)
+                taken = await self._try(charger.ask_values(self.connector, every_s), "TriggerMessage")
                 await self._until(lambda: self._told > told)
             finally:
                 self._asking = False
             if self._told == told:
-                raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
+                why = "" if taken else ", and takes no TriggerMessage, by which it is asked for it"
+                raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}{why}")
         if self._energy is None:
             raise DeviceTrouble(f"charger {self._id}: sends no {MEASURAND}")
         plugged, self._pulled = self._plugged is not False and not self._pulled, False
@@ -308,7 +311,7 @@ class Ocpp:
     async def _accept(self, connection: ServerConnection) -> None:
         """A charger connects: ours, by the end of its URL, in a version that both know."""
         path = connection.request.path if connection.request is not None else ""
-        name = path.rstrip("/").rpartition("/")[2]
+        name = unquote(urlsplit(path).path.rstrip("/").rpartition("/")[2])
         if name != self._id:
             self._stranger = f"a charger {name[:40]!r}"
             await connection.close(1008, "unknown charger")

@@ -7,7 +7,7 @@ from ocpp.v16 import ChargePoint, call, call_result
 from ocpp.v16.enums import Action, AuthorizationStatus, RegistrationStatus, RemoteStartStopStatus
 from websockets.asyncio.server import ServerConnection
 
-from .ocpp_messages import HELD, LASTING, MEASURAND, Said, heard, now, text
+from .ocpp_messages import HELD, LASTING, MEASURAND, OURS, Said, heard, is_ours, noted, now, text
 
 if TYPE_CHECKING:
     from .ocpp import Lasting, Ocpp
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("satmeter.device")
 
 PROTOCOL = "ocpp1.6"
-TAG = "satmeter"
 CHARGING = "Charging"
 IDLE = ("Available", "Preparing")
 PLUGGED = ("Preparing", CHARGING, "SuspendedEV", "SuspendedEVSE", "Finishing")
@@ -27,13 +26,15 @@ class Charger16(ChargePoint):  # type: ignore[misc]
     def __init__(self, id: str, connection: ServerConnection, device: "Ocpp", call_s: int) -> None:
         super().__init__(id, connection, response_timeout=call_s)
         self._device = device
+        self._by_the_clock = False
+        """Whether it was told to send its values by the clock."""
 
     # --- what is asked of it
 
     async def begin(self, connector: int, lasting: "Lasting | None") -> bool:
         """RemoteStartTransaction."""
         profile = {"charging_profile": _lasting("", lasting)} if lasting is not None else {}
-        answer = await self.call(call.RemoteStartTransaction(TAG, connector, **profile))
+        answer = await self.call(call.RemoteStartTransaction(OURS, connector, **profile))
         return answer is not None and answer.status == RemoteStartStopStatus.accepted
 
     async def go_on(self, connector: int, transaction: str, lasting: "Lasting") -> bool:
@@ -57,9 +58,15 @@ class Charger16(ChargePoint):  # type: ignore[misc]
         answer = await self.call(call.RemoteStopTransaction(int(transaction)))
         return answer is not None and answer.status == RemoteStartStopStatus.accepted
 
-    async def ask_values(self, connector: int) -> None:
-        """TriggerMessage."""
-        await self.call(call.TriggerMessage("MeterValues", connector))
+    async def ask_values(self, connector: int, every_s: int) -> bool:
+        """TriggerMessage; a charger without it is told once to send its values by the clock."""
+        answer = await self.call(call.TriggerMessage("MeterValues", connector))
+        if answer is not None and answer.status == "Accepted":
+            return True
+        if not self._by_the_clock:
+            self._by_the_clock = True
+            await self.call(call.ChangeConfiguration("ClockAlignedDataInterval", str(every_s)))
+        return False
 
     async def send_every(self, seconds: int) -> None:
         """ChangeConfiguration."""
@@ -82,7 +89,7 @@ class Charger16(ChargePoint):  # type: ignore[misc]
     @heard(Action.authorize)
     def on_authorize(self, id_tag: str) -> call_result.Authorize:
         """Only who has paid charges: any tag but ours is refused."""
-        good = AuthorizationStatus.accepted if id_tag == TAG else AuthorizationStatus.invalid
+        good = AuthorizationStatus.accepted if is_ours(id_tag) else AuthorizationStatus.invalid
         return call_result.Authorize({"status": good})
 
     @heard(Action.status_notification)
@@ -96,7 +103,7 @@ class Charger16(ChargePoint):  # type: ignore[misc]
         self, connector_id: int, id_tag: str, meter_start: int, timestamp: str, **said: Said
     ) -> call_result.StartTransaction:
         """Charging begins."""
-        number = self._device.told_request(connector_id, meter_start, timestamp) if id_tag == TAG else 0
+        number = self._device.told_request(connector_id, meter_start, timestamp) if is_ours(id_tag) else 0
         status = AuthorizationStatus.accepted if number else AuthorizationStatus.invalid
         return call_result.StartTransaction(number, {"status": status})
 
@@ -114,11 +121,18 @@ class Charger16(ChargePoint):  # type: ignore[misc]
             self._device.told_transaction(connector_id, str(running))
         for each in meter_value:
             for sample in each.get("sampled_value", ()):
-                # That of one phase is a part of it.
-                if sample.get("measurand", MEASURAND) == MEASURAND and "phase" not in sample:
+                # That of one phase is a part of it, and signed data is no number.
+                raw = "phase" not in sample and sample.get("format", "Raw") == "Raw"
+                if sample.get("measurand", MEASURAND) == MEASURAND and raw:
                     value, unit = sample.get("value"), sample.get("unit", "Wh")
                     self._device.told_energy(connector_id, value, unit, stamp=each.get("timestamp"))
         return call_result.MeterValues()
+
+    on_firmware = noted(Action.firmware_status_notification, call_result.FirmwareStatusNotification)
+    on_diagnostics = noted(Action.diagnostics_status_notification, call_result.DiagnosticsStatusNotification)
+    on_security = noted(Action.security_event_notification, call_result.SecurityEventNotification)
+    on_log = noted(Action.log_status_notification, call_result.LogStatusNotification)
+    on_data = noted(Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
 
 
 connected = Charger16

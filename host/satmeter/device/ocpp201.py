@@ -8,7 +8,7 @@ from ocpp.v201 import ChargePoint, call, call_result
 from ocpp.v201.enums import Action
 from websockets.asyncio.server import ServerConnection
 
-from .ocpp_messages import HELD, LASTING, MEASURAND, Said, heard, now, text
+from .ocpp_messages import HELD, LASTING, MEASURAND, OURS, Said, heard, is_ours, noted, now, text
 
 if TYPE_CHECKING:
     from .ocpp import Lasting, Ocpp
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("satmeter.device")
 
 PROTOCOL = "ocpp2.0.1"
-TOKEN = {"id_token": "satmeter", "type": "Central"}
+TOKEN = {"id_token": OURS, "type": "Central"}
 DRAWS = ("Charging", "SuspendedEV", "SuspendedEVSE")
 """States of a transaction in which the car may draw at any moment; in others it is plugged in, and that is all."""
 
@@ -30,6 +30,8 @@ class Charger201(ChargePoint):  # type: ignore[misc]
     def __init__(self, id: str, connection: ServerConnection, device: "Ocpp", call_s: int) -> None:
         super().__init__(id, connection, response_timeout=call_s)
         self._device = device
+        self._by_the_clock = False
+        """Whether it was told to send its values by the clock."""
         self._starts = secrets.randbelow(2**30)
         self._connectors: dict[str, int] = {}
         """Where each transaction runs: only its first event has to say so."""
@@ -66,14 +68,23 @@ class Charger201(ChargePoint):  # type: ignore[misc]
         answer = await self.call(call.RequestStopTransaction(transaction))
         return answer is not None and answer.status == "Accepted"
 
-    async def ask_values(self, connector: int) -> None:
-        """TriggerMessage."""
-        await self.call(call.TriggerMessage("MeterValues", {"id": connector}))
+    async def ask_values(self, connector: int, every_s: int) -> bool:
+        """TriggerMessage; a charger without it is told once to send its values by the clock."""
+        answer = await self.call(call.TriggerMessage("MeterValues", {"id": connector}))
+        if answer is not None and answer.status == "Accepted":
+            return True
+        if not self._by_the_clock:
+            self._by_the_clock = True
+            await self._set("AlignedDataCtrlr", "Interval", every_s)
+        return False
 
     async def send_every(self, seconds: int) -> None:
         """SetVariables."""
-        name = {"component": {"name": "SampledDataCtrlr"}, "variable": {"name": "TxUpdatedInterval"}}
-        await self.call(call.SetVariables([{"attribute_value": str(seconds), **name}]))
+        await self._set("SampledDataCtrlr", "TxUpdatedInterval", seconds)
+
+    async def _set(self, component: str, variable: str, value: int) -> None:
+        name = {"component": {"name": component}, "variable": {"name": variable}}
+        await self.call(call.SetVariables([{"attribute_value": str(value), **name}]))
 
     # --- what it says
 
@@ -119,6 +130,7 @@ class Charger201(ChargePoint):  # type: ignore[misc]
     def on_transaction(self, event_type: str, transaction_info: Said, **said: Said) -> call_result.TransactionEvent:
         """A transaction begins, goes on or ends, with what was counted."""
         transaction, state = str(transaction_info.get("transaction_id")), transaction_info.get("charging_state")
+        token = said.get("id_token")
         if (evse := said.get("evse")) is not None:
             self._connectors[transaction] = int(evse["id"])
         # Of one that began before this connection it is not known where: ours, where there is but one EVSE.
@@ -130,9 +142,9 @@ class Charger201(ChargePoint):  # type: ignore[misc]
             if event_type == "Ended":
                 self._connectors.pop(transaction, None)
         elif state in DRAWS or not self._device.has_ended(transaction):
-            self._device.told_transaction(connector, transaction)
+            if token is None or _is_ours(token):  # another's is refused, and ends
+                self._device.told_transaction(connector, transaction)
             self._device.told_status(connector, True, state == "Charging" if state else None)
-        token = said.get("id_token")
         # One that was asked for, and cut before it came, is not to begin.
         judged = {"id_token_info": _judged(token, self._device.wanted)} if token else {}
         return call_result.TransactionEvent(**judged)
@@ -151,13 +163,23 @@ class Charger201(ChargePoint):  # type: ignore[misc]
                     said = sample.get("value"), unit.get("unit", "Wh"), unit.get("multiplier", 0)
                     self._device.told_energy(connector, *said, each.get("timestamp"))
 
+    on_report = noted(Action.notify_report, call_result.NotifyReport)
+    on_limit = noted(Action.notify_charging_limit, call_result.NotifyChargingLimit)
+    on_profiles = noted(Action.report_charging_profiles, call_result.ReportChargingProfiles)
+    on_firmware = noted(Action.firmware_status_notification, call_result.FirmwareStatusNotification)
+    on_log = noted(Action.log_status_notification, call_result.LogStatusNotification)
+    on_data = noted(Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
+
 
 connected = Charger201
 
 
 def _judged(token: Said, wanted: bool) -> dict[str, Said]:
-    ours = isinstance(token, dict) and token.get("id_token") == TOKEN["id_token"]
-    return {"status": "Accepted" if ours and wanted else "Invalid"}
+    return {"status": "Accepted" if _is_ours(token) and wanted else "Invalid"}
+
+
+def _is_ours(token: Said) -> bool:
+    return isinstance(token, dict) and is_ours(token.get("id_token"))
 
 
 def _lasting(transaction: str, lasting: "Lasting") -> dict[str, Said]:

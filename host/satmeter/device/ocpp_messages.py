@@ -10,6 +10,9 @@ MEASURAND = "Energy.Active.Import.Register"
 HELD, LASTING = 8_420_001, 8_420_002
 """The numbers of our charging profiles, such as nobody else gives: the one for all, and the one that ends by itself."""
 
+OURS = "satmeter"
+"""The token (idTag) by which this side has a charger begin."""
+
 # What the other side says comes as JSON of its own shape; each value is looked at as it is used.
 Said = Any
 Handler = TypeVar("Handler", bound=Callable[..., object])
@@ -25,6 +28,21 @@ def heard_before(action: str) -> Callable[[Handler], Handler]:
     """Marks what is done once a message was answered."""
     marked: Callable[[Handler], Handler] = after(action)
     return marked
+
+
+def noted(action: str, answer: Callable[[], object]) -> Callable[..., object]:
+    """Returns what takes a message that changes nothing here, and answers it."""
+
+    @heard(action)
+    def taken(_: object, **said: Said) -> object:
+        return answer()
+
+    return taken
+
+
+def is_ours(token: object) -> bool:
+    """Whether a token is the one that this side gives: they are the same in either case of their letters."""
+    return isinstance(token, str) and token.casefold() == OURS
 
 
 def text(when: datetime) -> str:

@@ -28,9 +28,13 @@ def stamp() -> str:
 class Car:
     """What both versions share: `wh` is the charger's meter, which outlives transactions; `plugged`: a car is there."""
 
-    def __init__(self, plugged: bool = True, measurand: str = ENERGY, profiled: bool = True) -> None:
+    def __init__(
+        self, plugged: bool = True, measurand: str = ENERGY, profiled: bool = True, triggered: bool = True
+    ) -> None:
         self.wh, self.flowed, self.watts = 5_000.0, 0.0, WATTS
         self.plugged, self.measurand, self.profiled = plugged, measurand, profiled
+        self.triggered, self.by_the_clock = triggered, False
+        """Whether it takes TriggerMessage; and whether it sends its values by the clock, transaction or not."""
         self.transaction: int | str = 0
         self.stubborn, self.silent, self.tag = False, False, ""
         self.slow_s = self.learns_s = 0.0
@@ -119,8 +123,11 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
     @heard(Action16.change_configuration)
     def on_configuration(self, key: str, value: str) -> v16.call_result.ChangeConfiguration:
         """It is told its cadence."""
-        assert key == "MeterValueSampleInterval"
-        self.car.cadence_s = int(value)
+        if key == "ClockAlignedDataInterval":
+            self.car.by_the_clock = True
+        else:
+            assert key == "MeterValueSampleInterval"
+            self.car.cadence_s = int(value)
         return v16.call_result.ChangeConfiguration("Accepted")
 
     @heard(Action16.set_charging_profile)
@@ -172,11 +179,13 @@ class Charger16(v16.ChargePoint):  # type: ignore[misc]
     @heard(Action16.trigger_message)
     def on_trigger(self, requested_message: str, **_: Said) -> v16.call_result.TriggerMessage:
         """It is asked what it has counted."""
-        return v16.call_result.TriggerMessage("Accepted")
+        return v16.call_result.TriggerMessage("Accepted" if self.car.triggered else "NotImplemented")
 
     @heard_before(Action16.trigger_message)
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
+        if not self.car.triggered:
+            return
         self.car.asked += 1
         await self.tell_energy()
 
@@ -230,7 +239,10 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
     def on_variables(self, set_variable_data: Said) -> v201.call_result.SetVariables:
         """It is told its cadence."""
         (asked,) = set_variable_data
-        self.car.cadence_s = int(asked["attribute_value"])
+        if asked["component"]["name"] == "AlignedDataCtrlr":
+            self.car.by_the_clock = True
+        else:
+            self.car.cadence_s = int(asked["attribute_value"])
         said = {"attribute_status": "Accepted", "component": asked["component"], "variable": asked["variable"]}
         return v201.call_result.SetVariables([said])
 
@@ -294,11 +306,13 @@ class Charger201(v201.ChargePoint):  # type: ignore[misc]
     @heard(Action201.trigger_message)
     def on_trigger(self, requested_message: str, **_: Said) -> v201.call_result.TriggerMessage:
         """It is asked what it has counted."""
-        return v201.call_result.TriggerMessage("Accepted")
+        return v201.call_result.TriggerMessage("Accepted" if self.car.triggered else "NotImplemented")
 
     @heard_before(Action201.trigger_message)
     async def triggered(self, requested_message: str, **_: Said) -> None:
         """It says so."""
+        if not self.car.triggered:
+            return
         self.car.asked += 1
         await self.tell_energy()
 
@@ -327,7 +341,7 @@ async def connected(
         while True:
             await asyncio.sleep(TELLS_S)
             charger.car.take(TELLS_S)
-            if charger.car.charging:
+            if charger.car.charging or charger.car.by_the_clock:
                 await charger.tell_energy()
 
     tasks = [asyncio.create_task(charger.start()), asyncio.create_task(flow())]
