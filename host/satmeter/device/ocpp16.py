@@ -128,11 +128,13 @@ class Charger16(ChargePoint):  # type: ignore[misc]
                     self._device.told_energy(connector_id, value, unit, stamp=each.get("timestamp"))
         return call_result.MeterValues()
 
-    on_firmware = noted(Action.firmware_status_notification, call_result.FirmwareStatusNotification)
-    on_diagnostics = noted(Action.diagnostics_status_notification, call_result.DiagnosticsStatusNotification)
-    on_security = noted(Action.security_event_notification, call_result.SecurityEventNotification)
-    on_log = noted(Action.log_status_notification, call_result.LogStatusNotification)
-    on_data = noted(Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
+    on_firmware = noted("on_firmware", Action.firmware_status_notification, call_result.FirmwareStatusNotification)
+    on_diagnostics = noted(
+        "on_diagnostics", Action.diagnostics_status_notification, call_result.DiagnosticsStatusNotification
+    )
+    on_security = noted("on_security", Action.security_event_notification, call_result.SecurityEventNotification)
+    on_log = noted("on_log", Action.log_status_notification, call_result.LogStatusNotification)
+    on_data = noted("on_data", Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
 
 
 connected = Charger16

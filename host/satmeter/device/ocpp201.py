@@ -163,12 +163,12 @@ class Charger201(ChargePoint):  # type: ignore[misc]
                     said = sample.get("value"), unit.get("unit", "Wh"), unit.get("multiplier", 0)
                     self._device.told_energy(connector, *said, each.get("timestamp"))
 
-    on_report = noted(Action.notify_report, call_result.NotifyReport)
-    on_limit = noted(Action.notify_charging_limit, call_result.NotifyChargingLimit)
-    on_profiles = noted(Action.report_charging_profiles, call_result.ReportChargingProfiles)
-    on_firmware = noted(Action.firmware_status_notification, call_result.FirmwareStatusNotification)
-    on_log = noted(Action.log_status_notification, call_result.LogStatusNotification)
-    on_data = noted(Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
+    on_report = noted("on_report", Action.notify_report, call_result.NotifyReport)
+    on_limit = noted("on_limit", Action.notify_charging_limit, call_result.NotifyChargingLimit)
+    on_profiles = noted("on_profiles", Action.report_charging_profiles, call_result.ReportChargingProfiles)
+    on_firmware = noted("on_firmware", Action.firmware_status_notification, call_result.FirmwareStatusNotification)
+    on_log = noted("on_log", Action.log_status_notification, call_result.LogStatusNotification)
+    on_data = noted("on_data", Action.data_transfer, lambda: call_result.DataTransfer("UnknownVendorId"))
 
 
 connected = Charger201
