@@ -1,4 +1,4 @@
-"""`satmeter scan`: the command and its options; what it does is in scanner.py."""
+"""`satmeter scan`: the command and its options; what it does is in scan/scanner.py."""
 
 from pathlib import Path
 from typing import Annotated

@@ -83,6 +83,9 @@ class Discovery:
 
     def _announced(self, name: str, entity: Entity) -> JsonObject:
         own = {"name": entity.name, "unique_id": f"satmeter_{name}_{entity.key}", "object_id": f"{name}_{entity.key}"}
+        own["default_entity_id"] = (
+            f"{entity.component}.{name}_{entity.key}"  # Home Assistant from 2025.10; before: object_id
+        )
         where = {"state_topic": f"{self._topic}/{name}", "value_template": f"{{{{ value_json.{entity.key} }}}}"}
         device = {"identifiers": [f"satmeter_{name}"], "name": name, "manufacturer": "Satmeter"}
         command = {"command_topic": f"{self._topic}/{name}/session/set"} if entity.component == "switch" else {}

@@ -2,7 +2,7 @@
 
 A display's code, seen from afar, has modules of two or three camera pixels, a grid of dark lines between its own
 pixels, and noise; enlarging it after a slight blur undoes most of that. What each step adds is measured by
-tests/bench/codes.py on pictures of a simulated camera (tests/qr/camera.py).
+tests/bench/codes.py on pictures of a simulated camera (tests/camera.py).
 """
 
 import io

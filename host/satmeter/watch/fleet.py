@@ -144,7 +144,7 @@ def of_prometheus(url: str) -> list[Site]:
 
     for (job, instance), up in _asked(url, 'satmeter_up{plugin="meter"}'):
         site(job, instance).trouble = "" if up else "its plugin does not answer"
-    for (job, instance), up in _asked(url, "up and on(instance, job) last_over_time(satmeter_up[1d])"):
+    for (job, instance), up in _asked(url, "up and on(instance, job) last_over_time(satmeter_up[30d])"):
         if not up:
             site(job, instance).trouble = "it can't be scraped"
     for (job, instance, meter, state), on in _asked(url, "satmeter_meter_state == 1", "meter", "state"):

@@ -30,7 +30,7 @@ WORKER = ThreadPoolExecutor(1, "billing-uses")
 async def uses(request: Request) -> Response:
     """Spends several uses at once, each {hash or rhash, service}: whether each passed, in the same order.
 
-    With an `id` (1 to 64 letters, digits and -) they are spent once, however often the call is repeated within a day:
+    With an `id` (1 to 64 letters, digits and -) they are spent once, however often the call is repeated within a week:
     its answer may have been lost. 400 for other uses under it. `undo` true gives back what was spent under that id, and
     nothing is spent under it from then on."""
     billing: Container = request.app.state.billing

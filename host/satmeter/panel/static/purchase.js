@@ -19,15 +19,18 @@ async function look() {
 
 setTimeout(look, 2000);
 
-// A wallet within the browser (WebLN) pays where the code is clicked; without one the link opens the phone's wallet.
+// A wallet within the browser (WebLN) pays, or takes what is given back, where the code is clicked; without one the link opens the phone's wallet.
 const code = document.querySelector("a.qr");
 if (code) {
   code.addEventListener("click", async (event) => {
     if (!window.webln) return;
     event.preventDefault();
     try {
+      const text = code.href.replace(/^lightning:/i, "");
       await window.webln.enable();
-      await window.webln.sendPayment(code.href.replace("lightning:", ""));
+      if (!/^lnurl/i.test(text)) await window.webln.sendPayment(text);
+      else if (window.webln.lnurl) await window.webln.lnurl(text);
+      else location.assign(code.href);
     } catch (error) {
       location.assign(code.href);
     }
