@@ -6,18 +6,11 @@ effect may be repeated without harm.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from .commands import Command, Tick
 from .effects import Effect
 from .journal import Event
-
-
-class State(Protocol):
-    """The fold of a journal."""
-
-    def apply(self, event: Event) -> None:
-        """Folds one event; raises LocalError, and changes nothing, where the event can't happen."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ be another device.
 import asyncio
 import math
 import os
+import struct
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,7 +53,7 @@ class Register:
         raw = high << 16 | low
         if self.kind != "float32":
             return raw * self.scale
-        found = _float32(raw)
+        (found,) = struct.unpack(">f", raw.to_bytes(4, "big"))
         if not math.isfinite(found):
             raise DeviceTrouble(f"register {self.address}: holds no number")
         return Decimal(repr(found)) * self.scale
@@ -175,11 +176,3 @@ def registers(name: str) -> JsonObject:
         found["power"] = Register(Fields(f"{path.stem}.power", fields.table("power")))
     fields.end()
     return found
-
-
-def _float32(raw: int) -> float:
-    sign, exponent, fraction = raw >> 31, raw >> 23 & 0xFF, raw & 0x7FFFFF
-    if exponent == 0xFF:
-        return math.nan
-    value = fraction * 2.0**-149 if exponent == 0 else (1 + fraction * 2.0**-23) * 2.0 ** (exponent - 127)
-    return -value if sign else value

@@ -273,5 +273,5 @@ class Trust:
 
     def _rest_at(self, count: Count, now: float) -> None:
         """Counts on from here; what lies before is not charged."""
-        self._last, self._at, self._moved_at, self._doubted = replace(count), now, now, []
+        self._last, self._at, self._moved_at, self._doubted = count, now, now, []
         self._seen_at, self._flowing_s, self.fault = now, 0.0, self._restless(now)

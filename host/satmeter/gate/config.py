@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .. import config_file
@@ -77,19 +77,7 @@ def load(path: Path) -> Config:
 
 def checked(given: JsonObject) -> Config:
     """Returns the config of a parsed TOML file. BadParam names the first field that is wrong."""
-    known = {
-        *NEEDED,
-        *WHOLE,
-        "price",
-        "host",
-        "omi",
-        "name",
-        "origins",
-        "uncharged",
-        "owed",
-        "proxies",
-        "earlier_secrets",
-    }
+    known = {each.name for each in fields(Config)} - {"prices"} | {"price"}
     config_file.check_names(given, known)
     for name in NEEDED:
         if not isinstance(given.get(name), str) or not given[name]:

@@ -7,7 +7,6 @@ checkpoint. Only then is that the new base, and the events under it are deleted.
 not what is kept; it works in small pieces, since the core commits beside it.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
@@ -79,7 +78,7 @@ def compact(journal: Journal, fold: Callable[[], Fold], before: int, receipts_be
 def _restored(fold: Callable[[], Fold], state: Plain | None) -> Fold:
     made = fold()
     if state is not None:
-        made.load(json.loads(json.dumps(state)))
+        made.load(state)
     return made
 
 

@@ -17,7 +17,7 @@ from ..core.commands import Command, Tick
 from ..core.effects import Effect
 from ..core.errors import JournalTrouble, LocalError, NodeTrouble, SatmeterError
 from ..core.journal import Event
-from ..core.machine import Step
+from ..core.machine import StateMachine
 from ..core.plain import Plain
 from ..core.snapshot import DAY_MS, dated_back, revive
 from ..core.status import SessionRow
@@ -38,23 +38,7 @@ Answer = Any
 """The result of a command, or the SatmeterError. Any: of which type a result is depends on the command."""
 Reply = Callable[[Answer], None]
 """Called once."""
-CoreT = TypeVar("CoreT", bound="Core")
-
-
-class Core(Protocol):
-    """What the service needs of a core (core/machine.py): one command at a time leads to a step."""
-
-    @property
-    def step(self) -> Step:
-        """The last step; after an error it has what was folded before."""
-
-    def handle(self, command: Command, now: int) -> Step:
-        """Decides on a command at `now` (ms); after a SatmeterError, `step` has what was folded."""
-
-    def resume(self, now: int, started: bool = True) -> Step:
-        """Repeats, after the journal was opened, what the state has as unanswered; `now` is in ms.
-
-        `started`: it was opened for the first time in this process."""
+CoreT = TypeVar("CoreT", bound=StateMachine)
 
 
 class Role(Protocol[CoreT]):

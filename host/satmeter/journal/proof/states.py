@@ -1,12 +1,10 @@
 """The events of a journal, folded, come to what its snapshots, its index and its receipts say."""
 
-import json
 from collections.abc import Iterator
 
 from ...core.audit import Proof
 from ...core.errors import SatmeterError
 from ...core.journal import decode
-from ...core.plain import Plain
 from ...core.seller.history import Recorded
 from ...core.seller.state import SellerState
 from ..compaction import unlike
@@ -28,7 +26,7 @@ def states(journal: Journal, whose: Whose, side: Side, told: Recorded) -> Iterat
         yield Proof(False, f"{words}: what is between them would not be looked at, and is deleted next")
         return
     if base is not None and not journal.between(0, 1):  # else all events are there: nothing has to be believed
-        state.load(_copied(base.state))
+        state.load(base.state)
         upto, told.first_at = base.upto, FOREVER
         if isinstance(state, SellerState):
             told.offers |= set(state.offers)
@@ -63,8 +61,3 @@ def states(journal: Journal, whose: Whose, side: Side, told: Recorded) -> Iterat
     told.end(state if isinstance(state, SellerState) else None)
     since = f", which go on from event {base.upto}" if base is not None else ""
     yield Proof(True, f"its {events:,} events{since} fold without a gap, and agree with {agreed:,} snapshots")
-
-
-def _copied(state: Plain) -> Plain:
-    copied: Plain = json.loads(json.dumps(state))
-    return copied
