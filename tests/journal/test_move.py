@@ -240,3 +240,25 @@ def test_a_plugin_that_opened_the_file_as_it_was_moved_writes_nothing_more(tmp_p
     with pytest.raises(JournalTrouble, match="was moved to"):
         opened[0].commit([counted(8)])
     assert Journal(sqlite_url(tmp_path / "to"), "meter", NODE).last == 7
+
+
+def test_a_copy_with_fewer_rows_than_there_were_is_no_move(tmp_path, monkeypatch):
+    filled(sqlite_url(tmp_path / "j")).close()
+    real = move.sa.insert
+    monkeypatch.setattr(move, "ROWS", 3)
+    pieces = []
+
+    def insert(table):
+        if table is move.tables.EVENT:
+            pieces.append(table)
+            if len(pieces) == 2:
+                return move.sa.text("DELETE FROM satmeter_event WHERE id = -:id")  # a database that takes a piece and does not keep it
+        return real(table)
+
+    monkeypatch.setattr(move.sa, "insert", insert)
+    with pytest.raises(JournalTrouble, match="satmeter_event: 7 rows were there, and 4 are in the copy"):
+        move.move(sqlite_url(tmp_path / "j"), sqlite_url(tmp_path / "copy"))
+    monkeypatch.undo()
+    again = Journal(sqlite_url(tmp_path / "j"), "meter", NODE)  # what was there is there, and goes on
+    again.commit([counted(8)])
+    assert len(again.history()) == 8

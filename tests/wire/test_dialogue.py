@@ -1,10 +1,11 @@
 """The host's talk with a board, against the board's own firmware: what it let go of is not granted from an old view."""
 
 import pytest
+from pyln.client import RpcError
 
 from satmeter.board.virtual import HostHal, firmware
-from satmeter.bridge import Bridge, MeterSide
-from satmeter.core.errors import NodeTrouble
+from satmeter.bridge import NOTHING, Bridge, MeterSide
+from satmeter.core.errors import NodeTrouble, UnknownMeter, UnknownSession
 from satmeter.wire.dialogue import Dialogue, View
 
 KEY = bytes(range(32))
@@ -319,3 +320,41 @@ def test_a_reading_that_waits_says_how_old_it_is():
     line.pass_ms(1_000, up=False)
     said = line.host.oldest().said(line.hal.ms)
     assert said.boot == line.board.boot and said.age_ms == before.age_ms + 1_000
+
+
+class Gone:
+    """A meter's side that had a grant, and is no more: told as an answer, or as an error."""
+
+    def __init__(self, error=None):
+        self.bridge, self.error, self.calls = None, error, 0
+
+    def wait(self, node, index):
+        self.calls += 1
+        if self.calls == 1:
+            return 5, View(100, "b1", "on")
+        assert self.bridge.talk.view.grant == 100
+        self.bridge._stopping.set()
+        if self.error is not None:
+            raise self.error
+        return 0, None
+
+
+@pytest.mark.parametrize("error", [None, UnknownMeter, UnknownSession])
+def test_a_board_whose_meter_or_stream_is_gone_is_granted_nothing(error):
+    given = None if error is None else RpcError("meter-wait", {}, {"code": error.code, "message": "gone"})
+    side = Gone(given)
+    side.bridge = bridge = Bridge("", KEY, None, side)
+    if given is None:
+        bridge._follow()
+    else:
+        with pytest.raises(RpcError):
+            bridge._follow()
+    assert side.calls == 2 and bridge.talk.view == NOTHING and NOTHING.grant == 0
+
+
+def test_a_board_keeps_its_grant_while_the_node_is_away():
+    side = Gone(RpcError("meter-wait", {}, {"code": -1, "message": "the plugin is starting"}))
+    side.bridge = bridge = Bridge("", KEY, None, side)
+    with pytest.raises(RpcError):
+        bridge._follow()
+    assert bridge.talk.view.grant == 100
