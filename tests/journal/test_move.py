@@ -252,7 +252,8 @@ def test_a_copy_with_fewer_rows_than_there_were_is_no_move(tmp_path, monkeypatch
         if table is move.tables.EVENT:
             pieces.append(table)
             if len(pieces) == 2:
-                return move.sa.text("DELETE FROM satmeter_event WHERE id = -:id")  # a database that takes a piece and does not keep it
+                # A database that takes a piece, and does not keep it.
+                return move.sa.text("DELETE FROM satmeter_event WHERE id = -:id")
         return real(table)
 
     monkeypatch.setattr(move.sa, "insert", insert)
