@@ -5,8 +5,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from pyln.client import RpcError
 
 from nobody import as_nobody
+from satmeter.node.rpc import UNKNOWN_COMMAND
 from satmeter.watch import doctor
 
 
@@ -44,3 +46,52 @@ def test_a_folder_that_is_not_ours_to_see_is_left_out():
     finally:
         folder.parent.chmod(0o700)
         shutil.rmtree(folder.parent)
+
+
+class Node:
+    """A node without plugins: what it answers, by method; anything else is unknown to it."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+
+    def call(self, method, **params):
+        if method not in self.answers:
+            raise RpcError(method, params, {"code": UNKNOWN_COMMAND, "message": f"Unknown command '{method}'"})
+        return self.answers[method]
+
+
+@pytest.mark.parametrize(
+    ("datastore", "beside", "state"), [([], False, "mind"), ([{"key": ["satmeter"]}], False, "bad"), ([], True, "bad")]
+)
+def test_a_plugin_that_is_gone_is_bad_wherever_its_journal_is(tmp_path, datastore, beside, state):
+    """Its journal may be in PostgreSQL: the node takes payments meanwhile, and nobody is sold anything."""
+    if beside:
+        (tmp_path / "satmeter-meter.sqlite3").touch()
+    node = Node(listdatastore={"datastore": datastore})
+    error = RpcError("meter-status", {}, {"code": UNKNOWN_COMMAND, "message": "Unknown command"})
+    assert doctor._refused("meter", error, doctor._was_here("meter", tmp_path, node)).state == state
+
+
+def channel(receivable, spendable):
+    return {
+        "state": "CHANNELD_NORMAL",
+        "peer_connected": True,
+        "receivable_msat": receivable,
+        "spendable_msat": spendable,
+    }
+
+
+@pytest.mark.parametrize(
+    ("quantum", "buys", "receivable", "spendable", "state"),
+    [
+        (0, True, 10**9, 999, "mind"),
+        (0, True, 0, 1_000, "good"),
+        (0, False, 0, 0, "good"),
+        (20_000, True, 20_000, 0, "good"),  # it sells
+        (20_000, False, 19_999, 10**9, "bad"),
+    ],
+)
+def test_channels_are_judged_by_what_the_node_is_for(quantum, buys, receivable, spendable, state):
+    node = Node(listpeerchannels={"channels": [channel(receivable, spendable)]})
+    (found,) = doctor._channels(node, quantum, buys)
+    assert found.state == state, found.words

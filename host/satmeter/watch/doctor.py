@@ -50,12 +50,12 @@ def findings(node: Node) -> Iterator[Finding]:
         return
     yield from _node(info)
     yield from _machine(_folder(info, node))
-    quantum = 0
+    quantum, buys = 0, False
     for plugin, method in (("meter", "meter-status"), ("stream", "stream-list")):
         try:
             status = node.call(method)
         except RpcError as error:
-            yield _refused(plugin, error, _folder(info, node))
+            yield _refused(plugin, error, _was_here(plugin, _folder(info, node), node))
             continue
         except NodeTrouble as error:
             yield Finding(plugin, "bad", str(error), "lightningd's log says why the plugin does not answer")
@@ -66,12 +66,13 @@ def findings(node: Node) -> Iterator[Finding]:
                 quantum = max((meter.tariff.quantum_msat for meter in seller.meters), default=0)
                 found = list(_seller(seller))
             else:
+                buys = True
                 found = list(_streams(read_as(BuyerStatus, status).streams))
         except NodeTrouble as error:
             words = f"its answer is of another version ({error})"
             found = [Finding(plugin, "bad", words, "restart lightningd, or the plugin: it is older than this command")]
         yield from found
-    yield from _channels(node, quantum)
+    yield from _channels(node, quantum, buys)
 
 
 def _seller(status: SellerStatus) -> Iterator[Finding]:
@@ -103,7 +104,17 @@ def _folder(info: JsonObject, node: Node) -> Path:
     return Path(str(info.get("lightning-dir", Path(node.path).expanduser().parent)))
 
 
-def _refused(plugin: str, error: RpcError, folder: Path) -> Finding:
+def _was_here(plugin: str, folder: Path, node: Node) -> bool:
+    """Whether this node had the plugin: its journal is beside it, or the node's datastore knows one."""
+    if _is_there(folder / f"satmeter-{plugin}.sqlite3"):
+        return True
+    try:
+        return bool(node.call("listdatastore", key=["satmeter", plugin])["datastore"])
+    except (RpcError, NodeTrouble):
+        return False
+
+
+def _refused(plugin: str, error: RpcError, was_here: bool) -> Finding:
     if code_of(error) != UNKNOWN_COMMAND:
         journal = code_of(error) == JournalTrouble.code
         do = (
@@ -113,8 +124,8 @@ def _refused(plugin: str, error: RpcError, folder: Path) -> Finding:
         )
         return Finding(plugin, "bad", words_of(error), do)
     start = f"lightning-cli plugin start $(satmeter plugin-path {plugin})"
-    if _is_there(folder / f"satmeter-{plugin}.sqlite3"):
-        return Finding(plugin, "bad", "is not loaded any more; it has a journal here", start)
+    if was_here:
+        return Finding(plugin, "bad", "is not loaded any more; this node has a journal of it", start)
     return Finding(plugin, "mind", "is not loaded", f"{start}, if this node is to {VERBS[plugin]}")
 
 
@@ -222,7 +233,7 @@ def _streams(streams: list[StreamStatus]) -> Iterator[Finding]:
             yield Finding(about, "mind", stream.trouble, f"lightning-cli stream-status {stream.session}")
 
 
-def _channels(node: Node, quantum: int) -> Iterator[Finding]:
+def _channels(node: Node, quantum: int, buys: bool) -> Iterator[Finding]:
     try:
         listed = node.call("listpeerchannels")["channels"]
     except (RpcError, NodeTrouble):
@@ -246,5 +257,8 @@ def _channels(node: Node, quantum: int) -> Iterator[Finding]:
     if quantum and inbound < quantum:
         do = "spend through the channels, or have somebody open one to this node"
         yield Finding("channels", "bad", f"{words}: less than a meter's quantum can come in", do)
+    elif buys and not quantum and outbound < 1000:
+        do = "open a channel from this node, or receive through one"
+        yield Finding("channels", "mind", f"{words}: it can buy nothing", do)
     else:
         yield Finding("channels", "good", words)
