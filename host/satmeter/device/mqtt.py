@@ -136,9 +136,9 @@ class Mqtt:
     """A device that its config describes.
 
     Fields: those of the broker; count_topic, count_path (""), power_path, power_scale (1: what makes of the power there
-    units of the count an hour, as 0.001 of W beside kWh); command_topic, on, off, state_topic, state_path, state_on,
-    state_off (what it says when it is on and off, in either case; state_on is `on` if it is not given, and state_off
-    `off`; with state_on alone anything else is off but no state, such as "unavailable");
+    units of the count an hour, as 0.001 of W beside kWh); command_topic, on, off, state_topic, state_path;
+    state_on, state_off: what it says when it is on and off, in either case of letters. state_on is `on` where it is not
+    given, and state_off is `off` where neither is; with state_on alone any other word is off, but those of GONE;
     cadence_s (10), dead_man_s (0: it has none)."""
 
     latency_s, cut_s = 0.5, 1.0
