@@ -119,7 +119,7 @@ def start(service, directory, config=CONFIG, token=None, program=("-m", "satmete
             return False
 
     until(answers)
-    client.upstream, client.service, client.path = upstream, service, path
+    client.upstream, client.service, client.path, client.running = upstream, service, path, running
 
     def stop():
         running.terminate()

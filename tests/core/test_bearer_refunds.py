@@ -331,6 +331,18 @@ def test_nobody_leads_where_nothing_is_left():
     assert not live.leads(first) and not live.leads(second)
 
 
+def test_what_an_earlier_wallet_left_keeps_the_next_one_from_ending_nothing():
+    """What was brought is of none of those who paid for this session: the only one that did ends it."""
+    w = World({"remainder_s": 10**6})
+    _, before = feed(w, 10_000)
+    w.report(0, plugged=False)
+    assert w.seller.state.sessions[before].owed_msat == 10_000
+    w.report(0)
+    second, session = feed(w, 4_000)
+    live = w.seller.state.sessions[session]
+    assert live.brought_msat == 10_000 and live.left_of(second) == 4_000 and live.leads(second)
+
+
 def test_an_invoice_over_a_sum_is_tried_once():
     """Who waits for it asks for less, or gives another; only a refund of all that is left is tried for a higher fee."""
     w = World()

@@ -92,6 +92,38 @@ def test_a_gate_that_died_holds_nothing_for_good():
     assert w.sale.state != "open"
 
 
+def test_a_gate_that_holds_all_credit_for_longer_than_the_grace_time_ends_no_session():
+    """The grace time begins when the gate is done: only then can its buyer be late."""
+    w = World()
+    w.open(max_spend_msat=10_000)
+    w.hold = {do.Pay}
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=10_000))
+    w.pass_ms(25_000, step=500)
+    assert w.meter.state == "suspended"
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle"))
+    w.pass_ms(w.sale.tariff.grace_s * 1_000 - 1_000, step=500)
+    assert (w.sale.state, w.meter.state) == ("open", "suspended")
+    w.pass_ms(2_000, step=500)
+    assert (w.sale.state, w.sale.reason) == ("closed", "credit used up") and w.sale.charged_msat == 10_000
+
+
+def test_a_gate_that_holds_less_than_a_tick_keeps_no_meter_that_is_not_paid_for():
+    """The session takes no reservation more, and ends when those that it has are over."""
+    w = World()
+    w.open(max_spend_msat=10_000)
+    w.hold = {do.Pay}
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=9_950))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle"))
+    w.sell(cmd.Spend(session=SESSION, id="dust", step="reserve", amount_msat=50))
+    w.pass_ms(w.sale.tariff.grace_s * 1_000 + 1_000, step=500)
+    assert w.sale.reason == "credit used up" and w.sale.open
+    with pytest.raises(WrongState, match="ending"):
+        w.sell(cmd.Spend(session=SESSION, id="more", step="reserve", amount_msat=1))
+    w.sell(cmd.Spend(session=SESSION, id="dust", step="settle"))
+    w.report(0)
+    assert not w.sale.open and w.sale.charged_msat == 10_000
+
+
 def test_reservations_are_bounded():
     w = World()
     w.open()

@@ -3,11 +3,14 @@
 import asyncio
 import http.server
 import json
+import sqlite3
 import threading
 
 import pytest
 
+from satmeter.core.errors import BadParam
 from satmeter.gate.billing_client import BillingClient
+from satmeter.gate.owed import OwedUse, OwedUses
 
 
 class Service:
@@ -49,10 +52,10 @@ def service():
 @pytest.mark.parametrize("kind", ["hash", "rhash"])
 def test_a_use_of_a_request_that_was_cancelled_meanwhile_is_owed(service, kind):
     """The gate ends while the service decides: nobody is answered, so that what was spent is given back."""
-    owed = []
+    owed = OwedUses(None)
 
     async def act():
-        async with BillingClient(service.url, "secret", owed.append) as billing:
+        async with BillingClient(service.url, "secret", owed) as billing:
             spend = billing.spend_token if kind == "hash" else billing.spend_payment
             request = asyncio.create_task(spend("which", "weather"))
             await asyncio.to_thread(service.asked.wait, 60)
@@ -63,15 +66,52 @@ def test_a_use_of_a_request_that_was_cancelled_meanwhile_is_owed(service, kind):
                 await request
 
     asyncio.run(act())
-    assert [(use.kind, use.which) for use in owed] == [(kind, "which")]
+    assert [(use.kind, use.which) for use in owed.all()] == [(kind, "which")]
 
 
 def test_a_use_of_a_request_that_is_answered_is_owed_to_nobody(service):
-    owed = []
+    owed = OwedUses(None)
     service.answer.set()
 
     async def act():
-        async with BillingClient(service.url, "secret", owed.append) as billing:
+        async with BillingClient(service.url, "secret", owed) as billing:
             return await billing.spend_token("which", "weather")
 
-    assert asyncio.run(act()) and owed == []
+    assert asyncio.run(act()) and owed.all() == []
+
+
+def test_what_is_asked_is_written_down_before_and_each_use_that_passed_after(service, tmp_path):
+    """So that a gate that falls between gives back what it asked for, or what it did not answer."""
+    path = tmp_path / "gate.owed"
+    owed = OwedUses(path)
+
+    def in_the_file():
+        return sqlite3.connect(path).execute("SELECT id, kind, which FROM owed").fetchall()
+
+    async def act():
+        async with BillingClient(service.url, "secret", owed) as billing:
+            requests = [asyncio.create_task(billing.spend_token(each, "weather")) for each in ("one", "other")]
+            await asyncio.to_thread(service.asked.wait, 60)
+            ((_, kind, which),) = in_the_file()
+            assert (kind, json.loads(which)) == (
+                "uses",
+                [{"hash": "one", "service": "weather"}, {"hash": "other", "service": "weather"}],
+            )
+            service.answer.set()
+            return await asyncio.gather(*requests)
+
+    ids = asyncio.run(act())
+    assert sorted(in_the_file()) == sorted(zip(ids, ("hash", "hash"), ("one", "other"), strict=True))
+    assert owed.all() == []  # nothing is given back while they are under way
+    owed.remove(ids[0])
+    owed.close()
+    assert OwedUses(path).all() == [OwedUse(ids[1], "hash", "other")]
+
+
+def test_a_second_gate_with_the_same_file_gives_back_nothing_of_the_first(tmp_path):
+    first = OwedUses(tmp_path / "gate.owed")
+    first.begin([OwedUse("1", "hash", "t")])
+    with pytest.raises(BadParam, match="used by another gate"):
+        OwedUses(tmp_path / "gate.owed")
+    first.close()
+    assert OwedUses(tmp_path / "gate.owed").all() == [OwedUse("1", "hash", "t")]

@@ -227,6 +227,29 @@ def test_a_use_that_came_to_nothing_while_the_service_was_away_is_given_back_lat
         own.stop()
 
 
+def test_a_gate_that_is_killed_gives_back_what_it_did_not_answer(net, service, tmp_path):
+    """Two uses under way and one that was answered: two are given back at the next start."""
+    gate, stop = gates.start(service, tmp_path)
+    gate.upstream.pause = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        header = paid(net, gate.get("/rest/first"))
+        assert gate.get("/rest/first", headers=header).status_code == 200
+        slow = [pool.submit(gate.get, f"/slow/{n}", headers=header) for n in range(2)]
+        until(lambda: sum("slow" in asked[1] for asked in gate.upstream.asked) == 2)
+        gate.running.kill()
+        assert all(isinstance(each.exception(), httpx.HTTPError) for each in slow)
+    gate.upstream.pause.set()
+    stop()
+    kept = sqlite3.connect(gate.path.with_suffix(".owed"))
+    assert kept.execute("SELECT count(*) FROM owed").fetchone() == (2,)
+    gate, stop = gates.start(service, tmp_path)
+    try:
+        until(lambda: kept.execute("SELECT count(*) FROM owed").fetchone() == (0,))
+        assert [gate.get("/rest/first", headers=header).status_code for _ in range(3)] == [200, 200, 402]
+    finally:
+        stop()
+
+
 def test_one_that_cannot_be_given_back_holds_up_no_other(net, service, tmp_path):
     """Credit of a session that nobody knows any more is free, and a use of a token that is unknown is no use."""
     owed = OwedUses(tmp_path / "gate.owed")
@@ -242,7 +265,8 @@ def test_one_that_cannot_be_given_back_holds_up_no_other(net, service, tmp_path)
         _, stop = gates.start(service, tmp_path)
         try:
             until(lambda: http.post("/payment/spend", params=use).status_code == 200)
-            until(lambda: not OwedUses(tmp_path / "gate.owed").all())
+            kept = sqlite3.connect(tmp_path / "gate.owed")
+            until(lambda: kept.execute("SELECT count(*) FROM owed").fetchone() == (0,))
         finally:
             stop()
 

@@ -166,9 +166,9 @@ def test_what_is_owed_waits_while_the_service_does_not_know_us(net, service, tmp
     _, stop = gates.start(service, tmp_path, token="a wrong one")
     try:
         until(lambda: "401" in (tmp_path / "gate.log").read_text())
-        assert [each.id for each in OwedUses(path).all()] == ["1"]
     finally:
         stop()
+    assert [each.id for each in OwedUses(path).all()] == ["1"]
 
 
 def test_credit_that_strangers_have_owed_is_bounded(tmp_path):

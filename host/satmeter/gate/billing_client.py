@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -13,7 +13,7 @@ import aiohttp
 from ..core.errors import NodeTrouble, NotAsked, TooMany
 from ..core.plain import JsonObject, Plain, keep_newest
 from ..wire.pledge import Pledge
-from .owed import STEPS, USES, OwedUse
+from .owed import STEPS, USES, OwedUse, OwedUses
 from .prices import Price
 
 log = logging.getLogger("satmeter.gate")
@@ -28,6 +28,12 @@ FINAL = (400, 404, 409)
 """Answers that another try would not change: what is asked for is wrong, not known, or not held any more."""
 AGAIN_AFTER_S = (0.2, 1.0)
 """When a question is asked again whose answer was lost."""
+
+
+def _spent(use: dict[str, str]) -> OwedUse:
+    """Returns a use that passed, under a new id."""
+    kind = "hash" if "hash" in use else "rhash"
+    return OwedUse(secrets.token_hex(16), kind, use[kind])
 
 
 def _short(services: str) -> str:
@@ -56,13 +62,13 @@ class BillingClient:
     The scopes are invoice, verify (or verify-own), and meter to spend credit of sessions. That a token is
     used up is remembered for SPENT_S (5 s). That a token is good is never remembered."""
 
-    def __init__(self, url: str, secret: str, owe: Callable[[OwedUse], None]):
-        """owe: keeps what is to be given back once the service answers again."""
-        self.owe = owe
+    def __init__(self, url: str, secret: str, owed: OwedUses):
+        """owed: keeps what is under way, and what is to be given back once the service answers again."""
+        self._owed = owed
         self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth("api-token", secret).encode()
         self._http: aiohttp.ClientSession | None = None
         self._spent: dict[tuple[str, str, str], float] = {}
-        self._waiting: list[tuple[dict[str, str], asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[dict[str, str], asyncio.Future[str]]] = []
         self._asking: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "BillingClient":
@@ -105,23 +111,23 @@ class BillingClient:
         made = answer.data
         return Asked(str(made["payreq"]), str(made["rhash"]))
 
-    async def spend_token(self, token: str, service: str) -> bool:
-        """Spends one use of a hash token; returns whether it passed. Keeps a refusal for 5 s."""
+    async def spend_token(self, token: str, service: str) -> str:
+        """Spends one use of a hash token; returns the use's id, "" where it is refused. Keeps a refusal for 5 s."""
         return await self._spend("hash", token, service)
 
-    async def renew_token(self, token: str, service: str) -> str:
-        """Renews a used-up token, spends one use of the new token, and returns that token.
+    async def renew_token(self, token: str, service: str) -> tuple[str, str]:
+        """Renews a used-up token, spends one use of the new token, and returns that token and the use's id.
 
-        Returns "" where the holder did not allow renewal from the account, or the account does not suffice.
+        Returns "" for both where the holder did not allow renewal from the account, or the account does not suffice.
         That answer is remembered for SPENT_S (5 s)."""
         if self._spent.get((RENEWAL, token, service), 0.0) > time.monotonic():
-            return ""
+            return "", ""
         answer = await self._post("/refresh", params={"hash": token, "ask": "false"})
         fresh = str(answer.data["hash"]) if answer.status == 200 else ""
-        if fresh and await self.spend_token(fresh, service):
-            return fresh
+        if fresh and (id := await self.spend_token(fresh, service)):
+            return fresh, id
         self._remember((RENEWAL, token, service))
-        return ""
+        return "", ""
 
     async def hold_credit(self, pledge: Pledge, signature: str, id: str, msatoshi: int) -> bool:
         """Hold credit of a metered session under an id of ours; whether it may be delivered."""
@@ -140,8 +146,8 @@ class BillingClient:
             raise NodeTrouble(f"credit under {id} was not settled: the billing service answered {answer.status}")
         return answer.status == 200
 
-    async def spend_payment(self, payment_hash: str, service: str) -> bool:
-        """Spends one use of a paid invoice by its payment hash; returns whether it passed."""
+    async def spend_payment(self, payment_hash: str, service: str) -> str:
+        """Spends one use of a paid invoice by its payment hash; returns the use's id, "" where it is refused."""
         return await self._spend("rhash", payment_hash, service)
 
     async def undo(self, use: OwedUse) -> None:
@@ -164,49 +170,51 @@ class BillingClient:
         which = use.which
         self._spent = {key: until for key, until in self._spent.items() if key[1] != which}
 
-    async def _spend(self, kind: str, which: str, service: str) -> bool:
-        """Asks the billing service to spend one use, and returns whether it passed.
+    async def _spend(self, kind: str, which: str, service: str) -> str:
+        """Asks the billing service to spend one use, and returns its id; "" where the use is refused.
 
-        At most AT_ONCE (3) requests are open. Further uses wait and share the next request, up to TOGETHER
-        (100) in each, so that the cost of a request is shared. Raises NodeTrouble where the service fails."""
+        A use that passed is under way in what is owed, until its request is answered or it is given back. At most
+        AT_ONCE (3) requests are open. Further uses wait and share the next request, up to TOGETHER (100) in each, so
+        that the cost of a request is shared. Raises NodeTrouble where the service fails."""
         key = (kind, which, service)
         if self._spent.get(key, 0.0) > time.monotonic():
-            return False
-        passed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            return ""
+        passed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._waiting.append(({kind: which, "service": service}, passed))
         if len(self._asking) < AT_ONCE:
             task = asyncio.create_task(self._ask_all())
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
         try:
-            good = await passed
+            id = await passed
         except asyncio.CancelledError:
             if passed.done() and not passed.cancelled() and passed.exception() is None and passed.result():
-                self._give_back({kind: which})
+                self._owed.add(OwedUse(passed.result(), kind, which))
             raise
-        if not good and kind == "hash":  # a payment that is not settled yet may be in a moment
+        if not id and kind == "hash":  # a payment that is not settled yet may be in a moment
             self._remember(key)
-        return good
-
-    def _give_back(self, use: dict[str, str]) -> None:
-        """Notes a use that was spent for a request which is not answered."""
-        kind = "hash" if "hash" in use else "rhash"
-        self.owe(OwedUse(secrets.token_hex(16), kind, use[kind]))
+        return id
 
     async def _ask_all(self) -> None:
         while self._waiting:
             some, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             uses, id = [use for use, _ in some], secrets.token_hex(16)
+            asked = OwedUse(id, USES, json.dumps(uses))
+            self._owed.begin([asked])
             try:
                 goods = await self._spend_once(uses, id)
-                for (use, passed), good in zip(some, goods, strict=True):
+                spent = [_spent(use) if good else None for use, good in zip(uses, goods, strict=True)]
+                self._owed.begin([use for use in spent if use is not None], instead_of=id)
+                for use, (_, passed) in zip(spent, some, strict=True):
                     if not passed.done():
-                        passed.set_result(bool(good))
-                    elif good:  # its request was cancelled meanwhile: we are ending
-                        self._give_back(use)
+                        passed.set_result(use.id if use is not None else "")
+                    elif use is not None:  # its request was cancelled meanwhile
+                        self._owed.add(use)
             except BaseException as error:
-                if not isinstance(error, NotAsked):
-                    self.owe(OwedUse(id, USES, json.dumps(uses)))
+                if isinstance(error, NotAsked):
+                    self._owed.remove(id)
+                else:
+                    self._owed.add(asked)
                 if not isinstance(error, Exception):
                     raise
                 trouble = (

@@ -59,12 +59,12 @@ class Spent:
 
     kind: hash, rhash or credit.
     which: the hash token, the payment hash, or the session.
-    id: of credit, the id of the reservation, made by the gate.
+    id: of the use, or of the reservation; made by the gate.
     renewed: the token that replaced the used-up one of the request; "" without a renewal."""
 
     kind: str
     which: str
-    id: str = ""
+    id: str
     renewed: str = ""
 
 
@@ -76,7 +76,7 @@ class Gate:
         self.l402 = L402(config.secret, config.earlier_secrets)
         self.pages = Pages(config.secret, config.earlier_secrets)
         self.owed = OwedUses(config.owed)
-        self.billing = BillingClient(config.service, config.api_token, self.owed.add)
+        self.billing = BillingClient(config.service, config.api_token, self.owed)
         self._open: OrderedDict[tuple[str, Price], tuple[Asked, float]] = OrderedDict()
         self.upstream = Upstream(config)
         self._minted = LastMinute()
@@ -161,30 +161,32 @@ class Gate:
         scheme, _, value = headers.get("authorization", "").partition(" ")
         service = price.service
         if scheme.lower() == "bearer" and 0 < len(value) <= 200:
-            if await self.billing.spend_token(value, service):
-                return Spent("hash", value)
-            renewed = await self.billing.renew_token(value, service)
-            return Spent("hash", renewed, renewed=renewed) if renewed else None
+            if id := await self.billing.spend_token(value, service):
+                return Spent("hash", value, id)
+            renewed, id = await self.billing.renew_token(value, service)
+            return Spent("hash", renewed, id, renewed) if id else None
         if scheme.lower() == "meter":
             return await self._hold(value, max(1, price.msatoshi // price.uses), paths)
         good = self.l402.check(headers, service)
-        if good is None or not await self.billing.spend_payment(good.payment_hash, service):
+        id = await self.billing.spend_payment(good.payment_hash, service) if good is not None else ""
+        if good is None or not id:
             return None
         self._open = OrderedDict(
             (name, given) for name, given in self._open.items() if given[0].payment_hash != good.payment_hash
         )
-        return Spent("rhash", good.payment_hash)
+        return Spent("rhash", good.payment_hash, id)
 
     async def _spend_cookie(self, request: Request, price: Price) -> Spent | None:
         """Spend a use of what this browser was shown the invoice of, once that is paid."""
         asked_for = self.pages.payment_of(request, price.service) if request.method in ("GET", "HEAD") else ""
         if not asked_for or self.pages.was_refused(asked_for):
             return None
-        if not await self.billing.spend_payment(asked_for, price.service):
+        id = await self.billing.spend_payment(asked_for, price.service)
+        if not id:
             self.pages.refused(asked_for)
             return None
         self.pages.opened(asked_for)
-        return Spent("rhash", asked_for)
+        return Spent("rhash", asked_for, id)
 
     async def _hold(self, value: str, msat: int, paths: tuple[str, ...]) -> Spent | None:
         """Hold credit of a session by a pledge; None for one that is not for this gate and these paths, or not good."""
@@ -196,7 +198,7 @@ class Gate:
             held = await self.billing.hold_credit(pledge, signature, id, msat)
         except NotAsked:
             raise
-        except NodeTrouble:  # it may be held all the same
+        except BaseException:  # it may be held all the same; whoever asks may be gone
             self.owed.add(OwedUse(id, "credit", pledge.session))
             raise
         return Spent("credit", pledge.session, id) if held else None
@@ -253,9 +255,11 @@ class Gate:
             return self._no_answer(TooSlow() if time_out.expired() else error, charged)
         uncharged = self.config.uncharged
         if answer.status >= 500 or answer.status in uncharged or request.method in uncharged:
-            await self._undo(spent)
+            await asyncio.shield(self._undo(spent))
         elif spent is not None and on_credit:
             await self._settle(spent, answer)
+        elif spent is not None:
+            self.owed.remove(spent.id)
         out = self.upstream.passed_on(answer, begins)
         if spent is not None and spent.renewed:
             out.headers["Satmeter-Token"] = spent.renewed
@@ -299,9 +303,10 @@ class Gate:
         """Give a use back; returns what that came to, in words. What can't be now is kept, and done later."""
         if spent is None:
             return "nothing was charged"
-        use = OwedUse(spent.id or secrets.token_hex(16), spent.kind, spent.which)
+        use = OwedUse(spent.id, spent.kind, spent.which)
         try:
             await self.billing.undo(use)
+            self.owed.remove(use.id)
             if spent.kind == "rhash":  # a browser that was refused meanwhile may ask again at once
                 self.pages.opened(spent.which)
             return "nothing was charged"

@@ -157,18 +157,24 @@ class Metering(Part):
         self._grace(meter, session)
 
     def _grace(self, meter: Meter, session: SellerSession) -> None:
-        """End what has waited for its grace time; our own downtime is not the buyer's."""
+        """End what has waited for its grace time; our own downtime is not the buyer's, nor what a gate takes."""
         grace_ms = session.tariff.grace_s * 1000
-        if self.now - max(session.since, self.context.resumed_at) < grace_ms or session.reserved_msat:
+        if session.waits_for_gates:
+            session.memory.waited_for_gates_at = self.now
+        if self.now - max(session.since, self.context.resumed_at, session.memory.waited_for_gates_at) < grace_ms:
             return
         if meter.state in (MeterState.NEGOTIATING, MeterState.SUSPENDED):
             # Not the buyer's fault where nothing was asked of it, or where the hook would have rejected it.
             theirs = bool(session.asked_for) and not meter.undeliverable(self.now, self.limits.silent_ms)
             used = meter.state == MeterState.SUSPENDED
-            self.context.closing.close(session, "credit used up" if used else "not paid in time")
+            why = "credit used up" if used else "not paid in time"
+            if session.reserved_msat:  # less than a tick is worth: it takes no more of them, and waits for these
+                self.context.closing.end(session, why)
+                return
+            self.context.closing.close(session, why)
             if used and theirs and session.buyer:
                 self.context.meters.lock(meter, session)
-        elif not session.tariff.prepaid and not session.charged_msat and not session.received_msat:
+        elif not (session.tariff.prepaid or session.charged_msat or session.received_msat or session.reserved_msat):
             self.context.closing.end(session, "opened and not used")
         elif (
             not session.tariff.prepaid

@@ -68,6 +68,8 @@ class SessionMemory:
     """The buyer took the terms, in arrears. Once delivery has started, the journal says so."""
     used_at: int = 0
     """When its count moved last."""
+    waited_for_gates_at: int = 0
+    """When gates last held what would pay for another tick."""
     allowance_left: bool = False
     """Of an opening: whether the standby allowance was not used up when it was asked for."""
     gone_at: int = 0
@@ -274,6 +276,11 @@ class SellerSession:
         return sum(self.reserved.values())
 
     @property
+    def waits_for_gates(self) -> bool:
+        """Whether gates hold what would pay for another tick."""
+        return self.reserved_msat > 0 and self.tariff.ticks(self._for_ticks_msat + self.reserved_msat) > self.ticks
+
+    @property
     def _for_ticks_msat(self) -> int:
         """What ticks may be charged against: a board's last sample may pass its grant, and that is not the buyer's."""
         limit = 0 if self.tariff.prepaid else self.tariff.limit_msat
@@ -322,9 +329,12 @@ class SellerSession:
         return self.left_of(number) if number else self.owed_msat
 
     def leads(self, number: int) -> bool:
-        """Whether half or more of all that is left is of one wallet invoice: its payer ends the session."""
+        """Whether half or more of what is left of wallet invoices is of this one: its payer ends the session.
+
+        What was brought from an earlier session is of none of them."""
         left = self.left_of(number)
-        return left > 0 and 2 * left >= (self.credit_msat if self.open else self.owed_msat)
+        paid = sum(self.fed_by.values()) - sum(self.refund.given.values())
+        return left > 0 and 2 * left >= min(paid, self.credit_msat if self.open else self.owed_msat)
 
     def refundable_msat(self, number: int = 0) -> int:
         """What a bearer can have back by an invoice of that amount: whole sat; a hundredth or more is left for the fee.
