@@ -1,9 +1,12 @@
-"""Who paid an invoice of the service: a payment of its own node brings no money, and another's does."""
+"""Payments are followed, also where they never pause; what the node paid to itself brings no money."""
+
+import threading
 
 import pytest
 
 from satmeter.billing.invoices import LABEL, OPERATOR
 from satmeter.billing.payment_follower import Follower
+from satmeter.core.errors import NodeTrouble
 from satmeter.node.rpc import Made
 
 OWN, OTHER = "02" + "aa" * 32, "03" + "bb" * 32
@@ -59,3 +62,44 @@ def test_only_what_the_node_paid_to_itself_is_the_operators(payments, payer):
     assert invoices.begun == 7
     assert follower.catch_up({"id": "abc", "pay_index": None})
     assert invoices.counted == [(LABEL + "abc", payer)]
+
+
+class Busy(Node):
+    """Two payments were made while nobody looked, and there is one more whenever somebody waits for it."""
+
+    def next_paid(self, after, timeout_s):
+        if after >= 9 and not timeout_s:
+            return None
+        return LABEL + str(after + 1), Made("paid", "lnbcrt1", "11" * 32, 5_000, index=after + 1)
+
+
+def test_it_has_caught_up_without_a_pause_between_payments():
+    invoices = Invoices()
+    invoices.find = invoices.open = lambda *_: []
+    follower = Follower(Busy(), invoices, lambda row: None)
+    follower.start()
+    assert follower.caught_up.wait(60)
+    follower.stop()
+    assert [label for label, _ in invoices.counted[:2]] == [LABEL + "8", LABEL + "9"]
+
+
+def test_open_invoices_are_looked_up_again_where_the_node_failed():
+    invoices, seen, tries = Invoices(), threading.Event(), []
+    row = {"id": "abc", "pay_index": None}
+    invoices.open, invoices.find = lambda: [row], lambda id: row
+
+    class Failing(Node):
+        def next_paid(self, after, timeout_s):
+            raise NodeTrouble("away")
+
+        def find_invoice(self, label):
+            tries.append(label)
+            if len(tries) == 1:
+                raise NodeTrouble("away")
+            return super().find_invoice(label)
+
+    follower = Follower(Failing(), invoices, lambda row: seen.set())
+    follower.start()
+    assert seen.wait(60)
+    follower.stop()
+    assert tries == [LABEL + "abc"] * 2 and invoices.counted == [(LABEL + "abc", None)]

@@ -46,15 +46,18 @@ class Follower:
         threading.Thread(target=self._look_back, name="billing-open", daemon=True).start()
 
     def _look_back(self) -> None:
-        """Look up by label what was open when nobody looked."""
-        try:
-            for row in self._invoices.open():
-                if self._stopping.is_set():
-                    return
-                if self.catch_up(row):
-                    self._tell(row["id"])
-        except Exception as error:
-            log.warning("could not look at open invoices; trying again: %s", error)
+        """Look up by label what was open when nobody looked; again where the node or the database failed."""
+        while not self._stopping.is_set():
+            try:
+                for row in self._invoices.open():
+                    if self._stopping.is_set():
+                        return
+                    if self.catch_up(row):
+                        self._tell(row["id"])
+                return
+            except Exception as error:
+                log.warning("could not look at open invoices; trying again: %s", error)
+                self._stopping.wait(RETRY_S)
 
     def _tell(self, id: str) -> None:
         row = self._invoices.find(id)
@@ -82,7 +85,8 @@ class Follower:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                found = self._node.next_paid(self._index, WAIT_S)
+                # At first without a wait: a service that is busy has no pause of WAIT_S, and would never be caught up.
+                found = self._node.next_paid(self._index, WAIT_S if self.caught_up.is_set() else 0)
                 if found is None:
                     self.caught_up.set()
                     continue
