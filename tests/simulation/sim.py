@@ -1,5 +1,7 @@
 """One simulation: a seller, a buyer, an outlet, messages and money under one clock, and what a plan does to them."""
 
+from unittest.mock import patch
+
 from clockwork import START_MS, Clockwork
 from coins import FEE, Coins
 from judge import Judge, Wrong
@@ -20,7 +22,8 @@ END_MS = PLAN_MS + 600_000
 SETTLED_MS = 40_000
 """How long the end has to have lasted: lockouts, remainders and receipts that are told once more."""
 
-reservations.RESERVED_MS = 6_000
+RESERVED_MS = 6_000
+"""How long a gate may hold credit here; the real ten minutes are longer than a plan."""
 
 
 class Simulation:
@@ -61,6 +64,10 @@ class Simulation:
             self.trace.append(f"{self.now - START_MS:>7} ms  " + " ".join(map(str, words)))
 
     def run(self):
+        with patch.object(reservations, "RESERVED_MS", RESERVED_MS):
+            self._run()
+
+    def _run(self):
         self.seller, self.buyer = SellerProcess(self), BuyerProcess(self, BUYER, "buyer")
         self.buyers = [self.buyer]
         if self.plan.neighbour:
