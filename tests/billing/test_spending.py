@@ -16,6 +16,7 @@ from satmeter.market.alarms import attend
 from satmeter.market.audit import differences
 from satmeter.market.ledger import HUB, NODE, PAYING, Ledger, of_user
 from satmeter.market.withdrawals import Withdrawals
+from satmeter.node import payments
 from satmeter.node.payments import Outcome, fee_cap
 
 OWN, PAYEE, RHASH, USER = "02" * 33, "03" * 33, "ab" * 32, "ann"
@@ -84,7 +85,7 @@ class Hub:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch):
     monkeypatch.setattr(module, "WAIT_S", 2)
-    monkeypatch.setattr(module, "PARTS_S", 0.01)
+    monkeypatch.setattr(payments, "POLL_FIRST_S", 0.01)
 
 
 NOTHING, UNDER_WAY = Outcome("none"), Outcome("pending", 10_000, 10_000)

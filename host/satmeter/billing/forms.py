@@ -1,6 +1,5 @@
 """Request bodies as the clients of Lightning Charge send them: JSON, a form, or a form with nested names."""
 
-import asyncio
 import difflib
 import json
 import re
@@ -11,10 +10,10 @@ from fastapi import HTTPException, Request
 
 from ..core.errors import BadParam
 from ..core.plain import JsonObject
+from ..http.request_body import TooLarge, TooSlow, whole
 
 MOST_BYTES = 65_536
 MOST_FIELDS = 200
-SLOW_S = 20
 FORM = "application/x-www-form-urlencoded"
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
@@ -24,16 +23,12 @@ async def raw(request: Request) -> bytes:
 
     Raises BadParam as soon as more than MOST_BYTES (65,536) have come, and HTTPException 408 where the
     body is not complete within SLOW_S (20 s)."""
-    data = bytearray()
     try:
-        async with asyncio.timeout(SLOW_S):
-            async for piece in request.stream():
-                data += piece
-                if len(data) > MOST_BYTES:
-                    raise BadParam(f"body: may have at most {MOST_BYTES:,} bytes", param="body")
-    except TimeoutError:
+        return await whole(request, MOST_BYTES)
+    except TooLarge:
+        raise BadParam(f"body: may have at most {MOST_BYTES:,} bytes", param="body") from None
+    except TooSlow:
         raise HTTPException(408, "Request Timeout") from None
-    return bytes(data)
 
 
 def fields(data: bytes, kind: str) -> JsonObject:

@@ -18,7 +18,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from ..core.errors import BadParam, JournalTrouble, OverCap, WrongState
 from ..core.plain import JsonObject
-from ..node.payments import Outcome, Payments, fee_cap
+from ..node.payments import Outcome, Payments, fee_cap, landed
 from ..node.rpc import Node
 from .database import Database, already_there, only
 from .ids import new_id
@@ -36,7 +36,6 @@ nothing is pending, and all the same one more may come."""
 LEASE_MOST_S = 2 * LEASE_S
 """One that lasts longer was written by a clock that was ahead: it holds up nobody."""
 LOOK_S = 30
-PARTS_S, PARTS_MOST_S = 0.1, 5.0
 """How long we wait before we look again at a payment that has parts under way: at first, and at most."""
 COMPLETE, FAILED, ALARM = "complete", "failed", "alarm"
 AT_ONCE, OF_ACCOUNTS, OF_ONE = 100, 60, 10
@@ -277,23 +276,12 @@ class OutgoingPayments:
             _, why = self._payments.pay(
                 payee, payreq, rhash, maxfee, MAXDELAY, again=False, may=lambda: self._mine(rhash)
             )
-            self._end(rhash, self._landed(rhash), why)
+            self._end(rhash, landed(self._payments.outcome, rhash), why)
         except Exception as error:  # it stays pending: once its lease is over, one of us learns what became of it
             log.warning("payment %s: %s", rhash[:16], error)
         finally:
             with self._lock:
                 self._sending.pop(rhash, None)
-
-    def _landed(self, rhash: str) -> Outcome:
-        """Returns the outcome of a payment once no part of it is pending; waits as long as that takes.
-
-        The node answers with the preimage while parts of the payment are still pending. Only its list of
-        payments (listsendpays) shows how much left the node."""
-        pause = PARTS_S
-        while (outcome := self._payments.outcome(rhash)).status == "pending":
-            time.sleep(pause)
-            pause = min(PARTS_MOST_S, pause * 2)
-        return outcome
 
     async def ended(self, row: PaymentRow) -> PaymentRow:
         """Waits up to WAIT_S (5 s) for the end of a payment, and returns it as it stands then.

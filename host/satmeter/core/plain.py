@@ -15,6 +15,14 @@ Fields = dict[str, Any]
 """Fields of a dataclass by name, for its constructor. Any: each was checked against its own field."""
 
 
+def without_repeats(pairs: list[tuple[str, object]]) -> Plain:
+    """Returns a JSON object, for json.loads; ValueError for a name that stands twice: readers may take either."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name stands twice")
+    return made
+
+
 def keep_newest(values: MutableMapping[Key, Value], most: int) -> None:
     """Deletes what was put in first, until `most` are left."""
     while len(values) > most:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict, cast
 
 from .journal import canonical
 from .money import MAX_MSAT, MAX_TICKS
-from .plain import Plain
+from .plain import without_repeats
 from .settlement.rules import rules_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def read(receipt_text: str) -> Statement | None:
     Receipts from before refunds bore their own fee have no refund_fee_msat: it is 0 in what is
     returned."""
     try:
-        stated = json.loads(receipt_text, object_pairs_hook=_once)
+        stated = json.loads(receipt_text, object_pairs_hook=without_repeats)
     except (ValueError, RecursionError):
         return None
     if not isinstance(stated, dict) or stated.get("format") != FORMAT or not isinstance(stated.get("tariff"), dict):
@@ -164,13 +164,6 @@ def read(receipt_text: str) -> Statement | None:
     if "payers" in stated and not _sound_payers(stated["payers"]):
         return None
     return cast(Statement, stated)
-
-
-def _once(pairs: list[tuple[str, object]]) -> Plain:
-    """Returns a JSON object whose names all differ: of two equal ones readers may take either."""
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a field stands there twice")
-    return dict(pairs)
 
 
 _ONCHAIN = ("transactions", "fee_msat", "basic_fee_msat", "single_fee_msat", "lost_msat")

@@ -25,6 +25,7 @@ from ..core.errors import BadParam, NodeTrouble, NotAsked, SatmeterError, TooMan
 from ..core.plain import keep_newest
 from ..http.last_minute import LastMinute
 from ..http.problem import problem
+from ..http.request_body import TooLarge, TooSlow, whole
 from ..http.server import asker
 from ..wire.pledge import Pledge
 from ..wire.signature import is_signature
@@ -35,7 +36,6 @@ from .l402 import L402
 from .owed import OwedUse, OwedUses
 from .page import Pages, wanted
 from .prices import METHODS, Price, find, methods_of, together
-from .request_body import TooLarge, TooSlow, pieces
 from .upstream import Upstream, plain_path
 
 log = logging.getLogger("satmeter.gate")
@@ -330,6 +330,6 @@ class Gate:
     async def _envelope(self, request: Request) -> bytes:
         """Returns a body that is looked into; BadParam for one that is larger than an envelope."""
         try:
-            return b"".join([piece async for piece in pieces(request, omi.MOST_BYTES, self.config.timeout_s)])
+            return await whole(request, omi.MOST_BYTES, self.config.timeout_s)
         except TooLarge:
             raise BadParam(f"envelope: may have {omi.MOST_BYTES:,} bytes", param="envelope") from None

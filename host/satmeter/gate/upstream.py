@@ -19,11 +19,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 from yarl import URL
 
+from ..http.request_body import pieces
 from .billing_client import KEPT_S
 from .config import Config
 from .l402 import carries
 from .page import without_ours
-from .request_body import pieces
 
 HOP = frozenset(
     "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade".split()

@@ -135,7 +135,7 @@ class Payments:
         """
         with self._alone(payment_hash, bolt11):
             if not fresh and self.begun(payment_hash, again):
-                return self._landed(payment_hash), ""
+                return landed(self.outcome, payment_hash), ""
             if not bolt11:
                 return self.outcome(payment_hash), "the payment was not begun"
             params: JsonObject = {
@@ -157,7 +157,7 @@ class Payments:
             since = min(since, time.time() - (time.monotonic() - begun))  # the clock may have been set back meanwhile
             if fresh and (_is_known(paid) or (why and self._older(payment_hash, paid, int(since)))):
                 return Outcome("known"), why or "the node paid this payment hash before"
-            return (self._landed(payment_hash) if paid is None or _is_known(paid) else paid), why
+            return (landed(self.outcome, payment_hash) if paid is None or _is_known(paid) else paid), why
 
     @contextmanager
     def _alone(self, payment_hash: str, bolt11: str) -> Iterator[None]:
@@ -285,12 +285,17 @@ class Payments:
         except RpcError as error:
             log.warning("xpay's layer can't be aged: %s", words_of(error))
 
-    def _landed(self, payment_hash: str) -> Outcome:
-        wait = POLL_FIRST_S
-        while (outcome := self.outcome(payment_hash)).status == "pending":
-            time.sleep(wait)
-            wait = min(POLL_MOST_S, wait * 2)
-        return outcome
+
+def landed(outcome_of: Callable[[str], Outcome], payment_hash: str) -> Outcome:
+    """Returns the outcome of a payment once no part of it is pending; waits as long as that takes.
+
+    The node answers with the preimage while parts of the payment are still pending. Only its list of
+    payments (listsendpays) shows how much left the node."""
+    wait = POLL_FIRST_S
+    while (outcome := outcome_of(payment_hash)).status == "pending":
+        time.sleep(wait)
+        wait = min(POLL_MOST_S, wait * 2)
+    return outcome
 
 
 def fee_cap(amount_msat: int) -> int:

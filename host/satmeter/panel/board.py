@@ -82,8 +82,7 @@ class BoardDrawing:
             said = f"board {meter.board}: is it connected, and its bridge running?"
         elif meter.fault:
             said = f"fault: {meter.fault}"
-        if self._said.text != said:
-            self._said.set_text(said)
+        self._said.set_text(said)
 
     def _picture(self, meter: MeterStatus) -> str:
         if self._virtual is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from nicegui import ui
-from nicegui.elements.mixins.text_element import TextElement
 
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
@@ -64,19 +63,18 @@ class StreamCard:
         """Draws a stream from its view; calls `changed` at a new state."""
         self._view = view
         terms, money = view.terms, self.money
-        self._text(self.meter, f"{view.meter} at {view.seller[:12]}…")
+        self.meter.set_text(f"{view.meter} at {view.seller[:12]}…")
         if self.state.text != view.state:
             self.state.set_text(view.state)
             self.state.classes(replace=f"state {view.state}")
             self._changed()
-        self._text(self.said, visible(view.trouble or view.why) or STATES.get(view.state, ""))
+        self.said.set_text(visible(view.trouble or view.why) or STATES.get(view.state, ""))
         for button in self.buttons:
             button.set_enabled(view.state != "closing")
-        self._text(self.pause, "Resume" if view.state == "paused" else "Pause")
+        self.pause.set_text("Resume" if view.state == "paused" else "Pause")
         left, budget = view.budget_left_msat, int(view.policy["budget_msat"])
         part = 100 * left // max(1, budget) / 100
-        if self.bar.value != part:
-            self.bar.set_value(part)
+        self.bar.set_value(part)
         self.facts["price"] = f"{money(terms.price_msat)} / {terms.unit}" if terms else "not agreed yet"
         self.facts["used"] = used(view.ticks, terms)
         self.facts["own"] = used(view.own_ticks, terms) if view.own_ticks >= 0 else "no sensor of our own"
@@ -97,11 +95,6 @@ class StreamCard:
             for each in found[-5:]:
                 with ui.element("li"):
                     ui.label(visible(f"refused: {each.why}"))
-
-    @staticmethod
-    def _text(element: TextElement, text: str) -> None:
-        if element.text != text:
-            element.set_text(text)
 
     async def _pause(self) -> None:
         method = "stream-resume" if self._view is not None and self._view.state == "paused" else "stream-pause"
@@ -197,8 +190,7 @@ class BuyPage:
         text = (
             f"{self.money(left)} may still be spent; {self.money(risk)} could be lost now" if streams else "none runs"
         )
-        if self.total.text != text:
-            self.total.set_text(text)
+        self.total.set_text(text)
 
     def _build(self, streams: Mapping[str, StreamStatus]) -> None:
         """Cards come and go with their streams; one that went has left a receipt, or a reason."""

@@ -152,8 +152,7 @@ def history(panel: Panel, name: str, money: Money) -> History:
         text = f"{sums['sessions']:,} sessions, {money(sums['earned_msat'])} earned"
         text += f", {money(given_back)} given back" if given_back else ""
         text += "".join(f"; {each} at the time" for each in worth(chosen))
-        if total.text != text:
-            total.set_text(text)
+        total.set_text(text)
 
     async def show_income() -> None:
         """The chart: of a month its days, of all the months."""

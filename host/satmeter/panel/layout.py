@@ -124,8 +124,7 @@ class Facts:
                         self._values[key] = ui.label("-")
 
     def __setitem__(self, key: str, text: str) -> None:
-        if self._values[key].text != text:
-            self._values[key].set_text(text)
+        self._values[key].set_text(text)
 
 
 def follow(feed: Feed[View], show: Callable[[], None]) -> None:

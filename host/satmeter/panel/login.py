@@ -20,6 +20,7 @@ from ..core.errors import BadParam, TooMany
 from ..formatting import visible
 from ..http.openid import Provider
 from ..http.password_tries import Tries
+from ..http.request_body import TooLarge, TooSlow, whole
 from ..http.server import network_of
 from .config import Roles
 from .users import NOBODY, User, load
@@ -166,12 +167,13 @@ class LoginPages:
         return self._page()
 
     async def enter(self, request: Request) -> Response:
-        """Logs somebody in by password, or returns the page with why not (401, 413 or 429)."""
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > FORM_BYTES:
-                return self._page("that is no password", 413)
+        """Logs somebody in by password, or returns the page with why not (401, 408, 413 or 429)."""
+        try:
+            body = await whole(request, FORM_BYTES)
+        except TooLarge:
+            return self._page("that is no password", 413)
+        except TooSlow:
+            return self._page("the password did not come to its end", 408)
         who = request.client.host if request.client else ""
         given = parse_qs(body.decode("utf-8", "replace"))
         password, name = given.get("password", [""])[0], given.get("name", [""])[0].strip()

@@ -18,6 +18,7 @@ from ..core.errors import BadParam, NodeTrouble, SatmeterError
 from ..core.money import typed_in_sat
 from ..core.plain import JsonObject
 from ..formatting import duration, visible
+from ..http.request_body import TooLarge, TooSlow, whole
 from ..node.payments import fee_cap
 from ..qr.meaning import Invoice, plausible, understand
 from ..qr.read import load, read, trouble
@@ -29,6 +30,7 @@ from .payments import Payment
 
 MOST_BYTES = 16 << 20
 AT_ONCE = 2
+SLOW_S = 60
 
 
 def routes() -> APIRouter:
@@ -38,14 +40,15 @@ def routes() -> APIRouter:
 
     @router.post("/scan")
     async def scan(request: Request, live: bool = False) -> JSONResponse:
-        data = bytearray()
-        async for piece in request.stream():
-            data += piece
-            if len(data) > MOST_BYTES:
-                return JSONResponse({"texts": [], "why": f"a picture may have {MOST_BYTES:,} bytes"}, 413)
+        try:
+            data = await whole(request, MOST_BYTES, SLOW_S)
+        except TooLarge:
+            return JSONResponse({"texts": [], "why": f"a picture may have {MOST_BYTES:,} bytes"}, 413)
+        except TooSlow:
+            return JSONResponse({"texts": [], "why": "the picture did not come to its end"}, 408)
         async with reading:
             try:
-                texts, why = await asyncio.to_thread(look, bytes(data), live)
+                texts, why = await asyncio.to_thread(look, data, live)
             except SatmeterError as error:
                 return JSONResponse({"texts": [], "why": str(error)}, 400)
         return JSONResponse({"texts": texts, "why": why})

@@ -57,8 +57,7 @@ def meters(panel: Panel) -> None:
         for name, meter in found.items():
             texts = (said(meter), flow(meter, meter.tariff), money(meter.credit_msat), meter.fault)
             for label, text in zip(rows[name], texts):
-                if label.text != text:
-                    label.set_text(text)
+                label.set_text(text)
 
     def build(found: Mapping[str, MeterStatus]) -> None:
         table.clear()
@@ -196,7 +195,7 @@ class MeterPage:
         """Bring everything on the page up to the feed's newest view."""
         meter = self.meter
         text = stale(self.panel.sell, self.body) or ("" if meter is not None else f"there is no meter {self.name!r}")
-        self._text(self.trouble, text)
+        self.trouble.set_text(text)
         if meter is None:
             return
         session = self.panel.sell.view.sessions.get(meter.session)
@@ -206,7 +205,7 @@ class MeterPage:
             self.state.set_text(meter.state)
             self.state.classes(replace=f"state {meter.state}")
             self.history.refresh()
-        self._text(self.said, said(meter))
+        self.said.set_text(said(meter))
         self.close.set_enabled(bool(meter.session))
         self.unlock.set_enabled(meter.state == "lockout")
         self.board.update(meter)
@@ -217,7 +216,7 @@ class MeterPage:
 
     def _show_credit(self, meter: MeterStatus, terms: Tariff) -> None:
         credit = meter.credit_msat
-        self._text(self.credit, self.money(credit))
+        self.credit.set_text(self.money(credit))
         part = max(0, min(100, 100 * credit // terms.quantum_msat))
         if self.bar.value != part / 100:
             self.bar.set_value(part / 100)
@@ -226,7 +225,7 @@ class MeterPage:
         lasts = (
             f"lasts about {duration(credit * 3600 // cost_an_hour)} at this flow" if cost_an_hour and credit > 0 else ""
         )
-        self._text(self.lasts, lasts)
+        self.lasts.set_text(lasts)
         self.facts["flow"] = flow(meter, terms)
         self.facts["register"] = count(meter, terms)
         self.facts["exposure"] = f"{self.money(meter.exposure_msat)}, at most {self.money(meter.exposure_bound_msat)}"
@@ -246,7 +245,7 @@ class MeterPage:
         meter = self.meter
         if meter is None:
             return
-        self._text(self.price, f"{self.money(meter.tariff.price_msat)} a {meter.tariff.unit}")
+        self.price.set_text(f"{self.money(meter.tariff.price_msat)} a {meter.tariff.unit}")
         text = (meter.address if which == "address" else meter.invoice).upper()
         if text == self._code and text:
             return
@@ -258,7 +257,7 @@ class MeterPage:
                 else "No invoice now: make one."
             )
         self.qr.set_content(draw.svg(make(text)) if text else "")
-        self._text(self.text, text or nothing)
+        self.text.set_text(text or nothing)
         self.wallet.set_visibility(bool(text) and which == "invoice")
         self.wallet.props["href"] = f"lightning:{text}"
         self.wallet.update()
@@ -293,11 +292,6 @@ class MeterPage:
             for line in lines:
                 with ui.element("li"):
                     ui.label(line)
-
-    @staticmethod
-    def _text(label: ui.label, text: str) -> None:
-        if label.text != text:
-            label.set_text(text)
 
     # --- what a person does
 

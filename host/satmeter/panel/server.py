@@ -16,7 +16,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import RedirectResponse, Response
 
 from ..http.openid import Provider
-from ..http.server import run
+from ..http.server import run, settings
 from ..node.any_node import AnyNode
 from . import login, scanning
 from . import poller as feeds
@@ -33,6 +33,8 @@ log = logging.getLogger("satmeter.panel")
 
 RATE_EVERY_S = 60
 AGAIN_S = 5
+GRACE_S = 2
+"""What is under way at the end may go on for so long; pages that are open connect again."""
 CALLS = 4
 """Calls of one node at once."""
 RECONNECT_S = 120
@@ -195,14 +197,8 @@ def serve(
     run(
         app,
         said,
-        host=host,
-        port=port,
         ssl_certfile=cert,
         ssl_keyfile=key,
-        log_level="warning",
         ws_max_size=1 << 20,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        **{**settings(host, port, proxies), "timeout_graceful_shutdown": GRACE_S},
     )

@@ -37,8 +37,7 @@ def sites(panels: Mapping[str, Panel]) -> None:
         for name, panel in panels.items():
             texts = _said(panel, earned.get(name), money)
             for label, text in zip(lines[name], texts, strict=True):
-                if label.text != text:
-                    label.set_text(text)
+                label.set_text(text)
             away = panel.sell.trouble and not panel.sell.missing
             lines[name].state.classes(**{"add" if away else "remove": "warning"})
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from pyln.client import Plugin
 from pyln.client.plugin import hook_fallbacks
 
-from ..core.plain import Plain
+from ..core.plain import Plain, without_repeats
 from ..wire.tokens import Requests, depth, members
 
 log = logging.getLogger("satmeter")
@@ -76,14 +76,7 @@ def _params(raw: bytes, plain: bool) -> object:
     allowed the call may have checked the other value."""
     if raw.count(b"[") + raw.count(b"{") > NESTED_MOST and depth(raw) > NESTED_MOST:  # seldom counted: it takes long
         raise ValueError(f"nested deeper than {NESTED_MOST}")
-    return json.loads(raw.decode(), object_pairs_hook=_once if plain else None)
-
-
-def _once(pairs: list[tuple[str, object]]) -> Plain:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a name stands twice")
-    return made
+    return json.loads(raw.decode(), object_pairs_hook=without_repeats if plain else None)
 
 
 def _refuse(plugin: Plugin, id: str | None, method: str | None, code: int, message: str) -> None:

@@ -1,9 +1,11 @@
-"""The body of a payer's request, piece by piece: bounded in size, and in the time that it may stand still."""
+"""The body of a request, bounded in size and in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
+
+SLOW_S = 20
 
 
 class TooSlow(Exception):
@@ -31,3 +33,12 @@ async def pieces(request: Request, most_bytes: int, timeout_s: float) -> AsyncIt
         if seen > most_bytes:
             raise TooLarge
         yield piece
+
+
+async def whole(request: Request, most_bytes: int, timeout_s: float = SLOW_S) -> bytes:
+    """Returns a body. Raises TooLarge beyond `most_bytes`, and TooSlow where not all of it came within `timeout_s`."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return b"".join([piece async for piece in pieces(request, most_bytes, timeout_s)])
+    except TimeoutError:
+        raise TooSlow from None
