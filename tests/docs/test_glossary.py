@@ -27,7 +27,7 @@ ELSEWHERE = {
     "v0003.py": {"purchase"},
     "charge.py": {"shop"},
     "parameters.py": {"shop"},
-    "serve.py": {"books"},
+    "books.py": {"books"},
     "site.py": {"books", "ledger"},
     "channels.py": {"spare"},
     "payments.py": {"spare"},
