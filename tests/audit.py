@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from pyln.client import RpcError
 
+from satmeter.core.labels import FetchedLabel, WalletLabel, parse
+
 REFUND = "satmeter/refund/"
 PATIENCE_S = 10
 
@@ -126,6 +128,11 @@ class Accountant:
         for _, data in self._of(account, "meter", "invoice_paid", "payment_unowned"):
             self._that(data["payment_hash"] not in booked, name, f"{data['payment_hash']} is credited twice")
             booked[data["payment_hash"]] = data
+        buyers = {stream: data["buyer"] for stream, data in self._of(account, "meter", "session_opened")}
+        for stream, data in self._of(account, "meter", "invoice_paid"):
+            label = account.received.get(data["payment_hash"], ("",))[0]
+            to = buyers.get(stream, "") if isinstance(parse(label), WalletLabel | FetchedLabel) else ""
+            self._that(not to, name, f"what a wallet paid for {label} is credited to the buyer {to}")
         indexes = [data["pay_index"] for data in booked.values()]
         self._that(len(indexes) == len(set(indexes)), name, "one pay_index is credited twice")
         for known, data in booked.items():

@@ -14,6 +14,7 @@ from satmeter.core import messages as msg
 from satmeter.core.errors import (
     BadParam,
     Implausible,
+    MeterTaken,
 )
 from satmeter.core.reading import Reading
 from satmeter.core.seller import events as selling
@@ -409,3 +410,86 @@ def test_what_uses_little_or_is_used_by_a_gate_is_not_idle():
         w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="reserve", amount_msat=100))
         w.sell(cmd.Spend(session=SESSION, id=f"g{n}", step="settle"))
     assert w.meter.session == SESSION
+
+
+def test_a_buyer_that_does_not_come_back_after_a_restart_makes_room_too():
+    w = World({"low_water_msat": 0})
+    w.open()
+    w.report(10)
+    w.lose = lambda message: True
+    w.restart_seller()
+    w.report(10)
+    w.pass_ms(590_000, step=5_000)
+    assert w.sale.open
+    w.pass_ms(20_000, step=5_000)
+    w.report(10)
+    assert not w.sale.open and w.sale.owed_msat == 9_000
+
+
+def test_a_buyer_that_is_heard_after_a_restart_is_not_gone():
+    w = World({"low_water_msat": 0})
+    w.open()
+    w.report(10)
+    w.restart_seller()
+    w.sell(cmd.PeerConnected(peer=BUYER_ID))
+    w.pass_ms(700_000, step=5_000)
+    w.report(10)
+    assert w.sale.open and w.sale.credit_msat == 9_000
+
+
+@pytest.mark.parametrize("expiry_s", [20, 250, 600])
+def test_a_buyer_that_lets_its_invoices_expire_is_late_all_the_same(expiry_s):
+    """Prepaid, idle and not paying: ten minutes, however soon its invoices expire and are asked for anew."""
+    w = World({"invoice_expiry_s": expiry_s})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(80)
+    w.pass_ms(640_000, step=5_000)
+    w.report(80)
+    assert not w.sale.open and "does not pay" in w.sale.reason
+
+
+@pytest.mark.parametrize("expiry_s", [20, 600])
+def test_in_arrears_an_invoice_that_expires_gives_no_new_grace_time(expiry_s):
+    w = World(ARREARS | {"invoice_expiry_s": expiry_s, "grace_s": 60})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(111)
+    assert w.sale.out
+    w.pass_ms(70_000, step=1_000)
+    w.report(111)
+    assert not w.sale.open and w.sale.reason == "not paid in time"
+
+
+def test_a_wallet_that_uses_nothing_makes_room_for_a_buyer_after_ten_minutes():
+    """Nothing ends while nobody else asks; what is left is given back to the wallet."""
+    w = World()
+    label, bearer = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=1_000))
+    w.pump()
+    assert w.pay(label)
+    w.pump()
+    for _ in range(11):
+        w.open()
+        assert [e.code for e in w.sent if isinstance(e, msg.Error)][-1] == MeterTaken.code
+        assert w.seller.state.sessions[bearer].open
+        w.pass_ms(55_000, step=5_000)
+        w.report(0)
+    w.open()
+    left = w.seller.state.sessions[bearer]
+    assert not left.open and left.owed_msat == 1_000
+    w.report(0)
+    w.open("0d" * 16)
+    assert w.seller.state.sessions["0d" * 16].open
+
+
+def test_a_wallet_that_uses_its_credit_keeps_the_meter():
+    w = World()
+    label, bearer = w.sell(cmd.MakeWalletInvoice(meter="m", amount_msat=10_000))
+    w.pump()
+    w.pay(label)
+    w.pump()
+    for n in range(1, 25):
+        w.report(n)
+        w.pass_ms(300_000, step=5_000)
+    w.open()
+    assert w.seller.state.sessions[bearer].open

@@ -245,6 +245,7 @@ def standing_offer():
     w.report(25)
     w.pass_ms(12_000, step=4_000)
     w.report(25, plugged=False)
+    w.pass_ms(3_600_000, step=600_000)
     w.sell(cmd.RemoveMeter(meter="m"))
     w.pump()
 

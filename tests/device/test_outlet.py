@@ -547,3 +547,25 @@ def test_a_count_that_came_while_it_was_waited_for_is_as_old_as_it_says():
         assert outlet.trust._at >= before + 0.18
 
     asyncio.run(act())
+
+
+def test_while_it_is_cut_for_a_moment_it_says_the_grant_that_it_would_open_for():
+    """Else a seller that reads 0 gives the credit to somebody else, and it opens again before it knows."""
+
+    async def act():
+        outlet, device, seller = made()
+        await outlet.step()
+        seller.grant = 1000
+        await outlet.step()
+        await outlet.step()
+        device.fails["read"] = DeviceTrouble("a packet was lost")
+        outlet._said_at = -100
+        await outlet.step()
+        assert not device.on and seller.said[-1]["grant"] == 1000
+        seller.grant = 0
+        outlet._said_at = -100
+        await outlet.step()  # it is told by the answer
+        await outlet.step()
+        assert seller.said[-1]["grant"] == 0
+
+    asyncio.run(act())

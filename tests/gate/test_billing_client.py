@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from satmeter.core.errors import BadParam
+from satmeter.core.errors import BadParam, NodeTrouble, NotAsked
 from satmeter.gate.billing_client import BillingClient
 from satmeter.gate.owed import OwedUse, OwedUses
 
@@ -18,6 +18,7 @@ class Service:
 
     def __init__(self):
         self.asked, self.answer = threading.Event(), threading.Event()
+        self.fallen = False
         service = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,6 +26,9 @@ class Service:
                 uses = json.loads(self.rfile.read(int(self.headers["content-length"])))["uses"]
                 service.asked.set()
                 service.answer.wait(60)
+                if service.fallen:
+                    self.close_connection = True
+                    return
                 body = json.dumps({"passed": [True] * len(uses)}).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
@@ -39,13 +43,21 @@ class Service:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def fall(self):
+        """Takes no connection any more, and answers nothing that it was asked."""
+        self.fallen = True
+        self.server.shutdown()
+        self.server.socket.close()
+        self.answer.set()
+
 
 @pytest.fixture
 def service():
     made = Service()
     yield made
     made.answer.set()
-    made.server.shutdown()
+    if not made.fallen:
+        made.server.shutdown()
     made.server.server_close()
 
 
@@ -115,3 +127,33 @@ def test_a_second_gate_with_the_same_file_gives_back_nothing_of_the_first(tmp_pa
         OwedUses(tmp_path / "gate.owed")
     first.close()
     assert OwedUses(tmp_path / "gate.owed").all() == [OwedUse("1", "hash", "t")]
+
+
+def test_uses_are_owed_where_an_answer_was_lost_and_the_next_try_is_refused(service, tmp_path):
+    """The service fell after it had spent them, and is not back for the second try: nobody knows, so they are owed."""
+    owed = OwedUses(tmp_path / "gate.owed")
+
+    async def act():
+        async with BillingClient(service.url, "secret", owed) as billing:
+            request = asyncio.create_task(billing.spend_token("which", "weather"))
+            await asyncio.to_thread(service.asked.wait, 60)
+            await asyncio.to_thread(service.fall)
+            with pytest.raises(NodeTrouble):
+                await request
+
+    asyncio.run(act())
+    assert [use.kind for use in owed.all()] == ["uses"]
+
+
+def test_nothing_is_owed_where_no_try_was_heard(service, tmp_path):
+    owed = OwedUses(tmp_path / "gate.owed")
+    service.fall()
+
+    async def act():
+        async with BillingClient(service.url, "secret", owed) as billing:
+            with pytest.raises(NotAsked):
+                await billing.spend_token("which", "weather")
+
+    asyncio.run(act())
+    owed.close()
+    assert OwedUses(tmp_path / "gate.owed").all() == []

@@ -10,7 +10,7 @@ from outlet import STEP_MS, TICKS_PER_S
 from satmeter.core import receipt
 from satmeter.core.buyer.state import BuyerState
 from satmeter.core.journal import decode
-from satmeter.core.labels import bearer_session, opening_label
+from satmeter.core.labels import FetchedLabel, WalletLabel, bearer_session, opening_label, parse
 from satmeter.core.receipt import balanced
 from satmeter.core.seller.state import SellerState
 from satmeter.core.snapshot import differences
@@ -100,6 +100,9 @@ class Judge:
         self.that(inv.status == "paid" and inv.received == e.amount_msat, "credited what did not arrive", inv)
         self.that(e.payment_hash not in self.credited, "credited twice", inv)
         self.credited.add(e.payment_hash)
+        if isinstance(parse(inv.label), WalletLabel | FetchedLabel):
+            buyer = self.sim.seller.state.sessions[e.subject].buyer
+            self.that(not buyer, "what a wallet paid is credited to", buyer)
 
     def _seller_refund_paid(self, e):
         self.that(e.amount_msat > 0, "a refund of nothing")

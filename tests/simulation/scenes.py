@@ -140,7 +140,18 @@ OFFER_LOST = scene(
     mode="prepaid",
 )
 """The seller dies as its offer is made, which is paid while it is away."""
+GUESSED = scene(
+    (2_000, "close"),
+    *[
+        (at + 4_000 * k, what, args)
+        for k in range(5)
+        for at, what, args in ((5_000, "guess", {}), (6_500, "wallet", {"share": 50}))
+    ],
+    mode="prepaid",
+)
+"""A buyer chooses the id that a wallet's session will have."""
 EVERY = (
+    GUESSED,
     BACK,
     OFFER_LOST,
     SPENT_SINCE,

@@ -15,6 +15,7 @@ from satmeter.bridge import view_of
 from satmeter.core import commands as cmd
 from satmeter.core import messages as msg
 from satmeter.core.errors import SatmeterError
+from satmeter.core.labels import bearer_session, wallet_label
 from satmeter.core.seller import reservations, views
 
 TICK_MS = 250
@@ -212,6 +213,16 @@ class Simulation:
     def _unplug(self):
         self.outlet.hal.is_plugged = False
         self.after(2_000, self._plug)
+
+    def _guess(self):
+        """A buyer opens under the id that the session of the next wallet invoice would have."""
+        if self.seller.core is not None:
+            label = wallet_label("0", METER, self.seller.state.newest_wallet_invoice + 1)
+            policy = {**self.plan.policy, "budget_msat": self.plan.tariff["quantum_msat"]}
+            self._ask(
+                self.buyer,
+                cmd.OpenStream(session=bearer_session(label), seller=SELLER, meter=METER, address="h:1", policy=policy),
+            )
 
     def _open(self):
         self._opened += 1

@@ -17,7 +17,7 @@ from satmeter.core.buyer import events as buying
 from satmeter.core.buyer import payments, receipts
 from satmeter.core.buyer import state as buyer_state
 from satmeter.core.buyer.state import BuyerState
-from satmeter.core.seller import attention, fold_refunds, metering, refunds, views
+from satmeter.core.seller import attention, fold_refunds, metering, peers, refunds, views
 from satmeter.core.seller import events as selling
 from satmeter.core.seller import payments as seller_payments
 from satmeter.core.seller import state as seller_state
@@ -261,6 +261,10 @@ def _payments_are_followed_before_offers_are_told(patch):
     patch.setattr(process.SellerProcess, "_tell_offers", lambda p: p.sim.after(1_000, was, p))
 
 
+def _a_buyer_may_have_any_id(patch):
+    patch.setattr(peers, "OWN_SESSION", "none")
+
+
 def _a_lost_commit_is_acted_on(patch):
     def failed(process):
         process.core.step.events.clear()
@@ -292,6 +296,7 @@ def test_in_every_scene_all_is_well(scene):
         (_a_rest_that_is_asked_for_goes_along_with_the_next_one, scenes.BACK),
         (_an_offer_is_nobodys, scenes.BACK),
         (_payments_are_followed_before_offers_are_told, scenes.OFFER_LOST),
+        (_a_buyer_may_have_any_id, scenes.GUESSED),
         (_a_lost_commit_is_acted_on, scenes.JOURNALS_BREAK),
         (_a_child_costs_whatever_it_needs, scenes.STUCK),
         (_final_in_its_first_block, scenes.BURIED),

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 PREFIX = "satmeter"
 FIRST = 1
 """The number of a session's first invoice."""
+OWN_SESSION = "bea4e400"
+"""So begin the ids of sessions that the seller opens itself: a buyer, who chooses its own, gets none of these."""
 _OPENING = re.compile(rf"{PREFIX}/([0-9a-f]{{1,16}})/o/([a-z0-9-]{{1,32}})/([A-Za-z0-9_-]{{71}})")
 _SESSION, _BUYER = 32, 66
 """Hex digits of a session and of a node id."""
@@ -145,7 +147,7 @@ def bearer_session(label: str) -> str:
 
     It is a payment of a wallet invoice, or one that comes too late for its own session. The id follows
     from the label alone, so that a repeat finds the same session."""
-    return hashlib.sha256(label.encode()).hexdigest()[:32]
+    return (OWN_SESSION + hashlib.sha256(label.encode()).hexdigest())[:_SESSION]
 
 
 def refund_label(session_id: str, number: int) -> str:

@@ -328,7 +328,9 @@ class Outlet:
         fault = (OTHERS if self._others else self.trouble or self.trust.fault)[:40]
         fault = "".join(each if each.isprintable() else "?" for each in fault)
         plugged = self._plugged and not self._out
-        said = (self.trust.register, plugged, fault, self.open)
+        # Not 0 while it can't be cut, since it may flow; and while it is cut, what it would open for again.
+        grant = max(self._grant, self._held, 1) if self.open else self._grant
+        said = (self.trust.register, plugged, fault, self.open, self.open or grant)
         if said == self._said and time.monotonic() < self._said_at + self.report_s * SPREAD:
             return
         register = self.trust.register
@@ -338,7 +340,7 @@ class Outlet:
             flow=self.trust.flow,
             plugged=plugged,
             fault=fault,
-            grant=max(self._grant, self._held, 1) if self.open else 0,  # not 0 while it can't be cut: it may flow
+            grant=grant,
             board=self._bridge,
             age_ms=self._age_ms(),
         )

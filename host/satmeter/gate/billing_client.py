@@ -5,6 +5,7 @@ import json
 import logging
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ class BillingClient:
     def __init__(self, url: str, secret: str, owed: OwedUses):
         """owed: keeps what is under way, and what is to be given back once the service answers again."""
         self._owed = owed
-        self._url, self._auth = url.rstrip("/"), aiohttp.BasicAuth("api-token", secret).encode()
+        self._url, self._auth = url.rstrip("/"), f"Basic {b64encode(f'api-token:{secret}'.encode()).decode()}"
         self._http: aiohttp.ClientSession | None = None
         self._spent: dict[tuple[str, str, str], float] = {}
         self._waiting: list[tuple[dict[str, str], asyncio.Future[str]]] = []
@@ -228,16 +229,18 @@ class BillingClient:
 
     async def _spend_once(self, uses: list[dict[str, str]], id: str) -> list[bool]:
         """Returns whether each of the uses passed. An answer that was lost is asked for again, under the same id."""
-        began = time.monotonic()
+        began, may_be_spent = time.monotonic(), False
         for wait_s in (*AGAIN_AFTER_S, None):
             wait_s = wait_s if time.monotonic() < began + TIMEOUT_S / 2 else None  # one that hangs is not asked thrice
             try:
                 answer = await self._post("/payment/uses", body={"uses": uses, "id": id})
                 if answer.status < 500 or wait_s is None:
                     break
-            except NodeTrouble:
+                may_be_spent = True
+            except NodeTrouble as error:
+                may_be_spent = may_be_spent or not isinstance(error, NotAsked)
                 if wait_s is None:
-                    raise
+                    raise NodeTrouble(error.message) if may_be_spent else error  # noqa: B904  # of the last try
             await asyncio.sleep(wait_s)
         if answer.status != 200:
             raise NodeTrouble(f"the billing service answered {answer.status}")

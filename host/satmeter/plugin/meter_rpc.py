@@ -108,8 +108,10 @@ class MeterRpc:
 
         def look(core: Seller) -> SellerStatus:
             names = [core.state.meter(name).name] if name is not None else sorted(core.state.meters)
-            sessions = [
-                views.session_status(session) for session in core.state.sessions.values() if session.meter in names
+            sessions = [  # without a name, those of meters that were removed as well
+                views.session_status(session)
+                for session in core.state.sessions.values()
+                if name is None or session.meter == name
             ]
             unowned = [UnownedPayment(label=label, amount_msat=amount) for label, amount in core.state.unowned.items()]
             at_risk = core.state.at_risk_msat()

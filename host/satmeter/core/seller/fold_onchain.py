@@ -44,7 +44,7 @@ def update_taken(state: "SellerState", event: ev.UpdateTaken) -> None:
     newest = [*account.taken_updates.items(), (event.number, event.amount_msat)][-REMEMBERED:]
     account.taken_updates = dict(newest)
     session.out.pop(event.number, None)
-    session.waiting_since = event.at
+    session.waiting_since = event.at if session.out else 0
     session.paid_msat += event.amount_msat
     session.payments += 1
     state.count_session(session, event.count)

@@ -187,13 +187,27 @@ class Metering(Part):
 
     def _abandoned(self, session: SellerSession) -> bool:
         """Whether nothing was used for IDLE_MS, and the buyer was gone, or did not pay what was asked, for as long."""
-        idle_ms = max(IDLE_MS, session.tariff.grace_s * 1000)
+        if not self._idle(session):
+            return False
+        before = self.now - self._idle_ms(session)
+        gone = 0 < session.memory.gone_at <= before
+        return gone or (bool(session.asked_for) and session.waiting_since <= before)
+
+    def make_room(self, session: SellerSession) -> None:
+        """Ends a bearer's session that nothing was used of for IDLE_MS, where a buyer asks for its meter.
+
+        A wallet that pays there goes on with that session, and needs no room."""
+        if not session.buyer and not session.ending and not session.reserved_msat and self._idle(session):
+            self.context.closing.end(session, "not used any more, and a buyer asked for the meter")
+
+    def _idle(self, session: SellerSession) -> bool:
+        """Whether nothing was used for IDLE_MS, or the grace time if that is longer."""
         used_at = max(session.memory.used_at, session.reserved_at)
         since = max(session.since, session.opened_at, used_at, self.context.resumed_at)
-        if self.now < since + idle_ms:
-            return False
-        gone = 0 < session.memory.gone_at <= self.now - idle_ms
-        return gone or (bool(session.asked_for) and self.now >= session.waiting_since + idle_ms)
+        return self.now >= since + self._idle_ms(session)
+
+    def _idle_ms(self, session: SellerSession) -> int:
+        return max(IDLE_MS, session.tariff.grace_s * 1000)
 
     def _low(self, meter: Meter, session: SellerSession) -> None:
         if session.memory.low_told and not session.low:

@@ -46,6 +46,12 @@ class Meters(Part):
             raise WrongState(f"meter {meter.name} is in {meter.state}; only a meter in standby can be removed")
         if meter.wallet_invoices:
             self.context.wallet_invoices.cancel_all(meter, "removed")
+        left = [each for each in self.state.sessions.values() if each.meter == meter.name and not each.buyer]
+        if owed_msat := sum(each.owed_msat for each in left):  # they ask for it on the meter's page
+            raise WrongState(
+                f"meter {meter.name} owes {owed_msat} msat to wallets that paid there, until they have it back, or "
+                f"remainder_s of its tariff ({meter.tariff.remainder_s} s) is over; then it can be removed"
+            )
         waiting = [session for session in self.context.waiting.values() if session.meter == meter.name]
         for session in waiting:
             self.context.openings.drop(session, "the meter is being removed")

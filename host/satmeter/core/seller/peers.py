@@ -15,6 +15,7 @@ from ..errors import (
     UnknownMeter,
     UnknownSession,
 )
+from ..labels import OWN_SESSION
 from ..plain import keep_newest
 from ..states import MeterState
 from . import events as ev
@@ -92,12 +93,15 @@ class Peers(Part):
         least one tick's price, owed by earlier sessions; the meter has to be in standby.
 
         Raises:
+            BadParam: The session's id is one of those that the seller draws itself.
             UnknownMeter: The seller has no such meter.
             LockedOut: The meter or the buyer is locked, or the buyer has a debt.
             MeterTaken: Another session has the meter.
             BoardSilent: The board is not heard, can't deliver, or nothing is plugged in.
             TooMany: A limit of sessions, or of unpaid openings of this node id, is reached.
         """
+        if message.session.startswith(OWN_SESSION):  # else it would get what a wallet pays for that session
+            raise BadParam(f"session: ids that begin with {OWN_SESSION} are the seller's own", param="session")
         meter = self.state.meters.get(message.meter)
         if meter is None:
             raise UnknownMeter("no meter of that name here")  # and no list of the others for strangers
@@ -130,6 +134,7 @@ class Peers(Part):
         self.refuse_debtor(meter, peer)
         holder = self.state.sessions.get(meter.session)
         if holder is not None and not self.context.openings.unused(holder):
+            self.context.metering.make_room(holder)
             raise MeterTaken(f"another session has meter {meter.name}")
         if meter.silent(self.now, self.limits.silent_ms):
             raise BoardSilent(f"the board of meter {meter.name} is not heard; it could deliver nothing")

@@ -203,7 +203,7 @@ class SellerState:
     def invoice_asked(self, event: ev.InvoiceAsked) -> None:
         """Adds an outstanding invoice; its number is not drawn again."""
         session = self.session_of(event)
-        session.waiting_since = session.waiting_since if session.out else event.at
+        session.waiting_since = session.waiting_since or event.at  # one that expires does not set the clock back
         session.out[event.number] = event.amount_msat
         session.next_number = max(session.next_number, event.number + 1)
         self.count_session(session, event.count)
@@ -217,7 +217,7 @@ class SellerState:
             session.state = SessionState.CLOSING  # it was paid after all, and has something to settle
         session.out.pop(event.number, None)
         session.dropped.pop(event.number, None)
-        session.waiting_since = event.at
+        session.waiting_since = event.at if session.out else 0
         session.paid_msat += event.amount_msat
         session.payments += 1
         if not session.buyer:

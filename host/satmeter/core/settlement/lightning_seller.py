@@ -116,7 +116,8 @@ class LightningSeller(Part):
         """Nothing but its invoices was given to the buyer."""
 
     def resumed(self, session: SellerSession) -> None:
-        """Its invoices are asked for as any other's."""
+        """Its invoices are asked for as any other's. Its buyer counts as gone until it is heard."""
+        session.memory.gone_at = self.now if session.buyer else 0
 
     def is_settled(self, session: SellerSession) -> bool:
         """What is paid is paid."""
