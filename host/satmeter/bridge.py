@@ -1,8 +1,8 @@
 """Serial port <-> the plugins' RPC: a board's readings go up, grant, lamp and page come down.
 
-The bridge owns no fact: what is said to the board and what it says is in wire/dialogue.py, and here are the port, the
-RPC and the threads. Either side may go and come back. What it does add is a supervisor's eye: a plugin that has died
-is started again where its path is known.
+This file has the port, the RPC and the threads; wire/dialogue.py has the messages to and from the board. The bridge
+owns no fact. Either side may disappear and come back. The bridge also supervises: if a plugin has stopped and its path
+is known, the bridge starts it again.
 """
 
 import logging
@@ -32,7 +32,7 @@ RETRY_S = 1.0
 POLL_S = 30
 REFUSED_MS = 60_000
 NOTHING = View(0)
-"""What a board is told whose meter or stream is no more."""
+"""The view for a board whose meter or stream does not exist any more."""
 
 
 def now_ms() -> int:
@@ -134,7 +134,7 @@ class Bridge:
         ]
 
     def troubles(self) -> dict[str, str]:
-        """Return what keeps each of the bridge's parts from its work now, "" for nothing; by the part's name."""
+        """Return the present error of each part of the bridge, by the part's name; "" for a part that works."""
         return {thread.name.removeprefix("bridge-_"): self.trouble.get(thread.name[7:], "") for thread in self._threads}
 
     def start(self) -> None:
@@ -187,7 +187,7 @@ class Bridge:
             log.warning("starting %s again", self.plugin)
             self.node.call("plugin", subcommand="start", plugin=str(self.plugin))
         except (RpcError, NodeTrouble) as error:
-            log.warning("it does not start: %s", error)
+            log.warning("the plugin does not start: %s", error)
         finally:
             self._mending.release()
 
@@ -252,7 +252,7 @@ class Bridge:
             self.talk.reported(told, view, taken)
 
     def _refused(self, why: str) -> None:
-        """Say that a reading was refused; not of each of them, while they go on coming."""
+        """Log that a reading was refused; while more are refused, only once every REFUSED_MS."""
         if now_ms() >= self._refused_at + REFUSED_MS:
             self._refused_at = now_ms()
             log.error("a reading was refused: %s", why)

@@ -357,7 +357,7 @@ def test_a_mistaken_request_makes_no_invoice_of_any_amount(http, content, kind, 
 
 def test_what_stands_in_the_address_is_not_ignored(http):
     answer = http.post("/invoice?msatoshi=1000", json={})
-    assert answer.status_code == 400 and answer.json()["detail"].startswith("msatoshi: stands in the address")
+    assert answer.status_code == 400 and answer.json()["detail"].startswith("msatoshi: is in the URL")
     assert http.post("/invoice", json={}).json()["msatoshi"] is None  # asked for: whatever the payer likes
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 import draw_wiring  # noqa: E402
 
-OPERATING = (ROOT / "docs" / "operating.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 
 
 @pytest.mark.parametrize(("kind", "role"), [(MeterPlugin, "meter"), (StreamPlugin, "stream")])
@@ -30,18 +30,18 @@ def test_every_method_and_option_is_in_the_docs(kind, role):
     plugin = kind().plugin
     names = {name for name in plugin.methods if name.startswith(f"{role}-")}
     assert f"{role}-figures" in names
-    assert names <= set(re.findall(rf"`({role}-[a-z-]+)", OPERATING))
+    assert names <= set(re.findall(rf"`({role}-[a-z-]+)", REFERENCE))
     defaults = {option.name: str(option.default) for option in plugin.options.values()}
     assert f"{role}-db" in defaults
     for option, default in defaults.items():
-        assert f"`{option}`" in OPERATING, option
+        assert f"`{option}`" in REFERENCE, option
         if default.isdecimal() and default != "0":
-            assert re.search(rf"`{option}`\s\({default}\)", OPERATING), (option, default)
+            assert re.search(rf"`{option}`\s\({default}\)", REFERENCE), (option, default)
 
 
 def tariff_table():
     """The defaults that the table of the tariff states, by field; one for several fields is that of each."""
-    section = OPERATING.split("### The tariff")[1].split("###")[0]
+    section = REFERENCE.split("### The tariff")[1].split("###")[0]
     stated = {}
     for row in re.findall(r"^\| ([a-z_, ]+) \| ([^|]+) \|", section, re.M)[1:]:
         names, defaults = (part.replace("`", "").split(", ") for part in row)
@@ -73,9 +73,9 @@ def test_every_field_of_a_tariff_is_in_the_docs_with_its_default():
 def test_every_cap_is_in_the_docs_with_its_default():
     for f in fields(Policy):
         if isinstance(f.default, int) and f.default:
-            assert re.search(rf"`{f.name}` \({f.default}\)", OPERATING), f.name
+            assert re.search(rf"`{f.name}` \({f.default}\)", REFERENCE), f.name
         else:
-            assert f"`{f.name}`" in OPERATING or f.name == "unit", f.name
+            assert f"`{f.name}`" in REFERENCE or f.name == "unit", f.name
 
 
 def test_every_error_has_its_number_in_the_docs():
@@ -83,7 +83,7 @@ def test_every_error_has_its_number_in_the_docs():
     while todo:
         cls = todo.pop()
         todo += cls.__subclasses__()
-        assert str(cls.code) in OPERATING, cls
+        assert str(cls.code) in REFERENCE, cls
 
 
 def test_every_file_that_the_docs_name_is_there():

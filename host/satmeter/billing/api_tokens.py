@@ -18,7 +18,7 @@ SCOPES = {
     "pay": "pay invoices with the node's money, and make on-chain addresses",
     "verify": "verify payments, and spend and refresh hash tokens, whichever client sold them",
     "verify-own": "the same for what this client sold",
-    "meter": "hear of the node's meters, and have gates spend credit of their sessions",
+    "meter": "receive events of the node's meters, and spend credit of their sessions through gates",
     "metrics": "read the service's metrics",
 }
 NEW = {"revoked_at": 0, "old_hash": "", "old_until": 0, "expires_at": 0}
@@ -79,7 +79,7 @@ class ApiTokens:
         with self._database.writing() as db:
             if db.execute(sa.select(SECRET.c.name).where(SECRET.c.name == name)).first():
                 raise NameTaken(
-                    f"name: there is a client {name!r} already; revoked ones keep their names", param="name"
+                    f"name: there is a client {name!r} already; names of revoked clients stay in use", param="name"
                 )
             row = {"name": name, "hash": digest(secret), "scopes": " ".join(sorted(set(scopes))), **NEW}
             db.execute(sa.insert(SECRET), {**row, "created_at": int(time.time()), "expires_at": expires_at})
@@ -124,7 +124,7 @@ class ApiTokens:
             if not insert_new(db, SECRET, fresh):
                 mine = sa.update(SECRET).where(SECRET.c.name == name, SECRET.c.revoked_at == 0)
                 if not only(db.execute(mine.values(row))):
-                    raise WrongState("token: this seller's was revoked by the hub's operator")
+                    raise WrongState("token: the hub's operator has revoked this seller's token")
                 db.execute(sa.delete(SUBSCRIPTION).where(SUBSCRIPTION.c.client == name))
         return secret
 

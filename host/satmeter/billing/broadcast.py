@@ -28,7 +28,7 @@ class Broadcast(Generic[Told]):
         self._loop = asyncio.get_running_loop()
 
     def say(self, paid: Told) -> None:
-        """Tell everybody of a payment (or an event), by its id once: it may be heard of in two ways."""
+        """Send a payment (or an event) to every reader, once for each id: it may be reported in two ways."""
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._put, paid)
 

@@ -82,7 +82,7 @@ def only(found: JsonObject, *known: str) -> JsonObject:
 def no_query(request: Request) -> None:
     """BadParam for parameters in the address of a call that reads its body only."""
     for name in request.query_params:
-        raise BadParam(f"{name[:40]}: stands in the address; this call reads its body only", param="body")
+        raise BadParam(f"{name[:40]}: is in the URL, but this call reads only its body", param="body")
 
 
 def check_text(name: str, value: object) -> None:

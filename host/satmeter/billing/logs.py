@@ -94,7 +94,7 @@ class Requests:
 
 
 PLAIN = {"/payment/uses": "/payment/uses"}
-"""Routes that are not FastAPI's, and leave no word of themselves."""
+"""Routes that are not FastAPI's, so they are not in scope["route"]: their labels, by path."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

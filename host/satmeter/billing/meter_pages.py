@@ -181,7 +181,7 @@ class MeterPages:
         found = self.purchase(name, link)
         if found.session is not None and found.part is not None and found.session.phase == "open":
             if not found.part.leads:
-                raise WrongState("most of what is left was paid by others: only they, or pulling the plug, end it")
+                raise WrongState("most of what is left was paid by others: only they can end it, or pulling the plug")
             self._call("meter-close", name=found.session.session)
 
     def rest(self, name: str, link: str) -> Rest:
@@ -244,7 +244,7 @@ class MeterPages:
 
     def metadata(self, name: str, host: str) -> str:
         """Returns what a wallet shows of a meter before it pays (LUD-06, with LUD-16 and LUD-20)."""
-        words = f"Pay for the meter {name}. What is left, and the receipt, stand at the link that you get for it."
+        words = f"Pay for the meter {name}. You get a link; it shows what is left, and the receipt."
         said = [
             ["text/plain", f"meter {name} at {host}"],
             ["text/identifier", f"{name}@{host}"],

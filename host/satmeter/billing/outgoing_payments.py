@@ -1,4 +1,4 @@
-"""Payments that clients have the node make: recorded before they are sent, and known once, whatever falls over.
+"""Payments that the node makes for clients: recorded before they are sent, and each made once, also after a crash.
 
 A payment may have several parts. It ends when none of them can still settle: then what left is the sum over its parts.
 One that was made over another amount than was asked ends as an alarm: a person has to look at it.
@@ -199,7 +199,7 @@ class OutgoingPayments:
         if outcome.status == "complete":
             self._end(row["rhash"], outcome, "")
         elif outcome.status != "pending":
-            self._end(row["rhash"], outcome, "it was not sent, or failed, and who sent it is gone", left=True)
+            self._end(row["rhash"], outcome, "it failed, or was never sent, and its worker has stopped", left=True)
 
     def _unsent(self, rhash: str, why: str) -> None:
         """Record that a payment which is ours is not sent now: unless an earlier try of its hash can still settle."""
@@ -344,5 +344,5 @@ def _judged(row: PaymentRow, outcome: Outcome) -> tuple[str, str]:
     asked, sent, arrived = int(row["msatoshi"]), outcome.sent_msat, outcome.amount_msat
     if arrived == asked and asked <= sent <= asked + int(row["maxfee"]):
         return COMPLETE, ""
-    bound = f"asked were {asked} msat, for {row['maxfee']} msat of routing at most"
+    bound = f"asked for were {asked} msat, with at most {row['maxfee']} msat of routing fees"
     return ALARM, f"{sent} msat left the node and {arrived} msat arrived; {bound}"

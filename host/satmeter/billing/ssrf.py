@@ -89,12 +89,12 @@ class Outward:
                     answer = await self.send(client, "GET", url, headers={"accept-encoding": "identity"}, who=who)
                     if answer.headers.get("content-encoding", "identity") != "identity":
                         # A small answer may be a very large one when it is unpacked.
-                        raise BadParam(f"url: {url[:200]} answers packed, which was not asked for", param="url")
+                        raise BadParam(f"url: {url[:200]} sends a compressed body, which is not accepted", param="url")
                     data = bytearray()
                     async for piece in answer.aiter_raw():
                         data += piece
                         if len(data) > MOST_BYTES:
-                            raise BadParam(f"url: {url[:200]} answers more than {MOST_BYTES:,} bytes", param="url")
+                            raise BadParam(f"url: {url[:200]} sends more than {MOST_BYTES:,} bytes", param="url")
                     await answer.aclose()
                     return answer.status_code, bytes(data)
         except (httpx.HTTPError, OSError, UnicodeError) as error:

@@ -1,7 +1,7 @@
-"""Hash tokens: proof of payment, as random text that whoever holds it may use so many times for the services paid for.
+"""Hash tokens: random texts that prove a payment. The holder may use one a number of times, for the services paid for.
 
-Stored hashed, so that a stolen database opens nothing; spent atomically, so that of two requests at once with a last
-use one passes. Who asks for an unknown token and for one that is spent hears the same.
+Tokens are stored as hashes, so a stolen database opens nothing. They are spent atomically: if two requests at once use
+the last use, one passes. The answer for an unknown token is the same as for a token that is used up.
 """
 
 import json

@@ -79,7 +79,7 @@ def _json(path: Path) -> object:
         text = sys.stdin.read() if str(path) == "-" else path.expanduser().read_text(encoding="utf-8-sig")
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadParam(f"{path}: is no JSON ({error})", param="receipt") from None
+        raise BadParam(f"{path}: is not JSON ({error})", param="receipt") from None
 
 
 def _receipts(given: object) -> Iterator[tuple[str, str]]:
@@ -104,7 +104,7 @@ def _events(given: object) -> "list[EventRow]":
     try:
         return msgspec.convert(rows, list[EventRow])
     except msgspec.ValidationError as error:
-        raise BadParam(f"events: are none of meter-history ({error})", param="events") from None
+        raise BadParam(f"events: must be the answer of meter-history ({error})", param="events") from None
 
 
 def _show(text: str, signature: str, events: "list[EventRow] | None") -> bool:

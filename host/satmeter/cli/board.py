@@ -33,10 +33,10 @@ def flash_board(
     config: Config = None,
     key: Key = KEY,
     replace: Annotated[
-        bool, typer.Option("--replace", help="replace another program's files; saved here before")
+        bool, typer.Option("--replace", help="replace another program's files; they are saved here first")
     ] = False,
     new_key: Annotated[
-        bool, typer.Option("--new-key", help="give the board another key; the file has it when the board has")
+        bool, typer.Option("--new-key", help="make a new key; the key file changes once the board has it")
     ] = False,
 ) -> None:
     """Put the firmware and a config onto a board; only what has changed is copied. Its bridge pauses meanwhile."""
@@ -48,7 +48,7 @@ def flash_board(
         """Where to save files of another program that would be lost; None: leave them as they are."""
         if not replace and not sys.stdin.isatty():
             return None
-        said = f"{', '.join(names)} on the board are another program's"
+        said = f"another program on the board uses {', '.join(names)}"
         bar.stop()  # else the question would be drawn over
         if not replace and not typer.confirm(f"{said}; save them here, and replace them?"):
             return None
@@ -142,11 +142,11 @@ def _check_turned(found: list[list[int]]) -> None:
         if abs(high - low) < LEAST_TURN:
             raise BoardTrouble(
                 f"from {low} to {high} of 65,535 at {permille / 10:g} %: it was not turned, or its wiper is not on "
-                "that pin; nothing to write down"
+                "that pin; there is no calibration to print"
             )
     if any(low > high for (low, _), (high, _) in itertools.pairwise(found)):
         said = ", ".join(str(raw) for raw, _ in found)
-        raise BoardTrouble(f"it does not rise all the way ({said}): turn it the other way, or change its two ends")
+        raise BoardTrouble(f"the readings must rise ({said}): turn it the other way, or swap the wires of its two ends")
 
 
 @board_app.command()

@@ -23,7 +23,7 @@ def add(
     days: Days = 0,
     config: Where = None,
 ) -> None:
-    """Make a client, and print its api-token, which is shown this once."""
+    """Create a client, and print its api-token. It is shown only once."""
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 
@@ -37,7 +37,7 @@ def renew(
     days: Days = 0,
     config: Where = None,
 ) -> None:
-    """Give a client another api-token, and print it; its invoices stay, also where it was revoked."""
+    """Create a new api-token for a client, also for a revoked one, and print it. The client's invoices stay."""
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 
@@ -48,7 +48,7 @@ def _say_token(name: str, token: str) -> None:
     try:
         print(token, flush=True)
     except OSError as error:
-        text = f"the client {name} is made, and its api-token could not be written: {error.strerror}"
+        text = f"the client {name} was created, but its api-token could not be printed: {error.strerror}"
         raise BadParam(f"{text}; satmeter client renew {name} gives another") from None
 
 
@@ -77,7 +77,7 @@ def _day(seconds: object) -> str:
 
 @app.command("revoke")
 def revoke(name: str, config: Where = None) -> None:
-    """End a client's api-token: within five seconds it is good for nothing."""
+    """Revoke a client's api-token. It is refused within five seconds."""
     with failing("billing"):
         from ..billing.api_tokens import ApiTokens
 

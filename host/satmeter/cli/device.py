@@ -39,7 +39,7 @@ def find(
         if each.line:
             console.print(f"    {each.line}", markup=False, highlight=False, soft_wrap=True)
     if not seen:
-        console.print("nothing was found: a device has to be in this network, and mDNS to pass", highlight=False)
+        console.print("nothing was found: is the device in this network, and is mDNS allowed?", highlight=False)
 
 
 @app.command("test")
@@ -47,7 +47,7 @@ def test(
     meter: Annotated[str, typer.Argument(help="the meter's name in the config")],
     config: Annotated[Path, typer.Option(help="the bridge's config")] = CONFIG,
 ) -> None:
-    """Read and switch a meter's device a few times, on for moments; say what may flow beyond a grant."""
+    """Read a meter's device and switch it on briefly, a few times; print how much may flow beyond a grant."""
     with failing("device", ValueError):
         import asyncio
 

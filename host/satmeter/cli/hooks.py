@@ -27,7 +27,7 @@ def dead(config: Where = None) -> None:
 
 @app.command("replay")
 def replay(id: Annotated[str, typer.Argument(help="one of them; without it all")] = "", config: Where = None) -> None:
-    """Have given-up webhooks tried anew by the running service."""
+    """Let the running service try dead webhooks again."""
     with failing("billing"):
         count = _hooks(config).replay(id)
         if id and not count:

@@ -38,14 +38,12 @@ def panel(
     fiat: Annotated[str, typer.Option(help="EUR (by the node's currencyrate), or EUR=61234.50")] = "",
     unit: Annotated[str, typer.Option(help="msat, sat or BTC")] = "sat",
     set_password: Annotated[bool, typer.Option("--set-password", help="ask for a new password, and end")] = False,
-    user: Annotated[str, typer.Option(help="of --set-password: whose; without it the owner's, who has no name")] = "",
-    role: Annotated[
-        str, typer.Option(help="of --set-password: owner, operator or viewer; a known user keeps theirs")
-    ] = "",
+    user: Annotated[str, typer.Option(help="with --set-password: the user's name; default: the owner")] = "",
+    role: Annotated[str, typer.Option(help="with --set-password: owner, operator or viewer; default: unchanged")] = "",
     remove_user: Annotated[
         str | None, typer.Option(help="remove a user ('': the owner without a name), and end")
     ] = None,
-    no_password: Annotated[bool, typer.Option("--no-password", help="whoever is on this machine may use it")] = False,
+    no_password: Annotated[bool, typer.Option("--no-password", help="loopback only: nobody has to log in")] = False,
     password_file: Annotated[Path, typer.Option(help="where the passwords' hashes are kept")] = PASSWORD,
     config: Annotated[Path | None, typer.Option(help="panel.toml: several nodes, and logins by OpenID")] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="certificate: https, and with it a live camera")] = None,
@@ -67,7 +65,7 @@ def panel(
             _set_password(password_file.expanduser(), user, Role.parse(role) if role else None)
             return
         if user or role:
-            raise BadParam("--user and --role are of --set-password")
+            raise BadParam("--user and --role need --set-password")
         if remove_user is not None:
             users.remove(password_file.expanduser(), remove_user)
             console.print(f"{remove_user or 'the owner without a name'} is removed", markup=False, highlight=False)
@@ -81,7 +79,7 @@ def panel(
             raise BadParam("--tls-cert and --tls-key come together")
         tls = _certificate(tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
         if given.sites and virtual:
-            raise BadParam("--virtual: is for the one node of --rpc, and the config has sites")
+            raise BadParam("--virtual: works only with the node of --rpc, but the config has sites")
         panels = [server.made(node, site) for site, node in given.sites.items()] or [server.made(near)]
         rate = Rate.parse(fiat)
         for each in panels:

@@ -80,7 +80,7 @@ def fleet(
         sites = []
         prometheus = [source for source in sources if source.startswith(("http://", "https://"))]
         if month and prometheus:
-            raise BadParam("--month: a Prometheus does not know when sessions were; journals do", param="month")
+            raise BadParam("--month: works with journals only: a Prometheus has no times of sessions", param="month")
         for source in sources:
             try:
                 found = of_prometheus(source) if source in prometheus else of_database(source, *period)

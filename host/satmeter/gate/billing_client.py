@@ -83,11 +83,11 @@ class BillingClient:
             await self._http.close()
 
     async def try_token(self) -> None:
-        """Says in the log, at the start, whether the service knows the gate's token: no visitor should be the first."""
+        """Logs an error at the start if the service does not accept the gate's token, before a visitor comes."""
         try:
             answer = await self._post("/payment/uses", body={"uses": [{"hash": "none", "service": "none"}]})
         except NodeTrouble as error:
-            log.warning("%s: until it does, nothing is sold here", error)
+            log.warning("%s; the gate sells nothing until it answers", error)
             return
         if answer.status in (401, 403):
             log.error(

@@ -138,5 +138,5 @@ def _beside(path: Path) -> str:
     owed = path.with_suffix(".owed")
     good = os.access(owed if owed.exists() else path.parent, os.W_OK)
     if not good:
-        log.warning("%s can't be written: uses that are owed are kept in memory only; name another file: owed", owed)
+        log.warning("%s can't be written: uses to give back are kept in memory only; set the field owed", owed)
     return str(owed) if good else ""

@@ -96,7 +96,7 @@ class OwedUses:
                 for statement, rows in steps:
                     self._db.executemany(statement, rows)
         except sqlite3.Error as error:
-            log.error("what is owed can't be written down, and would be lost at a restart: %s", error)
+            log.error("the uses to give back can't be saved; a restart would lose them: %s", error)
 
     def close(self) -> None:
         """Closes the file. What was begun and not ended is owed from now on."""

@@ -69,7 +69,7 @@ def together(prices: tuple[Price, ...], paths: tuple[str, ...]) -> Price | None:
 def parse(given: object, omi: bool = False) -> tuple[Price, ...]:
     """Return the prices of a config. BadParam names the one that is wrong."""
     if not isinstance(given, list) or not given:
-        raise BadParam("price: at least one [[price]] is needed: what has none is not let through", param="price")
+        raise BadParam("price: at least one [[price]] is needed: a request without a price is refused", param="price")
     return tuple(_price(n, each, omi) for n, each in enumerate(given, 1))
 
 

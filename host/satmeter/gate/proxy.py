@@ -45,8 +45,8 @@ AGAIN_S = 60
 """For so long the last invoice is given again to who asks for very many."""
 RETRY_S = 60
 RESERVED_S = 300.0
-"""A request that stands on reserved credit has to come to its answer within this time: half of that after which the
-seller releases the credit. Else a body that comes drop by drop would have its answer, and the credit back."""
+"""A request that is paid with reserved credit must be answered within this time. It is half the time after which the
+seller releases the credit. Otherwise a slow body could get its answer and get the credit back as well."""
 OWED_EVERY_S = 5
 
 EXPOSED = ("WWW-Authenticate", "Retry-After", "Satmeter-Token")
@@ -123,7 +123,7 @@ class Gate:
             return problem(413, "Content Too Large", f"a body may have {self.config.most_bytes:,} bytes")
         path = plain_path(request.scope)
         if path is None:
-            return problem(400, "Bad Request", "this path could mean another one behind the gate")
+            return problem(400, "Bad Request", "the server behind the gate could read this path as another one")
         body: bytes | None = None
         paths: tuple[str, ...] = (path,)
         if self.config.omi and request.method != "POST":
@@ -278,7 +278,7 @@ class Gate:
             raise error
         status = 504 if isinstance(error, TimeoutError) else 502
         title = "Gateway Timeout" if status == 504 else "Bad Gateway"
-        return problem(status, title, f"what stands behind this gate does not answer; {charged}")
+        return problem(status, title, f"the server behind this gate does not answer; {charged}")
 
     async def _settle(self, spent: Spent, answer: aiohttp.ClientResponse) -> None:
         """Settles reserved credit before the upstream's answer goes to the payer.

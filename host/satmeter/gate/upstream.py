@@ -1,7 +1,7 @@
 """What stands behind the gate: it is asked in a payer's place, and its answer goes back as it comes.
 
-It hears nothing of payments, and nothing that a stranger claims to be. What it can't be asked, and what breaks before
-its answer begins, are errors here: the proxy gives the use back.
+It gets nothing that paid for a request, and no headers in which the payer describes itself. A request that can't be
+sent, and an answer that breaks off before it begins, raise an error here: the proxy then gives the use back.
 """
 
 import asyncio

@@ -37,7 +37,7 @@ def _line(row: "sa.Row[tuple[object, ...]]", in_ledger: int, found: Outcome) -> 
     if row.status == "pending" or (row.status in (COMPLETE, ALARM) and found.status == "none"):
         return ""
     if found.status == "pending":
-        return f"{what}stands as {row.status}, but the node has parts of it under way"
+        return f"{what}is recorded as {row.status}, but the node still has pending parts of it"
     booked = in_ledger if row.client.startswith("user/") else int(row.sent)
     sent = found.sent_msat if found.status == "complete" else 0
     return f"{what}booked are {booked} msat, {sent} msat left the node" if booked != sent else ""

@@ -1,7 +1,7 @@
-"""A visit to the pages: who it is, what they sent, and the answer, as a page or as JSON for who asks for that.
+"""A request for the pages: its user, its form, and its answer, as a page or as JSON if the client asks for that.
 
-Who is logged in is known by a cookie, which the browser sends along with requests that another site's page makes, too:
-so a request that changes something must not come from such a page.
+A cookie identifies the user. The browser also sends it with requests that another site's page makes. So a request that
+changes something is refused if it comes from such a page.
 """
 
 from collections.abc import Mapping

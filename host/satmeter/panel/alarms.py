@@ -13,7 +13,7 @@ CHOICES = {"paid": "It was given back", "owed": "Pay it", "seen": "Seen"}
 SURE = {
     "paid": "Has the node already given this back (lightning-cli listpays)? It then counts as refunded.",
     "owed": "Pay it now? If it was given back before, it is paid a second time.",
-    "seen": "Have you looked at it? It is then shown no more; the journal keeps it.",
+    "seen": "Have you checked it? It is then not shown any more; the journal keeps it.",
 }
 
 

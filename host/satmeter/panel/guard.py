@@ -72,7 +72,7 @@ class Guard:
         """Return why a request with this Host and Origin is refused, "" if it is not."""
         name = _name(host)
         if not self._ours(name):
-            return f"these pages are not called {name[:80]!r}; start the panel with --name for it"
+            return f"the panel does not accept the host name {name[:80]!r}; start it with --name to allow it"
         if security.is_cross_site(origin, (host.lower(),)):
             return f"cross-site request refused: it came from a page of {str(origin)[:80]!r}"
         return ""

@@ -33,7 +33,7 @@ NEXT = {
     errors.JournalTrouble.code: "Look at the plugin's log; nothing is delivered until its database works again.",
     errors.WrongState.code: "Look at the state first; it may have changed meanwhile.",
     errors.UnknownSession.code: "It has ended; its receipt is in the history.",
-    errors.Unreachable.code: "Is its address right, its node running, and the way to it open?",
+    errors.Unreachable.code: "Check the address, that the node runs, and that this machine can reach it.",
     errors.TooMany.code: "End some of them first, or raise the limit in the node's options.",
     errors.Implausible.code: "Check the meter's rating and the board's calibration.",
 }

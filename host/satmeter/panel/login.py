@@ -171,7 +171,7 @@ class LoginPages:
         try:
             body = await whole(request, FORM_BYTES)
         except TooLarge:
-            return self._page("that is no password", 413)
+            return self._page("the name or the password is too long", 413)
         except TooSlow:
             return self._page("the password did not come to its end", 408)
         who = request.client.host if request.client else ""

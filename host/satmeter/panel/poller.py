@@ -137,7 +137,7 @@ class Feed(Generic[View]):
             self.trouble = str(error)
         except Exception as error:
             log.warning("the node's answer can't be read: %r", error)
-            self.trouble = "the node answers what no plugin of this version says"
+            self.trouble = "the plugin's answer does not fit this version of the panel: upgrade the older one"
 
     def _tell(self) -> None:
         for listener in list(self._listeners):

@@ -24,7 +24,7 @@ from .layout import Facts, Panel, asked, doing, follow, heading, on_enter, page,
 STATES = {
     "standby": "waiting for somebody to plug in and pay",
     "negotiating": "waiting for the first payment",
-    "delivering": "paid for: it may flow",
+    "delivering": "paid: delivering",
     "suspended": "credit used up: waiting for payment",
     "lockout": "locked after non-payment",
 }
@@ -252,7 +252,7 @@ class MeterPage:
         self._code = text
         if not text:
             nothing = (
-                "No address: this node's option meter-address says HOST:PORT where buyers reach it."
+                "No address: set the node's option meter-address to the HOST:PORT at which buyers reach it."
                 if which == "address"
                 else "No invoice now: make one."
             )

@@ -1,13 +1,13 @@
 """Whether an HTLC for an invoice of this node is one too many: those that came before cover the invoice already.
 
 lightningd gathers the HTLCs of one invoice in a set, and asks the invoice_payment hooks as soon as they cover it. One
-more HTLC of that set while it asks aborts it (lightning#7075, in every version up to 26.06.6), and again at each start,
-since HTLCs come anew then, until the invoice expires. Two payers of one invoice are enough, and so is one who means
-harm. So the one more has to fail before it gets into the set: in the htlc_accepted hook, through which every HTLC
-comes, at a start too.
+more HTLC of that set, while it asks, aborts lightningd (lightning#7075, in every version up to 26.06.6). It aborts
+again at each start until the invoice expires, because the HTLCs are replayed then. Two payers of one invoice are enough
+for this, or one attacker. So the additional HTLC has to fail before it gets into the set: in the htlc_accepted hook,
+through which every HTLC passes, at a start too.
 
-A set here is counted as lightningd counts it: by payment hash, secret and total, and without what it would not put
-into a set anyway. Otherwise a stranger could cover an invoice, here but not there, with an HTLC that costs nothing.
+This module counts a set as lightningd does: by payment hash, secret and total, without HTLCs that lightningd would not
+put into a set. Otherwise an HTLC that costs nothing could make an invoice look covered here, but not in lightningd.
 """
 
 import hashlib

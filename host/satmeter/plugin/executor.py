@@ -102,7 +102,7 @@ def _insistently(job: Callable[..., object], *args: object) -> None:
             job(*args)
             return
         except NodeTrouble as error:
-            log.warning("%s; asked again until it does", error)
+            log.warning("%s; the call is repeated until the node answers", error)
         except Exception:
             tries -= 1
             log.exception("%s failed", getattr(job, "__name__", job))

@@ -75,8 +75,8 @@ class LastKnown:
             return True
         raise JournalTrouble(
             f"this journal is an older copy: it ends with {Reached(journal.last, journal.newest_at)}, and the node has "
-            f"recorded {known}. Put the newer one back. If that is lost, start with this one by "
-            f"{self._role}-older-journal={name} (docs/operating.md, The journal, says what is lost)"
+            f"recorded {known}. Put the newer journal back. If that is lost, start with this copy: set "
+            f"{self._role}-older-journal={name} (docs/operating.md, The journal, says what is then lost)"
         )
 
     def reached(self, journal: Journal) -> None:

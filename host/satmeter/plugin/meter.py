@@ -125,9 +125,9 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         if self._strange:
             names = ", ".join(self._strange)
             raise JournalTrouble(
-                f"this journal is new, and the node has invoices of journal {names}: put back its backup "
-                f"(satmeter journal restore), or begin anew by meter-forget-journal={self._strange[0]}, and what it "
-                f"owed is lost"
+                f"this journal is new, but the node has invoices of journal {names}: restore its backup (satmeter "
+                f"journal restore). If it is lost, set meter-forget-journal={self._strange[0]} to begin a new journal; "
+                f"what the lost journal owed is then lost too"
             )
 
     def dump(self, core: Seller) -> Plain:
@@ -249,7 +249,7 @@ class MeterPlugin(RolePlugin[Seller, SellerState]):
         try:
             return self.covered.answer(onion, htlc, time.monotonic_ns() // 1_000_000)
         except Exception as error:
-            log.warning("an HTLC was not looked at: %r", error)
+            log.warning("an HTLC was not checked: %r", error)
             return {"result": "continue"}
 
     def _invoice_paid(self, **kwargs: JsonObject) -> None:

@@ -41,15 +41,15 @@ def add(plugin: Plugin) -> None:
     plugin.add_option(
         "meter-url",
         "",
-        "https://HOST at which wallets find the public pages of this node's meters (satmeter serve): boards show "
-        "there a code by which what is left comes back",
+        "https://HOST of the public pages of this node's meters (satmeter serve): boards then show a code that "
+        "pays back what is left",
     )
     plugin.add_option("meter-silent-s", "15", "seconds after which a board that was not heard counts as silent")
     plugin.add_option("meter-unheard-s", "600", "seconds after which an ending session with a silent board is charged")
     plugin.add_option(
         "meter-forget-journal",
         None,
-        "the name of a journal that is lost, so that another may begin; may be repeated",
+        "name of a lost journal, so that a new journal may begin; may be repeated",
         multi=True,
     )
     plugin.add_option("meter-max-meters", "1000", "most meters")
@@ -58,12 +58,12 @@ def add(plugin: Plugin) -> None:
     plugin.add_option(
         "meter-refund-maxfee-msat",
         "2000",
-        "routing fee that a refund may cost, in msat; a hundredth of it where that is more. The refund bears it",
+        "highest fee that a refund bears, in msat; a hundredth of the refund if that is more",
     )
     plugin.add_option(
         "meter-feerate", "0", "on-chain: sat per 1,000 weight units that updates have to pay; 0: as estimated"
     )
-    plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for what is stuck")
+    plugin.add_option("meter-bump-blocks", "6", "on-chain: blocks after which a child pays for a stuck transaction")
     plugin.add_option(
         "meter-bitcoind-rpc", "", "on-chain: http://USER:PASSWORD@HOST:PORT of a bitcoind to try updates on"
     )

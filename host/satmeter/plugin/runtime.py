@@ -159,7 +159,7 @@ class Runtime(Generic[CoreT]):
             try:
                 self._cycle(items)
             except Exception as error:
-                log.exception("the core's thread met an error of its own")
+                log.exception("bug: an error in the core's thread")
                 self._fail(error)
                 for _, reply in items:
                     _answer(reply, JournalTrouble(self.trouble))
@@ -330,9 +330,9 @@ class Runtime(Generic[CoreT]):
         log.warning("the journal's newest entry is of %s UTC, %d hours after this machine's clock", then, hours)
         block = self.role.block_at()
         if not block or wall_ms() < block - BLOCKS_AHEAD_MS:
-            log.warning("this machine's clock seems to be behind: it goes on from the journal's time; set the clock")
+            log.warning("this machine's clock seems to be behind: set it; the plugin continues from the journal's time")
             return 0
-        log.warning("a clock was ahead: the times that it recorded are moved back")
+        log.warning("an earlier clock was ahead: the times that were recorded with it are moved back")
         return ahead
 
     def _set_back(self, journal: Journal, core: CoreT, ahead: int) -> None:

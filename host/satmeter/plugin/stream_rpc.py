@@ -124,11 +124,11 @@ class StreamRpc:
         self.p.runtime.run(lambda core: views.stream_status(core.stream(session)), reply)
 
     def pause(self, call: Call, session: str) -> None:
-        """Stop paying for now; the seller suspends when the credit is used up."""
+        """Pause a stream: nothing is paid. The seller stops delivery when the credit is used up."""
         self._change(call, cmd.PauseStream(session=session))
 
     def resume(self, call: Call, session: str) -> None:
-        """Pay again what a paused stream was asked for."""
+        """Resume a paused stream: the seller's invoices are paid again."""
         self._change(call, cmd.ResumeStream(session=session))
 
     @_with_caps(

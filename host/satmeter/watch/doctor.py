@@ -69,7 +69,7 @@ def findings(node: Node) -> Iterator[Finding]:
                 buys = True
                 found = list(_streams(read_as(BuyerStatus, status).streams))
         except NodeTrouble as error:
-            words = f"its answer is of another version ({error})"
+            words = f"the plugin's answer does not fit this version ({error})"
             found = [Finding(plugin, "bad", words, "restart lightningd, or the plugin: it is older than this command")]
         yield from found
     yield from _channels(node, quantum, buys)
@@ -87,7 +87,7 @@ def _node(info: JsonObject) -> Iterator[Finding]:
     numbers = tuple(int(word) for word in parts[1].split(".")) if parts else ()
     words = f"lightningd {version} on {info.get('network')}, block {info.get('blockheight')}"
     if not numbers:
-        yield Finding("node", "mind", words, "its version can't be told: a build of one's own?")
+        yield Finding("node", "mind", words, "its version is not known: is it your own build?")
     elif numbers < OLDEST:
         yield Finding("node", "bad", words, "upgrade lightningd: v25.12.1 is the oldest that is sound")
     elif numbers > NEWEST:
@@ -96,7 +96,7 @@ def _node(info: JsonObject) -> Iterator[Finding]:
         yield Finding("node", "good", words)
     for name in ("warning_bitcoind_sync", "warning_lightningd_sync"):
         if name in info:
-            yield Finding("node", "bad", str(info[name]), "wait until it has caught up: it pays and is paid only then")
+            yield Finding("node", "bad", str(info[name]), "wait: it can't pay or be paid before it has caught up")
 
 
 def _folder(info: JsonObject, node: Node) -> Path:
@@ -118,7 +118,7 @@ def _refused(plugin: str, error: RpcError, was_here: bool) -> Finding:
     if code_of(error) != UNKNOWN_COMMAND:
         journal = code_of(error) == JournalTrouble.code
         do = (
-            "docs/operating.md, The journal, says what to put back; of a newer version, docs/installing.md, Upgrading"
+            "see docs/operating.md, The journal; for a journal of a newer version docs/installing.md, Upgrading"
             if journal
             else "lightningd's log says more"
         )
@@ -183,7 +183,7 @@ def _clock() -> Finding | None:
 def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterator[Finding]:
     if not meters:
         yield Finding(
-            "meters", "mind", "there are none", "lightning-cli -k meter-add name=… price_msat=… (docs/operating.md)"
+            "meters", "mind", "there are none", "lightning-cli -k meter-add name=… price_msat=… (docs/reference.md)"
         )
     for meter in meters:
         about = f"meter {meter.name}"
@@ -192,12 +192,12 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
             yield Finding(about, "bad", "its board or device is not heard", do)
         elif meter.fault in LESSER_FAULTS[1:]:
             yield Finding(
-                about, "mind", meter.fault, "it delivers all the same; docs/operating.md, Faults, says what this means"
+                about, "mind", meter.fault, "the meter still delivers; docs/reference.md, Faults, says what this means"
             )
         elif meter.fault:
-            yield Finding(about, "bad", meter.fault, "docs/operating.md, Faults, says what this means")
+            yield Finding(about, "bad", meter.fault, "docs/reference.md, Faults, says what this means")
         elif meter.exposure_msat > meter.exposure_bound_msat:
-            words = f"{meter.exposure_msat:,} msat are at risk, and {meter.exposure_bound_msat:,} may be"
+            words = f"{meter.exposure_msat:,} msat are at risk; the bound is {meter.exposure_bound_msat:,}"
             yield Finding(about, "bad", words, "lightning-cli meter-status shows the session; please report it")
         else:
             yield Finding(
@@ -206,7 +206,7 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
     for session in sessions:
         about = f"session {session.session[:8]}"
         if session.alarm:
-            do = "when somebody has looked at it: lightning-cli meter-attend (docs/operating.md)"
+            do = "when somebody has looked at it: lightning-cli meter-attend (docs/reference.md)"
             yield Finding(about, "bad", session.alarm, do)
         elif session.owed_msat and session.owed_why:
             yield Finding(about, "mind", f"{session.owed_msat:,} msat are owed: {session.owed_why}", "")
@@ -214,13 +214,13 @@ def _meters(meters: list[MeterStatus], sessions: list[SessionStatus]) -> Iterato
 
 def _unowned(payments: list[UnownedPayment]) -> Iterator[Finding]:
     for each in payments:
-        words = f"{each.amount_msat:,} msat came for {each.label!r}, and nobody is known to have paid them"
+        words = f"{each.amount_msat:,} msat were paid for {each.label!r}, and the payer is not known"
         yield Finding("unowned", "bad", words, "when somebody has looked at it: lightning-cli meter-attend LABEL")
 
 
 def _reached(meters: list[MeterStatus]) -> Iterator[Finding]:
     if any(not meter.address for meter in meters):
-        do = "meter-address=HOST:PORT in lightningd's config: else only wallets can buy, by invoices and offers"
+        do = "set meter-address=HOST:PORT in lightningd's config; else only wallets can buy, by invoices and offers"
         yield Finding("address", "mind", "buyers' nodes do not know where to reach this one", do)
 
 
@@ -242,7 +242,7 @@ def _channels(node: Node, quantum: int, buys: bool) -> Iterator[Finding]:
     online = [each for each in usable if each.get("peer_connected")]
     if not online:
         words = f"{len(usable)}, none of them with a peer that is connected" if usable else "there are none"
-        yield Finding("channels", "bad", words, "open one, or connect to its peer: nothing can be paid without")
+        yield Finding("channels", "bad", words, "open one, or connect to its peer; without it nothing can be paid")
         return
     try:
         inbound = sum(int(each.get("receivable_msat", 0)) for each in online)
