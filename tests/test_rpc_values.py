@@ -2,7 +2,7 @@
 
 import pytest
 
-from satmeter.cli.main import _value
+from satmeter.cli.rpc import _value
 
 
 @pytest.mark.parametrize(

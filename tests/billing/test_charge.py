@@ -25,6 +25,7 @@ from satmeter.billing.container import Container
 from satmeter.billing.routes import charge
 from satmeter.billing.ssrf import TIMEOUT_S
 from satmeter.core.errors import BadParam
+from satmeter.http import request_body
 from satmeter.node.payments import PAY_REJECTED
 from services import Service, Shop, in_a_loop
 from waiting import until
@@ -513,7 +514,7 @@ def test_a_body_that_stops_coming_is_given_up():
         return e.value.status_code
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(body, "SLOW_S", 0.1)
+        patch.setattr(request_body, "SLOW_S", 0.1)
         assert in_a_loop(half()) == 408
 
 

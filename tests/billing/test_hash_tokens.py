@@ -1,5 +1,6 @@
 """Hash tokens that are spent, given back and issued anew, all at once: every use is counted once."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -142,3 +143,18 @@ def test_what_is_older_than_a_week_is_forgotten(shop):
     IdempotencyKeys(shop.database).forget(int(time.time()))
     with shop.database.reading() as db:
         assert db.execute(sa.select(sa.func.count()).select_from(ONCE)).scalar_one() == 0
+
+
+def test_a_token_is_told_of_once_as_low_and_once_as_closed(shop):
+    """Of 10 uses a fifth is 2; a use that is given back and spent again is told of no second time."""
+    _, token = shop.sell("i", 10)
+
+    def told():
+        return [(each["kind"], json.loads(each["body"])["left"]) for each in Events(shop.database).after(0)]
+
+    assert all(shop.tokens.spend(token, WEATHER) for _ in range(7)) and told() == []
+    assert shop.tokens.spend(token, WEATHER) and told() == [("low", 2)]
+    assert shop.tokens.spend_all([Use("hash", token, WEATHER)] * 3) == [True, True, False]
+    assert told() == [("low", 2), ("closed", 0)]
+    assert shop.tokens.give_back(token) and shop.tokens.spend(token, WEATHER)
+    assert told() == [("low", 2), ("closed", 0)]

@@ -64,6 +64,15 @@ def test_only_what_the_node_paid_to_itself_is_the_operators(payments, payer):
     assert invoices.counted == [(LABEL + "abc", payer)]
 
 
+@pytest.mark.parametrize("found", [None, Made("unpaid", "lnbcrt1", "11" * 32, 5_000), Made("expired", "", "", 5_000)])
+def test_an_invoice_that_is_not_paid_or_that_the_node_does_not_have_counts_nothing(found):
+    node, invoices = Node(), Invoices()
+    node.find_invoice = lambda label: found
+    follower = Follower(node, invoices, lambda row: None)
+    follower.begin()
+    assert not follower.catch_up({"id": "abc", "pay_index": None}) and invoices.counted == []
+
+
 class Busy(Node):
     """Two payments were made while nobody looked, and there is one more whenever somebody waits for it."""
 
@@ -73,14 +82,22 @@ class Busy(Node):
         return LABEL + str(after + 1), Made("paid", "lnbcrt1", "11" * 32, 5_000, index=after + 1)
 
 
-def test_it_has_caught_up_without_a_pause_between_payments():
-    invoices = Invoices()
-    invoices.find = invoices.open = lambda *_: []
-    follower = Follower(Busy(), invoices, lambda row: None)
+def test_it_has_caught_up_without_a_pause_between_payments(caplog):
+    """Each is counted, and then told to who waits for it; that there is none more is no trouble."""
+    invoices, told, third = Invoices(), [], threading.Event()
+    invoices.open, invoices.find = lambda: [], lambda id: {"id": id}
+
+    def seen(row):
+        told.append(row["id"])
+        if len(told) == 3:
+            third.set()
+
+    follower = Follower(Busy(), invoices, seen)
     follower.start()
-    assert follower.caught_up.wait(60)
+    assert follower.caught_up.wait(60) and third.wait(60)
     follower.stop()
-    assert [label for label, _ in invoices.counted[:2]] == [LABEL + "8", LABEL + "9"]
+    assert [label for label, _ in invoices.counted[:3]] == [LABEL + "8", LABEL + "9", LABEL + "10"]
+    assert told[:3] == ["8", "9", "10"] and not caplog.records
 
 
 def test_open_invoices_are_looked_up_again_where_the_node_failed():

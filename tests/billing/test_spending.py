@@ -157,7 +157,7 @@ def test_the_books_see_what_left_and_was_not_booked(tmp_path):
     hub.send()
     assert differences(hub.database, hub.node.outcome) == []
     hub.node.said = [UNDER_WAY]
-    assert "under way" in differences(hub.database, hub.node.outcome)[0]
+    assert "pending parts" in differences(hub.database, hub.node.outcome)[0]
     hub.node.said = [Outcome("complete", ASKED + 5, ASKED)]
     (line,) = differences(hub.database, hub.node.outcome)
     assert "booked are 0 msat, 20005 msat left the node" in line
@@ -252,3 +252,19 @@ def test_a_lease_that_lasts_is_respected(tmp_path):
         hub.change(lease_until=int(time.time()) + left_s)
         hub.worker()._look()
         assert hub.spending.find(RHASH)["status"] == "pending"
+
+
+@pytest.mark.parametrize(("accounts", "mine", "shops"), [(0, 9, 0), (59, 0, 0), (0, 0, 99)])
+def test_a_hundred_payments_are_under_way_at_once_sixty_of_accounts_and_ten_of_one(tmp_path, accounts, mine, shops):
+    for more, status in ((0, "complete"), (1, "failed")):
+        (tmp_path / status).mkdir()
+        hub = Hub(tmp_path / status, Node(NOTHING, Outcome("complete", ASKED, ASKED) if not more else NOTHING))
+        clients = [
+            *(of_user(f"u{n}") for n in range(accounts + more * bool(accounts))),
+            *[of_user(USER)] * (mine + more * bool(mine)),
+            *["shop"] * (shops + more * bool(shops)),
+        ]
+        hub.spending._sending = {str(n): client for n, client in enumerate(clients)}
+        row = hub.send()
+        assert row["status"] == status and hub.node.asked_to_pay == 1 - more
+        assert hub.balances[of_user(USER)] == 50_000 - (ASKED + 200) * (1 - more)

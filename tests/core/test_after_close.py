@@ -55,6 +55,14 @@ def test_with_a_sensor_nothing_beyond_its_count_at_the_close_is_paid():
     assert w.p.paid_msat <= w.tariff.charge(100 + missed + 10)
 
 
+def test_who_used_less_than_it_brought_along_pays_nothing_after_the_close():
+    """Its own sensor counted 10 ticks, and 200 (the limit) may have run before: they cost 21,000 msat."""
+    w = Liar(sensor=0, carried=50_000, policy={"tolerance_ticks": 0, "tolerance_pct": 0}, **ARREARS)
+    w.sense(10)
+    w.close()
+    assert (w.p.ticks_after_close, w.p.committed_msat, w.p.may_still_pay_msat) == (210, 50_000, 0)
+
+
 def test_a_restart_keeps_the_bound_after_the_close():
     w = Liar(**ARREARS)
     w.ask(100)

@@ -99,6 +99,15 @@ def test_arrears_that_nobody_uses_free_the_meter():
     assert w.meter.state == "standby"
 
 
+def test_who_used_less_than_an_invoice_in_arrears_keeps_the_meter():
+    """Nothing is asked for yet, so that the time to pay has not begun."""
+    w = World(ARREARS)
+    w.open()
+    w.report(10)
+    w.pass_ms(40_000, step=1_000)
+    assert w.meter.state == "delivering" and (w.sale.charged_msat, w.sale.received_msat) == (1_000, 0)
+
+
 def test_arrears_under_the_limit_that_nobody_pays_end():
     w = World(ARREARS)
     w.open()

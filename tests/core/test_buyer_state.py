@@ -1,9 +1,11 @@
 """Single events of a buyer, folded: what each of them leaves."""
 
 import pytest
-from world import POLICY, SELLER_ID, SESSION, TARIFF
+from world import POLICY, SELLER_ID, SESSION, TARIFF, World
 
+from satmeter.core import commands as cmd
 from satmeter.core.buyer import events as ev
+from satmeter.core.buyer import history
 from satmeter.core.buyer.policy import Policy
 from satmeter.core.buyer.session import BuyerSession
 from satmeter.core.buyer.state import BuyerState
@@ -59,3 +61,18 @@ def test_a_receipt_that_lists_fewer_payments_is_short():
 def test_a_stream_without_a_receipt_is_not_short():
     state = closing(paid_msat=10_000, payments=1)
     assert not state.streams[SESSION].short
+
+
+def test_the_index_says_of_a_stream_when_it_was_opened_and_when_it_closed():
+    w = World()
+    opened_at = w.now
+    w.open()
+    (row,) = history.rows(w.buyer.state, w.buyer_events)
+    assert (row.opened_at, row.closed_at) == (opened_at, 0)
+    w.now += 60_000
+    begun = len(w.buyer_events)
+    w.report(10)
+    w.buy(cmd.CloseStream(session=SESSION, reason="over"))
+    w.pump()
+    (row,) = history.rows(w.buyer.state, w.buyer_events[begun:])
+    assert (row.opened_at, row.closed_at, row.reason) == (opened_at, w.now, "over") and row.receipt

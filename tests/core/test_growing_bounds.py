@@ -340,3 +340,14 @@ def test_what_is_dust_is_asked_for_only_beside_what_is_held():
     ask = rules_of(t).fitting_msat
     least = DUST_SAT * 1_000
     assert (ask(t, least - 1_000, 0, 0), ask(t, least, 0, 0), ask(t, 1_000, least, 0)) == (0, least, 1_000)
+
+
+def test_after_a_loss_nothing_is_left_to_use_and_no_less_than_nothing():
+    """Of 2,000 sat that were spent elsewhere 10 ticks (1,000 sat) had been used."""
+    t = Till()
+    t.open()
+    t.pay()
+    t.read(10)
+    t.read(plugged=False)
+    t.seen(known=False, conflict="spent elsewhere")
+    assert (t.sale.credit_msat, t.sale.left_msat) == (-1_000_000, 0)

@@ -450,3 +450,18 @@ def test_strangers_may_open_a_hundred_times_at_once_and_then_twenty_a_second():
     assert strangers(1_000, 50) == 20
     w.now += 60_000
     assert strangers(2_000, 130) <= 100
+
+
+def test_who_has_paid_in_arrears_counts_as_no_stranger_after_a_restart():
+    w = World({"mode": "arrears", "limit_msat": 10_000}, limits=SILENT)
+    for n in range(AGREED_BURST):
+        w.open(session=session_of(1_000 + n))
+        w.report(10 * (n + 1))
+        w.buy(cmd.CloseStream(session=session_of(1_000 + n)))
+        w.pump()
+    assert rows(w).count("session_opened") == rows(w).count("invoice_paid") == AGREED_BURST
+    w.restart_seller()
+    w.report(10 * AGREED_BURST)
+    ask(w, 1)
+    w.sell(cmd.FromPeer(peer=stranger(1), message=msg.Agree(session_of(1), w.now)))
+    assert w.meter.session == session_of(1)

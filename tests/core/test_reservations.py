@@ -4,7 +4,7 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 """
 
 import pytest
-from world import SESSION, World
+from world import OTHER, SESSION, World
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
@@ -207,3 +207,30 @@ def test_a_clock_that_was_ahead_holds_no_reservation_up():
     state = SellerState()
     state.load(dated_back(w.seller.state.dump(), lambda at: min(at, 7)))
     assert state.sessions[SESSION].reserved_since == {"dead": 7} and state.sessions[SESSION].reserved_at == 7
+
+
+def test_what_an_ended_session_had_reserved_is_confirmed_whatever_the_board_holds_for_the_next_one():
+    w = World()
+    w.open()
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=1_000))
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle"))
+    w.report(20)
+    w.report(20, plugged=False)
+    w.report(20)
+    w.open(session=OTHER)
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 20, 0, 0, True, 120)))
+    ended = w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=1_000))  # said again, and done before
+    assert w.meter.session == OTHER and not ended.open and w.seller.confirmed(ended)
+
+
+def test_of_what_a_gate_took_whole_no_tick_is_charged():
+    """The board used 20 ticks before it learned of the reservation: they are the seller's loss."""
+    w = World()
+    w.board_on = False
+    w.open()
+    w.hold = {do.Pay}
+    w.sell(cmd.Spend(session=SESSION, id="g", step="reserve", amount_msat=10_000))
+    w.report(20)
+    assert (w.sale.charged_msat, w.sale.credit_msat) == (0, 0)
+    w.sell(cmd.Spend(session=SESSION, id="g", step="settle"))
+    assert (w.sale.charged_msat, w.sale.credit_msat) == (10_000, 0)

@@ -127,6 +127,16 @@ def test_invoices_out_are_within_the_most_that_a_session_may_cost():
     assert (w.sale.received_msat, w.sale.out_msat) == (10_000, 2_000)
 
 
+@pytest.mark.parametrize(("most_msat", "asked"), [(10_099, []), (10_100, [100])])
+def test_no_invoice_is_made_that_buys_no_whole_tick(most_msat, asked):
+    """All 100 ticks that were paid for are used; a tick costs 100 msat."""
+    w = World({"session_max_msat": most_msat})
+    w.open()
+    w.hold = {do.Pay}
+    w.report(100)
+    assert [*w.sale.out.values()] == asked
+
+
 def test_an_invoice_that_is_dropped_and_gone_is_asked_for_no_more():
     w = World()
     w.open()
@@ -138,6 +148,24 @@ def test_an_invoice_that_is_dropped_and_gone_is_asked_for_no_more():
     w.hold = {do.Pay}
     w.pump()
     assert not w.sale.dropped
+
+
+def test_an_invoice_that_the_node_made_after_the_end_is_deleted_and_sent_to_nobody():
+    w = World()
+    w.open()
+    w.hold = {do.MakeInvoice, do.CancelInvoice}
+    w.report(80)
+    w.sell(cmd.CloseSession(session=SESSION, reason="over"))
+    w.pump()
+    assert w.sale.dropped == {2: 8_000}
+    w.sent.clear()
+    w.hold = {do.CancelInvoice}
+    w.pump()
+    assert w.invoices[f"satmeter/0/s/{SESSION}/2"][1] == "unpaid"
+    w.hold = set()
+    w.pump()
+    assert not w.sale.dropped and w.invoices[f"satmeter/0/s/{SESSION}/2"][1] == "gone"
+    assert not [m for m in w.sent if isinstance(m, msg.Invoice)]
 
 
 def test_a_debt_is_asked_for_after_a_restart_though_no_board_is_heard():

@@ -167,6 +167,7 @@ def test_a_register_that_jumps_and_stays_there_does_not_mute_its_meter():
     assert (w.meter.count, w.sale.ticks, w.meter.register) == (20, 20, 5_000_003)
     (alarm,) = jumps_told(w)
     assert "jumped to 5000003" in alarm and alarm == views.meter_status(w.meter, w.sale, w.now, 3_000, 0, {}).fault
+    assert [e.lost_ticks for e in w.seller_events if e.kind() == "register_jumped"] == [5_000_003 - 20]
     assert w.grant() == 5_000_003 + w.sale.grant_count - 20
     w.now += 1_000
     w.report(5_000_008)
@@ -277,6 +278,33 @@ def test_where_there_is_no_allowance_the_beginning_is_known_at_once():
     w.open()
     w.report(10)
     assert w.sale.start_count == 0 and "start_counted" not in [e.kind() for e in w.seller_events]
+
+
+def test_without_an_allowance_a_reading_that_is_told_late_is_charged():
+    """Nothing flows before the start: what was on its way for longer than the session is old is of it all the same."""
+    w = World()
+    w.open()
+    w.now += 1_000
+    w.sell(cmd.Report(meter="m", reading=Reading("b1", 10, 0, age_ms=2_000)))
+    assert (w.sale.ticks, w.sale.charged_msat) == (10, 1_000)
+
+
+def test_a_payment_of_one_tick_starts_the_delivery():
+    w = World({"quantum_msat": 100})
+    w.open()
+    assert (w.meter.state, w.grant()) == ("delivering", 1)
+
+
+def test_no_credit_is_low_before_the_delivery_begins():
+    """A seller that stopped right after it had given the meter away: its buyer is asked for the payment anyway."""
+    w = World()
+    w.open()
+    del w.seller_events[[e.kind() for e in w.seller_events].index("session_opened") + 1 :]
+    w.lose = lambda message: True
+    w.restart_seller()
+    w.report(0)
+    assert w.meter.state == "negotiating" and w.sale.credit_msat == 0
+    assert not [n for n in w.notes if n[0] == "meter_low"]
 
 
 def test_a_meter_whose_session_has_not_begun_grants_its_allowance():

@@ -172,6 +172,19 @@ def test_a_seller_that_is_lost_is_reached_for_at_once():
     assert [a for _, a in w.todo] == [do.Connect(peer=SELLER_ID, address="h:1")]
 
 
+def test_a_seller_that_says_nothing_for_thirty_seconds_is_reached_for_and_asked():
+    w = Liar()
+    w.ask(0)
+    w.told.clear()
+    w.now += 29_999
+    w.tell(cmd.Tick())
+    assert not w.told
+    w.now += 1
+    w.tell(cmd.Tick())
+    reach, asked = w.told
+    assert reach == do.Connect(peer=SELLER_ID, address="h:1") and isinstance(asked.message, msg.Open)
+
+
 def test_one_seller_that_is_lost_is_not_looked_for_at_anothers_address():
     w = World()
     w.open()

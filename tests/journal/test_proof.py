@@ -19,6 +19,7 @@ from satmeter.core.labels import session_label
 from satmeter.core.seller import history
 from satmeter.core.seller.seller import Seller
 from satmeter.core.seller.state import SellerState
+from satmeter.core.status import SessionRow
 from satmeter.journal import compaction, store
 from satmeter.journal.compaction import compact
 from satmeter.journal.proof import Side, Whose, proofs
@@ -354,6 +355,21 @@ def test_a_payment_that_nobody_credited_is_found_also_where_all_events_are_compa
     shop.invoices["late"] = {**last, "payment_hash": "late", "pay_index": 10, "created_index": 10}
     (words,) = shop.wrong()
     assert "was never credited" in words
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_session_that_no_event_opened_is_found_where_its_events_would_be_kept(shop, deleted):
+    """Of one that is older than all events that are kept, nothing can be said."""
+    shop.session(3, "done")
+    shop.snapshot()
+    if deleted:
+        assert compact(shop.journal, SellerState, shop.now + 1, 0) > 0
+    begun = shop.now
+    shop.session(1, "done")
+    older, made_up = (SessionRow(f"{n:032x}", at, "m", BUYER) for n, at in ((8, 10**12), (9, begun + 30)))
+    shop.session(1, "done")
+    shop.journal.commit([], [older, made_up])
+    assert shop.wrong() == [f"session {made_up.id} is listed, and no event says that it was opened"]
 
 
 def test_a_refund_that_the_node_has_paid_and_the_journal_does_not_know_is_found(shop):

@@ -138,9 +138,11 @@ class Reach:
         self.took, self.lines, self.libraries = found["took"], found["lines"], found["libraries"]
 
     def load_libraries(self):
-        """Load what trials need, so that they need not."""
+        """Load what trials need, so that they need not; what is written in C only as its whole loads it.
+
+        Loaded before asyncio, _asyncio knows other tasks than asyncio does."""
         with warnings.catch_warnings(action="ignore"):
-            for name in self.libraries:
+            for name in (each for each in self.libraries if not each.startswith("_")):
                 with contextlib.suppress(Exception):  # a part that loads only through its whole
                     importlib.import_module(name)
 

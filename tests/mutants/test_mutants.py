@@ -101,3 +101,22 @@ def test_a_mutant_is_noticed_and_one_that_no_test_reaches_is_not():
     assert good.returncode == 0 and "0 survived" in good.stdout, good.stdout + good.stderr
     bad = subprocess.run([*command, "core/test_quota.py"], capture_output=True, text=True)
     assert bad.returncode == 1 and "no test reaches it" in bad.stdout, bad.stdout + bad.stderr
+
+
+def test_what_is_loaded_ahead_of_the_trials_works_as_it_does_in_its_own_order():
+    """_asyncio alone, before asyncio, would know no task: tests would fail whatever the mutant, and notice all."""
+    act = """
+from reach import Reach
+
+made = Reach.__new__(Reach)
+made.libraries = ["_asyncio", "_weakrefset", "asyncio"]
+made.load_libraries()
+import asyncio
+
+async def task():
+    return asyncio.current_task()
+
+assert asyncio.run(task()) is not None
+"""
+    done = subprocess.run([sys.executable, "-c", act], cwd=ROOT / "tests" / "mutants", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -45,6 +45,7 @@ QUICK = (
     "billing/test_outgoing_payments.py",
     "billing/test_spending.py",
     "billing/test_hash_tokens.py",
+    "gate/test_billing_client.py",
 )
 """Tests that run in one process: which lines each of them reaches is measured."""
 

@@ -18,7 +18,7 @@ QUIET = "-q -x --tb=no --assert=plain --no-header --no-summary -p no:cacheprovid
 PATIENCE_S = 20
 SLOWER = 5
 """A mutant that takes so many times as long as its tests do without it hangs, and is noticed by that."""
-SERVICE_S = 30
+SERVICE_S = 90
 SLOW_S = 2
 """Tests that take longer come after the seeds of the simulation."""
 RUN = BUILD / f"run-{os.getpid()}"

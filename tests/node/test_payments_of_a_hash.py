@@ -8,7 +8,7 @@ from pyln.client import RpcError
 
 from satmeter.core.errors import NodeTrouble
 from satmeter.node import payments as module
-from satmeter.node.payments import Outcome, Payments
+from satmeter.node.payments import LastHop, Outcome, Payments
 from waiting import until
 
 PAYEE, HASH = "02" + "aa" * 32, "11" * 32
@@ -155,3 +155,29 @@ def test_the_node_stops_to_look_for_a_way_before_nothing_more_is_expected(node, 
 def test_a_node_that_started_with_us_begins_nothing_late(node, monkeypatch):
     monkeypatch.setattr(module, "BEGUN_S", 3_600)
     assert Payments(node, node_was_there=False).pay(PAYEE, "", HASH, 0, 100)[0] == Outcome("none")
+
+
+@pytest.mark.parametrize(("code", "asked"), [(203, ["sendpay"]), (204, ["sendpay", "xpay"])])
+def test_what_the_payee_itself_refuses_is_not_tried_another_way(node, code, asked):
+    """203: the HTLC reached the payee, which said no; 204: it failed before that."""
+    channel = {
+        **{"state": "CHANNELD_NORMAL", "peer_connected": True, "short_channel_id": "1x1x1", "spendable_msat": 9_000},
+        **{"minimum_htlc_out_msat": 0, "maximum_htlc_out_msat": 9_000},
+    }
+    answer, tried = node.call, []
+
+    def call(method, **params):
+        if method in ("sendpay", "xpay"):
+            tried.append(method)
+        if method == "listpeerchannels":
+            return {"channels": [channel]}
+        if method == "sendpay":
+            return {"status": "pending"}
+        if method == "waitsendpay":
+            raise RpcError(method, params, {"code": code, "message": "failed"})
+        return answer(method, **params)
+
+    node.call = call
+    last = LastHop(5_000, "22" * 32, 18)
+    outcome, _ = Payments(node).pay(PAYEE, "lnbc1", HASH, 0, 100, fresh=True, last=last)
+    assert tried == asked and outcome.status == ("none" if code == 203 else "complete")

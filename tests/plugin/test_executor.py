@@ -3,10 +3,13 @@
 import threading
 
 import pytest
+from pyln.client import RpcError
 
+from satmeter.core import messages as msg
 from satmeter.core.errors import NodeTrouble
 from satmeter.plugin import executor as module
 from satmeter.plugin.executor import REFUND_THREADS, TRIES, Executor
+from satmeter.wire import peer
 
 
 def test_refunds_that_are_held_keep_no_payment_waiting():
@@ -46,3 +49,22 @@ def test_a_payment_whose_job_fails_by_a_fault_of_ours_is_not_tried_for_ever(monk
     executor.payment(job)
     executor.payment(after.set)
     assert after.wait(10) and len(tries) == TRIES
+
+
+@pytest.mark.parametrize("error", [RpcError("sendcustommsg", {}, {"code": -1}), NodeTrouble("the node is away")])
+def test_messages_of_a_session_are_sent_in_their_order_also_after_one_that_could_not_be_sent(error):
+    sent, last = [], threading.Event()
+    messages = [msg.Open("5e" * 16, n, "m") for n in range(20)]
+
+    class Node:
+        def send(self, to, data):
+            sent.append((to, data))
+            if len(sent) == 2:
+                raise error
+            if len(sent) == len(messages):
+                last.set()
+
+    executor = Executor(Node())
+    for message in messages:
+        executor.send("02ab", message)
+    assert last.wait(10) and sent == [("02ab", peer.encode(message)) for message in messages]

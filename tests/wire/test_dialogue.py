@@ -1,12 +1,16 @@
 """The host's talk with a board, against the board's own firmware: what it let go of is not granted from an old view."""
 
+import json
+from pathlib import Path
+
 import pytest
 from pyln.client import RpcError
 
 from satmeter.board.virtual import HostHal, firmware
 from satmeter.bridge import NOTHING, Bridge, MeterSide
-from satmeter.core.errors import NodeTrouble, UnknownMeter, UnknownSession
+from satmeter.core.errors import BadFrame, NodeTrouble, UnknownMeter, UnknownSession
 from satmeter.wire.dialogue import Dialogue, View
+from satmeter.wire.link import BOARD, encode
 
 KEY = bytes(range(32))
 CONFIG = {"key": KEY.hex(), "board": "test", "full_scale": 3600, "dead_zone": 0, "plug_debounce_ms": 0}
@@ -358,3 +362,15 @@ def test_a_board_keeps_its_grant_while_the_node_is_away():
     with pytest.raises(RpcError):
         bridge._follow()
     assert bridge.talk.view.grant == 100
+
+
+def test_a_board_that_was_flashed_long_ago_is_taken_and_one_of_another_protocol_is_not():
+    """Who only brings the bridge up to date flashes no board: what release 0.1.0 said is understood."""
+    hello = json.loads((Path(__file__).parent / "link_vectors.json").read_text())["lines"][1].encode()
+    host = Dialogue(KEY)
+    host.ask("00112233", 0)
+    host.feed(hello, 10)
+    assert host.board["fw"] == "0.1.0"
+    host.ask("00112234", 20)
+    with pytest.raises(BadFrame, match="speaks protocol 2"):
+        host.feed(encode(BOARD, KEY, "", "hello", 1, 0, {**host.board, "proto": 2, "nonce": "00112234"}), 30)

@@ -22,7 +22,7 @@ async def raw(request: Request) -> bytes:
     """Returns the body of a request.
 
     Raises BadParam as soon as more than MOST_BYTES (65,536) have come, and HTTPException 408 where the
-    body is not complete within SLOW_S (20 s)."""
+    body is not complete within 20 s."""
     try:
         return await whole(request, MOST_BYTES)
     except TooLarge:

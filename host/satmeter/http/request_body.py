@@ -35,8 +35,11 @@ async def pieces(request: Request, most_bytes: int, timeout_s: float) -> AsyncIt
         yield piece
 
 
-async def whole(request: Request, most_bytes: int, timeout_s: float = SLOW_S) -> bytes:
-    """Returns a body. Raises TooLarge beyond `most_bytes`, and TooSlow where not all of it came within `timeout_s`."""
+async def whole(request: Request, most_bytes: int, timeout_s: float = 0) -> bytes:
+    """Returns a body. Raises TooLarge beyond `most_bytes`, and TooSlow where not all of it came within `timeout_s`.
+
+    0: within SLOW_S (20 s)."""
+    timeout_s = timeout_s or SLOW_S
     try:
         async with asyncio.timeout(timeout_s):
             return b"".join([piece async for piece in pieces(request, most_bytes, timeout_s)])
