@@ -34,6 +34,15 @@ STATIC = Path(__file__).parent / "panel" / "static"
 CONFIG = "SATMETER_CONFIG"
 """The environment's name for the config's path: how it comes to workers, each a process of its own."""
 
+HEADINGS = {
+    400: "This did not work",
+    404: "Nothing is here",
+    409: "Not now",
+    429: "Too many at once",
+    500: "Please try again in a moment",
+}
+"""What the page of an error is headed by, by its status."""
+
 
 def build(config: Config) -> FastAPI:
     """Return the application of a worker. NodeTrouble, JournalTrouble where node or database can't be used."""
@@ -53,7 +62,8 @@ def build(config: Config) -> FastAPI:
     app.state.public_url = config.public_url
 
     def page(request: Request, status: int, title: str, detail: str) -> Response:
-        return visits.answer(request, "error", {"title": title, "detail": detail}, visits.user(request), status)
+        shown = {"title": title, "detail": detail, "heading": _heading(status), "back": _back(request.url.path)}
+        return visits.answer(request, "error", shown, visits.user(request), status)
 
     errors.install(app, page)
     app.state.billing, app.state.market, app.state.visits = billing, market, visits
@@ -70,6 +80,17 @@ def build(config: Config) -> FastAPI:
     app.add_middleware(server.Heads)
     app.add_middleware(logs.Requests, seen=_seen)
     return app
+
+
+def _heading(status: int) -> str:
+    """Return what an error's page is headed by, for who has never heard of its name."""
+    return HEADINGS.get(status, HEADINGS[500] if status >= 500 else HEADINGS[400])
+
+
+def _back(path: str) -> str:
+    """Return the page of a meter, or of a purchase, from which a person came to an error; "" where there is none."""
+    above = path.rpartition("/")[0]
+    return above if path.startswith("/m/") and above != "/m" else ""
 
 
 def _lifespan(billing: Container) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -9,6 +9,10 @@ import pytest
 from standardwebhooks import Webhook
 
 import shop as meters
+from satmeter.billing.database import Database
+from satmeter.billing.events import Events
+from satmeter.billing.meters import Meters
+from satmeter.journal.url import sqlite_url
 from services import Shop
 from waiting import until
 
@@ -188,3 +192,39 @@ def test_logs_are_json_and_hold_no_secret(net, service):
     text = log.read_text()
     for secret in (bought, id, *service.secrets.values(), "a secret of the shop"):
         assert secret not in text
+
+
+class Journal:
+    """A seller's plugin whose journal a test writes."""
+
+    def __init__(self):
+        self.rows = []
+
+    def call(self, method, newest=False, limit=0, after=0):
+        if method == "meter-status":
+            return {"journal": "0", "meters": [], "sessions": [], "unowned": []}
+        found = [row for row in self.rows if row["id"] > after]
+        return {"events": found[-limit:] if newest else found[:limit]}
+
+    def pays(self, id, at):
+        event = {"session": "5e" * 16, "happened": "paid", "amount_msat": id, "payment_hash": "ab" * 32}
+        self.rows.append({"id": id, "at": at, "event": event})
+
+
+def test_events_are_told_after_an_older_copy_of_the_journal_took_its_place(tmp_path):
+    """Its ids begin lower, and are used once more: what is new is told all the same, and once."""
+    database = Database(sqlite_url(tmp_path / "b.sqlite3"), "02" * 33)
+    journal, events = Journal(), Events(database)
+    meters = Meters(journal, database, events)
+    for id in range(1, 11):
+        journal.pays(id, 1_000 + id)
+    meters._look()
+    journal.pays(11, 1_011)
+    meters._look()
+    journal.rows = journal.rows[:5]
+    meters._look()
+    for id in range(6, 13):
+        journal.pays(id, 2_000 + id)
+        meters._look()
+        meters._look()
+    assert [json.loads(each["body"])["amount_msat"] for each in events.after(0)] == [11, *range(6, 13)]

@@ -7,6 +7,7 @@ import pytest
 from satmeter.billing.database import Database
 from satmeter.billing.meters import Meters
 from satmeter.billing.pledges import Pledges
+from satmeter.core.errors import BadParam
 from satmeter.journal.url import sqlite_url
 from satmeter.wire.pledge import Pledge
 
@@ -49,4 +50,15 @@ def test_a_gate_that_settles_and_then_releases_frees_nothing(tmp_path):
     assert spent.count(pledge(), f"{pledge().session}/a", 2_000)
     meters.end(pledge().session, "a", "settle")
     meters.end(pledge().session, "a", "release")
+    assert not spent.count(pledge(), "b", 1)
+
+
+@pytest.mark.parametrize("session", [f"{'5e' * 16}/x", "", "5E" * 16, "5e" * 15])
+def test_a_use_can_not_be_written_as_that_of_another_session(tmp_path, session):
+    """SESSION/x with the id 0 is SESSION with the id x/0: a release of nothing would free what is held."""
+    database = Database(sqlite_url(tmp_path / "b.sqlite3"), "02" * 33)
+    meters, spent = Meters(Released(), database, None), Pledges(database)
+    assert spent.count(pledge(), f"{pledge().session}/x/0", 2_000)
+    with pytest.raises(BadParam, match="session: must be 32 hex digits"):
+        meters.end(session, "0", "release")
     assert not spent.count(pledge(), "b", 1)

@@ -268,3 +268,11 @@ def test_a_hundred_payments_are_under_way_at_once_sixty_of_accounts_and_ten_of_o
         row = hub.send()
         assert row["status"] == status and hub.node.asked_to_pay == 1 - more
         assert hub.balances[of_user(USER)] == 50_000 - (ASKED + 200) * (1 - more)
+
+
+def test_another_invoice_of_a_hash_that_was_paid_is_not_told_as_paid(tmp_path):
+    hub = Hub(tmp_path, Node(NOTHING, Outcome("complete", ASKED, ASKED)))
+    assert hub.send()["status"] == "complete"
+    decoded = {"amount_msat": 10 * ASKED, "payment_hash": RHASH, "payee": PAYEE, "created_at": int(time.time())}
+    with pytest.raises(WrongState, match="another invoice of the same payment hash"):
+        hub.spending.send(of_user(USER), "lnbc2", {**decoded, "expiry": 3600}, 200, None)

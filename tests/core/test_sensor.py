@@ -5,11 +5,12 @@ Figures are worked out by hand: 1,000 msat for 10 ticks (100 msat a tick), a qua
 
 import pytest
 from liar import SensorFirst
-from world import ARREARS, SESSION, Victim, World, invoice_received
+from world import ARREARS, OTHER, SESSION, Victim, World, invoice_received
 
 from satmeter.core import commands as cmd
 from satmeter.core import effects as do
 from satmeter.core import messages as msg
+from satmeter.core.errors import WrongState
 
 
 def test_the_own_sensor_catches_a_seller_that_counts_too_much():
@@ -94,3 +95,23 @@ def test_a_sensor_that_is_told_late_accuses_nobody_and_is_as_old_as_it_is():
     )  # told late: it is heard all the same
     w.ask(150, amount=5_000)
     assert (w.p.payments, w.p.memory.waits) == (3, "")
+
+
+def test_a_meter_of_another_seller_gets_no_readings_by_its_name():
+    """A seller chooses its meter's name. The first stream keeps its board, and commands ask which is meant."""
+    w = World()
+    w.open()
+    w.now += 1_000
+    other = "02" + "cc" * 32
+    w.buy(cmd.OpenStream(session=OTHER, seller=other, meter="m", address="h:2", policy=w.policy))
+    w.pump()
+    w.buy(cmd.SensorReading(session="m", boot="s1", register=0))
+    w.buy(cmd.SensorReading(session="m", boot="s1", register=50))
+    own = w.buyer.state.streams[SESSION].own_ticks  # a quantum, 100 ticks, may have run before it was first heard
+    assert (own, w.buyer.state.streams[OTHER].own_ticks) == (150, None)
+    with pytest.raises(WrongState, match="several sellers"):
+        w.buy(cmd.PauseStream(session="m"))
+    w.buy(cmd.SensorReading(session=f"{other}/m", boot="s2", register=0))
+    assert w.buyer.state.streams[OTHER].sensor.boot == "s2"
+    w.buy(cmd.CloseStream(session=f"{other}/m"))
+    w.buy(cmd.PauseStream(session=SESSION))

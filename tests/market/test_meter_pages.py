@@ -101,6 +101,15 @@ def test_what_can_not_be_bought_is_refused_in_words(phone, meter, what):
     assert refused.status_code == 400 and "sat" in refused.json()["detail"]
 
 
+def test_what_is_refused_has_a_heading_in_words_and_a_way_back(public, meter):
+    with httpx.Client(base_url=public.url, headers=READS, timeout=30) as browser:
+        refused = browser.post(f"/m/{meter.name}/buy", data={"sat": "many"})
+        gone = browser.get(f"/m/{meter.name}/x")
+    assert "<h1>This did not work</h1>" in refused.text and "<h1>Nothing is here</h1>" in gone.text
+    for page in (refused, gone):
+        assert f'<a href="/m/{meter.name}">Back</a>' in page.text and "BadParam" not in page.text
+
+
 def test_a_meter_that_can_not_deliver_says_so(phone, meter):
     meter.unplug()
     until(lambda: phone.get(f"/m/{meter.name}").json()["why_not"] == "nothing is plugged in")
@@ -211,7 +220,8 @@ def left(net, phone, meter):
         "reason": "the purchase is still in use: end it first",
     }
     assert phone.post(f"{link}/end").status_code == 200
-    until(lambda: phone.get(link).json()["ended"])
+    ended = until(lambda: (said := phone.get(link).json())["ended"] and said["receipt"])
+    assert json.loads(ended)["reason"] == "ended by who paid, on the meter's page"
     return link
 
 

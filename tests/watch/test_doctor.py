@@ -8,6 +8,7 @@ import pytest
 from pyln.client import RpcError
 
 from nobody import as_nobody
+from satmeter import __version__
 from satmeter.node.rpc import UNKNOWN_COMMAND
 from satmeter.watch import doctor
 
@@ -95,3 +96,11 @@ def test_channels_are_judged_by_what_the_node_is_for(quantum, buys, receivable, 
     node = Node(listpeerchannels={"channels": [channel(receivable, spendable)]})
     (found,) = doctor._channels(node, quantum, buys)
     assert found.state == state, found.words
+
+
+@pytest.mark.parametrize(("version", "told"), [(__version__, False), ("0.0.9", True), ("", True)])
+def test_a_plugin_that_is_not_of_this_version_is_told(version, told):
+    """It runs with the code that it was started with, whatever was installed since."""
+    found = list(doctor._version("meter", version))
+    assert [each.state for each in found] == ["mind"] * told
+    assert all("restart" in each.do for each in found)

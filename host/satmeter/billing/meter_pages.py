@@ -182,7 +182,7 @@ class MeterPages:
         if found.session is not None and found.part is not None and found.session.phase == "open":
             if not found.part.leads:
                 raise WrongState("most of what is left was paid by others: only they can end it, or pulling the plug")
-            self._call("meter-close", name=found.session.session)
+            self._call("meter-close", name=found.session.session, reason="ended by who paid, on the meter's page")
 
     def rest(self, name: str, link: str) -> Rest:
         """Returns what is left of a purchase and can be given back now.

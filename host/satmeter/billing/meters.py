@@ -1,6 +1,7 @@
 """The node's meters, for who follows events or sells by their credit: sessions' payments, low credit and receipts."""
 
 import logging
+import re
 import threading
 import time
 from contextlib import suppress
@@ -25,6 +26,7 @@ EVERY_S, AWAY_S = 2.0, 30.0
 PAGE = 200
 CURSOR = "meter_event"
 CONFIRM_S = 3.0
+SESSION = re.compile(r"[0-9a-f]{32}")
 BUYERS = 10_000
 """Buyers of sessions that are remembered."""
 
@@ -70,15 +72,25 @@ class Meters:
     def _look(self) -> None:
         cursor = self._cursor()
         if cursor is None:
-            newest = self._node.call("meter-history", newest=True, limit=1)["events"]
-            self._move(None, newest[-1]["id"] if newest else 0, [])
+            self._move(None, self._newest(), [])
             return
         for session in self._sessions():
             if session.low and not session.buyer:
                 self._tell([("low", _brief(session), f"low/{session.session}/{session.payments}")])
         events = self._node.call("meter-history", after=cursor, limit=PAGE)["events"]
-        if events:
+        if not events:
+            newest = self._newest()
+            if newest < cursor:  # an older copy of the journal, or another journal, which begins lower
+                log.warning(
+                    "the seller's journal has gone back to event %d: what it tells is followed from there", newest
+                )
+                self._move(cursor, newest, [])
+        else:
             self._move(cursor, events[-1]["id"], [told for event in events if (told := _told(event)) is not None])
+
+    def _newest(self) -> int:
+        newest = self._node.call("meter-history", newest=True, limit=1)["events"]
+        return int(newest[-1]["id"]) if newest else 0
 
     def _cursor(self) -> int | None:
         with self._database.reading() as db:
@@ -141,9 +153,11 @@ class Meters:
         """Settles or releases a reservation of a session's credit; `step` is "settle" or "release".
 
         A release in a session that has ended succeeds: its credit was given back. Raises BadParam for another
-        step, and WrongState with the plugin's reason where it refuses."""
+        step or what is no session's id, and WrongState with the plugin's reason where it refuses."""
         if step not in ("settle", "release"):
             raise BadParam(f"step: must be settle or release, got {step!r}", param="step")
+        if not SESSION.fullmatch(session):  # else SESSION/ID could be written in two ways, and a pledge be used twice
+            raise BadParam(f"session: must be 32 hex digits, got {session[:40]!r}", param="session")
         try:
             self._node.call("meter-spend", session=session, id=id, step=step)
         except RpcError as error:
@@ -185,7 +199,7 @@ def _told(row: JsonObject) -> tuple[str, JsonObject, str] | None:
     a session that a wallet pays, _look checks the credit instead."""
     if "event" not in row:
         return None
-    event, key = read_as(SessionEvent, row["event"]), f"meter/{row['id']}"
+    event, key = read_as(SessionEvent, row["event"]), f"meter/{row['id']}/{row['at']}"
     if event.happened == "paid":
         shown = {"txid": event.txid} if event.txid else {"payment_hash": event.payment_hash}
         return "paid", {"session": event.session, "amount_msat": event.amount_msat, **shown}, key

@@ -269,6 +269,8 @@ class OutgoingPayments:
             if mine and held is not None:
                 held(db, fresh)
         found = self.find(rhash) or fresh
+        if found["payreq"].lower() != payreq.lower():
+            raise WrongState("payreq: another invoice of the same payment hash is being paid, or was paid")
         return {**found, "status": "failed"} if mine else found
 
     def _carry_out(self, payreq: str, rhash: str, payee: str, maxfee: int) -> None:

@@ -10,6 +10,7 @@ from .settlement.transaction import TxInput
 
 Fields = Mapping[str, object]
 """Named values as a caller gave them: a tariff's or a policy's, not checked yet."""
+BY_SELLER = "closed by the seller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +198,7 @@ class CloseSession(Command):
     """meter-close: ends a session, or drops an opening; the buyer receives `reason`."""
 
     session: str
-    reason: str = "closed by the seller"
+    reason: str = BY_SELLER
 
 
 SEEN, OWED, PAID = "seen", "owed", "paid"

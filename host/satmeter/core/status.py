@@ -185,12 +185,15 @@ class UnownedPayment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SellerStatus:
-    """What meter-status answers: meters by name, their live sessions, and the name of the journal that has them."""
+    """What meter-status answers: meters by name, their live sessions, and the name of the journal that has them.
+
+    `version` is the plugin's, as of stream-list."""
 
     meters: list[MeterStatus]
     sessions: list[SessionStatus]
     unowned: list[UnownedPayment]
     journal: str
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +267,7 @@ class BuyerStatus:
     """What stream-list answers."""
 
     streams: list[StreamStatus]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

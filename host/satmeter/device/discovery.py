@@ -116,7 +116,7 @@ class Discovery:
 
     async def _close(self, name: str, session: str) -> None:
         try:
-            await self._node.call("meter-close", name=session)
+            await self._node.call("meter-close", name=session, reason="ended by Home Assistant")
             log.info("meter %s: session %s was ended from Home Assistant", name, session)
         except (RpcError, SatmeterError, OSError) as error:
             log.warning("meter %s: %s", name, words_of(error))

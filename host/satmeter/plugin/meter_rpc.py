@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .. import __version__
 from ..core import commands as cmd
 from ..core.plain import Plain
 from ..core.seller import views
@@ -116,7 +117,9 @@ class MeterRpc:
             unowned = [UnownedPayment(label=label, amount_msat=amount) for label, amount in core.state.unowned.items()]
             at_risk = core.state.at_risk_msat()
             shown = [self._meter(core, key, at_risk.get(key, 0)) for key in names]
-            return SellerStatus(meters=shown, sessions=sessions, unowned=unowned, journal=core.context.journal)
+            return SellerStatus(
+                meters=shown, sessions=sessions, unowned=unowned, journal=core.context.journal, version=__version__
+            )
 
         self.p.runtime.run(look, call.reply)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NOTE = 500
 METADATA = 2_000
 COMMENT = 200
+REASON = 100
 
 
 class SessionRpc:
@@ -94,8 +95,13 @@ class SessionRpc:
 
         self.p.runtime.post(cmd.Spend(session=session, id=str(id), step=step, amount_msat=amount), call.showing(show))
 
-    def close(self, call: Call, name: str) -> None:
-        """End the session of a meter (by the meter's name or the session's id); unused credit is refunded."""
+    def close(self, call: Call, name: str, reason: str = "") -> None:
+        """End the session of a meter (by the meter's name or the session's id); unused credit is refunded.
+
+        {reason} stands on the receipt; without one, "closed by the seller".
+        """
+        if not isinstance(reason, str) or not reason.isprintable() or len(reason) > REASON:
+            raise BadParam(f"reason: must be a text of at most {REASON} letters", param="reason")
 
         def look(core: Seller) -> str:
             if name in core.state.sessions:
@@ -108,7 +114,9 @@ class SessionRpc:
             return meter.session
 
         def end(session: str) -> None:
-            self.p.runtime.post(cmd.CloseSession(session=session), call.showing(views.session_status))
+            self.p.runtime.post(
+                cmd.CloseSession(session=session, reason=reason or cmd.BY_SELLER), call.showing(views.session_status)
+            )
 
         self.p.runtime.run(look, call.then(end))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pyln.client import RpcError
 
+from .. import __version__
 from ..core import commands as cmd
 from ..core import receipt
 from ..core.buyer import history, views
@@ -108,7 +109,9 @@ class StreamRpc:
     def list(self, call: Call) -> None:
         """List the live streams."""
         self.p.runtime.run(
-            lambda core: BuyerStatus(streams=[views.stream_status(each) for each in core.state.streams.values()]),
+            lambda core: BuyerStatus(
+                streams=[views.stream_status(each) for each in core.state.streams.values()], version=__version__
+            ),
             call.reply,
         )
 
@@ -160,7 +163,7 @@ class StreamRpc:
         after, seconds = waiting(lastindex, timeout)
 
         def look(core: Buyer) -> tuple[Buyer, str]:
-            return core, core.stream(session).id
+            return core, core.stream_of_board(session).id
 
         def wait(found: tuple[Buyer, str]) -> None:
             core, key = found

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pyln.client import RpcError
 
+from .. import __version__
 from ..core.errors import JournalTrouble, NodeTrouble
 from ..core.plain import JsonObject
 from ..core.reading import LESSER_FAULTS
@@ -63,16 +64,25 @@ def findings(node: Node) -> Iterator[Finding]:
         try:
             if plugin == "meter":
                 seller = read_as(SellerStatus, status)
+                yield from _version(plugin, seller.version)
                 quantum = max((meter.tariff.quantum_msat for meter in seller.meters), default=0)
                 found = list(_seller(seller))
             else:
-                buys = True
-                found = list(_streams(read_as(BuyerStatus, status).streams))
+                buyer, buys = read_as(BuyerStatus, status), True
+                yield from _version(plugin, buyer.version)
+                found = list(_streams(buyer.streams))
         except NodeTrouble as error:
             words = f"the plugin's answer does not fit this version ({error})"
             found = [Finding(plugin, "bad", words, "restart lightningd, or the plugin: it is older than this command")]
         yield from found
     yield from _channels(node, quantum, buys)
+
+
+def _version(plugin: str, version: str) -> Iterator[Finding]:
+    """A plugin that runs goes on with the code that it was started with."""
+    if version != __version__:
+        words = f"it is of version {version or 'unknown'}, and this command of {__version__}"
+        yield Finding(plugin, "mind", words, "restart lightningd, or the plugin, after an upgrade")
 
 
 def _seller(status: SellerStatus) -> Iterator[Finding]:

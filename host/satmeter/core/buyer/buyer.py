@@ -60,6 +60,10 @@ class Buyer(StateMachine):
         """Return a live stream by its id or its meter's name; UnknownSession where there is none."""
         return self.context.stream(session_id)
 
+    def stream_of_board(self, session_id: str) -> BuyerSession:
+        """Return the stream that a board belongs to, named as in stream(); UnknownSession where there is none."""
+        return self.context.stream_of_board(session_id)
+
     def _repeat(self) -> None:
         """Outcomes of payments first."""
         context = self.context

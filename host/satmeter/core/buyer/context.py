@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from .. import effects as do
 from .. import messages as msg
-from ..errors import PolicyBreach, UnknownSession
+from ..errors import PolicyBreach, UnknownSession, WrongState
 from ..journal import Event
 from ..machine import Context
 from ..settlement.rules import LIGHTNING
@@ -59,17 +59,44 @@ class BuyerContext(Context):
         return self.settlements[stream.tariff.settlement if stream.tariff is not None else LIGHTNING]
 
     def stream(self, session_id: str) -> BuyerSession:
-        """Return a live stream by its id, or by its meter's name: the newest one to a meter of that name.
+        """Return a live stream by its id, by its meter's name, or by SELLER/METER: the newest one to that meter.
+
+        Raises:
+            UnknownSession: There is none.
+            WrongState: Streams to several sellers have meters of that name.
+        """
+        named = self._named(session_id)
+        if len({stream.seller for stream in named if not stream.closed}) > 1:
+            raise WrongState(
+                f"session: several sellers have a meter {session_id!r}; give the stream's id, or SELLER/METER"
+            )
+        return max(named, key=lambda stream: (not stream.closed, stream.opened_at))
+
+    def stream_of_board(self, session_id: str) -> BuyerSession:
+        """Return the stream that a board belongs to, by its id, its meter's name, or SELLER/METER.
+
+        Of several sellers' meters of that name it is the one whose stream ran first: a seller chooses its meter's
+        name, and gets by it neither the readings nor the relay of another one's outlet.
 
         Raises:
             UnknownSession: There is none.
         """
+        named = self._named(session_id)
+        live = [stream for stream in named if not stream.closed]
+        first = min(live, key=lambda stream: stream.opened_at).seller if live else ""
+        return max(
+            (stream for stream in named if first in ("", stream.seller)),
+            key=lambda stream: (not stream.closed, stream.opened_at),
+        )
+
+    def _named(self, session_id: str) -> list[BuyerSession]:
         if session_id in self.state.streams:
-            return self.state.streams[session_id]
-        named = [stream for stream in self.state.streams.values() if stream.meter == session_id]
+            return [self.state.streams[session_id]]
+        seller, _, meter = session_id.rpartition("/")
+        named = [each for each in self.state.streams.values() if each.meter == meter and seller in ("", each.seller)]
         if not named:
             raise UnknownSession(f"session: no live stream {session_id!r}; stream-list lists them")
-        return max(named, key=lambda stream: (not stream.closed, stream.opened_at))
+        return named
 
     def send(self, stream: BuyerSession, kind: Callable[..., msg.Message], **fields: str | int) -> None:
         """Send the seller a message of its session: its kind and its own fields."""

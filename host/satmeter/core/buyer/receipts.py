@@ -29,7 +29,7 @@ class Receipts(Part):
 
     def __init__(self, context: BuyerContext) -> None:
         super().__init__(context)
-        self.looked_up: dict[str, int] = {}
+        self.looked_up: dict[tuple[str, str], int] = {}
         """The newest revisions of receipts that were looked at for streams that memory has no more."""
         self.looks = RateLimit(per_s=1, burst=LOOKS)
         """How often a seller may have its receipts looked up."""
@@ -176,10 +176,10 @@ class Receipts(Part):
         stated = receipt.read(message.text)
         if stated is None or (stated["seller"], stated["session"]) != (peer, message.session):
             return False
-        if stated["revision"] <= self.looked_up.get(message.session, 0):
+        if stated["revision"] <= self.looked_up.get((peer, message.session), 0):
             return False
         if not self.looks.take(peer, self.now):
             return False
-        self.looked_up[message.session] = stated["revision"]
+        self.looked_up[peer, message.session] = stated["revision"]
         keep_newest(self.looked_up, LOOKED_UP)
         return True

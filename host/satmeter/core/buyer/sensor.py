@@ -18,7 +18,7 @@ class Sensor(Part):
 
     def reading(self, command: cmd.SensorReading) -> BuyerSession:
         """stream-report."""
-        stream = self.context.stream(command.session)
+        stream = self.context.stream_of_board(command.session)
         sensor = stream.sensor
         if is_earlier(command.boot, self.now - command.age_ms, sensor.boot, sensor.booted_at, sensor.boots):
             raise Implausible(f"boot {command.boot} of the sensor was before its boot {sensor.boot}", boot=command.boot)

@@ -1,11 +1,14 @@
 """Registering, logging in by password, and logging out."""
 
+from contextlib import suppress
+
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
 from ...billing.described import PAGES, takes
-from ...core.errors import BadParam, NameTaken, TooMany
+from ...billing.meter_pages import MeterPages
+from ...core.errors import BadParam, NameTaken, NodeTrouble, TooMany, UnknownMeter
 from ...http.server import asker
 from ..container import Market
 from ..http import COOKIE, Visits, inside
@@ -47,10 +50,21 @@ async def register(request: Request, given: Form, market: ThisMarket, visit: Thi
     """Make an account: `name`, `password` (8 characters or more)."""
     where = str(given.get("next", ""))
     try:
+        await run_in_threadpool(_not_a_meter, request, given.get("name"))
         user = await market.passwords.run(market.users.register, given.get("name"), given.get("password"))
     except (BadParam, NameTaken, TooMany) as error:
         return _page(request, market, visit, error.message, 429 if isinstance(error, TooMany) else 400, where)
     return await run_in_threadpool(visit.log_in, request, user, where)
+
+
+def _not_a_meter(request: Request, name: object) -> None:
+    """Raises NameTaken for the name of a public meter: NAME@HOST is its Lightning Address."""
+    pages: MeterPages | None = getattr(request.app.state, "meter_pages", None)
+    if pages is None or not isinstance(name, str) or not pages.is_public(name):
+        return
+    with suppress(UnknownMeter, NodeTrouble):
+        pages.meter(name)
+        raise NameTaken(f"name: {name!r} is a meter here; take another name", param="name")
 
 
 @router.post("/logout")
