@@ -27,7 +27,7 @@ class Node:
 
     async def call(self, method, **params):
         if method == "meter-close":
-            assert params == {"name": "s1"}
+            assert params == {"name": "s1", "reason": "ended by Home Assistant"}
             self.meter |= {"session": "", "state": "standby"}
             self.closed.set()
             return {}
