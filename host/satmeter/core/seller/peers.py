@@ -100,7 +100,7 @@ class Peers(Part):
             BoardSilent: The board is not heard, can't deliver, or nothing is plugged in.
             TooMany: A limit of sessions, or of unpaid openings of this node id, is reached.
         """
-        if message.session.startswith(OWN_SESSION):  # else it would get what a wallet pays for that session
+        if message.session.lower().startswith(OWN_SESSION):  # else it would get what a wallet pays for that session
             raise BadParam(f"session: ids that begin with {OWN_SESSION} are the seller's own", param="session")
         meter = self.state.meters.get(message.meter)
         if meter is None:
