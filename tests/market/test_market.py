@@ -116,6 +116,8 @@ def test_paying_from_the_account_shuts_the_invoice(net, hub, visitor, somewhere)
     ben.post(f"/checkout/{order['id']}/pay")
     assert (ben.balance, sue.balance) == (5_000, PRICE - FEE)
     ben.post(f"/checkout/{order['id']}/pay", status=409)
+    tapped = ben.http.post(f"/checkout/{order['id']}/pay", headers={"Accept": "text/html"}, follow_redirects=False)
+    assert (tapped.status_code, tapped.headers["location"]) == (303, f"/checkout/{order['id']}")  # a second tap
     with pytest.raises(RpcError) as refused:
         net["buyer"].rpc.call("xpay", {"invstring": order["payreq"], "maxfee": 5000})
     assert refused.value.error["code"] == PAY_REJECTED

@@ -13,10 +13,11 @@ from ...billing.described import PAGES
 from ...billing.invoices import status_of
 from ...billing.routes.parameters import Billing
 from ...billing.rows import InvoiceRow
+from ...core.errors import WrongState
 from ...core.plain import JsonObject
 from ...qr import draw
 from ...qr.make import make
-from ..http import LOGGED_IN
+from ..http import LOGGED_IN, wants_json
 from ..ledger import of_user
 from ..orders import ORDER
 from .parameters import Form, MaybeMarket, ThisMarket, ThisVisit, Visitor
@@ -74,7 +75,11 @@ def pay(
     request: Request, id: str, given: Form, market: ThisMarket, user: Visitor, visit: ThisVisit, billing: Billing
 ) -> Response:
     """Pay from the account of who is logged in."""
-    market.orders.pay(user.id, _found(billing, id))
+    try:
+        market.orders.pay(user.id, _found(billing, id))
+    except WrongState:  # a second tap on the button: its page shows a person how it stands
+        if wants_json(request):
+            raise
     return visit.done(request, f"/checkout/{id}", {"status": "paid"})
 
 
