@@ -72,7 +72,7 @@ class Upstream:
         has_body = length is not None or "transfer-encoding" in request.headers
         moved = Moved()
         content = body if body is not None else self._body(request, moved) if has_body else None
-        if content is not None and length is not None:
+        if length is not None:
             headers["content-length"] = length
         asked = self._client.request(
             request.method,

@@ -36,7 +36,7 @@ class Payments(Part):
 
         How much time has passed is not known: a machine may start with the date at which it was switched off. So
         beyond the rating a count is taken up to what was at risk."""
-        at_risk = stream.committed_msat + tariff.slice_msat + (0 if tariff.prepaid else tariff.limit_msat)
+        at_risk = stream.committed_msat + tariff.slice_msat + tariff.limit_msat
         if ticks > tariff.ticks(at_risk):
             policy.check_progress(tariff, ticks, last, self.now - since)
         memory = stream.memory

@@ -167,7 +167,7 @@ class Refunds(Part):
         if not (session.owed_msat and session.refund.bolt11 and session.final) or session.refund.held:
             return False
         wait = backoff_ms(RETRY_MS, RETRY_MOST_MS, session.memory.refund_fails)
-        if session.memory.refund_tried_at and self.now < session.memory.refund_tried_at + wait:
+        if self.now < session.memory.refund_tried_at + wait:
             return False
         under_way = [other for other in self.state.sessions.values() if other.refund.under_way]
         mine = sum(1 for other in under_way if other.buyer and other.buyer == session.buyer)

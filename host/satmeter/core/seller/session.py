@@ -283,9 +283,8 @@ class SellerSession:
     @property
     def _for_ticks_msat(self) -> int:
         """What ticks may be charged against: a board's last sample may pass its grant, and that is not the buyer's."""
-        limit = 0 if self.tariff.prepaid else self.tariff.limit_msat
         received = self.received_msat + self.onchain.lost_sat * 1000
-        return max(0, received + limit - self.spent_msat - self.reserved_msat)
+        return max(0, received + self.tariff.limit_msat - self.spent_msat - self.reserved_msat)
 
     @property
     def charged_msat(self) -> int:
@@ -358,7 +357,7 @@ class SellerSession:
     @property
     def left_msat(self) -> int:
         """What may still be used: the credit, or in arrears what is left of the limit."""
-        return max(0, self.credit_msat if self.tariff.prepaid else self.tariff.limit_msat + self.credit_msat)
+        return max(0, self.tariff.limit_msat + self.credit_msat)
 
     @property
     def low(self) -> bool:
