@@ -86,7 +86,7 @@ class Wallet:
 
 
 class Till:
-    """A seller whose buyer sends versions; the chain is what the test says."""
+    """A seller whose buyer sends updates; the chain is what the test says."""
 
     def __init__(self, **tariff):
         self.now, self.events, self.did = 10**9, [], []

@@ -204,7 +204,7 @@ def test_at_the_maximum_it_is_broadcast_and_the_next_one_begins(net, shop):
     sale = Sale(net, shop, funds=(30_000, 30_000), hold_msat=3 * STEP_SAT * 1000)
     sale.use(5)
     first, second = sale.pending
-    assert (first["state"], first["why"]) == ("sent", "the maximum is reached") and first["versions"] == 3
+    assert (first["state"], first["why"]) == ("sent", "the maximum is reached") and first["updates"] == 3
     assert (second["state"], second["value_sat"]) == ("growing", 2 * STEP_SAT)
     assert sale.seen["unconfirmed_msat"] == 3 * STEP_SAT * 1000
     assert sale.agree(sale.end())["onchain"]["transactions"] == 2

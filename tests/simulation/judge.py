@@ -36,7 +36,7 @@ class Judge:
         self.credited, self.refunded, self.paid = set(), set(), set()
         self._known = {}
         """stream -> (state of the money, what left for it, what came back), so that it is summed only after a change"""
-        self.versions = {}
+        self.updates = {}
         """(coin, value) -> the one transaction that was ever signed so"""
         self.told = {}
         """session -> the most that its seller ever claimed: (ticks, msat beyond the register)"""
@@ -150,7 +150,7 @@ class Judge:
             before = self.sim.coins.signed.get(coin, [])
             self.that(all(known[:2] == (session, k) for known in before), "a coin promised to two transactions", coin)
             self.that(all(known[2] <= value for known in before), "a lower version was signed", value)
-            same = self.versions.setdefault((coin, value), raw)
+            same = self.updates.setdefault((coin, value), raw)
             self.that(same == raw, "a forked version was signed", raw)
 
     def _buyer_stream_closed(self, process, e):

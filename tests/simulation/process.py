@@ -465,7 +465,7 @@ class BuyerProcess(Process):
     def __init__(self, sim, node, name):
         self.node, self.name = node, name
         self.hash_of, self.onchain = {}, set()
-        """(stream, n) -> the hash that is paid for it; and which of them are versions"""
+        """(stream, n) -> the hash that is paid for it; and which of them are updates"""
         super().__init__(sim)
 
     @property

@@ -100,7 +100,7 @@ class MeterStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionStatus:
-    """A growing transaction whose fate is open, or that was lost; `versions` counts its updates."""
+    """A growing transaction whose fate is open, or that was lost; `updates` counts its signed states."""
 
     number: int
     state: str
@@ -109,7 +109,7 @@ class TransactionStatus:
     value_sat: int
     fee_sat: int
     feerate: int
-    versions: int
+    updates: int
     lost_sat: int
     bump_fee_sat: int
     why: str

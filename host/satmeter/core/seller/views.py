@@ -225,7 +225,7 @@ def _transaction(transaction: GrowingTransaction) -> TransactionStatus:
         value_sat=transaction.value_sat,
         fee_sat=transaction.fee_sat,
         feerate=transaction.feerate,
-        versions=transaction.updates,
+        updates=transaction.updates,
         lost_sat=transaction.lost_sat,
         bump_fee_sat=transaction.bump_fee_sat,
         why=transaction.why,
