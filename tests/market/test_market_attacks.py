@@ -329,7 +329,7 @@ def test_a_small_answer_that_unpacks_to_a_large_one_is_refused(hub, visitor):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/"
     said = visitor("sue").post("/sell", status=400, service="x", msatoshi=1, node_url=url)
-    assert "packed" in said["detail"]
+    assert "compressed" in said["detail"]
     server.shutdown()
 
 
