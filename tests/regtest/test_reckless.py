@@ -27,7 +27,7 @@ def test_reckless_installs_runs_and_removes_a_plugin(net, tmp_path):
     reckless("source", "add", str(source))
     done = reckless("install", "stream")
     assert "stream enabled" in done.stdout + done.stderr, done.stdout + done.stderr
-    assert node.rpc.call("stream-list") ["streams"] == []
+    assert node.rpc.call("stream-list")["streams"] == []
     assert (where / "reckless" / "stream").is_dir()
     reckless("uninstall", "stream")
     assert error_of(node.rpc, "stream-list", {})["code"] == -32601
