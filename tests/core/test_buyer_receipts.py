@@ -99,6 +99,17 @@ def test_an_old_stream_takes_receipts_of_its_own_seller_only():
         assert any(isinstance(a, do.CheckReceipt) for a in step.effects) is checked
 
 
+def test_a_strangers_receipt_does_not_keep_out_the_sellers_newer_one():
+    """It names itself as the seller, with an old stream's id and a high revision: that is news of nobody else's."""
+    old, stranger = refold(Liar().events, BuyerState()).streams[SESSION], "02" + "99" * 32
+    buyer = Buyer(recall=lambda session: old)
+    forged = of_a_transaction(revision=10**9).replace(SELLER_ID, stranger)
+    buyer.handle(cmd.FromPeer(peer=stranger, message=msg.Receipt(SESSION, 1, forged, "sig")), 10**9)
+    text = of_a_transaction(revision=1)
+    step = buyer.handle(cmd.FromPeer(peer=SELLER_ID, message=msg.Receipt(SESSION, 1, text, "sig")), 10**9 + 1)
+    assert any(isinstance(a, do.CheckReceipt) for a in step.effects)
+
+
 def test_a_newer_receipt_puts_right_what_was_wrong_with_the_last():
     w = Liar()
     w.ask(0)

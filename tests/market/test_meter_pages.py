@@ -374,3 +374,15 @@ def test_a_host_header_of_somebody_else_leads_nowhere(net, tmp_path, phone, mete
         assert terms["callback"] == f"https://plugs.example/m/{meter.name}/lnurlp/pay"
     finally:
         known.kill()
+
+
+def test_no_user_of_the_market_takes_a_public_meters_name(net, tmp_path, meter):
+    """NAME@HOST is the meter's Lightning Address; a name that is no meter's is free."""
+    opened = Service(tmp_path / "both", net["seller"], meters=["*"], market=True)
+    try:
+        with httpx.Client(base_url=opened.url, headers=ASKS, timeout=30) as http:
+            refused = http.post("/register", data={"name": meter.name, "password": "a long password"})
+            assert refused.status_code == 400 and "is a meter here" in refused.text
+            assert http.post("/register", data={"name": "nobodys", "password": "a long password"}).status_code == 200
+    finally:
+        opened.kill()
