@@ -49,9 +49,8 @@ class OwedUses:
                 path.chmod(0o600)  # which token it was is in it
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-            self._db.execute(
-                "PRAGMA journal_mode = WAL"
-            )  # in which what is over is deleted without waiting for the disk
+            # With WAL, a row that is over is deleted without waiting for the disk.
+            self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("CREATE TABLE IF NOT EXISTS owed (id TEXT PRIMARY KEY, kind TEXT, which TEXT)")
             self._all = {row[0]: OwedUse(*row) for row in self._db.execute("SELECT id, kind, which FROM owed")}
         except BlockingIOError:
